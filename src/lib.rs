@@ -1,0 +1,1 @@
+//! Moves legacy OAuth tokens out of Postgres into Descope outbound apps, in batches, once.

@@ -1,0 +1,3 @@
+//! Start-up and exit code, nothing else.
+
+fn main() {}
