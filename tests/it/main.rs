@@ -1,0 +1,10 @@
+//! The integration tests: one binary, a file per behaviour.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should say so where it stands"
+)]
+
+mod scratch;
+mod support;
