@@ -14,10 +14,10 @@ use nix::{
     unistd::Pid,
 };
 use sqlx::{Connection, Executor, PgConnection};
-use tokenferry::scratch::{Listen, Options, ScratchError, ScratchPostgres, StopMode};
+use tokenferry::scratch::{DockerPostgres, Listen, Options, ScratchError, ScratchPostgres, StopMode};
 use tokio::time::{sleep, timeout};
 
-use crate::support::database::TestDatabase;
+use crate::support::{database::TestDatabase, server};
 
 /// A server as seen from outside.
 struct Traces {
@@ -225,6 +225,32 @@ async fn without_postgres_the_error_names_the_folders() {
     let error = ScratchPostgres::start(options).await.unwrap_err();
     assert!(matches!(&error, ScratchError::NotFound { .. }), "{error}");
     assert!(error.to_string().contains("/nowhere/bin"), "{error}");
+}
+
+#[tokio::test]
+async fn a_container_serves_and_leaves_nothing() {
+    let (image, tag) = server::image();
+    let options = Options {
+        image: format!("{image}:{tag}"),
+        ..Options::default()
+    };
+    let postgres = match DockerPostgres::start(&options).await {
+        Err(error) if !server::docker_is_forced() => {
+            return server::announce(&format!("the container's test is left out: {error}"));
+        }
+        started => started.unwrap(),
+    };
+    postgres.create_database("crm").await.unwrap();
+    keep_a_row(&postgres.url("crm")).await;
+    assert!(postgres.describe().contains(&image), "{}", postgres.describe());
+
+    let container = postgres.container().to_owned();
+    postgres.stop().await.unwrap();
+    let inspected = Command::new("docker")
+        .args(["inspect", &container])
+        .output()
+        .unwrap();
+    assert!(!inspected.status.success(), "the container is left");
 }
 
 #[tokio::test]

@@ -1,4 +1,4 @@
 //! What the tests have in common.
 
 pub(crate) mod database;
-mod server;
+pub(crate) mod server;

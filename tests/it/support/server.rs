@@ -104,8 +104,7 @@ impl Server {
     }
 
     async fn container() -> Result<Self, Failure> {
-        let image = env::var("TEST_POSTGRES_IMAGE").unwrap_or_else(|_| "postgres".to_owned());
-        let tag = env::var("TEST_POSTGRES_TAG").unwrap_or_else(|_| "17-alpine".to_owned());
+        let (image, tag) = image();
         let name = format!(
             "tokenferry-test-{}-{:08x}",
             std::process::id(),
@@ -177,8 +176,20 @@ impl Server {
     }
 }
 
+/// The name and the tag of the image that tests use.
+pub(crate) fn image() -> (String, String) {
+    let image = env::var("TEST_POSTGRES_IMAGE").unwrap_or_else(|_| "postgres".to_owned());
+    let tag = env::var("TEST_POSTGRES_TAG").unwrap_or_else(|_| "17-alpine".to_owned());
+    (image, tag)
+}
+
+/// Whether a Docker engine is not merely welcome but asked for.
+pub(crate) fn docker_is_forced() -> bool {
+    env::var("TEST_POSTGRES").is_ok_and(|forced| forced == "docker")
+}
+
 /// Straight to stderr: what `eprintln!` prints is kept back from whoever runs a test that passes.
-fn announce(what: &str) {
+pub(crate) fn announce(what: &str) {
     let line = format!("test database: {what}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
