@@ -1,0 +1,78 @@
+//! Which host answers for a project.
+
+use url::{Host, Url};
+
+/// A project ID of at least this many characters carries its region; shorter ones belong to the first region.
+/// Source: the official SDKs (Go 1.30, Node 2.13, Python 2.16).
+const REGIONAL_ID_LENGTH: usize = 32;
+
+/// The base URL of the API for a project: `https://api.descope.com`, or `https://api.<region>.descope.com` where
+/// characters 2 to 5 of the ID name a region.
+pub(super) fn for_project(project_id: &str) -> String {
+    match project_id.get(1..5) {
+        Some(region) if project_id.len() >= REGIONAL_ID_LENGTH => format!("https://api.{region}.descope.com"),
+        _ => "https://api.descope.com".to_owned(),
+    }
+}
+
+/// Accepts https anywhere and plain http to this machine only, so that a token never crosses a network unencrypted.
+pub(super) fn check(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text.trim()).map_err(|_| "must be a URL such as https://api.descope.com")?;
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(address)) => address.is_loopback(),
+        Some(Host::Ipv6(address)) => address.is_loopback(),
+        None => return Err("must be a URL with a host"),
+    };
+    match url.scheme() {
+        _ if !url.username().is_empty() || url.password().is_some() => {
+            Err("must not carry a user name or password")
+        }
+        _ if url.query().is_some() || url.fragment().is_some() => Err("must end with the host or a path"),
+        "https" => Ok(url),
+        "http" if loopback => Ok(url),
+        "http" => {
+            Err("must begin with https:// (plain http is accepted for this machine's own addresses only)")
+        }
+        _ => Err("must begin with https://"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn region_comes_from_long_ids_only() {
+        assert_eq!(
+            for_project("P2abcdefghijklmnopqrstuvwxyz"),
+            "https://api.descope.com"
+        );
+        assert_eq!(
+            for_project("Peuc1abcdefghijklmnopqrstuvwxyz12"),
+            "https://api.euc1.descope.com"
+        );
+    }
+
+    #[test]
+    fn plain_http_is_for_this_machine_only() {
+        for good in [
+            "https://api.descope.com",
+            "http://127.0.0.1:4000",
+            "http://localhost:1",
+            "http://[::1]:80/x",
+        ] {
+            assert!(check(good).is_ok(), "{good}");
+        }
+        for bad in [
+            "http://api.descope.com",
+            "ftp://x",
+            "nonsense",
+            "https://u:p@x",
+            "https://x/?a=b",
+            "http://127.0.0.1.example",
+        ] {
+            assert!(check(bad).is_err(), "{bad}");
+        }
+    }
+}

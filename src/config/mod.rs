@@ -1,0 +1,21 @@
+//! From a TOML file and the environment to settings the rest can trust.
+//!
+//! [`load`] merges the layers, [`Loaded::settings`] validates them. Every problem is found in one go, and each names
+//! its key and what the key must be. No message repeats a value, since any value may be a secret.
+
+mod base_url;
+mod load;
+mod nearest;
+mod problem;
+mod reader;
+mod settings;
+mod source;
+
+pub use load::{Loaded, load};
+pub use nearest::nearest;
+pub use problem::{ConfigError, Problem};
+pub use settings::{
+    ApiSettings, AppMap, BatchSettings, LedgerAccess, LedgerSettings, OnFailure, OnUnknown, RateLimit,
+    RetrySettings, Settings, StopSettings,
+};
+pub use source::{Columns, Expression, Field, Relation, SourceSettings};

@@ -1,0 +1,69 @@
+//! What can be wrong with a configuration.
+
+use std::{fmt, path::PathBuf};
+
+use thiserror::Error;
+
+/// One thing that is wrong, and what it must be instead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The key, dotted (`batch.max_tokens`).
+    pub key: String,
+    /// What the key must be, or what to do; never its value.
+    pub must: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "`{}` {}", self.key, self.must)
+    }
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, Error)]
+pub enum ConfigError {
+    /// There is no such file.
+    #[error(
+        "there is no configuration file at {}: copy config/tokenferry.example.toml there, or name another with --config",
+        path.display()
+    )]
+    Missing {
+        /// Where it was looked for.
+        path: PathBuf,
+    },
+    /// The file is there and cannot be read.
+    #[error("the configuration file {} cannot be read", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not TOML. The offending line is not shown: it may hold a secret.
+    #[error("{}, line {line}, column {column}: {message}", path.display())]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// Line, from 1.
+        line: usize,
+        /// Column, from 1.
+        column: usize,
+        /// What the parser expected.
+        message: String,
+    },
+    /// A variable `TOKENFERRY__…` cannot be placed in the configuration.
+    #[error("a TOKENFERRY__ variable of the environment cannot be placed: {message}")]
+    Environment {
+        /// Why, without any value.
+        message: String,
+    },
+    /// Keys are missing, unknown or wrong.
+    #[error("the configuration has {} problem{}:{}", .0.len(), if .0.len() == 1 { "" } else { "s" }, list(.0))]
+    Invalid(Vec<Problem>),
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().fold(String::new(), |text, problem| {
+        text + "\n  - " + &problem.to_string()
+    })
+}

@@ -1,0 +1,253 @@
+//! Takes values out of the merged layers, one key at a time, and remembers what was asked for.
+
+use std::{collections::HashMap, str::FromStr, time::Duration};
+
+use bytesize::ByteSize;
+use config::{Value, ValueKind};
+
+use super::{Problem, nearest::nearest};
+use crate::model::Secret;
+
+/// Collects problems instead of stopping at the first; a getter that found one returns `None`.
+pub(super) struct Reader<'a> {
+    root: &'a HashMap<String, Value>,
+    asked: Vec<String>,
+    problems: Vec<Problem>,
+}
+
+impl<'a> Reader<'a> {
+    pub(super) fn new(root: &'a HashMap<String, Value>) -> Self {
+        Self {
+            root,
+            asked: Vec::new(),
+            problems: Vec::new(),
+        }
+    }
+
+    /// Notes that `key` is wrong.
+    pub(super) fn problem(&mut self, key: impl Into<String>, must: impl Into<String>) {
+        self.problems.push(Problem {
+            key: key.into(),
+            must: must.into(),
+        });
+    }
+
+    /// What was found wrong, unknown keys included.
+    pub(super) fn finish(mut self) -> Vec<Problem> {
+        let mut present = Vec::new();
+        flatten(self.root, "", &self.asked, &mut present);
+        present.sort();
+        for key in present {
+            if !self.asked.contains(&key) {
+                let must = match nearest(&key, self.asked.iter().map(String::as_str)) {
+                    Some(known) => format!("is not a known key; did you mean `{known}`?"),
+                    None => "is not a known key".to_owned(),
+                };
+                self.problem(key, must);
+            }
+        }
+        self.problems
+    }
+
+    /// What was found wrong among the keys that were asked for; other keys are nobody's business here.
+    pub(super) fn finish_partial(self) -> Vec<Problem> {
+        self.problems
+    }
+
+    /// The value under a dotted key, whatever it is.
+    pub(super) fn value(&mut self, key: &str) -> Option<&'a Value> {
+        if !self.asked.iter().any(|asked| asked == key) {
+            self.asked.push(key.to_owned());
+        }
+        let mut parts = key.split('.');
+        let mut value = self.root.get(parts.next()?)?;
+        for part in parts {
+            let ValueKind::Table(table) = &value.kind else {
+                return None;
+            };
+            value = table.get(part)?;
+        }
+        Some(value)
+    }
+
+    /// Takes back that `key` was asked for: it turned out to be a table with keys of its own.
+    pub(super) fn forget(&mut self, key: &str) {
+        self.asked.retain(|asked| asked != key);
+    }
+
+    /// A text, with `env:` and `file:` followed.
+    pub(super) fn text(&mut self, key: &str) -> Option<String> {
+        let value = self.value(key)?;
+        let text = match &value.kind {
+            ValueKind::String(text) => text.clone(),
+            ValueKind::I64(number) => number.to_string(),
+            _ => {
+                self.problem(key, "must be a text");
+                return None;
+            }
+        };
+        self.follow(key, text)
+    }
+
+    /// A text that must be there.
+    pub(super) fn required(&mut self, key: &str, must: &str) -> Option<String> {
+        let before = self.problems.len();
+        let text = self.text(key);
+        if text.is_none() && self.problems.len() == before {
+            self.problem(key, format!("is missing: it must be {must}"));
+        }
+        match text {
+            Some(text) if text.trim().is_empty() => {
+                self.problem(key, format!("is empty: it must be {must}"));
+                None
+            }
+            text => text,
+        }
+    }
+
+    /// A secret that must be there.
+    pub(super) fn required_secret(&mut self, key: &str, must: &str) -> Option<Secret> {
+        self.required(key, must).map(Secret::new)
+    }
+
+    /// A whole number of at least `least`, or the default.
+    pub(super) fn number<N>(&mut self, key: &str, default: N, least: N) -> N
+    where
+        N: FromStr + PartialOrd + std::fmt::Display + Copy,
+    {
+        let before = self.problems.len();
+        match self.text(key).map(|text| text.trim().parse::<N>()) {
+            Some(Ok(number)) if number >= least => number,
+            None if self.problems.len() == before => default,
+            _ => {
+                self.problems.truncate(before);
+                self.problem(key, format!("must be a whole number of at least {least}"));
+                default
+            }
+        }
+    }
+
+    /// A length of time above zero, or the default.
+    pub(super) fn duration(&mut self, key: &str, default: Duration) -> Duration {
+        match self.text(key).map(|text| humantime::parse_duration(text.trim())) {
+            None => default,
+            Some(Ok(duration)) if !duration.is_zero() => duration,
+            Some(_) => {
+                self.problem(
+                    key,
+                    "must be a length of time above zero, such as \"30s\" or \"5m\"",
+                );
+                default
+            }
+        }
+    }
+
+    /// A size in bytes of at least `least`, or the default.
+    pub(super) fn size(&mut self, key: &str, default: u64, least: u64) -> usize {
+        let bytes = match self.text(key).map(|text| text.trim().parse::<ByteSize>()) {
+            None => default,
+            Some(Ok(size)) if size.as_u64() >= least => size.as_u64(),
+            Some(_) => {
+                self.problem(
+                    key,
+                    format!(
+                        "must be a size of at least {}, such as \"1MiB\"",
+                        ByteSize(least).display().iec()
+                    ),
+                );
+                default
+            }
+        };
+        usize::try_from(bytes).unwrap_or(usize::MAX)
+    }
+
+    /// One of a few words, or the default.
+    pub(super) fn word<T: Copy>(&mut self, key: &str, default: T, words: &[(&str, T)]) -> T {
+        let Some(text) = self.text(key) else {
+            return default;
+        };
+        if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.trim()) {
+            return *value;
+        }
+        let list = words
+            .iter()
+            .map(|(word, _)| format!("\"{word}\""))
+            .collect::<Vec<_>>()
+            .join(" or ");
+        self.problem(key, format!("must be {list}"));
+        default
+    }
+
+    /// The entries of a table with free keys.
+    pub(super) fn entries(&mut self, key: &str) -> Option<Vec<(String, String)>> {
+        let value = self.value(key)?;
+        let ValueKind::Table(table) = &value.kind else {
+            self.problem(key, "must be a table");
+            return None;
+        };
+        let mut entries = Vec::with_capacity(table.len());
+        for (name, value) in table {
+            match &value.kind {
+                ValueKind::String(text) if !text.trim().is_empty() => {
+                    let entry = format!("{key}.{name}");
+                    if let Some(text) = self.follow(&entry, text.clone()) {
+                        entries.push((name.clone(), text));
+                    }
+                }
+                _ => self.problem(format!("{key}.{name}"), "must be a text that is not empty"),
+            }
+        }
+        entries.sort();
+        Some(entries)
+    }
+
+    /// `env:NAME` and `file:/path` stand for what the variable or the file holds.
+    fn follow(&mut self, key: &str, text: String) -> Option<String> {
+        if let Some(name) = text.strip_prefix("env:") {
+            let found = std::env::var(name).ok();
+            if found.is_none() {
+                self.problem(
+                    key,
+                    format!("points to the environment variable {name}, which is not set (or not UTF-8)"),
+                );
+            }
+            found
+        } else if let Some(path) = text.strip_prefix("file:") {
+            match std::fs::read_to_string(path) {
+                Ok(content) => Some(content.trim_end_matches(['\r', '\n']).to_owned()),
+                Err(error) => {
+                    self.problem(
+                        key,
+                        format!(
+                            "points to the file {path}, which cannot be read: {}",
+                            error.kind()
+                        ),
+                    );
+                    None
+                }
+            }
+        } else {
+            Some(text)
+        }
+    }
+}
+
+/// The dotted keys that are present. A table that was asked for as a whole is one key.
+fn flatten<'a>(
+    table: impl IntoIterator<Item = (&'a String, &'a Value)>,
+    prefix: &str,
+    asked: &[String],
+    present: &mut Vec<String>,
+) {
+    for (name, value) in table {
+        let key = if prefix.is_empty() {
+            name.clone()
+        } else {
+            format!("{prefix}.{name}")
+        };
+        match &value.kind {
+            ValueKind::Table(inner) if !asked.contains(&key) => flatten(inner, &key, asked, present),
+            _ => present.push(key),
+        }
+    }
+}

@@ -1,0 +1,536 @@
+//! Settings that were checked: what holds one of these need not check it again.
+
+use std::{collections::HashMap, time::Duration};
+
+use reqwest::header::HeaderValue;
+use url::Url;
+
+use super::{
+    ConfigError, Loaded, base_url,
+    reader::Reader,
+    source::{self, SourceSettings},
+};
+use crate::model::Secret;
+
+/// Everything a run needs.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Names the job in the ledger.
+    pub migration: String,
+    /// Where tokens come from.
+    pub source: SourceSettings,
+    /// Which legacy app is which outbound app.
+    pub apps: AppMap,
+    /// Where the books are kept.
+    pub ledger: LedgerSettings,
+    /// Where tokens go.
+    pub api: ApiSettings,
+    /// How they are grouped and sent.
+    pub batch: BatchSettings,
+    /// When to give up.
+    pub stop: StopSettings,
+}
+
+/// What it takes to look at the ledger alone.
+#[derive(Debug, Clone)]
+pub struct LedgerAccess {
+    /// Names the job in the ledger.
+    pub migration: String,
+    /// Where the books are kept.
+    pub ledger: LedgerSettings,
+}
+
+/// Legacy app name to outbound app ID.
+#[derive(Debug, Clone, Default)]
+pub struct AppMap(Option<HashMap<String, String>>);
+
+impl AppMap {
+    /// A map with these entries; `None` means that names are IDs already.
+    #[must_use]
+    pub fn new(entries: Option<HashMap<String, String>>) -> Self {
+        Self(entries)
+    }
+
+    /// The outbound app of a legacy name; `None` if the map does not know it.
+    #[must_use]
+    pub fn resolve<'a>(&'a self, name: &'a str) -> Option<&'a str> {
+        match &self.0 {
+            None => Some(name),
+            Some(entries) => entries.get(name).map(String::as_str),
+        }
+    }
+}
+
+/// Where the ledger is.
+#[derive(Debug, Clone)]
+pub struct LedgerSettings {
+    /// The database; carries a password.
+    pub url: Secret,
+    /// The schema the tables live in.
+    pub schema: String,
+    /// Mixed into the fingerprint key, so that a stolen ledger alone does not hold the whole key.
+    pub pepper: Option<Secret>,
+}
+
+/// Where the API is, who we are there, and how fast we may be.
+#[derive(Debug, Clone)]
+pub struct ApiSettings {
+    /// https, or http to this machine.
+    pub base_url: Url,
+    /// The Descope project.
+    pub project_id: String,
+    /// A management key of the project.
+    pub management_key: Secret,
+    /// From sending a request to the end of its answer.
+    pub timeout: Duration,
+    /// To open a connection.
+    pub connect_timeout: Duration,
+    /// The quota every request pays.
+    pub rate_limit: RateLimit,
+    /// What happens after an answer that may be better next time.
+    pub retry: RetrySettings,
+}
+
+/// So many requests per so much time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RateLimit {
+    /// Requests.
+    pub requests: u32,
+    /// The window they are counted in.
+    pub per: Duration,
+    /// How many may leave at once after a pause.
+    pub burst: u32,
+}
+
+/// Exponential backoff with jitter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetrySettings {
+    /// Requests for one batch, the first included.
+    pub max_attempts: u32,
+    /// The first pause.
+    pub initial_interval: Duration,
+    /// The longest pause of our own choosing.
+    pub max_interval: Duration,
+    /// The longest `Retry-After` that is obeyed; a longer one stops the run.
+    pub max_retry_after: Duration,
+}
+
+/// Whether the good tokens of a refused batch go through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    /// They do: the refused ones are taken out and the rest is sent again.
+    Isolate,
+    /// They do not: the whole batch is recorded as failed.
+    Reject,
+}
+
+/// What to do when it is unknown whether a batch was committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUnknown {
+    /// Read one of its tokens back.
+    Ask,
+    /// Send it again.
+    Resend,
+}
+
+/// How tokens are grouped and sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchSettings {
+    /// Tokens in a request.
+    pub max_tokens: usize,
+    /// Bytes of a request's body.
+    pub max_bytes: usize,
+    /// Batches in flight.
+    pub concurrency: usize,
+    /// What a refusal means for the rest of its batch.
+    pub on_failure: OnFailure,
+    /// What to do when the outcome is unknown.
+    pub on_unknown: OnUnknown,
+}
+
+/// When going on makes no sense.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StopSettings {
+    /// Failed batches in a row, without one commit between them.
+    pub after_failed_batches: u32,
+    /// How long a database may be out of reach.
+    pub after_unreachable: Duration,
+}
+
+impl Loaded {
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// All problems at once, unknown keys included.
+    pub fn settings(&self) -> Result<Settings, ConfigError> {
+        let mut reader = Reader::new(&self.root);
+        let access = ledger_access(&mut reader);
+        let source = source::read(&mut reader);
+        let apps = reader
+            .entries("apps")
+            .map(|entries| entries.into_iter().collect());
+        let api = api(&mut reader);
+        let batch = batch(&mut reader);
+        let stop = StopSettings {
+            after_failed_batches: reader.number("stop.after_failed_batches", 10, 1),
+            after_unreachable: reader.duration("stop.after_unreachable", Duration::from_secs(300)),
+        };
+        let problems = reader.finish();
+        match (access, source, api) {
+            (Some(access), Some(source), Some(api)) if problems.is_empty() => Ok(Settings {
+                migration: access.migration,
+                source,
+                apps: AppMap(apps),
+                ledger: access.ledger,
+                api,
+                batch,
+                stop,
+            }),
+            _ => Err(ConfigError::Invalid(problems)),
+        }
+    }
+
+    /// Checks only what it takes to look at the ledger, so that reports need no API credentials.
+    ///
+    /// # Errors
+    /// All problems with those keys at once.
+    pub fn ledger_access(&self) -> Result<LedgerAccess, ConfigError> {
+        let mut reader = Reader::new(&self.root);
+        let access = ledger_access(&mut reader);
+        let problems = reader.finish_partial();
+        access
+            .filter(|_| problems.is_empty())
+            .ok_or(ConfigError::Invalid(problems))
+    }
+}
+
+fn ledger_access(reader: &mut Reader<'_>) -> Option<LedgerAccess> {
+    let migration = reader.required("migration", "a name for this job, such as \"crm-tokens\"");
+    let url = if reader.value("ledger.url").is_some() {
+        source::database_url(reader, "ledger.url")
+    } else {
+        source::database_url(reader, "source.url")
+    };
+    let schema = reader
+        .text("ledger.schema")
+        .unwrap_or_else(|| "tokenferry".to_owned());
+    // Postgres cuts longer names off, silently.
+    if schema.is_empty() || schema.len() > 63 || schema.contains('\0') || schema.starts_with("pg_") {
+        reader.problem(
+            "ledger.schema",
+            "must be a schema's name of at most 63 bytes, not beginning with pg_",
+        );
+    }
+    let pepper = reader.text("ledger.pepper").map(Secret::new);
+    Some(LedgerAccess {
+        migration: migration?,
+        ledger: LedgerSettings {
+            url: url?,
+            schema,
+            pepper,
+        },
+    })
+}
+
+fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
+    let project_id = reader.required(
+        "api.project_id",
+        "your Descope project ID, such as \"env:DESCOPE_PROJECT_ID\"",
+    );
+    let key = reader.required_secret(
+        "api.management_key",
+        "a Descope management key, such as \"env:DESCOPE_MANAGEMENT_KEY\"",
+    );
+    for (name, value) in [
+        ("api.project_id", project_id.as_deref()),
+        ("api.management_key", key.as_ref().map(Secret::reveal)),
+    ] {
+        if value
+            .is_some_and(|value| HeaderValue::from_str(value).is_err() || value.contains(char::is_whitespace))
+        {
+            reader.problem(
+                name,
+                "must not hold spaces, line breaks or characters beyond ASCII",
+            );
+        }
+    }
+    let base_url = reader
+        .text("api.base_url")
+        .or_else(|| project_id.as_deref().map(base_url::for_project))
+        .map(|text| base_url::check(&text));
+    let base_url = match base_url {
+        Some(Ok(url)) => Some(url),
+        Some(Err(must)) => {
+            reader.problem("api.base_url", must);
+            None
+        }
+        None => None,
+    };
+    let timeout = reader.duration("api.timeout", Duration::from_secs(30));
+    let connect_timeout = reader.duration("api.connect_timeout", Duration::from_secs(10));
+    let rate_limit = RateLimit {
+        requests: reader.number("api.rate_limit.requests", 100, 1),
+        per: reader.duration("api.rate_limit.per", Duration::from_secs(60)),
+        burst: reader.number("api.rate_limit.burst", 1, 1),
+    };
+    if rate_limit.burst > rate_limit.requests {
+        reader.problem(
+            "api.rate_limit.burst",
+            "must be at most `api.rate_limit.requests`",
+        );
+    }
+    let retry = RetrySettings {
+        max_attempts: reader.number("api.retry.max_attempts", 8, 1),
+        initial_interval: reader.duration("api.retry.initial_interval", Duration::from_millis(500)),
+        max_interval: reader.duration("api.retry.max_interval", Duration::from_secs(30)),
+        max_retry_after: reader.duration("api.retry.max_retry_after", Duration::from_secs(900)),
+    };
+    if retry.max_interval < retry.initial_interval {
+        reader.problem(
+            "api.retry.max_interval",
+            "must be at least `api.retry.initial_interval`",
+        );
+    }
+    Some(ApiSettings {
+        base_url: base_url?,
+        project_id: project_id?,
+        management_key: key?,
+        timeout,
+        connect_timeout,
+        rate_limit,
+        retry,
+    })
+}
+
+fn batch(reader: &mut Reader<'_>) -> BatchSettings {
+    BatchSettings {
+        max_tokens: reader.number("batch.max_tokens", 100, 1),
+        max_bytes: reader.size("batch.max_bytes", 1 << 20, 1024),
+        concurrency: reader.number("batch.concurrency", 4, 1),
+        on_failure: reader.word(
+            "batch.on_failure",
+            OnFailure::Isolate,
+            &[("isolate", OnFailure::Isolate), ("reject", OnFailure::Reject)],
+        ),
+        on_unknown: reader.word(
+            "batch.on_unknown",
+            OnUnknown::Ask,
+            &[("ask", OnUnknown::Ask), ("resend", OnUnknown::Resend)],
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::HashMap, path::Path};
+
+    use super::*;
+    use crate::config::load::merge;
+
+    const MINIMAL: &str = r#"
+        migration = "m"
+        [source]
+        url = "postgres://u:p@localhost/db"
+        table = "tokens"
+        key = "id"
+        [source.columns]
+        app = "provider"
+        user_id = "user_id"
+        access_token = "access_token"
+        [api]
+        project_id = "P123"
+        management_key = "K123"
+    "#;
+
+    fn settings(text: &str, environment: &[(&str, &str)]) -> Result<Settings, ConfigError> {
+        let environment: HashMap<String, String> = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect();
+        merge(Path::new("t.toml"), text, Some(environment))?.settings()
+    }
+
+    #[test]
+    fn the_least_configuration_gets_every_default() {
+        let settings = settings(MINIMAL, &[]).unwrap();
+        assert_eq!(settings.batch.max_tokens, 100);
+        assert_eq!(settings.batch.max_bytes, 1 << 20);
+        assert_eq!(settings.api.base_url.as_str(), "https://api.descope.com/");
+        assert_eq!(
+            settings.api.rate_limit,
+            RateLimit {
+                requests: 100,
+                per: Duration::from_secs(60),
+                burst: 1
+            }
+        );
+        assert_eq!(settings.ledger.schema, "tokenferry");
+        assert_eq!(settings.ledger.url.reveal(), settings.source.url.reveal());
+        assert_eq!(settings.apps.resolve("anything"), Some("anything"));
+    }
+
+    #[test]
+    fn the_environment_wins_over_the_file() {
+        let settings = settings(
+            MINIMAL,
+            &[
+                ("TOKENFERRY__BATCH__MAX_TOKENS", "50"),
+                ("TOKENFERRY__SOURCE__COLUMNS__USER_ID", "uid"),
+            ],
+        )
+        .unwrap();
+        assert_eq!(settings.batch.max_tokens, 50);
+        assert_eq!(
+            settings.source.columns[&crate::config::Field::UserId],
+            crate::config::Expression::Column("uid".into())
+        );
+    }
+
+    #[test]
+    fn apps_keep_their_case_and_their_dots() {
+        let settings = settings(
+            &format!("{MINIMAL}\n[apps]\nGoogle = \"g\"\n\"a.b\" = \"c\""),
+            &[],
+        )
+        .unwrap();
+        assert_eq!(settings.apps.resolve("Google"), Some("g"));
+        assert_eq!(settings.apps.resolve("a.b"), Some("c"));
+        assert_eq!(settings.apps.resolve("google"), None);
+    }
+
+    #[test]
+    fn every_problem_names_its_key_and_what_it_must_be() {
+        let wrong: &[(&str, &str, &str)] = &[
+            (
+                "TOKENFERRY__BATCH__MAX_TOKENS",
+                "0",
+                "`batch.max_tokens` must be a whole number of at least 1",
+            ),
+            (
+                "TOKENFERRY__BATCH__MAX_TOKENS",
+                "many",
+                "`batch.max_tokens` must be a whole number of at least 1",
+            ),
+            (
+                "TOKENFERRY__BATCH__MAX_TOKEN",
+                "5",
+                "did you mean `batch.max_tokens`?",
+            ),
+            (
+                "TOKENFERRY__BATCH__MAX_BYTES",
+                "5",
+                "`batch.max_bytes` must be a size of at least 1.0 KiB",
+            ),
+            (
+                "TOKENFERRY__API__TIMEOUT",
+                "soon",
+                "`api.timeout` must be a length of time",
+            ),
+            (
+                "TOKENFERRY__BATCH__ON_FAILURE",
+                "explode",
+                "must be \"isolate\" or \"reject\"",
+            ),
+            (
+                "TOKENFERRY__API__BASE_URL",
+                "http://api.descope.com",
+                "`api.base_url` must begin with https://",
+            ),
+            (
+                "TOKENFERRY__SOURCE__QUERY",
+                "select 1",
+                "`source.query` cannot stand beside `source.table`",
+            ),
+            (
+                "TOKENFERRY__SOURCE__URL",
+                "mysql://x",
+                "`source.url` must be a Postgres URL",
+            ),
+            (
+                "TOKENFERRY__API__MANAGEMENT_KEY",
+                "env:NO_SUCH_VARIABLE_HERE",
+                "NO_SUCH_VARIABLE_HERE, which is not set",
+            ),
+            (
+                "TOKENFERRY__API__MANAGEMENT_KEY",
+                "file:/no/such/file",
+                "points to the file /no/such/file",
+            ),
+            (
+                "TOKENFERRY__LEDGER__SCHEMA",
+                "pg_x",
+                "`ledger.schema` must be a schema's name",
+            ),
+            (
+                "TOKENFERRY__API__RATE_LIMIT__BURST",
+                "101",
+                "`api.rate_limit.burst` must be at most",
+            ),
+        ];
+        for (variable, value, expected) in wrong {
+            let error = settings(MINIMAL, &[(variable, value)]).unwrap_err().to_string();
+            assert!(error.contains(expected), "{variable}={value}: {error}");
+        }
+    }
+
+    #[test]
+    fn all_problems_come_at_once() {
+        let ConfigError::Invalid(problems) = settings("", &[]).unwrap_err() else {
+            panic!("another error")
+        };
+        let keys: Vec<_> = problems.iter().map(|problem| problem.key.as_str()).collect();
+        for key in [
+            "migration",
+            "source.url",
+            "source.table",
+            "source.key",
+            "source.columns.app",
+            "api.project_id",
+        ] {
+            assert!(keys.contains(&key), "{key} is not among {keys:?}");
+        }
+    }
+
+    #[test]
+    fn no_message_repeats_a_value() {
+        let text = MINIMAL
+            .replace("K123", "K123 with spaces")
+            .replace("\"m\"", "\"m");
+        let syntax = settings(&text, &[]).unwrap_err();
+        assert!(
+            matches!(&syntax, ConfigError::Syntax { line: 2, .. }),
+            "{syntax:?}"
+        );
+        let invalid = settings(&MINIMAL.replace("K123", "K123 spaced"), &[])
+            .unwrap_err()
+            .to_string();
+        assert!(
+            invalid.contains("api.management_key") && !invalid.contains("K123"),
+            "{invalid}"
+        );
+        let url = settings(&MINIMAL.replace("postgres://u:p@", "postgres//u:hunter2@"), &[])
+            .unwrap_err()
+            .to_string();
+        assert!(!url.contains("hunter2"), "{url}");
+    }
+
+    #[test]
+    fn a_column_may_be_an_expression() {
+        let text = MINIMAL.replace("app = \"provider\"", "app = { sql = \"'google'\" }");
+        let settings = settings(&text, &[]).unwrap();
+        assert_eq!(
+            settings.source.columns[&crate::config::Field::App],
+            crate::config::Expression::Sql("'google'".into())
+        );
+    }
+
+    #[test]
+    fn an_expression_with_a_key_beside_it_is_refused() {
+        let text = MINIMAL.replace("app = \"provider\"", "app = { sql = \"'g'\", sqll = \"x\" }");
+        let error = settings(&text, &[]).unwrap_err().to_string();
+        assert!(
+            error.contains("did you mean `source.columns.app.sql`?"),
+            "{error}"
+        );
+    }
+}

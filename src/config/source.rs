@@ -1,0 +1,263 @@
+//! The settings of the source: which rows, and which column means what.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use config::ValueKind;
+
+use super::reader::Reader;
+use crate::model::Secret;
+
+/// A part of a token that a column can be mapped to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[allow(
+    missing_docs,
+    reason = "each is the key of the same name under [source.columns]"
+)]
+pub enum Field {
+    App,
+    UserId,
+    TenantId,
+    AccessToken,
+    RefreshToken,
+    AccessTokenExpiry,
+    AccessTokenType,
+    Scopes,
+    ExternalIdentifier,
+    IdToken,
+    GrantedBy,
+    UpdatedAt,
+}
+
+impl Field {
+    /// All of them, in the order in which a page selects them.
+    pub const ALL: [Self; 12] = [
+        Self::App,
+        Self::UserId,
+        Self::TenantId,
+        Self::AccessToken,
+        Self::RefreshToken,
+        Self::AccessTokenExpiry,
+        Self::AccessTokenType,
+        Self::Scopes,
+        Self::ExternalIdentifier,
+        Self::IdToken,
+        Self::GrantedBy,
+        Self::UpdatedAt,
+    ];
+
+    /// The key under `[source.columns]`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::App => "app",
+            Self::UserId => "user_id",
+            Self::TenantId => "tenant_id",
+            Self::AccessToken => "access_token",
+            Self::RefreshToken => "refresh_token",
+            Self::AccessTokenExpiry => "access_token_expiry",
+            Self::AccessTokenType => "access_token_type",
+            Self::Scopes => "scopes",
+            Self::ExternalIdentifier => "external_identifier",
+            Self::IdToken => "id_token",
+            Self::GrantedBy => "granted_by",
+            Self::UpdatedAt => "updated_at",
+        }
+    }
+}
+
+/// How the value of a field is had from a row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expression {
+    /// A column by its exact name.
+    Column(String),
+    /// Any SQL expression over the row, written by the person who configures.
+    Sql(String),
+}
+
+/// Which expression gives which field.
+pub type Columns = BTreeMap<Field, Expression>;
+
+/// What the rows are read from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Relation {
+    /// A table or view: its name, with its schema before it if there is one.
+    Table(Vec<String>),
+    /// A query of the user's own.
+    Query(String),
+}
+
+/// Everything the reader needs.
+#[derive(Debug, Clone)]
+pub struct SourceSettings {
+    /// Where the database is; carries a password.
+    pub url: Secret,
+    /// What the rows are read from.
+    pub relation: Relation,
+    /// The name of the key column.
+    pub key: String,
+    /// An SQL condition that rows must meet.
+    pub condition: Option<String>,
+    /// Rows per page.
+    pub page_size: u32,
+    /// How long one page may take the database.
+    pub statement_timeout: Duration,
+    /// Which column means what.
+    pub columns: Columns,
+}
+
+pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
+    let url = database_url(reader, "source.url");
+    let table = reader.text("source.table");
+    let query = reader.text("source.query");
+    let relation = match (table, query) {
+        (Some(table), None) => match table_name(&table) {
+            Some(parts) => Some(Relation::Table(parts)),
+            None => {
+                reader.problem(
+                    "source.table",
+                    "must be a table's name, such as \"tokens\" or \"public.tokens\"",
+                );
+                None
+            }
+        },
+        (None, Some(query)) => Some(Relation::Query(
+            query.trim().trim_end_matches(';').trim_end().to_owned(),
+        )),
+        (None, None) => {
+            reader.problem(
+                "source.table",
+                "is missing: name the table that holds the tokens (or give `source.query`)",
+            );
+            None
+        }
+        (Some(_), Some(_)) => {
+            reader.problem(
+                "source.query",
+                "cannot stand beside `source.table`: give one of the two",
+            );
+            None
+        }
+    };
+    let key = reader.required(
+        "source.key",
+        "the name of a unique column of type integer, uuid or text",
+    );
+    let condition = reader
+        .text("source.where")
+        .filter(|condition| !condition.trim().is_empty());
+    let page_size = reader.number("source.page_size", 5000, 1);
+    let statement_timeout = reader.duration("source.statement_timeout", Duration::from_secs(60));
+    let columns = columns(reader);
+    Some(SourceSettings {
+        url: url?,
+        relation: relation?,
+        key: key?,
+        condition,
+        page_size,
+        statement_timeout,
+        columns,
+    })
+}
+
+/// A Postgres URL, as a secret.
+pub(super) fn database_url(reader: &mut Reader<'_>, key: &str) -> Option<Secret> {
+    let url = reader.required_secret(key, "a Postgres URL, such as \"env:SOURCE_DATABASE_URL\"")?;
+    let is_postgres = ["postgres://", "postgresql://"]
+        .iter()
+        .any(|scheme| url.reveal().starts_with(scheme));
+    if !is_postgres || url.reveal().parse::<sqlx::postgres::PgConnectOptions>().is_err() {
+        reader.problem(
+            key,
+            "must be a Postgres URL: postgres://user:password@host:5432/database?sslmode=require",
+        );
+        return None;
+    }
+    Some(url)
+}
+
+/// Splits `schema.table`; parts in double quotes may hold dots.
+fn table_name(text: &str) -> Option<Vec<String>> {
+    let mut parts = vec![String::new()];
+    let mut quoted = false;
+    let mut characters = text.trim().chars().peekable();
+    while let Some(character) = characters.next() {
+        match character {
+            '"' if quoted && characters.peek() == Some(&'"') => {
+                characters.next();
+                parts.last_mut()?.push('"');
+            }
+            '"' => quoted = !quoted,
+            '.' if !quoted => parts.push(String::new()),
+            '\0' => return None,
+            _ => parts.last_mut()?.push(character),
+        }
+    }
+    (!quoted && parts.len() <= 2 && parts.iter().all(|part| !part.is_empty())).then_some(parts)
+}
+
+fn columns(reader: &mut Reader<'_>) -> Columns {
+    let mut columns = Columns::new();
+    for field in Field::ALL {
+        let key = format!("source.columns.{}", field.name());
+        let is_table = matches!(
+            reader.value(&key).map(|value| &value.kind),
+            Some(ValueKind::Table(_))
+        );
+        let expression = if is_table {
+            // The inner key is what is known then, and anything beside it is not.
+            reader.forget(&key);
+            reader
+                .required(&format!("{key}.sql"), "an SQL expression")
+                .map(Expression::Sql)
+        } else {
+            reader.text(&key).map(Expression::Column)
+        };
+        match expression {
+            Some(Expression::Column(name)) if name.trim().is_empty() => {
+                reader.problem(
+                    key,
+                    "must be a column's name or { sql = \"expression\" }; leave it out if there is none",
+                );
+            }
+            Some(expression) => {
+                columns.insert(field, expression);
+            }
+            None => {}
+        }
+    }
+    let has = |field| columns.contains_key(&field);
+    if !has(Field::App) {
+        reader.problem(
+            "source.columns.app",
+            "is missing: the column with the app's name (for a single app: { sql = \"'google'\" })",
+        );
+    }
+    if !has(Field::UserId) && !has(Field::TenantId) {
+        reader.problem(
+            "source.columns.user_id",
+            "is missing: map `user_id`, `tenant_id` or both",
+        );
+    }
+    if !has(Field::AccessToken) && !has(Field::RefreshToken) {
+        reader.problem(
+            "source.columns.access_token",
+            "is missing: map `access_token`, `refresh_token` or both",
+        );
+    }
+    columns
+}
+
+#[cfg(test)]
+mod tests {
+    use super::table_name;
+
+    #[test]
+    fn table_names_split_at_dots_outside_quotes() {
+        assert_eq!(table_name("tokens").unwrap(), ["tokens"]);
+        assert_eq!(table_name("public.tokens").unwrap(), ["public", "tokens"]);
+        assert_eq!(table_name("\"we.ird\".\"a\"\"b\"").unwrap(), ["we.ird", "a\"b"]);
+        for bad in ["", "a.b.c", ".a", "\"open", "a."] {
+            assert!(table_name(bad).is_none(), "{bad}");
+        }
+    }
+}

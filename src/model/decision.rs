@@ -1,0 +1,119 @@
+//! What became of a token.
+
+use std::borrow::Cow;
+
+use super::{Destination, SourceKey};
+
+/// The state of a source row in the ledger. A row without one is pending.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TokenState {
+    /// The API said so.
+    Committed,
+    /// It did not go up; there is a reason.
+    Failed,
+    /// A newer row goes to the same destination.
+    Superseded,
+}
+
+impl TokenState {
+    /// The word the ledger stores.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Committed => "committed",
+            Self::Failed => "failed",
+            Self::Superseded => "superseded",
+        }
+    }
+
+    /// From the word the ledger stores.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Committed, Self::Failed, Self::Superseded]
+            .into_iter()
+            .find(|state| state.as_str() == word)
+    }
+}
+
+/// Who turned a token down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefusedBy {
+    /// A rule of ours, before anything was sent.
+    Validation,
+    /// The API.
+    Api,
+    /// Nobody: no usable answer came, however often it was tried.
+    Transport,
+}
+
+impl RefusedBy {
+    /// The word the ledger stores.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Validation => "validation",
+            Self::Api => "api",
+            Self::Transport => "transport",
+        }
+    }
+}
+
+/// Why a token or a batch failed: a stable code for scripts and a sentence for people. Holds no token, in no form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reason {
+    /// Who turned it down.
+    pub refused_by: RefusedBy,
+    /// Our rule's code, the API's `errorCode`, or what happened on the wire.
+    pub code: Cow<'static, str>,
+    /// A sentence a person can act on.
+    pub text: String,
+}
+
+impl Reason {
+    /// A reason of one of our own rules.
+    #[must_use]
+    pub fn validation(code: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            refused_by: RefusedBy::Validation,
+            code: code.into(),
+            text: text.into(),
+        }
+    }
+
+    /// A reason the API gave.
+    #[must_use]
+    pub fn api(code: impl Into<String>, text: impl Into<String>) -> Self {
+        Self {
+            refused_by: RefusedBy::Api,
+            code: Cow::Owned(code.into()),
+            text: text.into(),
+        }
+    }
+
+    /// What happened between us and the API.
+    #[must_use]
+    pub fn transport(code: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
+        Self {
+            refused_by: RefusedBy::Transport,
+            code: code.into(),
+            text: text.into(),
+        }
+    }
+}
+
+/// The end of a token that is not sent (or not any more): failed or superseded.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// The source row.
+    pub key: SourceKey,
+    /// The destination, as far as the row has one.
+    pub destination: Option<Destination>,
+    /// The legacy app name where it could not be mapped, so that the report can name it.
+    pub app: Option<String>,
+    /// How new the row is.
+    pub version: super::Version,
+    /// The state it ends in.
+    pub state: TokenState,
+    /// Why it failed; absent for a superseded row.
+    pub reason: Option<Reason>,
+}

@@ -1,0 +1,128 @@
+//! Where a token goes.
+
+use std::fmt;
+
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+
+/// Whose token it is; the API has one set of endpoints for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Subject {
+    /// A user's, with or without a tenant.
+    User,
+    /// A tenant's, without a user.
+    Tenant,
+}
+
+impl Subject {
+    /// The word the ledger stores.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Tenant => "tenant",
+        }
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// The place a token has at Descope. Two rows with equal destinations overwrite each other there.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// Whose token it is.
+    pub subject: Subject,
+    /// The outbound app's ID.
+    pub app_id: String,
+    /// The user, for a user token.
+    pub user_id: Option<String>,
+    /// The tenant; optional for a user token, required for a tenant token.
+    pub tenant_id: Option<String>,
+    /// Tells several connections of one user or tenant to one app apart.
+    pub external_identifier: Option<String>,
+}
+
+/// A destination in 16 bytes: what the ledger indexes and what is kept in memory while a token is on its way.
+/// Truncated SHA-256, so two destinations do not collide in any table this tool will meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DestinationId([u8; 16]);
+
+impl DestinationId {
+    /// The stored form.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// From the stored form; `None` if it has another length.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+impl Destination {
+    /// The ID of this destination.
+    #[must_use]
+    pub fn id(&self) -> DestinationId {
+        let mut hash = Sha256::new();
+        hash.update(self.subject.as_str());
+        let fields = [
+            Some(&self.app_id),
+            self.user_id.as_ref(),
+            self.tenant_id.as_ref(),
+            self.external_identifier.as_ref(),
+        ];
+        for field in fields {
+            // Length first, so that no two lists of fields give the same bytes; absent differs from empty.
+            match field {
+                None => hash.update([0]),
+                Some(text) => {
+                    hash.update([1]);
+                    hash.update((text.len() as u64).to_le_bytes());
+                    hash.update(text.as_bytes());
+                }
+            }
+        }
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.finalize()[..16]);
+        DestinationId(id)
+    }
+
+    /// The ID by which the API names a failed item: the user of a user token, the tenant of a tenant token.
+    #[must_use]
+    pub fn subject_id(&self) -> &str {
+        match self.subject {
+            Subject::User => self.user_id.as_deref(),
+            Subject::Tenant => self.tenant_id.as_deref(),
+        }
+        .unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(app: &str, user: &str, tenant: Option<&str>) -> Destination {
+        Destination {
+            subject: Subject::User,
+            app_id: app.into(),
+            user_id: Some(user.into()),
+            tenant_id: tenant.map(Into::into),
+            external_identifier: None,
+        }
+    }
+
+    #[test]
+    fn fields_cannot_run_into_each_other() {
+        assert_ne!(user("ab", "c", None).id(), user("a", "bc", None).id());
+        assert_ne!(user("a", "b", None).id(), user("a", "b", Some("")).id());
+        assert_eq!(user("a", "b", Some("t")).id(), user("a", "b", Some("t")).id());
+    }
+}

@@ -1,0 +1,108 @@
+//! What stands in the ledger in place of a token.
+
+use std::fmt;
+
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+/// HMAC-SHA256 over exactly the bytes that are sent for a token. Equal fingerprints mean that the API was
+/// given the very same token; nobody without the key can test a guess against one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The stored form.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+
+    /// From the stored form; `None` if it has another length.
+    #[must_use]
+    pub fn from_slice(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self)
+    }
+}
+
+/// The key behind all fingerprints of one ledger, ready to be used many times.
+#[derive(Clone)]
+pub struct FingerprintKey(Hmac<Sha256>);
+
+impl FingerprintKey {
+    /// From the ledger's own random bytes and, where one is configured, a pepper kept outside of the ledger.
+    #[must_use]
+    pub fn new(ledger_bytes: &[u8; 32], pepper: Option<&str>) -> Self {
+        // Without a pepper the derivation still runs, so that there is one way and not two.
+        let derived = Zeroizing::new(<[u8; 32]>::from(
+            keyed(ledger_bytes)
+                .chain_update("tokenferry fingerprint key")
+                .chain_update(pepper.unwrap_or_default())
+                .finalize()
+                .into_bytes(),
+        ));
+        Self(keyed(&derived))
+    }
+
+    /// The fingerprint of a token from its encoded form.
+    #[must_use]
+    pub fn fingerprint(&self, encoded: &[u8]) -> Fingerprint {
+        self.digest("token", encoded)
+    }
+
+    /// A digest of one secret value, to recognise it when it is read back after a crash.
+    #[must_use]
+    pub fn value_digest(&self, value: &str) -> Fingerprint {
+        self.digest("value", value.as_bytes())
+    }
+
+    /// What the ledger keeps to notice that another key is being used than the one it was begun with.
+    #[must_use]
+    pub fn check(&self) -> Fingerprint {
+        self.digest("check", &[])
+    }
+
+    fn digest(&self, purpose: &str, bytes: &[u8]) -> Fingerprint {
+        let mac = self
+            .0
+            .clone()
+            .chain_update(purpose)
+            .chain_update([0])
+            .chain_update(bytes);
+        Fingerprint(mac.finalize().into_bytes().into())
+    }
+}
+
+/// HMAC pads a shorter key with zeros to the hash's block; done here, since a key of exactly that length cannot be refused.
+fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
+    let mut block = Zeroizing::new([0; 64]);
+    block[..32].copy_from_slice(key);
+    Hmac::new((&*block).into())
+}
+
+impl fmt::Debug for FingerprintKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FingerprintKey([redacted])")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn depends_on_the_key_the_pepper_the_purpose_and_the_bytes() {
+        let key = FingerprintKey::new(&[1; 32], None);
+        assert_eq!(
+            key.fingerprint(b"a"),
+            FingerprintKey::new(&[1; 32], None).fingerprint(b"a")
+        );
+        assert_ne!(key.fingerprint(b"a"), key.fingerprint(b"b"));
+        assert_ne!(key.fingerprint(b"a"), key.value_digest("a"));
+        assert_ne!(
+            key.fingerprint(b"a"),
+            FingerprintKey::new(&[2; 32], None).fingerprint(b"a")
+        );
+        assert_ne!(key.check(), FingerprintKey::new(&[1; 32], Some("pepper")).check());
+    }
+}

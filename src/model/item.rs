@@ -1,0 +1,67 @@
+//! A valid token on its way.
+
+use std::fmt;
+
+use zeroize::Zeroizing;
+
+use super::{Destination, DestinationId, Fingerprint, SourceKey, Version};
+
+/// A token as one element of the request's `tokens` array, encoded once. Wiped on drop.
+#[derive(Clone)]
+pub struct EncodedToken(Zeroizing<Vec<u8>>);
+
+impl EncodedToken {
+    /// Takes finished JSON.
+    #[must_use]
+    pub fn new(json: Vec<u8>) -> Self {
+        Self(Zeroizing::new(json))
+    }
+
+    /// The JSON bytes, tokens included.
+    #[must_use]
+    pub fn reveal(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// How many bytes this token adds to a request, separators not counted.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are no bytes at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl fmt::Debug for EncodedToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{} bytes, redacted]", self.0.len())
+    }
+}
+
+/// A token that passed the screen: it has a destination, is encoded, and waits to be sent.
+#[derive(Debug, Clone)]
+pub struct Item {
+    /// The source row.
+    pub key: SourceKey,
+    /// The page it was read with; the cursor moves past a page when all of its items are settled.
+    pub page: u64,
+    /// Where it goes.
+    pub destination: Destination,
+    /// The same in 16 bytes.
+    pub destination_id: DestinationId,
+    /// How new the row is among those of its destination.
+    pub version: Version,
+    /// What the ledger will remember of it.
+    pub fingerprint: Fingerprint,
+    /// The access token expires only after this run's start, or says nothing of its expiry: reading it back does not
+    /// make the API refresh it.
+    pub fresh: bool,
+    /// A row that was committed for the same destination before, and is superseded once this one is committed.
+    pub replaces: Option<SourceKey>,
+    /// What is sent.
+    pub encoded: EncodedToken,
+}

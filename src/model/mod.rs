@@ -1,0 +1,22 @@
+//! The words every stage shares.
+//!
+//! A legacy token is read as a [`LegacyToken`], becomes an [`Item`] once it is valid and encoded, travels in
+//! a [`Batch`], and ends in a [`Decision`], exactly one, whatever happens on the way.
+
+mod batch;
+mod decision;
+mod destination;
+mod fingerprint;
+mod item;
+mod run;
+mod secret;
+mod token;
+
+pub use batch::{Batch, BatchState};
+pub use decision::{Decision, Reason, RefusedBy, TokenState};
+pub use destination::{Destination, DestinationId, Subject};
+pub use fingerprint::{Fingerprint, FingerprintKey};
+pub use item::{EncodedToken, Item};
+pub use run::{Mode, RunId, RunStatus, StopReason, Tally};
+pub use secret::Secret;
+pub use token::{Expiry, LegacyToken, Scopes, SourceKey, Version};

@@ -1,0 +1,106 @@
+//! A run and its books.
+
+use serde::Serialize;
+
+/// A run in the ledger.
+pub type RunId = i64;
+
+/// What a run does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// Uploads.
+    Migrate,
+}
+
+impl Mode {
+    /// The word the ledger stores.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Migrate => "migrate",
+        }
+    }
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RunStatus {
+    /// A process is at it, or died at it.
+    Running,
+    /// Everything selected is committed, superseded or unchanged.
+    Completed,
+    /// Everything selected was worked on; some tokens failed.
+    CompletedWithFailures,
+    /// Ended by a signal or by a database that went away; the next `migrate` goes on.
+    Interrupted,
+    /// Ended by itself, since going on made no sense; the next `migrate` goes on.
+    Stopped,
+}
+
+impl RunStatus {
+    /// The word the ledger stores.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::CompletedWithFailures => "completed_with_failures",
+            Self::Interrupted => "interrupted",
+            Self::Stopped => "stopped",
+        }
+    }
+}
+
+/// Why a run ended before the end of the table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StopReason {
+    /// SIGINT or SIGTERM.
+    Signal(i32),
+    /// 401 or 403: the sentence says what the API answered.
+    Credentials(String),
+    /// The path is not there, or is something else than this API.
+    Endpoint(String),
+    /// So many batches failed in a row; the sentence holds the last reason.
+    TooManyFailures(String),
+}
+
+/// The books of a run: how many source rows ended how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Tally {
+    /// Rows read.
+    pub selected: i64,
+    /// Stored by the API in this run.
+    pub committed: i64,
+    /// Turned down, with a reason.
+    pub failed: i64,
+    /// A newer row goes to the same destination.
+    pub superseded: i64,
+    /// Committed in an earlier run, and the same today.
+    pub unchanged: i64,
+}
+
+impl Tally {
+    /// Whether every row read has an end.
+    #[must_use]
+    pub fn closes(&self) -> bool {
+        self.selected == self.settled()
+    }
+
+    /// Rows that have an end.
+    #[must_use]
+    pub fn settled(&self) -> i64 {
+        self.committed + self.failed + self.superseded + self.unchanged
+    }
+}
+
+impl std::ops::AddAssign for Tally {
+    fn add_assign(&mut self, other: Self) {
+        self.selected += other.selected;
+        self.committed += other.committed;
+        self.failed += other.failed;
+        self.superseded += other.superseded;
+        self.unchanged += other.unchanged;
+    }
+}
