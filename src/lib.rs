@@ -1,5 +1,10 @@
 //! Moves legacy OAuth tokens out of Postgres into Descope outbound apps, in batches, once.
 
+pub mod chunk;
 pub mod config;
+pub mod descope;
 pub mod model;
+pub mod postgres;
 pub mod scratch;
+pub mod screen;
+pub mod source;

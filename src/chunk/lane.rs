@@ -1,0 +1,102 @@
+//! The open batches of one subject.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
+};
+
+use super::Limits;
+use crate::model::{Batch, Item, Subject};
+
+/// So many batches may be open at once before the oldest is given out half full. It is reached only where one user has
+/// more connections to one app than that, close together.
+const MAX_OPEN: usize = 16;
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    subject: Subject,
+    /// Oldest first. Every identity of a later one stands in all earlier ones or did not fit there.
+    open: VecDeque<Open>,
+}
+
+#[derive(Debug, Default)]
+struct Open {
+    items: Vec<Item>,
+    bytes: usize,
+    /// Hashes suffice: two identities that collide merely go into different batches.
+    identities: HashSet<u64>,
+}
+
+impl Lane {
+    pub(super) fn new(subject: Subject) -> Self {
+        Self {
+            subject,
+            open: VecDeque::new(),
+        }
+    }
+
+    /// First fit, so that tokens of one identity leave in the order they came.
+    pub(super) fn push(&mut self, item: Item, limits: &Limits, full: &mut Vec<Batch>) {
+        let identity = identity(&item);
+        let mut position = 0;
+        while let Some(open) = self.open.get(position) {
+            if !open.fits(&item, limits) {
+                self.close(position, full);
+            } else if open.identities.contains(&identity) {
+                position += 1;
+            } else {
+                break;
+            }
+        }
+        if position == MAX_OPEN {
+            self.close(0, full);
+            position -= 1;
+        }
+        if position == self.open.len() {
+            self.open.push_back(Open {
+                bytes: limits.overhead,
+                ..Open::default()
+            });
+        }
+        let open = &mut self.open[position];
+        open.bytes += item.encoded.len() + usize::from(!open.items.is_empty());
+        open.identities.insert(identity);
+        open.items.push(item);
+        if open.items.len() >= limits.max_tokens {
+            self.close(position, full);
+        }
+    }
+
+    pub(super) fn flush(&mut self, full: &mut Vec<Batch>) {
+        while !self.open.is_empty() {
+            self.close(0, full);
+        }
+    }
+
+    fn close(&mut self, position: usize, full: &mut Vec<Batch>) {
+        if let Some(open) = self.open.remove(position).filter(|open| !open.items.is_empty()) {
+            full.push(Batch {
+                subject: self.subject,
+                items: open.items,
+                parent: None,
+            });
+        }
+    }
+}
+
+impl Open {
+    /// The limits may have been lowered since the batch was begun.
+    fn fits(&self, item: &Item, limits: &Limits) -> bool {
+        let separator = usize::from(!self.items.is_empty());
+        self.items.len() < limits.max_tokens
+            && self.bytes + separator + item.encoded.len() <= limits.max_bytes
+    }
+}
+
+/// (app, user) or (app, tenant), letter case set aside: the API may name an id in another case than it was sent.
+fn identity(item: &Item) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    item.destination.app_id.to_lowercase().hash(&mut hasher);
+    item.destination.subject_id().to_lowercase().hash(&mut hasher);
+    hasher.finish()
+}

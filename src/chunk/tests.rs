@@ -1,0 +1,156 @@
+//! What must hold for any tokens in any order: nothing lost, nothing twice, no limit passed, order kept.
+
+use std::collections::{HashMap, HashSet};
+
+use proptest::prelude::*;
+
+use super::{Chunker, Limits};
+use crate::{
+    descope::{BODY_OVERHEAD, RequestBody},
+    model::{Batch, Destination, EncodedToken, FingerprintKey, Item, SourceKey, Subject, Version},
+};
+
+fn item(key: usize, subject: Subject, app: u8, id: u8, size: usize) -> Item {
+    // Letter case varies, as it may in a source that never enforced one.
+    let name = if key.is_multiple_of(2) {
+        format!("id{id}")
+    } else {
+        format!("ID{id}")
+    };
+    let destination = Destination {
+        subject,
+        app_id: format!("app{app}"),
+        user_id: (subject == Subject::User).then(|| name.clone()),
+        tenant_id: (subject == Subject::Tenant).then_some(name),
+        external_identifier: Some(key.to_string()),
+    };
+    Item {
+        key: SourceKey::from(key.to_string()),
+        page: 0,
+        destination_id: destination.id(),
+        destination,
+        version: Version::default(),
+        fingerprint: FingerprintKey::new(&[0; 32], None).fingerprint(&[]),
+        fresh: true,
+        replaces: None,
+        encoded: EncodedToken::new(vec![b'x'; size]),
+    }
+}
+
+fn subject() -> impl Strategy<Value = Subject> {
+    prop_oneof![3 => Just(Subject::User), 1 => Just(Subject::Tenant)]
+}
+
+fn identity(item: &Item) -> (String, String) {
+    (
+        item.destination.app_id.clone(),
+        item.destination.subject_id().to_lowercase(),
+    )
+}
+
+fn run(items: Vec<Item>, limits: Limits, lower_at: Option<usize>) -> (Vec<Batch>, Vec<Item>) {
+    let mut chunker = Chunker::new(limits);
+    let (mut batches, mut too_large) = (Vec::new(), Vec::new());
+    for (position, item) in items.into_iter().enumerate() {
+        if lower_at == Some(position) {
+            chunker.lower(limits.max_tokens / 2);
+        }
+        if let Err(item) = chunker.push(item, &mut batches) {
+            too_large.push(*item);
+        }
+    }
+    chunker.flush(&mut batches);
+    (batches, too_large)
+}
+
+proptest! {
+    #[test]
+    fn holds_for_any_tokens(
+        tokens in prop::collection::vec((subject(), 0u8..3, 0u8..40, 1usize..300), 0..400),
+        max_tokens in 1usize..30,
+        max_bytes in 60usize..2000,
+        lower_at in prop::option::of(0usize..400),
+    ) {
+        let limits = Limits { max_tokens, max_bytes, overhead: BODY_OVERHEAD };
+        let items: Vec<_> = tokens
+            .iter()
+            .enumerate()
+            .map(|(key, &(subject, app, id, size))| item(key, subject, app, id, size))
+            .collect();
+        let count = items.len();
+        let (batches, too_large) = run(items, limits, lower_at);
+
+        let mut seen = HashSet::new();
+        for item in &too_large {
+            prop_assert!(item.encoded.len() + BODY_OVERHEAD > max_bytes);
+            prop_assert!(seen.insert(item.key.clone()));
+        }
+        let mut last_of: HashMap<(Subject, (String, String)), usize> = HashMap::new();
+        for batch in &batches {
+            prop_assert!(!batch.items.is_empty());
+            prop_assert!(batch.items.len() <= max_tokens);
+            prop_assert!(RequestBody::new(batch.items.iter().map(|item| &item.encoded)).len() <= max_bytes);
+            let mut identities = HashSet::new();
+            let mut last = None;
+            for item in &batch.items {
+                prop_assert!(seen.insert(item.key.clone()), "twice: {}", item.key);
+                prop_assert_eq!(item.destination.subject, batch.subject);
+                prop_assert!(identities.insert(identity(item)), "one identity twice in a batch");
+                let key: usize = item.key.as_str().parse().unwrap();
+                prop_assert!(last < Some(key), "order within a batch");
+                last = Some(key);
+                let before = last_of.insert((batch.subject, identity(item)), key);
+                prop_assert!(before < Some(key), "order within an identity");
+            }
+        }
+        prop_assert_eq!(seen.len(), count);
+    }
+}
+
+#[test]
+fn five_thousand_tokens_at_a_hundred_are_fifty_batches() {
+    let limits = Limits {
+        max_tokens: 100,
+        max_bytes: 1 << 20,
+        overhead: BODY_OVERHEAD,
+    };
+    let items = (0..5000).map(|key| {
+        let mut item = item(key, Subject::User, 0, 0, 100);
+        item.destination.user_id = Some(format!("user {key}"));
+        item
+    });
+    let (batches, _) = run(items.collect(), limits, None);
+    assert_eq!(batches.len(), 50);
+}
+
+#[test]
+fn a_user_with_two_connections_does_not_halve_the_batches() {
+    let limits = Limits {
+        max_tokens: 100,
+        max_bytes: 1 << 20,
+        overhead: BODY_OVERHEAD,
+    };
+    // Rows of one user stand side by side, as they do in a table that grew over time.
+    let items = (0..1000).map(|key| {
+        let mut item = item(key, Subject::User, 0, 0, 100);
+        item.destination.user_id = Some(format!("user {}", key / 2));
+        item
+    });
+    let (batches, _) = run(items.collect(), limits, None);
+    assert_eq!(batches.len(), 10);
+}
+
+#[test]
+fn a_token_that_is_exactly_as_large_as_allowed_fits() {
+    let limits = Limits {
+        max_tokens: 10,
+        max_bytes: BODY_OVERHEAD + 50,
+        overhead: BODY_OVERHEAD,
+    };
+    let (batches, too_large) = run(
+        vec![item(0, Subject::User, 0, 0, 50), item(1, Subject::User, 0, 1, 51)],
+        limits,
+        None,
+    );
+    assert_eq!((batches.len(), too_large.len()), (1, 1));
+}

@@ -1,0 +1,180 @@
+//! One HTTP client, its connections shared by all tasks.
+
+use std::time::SystemTime;
+
+use reqwest::{
+    Response, StatusCode,
+    header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
+    redirect,
+};
+use thiserror::Error;
+use url::Url;
+
+use super::{
+    Answer, Probe, ReadBack, Refusal, RequestBody, answer,
+    read_back::{self, ReadRequest},
+    retry_after::retry_after,
+};
+use crate::{
+    config::ApiSettings,
+    model::{Secret, Subject},
+};
+
+const USER_UPLOAD: &str = "v1/mgmt/outbound/app/user/oauthtoken/batch/upload";
+const TENANT_UPLOAD: &str = "v1/mgmt/outbound/app/tenant/oauthtoken/batch/upload";
+const USER_LATEST: &str = "v1/mgmt/outbound/app/user/token/latest";
+const TENANT_LATEST: &str = "v1/mgmt/outbound/app/tenant/token/latest";
+
+/// An answer longer than this is not one of this API's: even a batch of thousands, all refused, stays below.
+const LONGEST_ANSWER: usize = 16 << 20;
+
+/// The client cannot be made from its settings.
+#[derive(Debug, Error)]
+#[error("the HTTP client cannot be set up")]
+pub struct ApiError(#[source] Box<dyn std::error::Error + Send + Sync>);
+
+/// Talks to the API. Says what an answer means, and never decides what to do about it.
+#[derive(Debug, Clone)]
+pub struct Client {
+    http: reqwest::Client,
+    user_upload: Url,
+    tenant_upload: Url,
+    user_latest: Url,
+    tenant_latest: Url,
+    management_key: Secret,
+}
+
+impl Client {
+    /// A client with the settings' credentials, timeouts and base URL.
+    ///
+    /// # Errors
+    /// If the TLS roots of this machine cannot be loaded, or the settings do not make headers and URLs.
+    pub fn new(settings: &ApiSettings) -> Result<Self, ApiError> {
+        // Only one provider is compiled in; an error here means that it was installed before.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let bearer = Secret::new(format!(
+            "Bearer {}:{}",
+            settings.project_id,
+            settings.management_key.reveal()
+        ));
+        let mut authorization =
+            HeaderValue::from_str(bearer.reveal()).map_err(|error| ApiError(error.into()))?;
+        authorization.set_sensitive(true);
+        let project = HeaderValue::from_str(&settings.project_id).map_err(|error| ApiError(error.into()))?;
+        let headers = HeaderMap::from_iter([
+            (AUTHORIZATION, authorization),
+            (HeaderName::from_static("x-descope-project-id"), project),
+            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+        ]);
+        let http = reqwest::Client::builder()
+            .default_headers(headers)
+            .user_agent(concat!("tokenferry/", env!("CARGO_PKG_VERSION")))
+            .timeout(settings.timeout)
+            .connect_timeout(settings.connect_timeout)
+            // A redirect would carry tokens to an address nobody configured.
+            .redirect(redirect::Policy::none())
+            .build()
+            .map_err(|error| ApiError(error.into()))?;
+        let url = |path: &str| {
+            let mut base = settings.base_url.clone();
+            let prefix = base.path().trim_end_matches('/').to_owned();
+            base.set_path(&format!("{prefix}/{path}"));
+            base
+        };
+        Ok(Self {
+            http,
+            user_upload: url(USER_UPLOAD),
+            tenant_upload: url(TENANT_UPLOAD),
+            user_latest: url(USER_LATEST),
+            tenant_latest: url(TENANT_LATEST),
+            management_key: settings.management_key.clone(),
+        })
+    }
+
+    /// The key, for taking it out of texts.
+    #[must_use]
+    pub fn management_key(&self) -> &Secret {
+        &self.management_key
+    }
+
+    /// Sends one batch, once.
+    pub async fn upload(&self, subject: Subject, body: &RequestBody) -> Answer {
+        let url = match subject {
+            Subject::User => &self.user_upload,
+            Subject::Tenant => &self.tenant_upload,
+        };
+        match self.http.post(url.clone()).body(body.bytes()).send().await {
+            Ok(response) => {
+                let status = response.status();
+                let wait = retry_after(response.headers(), SystemTime::now());
+                let body = whole_body(response).await;
+                answer::interpret(subject, status.as_u16(), wait, body.as_deref())
+            }
+            Err(error) => {
+                let refusal = wire_refusal(&error);
+                // A connection that was never made carried nothing.
+                if error.is_connect() {
+                    Answer::TryAgain {
+                        retry_after: None,
+                        refusal,
+                    }
+                } else {
+                    Answer::Unknown(refusal)
+                }
+            }
+        }
+    }
+
+    /// Reads one token back, without making the API refresh it.
+    pub async fn read_back(&self, probe: &Probe) -> ReadBack {
+        let url = match probe.subject {
+            Subject::User => &self.user_latest,
+            Subject::Tenant => &self.tenant_latest,
+        };
+        match self.post(url, &probe.request()).await {
+            Ok((status, wait, body)) => {
+                read_back::interpret(probe.by_refresh_token, status.as_u16(), wait, body.as_deref())
+            }
+            Err(error) => ReadBack::TryAgain(wire_refusal(&error)),
+        }
+    }
+
+    async fn post(
+        &self,
+        url: &Url,
+        request: &ReadRequest<'_>,
+    ) -> Result<(StatusCode, Option<std::time::Duration>, Option<Vec<u8>>), reqwest::Error> {
+        let response = self.http.post(url.clone()).json(request).send().await?;
+        let status = response.status();
+        let wait = retry_after(response.headers(), SystemTime::now());
+        Ok((status, wait, whole_body(response).await))
+    }
+}
+
+/// The body to its end; `None` if it broke off or is longer than any answer of this API.
+async fn whole_body(mut response: Response) -> Option<Vec<u8>> {
+    let mut body = Vec::new();
+    while let Some(chunk) = response.chunk().await.ok()? {
+        if body.len() + chunk.len() > LONGEST_ANSWER {
+            return None;
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Some(body)
+}
+
+fn wire_refusal(error: &reqwest::Error) -> Refusal {
+    if error.is_connect() {
+        Refusal::wire(
+            "connect_failed",
+            "the API could not be reached: no connection was made",
+        )
+    } else if error.is_timeout() {
+        Refusal::wire("timeout", "the API did not answer within the timeout")
+    } else {
+        Refusal::wire(
+            "connection_lost",
+            "the connection was lost before the answer came",
+        )
+    }
+}

@@ -1,0 +1,17 @@
+//! The Descope management API, as far as this tool talks to it.
+//!
+//! Facts come from the public API reference and the wire formats of the official SDKs (Go 1.30, Node 2.13,
+//! Python 2.16, all of 2026-08). Where those are silent, the code says so and takes the careful way.
+
+mod answer;
+mod client;
+mod read_back;
+mod retry_after;
+mod scrub;
+mod wire;
+
+pub use answer::{Answer, Named, Refusal};
+pub use client::{ApiError, Client};
+pub use read_back::{Probe, ReadBack};
+pub use scrub::Scrubber;
+pub use wire::{BODY_OVERHEAD, RequestBody, encode};

@@ -1,0 +1,193 @@
+//! Reading one token back, to learn what became of its batch.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Refusal, answer::ErrorBody, wire::EncodedSecrets};
+use crate::model::{EncodedToken, Secret, Subject};
+
+/// Which token is read back, and by which of its values it is recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Which pair of endpoints has it.
+    pub subject: Subject,
+    /// The outbound app.
+    pub app_id: String,
+    /// The user of a user token.
+    pub user_id: Option<String>,
+    /// The tenant.
+    pub tenant_id: Option<String>,
+    /// Tells several connections apart.
+    pub external_identifier: Option<String>,
+    /// No access token was sent, so the refresh token is compared.
+    pub by_refresh_token: bool,
+}
+
+impl Probe {
+    /// The value that was sent, by which this token is recognised.
+    #[must_use]
+    pub fn sent_value(&self, encoded: &EncodedToken) -> Option<Secret> {
+        let secrets = EncodedSecrets::of(encoded)?;
+        if self.by_refresh_token {
+            secrets.refresh_token
+        } else {
+            secrets.access_token
+        }
+    }
+
+    /// Whether only a refresh token was sent.
+    #[must_use]
+    pub fn lacks_access_token(encoded: &EncodedToken) -> bool {
+        EncodedSecrets::of(encoded).is_some_and(|secrets| secrets.access_token.is_none())
+    }
+
+    pub(super) fn request(&self) -> ReadRequest<'_> {
+        ReadRequest {
+            app_id: &self.app_id,
+            user_id: self.user_id.as_deref(),
+            tenant_id: self.tenant_id.as_deref(),
+            // Never `forceRefresh`: asking must not change what is there.
+            options: self.by_refresh_token.then_some(ReadOptions {
+                with_refresh_token: true,
+            }),
+            external_identifier: self.external_identifier.as_deref(),
+        }
+    }
+}
+
+/// `…/token/latest`; it rejects a `scopes` field.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ReadRequest<'a> {
+    app_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<ReadOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_identifier: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadOptions {
+    with_refresh_token: bool,
+}
+
+/// What reading back found.
+#[derive(Debug)]
+pub enum ReadBack {
+    /// A token is there; its value is to be compared with what was sent.
+    Found(Secret),
+    /// There is none.
+    Absent,
+    /// The quota is used up.
+    RateLimited {
+        /// How long the API asks us to wait.
+        retry_after: Option<Duration>,
+    },
+    /// No usable answer; asking again may help.
+    TryAgain(Refusal),
+    /// The API does not let us read: it will not answer this question.
+    Refused(Refusal),
+}
+
+#[derive(Deserialize)]
+struct ReadAnswer {
+    token: Option<ReadToken>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadToken {
+    access_token: Option<Secret>,
+    refresh_token: Option<Secret>,
+}
+
+/// What an answer to reading back means.
+pub(super) fn interpret(
+    by_refresh_token: bool,
+    status: u16,
+    retry_after: Option<Duration>,
+    body: Option<&[u8]>,
+) -> ReadBack {
+    let error = body
+        .and_then(|body| serde_json::from_slice::<ErrorBody>(body).ok())
+        .unwrap_or_default();
+    let code = error.code();
+    let refusal = |text: &str| Refusal {
+        status: Some(status),
+        code: code
+            .clone()
+            .map_or_else(|| format!("http_{status}").into(), Into::into),
+        text: text.to_owned(),
+    };
+    match status {
+        200 => match body.map(serde_json::from_slice::<ReadAnswer>) {
+            Some(Ok(ReadAnswer { token })) => {
+                let value = token.and_then(|token| {
+                    if by_refresh_token {
+                        token.refresh_token
+                    } else {
+                        token.access_token
+                    }
+                });
+                value
+                    .filter(|value| !value.reveal().is_empty())
+                    .map_or(ReadBack::Absent, ReadBack::Found)
+            }
+            _ => ReadBack::TryAgain(refusal("the answer could not be read")),
+        },
+        // An entity that is not there comes with a Descope error code; a path that is not there comes without.
+        404 if code.is_some() => ReadBack::Absent,
+        // E112102 and E062108: user not found. A user who is not there has no token.
+        400 if matches!(code.as_deref(), Some("E112102" | "E062108")) => ReadBack::Absent,
+        429 => ReadBack::RateLimited { retry_after },
+        408 | 500.. => ReadBack::TryAgain(refusal("no usable answer")),
+        _ => ReadBack::Refused(refusal("the API does not let tokens be read back")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn word(status: u16, body: &str) -> &'static str {
+        match interpret(false, status, None, Some(body.as_bytes())) {
+            ReadBack::Found(_) => "found",
+            ReadBack::Absent => "absent",
+            ReadBack::RateLimited { .. } => "rate limited",
+            ReadBack::TryAgain(_) => "try again",
+            ReadBack::Refused(_) => "refused",
+        }
+    }
+
+    #[test]
+    fn row_by_row() {
+        let rows = [
+            (
+                200,
+                r#"{"token":{"accessToken":"a","accessTokenExpiry":"17"}}"#,
+                "found",
+            ),
+            (200, r#"{"token":{"accessToken":""}}"#, "absent"),
+            (200, r#"{"token":null}"#, "absent"),
+            (200, "{}", "absent"),
+            (200, "garbage", "try again"),
+            (400, r#"{"errorCode":"E112102"}"#, "absent"),
+            (400, r#"{"errorCode":"E011001"}"#, "refused"),
+            (401, "", "refused"),
+            (403, "", "refused"),
+            (404, r#"{"errorCode":"E062108"}"#, "absent"),
+            (404, "not found", "refused"),
+            (429, "", "rate limited"),
+            (503, "", "try again"),
+        ];
+        for (status, body, expected) in rows {
+            assert_eq!(word(status, body), expected, "{status} {body}");
+        }
+    }
+}

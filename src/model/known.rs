@@ -1,0 +1,34 @@
+//! What the ledger knows already about the rows of a page.
+
+use std::collections::HashMap;
+
+use super::{DestinationId, Fingerprint, RunId, SourceKey, TokenState, Version};
+
+/// The last outcome of a source row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// How it ended.
+    pub state: TokenState,
+    /// In which run.
+    pub run: RunId,
+    /// What was sent for it; absent where nothing was.
+    pub fingerprint: Option<Fingerprint>,
+}
+
+/// A row whose token is at its destination now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incumbent {
+    /// The source row.
+    pub key: SourceKey,
+    /// How new it was when it was sent.
+    pub version: Version,
+}
+
+/// The ledger's answer about one page, fetched in one go.
+#[derive(Debug, Clone, Default)]
+pub struct Known {
+    /// By source row.
+    pub rows: HashMap<SourceKey, Settled>,
+    /// By destination.
+    pub incumbents: HashMap<DestinationId, Incumbent>,
+}

@@ -1,0 +1,160 @@
+//! Turns a driver's error into what an operator does next, without the values that a message may quote.
+
+use std::fmt;
+
+use sqlx::Error;
+
+/// What kind of trouble it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The server does not answer, is shutting down or starting up, or takes no more connections. It may come back.
+    Unreachable,
+    /// The server answers and does not let us: wrong password, no such database, a missing privilege.
+    Permission,
+    /// A statement took longer than its timeout.
+    Timeout,
+    /// The statement itself is wrong for this database.
+    Rejected,
+    /// What came back is not what was asked for: a bug.
+    Unexpected,
+}
+
+/// An error of a database that is safe to print.
+///
+/// Postgres quotes values in some messages (`invalid input syntax for type integer: "ya29…"`), so only those of
+/// classes that speak of names, rights and resources are kept; of the others, the SQLSTATE stays.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// What kind of trouble it is.
+    pub kind: FailureKind,
+    /// Postgres' five-letter code, where it was the server that complained.
+    pub sqlstate: Option<String>,
+    text: String,
+}
+
+impl Failure {
+    /// Whether trying again on a new connection may help.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        self.kind == FailureKind::Unreachable
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)?;
+        match &self.sqlstate {
+            Some(code) => write!(f, " (SQLSTATE {code})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::error::Error for Failure {}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        let plain = |kind, text: String| Self {
+            kind,
+            sqlstate: None,
+            text,
+        };
+        match error {
+            Error::Database(error) => {
+                let code = error.code().map(|code| code.into_owned()).unwrap_or_default();
+                let quotes_values = matches!(code.get(..2), Some("22" | "23" | "P0" | "XX") | None);
+                let text = if quotes_values {
+                    "the database could not work on a value".to_owned()
+                } else {
+                    error.message().to_owned()
+                };
+                Self {
+                    kind: kind_of(&code),
+                    sqlstate: Some(code).filter(|code| !code.is_empty()),
+                    text,
+                }
+            }
+            Error::Io(error) => plain(
+                FailureKind::Unreachable,
+                format!("the connection failed: {error}"),
+            ),
+            Error::Tls(error) => plain(
+                FailureKind::Unreachable,
+                format!("no secure connection could be made: {error}"),
+            ),
+            Error::PoolTimedOut => plain(
+                FailureKind::Unreachable,
+                "no connection was to be had in time".to_owned(),
+            ),
+            Error::PoolClosed | Error::WorkerCrashed => {
+                plain(FailureKind::Unreachable, "the connections were closed".to_owned())
+            }
+            // A connection that breaks off in the middle of a message surfaces as a protocol error.
+            Error::Protocol(_) => plain(FailureKind::Unreachable, "the connection broke off".to_owned()),
+            Error::Configuration(_) => plain(
+                FailureKind::Permission,
+                "the connection's settings do not fit together".to_owned(),
+            ),
+            Error::ColumnDecode { index, .. } => {
+                plain(FailureKind::Unexpected, format!("column {index} cannot be read"))
+            }
+            other => plain(
+                FailureKind::Unexpected,
+                format!("unexpected: {}", variant_name(&other)),
+            ),
+        }
+    }
+}
+
+fn kind_of(sqlstate: &str) -> FailureKind {
+    match sqlstate {
+        // Shutting down, crashed, starting up.
+        "57P01" | "57P02" | "57P03" | "57P05" => FailureKind::Unreachable,
+        "57014" | "55P03" => FailureKind::Timeout,
+        "42501" | "25006" => FailureKind::Permission,
+        code => match code.get(..2) {
+            // Connection trouble, and resources that run out for a while.
+            Some("08" | "53" | "58") => FailureKind::Unreachable,
+            // Authentication; no such database; no such schema for the connection.
+            Some("28" | "3D") => FailureKind::Permission,
+            // Serialization failures and deadlocks go through on another try.
+            Some("40") => FailureKind::Unreachable,
+            _ => FailureKind::Rejected,
+        },
+    }
+}
+
+fn variant_name(error: &Error) -> &'static str {
+    match error {
+        Error::RowNotFound => "a row that must be there is not",
+        Error::TypeNotFound { .. } => "a type that must be there is not",
+        Error::ColumnNotFound(_) | Error::ColumnIndexOutOfBounds { .. } => {
+            "a column that must be there is not"
+        }
+        Error::Decode(_) | Error::Encode(_) => "a value of another type",
+        Error::Migrate(_) => "a migration",
+        _ => "an error of the driver",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sqlstates_say_what_to_do() {
+        for (code, kind) in [
+            ("57P01", FailureKind::Unreachable),
+            ("08006", FailureKind::Unreachable),
+            ("53300", FailureKind::Unreachable),
+            ("28P01", FailureKind::Permission),
+            ("3D000", FailureKind::Permission),
+            ("42501", FailureKind::Permission),
+            ("57014", FailureKind::Timeout),
+            ("42703", FailureKind::Rejected),
+            ("22P02", FailureKind::Rejected),
+        ] {
+            assert_eq!(kind_of(code), kind, "{code}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! Holds an examined page against what the ledger knows.
+
+use super::{Examined, is_newer};
+use crate::model::{Decision, Item, Known, RunId, TokenState};
+
+/// What is to be done about a page: every row of it is in exactly one of these.
+#[derive(Debug, Default)]
+pub struct Screened {
+    /// To be sent.
+    pub items: Vec<Item>,
+    /// Failed or superseded; still to be recorded.
+    pub decisions: Vec<Decision>,
+    /// Superseded, and recorded as such by this very run already.
+    pub superseded_before: i64,
+    /// Committed by an earlier run, and the same today.
+    pub unchanged: i64,
+    /// Committed by this very run, before it was interrupted.
+    pub committed_before: i64,
+}
+
+impl Examined {
+    /// Settles each row with what the ledger knows; `run` tells this run's own outcomes, met again after a resume, from
+    /// those of earlier ones.
+    #[must_use]
+    pub fn judge(self, known: &Known, run: RunId) -> Screened {
+        let mut screened = Screened {
+            decisions: self.decisions,
+            ..Screened::default()
+        };
+        for candidate in self.candidates {
+            let settled = known.rows.get(&candidate.key);
+            if settled.is_some_and(|row| row.state == TokenState::Superseded && row.run == run) {
+                screened.superseded_before += 1;
+                continue;
+            }
+            let incumbent = known
+                .incumbents
+                .get(&candidate.destination_id)
+                .filter(|incumbent| incumbent.key != candidate.key);
+            if incumbent.is_some_and(|incumbent| {
+                is_newer(
+                    incumbent.version,
+                    &incumbent.key,
+                    candidate.version,
+                    &candidate.key,
+                )
+            }) {
+                screened.decisions.push(candidate.superseded());
+                continue;
+            }
+            let ready = match candidate.verdict {
+                Ok(ready) => ready,
+                Err(ref reason) => {
+                    let reason = reason.clone();
+                    screened
+                        .decisions
+                        .push(candidate.decided(TokenState::Failed, Some(reason)));
+                    continue;
+                }
+            };
+            if let Some(row) = settled
+                && row.state == TokenState::Committed
+                && row.fingerprint == Some(ready.fingerprint)
+            {
+                if row.run == run {
+                    screened.committed_before += 1;
+                } else {
+                    screened.unchanged += 1;
+                }
+                continue;
+            }
+            screened.items.push(Item {
+                key: candidate.key,
+                page: self.page,
+                destination: candidate.destination,
+                destination_id: candidate.destination_id,
+                version: candidate.version,
+                fingerprint: ready.fingerprint,
+                fresh: ready.fresh,
+                replaces: incumbent.map(|incumbent| incumbent.key.clone()),
+                encoded: ready.encoded,
+            });
+        }
+        screened
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::AppMap,
+        model::{
+            Expiry, FingerprintKey, Incumbent, LegacyToken, Scopes, Secret, Settled, SourceKey, Subject,
+            Version,
+        },
+        screen::Screen,
+    };
+
+    fn row(key: &str, user: &str, version: i64) -> LegacyToken {
+        LegacyToken {
+            app: Some("google".into()),
+            user_id: Some(user.into()),
+            access_token: Some(Secret::new(format!("token of {user}"))),
+            version: Version::new(Some(version)),
+            ..LegacyToken::empty(SourceKey::from(key))
+        }
+    }
+
+    fn screen() -> Screen {
+        let apps = [("google".to_owned(), "google-calendar".to_owned())]
+            .into_iter()
+            .collect();
+        Screen::new(
+            AppMap::new(Some(apps)),
+            FingerprintKey::new(&[7; 32], None),
+            1_700_000_000,
+        )
+    }
+
+    fn judged(rows: Vec<LegacyToken>, known: &Known) -> Screened {
+        screen().examine(3, rows).judge(known, 9)
+    }
+
+    fn codes(screened: &Screened) -> Vec<&str> {
+        screened
+            .decisions
+            .iter()
+            .filter_map(|d| d.reason.as_ref())
+            .map(|reason| reason.code.as_ref())
+            .collect()
+    }
+
+    #[test]
+    fn each_local_rule_has_its_code() {
+        let broken = |change: fn(&mut LegacyToken)| {
+            let mut row = row("1", "u", 0);
+            change(&mut row);
+            let screened = judged(vec![row], &Known::default());
+            assert!(screened.items.is_empty());
+            codes(&screened).join(" ")
+        };
+        assert_eq!(broken(|row| row.app = None), "no_app");
+        assert_eq!(broken(|row| row.app = Some("  ".into())), "no_app");
+        assert_eq!(broken(|row| row.app = Some("slack".into())), "app_not_mapped");
+        assert_eq!(broken(|row| row.user_id = None), "no_subject");
+        assert_eq!(broken(|row| row.user_id = Some(" ".into())), "no_subject");
+        assert_eq!(broken(|row| row.access_token = None), "no_token");
+        assert_eq!(broken(|row| row.scopes = Scopes::Unreadable), "scopes_unreadable");
+        assert_eq!(broken(|row| row.expiry = Expiry::Unreadable), "expiry_unreadable");
+        assert_eq!(
+            broken(|row| row.expiry = Expiry::At(i64::from(i32::MAX) + 1)),
+            "expiry_out_of_range"
+        );
+        assert_eq!(broken(|row| row.expiry = Expiry::At(-1)), "expiry_out_of_range");
+    }
+
+    #[test]
+    fn a_row_with_only_a_tenant_is_a_tenant_token() {
+        let tenant = LegacyToken {
+            user_id: None,
+            tenant_id: Some("t".into()),
+            ..row("1", "", 0)
+        };
+        let both = LegacyToken {
+            tenant_id: Some("t".into()),
+            ..row("2", "u", 0)
+        };
+        let screened = judged(vec![tenant, both], &Known::default());
+        let subjects: Vec<_> = screened
+            .items
+            .iter()
+            .map(|item| item.destination.subject)
+            .collect();
+        assert_eq!(subjects, [Subject::Tenant, Subject::User]);
+        assert_eq!(screened.items[0].destination.app_id, "google-calendar");
+    }
+
+    #[test]
+    fn of_a_page_the_newest_goes_up_in_whatever_order_they_stand() {
+        for rows in [
+            vec![row("1", "u", 5), row("2", "u", 9), row("3", "u", 7)],
+            vec![row("3", "u", 7), row("2", "u", 9), row("1", "u", 5)],
+            vec![row("2", "u", 9), row("1", "u", 5), row("3", "u", 7)],
+        ] {
+            let screened = judged(rows, &Known::default());
+            assert_eq!(screened.items.len(), 1);
+            assert_eq!(screened.items[0].key.as_str(), "2");
+            assert_eq!(screened.decisions.len(), 2);
+            assert!(
+                screened
+                    .decisions
+                    .iter()
+                    .all(|decision| decision.state == TokenState::Superseded)
+            );
+        }
+        let tie = judged(vec![row("10", "u", 5), row("9", "u", 5)], &Known::default());
+        assert_eq!(tie.items[0].key.as_str(), "10");
+    }
+
+    #[test]
+    fn the_newest_row_decides_even_where_it_cannot_go_up() {
+        let broken = LegacyToken {
+            access_token: None,
+            ..row("2", "u", 9)
+        };
+        let screened = judged(vec![row("1", "u", 5), broken], &Known::default());
+        assert!(screened.items.is_empty());
+        assert_eq!(codes(&screened), ["no_token"]);
+    }
+
+    #[test]
+    fn unchanged_rows_stay_and_changed_ones_go() {
+        let first = judged(vec![row("1", "u", 0)], &Known::default());
+        let settled = |state, run| Settled {
+            state,
+            run,
+            fingerprint: Some(first.items[0].fingerprint),
+        };
+        let known = |settled| Known {
+            rows: [(SourceKey::from("1"), settled)].into(),
+            ..Known::default()
+        };
+
+        assert_eq!(
+            judged(vec![row("1", "u", 0)], &known(settled(TokenState::Committed, 8))).unchanged,
+            1
+        );
+        assert_eq!(
+            judged(vec![row("1", "u", 0)], &known(settled(TokenState::Committed, 9))).committed_before,
+            1
+        );
+        assert_eq!(
+            judged(vec![row("1", "u", 0)], &known(settled(TokenState::Failed, 8)))
+                .items
+                .len(),
+            1
+        );
+        assert_eq!(
+            judged(vec![row("1", "v", 0)], &known(settled(TokenState::Committed, 8)))
+                .items
+                .len(),
+            1
+        );
+        assert_eq!(
+            judged(vec![row("1", "u", 0)], &known(settled(TokenState::Superseded, 9))).superseded_before,
+            1
+        );
+        assert_eq!(
+            judged(vec![row("1", "u", 0)], &known(settled(TokenState::Superseded, 8)))
+                .items
+                .len(),
+            1
+        );
+    }
+
+    #[test]
+    fn a_newer_incumbent_supersedes_and_an_older_one_is_replaced() {
+        let destination = judged(vec![row("1", "u", 5)], &Known::default()).items[0].destination_id;
+        let known = |version| Known {
+            incumbents: [(
+                destination,
+                Incumbent {
+                    key: SourceKey::from("7"),
+                    version: Version::new(Some(version)),
+                },
+            )]
+            .into(),
+            ..Known::default()
+        };
+        let older = judged(vec![row("1", "u", 5)], &known(4));
+        assert_eq!(older.items[0].replaces, Some(SourceKey::from("7")));
+        let newer = judged(vec![row("1", "u", 5)], &known(6));
+        assert!(newer.items.is_empty());
+        assert_eq!(newer.decisions[0].state, TokenState::Superseded);
+    }
+
+    #[test]
+    fn a_token_about_to_expire_is_not_fresh() {
+        let expiring = |seconds: i64| LegacyToken {
+            expiry: Expiry::At(1_700_000_000 + seconds),
+            ..row("1", "u", 0)
+        };
+        assert!(!judged(vec![expiring(60)], &Known::default()).items[0].fresh);
+        assert!(judged(vec![expiring(3600)], &Known::default()).items[0].fresh);
+        assert!(judged(vec![row("1", "u", 0)], &Known::default()).items[0].fresh);
+    }
+}

@@ -1,0 +1,162 @@
+//! Decides, before anything is sent, what happens to each row of a page: it goes up, or it fails a local rule, or a
+//! newer row goes to its destination, or it is there already. Pure: the ledger's knowledge is handed in.
+
+mod judge;
+mod rules;
+
+use std::collections::HashMap;
+
+pub use judge::Screened;
+
+use crate::{
+    config::AppMap,
+    model::{
+        Decision, Destination, DestinationId, EncodedToken, Fingerprint, FingerprintKey, LegacyToken, Reason,
+        SourceKey, TokenState, Version,
+    },
+};
+
+/// What stays the same for all pages of a run.
+#[derive(Debug)]
+pub struct Screen {
+    apps: AppMap,
+    key: FingerprintKey,
+    /// Seconds since 1970 at the start of the run.
+    now: i64,
+}
+
+/// A page whose rows were held against the local rules and encoded; what the ledger knows comes next.
+#[derive(Debug)]
+pub struct Examined {
+    page: u64,
+    candidates: Vec<Candidate>,
+    /// Rows that were decided without asking the ledger.
+    decisions: Vec<Decision>,
+}
+
+/// A row with a destination that is the newest of its page for it.
+#[derive(Debug)]
+struct Candidate {
+    key: SourceKey,
+    destination: Destination,
+    destination_id: DestinationId,
+    version: Version,
+    /// What would be sent, or the rule that forbids it.
+    verdict: Result<Ready, Reason>,
+}
+
+#[derive(Debug)]
+struct Ready {
+    encoded: EncodedToken,
+    fingerprint: Fingerprint,
+    fresh: bool,
+}
+
+impl Screen {
+    /// A screen for one run that starts at `now` (seconds since 1970).
+    #[must_use]
+    pub fn new(apps: AppMap, key: FingerprintKey, now: i64) -> Self {
+        Self { apps, key, now }
+    }
+
+    /// Holds the rows of a page against the local rules, settles which row is the newest for each destination, and
+    /// encodes what may go up.
+    #[must_use]
+    pub fn examine(&self, page: u64, tokens: Vec<LegacyToken>) -> Examined {
+        let mut candidates: Vec<Candidate> = Vec::with_capacity(tokens.len());
+        let mut decisions = Vec::new();
+        let mut newest: HashMap<DestinationId, usize> = HashMap::with_capacity(tokens.len());
+        for token in tokens {
+            let candidate = match self.candidate(&token) {
+                Ok(candidate) => candidate,
+                Err(reason) => {
+                    decisions.push(Decision {
+                        key: token.key,
+                        destination: None,
+                        app: token.app,
+                        version: token.version,
+                        state: TokenState::Failed,
+                        reason: Some(reason),
+                    });
+                    continue;
+                }
+            };
+            match newest.get(&candidate.destination_id) {
+                Some(&position) => {
+                    let other = &mut candidates[position];
+                    let older = if is_newer(candidate.version, &candidate.key, other.version, &other.key) {
+                        std::mem::replace(other, candidate)
+                    } else {
+                        candidate
+                    };
+                    decisions.push(older.superseded());
+                }
+                None => {
+                    newest.insert(candidate.destination_id, candidates.len());
+                    candidates.push(candidate);
+                }
+            }
+        }
+        Examined {
+            page,
+            candidates,
+            decisions,
+        }
+    }
+
+    fn candidate(&self, token: &LegacyToken) -> Result<Candidate, Reason> {
+        let destination = rules::destination(token, &self.apps)?;
+        let verdict = rules::sendable(token).map(|expiry| {
+            let encoded = crate::descope::encode(token, &destination, expiry);
+            Ready {
+                fingerprint: self.key.fingerprint(encoded.reveal()),
+                fresh: expiry.is_none_or(|expiry| i64::from(expiry) > self.now + FRESH_MARGIN_SECONDS),
+                encoded,
+            }
+        });
+        Ok(Candidate {
+            key: token.key.clone(),
+            destination_id: destination.id(),
+            destination,
+            version: token.version,
+            verdict,
+        })
+    }
+}
+
+/// A token that expires sooner might be refreshed by the API when it is read back.
+const FRESH_MARGIN_SECONDS: i64 = 600;
+
+impl Examined {
+    /// The rows the ledger is to be asked about.
+    pub fn keys(&self) -> impl Iterator<Item = &SourceKey> {
+        self.candidates.iter().map(|candidate| &candidate.key)
+    }
+
+    /// The destinations the ledger is to be asked about, in the order of [`keys`](Self::keys).
+    pub fn destinations(&self) -> impl Iterator<Item = DestinationId> {
+        self.candidates.iter().map(|candidate| candidate.destination_id)
+    }
+}
+
+impl Candidate {
+    fn superseded(self) -> Decision {
+        self.decided(TokenState::Superseded, None)
+    }
+
+    fn decided(self, state: TokenState, reason: Option<Reason>) -> Decision {
+        Decision {
+            key: self.key,
+            destination: Some(self.destination),
+            app: None,
+            version: self.version,
+            state,
+            reason,
+        }
+    }
+}
+
+/// Newest by `updated_at`, then by key.
+fn is_newer(version: Version, key: &SourceKey, other_version: Version, other_key: &SourceKey) -> bool {
+    version > other_version || (version == other_version && key.is_after(other_key))
+}

@@ -1,0 +1,193 @@
+//! One row into one token. Nothing is judged here; what cannot be read is marked as such.
+
+use chrono::DateTime;
+use sqlx::{Row, postgres::PgRow};
+
+use super::plan::{Column, Form};
+use crate::{
+    config::Field,
+    model::{Expiry, LegacyToken, Scopes, Secret, SourceKey, Version},
+};
+
+/// From here on a number of seconds would be past the year 5000, so it is milliseconds (of 1973 and later).
+const MILLISECONDS_FROM: i64 = 100_000_000_000;
+
+/// The key is the first column; `None` if it is null.
+pub(super) fn key(row: &PgRow) -> Result<Option<&str>, sqlx::Error> {
+    row.try_get(0)
+}
+
+/// The token of a row, and how many bytes of text it holds.
+pub(super) fn token(
+    row: &PgRow,
+    key: SourceKey,
+    columns: &[Column],
+) -> Result<(LegacyToken, usize), sqlx::Error> {
+    let mut token = LegacyToken::empty(key);
+    let mut size = token.key.as_str().len();
+    for (position, column) in columns.iter().enumerate() {
+        // Empty is how many schemas write "none".
+        let Some(text) = row
+            .try_get::<Option<&str>, _>(position + 1)?
+            .filter(|text| !text.is_empty())
+        else {
+            continue;
+        };
+        size += text.len();
+        match column.field {
+            Field::App => token.app = Some(text.to_owned()),
+            Field::UserId => token.user_id = Some(text.to_owned()),
+            Field::TenantId => token.tenant_id = Some(text.to_owned()),
+            Field::AccessToken => token.access_token = Some(Secret::new(text)),
+            Field::RefreshToken => token.refresh_token = Some(Secret::new(text)),
+            Field::IdToken => token.id_token = Some(Secret::new(text)),
+            Field::AccessTokenExpiry => token.expiry = expiry(text),
+            Field::AccessTokenType => token.access_token_type = Some(text.to_owned()),
+            Field::Scopes => token.scopes = scopes(text, column.form),
+            Field::ExternalIdentifier => token.external_identifier = Some(text.to_owned()),
+            Field::GrantedBy => token.granted_by = Some(text.to_owned()),
+            Field::UpdatedAt => token.version = version(text, column.form),
+        }
+    }
+    Ok((token, size))
+}
+
+/// Epoch seconds or milliseconds, with or without a fraction, or a date with its time in RFC 3339.
+fn expiry(text: &str) -> Expiry {
+    let text = text.trim();
+    if let Some((whole, _)) = split_number(text) {
+        return match whole {
+            0 => Expiry::Unknown,
+            _ if whole.abs() >= MILLISECONDS_FROM => Expiry::At(whole.div_euclid(1000)),
+            _ => Expiry::At(whole),
+        };
+    }
+    DateTime::parse_from_rfc3339(text).map_or(Expiry::Unreadable, |date| Expiry::At(date.timestamp()))
+}
+
+/// A whole number and the millionths after it.
+fn split_number(text: &str) -> Option<(i64, i64)> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    if fraction.len() > 40 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
+        return None;
+    }
+    let number: i64 = whole.parse().ok()?;
+    let padded: String = fraction.chars().chain(std::iter::repeat('0')).take(6).collect();
+    let millionths: i64 = padded.parse().ok()?;
+    Some(if whole.starts_with('-') && millionths > 0 {
+        (number.checked_sub(1)?, 1_000_000 - millionths)
+    } else {
+        (number, millionths)
+    })
+}
+
+/// Orders rows: a time in microseconds, infinities at the ends, or the source's own number as it is.
+fn version(text: &str, form: Form) -> Version {
+    Version::new(match text {
+        _ if form == Form::Integer => text.parse().ok(),
+        "Infinity" => Some(i64::MAX),
+        "-Infinity" => Some(i64::MIN),
+        _ => split_number(text)
+            .map(|(whole, millionths)| whole.saturating_mul(1_000_000).saturating_add(millionths)),
+    })
+}
+
+fn scopes(text: &str, form: Form) -> Scopes {
+    let text = text.trim();
+    if form == Form::Json || text.starts_with('[') {
+        return match serde_json::from_str(text) {
+            Ok(serde_json::Value::Null) => Scopes::Absent,
+            Ok(serde_json::Value::String(list)) => split_list(&list),
+            Ok(array) => serde_json::from_value(array).map_or(Scopes::Unreadable, listed),
+            Err(_) => Scopes::Unreadable,
+        };
+    }
+    split_list(text)
+}
+
+fn split_list(text: &str) -> Scopes {
+    let separator = |c: char| c == ',' || c.is_whitespace();
+    listed(
+        text.split(separator)
+            .filter(|scope| !scope.is_empty())
+            .map(str::to_owned)
+            .collect(),
+    )
+}
+
+fn listed(scopes: Vec<String>) -> Scopes {
+    if scopes.is_empty() {
+        Scopes::Absent
+    } else {
+        Scopes::Listed(scopes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_form_of_expiry() {
+        for (text, expected) in [
+            ("1700000000", Expiry::At(1_700_000_000)),
+            ("1700000000.999999", Expiry::At(1_700_000_000)),
+            ("1700000000123", Expiry::At(1_700_000_000)),
+            ("1700000000123.5", Expiry::At(1_700_000_000)),
+            ("-0.5", Expiry::At(-1)),
+            ("0", Expiry::Unknown),
+            ("2023-11-14T22:13:20Z", Expiry::At(1_700_000_000)),
+            ("2023-11-14T23:13:20+01:00", Expiry::At(1_700_000_000)),
+            ("Infinity", Expiry::Unreadable),
+            ("tomorrow", Expiry::Unreadable),
+            ("1.2.3", Expiry::Unreadable),
+            ("99999999999999999999", Expiry::Unreadable),
+        ] {
+            assert_eq!(expiry(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn every_form_of_scopes() {
+        let list = |scopes: &[&str]| Scopes::Listed(scopes.iter().map(|&scope| scope.into()).collect());
+        for (text, form, expected) in [
+            ("a b", Form::List, list(&["a", "b"])),
+            ("a,b", Form::List, list(&["a", "b"])),
+            ("a, b ,, c\n", Form::List, list(&["a", "b", "c"])),
+            ("[\"a\",\"b\"]", Form::List, list(&["a", "b"])),
+            ("[\"a b\"]", Form::Json, list(&["a b"])),
+            ("\"a b\"", Form::Json, list(&["a", "b"])),
+            ("[]", Form::Json, Scopes::Absent),
+            ("null", Form::Json, Scopes::Absent),
+            (" , ", Form::List, Scopes::Absent),
+            ("{\"a\":1}", Form::Json, Scopes::Unreadable),
+            ("[null]", Form::Json, Scopes::Unreadable),
+            ("[1]", Form::List, Scopes::Unreadable),
+            ("[broken", Form::List, Scopes::Unreadable),
+        ] {
+            assert_eq!(scopes(text, form), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn versions_order_as_their_times_do() {
+        let ordered = [
+            "-Infinity",
+            "-1.5",
+            "-1.000000",
+            "0",
+            "1700000000.123455",
+            "1700000000.123456",
+            "Infinity",
+        ];
+        for pair in ordered.windows(2) {
+            assert!(
+                version(pair[0], Form::Number) < version(pair[1], Form::Number),
+                "{pair:?}"
+            );
+        }
+        let nanoseconds =
+            ["1700000000123456788", "1700000000123456789"].map(|text| version(text, Form::Integer));
+        assert!(nanoseconds[0] < nanoseconds[1]);
+    }
+}

@@ -1,0 +1,14 @@
+//! Reads legacy tokens from Postgres, page by page, and never writes there.
+//!
+//! Pages are keyset pages: `where key > $last order by key limit n`. No transaction stays open between two pages, so
+//! a run of hours holds nothing on the source and survives its restart.
+
+mod decode;
+mod error;
+mod inspect;
+mod plan;
+mod reader;
+mod session;
+
+pub use error::SourceError;
+pub use reader::{Page, Source};

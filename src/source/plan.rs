@@ -1,0 +1,223 @@
+//! The SQL of a page: what is selected, from what, in which order.
+
+use sqlx::TypeInfo;
+use sqlx::postgres::{PgTypeInfo, PgTypeKind};
+
+use crate::{
+    config::{Expression, Field, Relation, SourceSettings},
+    postgres::quote_identifier,
+};
+
+/// The type of the key column, as far as it matters for comparing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyType {
+    Integer,
+    Uuid,
+    Text,
+}
+
+impl KeyType {
+    pub(super) fn of(info: &PgTypeInfo) -> Option<Self> {
+        match info.name() {
+            "INT2" | "INT4" | "INT8" => Some(Self::Integer),
+            "UUID" => Some(Self::Uuid),
+            "TEXT" | "VARCHAR" => Some(Self::Text),
+            _ => None,
+        }
+    }
+
+    /// What the last key is cast to; it travels as text.
+    fn sql(self) -> &'static str {
+        match self {
+            Self::Integer => "bigint",
+            Self::Uuid => "uuid",
+            Self::Text => "text",
+        }
+    }
+}
+
+/// How a value travels. Everything is text on the wire, since that is the same for every column type; the type only
+/// decides how the text is made and read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As it is.
+    Text,
+    /// Seconds since 1970, with a fraction, or another number that may have one.
+    Number,
+    /// A whole number of whatever the source counts in.
+    Integer,
+    /// A JSON array.
+    Json,
+    /// Text that is a JSON array or a list with spaces or commas.
+    List,
+}
+
+impl Form {
+    /// How `field` is had from a column of this type, or what the column should be instead.
+    pub(super) fn of(field: Field, info: &PgTypeInfo) -> Result<(Self, &'static str), &'static str> {
+        let name = base_name(info);
+        let textual = matches!(
+            name.as_str(),
+            "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "CITEXT" | "ENUM" | "UNKNOWN"
+        );
+        let integer = matches!(name.as_str(), "INT2" | "INT4" | "INT8");
+        match field {
+            Field::AccessToken | Field::RefreshToken | Field::IdToken => match name.as_str() {
+                _ if textual => Ok((Self::Text, "({})::text")),
+                "BYTEA" => Err(
+                    "is bytea: say how it becomes text, such as { sql = \"convert_from(column, 'UTF8')\" }",
+                ),
+                _ => Err("must be of a text type"),
+            },
+            Field::AccessTokenExpiry => match name.as_str() {
+                "TIMESTAMPTZ" | "TIMESTAMP" | "DATE" => Ok((Self::Number, "extract(epoch from ({}))::text")),
+                "NUMERIC" | "FLOAT4" | "FLOAT8" => Ok((Self::Number, "({})::text")),
+                _ if integer || textual => Ok((Self::Number, "({})::text")),
+                _ => {
+                    Err("must be a timestamptz, a timestamp (taken as UTC), or epoch seconds or milliseconds")
+                }
+            },
+            Field::UpdatedAt => match name.as_str() {
+                "TIMESTAMPTZ" | "TIMESTAMP" | "DATE" => Ok((Self::Number, "extract(epoch from ({}))::text")),
+                "NUMERIC" => Ok((Self::Number, "({})::text")),
+                _ if integer => Ok((Self::Integer, "({})::text")),
+                _ => Err("must be a timestamp or a number, so that a later one is greater"),
+            },
+            Field::Scopes => match name.as_str() {
+                "TEXT[]" | "VARCHAR[]" | "CHAR[]" | "CITEXT[]" => Ok((Self::Json, "array_to_json({})::text")),
+                "JSON" | "JSONB" => Ok((Self::Json, "({})::text")),
+                _ if textual => Ok((Self::List, "({})::text")),
+                _ => Err("must be text[], a JSON array, or text separated by spaces or commas"),
+            },
+            _ if textual || integer || name == "UUID" => Ok((Self::Text, "({})::text")),
+            _ => Err("must be of a text, integer or uuid type"),
+        }
+    }
+}
+
+/// The type's name in upper case, with domains looked through.
+fn base_name(info: &PgTypeInfo) -> String {
+    match info.kind() {
+        PgTypeKind::Domain(inner) => base_name(inner),
+        PgTypeKind::Enum(_) => "ENUM".to_owned(),
+        _ => info.name().to_uppercase(),
+    }
+}
+
+/// A field, and how it travels.
+#[derive(Debug, Clone)]
+pub(super) struct Column {
+    pub(super) field: Field,
+    pub(super) form: Form,
+    pub(super) sql: String,
+}
+
+/// All that is needed to ask for a page. Made once the columns were checked.
+#[derive(Debug, Clone)]
+pub(super) struct Plan {
+    pub(super) columns: Vec<Column>,
+    select: String,
+    from: String,
+    key: String,
+    key_type: KeyType,
+    condition: Option<String>,
+}
+
+impl Plan {
+    pub(super) fn new(settings: &SourceSettings, key_type: KeyType, columns: Vec<Column>) -> Self {
+        let key = quote_identifier(&settings.key);
+        let list = columns
+            .iter()
+            .fold(format!("{key}::text"), |list, column| list + ", " + &column.sql);
+        Self {
+            columns,
+            select: list,
+            from: from_clause(&settings.relation),
+            key,
+            key_type,
+            condition: settings.condition.clone(),
+        }
+    }
+
+    /// The query for the page after a key (`$1`), or for the first page. The limit stands in the text: as a
+    /// parameter it would leave the planner to guess, and a wrong guess sorts the whole table for each page.
+    pub(super) fn page(&self, after_key: bool, limit: u32) -> String {
+        let after = after_key.then(|| format!("{} > $1::text::{}", self.key, self.key_type.sql()));
+        let condition = self.condition.as_deref().map(parenthesize);
+        let conditions: Vec<_> = condition.into_iter().chain(after).collect();
+        let filter = if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" where {}", conditions.join(" and "))
+        };
+        format!(
+            "select {} from {}{filter} order by {} limit {limit}",
+            self.select, self.from, self.key
+        )
+    }
+}
+
+/// Closed by a line break, in case the user's text ends in a comment.
+pub(super) fn parenthesize(sql: &str) -> String {
+    format!("({sql}\n)")
+}
+
+pub(super) fn from_clause(relation: &Relation) -> String {
+    match relation {
+        Relation::Table(parts) => parts
+            .iter()
+            .map(|part| quote_identifier(part))
+            .collect::<Vec<_>>()
+            .join("."),
+        Relation::Query(query) => format!("{} as source", parenthesize(query)),
+    }
+}
+
+pub(super) fn expression(expression: &Expression) -> String {
+    match expression {
+        Expression::Column(name) => quote_identifier(name),
+        Expression::Sql(sql) => parenthesize(sql),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Secret;
+
+    fn plan(relation: Relation, condition: Option<&str>) -> Plan {
+        let settings = SourceSettings {
+            url: Secret::new(""),
+            relation,
+            key: "Id".into(),
+            condition: condition.map(Into::into),
+            page_size: 10,
+            statement_timeout: std::time::Duration::from_secs(1),
+            columns: crate::config::Columns::new(),
+        };
+        let column = Column {
+            field: Field::App,
+            form: Form::Text,
+            sql: "(\"provider\")::text".into(),
+        };
+        Plan::new(&settings, KeyType::Uuid, vec![column])
+    }
+
+    #[test]
+    fn pages_of_a_table_and_of_a_query() {
+        let table = plan(
+            Relation::Table(vec!["public".into(), "T".into()]),
+            Some("a or b -- why"),
+        );
+        assert_eq!(
+            table.page(true, 7),
+            "select \"Id\"::text, (\"provider\")::text from \"public\".\"T\" where (a or b -- why\n) \
+             and \"Id\" > $1::text::uuid order by \"Id\" limit 7"
+        );
+        let query = plan(Relation::Query("select 1".into()), None);
+        assert_eq!(
+            query.page(false, 7),
+            "select \"Id\"::text, (\"provider\")::text from (select 1\n) as source order by \"Id\" limit 7"
+        );
+    }
+}

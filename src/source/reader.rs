@@ -1,0 +1,171 @@
+//! Page after page, over a connection that may be lost in between.
+
+use futures_util::TryStreamExt;
+use sqlx::{AssertSqlSafe, PgConnection};
+use tokio::time::{Duration, Instant, sleep};
+use tracing::{info, warn};
+
+use super::{SourceError, decode, inspect, plan::Plan, session};
+use crate::{
+    config::SourceSettings,
+    model::{LegacyToken, SourceKey},
+    postgres::{Failure, FailureKind},
+};
+
+/// A page ends early once it holds this much text, so that memory is bounded whatever the rows are like.
+const PAGE_BYTES: usize = 8 << 20;
+
+/// Rows that were read together.
+#[derive(Debug)]
+pub struct Page {
+    /// Counts from 0 within a run.
+    pub number: u64,
+    /// One per row, in the order of the key; never empty.
+    pub tokens: Vec<LegacyToken>,
+    /// The greatest key of the page: the next one begins after it.
+    pub last: SourceKey,
+}
+
+/// The source, checked and ready to be read.
+#[derive(Debug)]
+pub struct Source {
+    settings: SourceSettings,
+    application_name: String,
+    patience: Duration,
+    connection: Option<PgConnection>,
+    plan: Plan,
+    limit: u32,
+    next_number: u64,
+}
+
+impl Source {
+    /// Connects and holds the configuration against the database. `patience` is how long the database may be out of
+    /// reach later on.
+    ///
+    /// # Errors
+    /// If the database does not answer, does not let us, or does not look as configured.
+    pub async fn open(
+        settings: &SourceSettings,
+        application_name: &str,
+        patience: Duration,
+    ) -> Result<Self, SourceError> {
+        let mut connection = session::connect(settings, application_name).await?;
+        let plan = inspect::inspect(&mut connection, settings).await?;
+        Ok(Self {
+            settings: settings.clone(),
+            application_name: application_name.to_owned(),
+            patience,
+            connection: Some(connection),
+            plan,
+            limit: settings.page_size,
+            next_number: 0,
+        })
+    }
+
+    /// About how many rows there are, where the planner has an idea.
+    pub async fn expected_rows(&mut self) -> Option<u64> {
+        inspect::expected_rows(self.connection.as_mut()?, &self.settings).await
+    }
+
+    /// The page after a key, or the first one; `None` at the end. A lost connection is taken up again, with growing
+    /// pauses, until the database was out of reach for too long.
+    ///
+    /// # Errors
+    /// If the database stays away, or the rows cannot be had.
+    pub async fn page(&mut self, after: Option<&SourceKey>) -> Result<Option<Page>, SourceError> {
+        let mut lost_at: Option<Instant> = None;
+        let mut pause = Duration::from_millis(100);
+        loop {
+            let failure = match self.read(after).await {
+                Ok(page) => {
+                    if lost_at.is_some() {
+                        info!("the source database answers again");
+                    }
+                    return Ok(page);
+                }
+                Err(SourceError::Database(failure)) if failure.is_transient() => failure,
+                Err(error) => return Err(error),
+            };
+            self.connection = None;
+            let since = *lost_at.get_or_insert_with(|| {
+                warn!(reason = %failure, "the source database is out of reach; trying again");
+                Instant::now()
+            });
+            if since.elapsed() + pause > self.patience {
+                return Err(failure.into());
+            }
+            sleep(pause).await;
+            pause = (pause * 2).min(Duration::from_secs(5));
+        }
+    }
+
+    async fn read(&mut self, after: Option<&SourceKey>) -> Result<Option<Page>, SourceError> {
+        let connection = match &mut self.connection {
+            Some(connection) => connection,
+            None => self
+                .connection
+                .insert(session::connect(&self.settings, &self.application_name).await?),
+        };
+        let sql = self.plan.page(after.is_some(), self.limit);
+        let mut query = sqlx::query(AssertSqlSafe(sql));
+        if let Some(after) = after {
+            query = query.bind(after.as_str());
+        }
+        let mut rows = query.fetch(connection);
+        let mut tokens: Vec<LegacyToken> = Vec::with_capacity(self.limit.min(10_000) as usize);
+        let mut size = 0;
+        let broken =
+            |error, last: Option<&LegacyToken>| row_error(error, last.map(|token| &token.key).or(after));
+        while let Some(row) = rows
+            .try_next()
+            .await
+            .map_err(|error| broken(error, tokens.last()))?
+        {
+            let previous = tokens.last().map(|token| &token.key).or(after);
+            let key = match decode::key(&row).map_err(|error| row_error(error, previous))? {
+                None => return Err(not_a_key(previous, "has none")),
+                Some(key) if previous.is_some_and(|previous| previous.as_str() == key) => {
+                    return Err(not_a_key(previous, "has the same"));
+                }
+                Some(key) => SourceKey::from(key),
+            };
+            let (token, bytes) =
+                decode::token(&row, key, &self.plan.columns).map_err(|error| row_error(error, previous))?;
+            tokens.push(token);
+            size += bytes;
+            if size >= PAGE_BYTES {
+                // The next pages ask for what fits.
+                self.limit = u32::try_from(tokens.len()).unwrap_or(self.limit).max(1);
+                break;
+            }
+        }
+        let Some(last) = tokens.last().map(|token| token.key.clone()) else {
+            return Ok(None);
+        };
+        let number = self.next_number;
+        self.next_number += 1;
+        Ok(Some(Page { number, tokens, last }))
+    }
+}
+
+fn row_error(error: sqlx::Error, after: Option<&SourceKey>) -> SourceError {
+    let source = Failure::from(error);
+    match source.kind {
+        FailureKind::Rejected | FailureKind::Unexpected => SourceError::Rows {
+            after: describe(after),
+            source,
+        },
+        _ => SourceError::Database(source),
+    }
+}
+
+fn not_a_key(previous: Option<&SourceKey>, what: &str) -> SourceError {
+    SourceError::NotAKey {
+        after: describe(previous),
+        what: what.to_owned(),
+    }
+}
+
+fn describe(key: Option<&SourceKey>) -> String {
+    key.map_or_else(|| "(the beginning)".to_owned(), ToString::to_string)
+}
