@@ -3,6 +3,7 @@
 pub mod chunk;
 pub mod config;
 pub mod descope;
+pub mod ledger;
 pub mod model;
 pub mod postgres;
 pub mod scratch;

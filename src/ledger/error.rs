@@ -1,0 +1,52 @@
+//! What can go wrong with the ledger.
+
+use thiserror::Error;
+
+use crate::postgres::Failure;
+
+/// The ledger cannot be used.
+#[derive(Debug, Error)]
+pub enum LedgerError {
+    /// The database is out of reach or does not let us.
+    #[error("the ledger database does not answer as it should")]
+    Database(#[from] Failure),
+    /// There is no ledger in the configured schema.
+    #[error(
+        "there is no ledger in schema \"{schema}\" yet: nothing was migrated so far (`tokenferry migrate` makes it)"
+    )]
+    Absent {
+        /// The schema.
+        schema: String,
+    },
+    /// A newer version of this program made or updated the ledger.
+    #[error("the ledger in schema \"{schema}\" was updated by a newer tokenferry: use that version")]
+    Newer {
+        /// The schema.
+        schema: String,
+    },
+    /// The schema could not be brought up to date.
+    #[error("the ledger's schema could not be brought up to date: {0}")]
+    Schema(String),
+    /// Fingerprints made now would not match those in the ledger.
+    #[error(
+        "`ledger.pepper` is not the one this ledger was begun with: with it every token would look changed and be sent again. \
+         Put the former pepper back"
+    )]
+    Pepper,
+    /// Another process works on the same migration.
+    #[error("another run of migration \"{migration}\" is active: {holder}, since {since}")]
+    Locked {
+        /// The migration.
+        migration: String,
+        /// Host and process.
+        holder: String,
+        /// When it began.
+        since: String,
+    },
+    /// There is no such run.
+    #[error("there is no run {0} of this migration")]
+    NoSuchRun(i64),
+    /// A row that this run wrote is not as it wrote it.
+    #[error("the ledger contradicts itself: {0}. This is a bug: please report it")]
+    Contradiction(String),
+}

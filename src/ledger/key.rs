@@ -1,0 +1,39 @@
+//! The fingerprint key: made once per ledger.
+
+use sqlx::PgConnection;
+use zeroize::Zeroizing;
+
+use super::LedgerError;
+use crate::{
+    model::{FingerprintKey, Secret},
+    postgres::Failure,
+};
+
+/// The ledger's key, mixed with the pepper. The first caller makes it; of two at once, one wins and both use its key.
+pub(super) async fn fetch_or_make(
+    connection: &mut PgConnection,
+    pepper: Option<&Secret>,
+) -> Result<FingerprintKey, LedgerError> {
+    let fresh: Zeroizing<[u8; 32]> = Zeroizing::new(rand::random());
+    let check = FingerprintKey::new(&fresh, pepper.map(Secret::reveal)).check();
+    sqlx::query!(
+        "insert into fingerprint_key (key_bytes, key_check) values ($1, $2) on conflict do nothing",
+        &fresh[..],
+        &check.as_bytes()[..],
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(Failure::from)?;
+    let kept = sqlx::query!("select key_bytes, key_check from fingerprint_key")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(Failure::from)?;
+    let bytes = Zeroizing::new(kept.key_bytes);
+    let bytes: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| LedgerError::Pepper)?;
+    let key = FingerprintKey::new(bytes, pepper.map(Secret::reveal));
+    if key.check().as_bytes()[..] == kept.key_check[..] {
+        Ok(key)
+    } else {
+        Err(LedgerError::Pepper)
+    }
+}

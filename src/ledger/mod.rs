@@ -1,0 +1,111 @@
+//! The only state there is: which batches were sent, and what became of every token.
+//!
+//! The intent to send a batch is committed before its request leaves, its outcome in one transaction after the answer.
+//! All SQL of the ledger is in here, checked at compile time. Every statement that changes something may be repeated
+//! when its own answer was lost, and then changes nothing.
+
+mod batches;
+mod error;
+mod key;
+mod lock;
+mod reports;
+mod retry;
+mod runs;
+mod schema;
+mod tokens;
+
+use std::time::Duration;
+
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool,
+    postgres::{PgConnectOptions, PgPoolOptions},
+};
+
+pub use batches::{OutcomeOf, Unsettled};
+pub use error::LedgerError;
+pub use lock::Lock;
+pub use reports::{CodeCount, FailedToken, Reports, RunReport};
+pub use runs::{Counters, Run};
+
+use crate::{
+    config::LedgerAccess,
+    model::FingerprintKey,
+    postgres::{Failure, quote_identifier},
+};
+
+/// A ledger that is open, its schema up to date.
+#[derive(Debug, Clone)]
+pub struct Ledger {
+    pool: PgPool,
+    migration: String,
+    key: FingerprintKey,
+    patience: Duration,
+}
+
+impl Ledger {
+    /// Opens the ledger for a run: makes or updates the schema, and takes its fingerprint key. `connections` is how many
+    /// statements run at once; `patience` is how long the database may be out of reach later on.
+    ///
+    /// # Errors
+    /// If the database does not answer or does not let us, the ledger is newer than this program, or its pepper changed.
+    pub async fn open(
+        access: &LedgerAccess,
+        connections: u32,
+        patience: Duration,
+    ) -> Result<Self, LedgerError> {
+        let options = options(access)?;
+        let mut connection = connect(&options).await?;
+        schema::migrate(&mut connection, &access.ledger.schema).await?;
+        let key = key::fetch_or_make(&mut connection, access.ledger.pepper.as_ref()).await?;
+        let search_path = set_search_path(&access.ledger.schema);
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(CONNECT_TIMEOUT)
+            .after_connect(move |connection, _| {
+                let search_path = search_path.clone();
+                Box::pin(async move { connection.execute(AssertSqlSafe(search_path)).await.map(drop) })
+            })
+            .connect_lazy_with(options);
+        // A failed goodbye costs nothing; the pool has its own connections.
+        let _ = connection.close().await;
+        Ok(Self {
+            pool,
+            migration: access.migration.clone(),
+            key,
+            patience,
+        })
+    }
+
+    /// The key behind all fingerprints.
+    #[must_use]
+    pub fn key(&self) -> &FingerprintKey {
+        &self.key
+    }
+
+    /// Closes all connections, so that the server does not have to notice.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+fn options(access: &LedgerAccess) -> Result<PgConnectOptions, LedgerError> {
+    let options: PgConnectOptions = access.ledger.url.reveal().parse().map_err(Failure::from)?;
+    Ok(options
+        .application_name(&format!("tokenferry {}", access.migration))
+        .disable_statement_logging())
+}
+
+async fn connect(options: &PgConnectOptions) -> Result<PgConnection, LedgerError> {
+    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options));
+    let connection = connecting
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        .map_err(Failure::from)?;
+    Ok(connection)
+}
+
+fn set_search_path(schema: &str) -> String {
+    format!("set search_path to {}", quote_identifier(schema))
+}

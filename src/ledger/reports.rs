@@ -1,0 +1,185 @@
+//! What reports read: a run, its batches, its failed tokens.
+
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use serde::Serialize;
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use super::{LedgerError, connect, options, schema, set_search_path};
+use crate::{
+    config::LedgerAccess,
+    model::{RunId, Tally},
+    postgres::Failure,
+};
+
+/// A run as it stands in the ledger.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the columns of the table")]
+pub struct RunReport {
+    pub run_id: RunId,
+    pub mode: String,
+    pub status: String,
+    pub resumed: bool,
+    pub started_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub progressed_at: DateTime<Utc>,
+    pub holder: String,
+    pub stop_reason: Option<String>,
+    pub tally: Tally,
+    pub requests: i64,
+    pub retries: i64,
+    pub rate_limited: i64,
+    pub duration_s: f64,
+    pub batches_committed: i64,
+    pub batches_failed: i64,
+    pub batches_in_flight: i64,
+    pub failures: Vec<CodeCount>,
+}
+
+/// How many tokens failed with a code.
+#[derive(Debug, Clone)]
+pub struct CodeCount {
+    /// The code.
+    pub code: String,
+    /// Tokens.
+    pub count: i64,
+    /// One of the reasons.
+    pub example: String,
+}
+
+/// A failed token; the columns that `failures` gives out.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the columns of the table")]
+pub struct FailedToken {
+    pub source_key: String,
+    pub app_id: Option<String>,
+    pub user_id: Option<String>,
+    pub tenant_id: Option<String>,
+    pub refused_by: Option<String>,
+    pub error_code: Option<String>,
+    pub reason: Option<String>,
+}
+
+/// A connection to the ledger that only reads, and makes nothing.
+#[derive(Debug)]
+pub struct Reports {
+    connection: PgConnection,
+    migration: String,
+}
+
+impl Reports {
+    /// Opens the ledger for reading.
+    ///
+    /// # Errors
+    /// If the database does not answer, or there is no ledger in it.
+    pub async fn open(access: &LedgerAccess) -> Result<Self, LedgerError> {
+        let mut connection = connect(&options(access)?).await?;
+        let session = format!(
+            "{}; set default_transaction_read_only = on",
+            set_search_path(&access.ledger.schema)
+        );
+        connection
+            .execute(AssertSqlSafe(session))
+            .await
+            .map_err(Failure::from)?;
+        if !schema::is_present(&mut connection).await? {
+            return Err(LedgerError::Absent {
+                schema: access.ledger.schema.clone(),
+            });
+        }
+        Ok(Self {
+            connection,
+            migration: access.migration.clone(),
+        })
+    }
+
+    /// A run of this migration, or the latest one; `None` if there was none yet.
+    ///
+    /// # Errors
+    /// If the run does not exist, or the database does not answer.
+    pub async fn run(&mut self, id: Option<RunId>) -> Result<Option<RunReport>, LedgerError> {
+        let found = sqlx::query!(
+            r#"select id, mode, status, resumed_times, started_at, finished_at, progressed_at, holder, stop_reason,
+                      tokens_selected, tokens_committed, tokens_failed, tokens_superseded, tokens_unchanged, requests,
+                      retries, rate_limited, active_seconds
+               from runs where migration = $1 and ($2::bigint is null or id = $2) order by id desc limit 1"#,
+            self.migration,
+            id,
+        )
+        .fetch_optional(&mut self.connection)
+        .await
+        .map_err(Failure::from)?;
+        let Some(run) = found else {
+            return id.map_or(Ok(None), |id| Err(LedgerError::NoSuchRun(id)));
+        };
+        let batches = sqlx::query!(
+            r#"select count(*) filter (where state = 'committed') as "committed!",
+                      count(*) filter (where state = 'failed') as "failed!",
+                      count(*) filter (where state = 'in_flight') as "in_flight!"
+               from batches where run_id = $1"#,
+            run.id,
+        )
+        .fetch_one(&mut self.connection)
+        .await
+        .map_err(Failure::from)?;
+        let failures = sqlx::query_as!(
+            CodeCount,
+            r#"select error_code as "code!", count(*) as "count!", coalesce(min(reason), '') as "example!"
+               from tokens where migration = $1 and run_id = $2 and state = 'failed'
+               group by error_code order by count(*) desc, error_code"#,
+            self.migration,
+            run.id,
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(Failure::from)?;
+        Ok(Some(RunReport {
+            run_id: run.id,
+            mode: run.mode,
+            status: run.status,
+            resumed: run.resumed_times > 0,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+            progressed_at: run.progressed_at,
+            holder: run.holder,
+            stop_reason: run.stop_reason,
+            tally: Tally {
+                selected: run.tokens_selected,
+                committed: run.tokens_committed,
+                failed: run.tokens_failed,
+                superseded: run.tokens_superseded,
+                unchanged: run.tokens_unchanged,
+            },
+            requests: run.requests,
+            retries: run.retries,
+            rate_limited: run.rate_limited,
+            duration_s: run.active_seconds,
+            batches_committed: batches.committed,
+            batches_failed: batches.failed,
+            batches_in_flight: batches.in_flight,
+            failures,
+        }))
+    }
+
+    /// The failed tokens of this migration, or those that failed in one run, by their keys. A stream: there may be more
+    /// of them than fit into memory.
+    pub fn failures(&mut self, run: Option<RunId>) -> BoxStream<'_, Result<FailedToken, LedgerError>> {
+        sqlx::query_as!(
+            FailedToken,
+            "select source_key, app_id, user_id, tenant_id, refused_by, error_code, reason
+             from tokens where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
+             order by error_code, app_id, source_key",
+            self.migration,
+            run,
+        )
+        .fetch(&mut self.connection)
+        .map_err(|error| Failure::from(error).into())
+        .boxed()
+    }
+
+    /// Closes the connection.
+    pub async fn close(self) {
+        // A failed goodbye costs nothing.
+        let _ = self.connection.close().await;
+    }
+}

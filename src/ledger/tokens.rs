@@ -1,0 +1,143 @@
+//! Tokens: what is known of the rows of a page, and outcomes that no request is behind.
+
+use std::collections::HashMap;
+
+use super::{Ledger, LedgerError};
+use crate::model::{
+    Decision, DestinationId, Fingerprint, Incumbent, Known, RunId, Settled, SourceKey, TokenState, Version,
+};
+
+impl Ledger {
+    /// What is known of these rows and of what is at their destinations, in one round trip.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn known<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a SourceKey>,
+        destinations: impl Iterator<Item = DestinationId>,
+    ) -> Result<Known, LedgerError> {
+        let keys: Vec<&str> = keys.map(SourceKey::as_str).collect();
+        let destinations: Vec<DestinationId> = destinations.collect();
+        let destinations: Vec<&[u8]> = destinations.iter().map(|id| &id.as_bytes()[..]).collect();
+        let rows = self
+            .persist(|| {
+                sqlx::query!(
+                    r#"select source_key as "source_key!", state as "state!", run_id as "run_id!", fingerprint,
+                              null::bytea as destination, null::bigint as source_version
+                       from tokens where migration = $1 and source_key = any ($2)
+                       union all
+                       select source_key, state, run_id, null, destination, source_version
+                       from tokens where migration = $1 and destination = any ($3) and state = 'committed'"#,
+                    self.migration,
+                    &keys as &[&str],
+                    &destinations as &[&[u8]],
+                )
+                .fetch_all(&self.pool)
+            })
+            .await?;
+        let mut known = Known::default();
+        for row in rows {
+            let key = SourceKey::from(row.source_key);
+            if let Some(destination) = row.destination.as_deref().and_then(DestinationId::from_slice) {
+                let incumbent = Incumbent {
+                    key,
+                    version: Version::new(row.source_version),
+                };
+                keep_newest(&mut known.incumbents, destination, incumbent);
+            } else if let Some(state) = TokenState::parse(&row.state) {
+                let fingerprint = row.fingerprint.as_deref().and_then(Fingerprint::from_slice);
+                known.rows.insert(
+                    key,
+                    Settled {
+                        state,
+                        run: row.run_id,
+                        fingerprint,
+                    },
+                );
+            }
+        }
+        Ok(known)
+    }
+
+    /// Records rows that end without a request: failed by a local rule, or superseded.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn decide(&self, run: RunId, decisions: &[Decision]) -> Result<(), LedgerError> {
+        if decisions.is_empty() {
+            return Ok(());
+        }
+        let ids: Vec<Option<DestinationId>> = decisions
+            .iter()
+            .map(|decision| decision.destination.as_ref().map(|place| place.id()))
+            .collect();
+        let keys: Vec<&str> = decisions.iter().map(|decision| decision.key.as_str()).collect();
+        let states: Vec<&str> = decisions.iter().map(|decision| decision.state.as_str()).collect();
+        let reasons = || decisions.iter().map(|decision| decision.reason.as_ref());
+        let refused_by: Vec<Option<&str>> = reasons()
+            .map(|r| r.map(|reason| reason.refused_by.as_str()))
+            .collect();
+        let codes: Vec<Option<&str>> = reasons().map(|r| r.map(|reason| reason.code.as_ref())).collect();
+        let texts: Vec<Option<&str>> = reasons().map(|r| r.map(|reason| reason.text.as_str())).collect();
+        let places = || decisions.iter().map(|decision| decision.destination.as_ref());
+        let apps: Vec<Option<&str>> = decisions
+            .iter()
+            .map(|decision| {
+                decision
+                    .destination
+                    .as_ref()
+                    .map_or(decision.app.as_deref(), |d| Some(d.app_id.as_str()))
+            })
+            .collect();
+        let users: Vec<Option<&str>> = places()
+            .map(|d| d.and_then(|place| place.user_id.as_deref()))
+            .collect();
+        let tenants: Vec<Option<&str>> = places()
+            .map(|d| d.and_then(|place| place.tenant_id.as_deref()))
+            .collect();
+        let destinations: Vec<Option<&[u8]>> = ids
+            .iter()
+            .map(|id| id.as_ref().map(|id| &id.as_bytes()[..]))
+            .collect();
+        let versions: Vec<Option<i64>> = decisions.iter().map(|decision| decision.version.get()).collect();
+        self.persist(|| {
+            sqlx::query!(
+                "insert into tokens (migration, source_key, state, refused_by, error_code, reason, app_id, user_id,
+                        tenant_id, destination, source_version, run_id)
+                 select $1, decided.*, $2 from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                        $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[]) as decided
+                 on conflict (migration, source_key) do update set
+                        state = excluded.state, refused_by = excluded.refused_by, error_code = excluded.error_code,
+                        reason = excluded.reason, app_id = excluded.app_id, user_id = excluded.user_id,
+                        tenant_id = excluded.tenant_id, destination = excluded.destination,
+                        source_version = excluded.source_version, fingerprint = null, batch_id = null,
+                        run_id = excluded.run_id, attempts = tokens.attempts + 1, updated_at = now()",
+                self.migration,
+                run,
+                &keys as &[&str],
+                &states as &[&str],
+                &refused_by as &[Option<&str>],
+                &codes as &[Option<&str>],
+                &texts as &[Option<&str>],
+                &apps as &[Option<&str>],
+                &users as &[Option<&str>],
+                &tenants as &[Option<&str>],
+                &destinations as &[Option<&[u8]>],
+                &versions as &[Option<i64>],
+            )
+            .execute(&self.pool)
+        })
+        .await
+        .map(drop)
+    }
+}
+
+fn keep_newest(incumbents: &mut HashMap<DestinationId, Incumbent>, at: DestinationId, found: Incumbent) {
+    match incumbents.get(&at) {
+        Some(other) if other.version >= found.version => {}
+        _ => {
+            incumbents.insert(at, found);
+        }
+    }
+}
