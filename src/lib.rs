@@ -8,4 +8,5 @@ pub mod model;
 pub mod postgres;
 pub mod scratch;
 pub mod screen;
+pub mod simulator;
 pub mod source;

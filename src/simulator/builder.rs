@@ -1,0 +1,222 @@
+//! How a simulator is configured and started.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use rand::distr::{Alphanumeric, SampleString};
+use secrecy::SecretString;
+use tokio::net::TcpListener;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::simulator::{
+    api::{Api, Shared},
+    auth::Credentials,
+    cut::{Connection, CutListener},
+    faults::{FaultRates, Faults},
+    handle::SimulatorHandle,
+    limits::{Limiter, RateLimit},
+    log::RequestLog,
+    routes::router,
+    rules::{OnRepeat, Rules, TooLarge},
+    store::Store,
+};
+
+/// A simulator that is not started yet.
+#[derive(Debug, Clone)]
+pub struct Simulator {
+    listen: SocketAddr,
+    project_id: String,
+    management_key: SecretString,
+    rules: Rules,
+    rate_limit: Option<RateLimit>,
+    faults: FaultRates,
+    seed: u64,
+}
+
+impl Simulator {
+    /// A simulator on a free port of the loopback address, with made-up credentials, that knows every app,
+    /// user and tenant and never fails.
+    #[must_use]
+    pub fn builder() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            // Shorter than 32 characters, from which a client would read a region.
+            project_id: format!("P{}", random_text(26)),
+            management_key: format!("K{}", random_text(40)).into(),
+            rules: Rules::default(),
+            rate_limit: None,
+            faults: FaultRates::default(),
+            seed: 0,
+        }
+    }
+
+    /// Listens on this address; port 0 takes a free one.
+    #[must_use]
+    pub fn listen(self, listen: SocketAddr) -> Self {
+        Self { listen, ..self }
+    }
+
+    /// The project ID that clients must send.
+    #[must_use]
+    pub fn project_id(self, project_id: impl Into<String>) -> Self {
+        Self {
+            project_id: project_id.into(),
+            ..self
+        }
+    }
+
+    /// The management key that clients must send.
+    #[must_use]
+    pub fn management_key(self, management_key: impl Into<SecretString>) -> Self {
+        Self {
+            management_key: management_key.into(),
+            ..self
+        }
+    }
+
+    /// All the rules at once; the methods below set one each.
+    #[must_use]
+    pub fn rules(self, rules: Rules) -> Self {
+        Self { rules, ..self }
+    }
+
+    /// The outbound apps that exist, in place of every one.
+    #[must_use]
+    pub fn apps<I: Into<String>>(self, apps: impl IntoIterator<Item = I>) -> Self {
+        self.rule(|rules| rules.apps = Some(apps.into_iter().map(Into::into).collect()))
+    }
+
+    /// The users that exist, in place of every one.
+    #[must_use]
+    pub fn users<I: Into<String>>(self, users: impl IntoIterator<Item = I>) -> Self {
+        self.rule(|rules| rules.users = Some(users.into_iter().map(Into::into).collect()))
+    }
+
+    /// The tenants that exist, in place of every one.
+    #[must_use]
+    pub fn tenants<I: Into<String>>(self, tenants: impl IntoIterator<Item = I>) -> Self {
+        self.rule(|rules| rules.tenants = Some(tenants.into_iter().map(Into::into).collect()))
+    }
+
+    /// See [`Rules::refused_users`].
+    #[must_use]
+    pub fn refused_users<I: Into<String>>(self, users: impl IntoIterator<Item = I>) -> Self {
+        self.rule(|rules| rules.refused_users = users.into_iter().map(Into::into).collect())
+    }
+
+    /// See [`Rules::bad_token_prefix`].
+    #[must_use]
+    pub fn bad_token_prefix(self, prefix: impl Into<String>) -> Self {
+        self.rule(|rules| rules.bad_token_prefix = Some(prefix.into()))
+    }
+
+    /// See [`Rules::failures_status`].
+    #[must_use]
+    pub fn failures_status(self, status: u16) -> Self {
+        self.rule(|rules| rules.failures_status = status)
+    }
+
+    /// See [`Rules::failures_at_once`].
+    #[must_use]
+    pub fn failures_at_once(self, most: usize) -> Self {
+        self.rule(|rules| rules.failures_at_once = Some(most))
+    }
+
+    /// See [`Rules::on_repeat`].
+    #[must_use]
+    pub fn on_repeat(self, on_repeat: OnRepeat) -> Self {
+        self.rule(|rules| rules.on_repeat = on_repeat)
+    }
+
+    /// See [`Rules::max_tokens`].
+    #[must_use]
+    pub fn max_tokens(self, most: usize) -> Self {
+        self.rule(|rules| rules.max_tokens = Some(most))
+    }
+
+    /// See [`Rules::max_bytes`].
+    #[must_use]
+    pub fn max_bytes(self, most: usize) -> Self {
+        self.rule(|rules| rules.max_bytes = Some(most))
+    }
+
+    /// See [`Rules::too_large`].
+    #[must_use]
+    pub fn too_large(self, too_large: TooLarge) -> Self {
+        self.rule(|rules| rules.too_large = too_large)
+    }
+
+    /// How many requests pass in how long.
+    #[must_use]
+    pub fn rate_limit(self, limit: RateLimit) -> Self {
+        Self {
+            rate_limit: Some(limit),
+            ..self
+        }
+    }
+
+    /// What goes wrong by chance.
+    #[must_use]
+    pub fn faults(self, faults: FaultRates) -> Self {
+        Self { faults, ..self }
+    }
+
+    /// Makes chance repeatable, as far as requests come in the same order.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed, ..self }
+    }
+
+    /// Starts to serve, in a task of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the address cannot be listened on.
+    pub async fn start(self) -> io::Result<SimulatorHandle> {
+        let listener = TcpListener::bind(self.listen).await?;
+        let base_url = format!("http://{}", reachable(listener.local_addr()?));
+        let stop = CancellationToken::new();
+        let api = Arc::new(Api {
+            credentials: Credentials::new(&self.project_id, &self.management_key),
+            rules: Shared::new(self.rules),
+            store: Shared::new(Store::default()),
+            limiter: Shared::new(Limiter::new(self.rate_limit)),
+            faults: Shared::new(Faults::new(self.faults, self.seed)),
+            log: Shared::new(RequestLog::default()),
+            tasks: TaskTracker::new(),
+            stop: stop.clone(),
+        });
+        let service = router(Arc::clone(&api)).into_make_service_with_connect_info::<Connection>();
+        let server =
+            axum::serve(CutListener(listener), service).with_graceful_shutdown(stop.cancelled_owned());
+        let server = tokio::spawn(server.into_future());
+        Ok(SimulatorHandle::new(
+            api,
+            server,
+            base_url,
+            self.project_id,
+            self.management_key,
+        ))
+    }
+
+    fn rule(mut self, change: impl FnOnce(&mut Rules)) -> Self {
+        change(&mut self.rules);
+        self
+    }
+}
+
+/// An address for clients: one that listens everywhere is reached over the loopback address.
+fn reachable(address: SocketAddr) -> SocketAddr {
+    match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => (Ipv4Addr::LOCALHOST, address.port()).into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => (std::net::Ipv6Addr::LOCALHOST, address.port()).into(),
+        _ => address,
+    }
+}
+
+fn random_text(length: usize) -> String {
+    Alphanumeric.sample_string(&mut rand::rng(), length)
+}

@@ -1,0 +1,172 @@
+//! What makes a single token unacceptable although the request as a whole has the right form.
+
+use std::collections::HashSet;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::simulator::{
+    refusal::{BAD_TOKEN, INVALID_ARGUMENTS, MISSING_ARGUMENTS, USER_NOT_FOUND, VALIDATION},
+    rules::Rules,
+    store::{Content, Destination},
+    wire::{Failure, Token},
+};
+
+/// Whose token an endpoint takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Subject {
+    User,
+    Tenant,
+}
+
+/// A token as it was sent. An empty string counts as absent, as the gateway cannot tell the two apart.
+#[derive(Debug)]
+pub(super) struct Item {
+    subject: Subject,
+    app_id: Option<String>,
+    user_id: Option<String>,
+    tenant_id: Option<String>,
+    external_identifier: Option<String>,
+    content: Content,
+    verify_refresh: bool,
+}
+
+/// Why a token is refused. Neither part ever quotes a value of the request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Problem {
+    pub(super) code: &'static str,
+    pub(super) reason: &'static str,
+}
+
+const fn problem(code: &'static str, reason: &'static str) -> Problem {
+    Problem { code, reason }
+}
+
+impl Item {
+    pub(super) fn new<User, Verify>(subject: Subject, token: Token<User, Verify>) -> Self
+    where
+        User: Into<Option<String>>,
+        Verify: Into<Option<bool>>,
+    {
+        Self {
+            subject,
+            app_id: filled(token.app_id),
+            user_id: filled(token.user_id.into()),
+            tenant_id: filled(token.tenant_id),
+            external_identifier: filled(token.external_identifier),
+            content: Content {
+                access_token: token.access_token.filter(is_filled),
+                refresh_token: token.refresh_token.filter(is_filled),
+                id_token: token.id_token.filter(is_filled),
+                access_token_expiry: token.access_token_expiry.unwrap_or(0),
+                access_token_type: filled(token.access_token_type),
+                scopes: token.scopes.unwrap_or_default(),
+                granted_by: filled(token.granted_by),
+            },
+            verify_refresh: token.verify_refresh.into().unwrap_or(false),
+        }
+    }
+
+    /// All that a failure says about which token it means.
+    pub(super) fn identity(&self) -> (Option<&str>, Option<&str>) {
+        let id = match self.subject {
+            Subject::User => &self.user_id,
+            Subject::Tenant => &self.tenant_id,
+        };
+        (self.app_id.as_deref(), id.as_deref())
+    }
+
+    pub(super) fn failure(&self, problem: Problem) -> Failure {
+        let (app_id, id) = self.identity();
+        let id = Some(id.unwrap_or_default().to_owned());
+        let (user_id, tenant_id) = match self.subject {
+            Subject::User => (id, None),
+            Subject::Tenant => (None, id),
+        };
+        Failure {
+            app_id: app_id.unwrap_or_default().to_owned(),
+            user_id,
+            tenant_id,
+            error_code: problem.code,
+            reason: problem.reason,
+        }
+    }
+
+    pub(super) fn check(&self, rules: &Rules) -> Result<(), Problem> {
+        let app_id = self
+            .app_id
+            .as_ref()
+            .ok_or(problem(MISSING_ARGUMENTS, "appId is required"))?;
+        if self.subject == Subject::User && self.user_id.is_none() {
+            return Err(problem(MISSING_ARGUMENTS, "userId is required"));
+        }
+        if self.subject == Subject::Tenant && self.tenant_id.is_none() {
+            return Err(problem(MISSING_ARGUMENTS, "tenantId is required"));
+        }
+        self.check_content(rules)?;
+        if !is_known(rules.apps.as_ref(), app_id) {
+            return Err(problem(INVALID_ARGUMENTS, "outbound app not found"));
+        }
+        if let Some(user_id) = &self.user_id
+            && (rules.refused_users.contains(user_id) || !is_known(rules.users.as_ref(), user_id))
+        {
+            return Err(problem(USER_NOT_FOUND, "user not found"));
+        }
+        if let Some(tenant_id) = &self.tenant_id
+            && !is_known(rules.tenants.as_ref(), tenant_id)
+        {
+            return Err(problem(INVALID_ARGUMENTS, "tenant not found"));
+        }
+        Ok(())
+    }
+
+    fn check_content(&self, rules: &Rules) -> Result<(), Problem> {
+        let Content {
+            access_token,
+            refresh_token,
+            ..
+        } = &self.content;
+        if access_token.is_none() && refresh_token.is_none() {
+            return Err(problem(
+                MISSING_ARGUMENTS,
+                "refreshToken or accessToken is required",
+            ));
+        }
+        if self.content.access_token_expiry < 0 {
+            return Err(problem(VALIDATION, "accessTokenExpiry must not be negative"));
+        }
+        if self.verify_refresh && refresh_token.is_none() {
+            return Err(problem(MISSING_ARGUMENTS, "verifyRefresh needs a refreshToken"));
+        }
+        let is_bad = |token: &SecretString| {
+            let prefix = rules.bad_token_prefix.as_deref();
+            prefix.is_some_and(|prefix| token.expose_secret().starts_with(prefix))
+        };
+        if access_token.iter().chain(refresh_token).any(is_bad) {
+            return Err(problem(BAD_TOKEN, "bad token"));
+        }
+        Ok(())
+    }
+
+    /// Where the token goes and what it is; only for one that was checked.
+    pub(super) fn into_parts(self) -> (Destination, Content) {
+        let destination = Destination {
+            app_id: self.app_id.unwrap_or_default(),
+            user_id: self.user_id,
+            tenant_id: self.tenant_id,
+            external_identifier: self.external_identifier,
+        };
+        (destination, self.content)
+    }
+}
+
+pub(super) fn filled(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+fn is_filled(secret: &SecretString) -> bool {
+    !secret.expose_secret().is_empty()
+}
+
+fn is_known(known: Option<&HashSet<String>>, id: &str) -> bool {
+    known.is_none_or(|known| known.contains(id))
+}

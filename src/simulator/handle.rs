@@ -1,0 +1,159 @@
+//! A running simulator: what it holds, what it saw, and what shall go wrong next.
+
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+use tokio::{task::JoinHandle, time::timeout};
+use tokio_util::sync::DropGuard;
+
+use crate::simulator::{
+    api::Api,
+    faults::{Fault, FaultRates},
+    limits::RateLimit,
+    log::RequestLog,
+    rules::Rules,
+    store::{Destination, StoredToken},
+};
+
+/// How long a client may take to finish the request that it is sending when the simulator ends.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// A running simulator. Dropping it ends it.
+#[derive(Debug)]
+pub struct SimulatorHandle {
+    api: Arc<Api>,
+    server: JoinHandle<io::Result<()>>,
+    base_url: String,
+    project_id: String,
+    management_key: SecretString,
+    _stop_on_drop: DropGuard,
+}
+
+impl SimulatorHandle {
+    pub(super) fn new(
+        api: Arc<Api>,
+        server: JoinHandle<io::Result<()>>,
+        base_url: String,
+        project_id: String,
+        management_key: SecretString,
+    ) -> Self {
+        let stop_on_drop = api.stop.clone().drop_guard();
+        Self {
+            api,
+            server,
+            base_url,
+            project_id,
+            management_key,
+            _stop_on_drop: stop_on_drop,
+        }
+    }
+
+    /// Where it listens, without a slash at the end.
+    #[must_use]
+    pub fn base_url(&self) -> &str {
+        &self.base_url
+    }
+
+    /// The project ID that it accepts.
+    #[must_use]
+    pub fn project_id(&self) -> &str {
+        &self.project_id
+    }
+
+    /// The management key that it accepts.
+    #[must_use]
+    pub fn management_key(&self) -> &SecretString {
+        &self.management_key
+    }
+
+    /// Every committed token in the order of creation.
+    #[must_use]
+    pub fn stored(&self) -> Vec<StoredToken> {
+        self.api.store.lock().all()
+    }
+
+    /// How many tokens are committed.
+    #[must_use]
+    pub fn stored_count(&self) -> usize {
+        self.api.store.lock().len()
+    }
+
+    /// The token that a lookup finds: the last created; tenant and external identifier select when given.
+    #[must_use]
+    pub fn latest(&self, destination: &Destination) -> Option<StoredToken> {
+        self.api.store.lock().latest(destination, &[]).cloned()
+    }
+
+    /// Changes what is stored behind the API's back; counts no write.
+    pub fn alter_stored(&self, change: impl FnOnce(&mut Vec<StoredToken>)) {
+        let mut store = self.api.store.lock();
+        let mut tokens = store.all();
+        change(&mut tokens);
+        store.set_all(tokens);
+    }
+
+    /// How often each destination was committed to.
+    #[must_use]
+    pub fn writes(&self) -> BTreeMap<Destination, u64> {
+        self.api.store.lock().writes().clone()
+    }
+
+    /// The requests so far.
+    #[must_use]
+    pub fn requests(&self) -> RequestLog {
+        self.api.log.lock().clone()
+    }
+
+    /// How many requests were answered with 429.
+    #[must_use]
+    pub fn rate_limited(&self) -> u64 {
+        self.api.limiter.lock().refused()
+    }
+
+    /// What goes wrong with the next uploads, one each, after what was scripted before.
+    pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.api.faults.lock().uploads.extend(faults);
+    }
+
+    /// What goes wrong with the next calls that read tokens back.
+    pub fn script_reads(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.api.faults.lock().reads.extend(faults);
+    }
+
+    /// How many scripted faults of uploads and reads no request has met yet.
+    #[must_use]
+    pub fn scripted(&self) -> usize {
+        let faults = self.api.faults.lock();
+        faults.uploads.len() + faults.reads.len()
+    }
+
+    /// What goes wrong by chance from now on.
+    pub fn set_faults(&self, rates: FaultRates) {
+        self.api.faults.lock().rates = rates;
+    }
+
+    /// The rate limit from now on.
+    pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
+        self.api.limiter.lock().set_limit(limit);
+    }
+
+    /// The users whose tokens are refused from now on.
+    pub fn set_refused_users<I: Into<String>>(&self, users: impl IntoIterator<Item = I>) {
+        self.change_rules(|rules| rules.refused_users = users.into_iter().map(Into::into).collect());
+    }
+
+    /// Changes how uploads are judged from now on.
+    pub fn change_rules(&self, change: impl FnOnce(&mut Rules)) {
+        change(&mut self.api.rules.lock());
+    }
+
+    /// Ends it: no new connection is accepted, and answers that are still held back are cut.
+    pub async fn shutdown(mut self) {
+        self.api.stop.cancel();
+        self.api.tasks.close();
+        self.api.tasks.wait().await;
+        if timeout(GRACE, &mut self.server).await.is_err() {
+            self.server.abort();
+        }
+    }
+}

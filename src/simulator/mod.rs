@@ -1,0 +1,51 @@
+//! A stand-in for the part of the Descope management API that a migration talks to, for rehearsals and tests.
+//!
+//! It is strict where the real API is strict (unknown fields, types, all-or-nothing), configurable where the
+//! public pages are silent ([`Rules`]), and fails on demand ([`Fault`], [`FaultRates`]).
+//!
+//! It deliberately shares no types with the client: a mistake in a field's name or type that both sides
+//! shared would never show.
+//!
+//! ```no_run
+//! # async fn example() -> std::io::Result<()> {
+//! use tokenferry::simulator::{Fault, Simulator};
+//!
+//! let simulator = Simulator::builder().refused_users(["nobody"]).start().await?;
+//! simulator.script([Fault::CutAfterCommit, Fault::Status(503)]);
+//! // … point a client at simulator.base_url() …
+//! assert_eq!(simulator.stored().len(), 1);
+//! simulator.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+
+mod api;
+mod auth;
+mod builder;
+mod check;
+mod cut;
+mod decode;
+mod faults;
+mod gate;
+mod handle;
+mod limits;
+mod log;
+mod perform;
+mod read;
+mod refusal;
+mod routes;
+mod rules;
+mod store;
+mod upload;
+mod wire;
+
+pub use self::{
+    builder::Simulator,
+    faults::{Fault, FaultRates},
+    gate::Gate,
+    handle::SimulatorHandle,
+    limits::{ParseRateLimitError, RateLimit, RetryAfter},
+    log::{LoggedRequest, RequestLog},
+    rules::{OnRepeat, Rules, TooLarge},
+    store::{Destination, StoredToken},
+};

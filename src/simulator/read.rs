@@ -1,0 +1,116 @@
+//! Reading tokens back: the latest one of an owner, or the latest that has certain scopes.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::State,
+    response::{IntoResponse, Response},
+};
+use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
+
+use crate::simulator::{
+    api::Api,
+    check::{Subject, filled},
+    decode::decode,
+    faults::Call,
+    perform::perform,
+    refusal::Refusal,
+    store::{Destination, StoredToken},
+    wire::{Absent, FoundAnswer, FoundToken, License, Lookup},
+};
+
+type Shared = State<Arc<Api>>;
+
+pub(super) async fn user_latest(State(api): Shared, body: Bytes) -> Response {
+    lookup::<Option<String>, Absent>(api, Subject::User, body).await
+}
+
+pub(super) async fn user_with_scopes(State(api): Shared, body: Bytes) -> Response {
+    lookup::<Option<String>, Option<Vec<String>>>(api, Subject::User, body).await
+}
+
+pub(super) async fn tenant_latest(State(api): Shared, body: Bytes) -> Response {
+    lookup::<Absent, Absent>(api, Subject::Tenant, body).await
+}
+
+pub(super) async fn tenant_with_scopes(State(api): Shared, body: Bytes) -> Response {
+    lookup::<Absent, Option<Vec<String>>>(api, Subject::Tenant, body).await
+}
+
+pub(super) async fn license() -> Json<License> {
+    Json(License {
+        rate_limit_tier: "tier1",
+    })
+}
+
+async fn lookup<User, Scopes>(api: Arc<Api>, subject: Subject, body: Bytes) -> Response
+where
+    Lookup<User, Scopes>: DeserializeOwned,
+    User: Into<Option<String>> + Send + 'static,
+    Scopes: Into<Option<Vec<String>>> + Send + 'static,
+{
+    let wanted = decode::<Lookup<User, Scopes>>(&body);
+    perform(api, Call::Read, move |api| {
+        let outcome = wanted.and_then(|wanted| find(api, subject, wanted));
+        outcome.unwrap_or_else(IntoResponse::into_response)
+    })
+    .await
+}
+
+fn find<User, Scopes>(api: &Api, subject: Subject, wanted: Lookup<User, Scopes>) -> Result<Response, Refusal>
+where
+    User: Into<Option<String>>,
+    Scopes: Into<Option<Vec<String>>>,
+{
+    let user_id = filled(wanted.user_id.into());
+    let tenant_id = filled(wanted.tenant_id);
+    let app_id = filled(wanted.app_id).ok_or_else(|| Refusal::invalid_arguments("appId is required"))?;
+    if subject == Subject::User && user_id.is_none() {
+        return Err(Refusal::invalid_arguments("userId is required"));
+    }
+    if subject == Subject::Tenant && tenant_id.is_none() {
+        return Err(Refusal::invalid_arguments("tenantId is required"));
+    }
+    let external_identifier = filled(wanted.external_identifier);
+    let destination = Destination {
+        app_id,
+        user_id,
+        tenant_id,
+        external_identifier,
+    };
+    let scopes = wanted.scopes.into().unwrap_or_default();
+    let options = wanted.options.unwrap_or_default();
+    let store = api.store.lock();
+    let token = store
+        .latest(&destination, &scopes)
+        .ok_or_else(Refusal::token_not_found)?;
+    let token = found(token, options.with_refresh_token.unwrap_or(false));
+    Ok(Json(FoundAnswer { token }).into_response())
+}
+
+fn found(token: &StoredToken, with_refresh_token: bool) -> FoundToken {
+    let refresh_token = token.refresh_token.as_ref().filter(|_| with_refresh_token);
+    FoundToken {
+        id: token.id.clone(),
+        app_id: token.destination.app_id.clone(),
+        user_id: token.destination.user_id.clone().unwrap_or_default(),
+        token_sub: String::new(),
+        access_token: token.exposed_access_token().unwrap_or_default().to_owned(),
+        access_token_type: token
+            .access_token_type
+            .clone()
+            .unwrap_or_else(|| "Bearer".to_owned()),
+        access_token_expiry: token.access_token_expiry.to_string(),
+        has_refresh_token: token.refresh_token.is_some(),
+        refresh_token: refresh_token.map(|token| token.expose_secret().to_owned()),
+        last_refresh_time: "0".to_owned(),
+        last_refresh_error: String::new(),
+        scopes: token.scopes.clone(),
+        tenant_id: token.destination.tenant_id.clone(),
+        granted_by: token.granted_by.clone(),
+        external_identifier: token.destination.external_identifier.clone(),
+    }
+}

@@ -1,0 +1,68 @@
+//! What the stand-in knows and how it decides where the real API's behaviour is not published.
+
+use std::collections::HashSet;
+
+/// How uploads are judged. Everything here can be changed while the simulator runs.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    /// The outbound apps that exist; `None` knows every one.
+    pub apps: Option<HashSet<String>>,
+    /// The users that exist; `None` knows every one.
+    pub users: Option<HashSet<String>>,
+    /// The tenants that exist; `None` knows every one.
+    pub tenants: Option<HashSet<String>>,
+    /// Users whose tokens are refused with `E112102`, known or not.
+    pub refused_users: HashSet<String>,
+    /// An access or refresh token that begins like this is refused with `E152110`.
+    pub bad_token_prefix: Option<String>,
+    /// The status that carries a non-empty `failures` list: 200, or 400.
+    pub failures_status: u16,
+    /// The most failures that one answer names; the list is incomplete when there are more.
+    pub failures_at_once: Option<usize>,
+    /// What a second upload to the same destination does.
+    pub on_repeat: OnRepeat,
+    /// The most tokens that a batch may hold.
+    pub max_tokens: Option<usize>,
+    /// The largest body of a batch, in bytes.
+    pub max_bytes: Option<usize>,
+    /// How a batch above one of the two limits is refused.
+    pub too_large: TooLarge,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self {
+            apps: None,
+            users: None,
+            tenants: None,
+            refused_users: HashSet::new(),
+            bad_token_prefix: None,
+            failures_status: 200,
+            failures_at_once: None,
+            on_repeat: OnRepeat::default(),
+            max_tokens: None,
+            max_bytes: None,
+            too_large: TooLarge::default(),
+        }
+    }
+}
+
+/// What a second upload to the same destination does; the real behaviour is not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnRepeat {
+    /// The new token takes the old one's place and its ID.
+    #[default]
+    Replace,
+    /// Both are kept; reading back finds the newer one.
+    Add,
+}
+
+/// How a batch above a size limit is refused; the real behaviour is not published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum TooLarge {
+    /// 413 without a Descope error body, as a gateway answers.
+    #[default]
+    PayloadTooLarge,
+    /// 400 with `E011004`, as the application answers.
+    InvalidArguments,
+}

@@ -1,0 +1,217 @@
+//! The tokens that were committed, and how often each destination was written to.
+
+use std::collections::{BTreeMap, HashMap};
+
+use secrecy::{ExposeSecret, SecretString};
+
+use crate::simulator::rules::OnRepeat;
+
+/// Where a token belongs.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Destination {
+    /// The outbound app.
+    pub app_id: String,
+    /// The user; `None` for a tenant's own token.
+    pub user_id: Option<String>,
+    /// The tenant.
+    pub tenant_id: Option<String>,
+    /// What tells several tokens of one owner apart.
+    pub external_identifier: Option<String>,
+}
+
+impl Destination {
+    /// A user's token.
+    pub fn user(app_id: impl Into<String>, user_id: impl Into<String>) -> Self {
+        Self {
+            app_id: app_id.into(),
+            user_id: Some(user_id.into()),
+            tenant_id: None,
+            external_identifier: None,
+        }
+    }
+
+    /// A tenant's own token.
+    pub fn tenant(app_id: impl Into<String>, tenant_id: impl Into<String>) -> Self {
+        Self {
+            app_id: app_id.into(),
+            user_id: None,
+            tenant_id: Some(tenant_id.into()),
+            external_identifier: None,
+        }
+    }
+
+    /// The same within a tenant.
+    #[must_use]
+    pub fn in_tenant(self, tenant_id: impl Into<String>) -> Self {
+        Self {
+            tenant_id: Some(tenant_id.into()),
+            ..self
+        }
+    }
+
+    /// The same with an external identifier.
+    #[must_use]
+    pub fn identified_by(self, external_identifier: impl Into<String>) -> Self {
+        Self {
+            external_identifier: Some(external_identifier.into()),
+            ..self
+        }
+    }
+
+    /// Whether a lookup of `self` finds a token of `stored`: tenant and identifier select only when given.
+    fn finds(&self, stored: &Self) -> bool {
+        self.app_id == stored.app_id
+            && self.user_id == stored.user_id
+            && (self.tenant_id.is_none() || self.tenant_id == stored.tenant_id)
+            && (self.external_identifier.is_none() || self.external_identifier == stored.external_identifier)
+    }
+}
+
+/// A token that was committed.
+#[derive(Debug, Clone)]
+pub struct StoredToken {
+    /// The token's ID.
+    pub id: String,
+    /// Where it belongs.
+    pub destination: Destination,
+    /// The access token.
+    pub access_token: Option<SecretString>,
+    /// The refresh token.
+    pub refresh_token: Option<SecretString>,
+    /// The ID token.
+    pub id_token: Option<SecretString>,
+    /// When the access token ends, in epoch seconds; 0 if unknown.
+    pub access_token_expiry: i32,
+    /// The access token's type as it was sent.
+    pub access_token_type: Option<String>,
+    /// The granted scopes.
+    pub scopes: Vec<String>,
+    /// Who granted the token.
+    pub granted_by: Option<String>,
+}
+
+impl StoredToken {
+    /// The access token in the clear, for a comparison.
+    #[must_use]
+    pub fn exposed_access_token(&self) -> Option<&str> {
+        self.access_token.as_ref().map(ExposeSecret::expose_secret)
+    }
+
+    /// The refresh token in the clear, for a comparison.
+    #[must_use]
+    pub fn exposed_refresh_token(&self) -> Option<&str> {
+        self.refresh_token.as_ref().map(ExposeSecret::expose_secret)
+    }
+
+    /// The ID token in the clear, for a comparison.
+    #[must_use]
+    pub fn exposed_id_token(&self) -> Option<&str> {
+        self.id_token.as_ref().map(ExposeSecret::expose_secret)
+    }
+}
+
+/// All of an uploaded token that does not say where it belongs.
+#[derive(Debug)]
+pub(super) struct Content {
+    pub(super) access_token: Option<SecretString>,
+    pub(super) refresh_token: Option<SecretString>,
+    pub(super) id_token: Option<SecretString>,
+    pub(super) access_token_expiry: i32,
+    pub(super) access_token_type: Option<String>,
+    pub(super) scopes: Vec<String>,
+    pub(super) granted_by: Option<String>,
+}
+
+/// Grouped by app and owner, so that reading one token back does not pass over all of them.
+type Owner = (String, Option<String>, Option<String>);
+
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    /// Each token with its place in the order of creation.
+    tokens: HashMap<Owner, Vec<(u64, StoredToken)>>,
+    writes: BTreeMap<Destination, u64>,
+    created: u64,
+}
+
+impl Store {
+    pub(super) fn commit(&mut self, destination: Destination, content: Content, on_repeat: OnRepeat) {
+        *self.writes.entry(destination.clone()).or_default() += 1;
+        let owned = self.tokens.entry(owner(&destination)).or_default();
+        let replaced = match on_repeat {
+            OnRepeat::Replace => owned
+                .iter()
+                .position(|(_, token)| token.destination == destination),
+            OnRepeat::Add => None,
+        };
+        self.created += 1;
+        let id = match replaced {
+            Some(index) => owned.remove(index).1.id,
+            None => format!("token-{}", self.created),
+        };
+        owned.push((
+            self.created,
+            StoredToken {
+                id,
+                destination,
+                access_token: content.access_token,
+                refresh_token: content.refresh_token,
+                id_token: content.id_token,
+                access_token_expiry: content.access_token_expiry,
+                access_token_type: content.access_token_type,
+                scopes: content.scopes,
+                granted_by: content.granted_by,
+            },
+        ));
+    }
+
+    /// The last created token that `wanted` finds and that has all of `scopes`.
+    pub(super) fn latest(&self, wanted: &Destination, scopes: &[String]) -> Option<&StoredToken> {
+        let owned = self.tokens.get(&owner(wanted))?;
+        owned.iter().rev().map(|(_, token)| token).find(|token| {
+            wanted.finds(&token.destination) && scopes.iter().all(|scope| token.scopes.contains(scope))
+        })
+    }
+
+    /// Every token in the order of creation.
+    pub(super) fn all(&self) -> Vec<StoredToken> {
+        let mut tokens: Vec<_> = self.tokens.values().flatten().collect();
+        tokens.sort_by_key(|(created, _)| *created);
+        tokens.into_iter().map(|(_, token)| token.clone()).collect()
+    }
+
+    /// Puts these in the place of every token.
+    pub(super) fn set_all(&mut self, tokens: Vec<StoredToken>) {
+        self.tokens.clear();
+        for token in tokens {
+            self.created += 1;
+            self.tokens
+                .entry(owner(&token.destination))
+                .or_default()
+                .push((self.created, token));
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tokens.values().map(Vec::len).sum()
+    }
+
+    pub(super) fn writes(&self) -> &BTreeMap<Destination, u64> {
+        &self.writes
+    }
+}
+
+/// A user owns a token whatever its tenant; only a tenant's own token is grouped by tenant.
+fn owner(destination: &Destination) -> Owner {
+    let Destination {
+        app_id,
+        user_id,
+        tenant_id,
+        ..
+    } = destination;
+    let tenant_id = if user_id.is_some() {
+        None
+    } else {
+        tenant_id.clone()
+    };
+    (app_id.clone(), user_id.clone(), tenant_id)
+}
