@@ -1,6 +1,7 @@
 //! Moves legacy OAuth tokens out of Postgres into Descope outbound apps, in batches, once.
 
 pub mod chunk;
+pub mod cli;
 pub mod config;
 pub mod descope;
 pub mod ledger;

@@ -1,0 +1,270 @@
+//! `simulate`: the stand-in API, for rehearsals and for pointing an official SDK at.
+
+use std::{
+    env,
+    io::{self, Write},
+    net::SocketAddr,
+    ops::RangeInclusive,
+    time::Duration,
+};
+
+use anyhow::Context;
+use bytesize::ByteSize;
+use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
+use tokio_util::sync::CancellationToken;
+
+use crate::simulator::{FaultRates, RateLimit, Simulator, SimulatorHandle};
+
+const PROJECT_ID: &str = "DESCOPE_PROJECT_ID";
+const MANAGEMENT_KEY: &str = "DESCOPE_MANAGEMENT_KEY";
+
+/// Run a stand-in for the Descope API: strict like the real one, with faults on demand
+///
+/// Takes the credentials from DESCOPE_PROJECT_ID and DESCOPE_MANAGEMENT_KEY, and makes up and prints what is
+/// not set. Prints the variables that point a client at it. Keeps tokens in memory until it ends.
+#[derive(Debug, Args)]
+#[expect(clippy::doc_markdown, reason = "a terminal shows this text as it is")]
+pub struct SimulateArgs {
+    /// Address to listen on; port 0 takes a free one
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000")]
+    listen: SocketAddr,
+
+    /// Outbound apps that exist [default: every one]
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    apps: Option<Vec<String>>,
+
+    /// Users that exist [default: every one]
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    users: Option<Vec<String>>,
+
+    /// Tenants that exist [default: every one]
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    tenants: Option<Vec<String>>,
+
+    /// Users whose tokens are refused, with E112102
+    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    refuse_users: Vec<String>,
+
+    /// Answer 429 to requests above this rate, for example 100/60s
+    #[arg(long, value_name = "REQUESTS/DURATION")]
+    rate_limit: Option<RateLimit>,
+
+    /// How long every answer takes: 50ms, or drawn from a range, 20ms..200ms
+    #[arg(long, value_name = "DURATION", value_parser = parse_latency)]
+    latency: Option<RangeInclusive<Duration>>,
+
+    /// Share of requests answered with 500, 502, 503 or 504 and not committed, for example 0.05
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    error_rate: f64,
+
+    /// Share of requests whose connection ends without an answer before the commit
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    cut_before: f64,
+
+    /// Share of requests whose connection ends without an answer after the commit
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    cut_after: f64,
+
+    /// Share of requests that are committed and answered with something that is no JSON
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
+    unreadable: f64,
+
+    /// Refuse a batch of more tokens than this with 413
+    #[arg(long, value_name = "N")]
+    max_batch_tokens: Option<usize>,
+
+    /// Refuse a batch of more bytes than this with 413, for example 1MiB
+    #[arg(long, value_name = "SIZE")]
+    max_batch_bytes: Option<ByteSize>,
+
+    /// Status of an answer that names refused tokens
+    #[arg(long, value_name = "STATUS", default_value = "200", value_parser = parse_failures_status)]
+    failures_status: u16,
+
+    /// Makes what goes wrong by chance repeatable
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    seed: u64,
+}
+
+impl SimulateArgs {
+    fn simulator(self) -> anyhow::Result<Simulator> {
+        let faults = FaultRates {
+            latency: self.latency,
+            error: self.error_rate,
+            cut_before_commit: self.cut_before,
+            cut_after_commit: self.cut_after,
+            unreadable: self.unreadable,
+            ..FaultRates::default()
+        };
+        anyhow::ensure!(
+            faults.total() <= 1.0,
+            "--error-rate, --cut-before, --cut-after and --unreadable must not add up to more than 1"
+        );
+        let mut simulator = Simulator::builder()
+            .listen(self.listen)
+            .refused_users(self.refuse_users)
+            .failures_status(self.failures_status)
+            .faults(faults)
+            .seed(self.seed);
+        if let Some(apps) = self.apps {
+            simulator = simulator.apps(apps);
+        }
+        if let Some(users) = self.users {
+            simulator = simulator.users(users);
+        }
+        if let Some(tenants) = self.tenants {
+            simulator = simulator.tenants(tenants);
+        }
+        if let Some(limit) = self.rate_limit {
+            simulator = simulator.rate_limit(limit);
+        }
+        if let Some(most) = self.max_batch_tokens {
+            simulator = simulator.max_tokens(most);
+        }
+        if let Some(most) = self.max_batch_bytes {
+            simulator = simulator.max_bytes(usize::try_from(most.as_u64())?);
+        }
+        Ok(simulator)
+    }
+}
+
+/// Serves until `shutdown`.
+///
+/// # Errors
+///
+/// When the flags contradict each other or the address cannot be listened on.
+pub async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
+    let listen = args.listen;
+    let mut simulator = args.simulator()?;
+    let project_id = env::var(PROJECT_ID).ok().filter(|value| !value.is_empty());
+    let management_key = env::var(MANAGEMENT_KEY).ok().filter(|value| !value.is_empty());
+    let made_up = MadeUp {
+        project_id: project_id.is_none(),
+        management_key: management_key.is_none(),
+    };
+    if let Some(project_id) = project_id {
+        simulator = simulator.project_id(project_id);
+    }
+    if let Some(management_key) = management_key {
+        simulator = simulator.management_key(SecretString::from(management_key));
+    }
+    let simulator = simulator
+        .start()
+        .await
+        .with_context(|| format!("cannot listen on {listen}"))?;
+    announce(&mut io::stdout().lock(), &simulator, made_up)?;
+
+    shutdown.cancelled().await;
+    tracing::info!(
+        requests = simulator.requests().all().len(),
+        committed = simulator.stored_count(),
+        rate_limited = simulator.rate_limited(),
+        "the simulator ends"
+    );
+    simulator.shutdown().await;
+    Ok(())
+}
+
+/// Which credentials the caller cannot know yet. The others are not printed: a key of the environment may
+/// be a real one.
+#[derive(Debug, Clone, Copy)]
+struct MadeUp {
+    project_id: bool,
+    management_key: bool,
+}
+
+/// Prints lines that a shell can evaluate.
+fn announce(out: &mut impl Write, simulator: &SimulatorHandle, made_up: MadeUp) -> io::Result<()> {
+    let base_url = simulator.base_url();
+    writeln!(
+        out,
+        "# The stand-in API listens on {base_url}; this points a client at it:"
+    )?;
+    writeln!(out, "export DESCOPE_BASE_URL={base_url}")?;
+    writeln!(out, "# The name by which the Python SDK knows it:")?;
+    writeln!(out, "export DESCOPE_BASE_URI={base_url}")?;
+    if made_up.project_id {
+        writeln!(out, "export {PROJECT_ID}={}", simulator.project_id())?;
+    }
+    if made_up.management_key {
+        writeln!(
+            out,
+            "export {MANAGEMENT_KEY}={}",
+            simulator.management_key().expose_secret()
+        )?;
+    }
+    out.flush()
+}
+
+fn parse_share(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(share) if (0.0..=1.0).contains(&share) => Ok(share),
+        _ => Err("expected a number between 0 and 1".to_owned()),
+    }
+}
+
+fn parse_latency(text: &str) -> Result<RangeInclusive<Duration>, String> {
+    let duration = |text: &str| humantime::parse_duration(text.trim()).map_err(|error| error.to_string());
+    let (least, most) = match text.split_once("..") {
+        Some((least, most)) => (duration(least)?, duration(most)?),
+        None => (duration(text)?, duration(text)?),
+    };
+    if least > most {
+        return Err("the range ends before it begins".to_owned());
+    }
+    Ok(least..=most)
+}
+
+fn parse_failures_status(text: &str) -> Result<u16, String> {
+    match text {
+        "200" => Ok(200),
+        "400" => Ok(400),
+        _ => Err("expected 200 or 400".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn latency_is_one_duration_or_a_range() {
+        let millis = Duration::from_millis;
+        assert_eq!(parse_latency("50ms"), Ok(millis(50)..=millis(50)));
+        assert_eq!(parse_latency("20ms..1s"), Ok(millis(20)..=millis(1000)));
+        assert!(parse_latency("1s..20ms").is_err());
+        assert!(parse_latency("soon").is_err());
+    }
+
+    #[test]
+    fn shares_lie_between_0_and_1() {
+        assert_eq!(parse_share("0.05"), Ok(0.05));
+        for wrong in ["-0.1", "1.1", "NaN", "five"] {
+            assert!(parse_share(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[tokio::test]
+    async fn prints_only_the_credentials_that_it_made_up() {
+        let simulator = Simulator::builder()
+            .management_key(SecretString::from("from-env"))
+            .start()
+            .await
+            .unwrap();
+        let mut out = Vec::new();
+        announce(
+            &mut out,
+            &simulator,
+            MadeUp {
+                project_id: true,
+                management_key: false,
+            },
+        )
+        .unwrap();
+        let out = String::from_utf8(out).unwrap();
+        assert!(out.contains(&format!("export DESCOPE_BASE_URL={}\n", simulator.base_url())));
+        assert!(out.contains(&format!("export {PROJECT_ID}={}\n", simulator.project_id())));
+        assert!(!out.contains(MANAGEMENT_KEY) && !out.contains("from-env"));
+    }
+}
