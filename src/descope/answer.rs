@@ -30,7 +30,12 @@ pub enum Answer {
         refusal: Refusal,
     },
     /// It may or may not be stored.
-    Unknown(Refusal),
+    Unknown {
+        /// The request may still be on its way: there was no answer, or one by a gateway that did not wait for it.
+        under_way: bool,
+        /// What happened.
+        refusal: Refusal,
+    },
     /// The project ID or the management key is not accepted.
     Credentials(Refusal),
     /// This is not the API, or not a version of it that we know.
@@ -107,11 +112,14 @@ pub(super) fn interpret(
         // Any other success is not documented, and an unreadable one may hide failures: neither says what is stored.
         (200..=299, _) => {
             let text = format!("the API answered {status}, and the answer could not be read");
-            Answer::Unknown(Refusal {
-                status: Some(status),
-                code: "unreadable_answer".into(),
-                text,
-            })
+            Answer::Unknown {
+                under_way: false,
+                refusal: Refusal {
+                    status: Some(status),
+                    code: "unreadable_answer".into(),
+                    text,
+                },
+            }
         }
         (400 | 409 | 422, _) => Answer::RefusedWhole(refusal),
         (413, _) => Answer::TooLarge(refusal),
@@ -119,8 +127,16 @@ pub(super) fn interpret(
         (401 | 403, _) => Answer::Credentials(refusal),
         // Turned away at the door: 503 by the service, 521, 523 and 530 by the gateway that found no server.
         (503 | 521 | 523 | 530, _) => Answer::TryAgain { retry_after, refusal },
-        // The request may have got through before something broke: 408, 500, 502, 504 and the gateway's 520, 522, 524.
-        (408 | 500.., _) => Answer::Unknown(refusal),
+        // The request may have got through before something broke. 500 and 501 come from the service, which is done
+        // with it; 408, 502, 504 and the gateway's 520, 522, 524 from someone who stopped waiting.
+        (500 | 501, _) => Answer::Unknown {
+            under_way: false,
+            refusal,
+        },
+        (408 | 502.., _) => Answer::Unknown {
+            under_way: true,
+            refusal,
+        },
         // Redirects are not followed, and 404, 405, 410, 415 … mean that the path is not what we think it is.
         _ => Answer::Endpoint(refusal),
     }
@@ -222,7 +238,7 @@ mod tests {
             Answer::TooLarge(_) => "too large",
             Answer::RateLimited { .. } => "rate limited",
             Answer::TryAgain { .. } => "try again",
-            Answer::Unknown(_) => "unknown",
+            Answer::Unknown { .. } => "unknown",
             Answer::Credentials(_) => "credentials",
             Answer::Endpoint(_) => "endpoint",
         }
@@ -284,6 +300,24 @@ mod tests {
             "unknown",
             "a body that broke off"
         );
+    }
+
+    #[test]
+    fn a_gateway_that_stopped_waiting_does_not_end_the_request() {
+        for (status, expected) in [
+            (500, false),
+            (502, true),
+            (504, true),
+            (520, true),
+            (522, true),
+            (524, true),
+            (408, true),
+        ] {
+            assert!(
+                matches!(answer(status, ""), Answer::Unknown { under_way, .. } if under_way == expected),
+                "{status}"
+            );
+        }
     }
 
     #[test]

@@ -119,7 +119,10 @@ impl Client {
                         refusal,
                     }
                 } else {
-                    Answer::Unknown(refusal)
+                    Answer::Unknown {
+                        under_way: true,
+                        refusal,
+                    }
                 }
             }
         }

@@ -16,6 +16,8 @@ pub struct Unsettled {
     pub id: i64,
     /// When its latest attempt was about to leave.
     pub submitted_at: DateTime<Utc>,
+    /// Requests that carried it.
+    pub attempts: i32,
     /// How many tokens it holds.
     pub token_count: i32,
     /// Which of them to read back.
@@ -285,7 +287,7 @@ impl Ledger {
         let rows = self
             .persist(|| {
                 sqlx::query!(
-                    r#"select batches.id, subject, submitted_at, token_count, probe_external_identifier,
+                    r#"select batches.id, subject, submitted_at, batches.attempts, token_count, probe_external_identifier,
                               probe_by_refresh_token, probe_digest, app_ids[probe_position] as app_id,
                               user_ids[probe_position] as user_id, tenant_ids[probe_position] as tenant_id
                        from batches join runs on runs.id = run_id
@@ -308,6 +310,7 @@ impl Ledger {
                 Ok(Unsettled {
                     id: row.id,
                     submitted_at: row.submitted_at,
+                    attempts: row.attempts,
                     token_count: row.token_count,
                     probe: Probe {
                         subject: if row.subject == "tenant" {

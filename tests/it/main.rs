@@ -7,4 +7,5 @@
 )]
 
 mod scratch;
+mod simulator;
 mod support;

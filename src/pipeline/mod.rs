@@ -1,0 +1,11 @@
+//! The way through the house: reader, screen, chunker, uploader, books. Only this module knows all stages.
+
+mod books;
+mod error;
+mod migrate;
+mod prepare;
+mod upload_stage;
+
+pub use books::Snapshot;
+pub use error::PipelineError;
+pub use migrate::{Ended, View, migrate};

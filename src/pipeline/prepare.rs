@@ -1,0 +1,152 @@
+//! From pages to batches: screen, ledger's knowledge, chunker.
+
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use super::{PipelineError, books::Books, upload_stage::Work};
+use crate::{
+    chunk::Chunker,
+    ledger::Ledger,
+    model::{Batch, Decision, DestinationId, Item, Reason, RunId, Tally, TokenState},
+    screen::{Screen, Screened},
+    source::Page,
+    upload::{SizeLimit, Stop},
+};
+
+/// What this stage works with.
+pub(super) struct Prepare {
+    pub(super) screen: Arc<Screen>,
+    pub(super) ledger: Ledger,
+    pub(super) run: RunId,
+    pub(super) books: Arc<Books>,
+    pub(super) chunker: Chunker,
+    pub(super) size_limit: SizeLimit,
+    pub(super) stop: Stop,
+    pub(super) work: mpsc::Sender<Work>,
+    /// Destinations of pages that are not settled yet, by page.
+    pub(super) unsettled: VecDeque<(u64, HashSet<DestinationId>)>,
+}
+
+impl Prepare {
+    /// Works on pages until there are none, then gives out what is left in the chunker.
+    pub(super) async fn run(mut self, mut pages: mpsc::Receiver<Page>) -> Result<(), PipelineError> {
+        while let Some(page) = pages.recv().await {
+            if self.stop.is_turned() || !self.page(page).await? {
+                return Ok(());
+            }
+        }
+        let mut full = Vec::new();
+        self.chunker.flush(&mut full);
+        self.send(full).await;
+        Ok(())
+    }
+
+    /// `false` if nobody takes batches any more.
+    async fn page(&mut self, page: Page) -> Result<bool, PipelineError> {
+        let number = page.number;
+        let selected = i64::try_from(page.tokens.len()).unwrap_or(i64::MAX);
+        // Encoding and digests keep a core busy for a while; the runtime's own threads have connections to serve.
+        let screen = Arc::clone(&self.screen);
+        let examined = tokio::task::spawn_blocking(move || screen.examine(number, page.tokens))
+            .await
+            .map_err(|error| PipelineError::Panicked(error.to_string()))?;
+        if self.meets_unsettled(examined.destinations()) && !self.barrier().await {
+            return Ok(false);
+        }
+        let known = self
+            .ledger
+            .known(examined.keys(), examined.destinations())
+            .await?;
+        let screened = examined.judge(&known, self.run);
+        self.books.open(number, page.last, selected);
+        self.unsettled.push_back((
+            number,
+            screened.items.iter().map(|item| item.destination_id).collect(),
+        ));
+        self.enter(number, screened).await
+    }
+
+    /// Records what needs no request and hands on the rest.
+    async fn enter(&mut self, page: u64, screened: Screened) -> Result<bool, PipelineError> {
+        let Screened {
+            items,
+            mut decisions,
+            superseded_before,
+            unchanged,
+            committed_before,
+        } = screened;
+        self.chunker.lower(self.size_limit.get());
+        let mut full = Vec::new();
+        for item in items {
+            if let Err(item) = self.chunker.push(item, &mut full) {
+                decisions.push(too_large(*item));
+            }
+        }
+        self.ledger.decide(self.run, &decisions).await?;
+        let count =
+            |state| i64::try_from(decisions.iter().filter(|d| d.state == state).count()).unwrap_or(i64::MAX);
+        let ended = Tally {
+            selected: 0,
+            committed: committed_before,
+            failed: count(TokenState::Failed),
+            superseded: count(TokenState::Superseded) + superseded_before,
+            unchanged,
+        };
+        self.books.settle(page, ended);
+        Ok(self.send(full).await)
+    }
+
+    async fn send(&self, batches: Vec<Batch>) -> bool {
+        for batch in batches {
+            if self.work.send(Work::Batch(batch)).await.is_err() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether another token is on its way to one of these destinations. Which of two arrives last would be chance.
+    fn meets_unsettled(&mut self, mut destinations: impl Iterator<Item = DestinationId>) -> bool {
+        let settled_below = self.books.settled_below();
+        while self
+            .unsettled
+            .front()
+            .is_some_and(|(page, _)| *page < settled_below)
+        {
+            self.unsettled.pop_front();
+        }
+        destinations.any(|id| self.unsettled.iter().any(|(_, page)| page.contains(&id)))
+    }
+
+    /// Waits until everything that was handed on has its end in the ledger.
+    async fn barrier(&mut self) -> bool {
+        let mut full = Vec::new();
+        self.chunker.flush(&mut full);
+        if !self.send(full).await {
+            return false;
+        }
+        let (done, reached) = oneshot::channel();
+        let passed = self.work.send(Work::Barrier(done)).await.is_ok() && reached.await.is_ok();
+        self.unsettled.clear();
+        passed
+    }
+}
+
+fn too_large(item: Item) -> Decision {
+    let text = format!(
+        "the token alone is {} bytes, more than a request may have (`batch.max_bytes`): raise that if the API takes it",
+        item.encoded.len()
+    );
+    Decision {
+        key: item.key,
+        destination: Some(item.destination),
+        app: None,
+        version: item.version,
+        state: TokenState::Failed,
+        reason: Some(Reason::validation("too_large", text)),
+    }
+}

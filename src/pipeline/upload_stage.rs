@@ -1,0 +1,75 @@
+//! Keeps the configured number of batches in flight.
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
+use tracing::Instrument;
+
+use super::PipelineError;
+use crate::{
+    model::Batch,
+    upload::{Stop, Uploader},
+};
+
+/// What is handed to this stage.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// To be delivered.
+    Batch(Batch),
+    /// To be answered once everything before it has an end.
+    Barrier(oneshot::Sender<()>),
+}
+
+/// Delivers batches until there are none, then those that were put aside. A stop is obeyed by the uploader: what is in
+/// flight finishes, and nothing new leaves.
+pub(super) async fn run(
+    uploader: Uploader,
+    concurrency: usize,
+    stop: Stop,
+    mut work: mpsc::Receiver<Work>,
+) -> Result<(), PipelineError> {
+    let mut in_flight: JoinSet<Result<(), PipelineError>> = JoinSet::new();
+    while let Some(next) = work.recv().await {
+        match next {
+            Work::Batch(batch) => {
+                while in_flight.len() >= concurrency {
+                    one(&mut in_flight).await?;
+                }
+                if stop.is_turned() {
+                    break;
+                }
+                let uploader = uploader.clone();
+                in_flight.spawn(async move { Ok(uploader.deliver(batch).await?) }.in_current_span());
+            }
+            Work::Barrier(reached) => {
+                drain(&mut in_flight).await?;
+                uploader.deliver_parked().await?;
+                // Whoever waited may have been stopped.
+                let _ = reached.send(());
+            }
+        }
+    }
+    drain(&mut in_flight).await?;
+    Ok(uploader.deliver_parked().await?)
+}
+
+async fn one(in_flight: &mut JoinSet<Result<(), PipelineError>>) -> Result<(), PipelineError> {
+    match in_flight.join_next().await {
+        Some(Ok(delivered)) => delivered,
+        Some(Err(error)) => Err(PipelineError::Panicked(error.to_string())),
+        None => Ok(()),
+    }
+}
+
+/// Lets all of them finish, even if one fails: a request that has left should have its outcome recorded.
+async fn drain(in_flight: &mut JoinSet<Result<(), PipelineError>>) -> Result<(), PipelineError> {
+    let mut first = Ok(());
+    while !in_flight.is_empty() {
+        let delivered = one(in_flight).await;
+        if first.is_ok() {
+            first = delivered;
+        }
+    }
+    first
+}

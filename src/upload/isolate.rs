@@ -1,0 +1,223 @@
+//! Takes a refused batch apart. Pure: who is to blame, and what is sent again.
+
+use crate::{
+    descope::{Named, Refusal, Scrubber},
+    model::{Batch, Item, Reason},
+};
+
+/// A refused batch, taken apart. Every token of it is in exactly one of the two.
+#[derive(Debug, Default)]
+pub(super) struct Isolated {
+    /// Positions in the refused batch, with their reasons.
+    pub(super) blamed: Vec<(usize, Reason)>,
+    /// What goes up again, in new batches; their parent is to be set.
+    pub(super) again: Vec<Batch>,
+}
+
+/// After a refusal that names tokens. The list may be incomplete, may name ids that are not in the batch, and may name
+/// them in another letter case. `None` if none of the names is in the batch: then it blames nobody.
+pub(super) fn by_name(batch: &Batch, named: &[Named], scrubber: &Scrubber) -> Option<Vec<(usize, Reason)>> {
+    let blamed: Vec<_> = batch
+        .items
+        .iter()
+        .enumerate()
+        .filter_map(|(position, item)| {
+            let exact = named.iter().find(|named| {
+                named.app_id == item.destination.app_id && named.subject_id == item.destination.subject_id()
+            });
+            // No two tokens of a batch differ in letter case alone, so this cannot blame another one.
+            let loose = || {
+                named.iter().find(|named| {
+                    same_letters(&named.app_id, &item.destination.app_id)
+                        && same_letters(&named.subject_id, item.destination.subject_id())
+                })
+            };
+            exact
+                .or_else(loose)
+                .map(|named| (position, api_reason(&named.refusal, scrubber)))
+        })
+        .collect();
+    (!blamed.is_empty()).then_some(blamed)
+}
+
+fn same_letters(one: &str, other: &str) -> bool {
+    one == other || one.to_lowercase() == other.to_lowercase()
+}
+
+/// What the API said, without a secret.
+pub(super) fn api_reason(refusal: &Refusal, scrubber: &Scrubber) -> Reason {
+    Reason::api(refusal.code.clone(), scrubber.clean(&refusal.text))
+}
+
+/// Everything but the blamed tokens goes up again.
+pub(super) fn without(batch: Batch, blamed: Vec<(usize, Reason)>) -> Isolated {
+    let Batch {
+        subject,
+        items,
+        parent,
+    } = batch;
+    let mut next = blamed.iter().map(|(position, _)| *position).peekable();
+    let rest: Vec<Item> = items
+        .into_iter()
+        .enumerate()
+        .filter_map(|(position, item)| {
+            if next.next_if_eq(&position).is_some() {
+                None
+            } else {
+                Some(item)
+            }
+        })
+        .collect();
+    let again = if rest.is_empty() {
+        Vec::new()
+    } else {
+        vec![Batch {
+            subject,
+            items: rest,
+            parent,
+        }]
+    };
+    Isolated { blamed, again }
+}
+
+/// After a refusal that blames nobody: halves, until a token that stands alone is the culprit. For one culprit among n
+/// tokens this takes about 2 log2 n requests.
+pub(super) fn by_halving(batch: Batch, reason: impl FnOnce() -> Reason) -> Isolated {
+    let Batch {
+        subject,
+        mut items,
+        parent,
+    } = batch;
+    if items.len() < 2 {
+        return Isolated {
+            blamed: vec![(0, reason())],
+            again: Vec::new(),
+        };
+    }
+    let second = items.split_off(items.len() / 2);
+    let half = |items| Batch {
+        subject,
+        items,
+        parent,
+    };
+    // The first half is worked on first: the caller takes from the end.
+    Isolated {
+        blamed: Vec::new(),
+        again: vec![half(second), half(items)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Destination, EncodedToken, FingerprintKey, Secret, SourceKey, Subject, Version};
+
+    fn batch(users: &[&str]) -> Batch {
+        let items = users.iter().map(|user| {
+            let destination = Destination {
+                subject: Subject::User,
+                app_id: "App".into(),
+                user_id: Some((*user).into()),
+                tenant_id: None,
+                external_identifier: None,
+            };
+            Item {
+                key: SourceKey::from(*user),
+                page: 0,
+                destination_id: destination.id(),
+                destination,
+                version: Version::default(),
+                fingerprint: FingerprintKey::new(&[0; 32], None).fingerprint(&[]),
+                fresh: true,
+                replaces: None,
+                encoded: EncodedToken::new(br#"{"accessToken":"very-secret"}"#.to_vec()),
+            }
+        });
+        Batch {
+            subject: Subject::User,
+            items: items.collect(),
+            parent: None,
+        }
+    }
+
+    fn named(app: &str, user: &str) -> Named {
+        let refusal = Refusal {
+            status: Some(200),
+            code: "E1".into(),
+            text: "no: very-secret".into(),
+        };
+        Named {
+            app_id: app.into(),
+            subject_id: user.into(),
+            refusal,
+        }
+    }
+
+    fn scrubber(batch: &Batch) -> Scrubber {
+        Scrubber::new(batch.items.iter().map(|item| &item.encoded), &Secret::new("key"))
+    }
+
+    fn keys(batch: &Batch) -> Vec<&str> {
+        batch.items.iter().map(|item| item.key.as_str()).collect()
+    }
+
+    #[test]
+    fn named_tokens_are_taken_out_whatever_their_letter_case() {
+        let batch = batch(&["u1", "u2", "u3"]);
+        let blamed = by_name(
+            &batch,
+            &[named("app", "U2"), named("App", "stranger")],
+            &scrubber(&batch),
+        )
+        .unwrap();
+        assert_eq!(blamed[0].0, 1);
+        assert_eq!(blamed[0].1.text, "no: [redacted]");
+        let isolated = without(batch, blamed);
+        assert_eq!(keys(&isolated.again[0]), ["u1", "u3"]);
+    }
+
+    #[test]
+    fn names_of_strangers_blame_nobody() {
+        let batch = batch(&["u1"]);
+        assert!(
+            by_name(
+                &batch,
+                &[named("App", "x"), named("Other", "u1")],
+                &scrubber(&batch)
+            )
+            .is_none()
+        );
+    }
+
+    #[test]
+    fn nothing_is_left_when_all_are_named() {
+        let batch = batch(&["u1", "u2"]);
+        let blamed = by_name(
+            &batch,
+            &[named("App", "u1"), named("App", "u2")],
+            &scrubber(&batch),
+        )
+        .unwrap();
+        assert!(without(batch, blamed).again.is_empty());
+    }
+
+    #[test]
+    fn halving_finds_one_culprit_in_few_requests() {
+        let users: Vec<String> = (0..100).map(|user| format!("u{user}")).collect();
+        let users: Vec<&str> = users.iter().map(String::as_str).collect();
+        let (mut stack, mut requests, mut committed, mut culprits) = (vec![batch(&users)], 0, 0, Vec::new());
+        while let Some(batch) = stack.pop() {
+            requests += 1;
+            if !batch.items.iter().any(|item| item.key.as_str() == "u37") {
+                committed += batch.items.len();
+                continue;
+            }
+            let first = batch.items[0].key.clone();
+            let isolated = by_halving(batch, || Reason::api("E", "refused"));
+            culprits.extend(isolated.blamed.iter().map(|_| first.as_str().to_owned()));
+            stack.extend(isolated.again);
+        }
+        assert_eq!((committed, culprits), (99, vec!["u37".to_owned()]));
+        assert!(requests <= 2 * 7 + 1, "{requests}");
+    }
+}

@@ -1,0 +1,241 @@
+//! Every request pays here: governor's quota, and a gate that a 429 closes for all tasks.
+
+use std::{
+    num::NonZeroU32,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use governor::{
+    Quota, RateLimiter,
+    clock::Clock,
+    middleware::NoOpMiddleware,
+    state::{InMemoryState, NotKeyed},
+};
+use tokio::{
+    sync::{Mutex, watch},
+    time::{Instant, sleep_until},
+};
+
+use crate::config::RateLimit;
+
+/// The API counts requests when they arrive, we when they leave. Spacing them this much wider keeps a request that
+/// travelled fast from arriving within the window of one that travelled slowly.
+const HEADROOM: f64 = 0.01;
+
+/// A timer that wakes us later than this did not merely round: the time is lost, and not made up for.
+const LATENESS: Duration = Duration::from_millis(20);
+
+/// Lets requests pass at the configured rate, first come, first served.
+#[derive(Debug)]
+pub struct Pacer {
+    turn: Mutex<Limiter>,
+    schedule: Schedule,
+    begin: Instant,
+    closed_until: watch::Sender<Instant>,
+}
+
+type Limiter = RateLimiter<NotKeyed, InMemoryState, Schedule, NoOpMiddleware<Duration>>;
+
+/// governor's clock. It shows the moment for which a request was scheduled rather than the moment at which a timer of
+/// millisecond steps woke us, so that the steps do not add up to a part of the quota that is never used.
+#[derive(Debug, Clone, Default)]
+struct Schedule(Arc<AtomicU64>);
+
+impl Clock for Schedule {
+    type Instant = Duration;
+
+    fn now(&self) -> Duration {
+        Duration::from_nanos(self.0.load(Ordering::Acquire))
+    }
+}
+
+impl Schedule {
+    /// Never goes back.
+    fn show(&self, at: Duration) {
+        self.0
+            .fetch_max(u64::try_from(at.as_nanos()).unwrap_or(u64::MAX), Ordering::AcqRel);
+    }
+}
+
+impl Pacer {
+    /// A pacer for this quota. In any window of length `per`, at most `requests` leave: a burst of `b` is paid for by
+    /// spacing the others as if the quota were smaller by `b - 1`.
+    #[must_use]
+    pub fn new(limit: RateLimit) -> Self {
+        let schedule = Schedule::default();
+        let steady = f64::from(
+            limit
+                .requests
+                .saturating_sub(limit.burst.saturating_sub(1))
+                .max(1),
+        );
+        let interval = limit
+            .per
+            .mul_f64((1.0 + HEADROOM) / steady)
+            .max(Duration::from_nanos(1));
+        let burst = NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN);
+        // `with_period` refuses a period of zero only.
+        let quota = Quota::with_period(interval)
+            .unwrap_or_else(|| Quota::per_second(burst))
+            .allow_burst(burst);
+        Self {
+            turn: Mutex::new(RateLimiter::direct_with_clock(quota, schedule.clone())),
+            schedule,
+            begin: Instant::now(),
+            closed_until: watch::Sender::new(Instant::now()),
+        }
+    }
+
+    /// Waits until a request may leave, and pays for it. A caller that goes away before its turn pays nothing.
+    pub async fn ready(&self) {
+        // tokio's mutex is fair: tasks are served in the order in which they came.
+        let limiter = self.turn.lock().await;
+        let mut closed = self.closed_until.subscribe();
+        let mut scheduled = Duration::ZERO;
+        loop {
+            let open_at = *closed.borrow_and_update();
+            if open_at > Instant::now() {
+                tokio::select! {
+                    () = sleep_until(open_at) => {}
+                    // Closed for longer meanwhile.
+                    _ = closed.changed() => {}
+                }
+                continue;
+            }
+            let now = self.begin.elapsed();
+            self.schedule
+                .show(scheduled.max(now.saturating_sub(LATENESS)).min(now));
+            match limiter.check() {
+                Ok(()) => return,
+                Err(not_until) => {
+                    scheduled = self.schedule.now() + not_until.wait_time_from(self.schedule.now());
+                    tokio::select! {
+                        () = sleep_until(self.begin + scheduled) => {}
+                        _ = closed.changed() => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Closes the gate for all tasks. Of several such orders, the longest counts.
+    pub fn hold(&self, wait: Duration) {
+        let until = Instant::now() + wait;
+        self.closed_until.send_if_modified(|closed| {
+            let longer = until > *closed;
+            if longer {
+                *closed = until;
+            }
+            longer
+        });
+    }
+
+    /// How long the gate stays closed.
+    #[must_use]
+    pub fn held_for(&self) -> Duration {
+        self.closed_until
+            .borrow()
+            .saturating_duration_since(Instant::now())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limit(requests: u32, per: Duration, burst: u32) -> RateLimit {
+        RateLimit { requests, per, burst }
+    }
+
+    /// When each of `count` requests left, all of them wanting to at once.
+    async fn departures(pacer: &Arc<Pacer>, count: usize) -> Vec<Duration> {
+        let begin = Instant::now();
+        let mut left = Vec::new();
+        for _ in 0..count {
+            pacer.ready().await;
+            left.push(begin.elapsed());
+        }
+        left
+    }
+
+    fn most_in_any(window: Duration, left: &[Duration]) -> usize {
+        left.iter()
+            .map(|&from| {
+                left.iter()
+                    .filter(|&&at| at >= from && at < from + window)
+                    .count()
+            })
+            .max()
+            .unwrap_or(0)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_window_holds_more_than_the_quota_and_nearly_all_of_it_is_used() {
+        for (requests, per, burst) in [(100, 60, 1), (1000, 10, 1), (50, 1, 1), (100, 60, 10), (7, 1, 7)] {
+            let per = Duration::from_secs(per);
+            let pacer = Arc::new(Pacer::new(limit(requests, per, burst)));
+            let left = departures(&pacer, requests as usize * 5).await;
+            assert!(
+                most_in_any(per, &left) <= requests as usize,
+                "{requests} per {per:?}, burst {burst}"
+            );
+            if burst == 1 {
+                let used =
+                    left.len() as f64 / f64::from(requests) / left.last().unwrap().div_duration_f64(per);
+                assert!(used > 0.98, "{requests} per {per:?}: only {used} of the quota");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_is_not_made_up_for() {
+        let pacer = Arc::new(Pacer::new(limit(10, Duration::from_secs(1), 1)));
+        pacer.ready().await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(most_in_any(Duration::from_secs(1), &departures(&pacer, 30).await) <= 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_hold_stops_everyone_until_it_is_over_and_the_longest_counts() {
+        let pacer = Arc::new(Pacer::new(limit(1000, Duration::from_secs(1), 1)));
+        pacer.hold(Duration::from_secs(5));
+        pacer.hold(Duration::from_secs(2));
+        let begin = Instant::now();
+        let waiting: Vec<_> = (0..3)
+            .map(|_| {
+                let pacer = Arc::clone(&pacer);
+                tokio::spawn(async move { pacer.ready().await })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        // Extended while everyone waits.
+        pacer.hold(Duration::from_secs(6));
+        for task in waiting {
+            task.await.unwrap();
+        }
+        assert!(
+            begin.elapsed() >= Duration::from_secs(10),
+            "{:?}",
+            begin.elapsed()
+        );
+        assert!(begin.elapsed() < Duration::from_secs(11), "{:?}", begin.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_goes_away_before_its_turn_pays_nothing() {
+        let pacer = Pacer::new(limit(1, Duration::from_secs(10), 1));
+        pacer.ready().await;
+        assert!(
+            tokio::time::timeout(Duration::from_secs(3), pacer.ready())
+                .await
+                .is_err()
+        );
+        let begin = Instant::now();
+        pacer.ready().await;
+        assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    }
+}

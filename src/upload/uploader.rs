@@ -1,0 +1,500 @@
+//! Works on batches: several in flight, each to its end.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use thiserror::Error;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::{Pacer, Settlement, Stop, attempt::Sent};
+use crate::{
+    config::{BatchSettings, OnFailure, OnUnknown, RetrySettings, Settings},
+    descope::{Client, Refusal},
+    ledger::{Ledger, LedgerError, OutcomeOf, Unsettled},
+    model::{Batch, Decision, FingerprintKey, Reason, RunId, StopReason, TokenState},
+};
+
+/// The uploader cannot go on.
+#[derive(Debug, Error)]
+pub enum UploadError {
+    /// An intent or an outcome could not be recorded.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// A batch without any value that could be recognised later.
+    #[error("a batch holds no token that could be read back. This is a bug: please report it")]
+    NothingToRecognise,
+}
+
+/// Tokens of one page that came to an end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settled {
+    /// The page.
+    pub page: u64,
+    /// Stored.
+    pub committed: i64,
+    /// Turned down.
+    pub failed: i64,
+}
+
+/// What is counted while sending.
+#[derive(Debug, Default)]
+pub struct Traffic {
+    requests: AtomicI64,
+    retries: AtomicI64,
+    rate_limited: AtomicI64,
+    batches_committed: AtomicI64,
+    batches_failed: AtomicI64,
+    in_flight: AtomicI64,
+}
+
+impl Traffic {
+    pub(super) fn request(&self, repeated: bool) {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        self.retries.fetch_add(i64::from(repeated), Ordering::Relaxed);
+    }
+
+    /// Requests of any kind, those of them that repeated an earlier one, and answers 429.
+    #[must_use]
+    pub fn requests(&self) -> (i64, i64, i64) {
+        let of = |counter: &AtomicI64| counter.load(Ordering::Relaxed);
+        (of(&self.requests), of(&self.retries), of(&self.rate_limited))
+    }
+
+    /// Batches committed and batches failed.
+    #[must_use]
+    pub fn batches(&self) -> (i64, i64) {
+        (
+            self.batches_committed.load(Ordering::Relaxed),
+            self.batches_failed.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Batches being worked on.
+    #[must_use]
+    pub fn in_flight(&self) -> i64 {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+}
+
+/// How many tokens a batch may have, as far as this run has learnt from refusals of size.
+#[derive(Debug, Clone)]
+pub struct SizeLimit(Arc<AtomicUsize>);
+
+impl SizeLimit {
+    /// Begins with what is configured.
+    #[must_use]
+    pub fn new(max_tokens: usize) -> Self {
+        Self(Arc::new(AtomicUsize::new(max_tokens)))
+    }
+
+    /// What holds now.
+    #[must_use]
+    pub fn get(&self) -> usize {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn lower(&self, max_tokens: usize) {
+        let lowered = max_tokens.max(1);
+        if self.0.fetch_min(lowered, Ordering::Relaxed) > lowered {
+            warn!(
+                max_tokens = lowered,
+                "the API refused a batch for its size: smaller ones from here on"
+            );
+        }
+    }
+}
+
+/// Shared by all tasks that send.
+#[derive(Clone)]
+pub struct Uploader {
+    shared: Arc<Shared>,
+}
+
+impl std::fmt::Debug for Uploader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Uploader")
+            .field("run", &self.shared.run)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Is told of every token that came to an end.
+pub type Listener = Box<dyn Fn(Settled) + Send + Sync>;
+
+struct Shared {
+    listener: Listener,
+    client: Client,
+    pacer: Arc<Pacer>,
+    ledger: Ledger,
+    run: RunId,
+    stop: Stop,
+    traffic: Arc<Traffic>,
+    size_limit: SizeLimit,
+    timeout: Duration,
+    retry: RetrySettings,
+    batch: BatchSettings,
+    stop_after: u32,
+    failed_in_a_row: AtomicU32,
+    reading_refused: AtomicBool,
+    /// Batches that no attempt got through, or whose outcome nobody tells; they get one more chance at the end.
+    parked: Mutex<Vec<Parked>>,
+}
+
+enum Parked {
+    Unsent(Batch),
+    Unknown { batch: Batch, id: i64 },
+}
+
+impl Uploader {
+    /// An uploader for one run.
+    #[must_use]
+    pub fn new(
+        client: Client,
+        ledger: Ledger,
+        run: RunId,
+        stop: Stop,
+        settings: &Settings,
+        listener: Listener,
+    ) -> Self {
+        let (api, batch) = (&settings.api, settings.batch);
+        Self {
+            shared: Arc::new(Shared {
+                listener,
+                client,
+                pacer: Arc::new(Pacer::new(api.rate_limit)),
+                ledger,
+                run,
+                stop,
+                traffic: Arc::default(),
+                size_limit: SizeLimit::new(batch.max_tokens),
+                timeout: api.timeout,
+                retry: api.retry,
+                batch,
+                stop_after: settings.stop.after_failed_batches,
+                failed_in_a_row: AtomicU32::new(0),
+                reading_refused: AtomicBool::new(false),
+                parked: Mutex::default(),
+            }),
+        }
+    }
+
+    /// Sends a batch, and whatever becomes of it, until every token of it has an end or waits for its last chance.
+    /// Each end is handed to the listener.
+    ///
+    /// # Errors
+    /// If the ledger cannot be written. Nothing more may be sent then.
+    pub async fn deliver(&self, batch: Batch) -> Result<(), UploadError> {
+        self.traffic().in_flight.fetch_add(1, Ordering::Relaxed);
+        let delivered = self.deliver_inner(batch, false).await;
+        self.traffic().in_flight.fetch_sub(1, Ordering::Relaxed);
+        delivered
+    }
+
+    /// Gives the batches that were put aside their last chance; after it, they fail. Only when nothing else is in flight.
+    ///
+    /// # Errors
+    /// If the ledger cannot be written.
+    pub async fn deliver_parked(&self) -> Result<(), UploadError> {
+        while let Some(parked) = self.next_parked() {
+            if self.stop().is_turned() {
+                break;
+            }
+            self.last_chance(parked).await?;
+        }
+        Ok(())
+    }
+
+    /// Finds out what became of a batch that a killed process left in flight, and records it.
+    ///
+    /// # Errors
+    /// If the ledger cannot be written.
+    pub async fn settle_left_behind(
+        &self,
+        left: &Unsettled,
+        age: Duration,
+    ) -> Result<Settlement, UploadError> {
+        let settled_at = Instant::now() + self.timeout().saturating_sub(age);
+        let settlement = match self.on_unknown() {
+            OnUnknown::Ask => self.settle(&left.probe, &left.digest, settled_at).await,
+            OnUnknown::Resend => Settlement::NotThere,
+        };
+        let outcome = OutcomeOf {
+            batch: left.id,
+            attempts: left.attempts,
+            http_status: None,
+        };
+        match settlement {
+            Settlement::Committed => self.ledger().commit_batch(&outcome).await?,
+            Settlement::NotThere => {
+                let text = "its process ended before there was an answer; nothing of it was stored";
+                self.ledger()
+                    .fail_batch(&outcome, &Reason::transport("not_stored", text), &[])
+                    .await?;
+            }
+            Settlement::Unknown | Settlement::Stopped => {}
+        }
+        info!(batch_id = left.id, tokens = left.token_count, outcome = ?settlement, "settled what an earlier process left");
+        Ok(settlement)
+    }
+
+    async fn deliver_inner(&self, batch: Batch, last_chance: bool) -> Result<(), UploadError> {
+        let mut any_commit = false;
+        let mut last_refusal = None;
+        let mut stack = vec![batch];
+        while let Some(batch) = stack.pop() {
+            match self.send(batch).await? {
+                Sent::Committed(batch) => {
+                    any_commit = true;
+                    self.shared.failed_in_a_row.store(0, Ordering::Relaxed);
+                    self.traffic().batches_committed.fetch_add(1, Ordering::Relaxed);
+                    self.settled(&pages(&batch), |page, count| Settled {
+                        page,
+                        committed: count,
+                        failed: 0,
+                    });
+                }
+                Sent::Refused { failed, again } => {
+                    self.traffic().batches_failed.fetch_add(1, Ordering::Relaxed);
+                    last_refusal = Some("the API refused every token of them".to_owned());
+                    self.settled(&failed, |page, count| Settled {
+                        page,
+                        committed: 0,
+                        failed: count,
+                    });
+                    stack.extend(again);
+                }
+                Sent::Exhausted { batch, reason } => {
+                    self.traffic().batches_failed.fetch_add(1, Ordering::Relaxed);
+                    last_refusal = Some(reason.text.clone());
+                    if last_chance {
+                        self.give_up(&batch, &reason).await?;
+                    } else {
+                        self.park(Parked::Unsent(batch)).await?;
+                    }
+                }
+                Sent::Unknown { batch, id } => {
+                    last_refusal = Some("the API does not tell what became of them".to_owned());
+                    if last_chance {
+                        self.doubt(&batch, id).await?;
+                    } else {
+                        self.park(Parked::Unknown { batch, id }).await?;
+                    }
+                }
+                Sent::Stopped => return Ok(()),
+            }
+        }
+        if let Some(reason) = last_refusal.filter(|_| !any_commit) {
+            let in_a_row = self.shared.failed_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
+            if in_a_row >= self.shared.stop_after {
+                self.stop().turn(StopReason::TooManyFailures(format!(
+                    "{in_a_row} batches failed in a row: {reason}"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Puts a batch aside for the end of the run. If too many wait, the oldest gets its last chance now, so that memory
+    /// stays bounded.
+    async fn park(&self, parked: Parked) -> Result<(), UploadError> {
+        let overdue = {
+            let mut waiting = self.parked();
+            waiting.push(parked);
+            (waiting.len() > self.shared.stop_after as usize).then(|| waiting.remove(0))
+        };
+        match overdue {
+            // Boxed, as a last chance may itself come by here, though never deeper than once.
+            Some(overdue) => Box::pin(self.last_chance(overdue)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn last_chance(&self, parked: Parked) -> Result<(), UploadError> {
+        let batch = match parked {
+            Parked::Unsent(batch) => batch,
+            Parked::Unknown { batch, id } => {
+                let Some(witness) = self.witness(&batch) else {
+                    return Err(UploadError::NothingToRecognise);
+                };
+                // Attempts ended long ago, as every one of them waited out the timeout.
+                match self.settle(&witness.probe, &witness.digest, Instant::now()).await {
+                    Settlement::Committed => {
+                        let outcome = OutcomeOf {
+                            batch: id,
+                            attempts: 1,
+                            http_status: None,
+                        };
+                        self.ledger().commit_batch(&outcome).await?;
+                        self.traffic().batches_committed.fetch_add(1, Ordering::Relaxed);
+                        self.settled(&pages(&batch), |page, count| Settled {
+                            page,
+                            committed: count,
+                            failed: 0,
+                        });
+                        return Ok(());
+                    }
+                    Settlement::NotThere => {
+                        let outcome = OutcomeOf {
+                            batch: id,
+                            attempts: 1,
+                            http_status: None,
+                        };
+                        let reason =
+                            Reason::transport("not_stored", "no answer came, and nothing of it was stored");
+                        self.ledger().fail_batch(&outcome, &reason, &[]).await?;
+                        self.traffic().batches_failed.fetch_add(1, Ordering::Relaxed);
+                        batch
+                    }
+                    Settlement::Unknown => return self.doubt(&batch, id).await,
+                    Settlement::Stopped => return Ok(()),
+                }
+            }
+        };
+        Box::pin(self.deliver_inner(batch, true)).await
+    }
+
+    /// Lists the tokens of a batch as failed that neither a commit nor a refusal settled.
+    async fn give_up(&self, batch: &Batch, reason: &Reason) -> Result<(), UploadError> {
+        let decisions: Vec<Decision> = batch
+            .items
+            .iter()
+            .map(|item| Decision {
+                key: item.key.clone(),
+                destination: Some(item.destination.clone()),
+                app: None,
+                version: item.version,
+                state: TokenState::Failed,
+                reason: Some(reason.clone()),
+            })
+            .collect();
+        self.ledger().decide(self.run(), &decisions).await?;
+        self.settled(&pages(batch), |page, count| Settled {
+            page,
+            committed: 0,
+            failed: count,
+        });
+        Ok(())
+    }
+
+    /// Nobody tells what became of it. Its tokens are listed as failed, and the batch stays in flight, so that the next
+    /// run asks before it sends any of them.
+    async fn doubt(&self, batch: &Batch, id: i64) -> Result<(), UploadError> {
+        let text = format!(
+            "it is unknown whether the API stored it (batch {id}): the next run asks again before it sends anything"
+        );
+        self.give_up(batch, &Reason::transport("outcome_unknown", text))
+            .await
+    }
+
+    /// Waits for the quota; `None` if the run was stopped first.
+    pub(super) async fn ready(&self) -> Option<()> {
+        self.stop().unless_turned(self.shared.pacer.ready()).await
+    }
+
+    /// Closes the gate for all tasks. A wait longer than is allowed ends the run.
+    pub(super) fn rate_limited(&self, retry_after: Option<Duration>, own_delay: Duration) {
+        self.traffic().rate_limited.fetch_add(1, Ordering::Relaxed);
+        let wait = retry_after.unwrap_or(own_delay);
+        if wait > self.shared.retry.max_retry_after {
+            self.stop().turn(StopReason::Endpoint(format!(
+                "the API asked to wait for {}, longer than `api.retry.max_retry_after` allows",
+                humantime::format_duration(Duration::from_secs(wait.as_secs()))
+            )));
+        }
+        info!(
+            wait_s = wait.as_secs_f64(),
+            "the API's quota is used up: holding all requests"
+        );
+        self.shared.pacer.hold(wait);
+    }
+
+    pub(super) fn say_once_that_reading_is_refused(&self, refusal: &Refusal) {
+        if !self.shared.reading_refused.swap(true, Ordering::Relaxed) {
+            warn!(
+                code = %refusal.code, status = refusal.status,
+                "the API does not let tokens be read back: a batch whose answer is lost is sent again after the timeout"
+            );
+        }
+    }
+
+    /// Tells the listener, once for each page among these.
+    fn settled(&self, pages: &[u64], end: impl Fn(u64, i64) -> Settled) {
+        for same in pages.chunk_by(|one, next| one == next) {
+            (self.shared.listener)(end(same[0], i64::try_from(same.len()).unwrap_or(i64::MAX)));
+        }
+    }
+
+    fn next_parked(&self) -> Option<Parked> {
+        self.parked().pop()
+    }
+
+    fn parked(&self) -> std::sync::MutexGuard<'_, Vec<Parked>> {
+        // A panic elsewhere leaves the list as it was.
+        self.shared.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is counted.
+    #[must_use]
+    pub fn traffic(&self) -> &Arc<Traffic> {
+        &self.shared.traffic
+    }
+
+    /// The pacer, for whoever shows how long it is held.
+    #[must_use]
+    pub fn pacer(&self) -> &Arc<Pacer> {
+        &self.shared.pacer
+    }
+
+    /// What this run has learnt of sizes.
+    #[must_use]
+    pub fn size_limit(&self) -> &SizeLimit {
+        &self.shared.size_limit
+    }
+
+    pub(super) fn client(&self) -> &Client {
+        &self.shared.client
+    }
+
+    pub(super) fn ledger(&self) -> &Ledger {
+        &self.shared.ledger
+    }
+
+    pub(super) fn key(&self) -> &FingerprintKey {
+        self.shared.ledger.key()
+    }
+
+    pub(super) fn run(&self) -> RunId {
+        self.shared.run
+    }
+
+    pub(super) fn stop(&self) -> &Stop {
+        &self.shared.stop
+    }
+
+    pub(super) fn timeout(&self) -> Duration {
+        self.shared.timeout
+    }
+
+    pub(super) fn retry(&self) -> RetrySettings {
+        self.shared.retry
+    }
+
+    pub(super) fn on_failure(&self) -> OnFailure {
+        self.shared.batch.on_failure
+    }
+
+    pub(super) fn on_unknown(&self) -> OnUnknown {
+        self.shared.batch.on_unknown
+    }
+}
+
+/// The pages of a batch's tokens, in their order.
+fn pages(batch: &Batch) -> Vec<u64> {
+    batch.items.iter().map(|item| item.page).collect()
+}
