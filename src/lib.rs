@@ -8,6 +8,7 @@ pub mod ledger;
 pub mod model;
 pub mod pipeline;
 pub mod postgres;
+pub mod report;
 pub mod scratch;
 pub mod screen;
 pub mod simulator;

@@ -1,29 +1,19 @@
 //! Start-up and exit code, nothing else.
 
-use clap::{Parser, Subcommand};
-use tokenferry::cli::simulate;
-use tokio_util::sync::CancellationToken;
+use std::process::ExitCode;
 
-#[derive(Debug, Parser)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
+use clap::Parser;
+use tokenferry::cli::{self, Cli, Exit};
 
-#[derive(Debug, Subcommand)]
-enum Command {
-    Simulate(simulate::SimulateArgs),
-}
-
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let Command::Simulate(args) = Cli::parse().command;
-    let shutdown = CancellationToken::new();
-    let on_signal = shutdown.clone();
-    tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            on_signal.cancel();
+fn main() -> ExitCode {
+    // Usage errors end the process here, with code 2.
+    let cli = Cli::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime cannot be started: {error}");
+            return Exit::Unforeseen.into();
         }
-    });
-    simulate::run(args, shutdown).await
+    };
+    runtime.block_on(cli::run(cli)).into()
 }

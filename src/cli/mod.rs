@@ -1,3 +1,50 @@
-//! What a person types and sees.
+//! What a person types and sees: one file per command, how it is printed, and with which code it ends.
 
+mod args;
+pub mod demo;
+mod exit;
+mod failures;
+mod logging;
+mod migrate;
+mod signals;
 pub mod simulate;
+mod status;
+
+use std::{io, path::Path};
+
+use clap::CommandFactory;
+use tokio_util::sync::CancellationToken;
+
+pub use args::{Cli, Command};
+pub use exit::Exit;
+
+use crate::config::{self, ConfigError, Loaded};
+
+/// Runs a command to its end. What goes wrong is printed here; the caller only ends the process.
+pub async fn run(cli: Cli) -> Exit {
+    let console = logging::start(&cli.global);
+    let ended = match cli.command {
+        Command::Migrate(args) => migrate::run(&cli.global, args, &console).await,
+        Command::Status(args) => status::run(&cli.global, &args).await,
+        Command::Failures(args) => failures::run(&cli.global, &args).await,
+        Command::Simulate(args) => {
+            let shutdown = CancellationToken::new();
+            signals::cancel_on_first(shutdown.clone());
+            simulate::run(*args, shutdown).await.map(|()| Exit::Done)
+        }
+        Command::Demo(args) => demo::run(args).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tokenferry", &mut io::stdout());
+            Ok(Exit::Done)
+        }
+    };
+    ended.unwrap_or_else(|error| exit::report(&error))
+}
+
+/// The configuration that the global options name.
+fn load(global: &args::Global) -> Result<Loaded, ConfigError> {
+    match &global.config {
+        Some(path) => config::load(path, true),
+        None => config::load(Path::new("tokenferry.toml"), false),
+    }
+}

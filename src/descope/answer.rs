@@ -165,9 +165,9 @@ impl BatchAnswer {
             .iter()
             .map(|failure| {
                 let error = ErrorBody {
-                    error_code: failure.error_code.clone(),
-                    error_description: failure.reason.clone(),
-                    error_message: None,
+                    code: failure.error_code.clone(),
+                    description: failure.reason.clone(),
+                    message: None,
                 };
                 let subject_id = match subject {
                     Subject::User => &failure.user_id,
@@ -185,17 +185,19 @@ impl BatchAnswer {
 
 /// `{"errorCode","errorDescription","errorMessage"?}`.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct ErrorBody {
-    error_code: Option<String>,
-    error_description: Option<String>,
-    error_message: Option<String>,
+    #[serde(rename = "errorCode")]
+    code: Option<String>,
+    #[serde(rename = "errorDescription")]
+    description: Option<String>,
+    #[serde(rename = "errorMessage")]
+    message: Option<String>,
 }
 
 impl ErrorBody {
     /// The code, if it looks like one; a code goes into scripts and file names.
     pub(super) fn code(&self) -> Option<String> {
-        let code = self.error_code.as_deref()?;
+        let code = self.code.as_deref()?;
         let plain = code.len() <= 64
             && code
                 .bytes()
@@ -205,7 +207,7 @@ impl ErrorBody {
 
     /// The sentence: description and message, whichever are there.
     fn text(&self) -> Option<String> {
-        let parts = [self.error_description.as_deref(), self.error_message.as_deref()];
+        let parts = [self.description.as_deref(), self.message.as_deref()];
         let text = parts
             .into_iter()
             .flatten()

@@ -30,16 +30,16 @@ impl Probe {
     pub fn sent_value(&self, encoded: &EncodedToken) -> Option<Secret> {
         let secrets = EncodedSecrets::of(encoded)?;
         if self.by_refresh_token {
-            secrets.refresh_token
+            secrets.refresh
         } else {
-            secrets.access_token
+            secrets.access
         }
     }
 
     /// Whether only a refresh token was sent.
     #[must_use]
     pub fn lacks_access_token(encoded: &EncodedToken) -> bool {
-        EncodedSecrets::of(encoded).is_some_and(|secrets| secrets.access_token.is_none())
+        EncodedSecrets::of(encoded).is_some_and(|secrets| secrets.access.is_none())
     }
 
     pub(super) fn request(&self) -> ReadRequest<'_> {

@@ -19,11 +19,7 @@ impl Scrubber {
     pub fn new<'a>(tokens: impl Iterator<Item = &'a EncodedToken>, management_key: &Secret) -> Self {
         let mut secrets = vec![management_key.clone()];
         for held in tokens.filter_map(EncodedSecrets::of) {
-            secrets.extend(
-                [held.access_token, held.refresh_token, held.id_token]
-                    .into_iter()
-                    .flatten(),
-            );
+            secrets.extend([held.access, held.refresh, held.id].into_iter().flatten());
         }
         Self(secrets)
     }

@@ -74,11 +74,13 @@ pub fn encode(token: &LegacyToken, destination: &Destination, expiry: Option<i32
 /// The secrets inside of an encoded token, for the rare moments that need them again: reading one back, and keeping
 /// them out of a refusal's text.
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
 pub(super) struct EncodedSecrets {
-    pub(super) access_token: Option<Secret>,
-    pub(super) refresh_token: Option<Secret>,
-    pub(super) id_token: Option<Secret>,
+    #[serde(rename = "accessToken")]
+    pub(super) access: Option<Secret>,
+    #[serde(rename = "refreshToken")]
+    pub(super) refresh: Option<Secret>,
+    #[serde(rename = "idToken")]
+    pub(super) id: Option<Secret>,
 }
 
 impl EncodedSecrets {

@@ -6,7 +6,7 @@ use sqlx::types::Uuid;
 use super::{Ledger, LedgerError};
 use crate::{
     descope::Probe,
-    model::{Batch, Fingerprint, Item, Reason, RunId, Subject},
+    model::{Batch, Fingerprint, Item, Reason, RunId, SourceKey, Subject},
 };
 
 /// A batch in flight whose process is gone: what became of it is to be found out.
@@ -77,7 +77,7 @@ impl Ledger {
         let replaces: Vec<&str> = items
             .iter()
             .filter_map(|item| item.replaces.as_ref())
-            .map(|key| key.as_str())
+            .map(SourceKey::as_str)
             .collect();
         let external = items
             .get(probe)

@@ -43,8 +43,9 @@ pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Resu
             MigrateError::VersionMissing(_) => LedgerError::Newer {
                 schema: schema.to_owned(),
             },
-            MigrateError::Execute(error) => Failure::from(error).into(),
-            MigrateError::ExecuteMigration(error, _) => Failure::from(error).into(),
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
+                Failure::from(error).into()
+            }
             MigrateError::VersionMismatch(version) => LedgerError::Schema(format!(
                 "migration {version} was applied in another form than this version has it"
             )),

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use super::{Ledger, LedgerError};
 use crate::model::{
-    Decision, DestinationId, Fingerprint, Incumbent, Known, RunId, Settled, SourceKey, TokenState, Version,
+    Decision, Destination, DestinationId, Fingerprint, Incumbent, Known, RunId, Settled, SourceKey,
+    TokenState, Version,
 };
 
 impl Ledger {
@@ -70,7 +71,7 @@ impl Ledger {
         }
         let ids: Vec<Option<DestinationId>> = decisions
             .iter()
-            .map(|decision| decision.destination.as_ref().map(|place| place.id()))
+            .map(|decision| decision.destination.as_ref().map(Destination::id))
             .collect();
         let keys: Vec<&str> = decisions.iter().map(|decision| decision.key.as_str()).collect();
         let states: Vec<&str> = decisions.iter().map(|decision| decision.state.as_str()).collect();

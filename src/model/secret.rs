@@ -44,6 +44,6 @@ mod tests {
     fn debug_never_shows_the_value() {
         let secret = Secret::new("ya29.very-secret");
         assert_eq!(format!("{secret:?}"), "[redacted]");
-        assert_eq!(format!("{:#?}", Some(&secret)).contains("secret"), false);
+        assert!(!format!("{:#?}", Some(&secret)).contains("secret"));
     }
 }

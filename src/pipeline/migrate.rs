@@ -144,7 +144,7 @@ async fn work(
     };
     let snapshot = desk.books.snapshot();
     let stopped = stop.reason();
-    if finished && !snapshot.closed.closes() || finished && snapshot.live != snapshot.closed {
+    if finished && !(snapshot.closed.closes() && snapshot.live == snapshot.closed) {
         error = Some(PipelineError::BooksOpen {
             selected: snapshot.live.selected,
             settled: snapshot.live.settled(),
@@ -223,13 +223,13 @@ async fn stages(
         upload_stage::run(uploader, settings.batch.concurrency, stop.clone(), work).in_current_span(),
     );
     let stages = async {
-        let (read, prepared, uploaded) = tokio::join!(
+        let (reader, preparer, sender) = tokio::join!(
             guarded(stop, reading),
             guarded(stop, preparing),
             guarded(stop, uploading)
         );
         // The cause comes before its consequences: a stage whose neighbour is gone ends without an error.
-        read.and(prepared).and(uploaded)
+        reader.and(preparer).and(sender)
     };
     let mut stages = std::pin::pin!(stages);
     tokio::select! {

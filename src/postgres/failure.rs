@@ -1,6 +1,6 @@
 //! Turns a driver's error into what an operator does next, without the values that a message may quote.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use sqlx::Error;
 
@@ -61,7 +61,7 @@ impl From<Error> for Failure {
         };
         match error {
             Error::Database(error) => {
-                let code = error.code().map(|code| code.into_owned()).unwrap_or_default();
+                let code = error.code().map(Cow::into_owned).unwrap_or_default();
                 let quotes_values = matches!(code.get(..2), Some("22" | "23" | "P0" | "XX") | None);
                 let text = if quotes_values {
                     "the database could not work on a value".to_owned()
@@ -113,12 +113,11 @@ fn kind_of(sqlstate: &str) -> FailureKind {
         "57014" | "55P03" => FailureKind::Timeout,
         "42501" | "25006" => FailureKind::Permission,
         code => match code.get(..2) {
-            // Connection trouble, and resources that run out for a while.
-            Some("08" | "53" | "58") => FailureKind::Unreachable,
+            // Connection trouble; resources that run out for a while; and serialization failures and deadlocks, which
+            // go through on another try.
+            Some("08" | "53" | "58" | "40") => FailureKind::Unreachable,
             // Authentication; no such database; no such schema for the connection.
             Some("28" | "3D") => FailureKind::Permission,
-            // Serialization failures and deadlocks go through on another try.
-            Some("40") => FailureKind::Unreachable,
             _ => FailureKind::Rejected,
         },
     }

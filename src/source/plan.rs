@@ -1,5 +1,7 @@
 //! The SQL of a page: what is selected, from what, in which order.
 
+use std::fmt::Write as _;
+
 use sqlx::TypeInfo;
 use sqlx::postgres::{PgTypeInfo, PgTypeKind};
 
@@ -23,6 +25,18 @@ impl KeyType {
             "UUID" => Some(Self::Uuid),
             "TEXT" | "VARCHAR" => Some(Self::Text),
             _ => None,
+        }
+    }
+
+    /// Whether `next` comes after `previous`, as far as that can be told here: texts are ordered by the database's
+    /// collation, and only equality is noticed.
+    pub(super) fn ascends(self, previous: &str, next: &str) -> bool {
+        match self {
+            Self::Integer => {
+                matches!((previous.parse::<i64>(), next.parse::<i64>()), (Ok(previous), Ok(next)) if previous < next)
+            }
+            Self::Uuid => previous < next,
+            Self::Text => previous != next,
         }
     }
 
@@ -119,16 +133,19 @@ pub(super) struct Plan {
     select: String,
     from: String,
     key: String,
-    key_type: KeyType,
+    pub(super) key_type: KeyType,
     condition: Option<String>,
 }
 
 impl Plan {
     pub(super) fn new(settings: &SourceSettings, key_type: KeyType, columns: Vec<Column>) -> Self {
         let key = quote_identifier(&settings.key);
-        let list = columns
-            .iter()
-            .fold(format!("{key}::text"), |list, column| list + ", " + &column.sql);
+        // Named out of the way: `order by "id"` means an output column of that name before it means the table's.
+        let mut list = format!("{key}::text as \"tokenferry 0\"");
+        for (position, column) in columns.iter().enumerate() {
+            // Writing to a text cannot fail.
+            let _ = write!(list, ", {} as \"tokenferry {}\"", column.sql, position + 1);
+        }
         Self {
             columns,
             select: list,
@@ -211,13 +228,13 @@ mod tests {
         );
         assert_eq!(
             table.page(true, 7),
-            "select \"Id\"::text, (\"provider\")::text from \"public\".\"T\" where (a or b -- why\n) \
+            "select \"Id\"::text as \"tokenferry 0\", (\"provider\")::text as \"tokenferry 1\" from \"public\".\"T\" where (a or b -- why\n) \
              and \"Id\" > $1::text::uuid order by \"Id\" limit 7"
         );
         let query = plan(Relation::Query("select 1".into()), None);
         assert_eq!(
             query.page(false, 7),
-            "select \"Id\"::text, (\"provider\")::text from (select 1\n) as source order by \"Id\" limit 7"
+            "select \"Id\"::text as \"tokenferry 0\", (\"provider\")::text as \"tokenferry 1\" from (select 1\n) as source order by \"Id\" limit 7"
         );
     }
 }

@@ -124,8 +124,11 @@ impl Source {
             let previous = tokens.last().map(|token| &token.key).or(after);
             let key = match decode::key(&row).map_err(|error| row_error(error, previous))? {
                 None => return Err(not_a_key(previous, "has none")),
-                Some(key) if previous.is_some_and(|previous| previous.as_str() == key) => {
-                    return Err(not_a_key(previous, "has the same"));
+                Some(key)
+                    if previous
+                        .is_some_and(|previous| !self.plan.key_type.ascends(previous.as_str(), key)) =>
+                {
+                    return Err(not_a_key(previous, "does not come after it"));
                 }
                 Some(key) => SourceKey::from(key),
             };

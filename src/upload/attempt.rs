@@ -1,5 +1,7 @@
 //! One batch, one content: sent until it is known what became of it.
 
+use std::time::Duration;
+
 use tokio::time::{Instant, sleep};
 use tracing::{Instrument, debug, info_span, warn};
 
@@ -11,7 +13,7 @@ use super::{
 };
 use crate::{
     config::{OnFailure, OnUnknown},
-    descope::{Answer, Refusal, RequestBody, Scrubber},
+    descope::{Answer, Named, Refusal, RequestBody, Scrubber},
     ledger::OutcomeOf,
     model::{Batch, Reason, StopReason},
 };
@@ -35,6 +37,29 @@ pub(super) enum Sent {
     Stopped,
 }
 
+/// One request that carries a batch.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    /// The batch in the ledger.
+    id: i64,
+    /// Counts from 1.
+    number: u32,
+    /// From then on the request can no longer be under way.
+    settled_at: Instant,
+}
+
+/// What an answer leads to.
+enum Next {
+    /// It is known what became of the batch.
+    Done(Sent),
+    /// Nothing of it is stored: it may be sent again after a while.
+    Again {
+        batch: Batch,
+        refusal: Refusal,
+        wait: Duration,
+    },
+}
+
 impl Uploader {
     /// Sends a batch until it is known what became of it, or attempts run out, or the run is stopped.
     pub(super) async fn send(&self, batch: Batch) -> Result<Sent, UploadError> {
@@ -43,30 +68,30 @@ impl Uploader {
             batch_id = tracing::field::Empty,
             tokens = batch.items.len()
         );
-        self.send_inner(batch, span.clone()).instrument(span).await
+        self.send_within(batch, &span).instrument(span.clone()).await
     }
 
-    async fn send_inner(&self, batch: Batch, span: tracing::Span) -> Result<Sent, UploadError> {
+    async fn send_within(&self, mut batch: Batch, span: &tracing::Span) -> Result<Sent, UploadError> {
         let body = RequestBody::new(batch.items.iter().map(|item| &item.encoded));
         let retry = self.retry();
         let mut delays = Delays::new(&retry);
         let mut opened: Option<i64> = None;
-        let mut attempts: u32 = 0;
+        let mut number: u32 = 0;
         loop {
             if self.ready().await.is_none() {
-                // Whatever was sent before is known not to be stored, or this point is not reached.
+                // What was sent before, if anything, is known not to be stored: else this point is not reached.
                 if let Some(id) = opened {
                     let reason = Reason::transport(
                         "interrupted",
                         "the run was stopped before this batch was sent again",
                     );
                     self.ledger()
-                        .fail_batch(&outcome(id, attempts, None), &reason, &[])
+                        .fail_batch(&outcome(id, number, None), &reason, &[])
                         .await?;
                 }
                 return Ok(Sent::Stopped);
             }
-            attempts += 1;
+            number += 1;
             let id = match opened {
                 None => {
                     let id = self.open(&batch).await?;
@@ -74,126 +99,153 @@ impl Uploader {
                     *opened.insert(id)
                 }
                 Some(id) => {
-                    self.ledger().reopen_batch(id, attempts.cast_signed()).await?;
+                    self.ledger().reopen_batch(id, number.cast_signed()).await?;
                     id
                 }
             };
-            self.traffic().request(attempts > 1);
-            let settled_at = Instant::now() + self.timeout();
+            self.traffic().request(number > 1);
+            let attempt = Attempt {
+                id,
+                number,
+                settled_at: Instant::now() + self.timeout(),
+            };
             let answer = self.client().upload(batch.subject, &body).await;
-            debug!(attempt = attempts, answer = kind(&answer), "answered");
-            let (refusal, wait) = match answer {
-                Answer::Committed => {
-                    self.ledger()
-                        .commit_batch(&outcome(id, attempts, Some(200)))
-                        .await?;
-                    return Ok(Sent::Committed(batch));
-                }
-                Answer::Refused(named) => {
-                    let scrubber = self.scrubber(&batch);
-                    let status = named.first().and_then(|named| named.refusal.status);
-                    let blamed = isolate::by_name(&batch, &named, &scrubber);
-                    let isolated =
-                        match blamed {
-                            Some(blamed) => Refused::Named(blamed),
-                            // Names that are not in the batch: the first one's words are the best there are.
-                            None => Refused::Whole(named.first().map_or_else(nameless, |named| {
-                                isolate::api_reason(&named.refusal, &scrubber)
-                            })),
-                        };
-                    return self.refuse(batch, &outcome(id, attempts, status), isolated).await;
-                }
-                Answer::RefusedWhole(refusal) => {
-                    let reason = isolate::api_reason(&refusal, &self.scrubber(&batch));
-                    return self
-                        .refuse(
-                            batch,
-                            &outcome(id, attempts, refusal.status),
-                            Refused::Whole(reason),
-                        )
-                        .await;
-                }
-                Answer::TooLarge(refusal) => {
-                    self.size_limit().lower(batch.items.len() / 2);
-                    let reason = isolate::api_reason(&refusal, &self.scrubber(&batch));
-                    return self
-                        .refuse(
-                            batch,
-                            &outcome(id, attempts, refusal.status),
-                            Refused::Whole(reason),
-                        )
-                        .await;
-                }
-                Answer::Credentials(refusal) => {
-                    return self
-                        .stop_at(
-                            &batch,
-                            &outcome(id, attempts, refusal.status),
-                            &refusal,
-                            StopReason::Credentials,
-                        )
-                        .await;
-                }
-                Answer::Endpoint(refusal) => {
-                    return self
-                        .stop_at(
-                            &batch,
-                            &outcome(id, attempts, refusal.status),
-                            &refusal,
-                            StopReason::Endpoint,
-                        )
-                        .await;
-                }
-                Answer::RateLimited { retry_after } => {
-                    self.rate_limited(retry_after, delays.next());
-                    let refusal = Refusal {
-                        status: Some(429),
-                        code: "rate_limited".into(),
-                        text: "the API's quota is used up, and it stayed so".into(),
-                    };
-                    (refusal, std::time::Duration::ZERO)
-                }
-                Answer::TryAgain { retry_after, refusal } => {
-                    let wait = retry_after
-                        .unwrap_or_default()
-                        .min(retry.max_retry_after)
-                        .max(delays.next());
+            debug!(attempt = number, answer = kind(&answer), "answered");
+            let (refusal, wait) = match self.after(answer, attempt, batch, &mut delays).await? {
+                Next::Done(sent) => return Ok(sent),
+                Next::Again {
+                    batch: same,
+                    refusal,
+                    wait,
+                } => {
+                    batch = same;
                     (refusal, wait)
                 }
-                Answer::Unknown { under_way, refusal } => {
-                    warn!(code = %refusal.code, "the outcome is unknown");
-                    let settled_at = if under_way { settled_at } else { Instant::now() };
-                    match self.resolve(&batch, settled_at).await {
-                        Settlement::Committed => {
-                            let status = refusal.status.map(i32::from);
-                            let outcome = OutcomeOf {
-                                batch: id,
-                                attempts: attempts.cast_signed(),
-                                http_status: status,
-                            };
-                            self.ledger().commit_batch(&outcome).await?;
-                            return Ok(Sent::Committed(batch));
-                        }
-                        Settlement::NotThere => (refusal, delays.next()),
-                        Settlement::Unknown => return Ok(Sent::Unknown { batch, id }),
-                        Settlement::Stopped => return Ok(Sent::Stopped),
-                    }
-                }
             };
-            if attempts >= retry.max_attempts {
+            if number >= retry.max_attempts {
                 let text = format!(
-                    "{} ({attempts} attempts)",
+                    "{} ({number} attempts)",
                     self.scrubber(&batch).clean(&refusal.text)
                 );
                 let reason = Reason::transport(refusal.code.clone(), text);
                 self.ledger()
-                    .fail_batch(&outcome(id, attempts, refusal.status), &reason, &[])
+                    .fail_batch(&outcome(id, number, refusal.status), &reason, &[])
                     .await?;
                 return Ok(Sent::Exhausted { batch, reason });
             }
-            debug!(code = %refusal.code, attempt = attempts, ?wait, "trying again");
+            debug!(code = %refusal.code, attempt = number, ?wait, "trying again");
             // If stopped, the next turn of the loop notices.
             self.stop().unless_turned(sleep(wait)).await;
+        }
+    }
+
+    /// What is done about an answer.
+    async fn after(
+        &self,
+        answer: Answer,
+        attempt: Attempt,
+        batch: Batch,
+        delays: &mut Delays,
+    ) -> Result<Next, UploadError> {
+        let outcome = |status| outcome(attempt.id, attempt.number, status);
+        let done = match answer {
+            Answer::Committed => {
+                self.ledger().commit_batch(&outcome(Some(200))).await?;
+                Sent::Committed(batch)
+            }
+            Answer::Refused(named) => {
+                let status = named.first().and_then(|named| named.refusal.status);
+                let refused = self.blame(&batch, &named);
+                self.refuse(batch, &outcome(status), refused).await?
+            }
+            Answer::RefusedWhole(refusal) => {
+                let reason = isolate::api_reason(&refusal, &self.scrubber(&batch));
+                self.refuse(batch, &outcome(refusal.status), Refused::Whole(reason))
+                    .await?
+            }
+            Answer::TooLarge(refusal) => {
+                self.size_limit().lower(batch.items.len() / 2);
+                let reason = isolate::api_reason(&refusal, &self.scrubber(&batch));
+                self.refuse(batch, &outcome(refusal.status), Refused::Whole(reason))
+                    .await?
+            }
+            Answer::Credentials(refusal) => {
+                self.stop_at(
+                    &batch,
+                    &outcome(refusal.status),
+                    &refusal,
+                    StopReason::Credentials,
+                )
+                .await?
+            }
+            Answer::Endpoint(refusal) => {
+                self.stop_at(&batch, &outcome(refusal.status), &refusal, StopReason::Endpoint)
+                    .await?
+            }
+            Answer::RateLimited { retry_after } => {
+                self.rate_limited(retry_after, delays.next());
+                let text = "the API's quota was used up, and stayed so".to_owned();
+                let refusal = Refusal {
+                    status: Some(429),
+                    code: "rate_limited".into(),
+                    text,
+                };
+                // The gate that was just closed is the wait.
+                return Ok(Next::Again {
+                    batch,
+                    refusal,
+                    wait: Duration::ZERO,
+                });
+            }
+            Answer::TryAgain { retry_after, refusal } => {
+                let asked = retry_after.unwrap_or_default().min(self.retry().max_retry_after);
+                return Ok(Next::Again {
+                    batch,
+                    refusal,
+                    wait: asked.max(delays.next()),
+                });
+            }
+            Answer::Unknown { under_way, refusal } => {
+                warn!(code = %refusal.code, "the outcome is unknown");
+                let settled_at = if under_way {
+                    attempt.settled_at
+                } else {
+                    Instant::now()
+                };
+                match self.resolve(&batch, settled_at).await {
+                    Settlement::Committed => {
+                        self.ledger().commit_batch(&outcome(refusal.status)).await?;
+                        Sent::Committed(batch)
+                    }
+                    Settlement::NotThere => {
+                        return Ok(Next::Again {
+                            batch,
+                            refusal,
+                            wait: delays.next(),
+                        });
+                    }
+                    Settlement::Unknown => Sent::Unknown {
+                        batch,
+                        id: attempt.id,
+                    },
+                    Settlement::Stopped => Sent::Stopped,
+                }
+            }
+        };
+        Ok(Next::Done(done))
+    }
+
+    /// Who is to blame for a refusal with names.
+    fn blame(&self, batch: &Batch, named: &[Named]) -> Refused {
+        let scrubber = self.scrubber(batch);
+        match isolate::by_name(batch, named, &scrubber) {
+            Some(blamed) => Refused::Named(blamed),
+            // Names that are not in the batch: the first one's words are the best there are.
+            None => Refused::Whole(
+                named
+                    .first()
+                    .map_or_else(nameless, |named| isolate::api_reason(&named.refusal, &scrubber)),
+            ),
         }
     }
 

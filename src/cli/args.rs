@@ -1,0 +1,122 @@
+//! The commands and their options.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
+
+use super::{demo::DemoArgs, simulate::SimulateArgs};
+use crate::{model::RunId, report::Format};
+
+/// Moves legacy OAuth tokens out of a Postgres database into Descope outbound apps, in batches, once
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    propagate_version = true,
+    arg_required_else_help = true,
+    after_help = "Begin with `tokenferry demo`: it shows the whole job on this machine, with nothing configured."
+)]
+pub struct Cli {
+    /// For every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Options of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// The configuration [default: tokenferry.toml]
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// How the log on standard error looks; auto is text on a terminal, JSON elsewhere
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Auto, value_name = "FORMAT")]
+    pub log_format: LogFormat,
+    /// Say more; twice for everything
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
+    /// Say only what is wrong, and show no progress
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+}
+
+/// How the log looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text on a terminal, JSON elsewhere.
+    Auto,
+    /// Lines for people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Upload what is new, changed or failed; go on with a run that was interrupted
+    Migrate(MigrateArgs),
+    /// Show where the migration stands
+    Status(StatusArgs),
+    /// List every token that failed, with its reason
+    Failures(FailuresArgs),
+    /// Run a stand-in for the Descope API, for rehearsals and tests
+    Simulate(Box<SimulateArgs>),
+    /// Show the whole job on a throwaway Postgres and the stand-in API, with nothing configured
+    Demo(DemoArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+}
+
+/// Options of `migrate`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Ends with 0 if everything selected is committed, 3 if some tokens failed, 4 if the API refused the \
+    credentials or too much failed in a row, 5 if another run is active, 6 if a database does not answer, 2 if the \
+    configuration is wrong, 130 or 143 after a signal. Whatever interrupts it: run it again, and it goes on."
+)]
+pub struct MigrateArgs {
+    /// Print one JSON object about the run on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// The run [default: the latest]
+    #[arg(long, value_name = "ID")]
+    pub run: Option<RunId>,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `failures`.
+#[derive(Debug, Args)]
+pub struct FailuresArgs {
+    /// Only what failed in this run [default: whatever failed last in any]
+    #[arg(long, value_name = "ID")]
+    pub run: Option<RunId>,
+    /// How to write them
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub format: Format,
+    /// Write to a file instead of standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_commands_fit_together() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,205 @@
+//! `demo`: the whole job on a throwaway Postgres and the stand-in API, told as it happens.
+//!
+//! The migration itself runs as a person would run it: this very program, in a process of its own, with a
+//! configuration file.
+
+mod legacy;
+mod proof;
+mod story;
+
+use std::{path::Path, process::Stdio};
+
+use anyhow::{Context, ensure};
+use clap::Args;
+use secrecy::ExposeSecret;
+use tokio::process::Command;
+use tokio_util::sync::CancellationToken;
+
+use self::{legacy::Legacy, story::Story};
+use super::{Exit, signals};
+use crate::{
+    model::Secret,
+    scratch::{self, Scratch},
+    simulator::{FaultRates, RateLimit, Simulator, SimulatorHandle},
+};
+
+/// Options of `demo`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Finds a Postgres on this machine (in PATH, through pg_config, in the usual folders) or a Docker engine, and \
+    starts a throwaway server. Nothing is left behind."
+)]
+pub struct DemoArgs {
+    /// Legacy tokens to migrate
+    #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
+    tokens: u32,
+    /// Use this Postgres; the demo makes two schemas in it and drops them at the end. Mind that an argument can be read
+    /// by other users of this machine: prefer the variable
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "TOKENFERRY_DEMO_DATABASE_URL",
+        hide_env_values = true
+    )]
+    database_url: Option<String>,
+}
+
+/// Requests per window that the stand-in allows; the configuration asks for exactly that.
+const QUOTA: usize = 200;
+
+pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
+    let interrupted = CancellationToken::new();
+    signals::cancel_on_first(interrupted.clone());
+    let story = Story::default();
+    story.title(&format!(
+        "{} legacy OAuth tokens move from Postgres into Descope outbound apps. Both ends are stand-ins on this machine.",
+        args.tokens
+    ));
+
+    let (url, scratch) = match args.database_url {
+        Some(url) => (Secret::new(url), None),
+        None => {
+            let scratch = scratch::any(scratch::Options::default()).await?;
+            story.step(&format!("A source database: {}", scratch.describe()));
+            (Secret::new(scratch.url("postgres")), Some(scratch))
+        }
+    };
+    let legacy = Legacy::new(&url, scratch.is_some());
+    let told = tokio::select! {
+        told = tell(&story, &legacy, &url, args.tokens) => told,
+        () = interrupted.cancelled() => Ok(Exit::Signal(2)),
+    };
+    let cleaned = clean_up(&legacy, scratch).await;
+    let exit = told?;
+    cleaned?;
+    if exit == Exit::Done {
+        story.end("The database, the stand-in and the configuration are gone again. Your own migration: config/tokenferry.example.toml.");
+    }
+    Ok(exit)
+}
+
+async fn clean_up(legacy: &Legacy<'_>, scratch: Option<Scratch>) -> anyhow::Result<()> {
+    match scratch {
+        Some(scratch) => Ok(scratch.stop().await?),
+        None => legacy.drop().await,
+    }
+}
+
+async fn tell(story: &Story, legacy: &Legacy<'_>, url: &Secret, tokens: u32) -> anyhow::Result<Exit> {
+    legacy.create(tokens).await?;
+    story.step(&format!(
+        "A legacy table, {}: {tokens} tokens of users and tenants of four providers; a dozen are not fit to go, three are outdated",
+        legacy.table()
+    ));
+
+    let simulator = stand_in().await?;
+    story.step(&format!(
+        "A stand-in for the Descope API at {}: strict about every field, {QUOTA} requests per 10 s, and unreliable: \
+         3 % of requests fail, 1 % are cut off before and 2 % after they were stored, 1 % get an unreadable answer",
+        simulator.base_url()
+    ));
+
+    let folder = tempfile::tempdir().context("no temporary folder can be made")?;
+    let config = folder.path().join("tokenferry.toml");
+    let text = legacy.configuration(simulator.base_url());
+    tokio::fs::write(&config, &text)
+        .await
+        .context("the configuration cannot be written")?;
+    story.step("The configuration (credentials come from the environment, never from the command line):");
+    story.quote(&text);
+
+    let job = Job {
+        config: &config,
+        url,
+        simulator: &simulator,
+        story,
+    };
+    story.step("The migration:");
+    ensure!(
+        job.run(&["migrate"]).await? == 3,
+        "the first run should end with code 3: some tokens failed"
+    );
+    story.step("Which tokens failed, and why:");
+    ensure!(
+        job.run(&["failures"]).await? == 0,
+        "the failures could not be listed"
+    );
+    story.step("Somebody fixes those rows in the source:");
+    for sql in legacy.fixes() {
+        story.quote(&format!("{sql};"));
+    }
+    legacy.fix().await?;
+    story.step("The same command again sends only what is new, changed or failed:");
+    let requests_before = simulator.requests().all().len();
+    ensure!(
+        job.run(&["migrate"]).await? == 0,
+        "the second run should end with code 0"
+    );
+    let requests = simulator.requests().all().len() - requests_before;
+
+    story.step(&format!(
+        "That took {requests} requests. Everything is read back and compared with the source:"
+    ));
+    let proof = proof::compare(&legacy.newest_rows().await?, &simulator)?;
+    story.line(&proof.to_string());
+    simulator.shutdown().await;
+    Ok(Exit::Done)
+}
+
+async fn stand_in() -> anyhow::Result<SimulatorHandle> {
+    let faults = FaultRates {
+        error: 0.03,
+        cut_before_commit: 0.01,
+        cut_after_commit: 0.02,
+        unreadable: 0.01,
+        ..FaultRates::default()
+    };
+    Simulator::builder()
+        .refused_users(legacy::unknown_users())
+        .rate_limit(RateLimit::new(QUOTA, std::time::Duration::from_secs(10)))
+        .faults(faults)
+        .seed(7)
+        .start()
+        .await
+        .context("the stand-in for the API cannot be started")
+}
+
+/// Commands of this program, run as a person would.
+struct Job<'a> {
+    config: &'a Path,
+    url: &'a Secret,
+    simulator: &'a SimulatorHandle,
+    story: &'a Story,
+}
+
+impl Job<'_> {
+    /// Runs a command and gives its exit code.
+    async fn run(&self, command: &[&str]) -> anyhow::Result<i32> {
+        self.story.command(&format!(
+            "tokenferry {} --config tokenferry.toml",
+            command.join(" ")
+        ));
+        let program = std::env::current_exe().context("this program's own file is not to be found")?;
+        let status = Command::new(program)
+            .args(command)
+            .arg("--config")
+            .arg(self.config)
+            .args(["--log-format", "text"])
+            .env("SOURCE_DATABASE_URL", self.url.reveal())
+            .env("DESCOPE_PROJECT_ID", self.simulator.project_id())
+            .env(
+                "DESCOPE_MANAGEMENT_KEY",
+                self.simulator.management_key().expose_secret(),
+            )
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .status()
+            .await
+            .context("this program cannot be started a second time")?;
+        let code = status
+            .code()
+            .with_context(|| format!("`tokenferry {}` was killed", command.join(" ")))?;
+        self.story.exit_code(code);
+        Ok(code)
+    }
+}

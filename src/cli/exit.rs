@@ -1,0 +1,162 @@
+//! With which code the process ends. Scripts rely on them.
+
+use std::process::ExitCode;
+
+use crate::{
+    config::ConfigError,
+    ledger::LedgerError,
+    model::{RunStatus, StopReason},
+    pipeline::{Ended, PipelineError},
+    postgres::{Failure, FailureKind},
+    scratch::ScratchError,
+    source::SourceError,
+};
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 0: everything selected is committed.
+    Done,
+    /// 1: a bug, or an unforeseen error.
+    Unforeseen,
+    /// 2: wrong usage or configuration.
+    Usage,
+    /// 3: finished, and some tokens failed.
+    SomeFailed,
+    /// 4: stopped early, by the API or by too many failures in a row.
+    StoppedEarly,
+    /// 5: another run of this migration is active.
+    Locked,
+    /// 6: a database is out of reach, or lacks a permission.
+    Database,
+    /// 128 + n: ended by signal n, after finishing what was in flight.
+    Signal(i32),
+}
+
+impl Exit {
+    /// The code.
+    #[must_use]
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Unforeseen => 1,
+            Self::Usage => 2,
+            Self::SomeFailed => 3,
+            Self::StoppedEarly => 4,
+            Self::Locked => 5,
+            Self::Database => 6,
+            Self::Signal(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit.code())
+    }
+}
+
+/// Prints an error with its causes, and says with which code to end.
+pub(super) fn report(error: &anyhow::Error) -> Exit {
+    let mut text = format!("error: {error}");
+    for cause in error.chain().skip(1) {
+        text.push_str("\n  because: ");
+        text.push_str(&cause.to_string());
+    }
+    eprintln!("{text}");
+    of_error(error)
+}
+
+/// The kind of the error decides.
+fn of_error(error: &anyhow::Error) -> Exit {
+    for cause in error.chain() {
+        if let Some(error) = cause.downcast_ref::<PipelineError>() {
+            return of_pipeline(error);
+        } else if let Some(error) = cause.downcast_ref::<LedgerError>() {
+            return of_ledger(error);
+        } else if cause.is::<ConfigError>() || cause.is::<UsageError>() {
+            return Exit::Usage;
+        } else if cause.is::<ScratchError>() {
+            return Exit::Database;
+        }
+    }
+    Exit::Unforeseen
+}
+
+/// Something was asked for that cannot be; the text says what.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct UsageError(pub(super) String);
+
+pub(super) fn of_pipeline(error: &PipelineError) -> Exit {
+    match error {
+        PipelineError::Source(SourceError::Database(failure)) => of_database(failure),
+        PipelineError::Source(_) => Exit::Usage,
+        PipelineError::Ledger(error) => of_ledger(error),
+        PipelineError::Api(_) | PipelineError::Panicked(_) | PipelineError::BooksOpen { .. } => {
+            Exit::Unforeseen
+        }
+    }
+}
+
+fn of_ledger(error: &LedgerError) -> Exit {
+    match error {
+        LedgerError::Database(failure) => of_database(failure),
+        LedgerError::Locked { .. } => Exit::Locked,
+        LedgerError::Absent { .. }
+        | LedgerError::Newer { .. }
+        | LedgerError::Pepper
+        | LedgerError::NoSuchRun(_) => Exit::Usage,
+        LedgerError::Schema(_) | LedgerError::Contradiction(_) => Exit::Unforeseen,
+    }
+}
+
+fn of_database(failure: &Failure) -> Exit {
+    match failure.kind {
+        FailureKind::Unreachable | FailureKind::Permission | FailureKind::Timeout => Exit::Database,
+        FailureKind::Rejected | FailureKind::Unexpected => Exit::Unforeseen,
+    }
+}
+
+/// How a run ended.
+pub(super) fn of_run(ended: &Ended) -> Exit {
+    if let Some(error) = &ended.error {
+        return of_pipeline(error);
+    }
+    match (&ended.stopped, ended.status) {
+        (Some(StopReason::Signal(signal)), _) => Exit::Signal(*signal),
+        (Some(_), _) => Exit::StoppedEarly,
+        (None, RunStatus::CompletedWithFailures) => Exit::SomeFailed,
+        (None, RunStatus::Completed) => Exit::Done,
+        (None, _) => Exit::Unforeseen,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_what_scripts_rely_on() {
+        let codes = [
+            Exit::Done,
+            Exit::Unforeseen,
+            Exit::Usage,
+            Exit::SomeFailed,
+            Exit::StoppedEarly,
+            Exit::Locked,
+            Exit::Database,
+            Exit::Signal(2),
+            Exit::Signal(15),
+        ]
+        .map(Exit::code);
+        assert_eq!(codes, [0, 1, 2, 3, 4, 5, 6, 130, 143]);
+    }
+
+    #[test]
+    fn a_cause_deep_in_the_chain_decides() {
+        let error = anyhow::Error::from(PipelineError::Ledger(LedgerError::Pepper)).context("while starting");
+        assert_eq!(of_error(&error), Exit::Usage);
+        assert_eq!(of_error(&anyhow::anyhow!("something else")), Exit::Unforeseen);
+    }
+}

@@ -1,0 +1,91 @@
+//! `migrate`: the job.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+use tracing::info;
+
+use super::{
+    Exit,
+    args::{Global, MigrateArgs},
+    exit, load,
+    logging::Console,
+    signals,
+};
+use crate::{
+    config::LedgerAccess,
+    ledger::Reports,
+    model::StopReason,
+    pipeline::{self, Ended, View},
+    report::{Batches, Summary, show_progress},
+    upload::Stop,
+};
+
+pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -> anyhow::Result<Exit> {
+    let loaded = load(global)?;
+    let settings = loaded.settings()?;
+    let access = loaded.ledger_access()?;
+    let stop = Stop::new();
+    let on_signal = stop.clone();
+    signals::watch(move |signal| {
+        info!(
+            signal,
+            "finishing what is in flight; a second signal ends at once"
+        );
+        on_signal.turn(StopReason::Signal(signal));
+    });
+    let (view, seen) = watch::channel(View::default());
+    let watching = tokio::spawn(show_progress(seen, console.bars.clone()));
+    let ended = pipeline::migrate(&settings, stop, &view).await;
+    drop(view);
+    // Nothing but showing went wrong if this fails.
+    let _ = watching.await;
+    let ended = ended?;
+
+    let summary = summary(&access, &ended).await;
+    if args.json {
+        println!("{}", serde_json::to_string(&summary)?);
+    } else if !global.quiet {
+        eprint!("{}", summary.text());
+    }
+    let exit = exit::of_run(&ended);
+    match ended.error {
+        Some(error) => Ok(exit::report(&error.into())),
+        None => Ok(exit),
+    }
+}
+
+/// From the ledger, which knows what earlier processes did; from this process alone where the ledger is out of reach.
+async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
+    match from_ledger(access, ended).await {
+        Ok(Some(summary)) => summary,
+        Ok(None) | Err(_) => Summary {
+            run_id: ended.run_id,
+            migration: access.migration.clone(),
+            mode: "migrate".to_owned(),
+            status: ended.status.as_str().to_owned(),
+            resumed: ended.resumed,
+            tokens: ended.tally,
+            batches: Batches {
+                committed: ended.batches.0,
+                failed: ended.batches.1,
+            },
+            requests: ended.counters.requests,
+            retries: ended.counters.retries,
+            rate_limited: ended.counters.rate_limited,
+            duration_s: ended.counters.active_seconds,
+            failures_by_code: BTreeMap::new(),
+            started_at: None,
+            finished_at: None,
+            stop_reason: None,
+            failures: Vec::new(),
+        },
+    }
+}
+
+async fn from_ledger(access: &LedgerAccess, ended: &Ended) -> anyhow::Result<Option<Summary>> {
+    let mut reports = Reports::open(access).await?;
+    let report = reports.run(Some(ended.run_id)).await?;
+    reports.close().await;
+    Ok(report.map(|report| Summary::from_report(&access.migration, report)))
+}

@@ -1,0 +1,32 @@
+//! What to do about a failure, by its code.
+
+/// A sentence for the codes that are known; `None` for what only the API's own words explain.
+#[must_use]
+pub fn advice(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "no_app" => "fill the column mapped to `app`",
+        "app_not_mapped" => "add the name under [apps]",
+        "no_subject" => "fill the user's or the tenant's column",
+        "no_token" => "the user has to connect again; exclude the rows with `source.where` until then",
+        "scopes_unreadable" => "make the scopes text[], a JSON array, or text with spaces or commas",
+        "expiry_unreadable" => "make the expiry a timestamp or epoch seconds",
+        "expiry_out_of_range" => "correct the expiry, or empty it if it is unknown",
+        "too_large" => "raise `batch.max_bytes` if the API takes more, or drop the ID token",
+        "E112102" | "E062108" => {
+            "the user does not exist in this Descope project: create it, or correct its ID in the source"
+        }
+        "E011001" | "E011002" | "E011003" | "E011004" => {
+            "the API takes the token for malformed: compare the row with one that went through"
+        }
+        "batch_rejected" => {
+            "fix the token that was refused in the same batch, or set `batch.on_failure` to \"isolate\""
+        }
+        "rate_limited" => "lower `api.rate_limit.requests`: something else uses the same quota",
+        "outcome_unknown" => "run `migrate` again: it asks the API before it sends anything",
+        "connect_failed" | "connection_lost" | "timeout" => {
+            "check the network and the API's status, then run `migrate` again"
+        }
+        _ if code.starts_with("http_5") => "the API had trouble: run `migrate` again",
+        _ => return None,
+    })
+}

@@ -1,0 +1,11 @@
+//! What people and scripts are told: the summary of a run, its failures, its progress.
+
+mod advice;
+mod failures;
+mod progress;
+mod summary;
+
+pub use advice::advice;
+pub use failures::{Format, write_failures};
+pub use progress::show_progress;
+pub use summary::{Batches, Summary};

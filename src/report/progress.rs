@@ -1,0 +1,99 @@
+//! How a run comes along: a bar on a terminal, a line in the log elsewhere.
+
+use std::time::Duration;
+
+use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use tokio::{
+    sync::watch,
+    time::{Instant, interval},
+};
+use tracing::info;
+
+use crate::pipeline::View;
+
+/// How often a log is told, where there is no bar.
+const LOG_EVERY: Duration = Duration::from_secs(30);
+
+/// Shows the view until its sender is gone. With `bars`, as a bar above everything that is logged through the same
+/// [`MultiProgress`]; without, as a log line now and then.
+pub async fn show_progress(mut view: watch::Receiver<View>, bars: Option<MultiProgress>) {
+    match bars {
+        Some(bars) => bar(&mut view, &bars).await,
+        None => lines(&mut view).await,
+    }
+}
+
+async fn bar(view: &mut watch::Receiver<View>, bars: &MultiProgress) {
+    let bar = bars.add(ProgressBar::new_spinner());
+    let without_length = "{spinner} {human_pos} tokens, {per_sec}  {msg}";
+    let with_length = "{spinner} {human_pos}/{human_len} tokens [{wide_bar}] {per_sec}, {eta} left  {msg}";
+    let style = |template: &str| {
+        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+    };
+    bar.set_style(style(without_length));
+    let mut shown_length = None;
+    while view.changed().await.is_ok() {
+        let now = view.borrow_and_update().clone();
+        let settled = now.books.live.settled().unsigned_abs();
+        // The planner's guess may be too low; a bar beyond its end would say nothing.
+        let length = now
+            .expected
+            .map(|expected| expected.max(now.books.live.selected.unsigned_abs()));
+        if let Some(length) = length {
+            if shown_length.is_none() {
+                bar.set_style(style(with_length));
+                // What earlier processes did is no pace of this one.
+                bar.reset_eta();
+            }
+            bar.set_length(length);
+            shown_length = Some(length);
+        }
+        bar.set_position(settled);
+        bar.set_message(message(&now));
+    }
+    bar.finish_and_clear();
+}
+
+fn message(now: &View) -> String {
+    let failed = now.books.live.failed;
+    let failed = if failed > 0 {
+        format!("{failed} failed, ")
+    } else {
+        String::new()
+    };
+    if now.held_for.is_zero() {
+        format!("{failed}{} in flight", now.in_flight)
+    } else {
+        format!(
+            "{failed}waiting {} s: the API asked for it",
+            now.held_for.as_secs() + 1
+        )
+    }
+}
+
+async fn lines(view: &mut watch::Receiver<View>) {
+    let mut next = interval(LOG_EVERY);
+    next.tick().await;
+    let begin = Instant::now();
+    loop {
+        tokio::select! {
+            _ = next.tick() => {
+                let now = view.borrow().clone();
+                let settled = now.books.live.settled();
+                info!(
+                    settled,
+                    failed = now.books.live.failed,
+                    expected = now.expected,
+                    requests = now.requests,
+                    elapsed_s = begin.elapsed().as_secs(),
+                    "progress"
+                );
+            }
+            changed = view.changed() => {
+                if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}

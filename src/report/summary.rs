@@ -1,0 +1,217 @@
+//! A run in one object for scripts, and in a few lines for people.
+
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::advice;
+use crate::{
+    ledger::{CodeCount, RunReport},
+    model::{RunId, Tally},
+};
+
+/// What `migrate --json` and `status --json` print.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    /// The run.
+    pub run_id: RunId,
+    /// The migration's name.
+    pub migration: String,
+    /// `migrate`, `dry_run` or `verify`.
+    pub mode: String,
+    /// Where the run stands.
+    pub status: String,
+    /// Whether more than one process worked on it.
+    pub resumed: bool,
+    /// The books.
+    pub tokens: Tally,
+    /// Batches that have an outcome.
+    pub batches: Batches,
+    /// Requests to the API, of any kind.
+    pub requests: i64,
+    /// Requests that repeated an earlier one.
+    pub retries: i64,
+    /// Answers 429.
+    pub rate_limited: i64,
+    /// Seconds that processes worked on it.
+    pub duration_s: f64,
+    /// How many tokens failed in this run, by code.
+    pub failures_by_code: BTreeMap<String, i64>,
+    /// When it began; `status` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<DateTime<Utc>>,
+    /// When it ended; `status` only, and null while it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub finished_at: Option<Option<DateTime<Utc>>>,
+    /// Why it ended early.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stop_reason: Option<String>,
+    /// For people: codes with an example, most frequent first.
+    #[serde(skip)]
+    pub failures: Vec<CodeCount>,
+}
+
+/// Batches that have an outcome.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Batches {
+    /// Stored by the API.
+    pub committed: i64,
+    /// Refused, or not let through.
+    pub failed: i64,
+}
+
+impl Summary {
+    /// From the ledger.
+    #[must_use]
+    pub fn from_report(migration: &str, report: RunReport) -> Self {
+        Self {
+            run_id: report.run_id,
+            migration: migration.to_owned(),
+            mode: report.mode,
+            status: report.status,
+            resumed: report.resumed,
+            tokens: report.tally,
+            batches: Batches {
+                committed: report.batches_committed,
+                failed: report.batches_failed,
+            },
+            requests: report.requests,
+            retries: report.retries,
+            rate_limited: report.rate_limited,
+            duration_s: report.duration_s,
+            failures_by_code: report
+                .failures
+                .iter()
+                .map(|found| (found.code.clone(), found.count))
+                .collect(),
+            started_at: None,
+            finished_at: None,
+            stop_reason: report.stop_reason,
+            failures: report.failures,
+        }
+    }
+
+    /// A few lines that a person understands.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let tokens = &self.tokens;
+        let mut text = format!(
+            "Run {} of \"{}\": {}\n",
+            self.run_id,
+            self.migration,
+            self.headline()
+        );
+        let mut row = |name: &str, count: i64, what: &str| {
+            if count > 0 || name == "selected" || name == "committed" {
+                // Writing to a text cannot fail.
+                let _ = writeln!(text, "  {name:<11}{:>12}   {what}", grouped(count));
+            }
+        };
+        row("selected", tokens.selected, "rows read from the source");
+        row("committed", tokens.committed, "stored by Descope");
+        row(
+            "unchanged",
+            tokens.unchanged,
+            "stored by an earlier run, and the same today",
+        );
+        row(
+            "superseded",
+            tokens.superseded,
+            "left out: a newer row goes to the same place",
+        );
+        row("failed", tokens.failed, "not stored; reasons below");
+        let pace = if self.duration_s > 0.0 {
+            tokens.committed as f64 / self.duration_s
+        } else {
+            0.0
+        };
+        let _ = writeln!(
+            text,
+            "  {} requests ({} retries, {} times rate limited), {} batches committed, {} refused, {} ({pace:.0} tokens/s)",
+            grouped(self.requests),
+            grouped(self.retries),
+            grouped(self.rate_limited),
+            grouped(self.batches.committed),
+            grouped(self.batches.failed),
+            humantime::format_duration(rounded(self.duration_s)),
+        );
+        if let Some(reason) = &self.stop_reason {
+            let _ = writeln!(text, "  ended early: {reason}");
+        }
+        for found in &self.failures {
+            let _ = writeln!(
+                text,
+                "  {:>8} × {}: {}",
+                grouped(found.count),
+                found.code,
+                found.example
+            );
+            if let Some(advice) = advice(&found.code) {
+                let _ = writeln!(text, "             → {advice}");
+            }
+        }
+        if !self.failures.is_empty() {
+            let _ = writeln!(
+                text,
+                "  `tokenferry failures --run {}` lists every row. Fix them and run `tokenferry migrate` again: only what is \
+                 new, changed or failed is sent.",
+                self.run_id
+            );
+        }
+        text
+    }
+
+    fn headline(&self) -> &str {
+        match self.status.as_str() {
+            "completed" => "completed, every token has arrived",
+            "completed_with_failures" => "completed, some tokens failed",
+            "interrupted" => "interrupted; the next `tokenferry migrate` goes on from here",
+            "stopped" => "stopped; the next `tokenferry migrate` goes on from here",
+            other => other,
+        }
+    }
+}
+
+/// To the millisecond below ten seconds, to the second above.
+fn rounded(seconds: f64) -> Duration {
+    let exact = Duration::try_from_secs_f64(seconds).unwrap_or_default();
+    if exact.as_secs() >= 10 {
+        Duration::from_secs(exact.as_secs())
+    } else {
+        Duration::from_millis(u64::try_from(exact.as_millis()).unwrap_or(u64::MAX))
+    }
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(number: i64) -> String {
+    let digits = number.unsigned_abs().to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3 + 1);
+    if number < 0 {
+        text.push('-');
+    }
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_are_grouped() {
+        for (number, expected) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (-1_234_567, "-1,234,567"),
+        ] {
+            assert_eq!(grouped(number), expected);
+        }
+    }
+}
