@@ -95,7 +95,7 @@ impl Pacer {
         // tokio's mutex is fair: tasks are served in the order in which they came.
         let limiter = self.turn.lock().await;
         let mut closed = self.closed_until.subscribe();
-        let mut scheduled = Duration::ZERO;
+        let mut scheduled: Option<Duration> = None;
         loop {
             let open_at = *closed.borrow_and_update();
             if open_at > Instant::now() {
@@ -104,17 +104,22 @@ impl Pacer {
                     // Closed for longer meanwhile.
                     _ = closed.changed() => {}
                 }
+                scheduled = None;
                 continue;
             }
             let now = self.begin.elapsed();
-            self.schedule
-                .show(scheduled.max(now.saturating_sub(LATENESS)).min(now));
+            // Only who waited for a moment may be a little late for it; a pause is not made up for.
+            let moment = scheduled.map_or(now, |scheduled| {
+                scheduled.max(now.saturating_sub(LATENESS)).min(now)
+            });
+            self.schedule.show(moment);
             match limiter.check() {
                 Ok(()) => return,
                 Err(not_until) => {
-                    scheduled = self.schedule.now() + not_until.wait_time_from(self.schedule.now());
+                    let earliest = self.schedule.now() + not_until.wait_time_from(self.schedule.now());
+                    scheduled = Some(earliest);
                     tokio::select! {
-                        () = sleep_until(self.begin + scheduled) => {}
+                        () = sleep_until(self.begin + earliest) => {}
                         _ = closed.changed() => {}
                     }
                 }
