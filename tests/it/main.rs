@@ -6,6 +6,10 @@
     reason = "a test that cannot go on should say so where it stands"
 )]
 
+mod exit_codes;
+mod migrate;
+mod refusals;
 mod scratch;
 mod simulator;
 mod support;
+mod unknown;

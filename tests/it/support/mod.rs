@@ -1,4 +1,5 @@
 //! What the tests have in common.
 
+pub(crate) mod bed;
 pub(crate) mod database;
 pub(crate) mod server;

@@ -1,0 +1,99 @@
+//! Bad input gets a clear answer and the right code.
+
+use crate::support::bed::{Bed, Ran};
+
+async fn with_variable(bed: &Bed, name: &str, value: &str) -> Ran {
+    bed.command(&["migrate", "--json"])
+        .env(name, value)
+        .output()
+        .await
+        .unwrap()
+        .into()
+}
+
+#[tokio::test]
+async fn wrong_usage_and_configuration_end_with_2_and_say_what_to_do() {
+    let bed = Bed::new().await;
+    for (variable, value, said) in [
+        (
+            "TOKENFERRY__BATCH__MAX_TOKEN",
+            "5",
+            "did you mean `batch.max_tokens`?",
+        ),
+        (
+            "TOKENFERRY__SOURCE__TABLE",
+            "legacy_token",
+            "did you mean \"legacy_tokens\"?",
+        ),
+        (
+            "TOKENFERRY__SOURCE__COLUMNS__USER_ID",
+            "userid",
+            "did you mean \"user_id\"?",
+        ),
+        (
+            "TOKENFERRY__SOURCE__KEY",
+            "user_id",
+            "`source.key` is null in at least one row",
+        ),
+        (
+            "TOKENFERRY__API__BASE_URL",
+            "http://api.descope.com",
+            "`api.base_url` must begin with https://",
+        ),
+    ] {
+        bed.sql("insert into legacy_tokens (id) values (1) on conflict do nothing")
+            .await;
+        let ran = with_variable(&bed, variable, value).await.ended_with(2);
+        assert!(ran.stderr.contains(said), "{variable}: {}", ran.stderr);
+        assert_eq!(ran.stdout, "");
+    }
+    assert_eq!(bed.run(&["migrate", "--no-such-flag"]).await.code, 2);
+    let ran = bed.run(&["status"]).await.ended_with(2);
+    assert!(ran.stderr.contains("nothing was migrated"), "{}", ran.stderr);
+    assert_eq!(bed.api.requests().all().len(), 0);
+}
+
+#[tokio::test]
+async fn a_database_that_does_not_answer_or_does_not_let_us_ends_with_6() {
+    let bed = Bed::new().await;
+    let nobody = "postgres://u:pa55word@127.0.0.1:1/db";
+    for variable in ["TOKENFERRY__SOURCE__URL", "TOKENFERRY__LEDGER__URL"] {
+        let ran = with_variable(&bed, variable, nobody).await.ended_with(6);
+        assert!(!ran.stderr.contains("pa55word"), "{}", ran.stderr);
+    }
+    let absent = bed.database.url().replace("tokenferry_test", "no_such_database");
+    with_variable(&bed, "TOKENFERRY__SOURCE__URL", &absent)
+        .await
+        .ended_with(6);
+}
+
+#[tokio::test]
+async fn a_path_that_is_not_the_api_ends_with_4() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 10).await;
+    let elsewhere = format!("{}/elsewhere", bed.api.base_url());
+    let ran = with_variable(&bed, "TOKENFERRY__API__BASE_URL", &elsewhere)
+        .await
+        .ended_with(4);
+    assert_eq!(ran.json()["status"], "stopped");
+    bed.migrate().await.ended_with(0);
+    bed.assert_arrived_once().await;
+}
+
+#[tokio::test]
+async fn help_and_completions_are_there() {
+    let bed = Bed::new().await;
+    for arguments in [&["--help"][..], &["migrate", "--help"], &["completions", "bash"]] {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_tokenferry"))
+            .args(arguments)
+            .output()
+            .await;
+        assert!(
+            String::from_utf8(output.unwrap().stdout)
+                .unwrap()
+                .contains("tokenferry"),
+            "{arguments:?}"
+        );
+    }
+    drop(bed);
+}

@@ -1,0 +1,310 @@
+//! A source, a ledger and a stand-in API around the real program.
+
+use std::{
+    path::PathBuf,
+    process::{Output, Stdio},
+    time::Duration,
+};
+
+use secrecy::ExposeSecret;
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgPool, Row};
+use tempfile::TempDir;
+use tokenferry::simulator::{Destination, Simulator, SimulatorHandle};
+use tokio::process::{Child, Command};
+
+use crate::support::database::TestDatabase;
+
+/// The password-like text that every token of a test begins with, so that a leak is found by looking for it.
+pub(crate) const TOKEN: &str = "s3cr3t-t0ken";
+
+/// One test's own world. The legacy table is `legacy_tokens` in its database, the ledger is in schema `tokenferry`.
+pub(crate) struct Bed {
+    pub(crate) database: TestDatabase,
+    pub(crate) pool: PgPool,
+    pub(crate) api: SimulatorHandle,
+    folder: TempDir,
+    extra: String,
+}
+
+/// How a command of the program ended.
+pub(crate) struct Ran {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Ran {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout)
+            .unwrap_or_else(|error| panic!("{error}: {}\n{}", self.stdout, self.stderr))
+    }
+
+    /// Fails with everything that was printed if the code is another one.
+    #[track_caller]
+    pub(crate) fn ended_with(self, code: i32) -> Self {
+        assert_eq!(
+            self.code, code,
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout, self.stderr
+        );
+        self
+    }
+}
+
+impl From<Output> for Ran {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Bed {
+    /// An empty legacy table, a stand-in that never fails, and a pacer that hardly waits.
+    pub(crate) async fn new() -> Self {
+        Self::with(Simulator::builder()).await
+    }
+
+    pub(crate) async fn with(simulator: Simulator) -> Self {
+        let database = TestDatabase::create().await;
+        database
+            .execute(
+                "create table legacy_tokens (id bigint primary key, provider text, user_id text, tenant_id text, \
+                 access_token text, refresh_token text, expires_at timestamptz, token_type text, scope text, \
+                 external_id text, id_token text, granted_by text, updated_at timestamptz not null default now())",
+            )
+            .await;
+        let pool = database.pool().await;
+        let api = simulator.start().await.unwrap();
+        Self {
+            database,
+            pool,
+            api,
+            folder: tempfile::tempdir().unwrap(),
+            extra: String::new(),
+        }
+    }
+
+    /// Settings that are laid over the ordinary ones, as `section.key = value` lines.
+    pub(crate) fn set(mut self, lines: &str) -> Self {
+        self.extra = lines.to_owned();
+        self
+    }
+
+    pub(crate) async fn sql(&self, sql: &str) {
+        sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
+            .execute(&self.pool)
+            .await
+            .unwrap();
+    }
+
+    /// Rows `from..=to`: every tenth is a tenant's, the others are users'.
+    pub(crate) async fn rows(&self, from: i64, to: i64) {
+        self.sql(&format!(
+            "insert into legacy_tokens (id, provider, user_id, tenant_id, access_token, refresh_token, expires_at, \
+                    token_type, scope, granted_by)
+             select n, 'google', case when n % 10 > 0 then 'user-' || n end, case when n % 10 = 0 then 'tenant-' || n end,
+                    '{TOKEN}-access-' || n, '{TOKEN}-refresh-' || n, now() + interval '1 day', 'Bearer',
+                    'calendar email', 'admin'
+             from generate_series({from}, {to}) n"
+        ))
+        .await;
+    }
+
+    /// Rows that are all users'.
+    pub(crate) async fn user_rows(&self, from: i64, to: i64) {
+        self.sql(&format!(
+            "insert into legacy_tokens (id, provider, user_id, access_token, expires_at)
+             select n, 'google', 'user-' || n, '{TOKEN}-access-' || n, now() + interval '1 day'
+             from generate_series({from}, {to}) n"
+        ))
+        .await;
+    }
+
+    /// The first column of a query, as text.
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
+        let rows = sqlx::query(AssertSqlSafe(sql.to_owned()))
+            .fetch_all(&self.pool)
+            .await
+            .unwrap();
+        rows.iter()
+            .map(|row| row.get::<Option<String>, _>(0).unwrap_or_default())
+            .collect()
+    }
+
+    pub(crate) async fn number(&self, sql: &str) -> i64 {
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+            .fetch_one(&self.pool)
+            .await
+            .unwrap()
+    }
+
+    /// The configuration file.
+    pub(crate) fn config(&self) -> PathBuf {
+        let path = self.folder.path().join("tokenferry.toml");
+        let mut config: toml::Table = toml::from_str(&format!(
+            r#"
+            migration = "test"
+            [source]
+            url = "env:SOURCE_DATABASE_URL"
+            table = "legacy_tokens"
+            key = "id"
+            page_size = 500
+            [source.columns]
+            app = "provider"
+            user_id = "user_id"
+            tenant_id = "tenant_id"
+            access_token = "access_token"
+            refresh_token = "refresh_token"
+            access_token_expiry = "expires_at"
+            access_token_type = "token_type"
+            scopes = "scope"
+            external_identifier = "external_id"
+            id_token = "id_token"
+            granted_by = "granted_by"
+            updated_at = "updated_at"
+            [api]
+            base_url = "{}"
+            project_id = "env:DESCOPE_PROJECT_ID"
+            management_key = "env:DESCOPE_MANAGEMENT_KEY"
+            timeout = "1s"
+            [api.rate_limit]
+            requests = 100000
+            per = "1s"
+            [api.retry]
+            initial_interval = "5ms"
+            max_interval = "50ms"
+            [batch]
+            max_tokens = 100
+            [stop]
+            after_unreachable = "10s"
+            "#,
+            self.api.base_url()
+        ))
+        .unwrap();
+        for line in self.extra.lines().filter(|line| !line.trim().is_empty()) {
+            let (key, value) = line.split_once('=').unwrap();
+            let value: toml::Table = toml::from_str(&format!("value = {value}")).unwrap();
+            let mut keys: Vec<&str> = key.trim().split('.').collect();
+            let last = keys.pop().unwrap();
+            let mut table = &mut config;
+            for key in keys {
+                table = table
+                    .entry(key)
+                    .or_insert_with(|| toml::Table::new().into())
+                    .as_table_mut()
+                    .unwrap();
+            }
+            table.insert(last.to_owned(), value["value"].clone());
+        }
+        std::fs::write(&path, toml::to_string(&config).unwrap()).unwrap();
+        path
+    }
+
+    /// The program with this bed's configuration and credentials, not started yet.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tokenferry"));
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(self.config())
+            .env("SOURCE_DATABASE_URL", self.database.url())
+            .env("DESCOPE_PROJECT_ID", self.api.project_id())
+            .env(
+                "DESCOPE_MANAGEMENT_KEY",
+                self.api.management_key().expose_secret(),
+            )
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        command
+    }
+
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
+        let output = tokio::time::timeout(Duration::from_secs(60), self.command(arguments).output());
+        output
+            .await
+            .expect("the program should have ended by now")
+            .unwrap()
+            .into()
+    }
+
+    /// `migrate --json`, with everything logged.
+    pub(crate) async fn migrate(&self) -> Ran {
+        self.run(&["migrate", "--json", "-vv"]).await
+    }
+
+    /// `migrate`, started and left to itself.
+    pub(crate) fn spawn_migrate(&self) -> Child {
+        self.command(&["migrate", "--json", "-v"]).spawn().unwrap()
+    }
+
+    /// Every table of the ledger as text, for looking for what must not be there.
+    pub(crate) async fn ledger_dump(&self) -> String {
+        let tables = self
+            .texts("select format('%I.%I', schemaname, tablename) from pg_tables where schemaname = 'tokenferry'")
+            .await;
+        let mut dump = String::new();
+        for table in tables {
+            dump += &self
+                .texts(&format!("select t::text from {table} t"))
+                .await
+                .join("\n");
+        }
+        dump
+    }
+
+    /// Holds the stand-in's tokens against the newest source row of each destination, and sees that none was written
+    /// twice.
+    pub(crate) async fn assert_arrived_once(&self) {
+        self.assert_arrived().await;
+        for (destination, count) in self.api.writes() {
+            assert_eq!(count, 1, "{destination:?} was written {count} times");
+        }
+    }
+
+    /// Holds the stand-in's tokens against the newest source row of each destination.
+    pub(crate) async fn assert_arrived(&self) {
+        let rows = sqlx::query(
+            "select distinct on (provider, user_id, tenant_id, external_id) provider, user_id, tenant_id, external_id,
+                    access_token, refresh_token, coalesce(floor(extract(epoch from expires_at)), 0)::bigint
+             from legacy_tokens order by provider, user_id, tenant_id, external_id, updated_at desc, id desc",
+        )
+        .fetch_all(&self.pool)
+        .await
+        .unwrap();
+        assert_eq!(self.api.stored_count(), rows.len());
+        for row in rows {
+            let destination = Destination {
+                app_id: row.get(0),
+                user_id: row.get(1),
+                tenant_id: row.get(2),
+                external_identifier: row.get(3),
+            };
+            let stored = self
+                .api
+                .latest(&destination)
+                .unwrap_or_else(|| panic!("{destination:?} did not arrive"));
+            assert_eq!(
+                stored.exposed_access_token(),
+                row.get::<Option<&str>, _>(4),
+                "{destination:?}"
+            );
+            assert_eq!(
+                stored.exposed_refresh_token(),
+                row.get::<Option<&str>, _>(5),
+                "{destination:?}"
+            );
+            assert_eq!(
+                i64::from(stored.access_token_expiry),
+                row.get::<i64, _>(6),
+                "{destination:?}"
+            );
+        }
+    }
+}
