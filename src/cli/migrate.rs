@@ -16,8 +16,8 @@ use crate::{
     config::LedgerAccess,
     ledger::Reports,
     model::StopReason,
-    pipeline::{self, Ended, View},
-    report::{Batches, Summary, show_progress},
+    pipeline::{self, Ended},
+    report::{Batches, Summary, View, show_progress},
     upload::Stop,
 };
 

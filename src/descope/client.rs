@@ -11,13 +11,13 @@ use thiserror::Error;
 use url::Url;
 
 use super::{
-    Answer, Probe, ReadBack, Refusal, RequestBody, answer,
+    Answer, ReadBack, Refusal, RequestBody, answer,
     read_back::{self, ReadRequest},
     retry_after::retry_after,
 };
 use crate::{
     config::ApiSettings,
-    model::{Secret, Subject},
+    model::{Probe, Secret, Subject},
 };
 
 const USER_UPLOAD: &str = "v1/mgmt/outbound/app/user/oauthtoken/batch/upload";
@@ -134,7 +134,7 @@ impl Client {
             Subject::User => &self.user_latest,
             Subject::Tenant => &self.tenant_latest,
         };
-        match self.post(url, &probe.request()).await {
+        match self.post(url, &ReadRequest::new(probe)).await {
             Ok((status, wait, body)) => {
                 read_back::interpret(probe.by_refresh_token, status.as_u16(), wait, body.as_deref())
             }

@@ -5,55 +5,23 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{Refusal, answer::ErrorBody, wire::EncodedSecrets};
-use crate::model::{EncodedToken, Secret, Subject};
+use crate::model::{EncodedToken, Probe, Secret};
 
-/// Which token is read back, and by which of its values it is recognised.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Probe {
-    /// Which pair of endpoints has it.
-    pub subject: Subject,
-    /// The outbound app.
-    pub app_id: String,
-    /// The user of a user token.
-    pub user_id: Option<String>,
-    /// The tenant.
-    pub tenant_id: Option<String>,
-    /// Tells several connections apart.
-    pub external_identifier: Option<String>,
-    /// No access token was sent, so the refresh token is compared.
-    pub by_refresh_token: bool,
+/// The value that was sent, by which the probed token is recognised.
+#[must_use]
+pub fn sent_value(probe: &Probe, encoded: &EncodedToken) -> Option<Secret> {
+    let secrets = EncodedSecrets::of(encoded)?;
+    if probe.by_refresh_token {
+        secrets.refresh
+    } else {
+        secrets.access
+    }
 }
 
-impl Probe {
-    /// The value that was sent, by which this token is recognised.
-    #[must_use]
-    pub fn sent_value(&self, encoded: &EncodedToken) -> Option<Secret> {
-        let secrets = EncodedSecrets::of(encoded)?;
-        if self.by_refresh_token {
-            secrets.refresh
-        } else {
-            secrets.access
-        }
-    }
-
-    /// Whether only a refresh token was sent.
-    #[must_use]
-    pub fn lacks_access_token(encoded: &EncodedToken) -> bool {
-        EncodedSecrets::of(encoded).is_some_and(|secrets| secrets.access.is_none())
-    }
-
-    pub(super) fn request(&self) -> ReadRequest<'_> {
-        ReadRequest {
-            app_id: &self.app_id,
-            user_id: self.user_id.as_deref(),
-            tenant_id: self.tenant_id.as_deref(),
-            // Never `forceRefresh`: asking must not change what is there.
-            options: self.by_refresh_token.then_some(ReadOptions {
-                with_refresh_token: true,
-            }),
-            external_identifier: self.external_identifier.as_deref(),
-        }
-    }
+/// Whether only a refresh token was sent.
+#[must_use]
+pub fn lacks_access_token(encoded: &EncodedToken) -> bool {
+    EncodedSecrets::of(encoded).is_some_and(|secrets| secrets.access.is_none())
 }
 
 /// `…/token/latest`; it rejects a `scopes` field.
@@ -69,6 +37,21 @@ pub(super) struct ReadRequest<'a> {
     options: Option<ReadOptions>,
     #[serde(skip_serializing_if = "Option::is_none")]
     external_identifier: Option<&'a str>,
+}
+
+impl<'a> ReadRequest<'a> {
+    pub(super) fn new(probe: &'a Probe) -> Self {
+        Self {
+            app_id: &probe.app_id,
+            user_id: probe.user_id.as_deref(),
+            tenant_id: probe.tenant_id.as_deref(),
+            // Never `forceRefresh`: asking must not change what is there.
+            options: probe.by_refresh_token.then_some(ReadOptions {
+                with_refresh_token: true,
+            }),
+            external_identifier: probe.external_identifier.as_deref(),
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -4,10 +4,7 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Uuid;
 
 use super::{Ledger, LedgerError};
-use crate::{
-    descope::Probe,
-    model::{Batch, Fingerprint, Item, Reason, RunId, SourceKey, Subject},
-};
+use crate::model::{Batch, Fingerprint, Item, Probe, Reason, RunId, SourceKey, Subject};
 
 /// A batch in flight whose process is gone: what became of it is to be found out.
 #[derive(Debug)]

@@ -38,13 +38,13 @@ struct OpenPage {
 
 /// How a run stands.
 #[derive(Debug, Clone, Default)]
-pub struct Snapshot {
+pub(super) struct Snapshot {
     /// The books up to the cursor.
-    pub closed: Tally,
+    pub(super) closed: Tally,
     /// The books including pages that are being worked on.
-    pub live: Tally,
+    pub(super) live: Tally,
     /// The greatest key that everything is settled up to.
-    pub cursor: Option<SourceKey>,
+    pub(super) cursor: Option<SourceKey>,
 }
 
 impl Books {

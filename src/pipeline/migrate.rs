@@ -21,6 +21,7 @@ use crate::{
     descope::{BODY_OVERHEAD, Client},
     ledger::{Counters, Ledger, Lock, Run},
     model::{Mode, RunId, RunStatus, StopReason, Tally},
+    report::View,
     screen::Screen,
     source::{Page, Source},
     upload::{Pacer, Stop, Traffic, Uploader},
@@ -45,21 +46,6 @@ pub struct Ended {
     pub batches: (i64, i64),
     /// What went wrong, where it was an error that ended the run.
     pub error: Option<PipelineError>,
-}
-
-/// What whoever watches a run is told, a few times a second.
-#[derive(Debug, Clone, Default)]
-pub struct View {
-    /// The books.
-    pub books: Snapshot,
-    /// Rows the source is expected to have, where its planner has an idea.
-    pub expected: Option<u64>,
-    /// Requests so far.
-    pub requests: i64,
-    /// Batches in flight.
-    pub in_flight: i64,
-    /// How long the API asked us to wait, from now.
-    pub held_for: Duration,
 }
 
 /// How often the view is renewed, and how often at most the cursor is written.
@@ -341,7 +327,7 @@ impl Desk {
 
     fn show(&self, view: &watch::Sender<View>) {
         view.send_modify(|view| {
-            view.books = self.books.snapshot();
+            view.tally = self.books.snapshot().live;
             view.requests = self.traffic.requests().0;
             view.in_flight = self.traffic.in_flight();
             view.held_for = self.pacer.held_for();

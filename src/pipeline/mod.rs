@@ -6,6 +6,5 @@ mod migrate;
 mod prepare;
 mod upload_stage;
 
-pub use books::Snapshot;
 pub use error::PipelineError;
-pub use migrate::{Ended, View, migrate};
+pub use migrate::{Ended, migrate};

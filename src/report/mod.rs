@@ -7,5 +7,5 @@ mod summary;
 
 pub use advice::advice;
 pub use failures::{Format, write_failures};
-pub use progress::show_progress;
+pub use progress::{View, show_progress};
 pub use summary::{Batches, Summary};

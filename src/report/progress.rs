@@ -9,7 +9,22 @@ use tokio::{
 };
 use tracing::info;
 
-use crate::pipeline::View;
+use crate::model::Tally;
+
+/// What whoever watches a run is told, a few times a second.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// The books, pages included that are still being worked on.
+    pub tally: Tally,
+    /// Rows the source is expected to have, where its planner has an idea.
+    pub expected: Option<u64>,
+    /// Requests so far.
+    pub requests: i64,
+    /// Batches in flight.
+    pub in_flight: i64,
+    /// How long the API asked us to wait, from now.
+    pub held_for: Duration,
+}
 
 /// How often a log is told, where there is no bar.
 const LOG_EVERY: Duration = Duration::from_secs(30);
@@ -34,11 +49,11 @@ async fn bar(view: &mut watch::Receiver<View>, bars: &MultiProgress) {
     let mut shown_length = None;
     while view.changed().await.is_ok() {
         let now = view.borrow_and_update().clone();
-        let settled = now.books.live.settled().unsigned_abs();
+        let settled = now.tally.settled().unsigned_abs();
         // The planner's guess may be too low; a bar beyond its end would say nothing.
         let length = now
             .expected
-            .map(|expected| expected.max(now.books.live.selected.unsigned_abs()));
+            .map(|expected| expected.max(now.tally.selected.unsigned_abs()));
         if let Some(length) = length {
             if shown_length.is_none() {
                 bar.set_style(style(with_length));
@@ -55,7 +70,7 @@ async fn bar(view: &mut watch::Receiver<View>, bars: &MultiProgress) {
 }
 
 fn message(now: &View) -> String {
-    let failed = now.books.live.failed;
+    let failed = now.tally.failed;
     let failed = if failed > 0 {
         format!("{failed} failed, ")
     } else {
@@ -79,10 +94,10 @@ async fn lines(view: &mut watch::Receiver<View>) {
         tokio::select! {
             _ = next.tick() => {
                 let now = view.borrow().clone();
-                let settled = now.books.live.settled();
+                let settled = now.tally.settled();
                 info!(
                     settled,
-                    failed = now.books.live.failed,
+                    failed = now.tally.failed,
                     expected = now.expected,
                     requests = now.requests,
                     elapsed_s = begin.elapsed().as_secs(),

@@ -7,8 +7,8 @@ use tracing::{debug, warn};
 
 use super::{retry::Delays, uploader::Uploader};
 use crate::{
-    descope::{Probe, ReadBack},
-    model::{Batch, Fingerprint, Item},
+    descope::{ReadBack, lacks_access_token, sent_value},
+    model::{Batch, Fingerprint, Item, Probe},
 };
 
 /// What asking found.
@@ -36,7 +36,7 @@ impl Uploader {
     /// Chooses the witness of a batch: one whose reading does not make the API refresh it. A token that has expired, or
     /// has no access token, is recognised by its refresh token.
     pub(super) fn witness(&self, batch: &Batch) -> Option<Witness> {
-        let by_access_token = |item: &Item| item.fresh && !Probe::lacks_access_token(&item.encoded);
+        let by_access_token = |item: &Item| item.fresh && !lacks_access_token(&item.encoded);
         let position = batch.items.iter().position(by_access_token);
         let by_refresh_token = position.is_none();
         // Without a fresh one, the first that has a refresh token to be recognised by, or simply the first.
@@ -53,7 +53,7 @@ impl Uploader {
                     external_identifier: item.destination.external_identifier.clone(),
                     by_refresh_token,
                 };
-                let value = probe.sent_value(&item.encoded)?;
+                let value = sent_value(&probe, &item.encoded)?;
                 Some(Witness {
                     position,
                     digest: self.key().value_digest(value.reveal()),

@@ -6,7 +6,9 @@
     reason = "a test that cannot go on should say so where it stands"
 )]
 
+mod architecture;
 mod exit_codes;
+mod interrupt;
 mod migrate;
 mod refusals;
 mod scratch;

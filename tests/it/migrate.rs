@@ -303,7 +303,9 @@ async fn no_token_and_no_key_appears_anywhere() {
         ledger.contains("user-11") && ledger.contains("E112102"),
         "the dump is of the ledger"
     );
-    let hex: String = TOKEN.bytes().map(|byte| format!("{byte:02x}")).collect();
+    let hex = TOKEN
+        .bytes()
+        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
     for secret in [TOKEN, &hex, &key] {
         assert!(!ledger.contains(secret), "{secret} in the ledger");
     }

@@ -90,7 +90,7 @@ impl Bed {
 
     /// Settings that are laid over the ordinary ones, as `section.key = value` lines.
     pub(crate) fn set(mut self, lines: &str) -> Self {
-        self.extra = lines.to_owned();
+        lines.clone_into(&mut self.extra);
         self
     }
 

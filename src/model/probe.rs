@@ -1,0 +1,20 @@
+//! Which token of a batch speaks for all of it.
+
+use super::Subject;
+
+/// Which token is read back, and by which of its values it is recognised.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Probe {
+    /// Which pair of endpoints has it.
+    pub subject: Subject,
+    /// The outbound app.
+    pub app_id: String,
+    /// The user of a user token.
+    pub user_id: Option<String>,
+    /// The tenant.
+    pub tenant_id: Option<String>,
+    /// Tells several connections apart.
+    pub external_identifier: Option<String>,
+    /// No access token was sent, so the refresh token is compared.
+    pub by_refresh_token: bool,
+}

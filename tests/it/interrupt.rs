@@ -1,0 +1,143 @@
+//! Runs that are ended from outside, and the runs that go on with them.
+
+use std::time::Duration;
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use serde_json::json;
+use tokenferry::simulator::{Fault, Gate};
+use tokio::{
+    process::Child,
+    time::{sleep, timeout},
+};
+
+use crate::support::bed::{Bed, Ran};
+
+fn send(child: &Child, signal: Signal) {
+    let id = i32::try_from(child.id().unwrap()).unwrap();
+    kill(Pid::from_raw(id), signal).unwrap();
+}
+
+async fn ended(child: Child) -> Ran {
+    timeout(Duration::from_secs(30), child.wait_with_output())
+        .await
+        .unwrap()
+        .unwrap()
+        .into()
+}
+
+/// Waits until so many tokens have arrived.
+async fn arrived(bed: &Bed, count: usize) {
+    timeout(Duration::from_secs(30), async {
+        while bed.api.stored_count() < count {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+}
+
+/// Slow enough to be interrupted.
+const SLOW: &str = "api.rate_limit.requests = 20\napi.rate_limit.per = \"1s\"\nbatch.max_tokens = 20\nsource.page_size = 100";
+
+#[tokio::test]
+async fn a_signal_lets_what_is_in_flight_finish_and_the_next_run_goes_on() {
+    for (signal, code) in [(Signal::SIGTERM, 143), (Signal::SIGINT, 130)] {
+        let bed = Bed::new().await;
+        bed.user_rows(1, 1000).await;
+        let bed = bed.set(SLOW);
+        let child = bed.spawn_migrate();
+        arrived(&bed, 300).await;
+        send(&child, signal);
+        let ran = ended(child).await.ended_with(code).json();
+        assert_eq!(ran["status"], "interrupted");
+        assert_eq!(
+            bed.number("select count(*) from tokenferry.batches where state = 'in_flight'")
+                .await,
+            0
+        );
+        let requests = bed.api.requests().all().len();
+
+        let next = bed.migrate().await.ended_with(0).json();
+        assert_eq!(
+            (&next["resumed"], &next["run_id"]),
+            (&json!(true), &ran["run_id"])
+        );
+        assert_eq!(next["tokens"]["committed"], 1000);
+        assert_eq!(
+            bed.api.requests().all().len(),
+            requests.max(50),
+            "no request for what had arrived"
+        );
+        bed.assert_arrived_once().await;
+    }
+}
+
+#[tokio::test]
+async fn a_killed_run_is_settled_and_goes_on_without_writing_twice() {
+    for committed in [true, false] {
+        let bed = Bed::new().await;
+        bed.user_rows(1, 400).await;
+        let bed = bed.set("batch.concurrency = 1");
+        // Killed while the second request is under way: before it is stored, or after.
+        let gate = Gate::new();
+        let hold = if committed {
+            Fault::Hold(gate.clone())
+        } else {
+            Fault::HoldBeforeCommit(gate.clone())
+        };
+        bed.api.script([Fault::None, hold]);
+        let mut child = bed.spawn_migrate();
+        timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
+        child.kill().await.unwrap();
+        assert_eq!(
+            bed.number("select count(*) from tokenferry.batches where state = 'in_flight'")
+                .await,
+            1
+        );
+        if !committed {
+            // The server goes on with a request whose client is gone; the next run must not believe "not there" yet.
+            tokio::spawn(async move {
+                sleep(Duration::from_millis(400)).await;
+                gate.release();
+            });
+        }
+        let next = bed.migrate().await.ended_with(0).json();
+        assert_eq!(
+            (&next["resumed"], &next["tokens"]["committed"]),
+            (&json!(true), &json!(400))
+        );
+        bed.assert_arrived_once().await;
+    }
+}
+
+#[tokio::test]
+async fn a_second_run_of_the_same_migration_is_turned_away_and_told_by_whom() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 200).await;
+    let gate = Gate::new();
+    bed.api.script([Fault::Hold(gate.clone())]);
+    let child = bed.spawn_migrate();
+    let id = child.id().unwrap();
+    timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
+
+    let second = bed.migrate().await.ended_with(5);
+    assert!(
+        second.stderr.contains(&format!("process {id} on ")),
+        "{}",
+        second.stderr
+    );
+    assert!(second.stderr.contains("since 20"), "{}", second.stderr);
+    let status = bed.run(&["status", "--json"]).await.ended_with(0).json();
+    assert_eq!(
+        (&status["status"], &status["finished_at"]),
+        (&json!("running"), &json!(null))
+    );
+
+    gate.release();
+    ended(child).await.ended_with(0);
+    bed.migrate().await.ended_with(0);
+    bed.assert_arrived_once().await;
+}
