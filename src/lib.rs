@@ -1,4 +1,36 @@
-//! Moves legacy OAuth tokens out of Postgres into Descope outbound apps, in batches, once.
+//! Moves legacy OAuth tokens out of a Postgres database into Descope outbound apps, in batches, once.
+//!
+//! ```text
+//!  ledger: where to go on, what is settled already (read once per page)
+//!    |
+//!    v
+//!  source --rows--> screen --tokens--> chunk --batches--> upload --outcomes--> ledger --> report
+//!  keyset pages     valid? newest?     count, bytes,      intent first;        one          status, failures,
+//!  from Postgres    unchanged?         one identity       pace, send, retry,   transaction  summary
+//!                   encoded once       per batch          isolate, settle      per outcome
+//! ```
+//!
+//! Every stage is a task with a bounded channel before it, so memory does not depend on the size of the table. Only
+//! [`pipeline`] knows all stages; a stage knows the shared words in [`model`], its settings from [`config`] and, where it
+//! talks to the API, [`descope`]. Uploading also writes the [`ledger`], since an intent is recorded before its request
+//! leaves.
+//!
+//! The program is a thin shell around [`pipeline::migrate`]:
+//!
+//! ```no_run
+//! use std::path::Path;
+//!
+//! use tokenferry::{config, pipeline, report::View, upload::Stop};
+//! use tokio::sync::watch;
+//!
+//! # async fn example() -> anyhow::Result<()> {
+//! let settings = config::load(Path::new("tokenferry.toml"), true)?.settings()?;
+//! let (view, _watching) = watch::channel(View::default());
+//! let ended = pipeline::migrate(&settings, Stop::new(), &view).await?;
+//! println!("{} tokens arrived", ended.tally.committed);
+//! # Ok(())
+//! # }
+//! ```
 
 pub mod chunk;
 pub mod cli;

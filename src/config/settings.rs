@@ -51,6 +51,14 @@ impl AppMap {
         Self(entries)
     }
 
+    /// Legacy names and app IDs; `None` if names are IDs already.
+    #[must_use]
+    pub fn entries(&self) -> Option<impl Iterator<Item = (String, String)>> {
+        self.0
+            .as_ref()
+            .map(|entries| entries.iter().map(|(name, id)| (name.clone(), id.clone())))
+    }
+
     /// The outbound app of a legacy name; `None` if the map does not know it.
     #[must_use]
     pub fn resolve<'a>(&'a self, name: &'a str) -> Option<&'a str> {

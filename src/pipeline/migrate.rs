@@ -3,6 +3,7 @@
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use chrono::Utc;
+use futures_util::StreamExt;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, sleep},
@@ -21,9 +22,10 @@ use crate::{
     descope::{BODY_OVERHEAD, Client},
     ledger::{Counters, Ledger, Lock, Run},
     model::{Mode, RunId, RunStatus, StopReason, Tally},
+    postgres::FailureKind,
     report::View,
     screen::Screen,
-    source::{Page, Source},
+    source::{Page, Source, SourceError},
     upload::{Pacer, Stop, Traffic, Uploader},
 };
 
@@ -175,7 +177,7 @@ async fn stages(
     stop: &Stop,
     view: &watch::Sender<View>,
     desk: &Desk,
-    source: Source,
+    mut source: Source,
     uploader: Uploader,
 ) -> Result<(), PipelineError> {
     settle_left_behind(&desk.ledger, &uploader, stop).await?;
@@ -186,12 +188,16 @@ async fn stages(
     };
     let (pages_in, pages) = mpsc::channel(1);
     let (work_in, work) = mpsc::channel(1);
+    let screen = Screen::new(
+        settings.apps.clone(),
+        desk.ledger.key().clone(),
+        Utc::now().timestamp(),
+    );
+    if desk.run.cursor.is_none() {
+        leave_out_outdated(settings, stop, desk, &mut source, &screen).await?;
+    }
     let prepare = Prepare {
-        screen: Arc::new(Screen::new(
-            settings.apps.clone(),
-            desk.ledger.key().clone(),
-            Utc::now().timestamp(),
-        )),
+        screen: Arc::new(screen),
         ledger: desk.ledger.clone(),
         run: desk.run.id,
         books: Arc::clone(&desk.books),
@@ -242,6 +248,36 @@ async fn guarded(
     }
     ended
 }
+
+/// Records which rows share a destination with a newer one, before the first of them could be sent. Only once per run: a
+/// run that goes on has done so.
+async fn leave_out_outdated(
+    settings: &Settings,
+    stop: &Stop,
+    desk: &Desk,
+    source: &mut Source,
+    screen: &Screen,
+) -> Result<(), PipelineError> {
+    let mut outdated = source.outdated(&settings.apps).chunks(OUTDATED_AT_ONCE);
+    while let Some(Some(rows)) = stop.unless_turned(outdated.next()).await {
+        let rows: Vec<_> = match rows.into_iter().collect() {
+            Ok(rows) => rows,
+            Err(SourceError::Database(failure)) if failure.kind == FailureKind::Timeout => {
+                warn!(
+                    "looking for rows of one destination takes longer than `source.statement_timeout`: where the older of \
+                     two is read first, it is uploaded and then overwritten by the newer"
+                );
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        };
+        desk.ledger.decide(desk.run.id, &screen.outdated(rows)).await?;
+    }
+    Ok(())
+}
+
+/// Outdated rows that are recorded in one statement.
+const OUTDATED_AT_ONCE: usize = 1000;
 
 /// Reads page after page; the next one is read while the last is worked on.
 async fn read(

@@ -104,6 +104,24 @@ impl Screen {
         }
     }
 
+    /// Rows that the source found to be outdated: superseded, without a look at the rest of them. A row without a
+    /// destination is none of these.
+    #[must_use]
+    pub fn outdated(&self, rows: Vec<LegacyToken>) -> Vec<Decision> {
+        let place = |row: LegacyToken| {
+            let destination = rules::destination(&row, &self.apps).ok()?;
+            Some(Decision {
+                key: row.key,
+                destination: Some(destination),
+                app: None,
+                version: row.version,
+                state: TokenState::Superseded,
+                reason: None,
+            })
+        };
+        rows.into_iter().filter_map(place).collect()
+    }
+
     fn candidate(&self, token: &LegacyToken) -> Result<Candidate, Reason> {
         let destination = rules::destination(token, &self.apps)?;
         let verdict = rules::sendable(token).map(|expiry| {

@@ -38,10 +38,12 @@ pub(super) async fn inspect(
         match types(connection, format!("select {sql} from {from} limit 0")).await? {
             Ok(found) => match found.first().map(|info| Form::of(field, info)) {
                 Some(Ok((form, template))) => {
+                    let text = template.replacen("{}", &sql, 1);
                     columns.push(Column {
                         field,
                         form,
-                        sql: template.replacen("{}", &sql, 1),
+                        raw: sql,
+                        sql: text,
                     });
                 }
                 Some(Err(must)) => problems.push(problem(key, must)),

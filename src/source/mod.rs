@@ -8,6 +8,7 @@ mod error;
 mod inspect;
 mod plan;
 mod reader;
+mod rivals;
 mod session;
 
 pub use error::SourceError;

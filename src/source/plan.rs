@@ -123,6 +123,9 @@ fn base_name(info: &PgTypeInfo) -> String {
 pub(super) struct Column {
     pub(super) field: Field,
     pub(super) form: Form,
+    /// The expression as it was configured.
+    pub(super) raw: String,
+    /// The same as text.
     pub(super) sql: String,
 }
 
@@ -131,8 +134,8 @@ pub(super) struct Column {
 pub(super) struct Plan {
     pub(super) columns: Vec<Column>,
     select: String,
-    from: String,
-    key: String,
+    pub(super) from: String,
+    pub(super) key: String,
     pub(super) key_type: KeyType,
     condition: Option<String>,
 }
@@ -156,21 +159,31 @@ impl Plan {
         }
     }
 
+    /// How a field travels, if it is mapped.
+    pub(super) fn column(&self, field: Field) -> Option<&Column> {
+        self.columns.iter().find(|column| column.field == field)
+    }
+
     /// The query for the page after a key (`$1`), or for the first page. The limit stands in the text: as a
     /// parameter it would leave the planner to guess, and a wrong guess sorts the whole table for each page.
     pub(super) fn page(&self, after_key: bool, limit: u32) -> String {
         let after = after_key.then(|| format!("{} > $1::text::{}", self.key, self.key_type.sql()));
-        let condition = self.condition.as_deref().map(parenthesize);
-        let conditions: Vec<_> = condition.into_iter().chain(after).collect();
-        let filter = if conditions.is_empty() {
-            String::new()
-        } else {
-            format!(" where {}", conditions.join(" and "))
-        };
+        let filter = self.filter(after);
         format!(
             "select {} from {}{filter} order by {} limit {limit}",
             self.select, self.from, self.key
         )
+    }
+
+    /// `where`, with the configured condition and another one, as far as there are any.
+    pub(super) fn filter(&self, another: Option<String>) -> String {
+        let configured = self.condition.as_deref().map(parenthesize);
+        let conditions: Vec<_> = configured.into_iter().chain(another).collect();
+        if conditions.is_empty() {
+            String::new()
+        } else {
+            format!(" where {}", conditions.join(" and "))
+        }
     }
 }
 
@@ -215,6 +228,7 @@ mod tests {
         let column = Column {
             field: Field::App,
             form: Form::Text,
+            raw: "\"provider\"".into(),
             sql: "(\"provider\")::text".into(),
         };
         Plan::new(&settings, KeyType::Uuid, vec![column])

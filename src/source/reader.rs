@@ -32,8 +32,8 @@ pub struct Source {
     settings: SourceSettings,
     application_name: String,
     patience: Duration,
-    connection: Option<PgConnection>,
-    plan: Plan,
+    pub(super) connection: Option<PgConnection>,
+    pub(super) plan: Plan,
     limit: u32,
     next_number: u64,
 }

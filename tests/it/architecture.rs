@@ -24,7 +24,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "pipeline",
         &[
-            "chunk", "config", "descope", "ledger", "model", "report", "screen", "source", "upload",
+            "chunk", "config", "descope", "ledger", "model", "postgres", "report", "screen", "source",
+            "upload",
         ],
     ),
     (

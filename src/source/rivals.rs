@@ -1,0 +1,129 @@
+//! Rows that share a destination with a newer one, found by the database before the first page is read.
+//!
+//! Read page by page, an older row may come long before the newer one, and would be uploaded only to be overwritten. So
+//! the database is asked once, at the start of a run, which rows are outdated; mostly there are few or none, and it finds
+//! that out by counting hashes, without sorting the table.
+
+use std::future::ready;
+
+use futures_util::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
+
+use super::{
+    Source, SourceError, decode,
+    plan::{Column, KeyType, Plan},
+};
+use crate::{
+    config::{AppMap, Field},
+    model::{LegacyToken, SourceKey},
+    postgres::Failure,
+};
+
+/// The fields that make a destination, in the order of the query's columns, and the one that tells which row is newer.
+const FIELDS: [Field; 5] = [
+    Field::App,
+    Field::UserId,
+    Field::TenantId,
+    Field::ExternalIdentifier,
+    Field::UpdatedAt,
+];
+
+impl Source {
+    /// The outdated rows, each with what makes its destination and nothing else.
+    ///
+    /// # Errors
+    /// The stream ends with an error if the database does not answer, or cannot answer within its statement timeout.
+    pub fn outdated<'a>(&'a mut self, apps: &'a AppMap) -> BoxStream<'a, Result<LegacyToken, SourceError>> {
+        let sql = AssertSqlSafe(query(&self.plan, apps));
+        let columns: Vec<Column> = FIELDS
+            .iter()
+            .filter_map(|&field| self.plan.column(field).cloned())
+            .collect();
+        let Some(connection) = &mut self.connection else {
+            let lost = SourceError::Database(Failure::from(sqlx::Error::PoolClosed));
+            return stream::once(async { Err(lost) }).boxed();
+        };
+        let rows = match apps.entries() {
+            Some(entries) => {
+                let (names, ids): (Vec<String>, Vec<String>) = entries.unzip();
+                sqlx::query(sql).bind(names).bind(ids).fetch(connection)
+            }
+            None => sqlx::query(sql).fetch(connection),
+        };
+        rows.map_err(Failure::from)
+            .map_err(SourceError::Database)
+            .and_then(move |row| {
+                ready(
+                    token(&row, &columns)
+                        .map_err(Failure::from)
+                        .map_err(SourceError::Database),
+                )
+            })
+            .boxed()
+    }
+}
+
+fn token(row: &PgRow, columns: &[Column]) -> Result<LegacyToken, sqlx::Error> {
+    let key: String = row.try_get(0)?;
+    decode::token(row, SourceKey::from(key), columns).map(|(token, _)| token)
+}
+
+/// Counts hashes first, and ranks only the rows whose hash occurs twice: a table without rivals is not sorted. What is
+/// blank counts as none, and rows without a destination rival nobody, as in the screen.
+fn query(plan: &Plan, apps: &AppMap) -> String {
+    let text = |field| {
+        plan.column(field)
+            .map_or("null::text", |column| column.sql.as_str())
+    };
+    let id = |field| {
+        format!(
+            "case when btrim({0}, e' \\t\\n\\r\\f\\v') <> '' then {0} end",
+            text(field)
+        )
+    };
+    let mapped = FIELDS.iter().filter(|&&field| plan.column(field).is_some());
+    let columns = mapped.fold(String::new(), |list, field| list + ", " + field.name());
+    // Two legacy names may stand for one app; a name without an entry has no destination.
+    let (app_id, join) = if apps.entries().is_some() {
+        (
+            "apps.id",
+            " join unnest($1::text[], $2::text[]) as apps (name, id) on apps.name = app",
+        )
+    } else {
+        ("app", "")
+    };
+    format!(
+        "with named as (
+             select {key}::text as key_text, {key} as key_value, {app} as app, {user} as user_id, {tenant} as tenant_id,
+                    nullif({external}, '') as external_identifier, {version} as updated_at, {newness} as newness
+             from {from}{filter}
+         ), placed as not materialized (
+             select named.*, {app_id} as app_id,
+                    hashtextextended(concat_ws(e'\\x1f', {app_id}, coalesce(user_id, ''), coalesce(tenant_id, ''),
+                                               external_identifier), 0) as place
+             from named{join}
+             where app is not null and (user_id is not null or tenant_id is not null)
+         ), contested as materialized (
+             select place from placed group by place having count(*) > 1
+         ), ranked as (
+             select *, row_number() over (partition by app_id, user_id, tenant_id, external_identifier
+                                          order by newness desc nulls last, {tie_break} desc) as rank
+             from placed where place in (select place from contested)
+         )
+         select key_text{columns} from ranked where rank > 1",
+        key = plan.key,
+        app = id(Field::App),
+        user = id(Field::UserId),
+        tenant = id(Field::TenantId),
+        external = text(Field::ExternalIdentifier),
+        version = text(Field::UpdatedAt),
+        newness = plan.column(Field::UpdatedAt).map_or("null::text", |column| column.raw.as_str()),
+        from = plan.from,
+        filter = plan.filter(None),
+        // As `SourceKey::is_after` has it: integers as numbers, everything else byte by byte.
+        tie_break = if plan.key_type == KeyType::Integer { "key_value" } else { "key_text collate \"C\"" },
+    )
+}
