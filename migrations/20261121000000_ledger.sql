@@ -31,7 +31,9 @@ create table runs (
     retries bigint not null default 0,
     rate_limited bigint not null default 0,
     active_seconds double precision not null default 0,
-    resumed_times integer not null default 0,
+    -- Counts the processes that worked on it. A process that lost the migration's lock without noticing, and was
+    -- replaced, is told apart by it, and can neither send nor record anything more.
+    epoch integer not null default 1,
     -- Host and process, for whoever finds the migration locked.
     holder text not null,
     stop_reason text,

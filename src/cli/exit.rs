@@ -102,7 +102,7 @@ pub(super) fn of_pipeline(error: &PipelineError) -> Exit {
 fn of_ledger(error: &LedgerError) -> Exit {
     match error {
         LedgerError::Database(failure) => of_database(failure),
-        LedgerError::Locked { .. } => Exit::Locked,
+        LedgerError::Locked { .. } | LedgerError::TakenOver => Exit::Locked,
         LedgerError::Absent { .. }
         | LedgerError::Newer { .. }
         | LedgerError::Pepper

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 use sqlx::types::Uuid;
 
-use super::{Ledger, LedgerError};
-use crate::model::{Batch, Fingerprint, Item, Probe, Reason, RunId, SourceKey, Subject};
+use super::{Ledger, LedgerError, Run};
+use crate::model::{Batch, Fingerprint, Item, Probe, Reason, SourceKey, Subject};
 
 /// A batch in flight whose process is gone: what became of it is to be found out.
 #[derive(Debug)]
@@ -38,10 +38,10 @@ impl Ledger {
     /// Records that a batch is about to be sent. `probe` is the position of the token that would be read back.
     ///
     /// # Errors
-    /// If the database stays away. Nothing may be sent then.
+    /// If the database stays away, or another process has taken the run over. Nothing may be sent then.
     pub async fn open_batch(
         &self,
-        run: RunId,
+        run: &Run,
         batch: &Batch,
         probe: usize,
         by_refresh_token: bool,
@@ -84,10 +84,11 @@ impl Ledger {
                 "insert into batches (run_id, parent_id, subject, token_count, nonce, source_keys, fingerprints,
                         destinations, source_versions, app_ids, user_ids, tenant_ids, replaces, probe_position,
                         probe_external_identifier, probe_by_refresh_token, probe_digest)
-                 values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+                 select runs.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
+                 from runs where runs.id = $1 and runs.epoch = $18
                  on conflict (nonce) do update set nonce = excluded.nonce
                  returning id",
-                run,
+                run.id,
                 batch.parent,
                 batch.subject.as_str(),
                 i32::try_from(items.len()).unwrap_or(i32::MAX),
@@ -104,10 +105,12 @@ impl Ledger {
                 external,
                 by_refresh_token,
                 &digest.as_bytes()[..],
+                run.epoch,
             )
-            .fetch_one(&self.pool)
+            .fetch_optional(&self.pool)
         })
-        .await
+        .await?
+        .ok_or(LedgerError::TakenOver)
     }
 
     /// Records that the same batch is about to be sent again: what is under way now counts from this moment.

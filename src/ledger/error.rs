@@ -43,6 +43,9 @@ pub enum LedgerError {
         /// When it began.
         since: String,
     },
+    /// The lock was lost, and another process has taken the run over meanwhile.
+    #[error("the migration's lock was lost, and another process has taken the run over")]
+    TakenOver,
     /// There is no such run.
     #[error("there is no run {0} of this migration")]
     NoSuchRun(i64),

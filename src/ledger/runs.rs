@@ -1,6 +1,6 @@
 //! Runs: begun or taken up again, moved along with the cursor, finished.
 
-use sqlx::PgPool;
+use sqlx::{PgPool, postgres::PgQueryResult};
 
 use super::{Ledger, LedgerError};
 use crate::model::{Mode, RunId, RunStatus, SourceKey, Tally};
@@ -10,6 +10,8 @@ use crate::model::{Mode, RunId, RunStatus, SourceKey, Tally};
 pub struct Run {
     /// Its id in the ledger.
     pub id: RunId,
+    /// Which of the processes that worked on it this is, from 1.
+    pub epoch: i32,
     /// Whether an earlier process began it.
     pub resumed: bool,
     /// Every row up to here is in `tally`.
@@ -44,10 +46,10 @@ impl Ledger {
             .persist(|| {
                 sqlx::query!(
                     r#"update runs set status = 'running', finished_at = null, stop_reason = null, holder = $3,
-                              resumed_times = resumed_times + 1, progressed_at = now()
+                              epoch = epoch + 1, progressed_at = now()
                        where id = (select id from runs where migration = $1 and mode = $2 order by id desc limit 1)
                          and status in ('running', 'interrupted', 'stopped')
-                       returning id, cursor, tokens_selected, tokens_committed, tokens_failed, tokens_superseded,
+                       returning id, epoch, cursor, tokens_selected, tokens_committed, tokens_failed, tokens_superseded,
                                  tokens_unchanged, requests, retries, rate_limited, active_seconds"#,
                     self.migration,
                     mode.as_str(),
@@ -59,6 +61,7 @@ impl Ledger {
         if let Some(run) = taken_up {
             return Ok(Run {
                 id: run.id,
+                epoch: run.epoch,
                 resumed: true,
                 cursor: run.cursor.map(SourceKey::from),
                 tally: Tally {
@@ -82,6 +85,7 @@ impl Ledger {
             .map_err(crate::postgres::Failure::from)?;
         Ok(Run {
             id,
+            epoch: 1,
             resumed: false,
             cursor: None,
             tally: Tally::default(),
@@ -95,7 +99,7 @@ impl Ledger {
     /// If the database stays away.
     pub async fn advance(
         &self,
-        run: RunId,
+        run: &Run,
         cursor: Option<&SourceKey>,
         tally: &Tally,
         counters: &Counters,
@@ -105,8 +109,8 @@ impl Ledger {
                 "update runs set cursor = coalesce($2, cursor), tokens_selected = $3, tokens_committed = $4,
                         tokens_failed = $5, tokens_superseded = $6, tokens_unchanged = $7, requests = $8, retries = $9,
                         rate_limited = $10, active_seconds = $11, progressed_at = now()
-                 where id = $1",
-                run,
+                 where id = $1 and epoch = $12",
+                run.id,
                 cursor.map(SourceKey::as_str),
                 tally.selected,
                 tally.committed,
@@ -117,29 +121,40 @@ impl Ledger {
                 counters.retries,
                 counters.rate_limited,
                 counters.active_seconds,
+                run.epoch,
             )
             .execute(&self.pool)
         })
         .await
-        .map(drop)
+        .and_then(ours)
     }
 
     /// Ends the run.
     ///
     /// # Errors
     /// If the database stays away.
-    pub async fn finish(&self, run: RunId, status: RunStatus, why: Option<&str>) -> Result<(), LedgerError> {
+    pub async fn finish(&self, run: &Run, status: RunStatus, why: Option<&str>) -> Result<(), LedgerError> {
         self.persist(|| {
             sqlx::query!(
-                "update runs set status = $2, finished_at = now(), stop_reason = $3 where id = $1",
-                run,
+                "update runs set status = $2, finished_at = now(), stop_reason = $3 where id = $1 and epoch = $4",
+                run.id,
                 status.as_str(),
                 why,
+                run.epoch,
             )
             .execute(&self.pool)
         })
         .await
-        .map(drop)
+        .and_then(ours)
+    }
+}
+
+/// A statement about a run that found none was too late: another process has taken the run over.
+fn ours(done: PgQueryResult) -> Result<(), LedgerError> {
+    if done.rows_affected() == 0 {
+        Err(LedgerError::TakenOver)
+    } else {
+        Ok(())
     }
 }
 

@@ -74,7 +74,7 @@ pub async fn migrate(
         .unwrap_or(u32::MAX)
         .saturating_add(3);
     let ledger = Ledger::open(&access, connections, patience).await?;
-    let lock = ledger.lock(&access).await?;
+    let mut lock = ledger.lock(&access).await?;
     let run = ledger.begin(Mode::Migrate, &holder()).await?;
     let span = info_span!("run", run_id = run.id);
     let expected = source.expected_rows().await;
@@ -84,16 +84,22 @@ pub async fn migrate(
     } else {
         info!(parent: &span, "started");
     }
-    let ended = work(settings, stop, view, client, source, ledger.clone(), run)
+    let guard = Guard {
+        lock: &mut lock,
+        access: &access,
+    };
+    let ended = work(settings, stop, view, client, source, ledger.clone(), run, guard)
         .instrument(span)
         .await;
-    close(ledger, lock).await;
+    lock.release().await;
+    ledger.close().await;
     Ok(ended)
 }
 
-async fn close(ledger: Ledger, lock: Lock) {
-    lock.release().await;
-    ledger.close().await;
+/// The migration's lock, and what it takes to take it again.
+struct Guard<'a> {
+    lock: &'a mut Lock,
+    access: &'a LedgerAccess,
 }
 
 /// The run itself: whatever happens in it, it gets a status.
@@ -105,6 +111,7 @@ async fn work(
     source: Source,
     ledger: Ledger,
     run: Run,
+    guard: Guard<'_>,
 ) -> Ended {
     let begin = Instant::now();
     let books = Arc::new(Books::new(run.cursor.clone(), run.tally));
@@ -112,7 +119,14 @@ async fn work(
         let books = Arc::clone(&books);
         Box::new(move |settled| books.sent(settled))
     };
-    let uploader = Uploader::new(client, ledger.clone(), run.id, stop.clone(), settings, listener);
+    let uploader = Uploader::new(
+        client,
+        ledger.clone(),
+        run.clone(),
+        stop.clone(),
+        settings,
+        listener,
+    );
     let desk = Desk {
         ledger: ledger.clone(),
         run: run.clone(),
@@ -122,7 +136,7 @@ async fn work(
         begin,
     };
     let mut error = None;
-    let finished = match stages(settings, &stop, view, &desk, source, uploader).await {
+    let finished = match stages(settings, &stop, view, &desk, source, uploader, guard).await {
         Ok(()) => !stop.is_turned(),
         Err(failure) => {
             stop.turn_silently();
@@ -151,7 +165,7 @@ async fn work(
     let recorded = async {
         desk.record(&snapshot).await?;
         ledger
-            .finish(run.id, status, why.as_deref())
+            .finish(&run, status, why.as_deref())
             .await
             .map_err(PipelineError::from)
     };
@@ -179,6 +193,7 @@ async fn stages(
     desk: &Desk,
     mut source: Source,
     uploader: Uploader,
+    guard: Guard<'_>,
 ) -> Result<(), PipelineError> {
     settle_left_behind(&desk.ledger, &uploader, stop).await?;
     let limits = Limits {
@@ -224,15 +239,15 @@ async fn stages(
         reader.and(preparer).and(sender)
     };
     let mut stages = std::pin::pin!(stages);
-    tokio::select! {
-        ended = &mut stages => ended,
-        Err(error) = desk.keep(view) => {
-            stop.turn_silently();
-            // What follows from a ledger that is gone adds nothing to that.
-            let _ = stages.await;
-            Err(error)
-        }
-    }
+    let error = tokio::select! {
+        ended = &mut stages => return ended,
+        Err(error) = desk.keep(view) => error,
+        error = desk.ledger.keep(guard.lock, guard.access) => error.into(),
+    };
+    stop.turn_silently();
+    // What follows from a ledger that is gone adds nothing to that.
+    let _ = stages.await;
+    Err(error)
 }
 
 /// An error, or a panic, of one stage ends all of them.
@@ -352,7 +367,7 @@ impl Desk {
     async fn record(&self, snapshot: &Snapshot) -> Result<(), PipelineError> {
         self.ledger
             .advance(
-                self.run.id,
+                &self.run,
                 snapshot.cursor.as_ref(),
                 &snapshot.closed,
                 &self.counters(),

@@ -16,8 +16,8 @@ use super::{Pacer, Settlement, Stop, attempt::Sent};
 use crate::{
     config::{BatchSettings, OnFailure, OnUnknown, RetrySettings, Settings},
     descope::{Client, Refusal},
-    ledger::{Ledger, LedgerError, OutcomeOf, Unsettled},
-    model::{Batch, Decision, FingerprintKey, Reason, RunId, StopReason, TokenState},
+    ledger::{Ledger, LedgerError, OutcomeOf, Run, Unsettled},
+    model::{Batch, Decision, FingerprintKey, Reason, StopReason, TokenState},
 };
 
 /// The uploader cannot go on.
@@ -119,7 +119,7 @@ pub struct Uploader {
 impl std::fmt::Debug for Uploader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Uploader")
-            .field("run", &self.shared.run)
+            .field("run", &self.shared.run.id)
             .finish_non_exhaustive()
     }
 }
@@ -132,7 +132,7 @@ struct Shared {
     client: Client,
     pacer: Arc<Pacer>,
     ledger: Ledger,
-    run: RunId,
+    run: Run,
     stop: Stop,
     traffic: Arc<Traffic>,
     size_limit: SizeLimit,
@@ -157,7 +157,7 @@ impl Uploader {
     pub fn new(
         client: Client,
         ledger: Ledger,
-        run: RunId,
+        run: Run,
         stop: Stop,
         settings: &Settings,
         listener: Listener,
@@ -373,7 +373,7 @@ impl Uploader {
                 reason: Some(reason.clone()),
             })
             .collect();
-        self.ledger().decide(self.run(), &decisions).await?;
+        self.ledger().decide(self.run().id, &decisions).await?;
         self.settled(&pages(batch), |page, count| Settled {
             page,
             committed: 0,
@@ -469,8 +469,8 @@ impl Uploader {
         self.shared.ledger.key()
     }
 
-    pub(super) fn run(&self) -> RunId {
-        self.shared.run
+    pub(super) fn run(&self) -> &Run {
+        &self.shared.run
     }
 
     pub(super) fn stop(&self) -> &Stop {
