@@ -13,5 +13,6 @@ mod migrate;
 mod refusals;
 mod scratch;
 mod simulator;
+mod source;
 mod support;
 mod unknown;

@@ -4,6 +4,7 @@ use std::{thread, time::Duration};
 
 use sqlx::{AssertSqlSafe, Executor, PgPool, postgres::PgPoolOptions};
 use tokio::{runtime, time::timeout};
+use url::Url;
 
 use crate::support::server::Server;
 
@@ -44,6 +45,39 @@ impl TestDatabase {
             .unwrap()
     }
 
+    /// The URL with another user, password and database in it; `None` leaves the database as it is.
+    pub(crate) fn url_for(&self, user: &str, password: &str, database: Option<&str>) -> String {
+        let mut url = Url::parse(&self.url).unwrap();
+        url.set_username(user).unwrap();
+        url.set_password(Some(password)).unwrap();
+        url.set_path(database.unwrap_or(&self.name));
+        url.into()
+    }
+
+    /// The URL for a role that may connect and has no other right yet, and the role's name.
+    pub(crate) async fn create_guest(&self) -> (String, String) {
+        let guest = self.guest();
+        self.execute(&format!("create role {guest} login password 'guest'"))
+            .await;
+        (self.url_for(&guest, "guest", None), guest)
+    }
+
+    /// Roles belong to the whole server, so each test needs a name of its own.
+    fn guest(&self) -> String {
+        format!("{}_guest", self.name)
+    }
+
+    /// The first column of every row, as text.
+    pub(crate) async fn texts(&self, sql: &str) -> Vec<String> {
+        let pool = self.pool().await;
+        let texts = sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+            .fetch_all(&pool)
+            .await
+            .unwrap();
+        pool.close().await;
+        texts
+    }
+
     /// Runs one or several statements.
     pub(crate) async fn execute(&self, sql: &str) {
         let pool = self.pool().await;
@@ -59,12 +93,21 @@ impl Drop for TestDatabase {
             return;
         }
         let server = self.server;
-        let statement = format!("drop database if exists {} with (force)", self.name);
+        let statements = [
+            format!("drop database if exists {} with (force)", self.name),
+            format!("drop role if exists {}", self.guest()),
+        ];
         // The test's runtime cannot be waited on from here.
         let dropped = thread::spawn(move || {
             let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                let drop = async { server.connect().await?.execute(AssertSqlSafe(statement)).await };
+                let drop = async {
+                    let mut admin = server.connect().await?;
+                    for statement in statements {
+                        admin.execute(AssertSqlSafe(statement)).await?;
+                    }
+                    Ok::<(), sqlx::Error>(())
+                };
                 timeout(Duration::from_secs(10), drop)
                     .await
                     .map_err(std::io::Error::other)?

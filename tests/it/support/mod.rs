@@ -3,3 +3,5 @@
 pub(crate) mod bed;
 pub(crate) mod database;
 pub(crate) mod server;
+pub(crate) mod settings;
+pub(crate) mod source;

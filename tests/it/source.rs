@@ -1,0 +1,7 @@
+//! Reading the source: whatever its keys, columns and values are like, and whatever happens to its connection.
+
+mod keys;
+mod misfits;
+mod relations;
+mod session;
+mod values;
