@@ -38,7 +38,23 @@ impl Failure {
     pub fn is_transient(&self) -> bool {
         self.kind == FailureKind::Unreachable
     }
+
+    /// The same without the database's words: where rows are at hand, a message of any class may quote one (a token cast
+    /// to `regclass`, a function of the user's own that raises an error).
+    #[must_use]
+    pub fn without_message(self) -> Self {
+        match self.sqlstate {
+            // Our own words quote nothing.
+            None => self,
+            Some(_) => Self {
+                text: ABOUT_A_VALUE.to_owned(),
+                ..self
+            },
+        }
+    }
 }
+
+const ABOUT_A_VALUE: &str = "the database could not work on a value";
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -64,7 +80,7 @@ impl From<Error> for Failure {
                 let code = error.code().map(Cow::into_owned).unwrap_or_default();
                 let quotes_values = matches!(code.get(..2), Some("22" | "23" | "P0" | "XX") | None);
                 let text = if quotes_values {
-                    "the database could not work on a value".to_owned()
+                    ABOUT_A_VALUE.to_owned()
                 } else {
                     error.message().to_owned()
                 };

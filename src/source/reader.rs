@@ -156,7 +156,7 @@ fn row_error(error: sqlx::Error, after: Option<&SourceKey>) -> SourceError {
     match source.kind {
         FailureKind::Rejected | FailureKind::Unexpected => SourceError::Rows {
             after: describe(after),
-            source,
+            source: source.without_message(),
         },
         _ => SourceError::Database(source),
     }
