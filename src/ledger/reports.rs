@@ -82,7 +82,7 @@ impl Reports {
             .execute(AssertSqlSafe(session))
             .await
             .map_err(Failure::from)?;
-        if !schema::is_present(&mut connection).await? {
+        if !schema::is_present(&mut connection, &access.ledger.schema).await? {
             return Err(LedgerError::Absent {
                 schema: access.ledger.schema.clone(),
             });

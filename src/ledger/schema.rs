@@ -27,6 +27,8 @@ pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Resu
             }
         }
     }
+    // Without the right to use the schema, the migrator would only hear that there is none to create tables in.
+    is_present(connection, schema).await?;
     connection
         .execute(AssertSqlSafe(set_search_path(schema)))
         .await
@@ -56,9 +58,10 @@ pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Resu
         })
 }
 
-/// Whether the tables are there.
-pub(super) async fn is_present(connection: &mut PgConnection) -> Result<bool, LedgerError> {
-    let present: Option<bool> = sqlx::query_scalar("select to_regclass('runs') is not null")
+/// Whether the tables are there. A schema out of sight is an error of its own, not an absent ledger.
+pub(super) async fn is_present(connection: &mut PgConnection, schema: &str) -> Result<bool, LedgerError> {
+    let present: Option<bool> = sqlx::query_scalar("select to_regclass($1) is not null")
+        .bind(format!("{}.runs", quote_identifier(schema)))
         .fetch_one(connection)
         .await
         .map_err(Failure::from)?;
