@@ -9,6 +9,7 @@
 mod architecture;
 mod exit_codes;
 mod interrupt;
+mod ledger;
 mod migrate;
 mod refusals;
 mod scratch;

@@ -232,12 +232,13 @@ async fn a_row_on_which_an_expression_fails_is_placed_and_its_values_are_kept_ba
     database
         .execute(
             "create function shout(text) returns text language plpgsql as \
-             $$ begin raise exception 'cannot shout %', $1; end $$",
+             $$ begin raise exception 'cannot shout %', $1 using errcode = 'TF001'; end $$",
         )
         .await;
     for sql in [
         "('x' || token)::int",
         "(token::json)->>'a'",
+        "token::regclass::text",
         "case when id > 5 then (token::uuid)::text else 'ok' end",
         "case when id > 5 then shout(token) else 'ok' end",
         "to_timestamp(token, 'YYYY-MM-DD')::text",

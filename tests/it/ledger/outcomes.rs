@@ -1,0 +1,214 @@
+//! Outcomes: each may be recorded twice, since an answer may be lost, and none may be changed into another.
+
+use tokenferry::{
+    ledger::{Ledger, LedgerError},
+    model::{Decision, Reason, RunId, SourceKey, TokenState, Version},
+};
+
+use crate::support::{
+    database::TestDatabase,
+    ledger::{access, batch, begin, fingerprint, item, open, open_batch, outcome},
+};
+
+async fn ledger() -> (TestDatabase, Ledger, RunId) {
+    let database = TestDatabase::create().await;
+    let ledger = open(&access(&database)).await.unwrap();
+    let run = begin(&ledger).await;
+    (database, ledger, run)
+}
+
+/// Every token with its state and how often it came to an outcome.
+async fn tokens(database: &TestDatabase) -> Vec<String> {
+    let sql = "select source_key || ' ' || state || coalesce(' ' || error_code, '') || ' ' || attempts \
+               from tokenferry.tokens order by source_key";
+    database.texts(sql).await
+}
+
+async fn batches(database: &TestDatabase) -> Vec<String> {
+    let sql = "select id || ' ' || state || ' ' || attempts || coalesce(' ' || error_code, '') \
+               from tokenferry.batches order by id";
+    database.texts(sql).await
+}
+
+fn reason() -> Reason {
+    Reason::api("E152110", "bad token")
+}
+
+#[tokio::test]
+async fn a_commit_that_is_repeated_changes_nothing() {
+    let (database, ledger, run) = ledger().await;
+    let batch = open_batch(&ledger, run, &["1", "2"]).await;
+    assert_eq!(batches(&database).await, [format!("{batch} in_flight 1")]);
+    assert!(
+        tokens(&database).await.is_empty(),
+        "nothing is said before the answer"
+    );
+    for _ in 0..3 {
+        ledger.commit_batch(&outcome(batch)).await.unwrap();
+        assert_eq!(tokens(&database).await, ["1 committed 1", "2 committed 1"]);
+        assert_eq!(batches(&database).await, [format!("{batch} committed 1")]);
+    }
+    assert!(ledger.unsettled().await.unwrap().is_empty());
+    let known = ledger
+        .known([SourceKey::from("1")].iter(), std::iter::empty())
+        .await
+        .unwrap();
+    let settled = known.rows[&SourceKey::from("1")];
+    assert_eq!((settled.state, settled.run), (TokenState::Committed, run));
+    assert_eq!(settled.fingerprint, Some(fingerprint(&ledger, "1")));
+}
+
+#[tokio::test]
+async fn a_failure_that_is_repeated_changes_nothing() {
+    let (database, ledger, run) = ledger().await;
+    let batch = open_batch(&ledger, run, &["1", "2", "3"]).await;
+    for _ in 0..3 {
+        ledger
+            .fail_batch(&outcome(batch), &reason(), &[(1, reason())])
+            .await
+            .unwrap();
+        assert_eq!(tokens(&database).await, ["2 failed E152110 1"]);
+        assert_eq!(batches(&database).await, [format!("{batch} failed 1 E152110")]);
+    }
+}
+
+#[tokio::test]
+async fn two_recordings_at_once_count_once() {
+    let (database, ledger, run) = ledger().await;
+    let batch = open_batch(&ledger, run, &["1"]).await;
+    let outcome = outcome(batch);
+    let (first, second) = tokio::join!(ledger.commit_batch(&outcome), ledger.commit_batch(&outcome));
+    first.unwrap();
+    second.unwrap();
+    assert_eq!(tokens(&database).await, ["1 committed 1"]);
+}
+
+#[tokio::test]
+async fn an_outcome_that_contradicts_the_one_before_is_noticed() {
+    let (database, ledger, run) = ledger().await;
+    let committed = open_batch(&ledger, run, &["1"]).await;
+    ledger.commit_batch(&outcome(committed)).await.unwrap();
+    let error = ledger
+        .fail_batch(&outcome(committed), &reason(), &[(0, reason())])
+        .await
+        .unwrap_err();
+    assert!(matches!(error, LedgerError::Contradiction(_)), "{error:?}");
+
+    let failed = open_batch(&ledger, run, &["2"]).await;
+    ledger
+        .fail_batch(&outcome(failed), &reason(), &[(0, reason())])
+        .await
+        .unwrap();
+    let error = ledger.commit_batch(&outcome(failed)).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Contradiction(_)), "{error:?}");
+    assert_eq!(tokens(&database).await, ["1 committed 1", "2 failed E152110 1"]);
+}
+
+#[tokio::test]
+async fn an_outcome_of_no_batch_is_an_error() {
+    let (_database, ledger, _) = ledger().await;
+    assert!(ledger.commit_batch(&outcome(4711)).await.is_err());
+    let failing = ledger.fail_batch(&outcome(4711), &reason(), &[]).await;
+    assert!(failing.is_err());
+}
+
+#[tokio::test]
+async fn a_batch_sent_again_counts_from_its_latest_attempt() {
+    let (database, ledger, run) = ledger().await;
+    let batch = open_batch(&ledger, run, &["1"]).await;
+    let before = ledger.unsettled().await.unwrap();
+    ledger.reopen_batch(batch, 2).await.unwrap();
+    let after = ledger.unsettled().await.unwrap();
+    assert_eq!((after.len(), after[0].id, after[0].attempts), (1, batch, 2));
+    assert!(after[0].submitted_at > before[0].submitted_at);
+    ledger.commit_batch(&outcome(batch)).await.unwrap();
+    // Too late: what is settled stays so.
+    ledger.reopen_batch(batch, 3).await.unwrap();
+    assert_eq!(batches(&database).await, [format!("{batch} committed 1")]);
+}
+
+#[tokio::test]
+async fn a_batch_left_behind_says_how_to_find_out_about_it() {
+    let (_database, ledger, run) = ledger().await;
+    let mut second = item(&ledger, "2");
+    second.destination.tenant_id = Some("t".to_owned());
+    second.destination.external_identifier = Some("x".to_owned());
+    let digest = ledger.key().value_digest("the token");
+    let sent = batch(vec![item(&ledger, "1"), second]);
+    let id = ledger.open_batch(run, &sent, 1, true, &digest).await.unwrap();
+    let left = ledger.unsettled().await.unwrap();
+    assert_eq!((left[0].id, left[0].token_count), (id, 2));
+    let probe = &left[0].probe;
+    assert_eq!(
+        (probe.app_id.as_str(), probe.user_id.as_deref()),
+        ("google", Some("2"))
+    );
+    assert_eq!(
+        (probe.tenant_id.as_deref(), probe.external_identifier.as_deref()),
+        (Some("t"), Some("x"))
+    );
+    assert!(probe.by_refresh_token);
+    assert_eq!(left[0].digest, digest);
+}
+
+#[tokio::test]
+async fn the_newer_row_supersedes_the_one_it_replaces_and_only_when_committed() {
+    let (database, ledger, run) = ledger().await;
+    let first = open_batch(&ledger, run, &["1"]).await;
+    ledger.commit_batch(&outcome(first)).await.unwrap();
+    let place = item(&ledger, "1");
+    let mut newer = item(&ledger, "9");
+    newer.destination = place.destination.clone();
+    newer.destination_id = place.destination_id;
+    newer.version = Version::new(Some(2));
+    newer.replaces = Some(SourceKey::from("1"));
+    let digest = ledger.key().value_digest("at");
+    let second = ledger
+        .open_batch(run, &batch(vec![newer]), 0, false, &digest)
+        .await
+        .unwrap();
+    assert_eq!(tokens(&database).await, ["1 committed 1"]);
+    ledger.commit_batch(&outcome(second)).await.unwrap();
+    assert_eq!(tokens(&database).await, ["1 superseded 1", "9 committed 1"]);
+    let known = ledger
+        .known(std::iter::empty(), [place.destination_id].into_iter())
+        .await
+        .unwrap();
+    assert_eq!(known.incumbents[&place.destination_id].key, SourceKey::from("9"));
+}
+
+#[tokio::test]
+async fn a_token_that_failed_may_be_committed_later() {
+    let (database, ledger, run) = ledger().await;
+    let failed = Decision {
+        key: SourceKey::from("1"),
+        destination: Some(item(&ledger, "1").destination),
+        app: None,
+        version: Version::new(Some(1)),
+        state: TokenState::Failed,
+        reason: Some(Reason::validation("no_token", "the row has no token")),
+    };
+    ledger.decide(run, &[failed]).await.unwrap();
+    assert_eq!(tokens(&database).await, ["1 failed no_token 1"]);
+    let batch = open_batch(&ledger, run, &["1"]).await;
+    ledger.commit_batch(&outcome(batch)).await.unwrap();
+    assert_eq!(tokens(&database).await, ["1 committed 2"]);
+}
+
+#[tokio::test]
+async fn another_migration_sees_none_of_it() {
+    let (database, ledger, run) = ledger().await;
+    let batch = open_batch(&ledger, run, &["1"]).await;
+    open_batch(&ledger, run, &["2"]).await;
+    ledger.commit_batch(&outcome(batch)).await.unwrap();
+    let mut access = access(&database);
+    access.migration = "others".to_owned();
+    let other = open(&access).await.unwrap();
+    assert!(other.unsettled().await.unwrap().is_empty());
+    let place = item(&ledger, "1").destination_id;
+    let known = other
+        .known([SourceKey::from("1")].iter(), [place].into_iter())
+        .await
+        .unwrap();
+    assert!(known.rows.is_empty() && known.incumbents.is_empty());
+}
