@@ -16,6 +16,6 @@ pub use nearest::nearest;
 pub use problem::{ConfigError, Problem};
 pub use settings::{
     ApiSettings, AppMap, BatchSettings, LedgerAccess, LedgerSettings, OnFailure, OnUnknown, RateLimit,
-    RetrySettings, Settings, StopSettings,
+    RetrySettings, Settings, StopSettings, known_keys,
 };
 pub use source::{Columns, Expression, Field, Relation, SourceSettings};

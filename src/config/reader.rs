@@ -32,6 +32,11 @@ impl<'a> Reader<'a> {
         });
     }
 
+    /// The keys that were asked for.
+    pub(super) fn asked(&self) -> &[String] {
+        &self.asked
+    }
+
     /// What was found wrong, unknown keys included.
     pub(super) fn finish(mut self) -> Vec<Problem> {
         let mut present = Vec::new();

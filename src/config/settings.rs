@@ -165,6 +165,40 @@ pub struct StopSettings {
     pub after_unreachable: Duration,
 }
 
+/// Every key there is, dotted. `apps` stands for a table whose keys are free.
+#[must_use]
+pub fn known_keys() -> Vec<String> {
+    let nothing = HashMap::new();
+    let mut reader = Reader::new(&nothing);
+    read(&mut reader);
+    reader.asked().to_vec()
+}
+
+/// Asks for every key; what is wrong or missing is in the reader afterwards.
+fn read(reader: &mut Reader<'_>) -> Option<Settings> {
+    let access = ledger_access(reader);
+    let source = source::read(reader);
+    let apps = reader
+        .entries("apps")
+        .map(|entries| entries.into_iter().collect());
+    let api = api(reader);
+    let batch = batch(reader);
+    let stop = StopSettings {
+        after_failed_batches: reader.number("stop.after_failed_batches", 10, 1),
+        after_unreachable: reader.duration("stop.after_unreachable", Duration::from_secs(300)),
+    };
+    let access = access?;
+    Some(Settings {
+        migration: access.migration,
+        source: source?,
+        apps: AppMap(apps),
+        ledger: access.ledger,
+        api: api?,
+        batch,
+        stop,
+    })
+}
+
 impl Loaded {
     /// Checks everything.
     ///
@@ -172,30 +206,11 @@ impl Loaded {
     /// All problems at once, unknown keys included.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         let mut reader = Reader::new(&self.root);
-        let access = ledger_access(&mut reader);
-        let source = source::read(&mut reader);
-        let apps = reader
-            .entries("apps")
-            .map(|entries| entries.into_iter().collect());
-        let api = api(&mut reader);
-        let batch = batch(&mut reader);
-        let stop = StopSettings {
-            after_failed_batches: reader.number("stop.after_failed_batches", 10, 1),
-            after_unreachable: reader.duration("stop.after_unreachable", Duration::from_secs(300)),
-        };
+        let settings = read(&mut reader);
         let problems = reader.finish();
-        match (access, source, api) {
-            (Some(access), Some(source), Some(api)) if problems.is_empty() => Ok(Settings {
-                migration: access.migration,
-                source,
-                apps: AppMap(apps),
-                ledger: access.ledger,
-                api,
-                batch,
-                stop,
-            }),
-            _ => Err(ConfigError::Invalid(problems)),
-        }
+        settings
+            .filter(|_| problems.is_empty())
+            .ok_or(ConfigError::Invalid(problems))
     }
 
     /// Checks only what it takes to look at the ledger, so that reports need no API credentials.
