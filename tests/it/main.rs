@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod config;
 mod exit_codes;
 mod interrupt;
 mod ledger;

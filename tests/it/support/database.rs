@@ -114,7 +114,7 @@ impl Drop for TestDatabase {
                     .map_err(std::io::Error::other)
             })
         });
-        if !matches!(dropped.join(), Ok(Ok(_))) {
+        if !matches!(dropped.join(), Ok(Ok(()))) {
             eprintln!(
                 "the database {} is left on the server of TEST_DATABASE_URL",
                 self.name
