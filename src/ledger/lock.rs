@@ -70,7 +70,7 @@ impl Ledger {
                     }
                     // Our own former session may linger for a moment, until the server notices that it is gone.
                     Err(LedgerError::Locked { .. }) if begin.elapsed() < CHECK_EVERY => {
-                        sleep(Duration::from_millis(200)).await
+                        sleep(Duration::from_millis(200)).await;
                     }
                     Err(error) => return error,
                 }

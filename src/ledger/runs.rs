@@ -126,7 +126,7 @@ impl Ledger {
             .execute(&self.pool)
         })
         .await
-        .and_then(ours)
+        .and_then(|done| ours(&done))
     }
 
     /// Ends the run.
@@ -145,12 +145,12 @@ impl Ledger {
             .execute(&self.pool)
         })
         .await
-        .and_then(ours)
+        .and_then(|done| ours(&done))
     }
 }
 
 /// A statement about a run that found none was too late: another process has taken the run over.
-fn ours(done: PgQueryResult) -> Result<(), LedgerError> {
+fn ours(done: &PgQueryResult) -> Result<(), LedgerError> {
     if done.rows_affected() == 0 {
         Err(LedgerError::TakenOver)
     } else {

@@ -1,9 +1,12 @@
 //! The way through the house: reader, screen, chunker, uploader, books. Only this module knows all stages.
 
 mod books;
+mod desk;
 mod error;
 mod migrate;
 mod prepare;
+mod read_stage;
+mod stages;
 mod upload_stage;
 
 pub use error::PipelineError;

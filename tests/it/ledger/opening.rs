@@ -220,7 +220,7 @@ async fn two_migrations_may_run_at_once_in_one_ledger() {
     let (first, second) = (open(&one).await.unwrap(), open(&other).await.unwrap());
     let held = first.lock(&one).await.unwrap();
     let also = second.lock(&other).await.unwrap();
-    assert_ne!(begin(&first).await, begin(&second).await);
+    assert_ne!(begin(&first).await.id, begin(&second).await.id);
     held.release().await;
     also.release().await;
 }

@@ -1,8 +1,8 @@
 //! Outcomes: each may be recorded twice, since an answer may be lost, and none may be changed into another.
 
 use tokenferry::{
-    ledger::{Ledger, LedgerError},
-    model::{Decision, Reason, RunId, SourceKey, TokenState, Version},
+    ledger::{Ledger, LedgerError, Run},
+    model::{Decision, Reason, SourceKey, TokenState, Version},
 };
 
 use crate::support::{
@@ -10,7 +10,7 @@ use crate::support::{
     ledger::{access, batch, begin, fingerprint, item, open, open_batch, outcome},
 };
 
-async fn ledger() -> (TestDatabase, Ledger, RunId) {
+async fn ledger() -> (TestDatabase, Ledger, Run) {
     let database = TestDatabase::create().await;
     let ledger = open(&access(&database)).await.unwrap();
     let run = begin(&ledger).await;
@@ -37,7 +37,7 @@ fn reason() -> Reason {
 #[tokio::test]
 async fn a_commit_that_is_repeated_changes_nothing() {
     let (database, ledger, run) = ledger().await;
-    let batch = open_batch(&ledger, run, &["1", "2"]).await;
+    let batch = open_batch(&ledger, &run, &["1", "2"]).await;
     assert_eq!(batches(&database).await, [format!("{batch} in_flight 1")]);
     assert!(
         tokens(&database).await.is_empty(),
@@ -54,14 +54,14 @@ async fn a_commit_that_is_repeated_changes_nothing() {
         .await
         .unwrap();
     let settled = known.rows[&SourceKey::from("1")];
-    assert_eq!((settled.state, settled.run), (TokenState::Committed, run));
+    assert_eq!((settled.state, settled.run), (TokenState::Committed, run.id));
     assert_eq!(settled.fingerprint, Some(fingerprint(&ledger, "1")));
 }
 
 #[tokio::test]
 async fn a_failure_that_is_repeated_changes_nothing() {
     let (database, ledger, run) = ledger().await;
-    let batch = open_batch(&ledger, run, &["1", "2", "3"]).await;
+    let batch = open_batch(&ledger, &run, &["1", "2", "3"]).await;
     for _ in 0..3 {
         ledger
             .fail_batch(&outcome(batch), &reason(), &[(1, reason())])
@@ -75,7 +75,7 @@ async fn a_failure_that_is_repeated_changes_nothing() {
 #[tokio::test]
 async fn two_recordings_at_once_count_once() {
     let (database, ledger, run) = ledger().await;
-    let batch = open_batch(&ledger, run, &["1"]).await;
+    let batch = open_batch(&ledger, &run, &["1"]).await;
     let outcome = outcome(batch);
     let (first, second) = tokio::join!(ledger.commit_batch(&outcome), ledger.commit_batch(&outcome));
     first.unwrap();
@@ -86,7 +86,7 @@ async fn two_recordings_at_once_count_once() {
 #[tokio::test]
 async fn an_outcome_that_contradicts_the_one_before_is_noticed() {
     let (database, ledger, run) = ledger().await;
-    let committed = open_batch(&ledger, run, &["1"]).await;
+    let committed = open_batch(&ledger, &run, &["1"]).await;
     ledger.commit_batch(&outcome(committed)).await.unwrap();
     let error = ledger
         .fail_batch(&outcome(committed), &reason(), &[(0, reason())])
@@ -94,7 +94,7 @@ async fn an_outcome_that_contradicts_the_one_before_is_noticed() {
         .unwrap_err();
     assert!(matches!(error, LedgerError::Contradiction(_)), "{error:?}");
 
-    let failed = open_batch(&ledger, run, &["2"]).await;
+    let failed = open_batch(&ledger, &run, &["2"]).await;
     ledger
         .fail_batch(&outcome(failed), &reason(), &[(0, reason())])
         .await
@@ -115,7 +115,7 @@ async fn an_outcome_of_no_batch_is_an_error() {
 #[tokio::test]
 async fn a_batch_sent_again_counts_from_its_latest_attempt() {
     let (database, ledger, run) = ledger().await;
-    let batch = open_batch(&ledger, run, &["1"]).await;
+    let batch = open_batch(&ledger, &run, &["1"]).await;
     let before = ledger.unsettled().await.unwrap();
     ledger.reopen_batch(batch, 2).await.unwrap();
     let after = ledger.unsettled().await.unwrap();
@@ -135,7 +135,7 @@ async fn a_batch_left_behind_says_how_to_find_out_about_it() {
     second.destination.external_identifier = Some("x".to_owned());
     let digest = ledger.key().value_digest("the token");
     let sent = batch(vec![item(&ledger, "1"), second]);
-    let id = ledger.open_batch(run, &sent, 1, true, &digest).await.unwrap();
+    let id = ledger.open_batch(&run, &sent, 1, true, &digest).await.unwrap();
     let left = ledger.unsettled().await.unwrap();
     assert_eq!((left[0].id, left[0].token_count), (id, 2));
     let probe = &left[0].probe;
@@ -154,7 +154,7 @@ async fn a_batch_left_behind_says_how_to_find_out_about_it() {
 #[tokio::test]
 async fn the_newer_row_supersedes_the_one_it_replaces_and_only_when_committed() {
     let (database, ledger, run) = ledger().await;
-    let first = open_batch(&ledger, run, &["1"]).await;
+    let first = open_batch(&ledger, &run, &["1"]).await;
     ledger.commit_batch(&outcome(first)).await.unwrap();
     let place = item(&ledger, "1");
     let mut newer = item(&ledger, "9");
@@ -164,7 +164,7 @@ async fn the_newer_row_supersedes_the_one_it_replaces_and_only_when_committed() 
     newer.replaces = Some(SourceKey::from("1"));
     let digest = ledger.key().value_digest("at");
     let second = ledger
-        .open_batch(run, &batch(vec![newer]), 0, false, &digest)
+        .open_batch(&run, &batch(vec![newer]), 0, false, &digest)
         .await
         .unwrap();
     assert_eq!(tokens(&database).await, ["1 committed 1"]);
@@ -188,9 +188,9 @@ async fn a_token_that_failed_may_be_committed_later() {
         state: TokenState::Failed,
         reason: Some(Reason::validation("no_token", "the row has no token")),
     };
-    ledger.decide(run, &[failed]).await.unwrap();
+    ledger.decide(run.id, &[failed]).await.unwrap();
     assert_eq!(tokens(&database).await, ["1 failed no_token 1"]);
-    let batch = open_batch(&ledger, run, &["1"]).await;
+    let batch = open_batch(&ledger, &run, &["1"]).await;
     ledger.commit_batch(&outcome(batch)).await.unwrap();
     assert_eq!(tokens(&database).await, ["1 committed 2"]);
 }
@@ -198,8 +198,8 @@ async fn a_token_that_failed_may_be_committed_later() {
 #[tokio::test]
 async fn another_migration_sees_none_of_it() {
     let (database, ledger, run) = ledger().await;
-    let batch = open_batch(&ledger, run, &["1"]).await;
-    open_batch(&ledger, run, &["2"]).await;
+    let batch = open_batch(&ledger, &run, &["1"]).await;
+    open_batch(&ledger, &run, &["2"]).await;
     ledger.commit_batch(&outcome(batch)).await.unwrap();
     let mut access = access(&database);
     access.migration = "others".to_owned();

@@ -6,7 +6,8 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use tokenferry::{
     model::{RunStatus, Secret},
-    pipeline::{View, migrate},
+    pipeline::migrate,
+    report::View,
     simulator::{Fault, Simulator},
     upload::Stop,
 };
@@ -134,7 +135,12 @@ async fn the_ledger_never_holds_a_token_in_any_form() {
     // A batch in flight holds the most, so one is left there.
     let access = crate::support::ledger::access(&database);
     let ledger = crate::support::ledger::open(&access).await.unwrap();
-    crate::support::ledger::open_batch(&ledger, ended.run_id, &["1", "2"]).await;
+    crate::support::ledger::open_batch(
+        &ledger,
+        &crate::support::ledger::begin(&ledger).await,
+        &["1", "2"],
+    )
+    .await;
 
     let dump = dump(&database).await;
     assert!(dump.contains("user-5") && dump.contains("committed") && dump.contains("failed"));

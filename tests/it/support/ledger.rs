@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use tokenferry::{
     config::{LedgerAccess, LedgerSettings},
-    ledger::{Ledger, LedgerError, OutcomeOf},
-    model::{
-        Batch, Destination, EncodedToken, Fingerprint, Item, Mode, RunId, Secret, SourceKey, Subject, Version,
-    },
+    ledger::{Ledger, LedgerError, OutcomeOf, Run},
+    model::{Batch, Destination, EncodedToken, Fingerprint, Item, Mode, Secret, SourceKey, Subject, Version},
 };
 
 use crate::support::database::TestDatabase;
@@ -61,12 +59,12 @@ pub(crate) fn batch(items: Vec<Item>) -> Batch {
     }
 }
 
-pub(crate) async fn begin(ledger: &Ledger) -> RunId {
-    ledger.begin(Mode::Migrate, "the tests").await.unwrap().id
+pub(crate) async fn begin(ledger: &Ledger) -> Run {
+    ledger.begin(Mode::Migrate, "the tests").await.unwrap()
 }
 
 /// Opens a batch with these rows.
-pub(crate) async fn open_batch(ledger: &Ledger, run: RunId, keys: &[&str]) -> i64 {
+pub(crate) async fn open_batch(ledger: &Ledger, run: &Run, keys: &[&str]) -> i64 {
     let items = keys.iter().map(|key| item(ledger, key)).collect();
     let digest = ledger.key().value_digest("at");
     ledger

@@ -1,0 +1,101 @@
+//! Where the books are kept while the stages work: the ledger's cursor follows them, and so does what people see.
+
+use std::{convert::Infallible, sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use super::{
+    PipelineError,
+    books::{Books, Snapshot},
+};
+use crate::{
+    ledger::{Counters, Ledger, Run},
+    report::View,
+    upload::{Pacer, Traffic, Uploader},
+};
+
+/// How often the view is renewed, and how often at most the cursor is written.
+const TICK: Duration = Duration::from_millis(200);
+
+/// Knows how a run stands.
+pub(super) struct Desk {
+    pub(super) ledger: Ledger,
+    pub(super) run: Run,
+    pub(super) books: Arc<Books>,
+    traffic: Arc<Traffic>,
+    pacer: Arc<Pacer>,
+    begin: Instant,
+}
+
+impl Desk {
+    pub(super) fn new(ledger: Ledger, run: Run, books: Arc<Books>, uploader: &Uploader) -> Self {
+        let (traffic, pacer) = (Arc::clone(uploader.traffic()), Arc::clone(uploader.pacer()));
+        Self {
+            ledger,
+            run,
+            books,
+            traffic,
+            pacer,
+            begin: Instant::now(),
+        }
+    }
+
+    /// Moves the ledger's cursor along, and keeps the view up to date. Ends only if the ledger cannot be written.
+    pub(super) async fn keep(&self, view: &watch::Sender<View>) -> Result<Infallible, PipelineError> {
+        let recording = async {
+            loop {
+                self.books.moved().await;
+                self.record(&self.books.snapshot()).await?;
+                sleep(TICK).await;
+            }
+        };
+        let showing = async {
+            loop {
+                self.show(view);
+                sleep(TICK).await;
+            }
+        };
+        tokio::select! {
+            recorded = recording => recorded,
+            never = showing => never,
+        }
+    }
+
+    /// Writes books and cursor.
+    pub(super) async fn record(&self, snapshot: &Snapshot) -> Result<(), PipelineError> {
+        let counters = self.counters();
+        Ok(self
+            .ledger
+            .advance(&self.run, snapshot.cursor.as_ref(), &snapshot.closed, &counters)
+            .await?)
+    }
+
+    fn show(&self, view: &watch::Sender<View>) {
+        view.send_modify(|view| {
+            view.tally = self.books.snapshot().live;
+            view.requests = self.traffic.requests().0;
+            view.in_flight = self.traffic.in_flight();
+            view.held_for = self.pacer.held_for();
+        });
+    }
+
+    /// Requests and time, earlier processes included.
+    pub(super) fn counters(&self) -> Counters {
+        let (requests, retries, rate_limited) = self.traffic.requests();
+        let before = &self.run.counters;
+        Counters {
+            requests: before.requests + requests,
+            retries: before.retries + retries,
+            rate_limited: before.rate_limited + rate_limited,
+            active_seconds: before.active_seconds + self.begin.elapsed().as_secs_f64(),
+        }
+    }
+
+    /// Batches committed and failed by this process.
+    pub(super) fn batches(&self) -> (i64, i64) {
+        self.traffic.batches()
+    }
+}

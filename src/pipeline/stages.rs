@@ -1,0 +1,130 @@
+//! The stages of a run, wired together.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use chrono::Utc;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+use tracing::Instrument;
+
+use super::{PipelineError, desk::Desk, prepare::Prepare, read_stage, upload_stage};
+use crate::{
+    chunk::{Chunker, Limits},
+    config::{LedgerAccess, Settings},
+    descope::BODY_OVERHEAD,
+    ledger::{Ledger, Lock},
+    report::View,
+    screen::Screen,
+    source::Source,
+    upload::{Stop, Uploader},
+};
+
+/// What the stages of one run have in common.
+pub(super) struct Stages<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) stop: &'a Stop,
+    pub(super) desk: &'a Desk,
+    pub(super) access: &'a LedgerAccess,
+}
+
+impl Stages<'_> {
+    /// Settles what an earlier process left, then works until the source is empty or the switch is turned. The books and
+    /// the lock are kept meanwhile.
+    pub(super) async fn run(
+        self,
+        mut source: Source,
+        uploader: Uploader,
+        lock: &mut Lock,
+        view: &watch::Sender<View>,
+    ) -> Result<(), PipelineError> {
+        let (settings, stop, desk) = (self.settings, self.stop, self.desk);
+        settle_left_behind(&desk.ledger, &uploader, stop).await?;
+        let screen = Screen::new(
+            settings.apps.clone(),
+            desk.ledger.key().clone(),
+            Utc::now().timestamp(),
+        );
+        // A run that goes on has done so.
+        if desk.run.cursor.is_none() {
+            read_stage::leave_out_outdated(
+                &mut source,
+                &settings.apps,
+                &screen,
+                &desk.ledger,
+                desk.run.id,
+                stop,
+            )
+            .await?;
+        }
+        let mut stages = std::pin::pin!(self.spawn(source, screen, uploader));
+        let error = tokio::select! {
+            ended = &mut stages => return ended,
+            Err(error) = desk.keep(view) => error,
+            error = desk.ledger.keep(lock, self.access) => error.into(),
+        };
+        stop.turn_silently();
+        // What follows from a ledger that is gone adds nothing to that.
+        let _ = stages.await;
+        Err(error)
+    }
+
+    /// Each stage on a task of its own, so that they use all cores; joined here, so that none outlives the run.
+    async fn spawn(&self, source: Source, screen: Screen, uploader: Uploader) -> Result<(), PipelineError> {
+        let (batch, stop, desk) = (self.settings.batch, self.stop, self.desk);
+        let limits = Limits {
+            max_tokens: batch.max_tokens,
+            max_bytes: batch.max_bytes,
+            overhead: BODY_OVERHEAD,
+        };
+        let (pages_in, pages) = mpsc::channel(1);
+        let (work_in, work) = mpsc::channel(1);
+        let prepare = Prepare {
+            screen: Arc::new(screen),
+            ledger: desk.ledger.clone(),
+            run: desk.run.id,
+            books: Arc::clone(&desk.books),
+            chunker: Chunker::new(limits),
+            size_limit: uploader.size_limit().clone(),
+            stop: stop.clone(),
+            work: work_in,
+            unsettled: VecDeque::new(),
+        };
+        let reading = read_stage::run(source, desk.run.cursor.clone(), stop.clone(), pages_in);
+        let uploading = upload_stage::run(uploader, batch.concurrency, stop.clone(), work);
+        let reading = tokio::spawn(reading.in_current_span());
+        let preparing = tokio::spawn(prepare.run(pages).in_current_span());
+        let uploading = tokio::spawn(uploading.in_current_span());
+        let (reader, preparer, sender) = tokio::join!(
+            guarded(stop, reading),
+            guarded(stop, preparing),
+            guarded(stop, uploading)
+        );
+        // The cause comes before its consequences: a stage whose neighbour is gone ends without an error.
+        reader.and(preparer).and(sender)
+    }
+}
+
+/// An error, or a panic, of one stage ends all of them.
+async fn guarded(stop: &Stop, stage: JoinHandle<Result<(), PipelineError>>) -> Result<(), PipelineError> {
+    let ended = stage
+        .await
+        .unwrap_or_else(|error| Err(PipelineError::Panicked(error.to_string())));
+    if ended.is_err() {
+        stop.turn_silently();
+    }
+    ended
+}
+
+/// Batches in flight whose process is gone, found out one by one before anything new is sent.
+async fn settle_left_behind(ledger: &Ledger, uploader: &Uploader, stop: &Stop) -> Result<(), PipelineError> {
+    for left in ledger.unsettled().await? {
+        if stop.is_turned() {
+            break;
+        }
+        let age = (Utc::now() - left.submitted_at).to_std().unwrap_or_default();
+        uploader.settle_left_behind(&left, age).await?;
+    }
+    Ok(())
+}
