@@ -14,14 +14,21 @@ create table runs (
     id bigint generated always as identity primary key,
     migration text not null,
     mode text not null check (mode in ('migrate', 'dry_run', 'verify')),
+    -- A run over failed tokens only is not gone on with: the next one finds what is left.
+    selection text not null default 'all' check (selection in ('all', 'failed')),
     status text not null default 'running'
         check (status in ('running', 'completed', 'completed_with_failures', 'interrupted', 'stopped')),
     started_at timestamptz not null default now(),
     finished_at timestamptz,
     -- Moves with the cursor; a run that is 'running' without moving belongs to a process that is gone.
     progressed_at timestamptz not null default now(),
-    -- Every row up to this key is in the books below.
+    -- Every row up to this key has an end. How they ended is counted beside it: a process that goes on begins from these.
     cursor text,
+    cursor_committed bigint not null default 0,
+    cursor_failed bigint not null default 0,
+    cursor_superseded bigint not null default 0,
+    cursor_unchanged bigint not null default 0,
+    -- The books, rows included that are settled beyond the cursor.
     tokens_selected bigint not null default 0,
     tokens_committed bigint not null default 0,
     tokens_failed bigint not null default 0,

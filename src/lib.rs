@@ -20,13 +20,13 @@
 //! ```no_run
 //! use std::path::Path;
 //!
-//! use tokenferry::{config, pipeline, report::View, upload::Stop};
+//! use tokenferry::{config, pipeline::{self, Request}, report::View, upload::Stop};
 //! use tokio::sync::watch;
 //!
 //! # async fn example() -> anyhow::Result<()> {
 //! let settings = config::load(Path::new("tokenferry.toml"), true)?.settings()?;
 //! let (view, _watching) = watch::channel(View::default());
-//! let ended = pipeline::migrate(&settings, Stop::new(), &view).await?;
+//! let ended = pipeline::migrate(&settings, &Request::default(), Stop::new(), &view).await?;
 //! println!("{} tokens arrived", ended.tally.committed);
 //! # Ok(())
 //! # }
@@ -36,6 +36,8 @@ pub mod chunk;
 pub mod cli;
 pub mod config;
 pub mod descope;
+#[cfg(feature = "failpoints")]
+pub mod failpoints;
 pub mod ledger;
 pub mod model;
 pub mod pipeline;

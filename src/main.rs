@@ -6,6 +6,8 @@ use clap::Parser;
 use tokenferry::cli::{self, Cli, Exit};
 
 fn main() -> ExitCode {
+    #[cfg(feature = "failpoints")]
+    tokenferry::failpoints::arm();
     // Usage errors end the process here, with code 2.
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

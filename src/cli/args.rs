@@ -81,6 +81,15 @@ pub enum Command {
     configuration is wrong, 130 or 143 after a signal. Whatever interrupts it: run it again, and it goes on."
 )]
 pub struct MigrateArgs {
+    /// Only the tokens whose last outcome is a failure, without reading the rest of the source
+    #[arg(long)]
+    pub only_failed: bool,
+    /// Only those that failed with this code
+    #[arg(long, value_name = "CODE", requires = "only_failed")]
+    pub code: Option<String>,
+    /// End after so many tokens were sent; the next run goes on from there
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub limit: Option<u64>,
     /// Print one JSON object about the run on standard output
     #[arg(long)]
     pub json: bool,

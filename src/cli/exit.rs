@@ -125,9 +125,10 @@ pub(super) fn of_run(ended: &Ended) -> Exit {
     }
     match (&ended.stopped, ended.status) {
         (Some(StopReason::Signal(signal)), _) => Exit::Signal(*signal),
-        (Some(_), _) => Exit::StoppedEarly,
+        (Some(StopReason::Limit(_)), _) if ended.tally.failed > 0 => Exit::SomeFailed,
         (None, RunStatus::CompletedWithFailures) => Exit::SomeFailed,
-        (None, RunStatus::Completed) => Exit::Done,
+        (Some(StopReason::Limit(_)), _) | (None, RunStatus::Completed) => Exit::Done,
+        (Some(_), _) => Exit::StoppedEarly,
         (None, _) => Exit::Unforeseen,
     }
 }

@@ -15,8 +15,8 @@ use super::{
 use crate::{
     config::LedgerAccess,
     ledger::Reports,
-    model::StopReason,
-    pipeline::{self, Ended},
+    model::{Selection, StopReason},
+    pipeline::{self, Ended, Request},
     report::{Batches, Summary, View, show_progress},
     upload::Stop,
 };
@@ -36,7 +36,16 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
     });
     let (view, seen) = watch::channel(View::default());
     let watching = tokio::spawn(show_progress(seen, console.bars.clone()));
-    let ended = pipeline::migrate(&settings, stop, &view).await;
+    let selection = if args.only_failed {
+        Selection::Failed { code: args.code }
+    } else {
+        Selection::All
+    };
+    let request = Request {
+        selection,
+        limit: args.limit,
+    };
+    let ended = pipeline::migrate(&settings, &request, stop, &view).await;
     drop(view);
     // Nothing but showing went wrong if this fails.
     let _ = watching.await;

@@ -2,6 +2,7 @@
 
 use std::time::SystemTime;
 
+use fail::fail_point;
 use reqwest::{
     Response, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
@@ -105,6 +106,7 @@ impl Client {
         };
         match self.http.post(url.clone()).body(body.bytes()).send().await {
             Ok(response) => {
+                fail_point!("sent");
                 let status = response.status();
                 let wait = retry_after(response.headers(), SystemTime::now());
                 let body = whole_body(response).await;

@@ -3,7 +3,7 @@
 use sqlx::{PgPool, postgres::PgQueryResult};
 
 use super::{Ledger, LedgerError};
-use crate::model::{Mode, RunId, RunStatus, SourceKey, Tally};
+use crate::model::{Mode, RunId, RunStatus, Selection, SourceKey, Tally};
 
 /// A run that this process works on.
 #[derive(Debug, Clone)]
@@ -41,18 +41,29 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn begin(&self, mode: Mode, holder: &str) -> Result<Run, LedgerError> {
+    pub async fn begin(&self, mode: Mode, selection: &Selection, holder: &str) -> Result<Run, LedgerError> {
+        self.persist(|| {
+            sqlx::query!(
+                "update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended'
+                 where migration = $1 and status = 'running'",
+                self.migration,
+            )
+            .execute(&self.pool)
+        })
+        .await?;
         let taken_up = self
             .persist(|| {
                 sqlx::query!(
-                    r#"update runs set status = 'running', finished_at = null, stop_reason = null, holder = $3,
+                    r#"update runs set status = 'running', finished_at = null, stop_reason = null, holder = $4,
                               epoch = epoch + 1, progressed_at = now()
-                       where id = (select id from runs where migration = $1 and mode = $2 order by id desc limit 1)
-                         and status in ('running', 'interrupted', 'stopped')
-                       returning id, epoch, cursor, tokens_selected, tokens_committed, tokens_failed, tokens_superseded,
-                                 tokens_unchanged, requests, retries, rate_limited, active_seconds"#,
+                       where id = (select id from runs where migration = $1 and mode = $2 and selection = 'all'
+                                   order by id desc limit 1)
+                         and $3 = 'all' and status in ('interrupted', 'stopped')
+                       returning id, epoch, cursor, cursor_committed, cursor_failed, cursor_superseded,
+                                 cursor_unchanged, requests, retries, rate_limited, active_seconds"#,
                     self.migration,
                     mode.as_str(),
+                    selection.as_str(),
                     holder,
                 )
                 .fetch_optional(&self.pool)
@@ -65,11 +76,14 @@ impl Ledger {
                 resumed: true,
                 cursor: run.cursor.map(SourceKey::from),
                 tally: Tally {
-                    selected: run.tokens_selected,
-                    committed: run.tokens_committed,
-                    failed: run.tokens_failed,
-                    superseded: run.tokens_superseded,
-                    unchanged: run.tokens_unchanged,
+                    selected: run.cursor_committed
+                        + run.cursor_failed
+                        + run.cursor_superseded
+                        + run.cursor_unchanged,
+                    committed: run.cursor_committed,
+                    failed: run.cursor_failed,
+                    superseded: run.cursor_superseded,
+                    unchanged: run.cursor_unchanged,
                 },
                 counters: Counters {
                     requests: run.requests,
@@ -80,7 +94,7 @@ impl Ledger {
             });
         }
         // Not repeated when the answer is lost: the run would then be taken up by the next attempt above.
-        let id = insert(&self.pool, &self.migration, mode, holder)
+        let id = insert(&self.pool, &self.migration, mode, selection, holder)
             .await
             .map_err(crate::postgres::Failure::from)?;
         Ok(Run {
@@ -93,26 +107,34 @@ impl Ledger {
         })
     }
 
-    /// Moves the cursor and the books with it. The numbers are totals, so that a repetition changes nothing.
+    /// Moves the cursor, the books up to it, and those of the whole run. The numbers are totals, so that a repetition
+    /// changes nothing. As selected counts what has an end: of a run that ends early, the rest is none of its books.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays away, or another process has taken the run over.
     pub async fn advance(
         &self,
         run: &Run,
         cursor: Option<&SourceKey>,
+        up_to_cursor: &Tally,
         tally: &Tally,
         counters: &Counters,
     ) -> Result<(), LedgerError> {
         self.persist(|| {
             sqlx::query!(
-                "update runs set cursor = coalesce($2, cursor), tokens_selected = $3, tokens_committed = $4,
-                        tokens_failed = $5, tokens_superseded = $6, tokens_unchanged = $7, requests = $8, retries = $9,
-                        rate_limited = $10, active_seconds = $11, progressed_at = now()
-                 where id = $1 and epoch = $12",
+                "update runs set cursor = coalesce($3, cursor), cursor_committed = $4, cursor_failed = $5,
+                        cursor_superseded = $6, cursor_unchanged = $7, tokens_selected = $8, tokens_committed = $9,
+                        tokens_failed = $10, tokens_superseded = $11, tokens_unchanged = $12, requests = $13,
+                        retries = $14, rate_limited = $15, active_seconds = $16, progressed_at = now()
+                 where id = $1 and epoch = $2",
                 run.id,
+                run.epoch,
                 cursor.map(SourceKey::as_str),
-                tally.selected,
+                up_to_cursor.committed,
+                up_to_cursor.failed,
+                up_to_cursor.superseded,
+                up_to_cursor.unchanged,
+                tally.settled(),
                 tally.committed,
                 tally.failed,
                 tally.superseded,
@@ -121,7 +143,6 @@ impl Ledger {
                 counters.retries,
                 counters.rate_limited,
                 counters.active_seconds,
-                run.epoch,
             )
             .execute(&self.pool)
         })
@@ -158,11 +179,18 @@ fn ours(done: &PgQueryResult) -> Result<(), LedgerError> {
     }
 }
 
-async fn insert(pool: &PgPool, migration: &str, mode: Mode, holder: &str) -> Result<RunId, sqlx::Error> {
+async fn insert(
+    pool: &PgPool,
+    migration: &str,
+    mode: Mode,
+    selection: &Selection,
+    holder: &str,
+) -> Result<RunId, sqlx::Error> {
     sqlx::query_scalar!(
-        "insert into runs (migration, mode, holder) values ($1, $2, $3) returning id",
+        "insert into runs (migration, mode, selection, holder) values ($1, $2, $3, $4) returning id",
         migration,
         mode.as_str(),
+        selection.as_str(),
         holder,
     )
     .fetch_one(pool)

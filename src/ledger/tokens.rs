@@ -61,6 +61,35 @@ impl Ledger {
         Ok(known)
     }
 
+    /// The next failed rows in the order of their keys as text, with this code if there is one. Rows that are settled
+    /// meanwhile do not come again: each call begins after the last key of the one before.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn failed_keys(
+        &self,
+        code: Option<&str>,
+        after: Option<&SourceKey>,
+        limit: i64,
+    ) -> Result<Vec<SourceKey>, LedgerError> {
+        let keys = self
+            .persist(|| {
+                sqlx::query_scalar!(
+                    "select source_key from tokens
+                     where migration = $1 and state = 'failed' and ($2::text is null or error_code = $2)
+                       and ($3::text is null or source_key > $3)
+                     order by source_key limit $4",
+                    self.migration,
+                    code,
+                    after.map(SourceKey::as_str),
+                    limit,
+                )
+                .fetch_all(&self.pool)
+            })
+            .await?;
+        Ok(keys.into_iter().map(SourceKey::from).collect())
+    }
+
     /// Records rows that end without a request: failed by a local rule, or superseded.
     ///
     /// # Errors

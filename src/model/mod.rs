@@ -21,6 +21,6 @@ pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use item::{EncodedToken, Item};
 pub use known::{Incumbent, Known, Settled};
 pub use probe::Probe;
-pub use run::{Mode, RunId, RunStatus, StopReason, Tally};
+pub use run::{Mode, RunId, RunStatus, Selection, StopReason, Tally};
 pub use secret::Secret;
 pub use token::{Expiry, LegacyToken, Scopes, SourceKey, Version};

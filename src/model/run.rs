@@ -23,6 +23,30 @@ impl Mode {
     }
 }
 
+/// Which rows a run is about.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum Selection {
+    /// All that the source has.
+    #[default]
+    All,
+    /// Those whose last outcome is `failed`.
+    Failed {
+        /// Only with this code.
+        code: Option<String>,
+    },
+}
+
+impl Selection {
+    /// The word the ledger stores.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::All => "all",
+            Self::Failed { .. } => "failed",
+        }
+    }
+}
+
 /// Where a run stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -64,6 +88,8 @@ pub enum StopReason {
     Endpoint(String),
     /// So many batches failed in a row; the sentence holds the last reason.
     TooManyFailures(String),
+    /// As many tokens were sent as were asked for.
+    Limit(u64),
 }
 
 /// The books of a run: how many source rows ended how.

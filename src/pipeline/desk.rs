@@ -2,9 +2,10 @@
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
+use fail::fail_point;
 use tokio::{
     sync::watch,
-    time::{Instant, sleep},
+    time::{Instant, sleep, timeout},
 };
 
 use super::{
@@ -19,6 +20,9 @@ use crate::{
 
 /// How often the view is renewed, and how often at most the cursor is written.
 const TICK: Duration = Duration::from_millis(200);
+
+/// How often the books are written at least.
+const RECORD_AT_LEAST: Duration = Duration::from_secs(2);
 
 /// Knows how a run stands.
 pub(super) struct Desk {
@@ -47,7 +51,8 @@ impl Desk {
     pub(super) async fn keep(&self, view: &watch::Sender<View>) -> Result<Infallible, PipelineError> {
         let recording = async {
             loop {
-                self.books.moved().await;
+                // Without news the books still tell how far rows beyond the cursor are.
+                let _ = timeout(RECORD_AT_LEAST, self.books.moved()).await;
                 self.record(&self.books.snapshot()).await?;
                 sleep(TICK).await;
             }
@@ -67,10 +72,12 @@ impl Desk {
     /// Writes books and cursor.
     pub(super) async fn record(&self, snapshot: &Snapshot) -> Result<(), PipelineError> {
         let counters = self.counters();
-        Ok(self
+        fail_point!("cursor");
+        let cursor = snapshot.cursor.as_ref();
+        let advanced = self
             .ledger
-            .advance(&self.run, snapshot.cursor.as_ref(), &snapshot.closed, &counters)
-            .await?)
+            .advance(&self.run, cursor, &snapshot.closed, &snapshot.live, &counters);
+        Ok(advanced.await?)
     }
 
     fn show(&self, view: &watch::Sender<View>) {

@@ -10,7 +10,7 @@ use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
     ledger::{Counters, Ledger, Lock, Run},
-    model::{Mode, RunId, RunStatus, StopReason, Tally},
+    model::{Mode, RunId, RunStatus, Selection, StopReason, Tally},
     report::View,
     source::Source,
     upload::{Stop, Uploader},
@@ -37,12 +37,22 @@ pub struct Ended {
     pub error: Option<PipelineError>,
 }
 
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Which rows.
+    pub selection: Selection,
+    /// After how many tokens to end; the next run goes on.
+    pub limit: Option<u64>,
+}
+
 /// Runs the migration, or goes on with it. `stop` ends it early, and `view` is kept up to date meanwhile.
 ///
 /// # Errors
 /// If the run could not begin. Once it began, what went wrong is in [`Ended`].
 pub async fn migrate(
     settings: &Settings,
+    request: &Request,
     stop: Stop,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
@@ -59,7 +69,7 @@ pub async fn migrate(
         .saturating_add(3);
     let ledger = Ledger::open(&access, connections, patience).await?;
     let lock = ledger.lock(&access).await?;
-    let run = ledger.begin(Mode::Migrate, &holder()).await?;
+    let run = ledger.begin(Mode::Migrate, &request.selection, &holder()).await?;
     let span = info_span!("run", run_id = run.id);
     let expected = source.expected_rows().await;
     view.send_modify(|view| view.expected = expected);
@@ -77,7 +87,7 @@ pub async fn migrate(
         lock,
         run,
     };
-    Ok(opened.work(settings, stop, view).instrument(span).await)
+    Ok(opened.work(settings, request, stop, view).instrument(span).await)
 }
 
 /// Everything a run works with.
@@ -92,7 +102,13 @@ struct Opened {
 
 impl Opened {
     /// The run itself: whatever happens in it, it gets a status.
-    async fn work(self, settings: &Settings, stop: Stop, view: &watch::Sender<View>) -> Ended {
+    async fn work(
+        self,
+        settings: &Settings,
+        request: &Request,
+        stop: Stop,
+        view: &watch::Sender<View>,
+    ) -> Ended {
         let Self {
             access,
             client,
@@ -117,6 +133,7 @@ impl Opened {
         let desk = Desk::new(ledger.clone(), run.clone(), books, &uploader);
         let stages = Stages {
             settings,
+            request,
             stop: &stop,
             desk: &desk,
             access: &access,
@@ -125,13 +142,15 @@ impl Opened {
 
         let snapshot = desk.books.snapshot();
         let stopped = stop.reason();
-        let finished = error.is_none() && !stop.is_turned();
+        let finished = error.is_none() && stopped.is_none();
         if finished && !(snapshot.closed.closes() && snapshot.live == snapshot.closed) {
             let (selected, settled) = (snapshot.live.selected, snapshot.live.settled());
             error = Some(PipelineError::BooksOpen { selected, settled });
         }
         let status = match (&stopped, &error) {
-            (_, Some(_)) | (Some(StopReason::Signal(_)), None) => RunStatus::Interrupted,
+            (_, Some(_)) | (Some(StopReason::Signal(_) | StopReason::Limit(_)), None) => {
+                RunStatus::Interrupted
+            }
             (Some(_), None) => RunStatus::Stopped,
             (None, None) if snapshot.closed.failed > 0 => RunStatus::CompletedWithFailures,
             (None, None) => RunStatus::Completed,
@@ -155,7 +174,10 @@ impl Opened {
             resumed: run.resumed,
             status,
             stopped,
-            tally: snapshot.closed,
+            tally: Tally {
+                selected: snapshot.live.settled(),
+                ..snapshot.live
+            },
             counters: desk.counters(),
             batches: desk.batches(),
             error,
@@ -169,6 +191,7 @@ fn describe(reason: &StopReason) -> String {
         StopReason::Credentials(text) => format!("the API refused the credentials: {text}"),
         StopReason::Endpoint(text) => format!("the API is not there, or not as expected: {text}"),
         StopReason::TooManyFailures(text) => text.clone(),
+        StopReason::Limit(count) => format!("{count} tokens were sent, as asked for"),
     }
 }
 

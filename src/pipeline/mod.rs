@@ -10,4 +10,4 @@ mod stages;
 mod upload_stage;
 
 pub use error::PipelineError;
-pub use migrate::{Ended, migrate};
+pub use migrate::{Ended, Request, migrate};

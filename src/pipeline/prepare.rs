@@ -11,7 +11,7 @@ use super::{PipelineError, books::Books, upload_stage::Work};
 use crate::{
     chunk::Chunker,
     ledger::Ledger,
-    model::{Batch, Decision, DestinationId, Item, Reason, RunId, Tally, TokenState},
+    model::{Batch, Decision, DestinationId, Item, Reason, RunId, StopReason, Tally, TokenState},
     screen::{Screen, Screened},
     source::Page,
     upload::{SizeLimit, Stop},
@@ -29,6 +29,24 @@ pub(super) struct Prepare {
     pub(super) work: mpsc::Sender<Work>,
     /// Destinations of pages that are not settled yet, by page.
     pub(super) unsettled: VecDeque<(u64, HashSet<DestinationId>)>,
+    /// How many tokens may still be sent, where that is limited.
+    pub(super) limit: Option<Limit>,
+}
+
+/// A canary's size.
+#[derive(Debug)]
+pub(super) struct Limit {
+    asked: u64,
+    left: usize,
+}
+
+impl Limit {
+    pub(super) fn new(asked: u64) -> Self {
+        Self {
+            asked,
+            left: usize::try_from(asked).unwrap_or(usize::MAX),
+        }
+    }
 }
 
 impl Prepare {
@@ -37,6 +55,10 @@ impl Prepare {
         while let Some(page) = pages.recv().await {
             if self.stop.is_turned() || !self.page(page).await? {
                 return Ok(());
+            }
+            if let Some(Limit { asked, left: 0 }) = self.limit {
+                self.stop.note(StopReason::Limit(asked));
+                break;
             }
         }
         let mut full = Vec::new();
@@ -73,12 +95,17 @@ impl Prepare {
     /// Records what needs no request and hands on the rest.
     async fn enter(&mut self, page: u64, screened: Screened) -> Result<bool, PipelineError> {
         let Screened {
-            items,
+            mut items,
             mut decisions,
             superseded_before,
             unchanged,
             committed_before,
         } = screened;
+        if let Some(limit) = &mut self.limit {
+            // What is left out is pending: its page is not settled, and the next run begins there.
+            items.truncate(limit.left);
+            limit.left -= items.len();
+        }
         self.chunker.lower(self.size_limit.get());
         let mut full = Vec::new();
         for item in items {

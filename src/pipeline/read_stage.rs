@@ -1,5 +1,6 @@
 //! Reads the source: first which rows are outdated, then page after page.
 
+use fail::fail_point;
 use futures_util::StreamExt;
 use tokio::sync::mpsc;
 use tracing::warn;
@@ -41,12 +42,16 @@ pub(super) async fn leave_out_outdated(
             Err(error) => return Err(error.into()),
         };
         ledger.decide(run, &screen.outdated(rows)).await?;
+        fail_point!("outdated");
     }
     Ok(())
 }
 
-/// Reads page after page; the next one is read while the last is worked on.
-pub(super) async fn run(
+/// Rows that are asked for by their keys at once.
+const KEYS_AT_ONCE: i64 = 500;
+
+/// Reads all rows after the cursor, page after page; the next page is read while the last is worked on.
+pub(super) async fn all(
     mut source: Source,
     cursor: Option<SourceKey>,
     stop: Stop,
@@ -61,6 +66,32 @@ pub(super) async fn run(
                 place.send(page);
             }
             Some(Ok(None)) | None => break,
+            Some(Err(error)) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Reads the rows whose last outcome is `failed`, as the ledger knows them. One that is not in the source any more keeps
+/// its outcome.
+pub(super) async fn failed(
+    mut source: Source,
+    ledger: Ledger,
+    code: Option<String>,
+    stop: Stop,
+    pages: mpsc::Sender<Page>,
+) -> Result<(), PipelineError> {
+    let mut last: Option<SourceKey> = None;
+    while let Some(Ok(place)) = stop.unless_turned(pages.reserve()).await {
+        let keys = ledger
+            .failed_keys(code.as_deref(), last.as_ref(), KEYS_AT_ONCE)
+            .await?;
+        let Some(greatest) = keys.last() else { break };
+        last = Some(greatest.clone());
+        match stop.unless_turned(source.rows(&keys)).await {
+            Some(Ok(Some(page))) => place.send(page),
+            Some(Ok(None)) => {}
+            None => break,
             Some(Err(error)) => return Err(error.into()),
         }
     }

@@ -3,18 +3,25 @@
 use std::{collections::VecDeque, sync::Arc};
 
 use chrono::Utc;
+use futures_util::future::BoxFuture;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
 use tracing::Instrument;
 
-use super::{PipelineError, desk::Desk, prepare::Prepare, read_stage, upload_stage};
+use super::{
+    PipelineError, Request,
+    desk::Desk,
+    prepare::{Limit, Prepare},
+    read_stage, upload_stage,
+};
 use crate::{
     chunk::{Chunker, Limits},
     config::{LedgerAccess, Settings},
     descope::BODY_OVERHEAD,
     ledger::{Ledger, Lock},
+    model::Selection,
     report::View,
     screen::Screen,
     source::Source,
@@ -24,6 +31,7 @@ use crate::{
 /// What the stages of one run have in common.
 pub(super) struct Stages<'a> {
     pub(super) settings: &'a Settings,
+    pub(super) request: &'a Request,
     pub(super) stop: &'a Stop,
     pub(super) desk: &'a Desk,
     pub(super) access: &'a LedgerAccess,
@@ -90,8 +98,23 @@ impl Stages<'_> {
             stop: stop.clone(),
             work: work_in,
             unsettled: VecDeque::new(),
+            limit: self.request.limit.map(Limit::new),
         };
-        let reading = read_stage::run(source, desk.run.cursor.clone(), stop.clone(), pages_in);
+        let reading: BoxFuture<'static, _> = match self.request.selection.clone() {
+            Selection::All => Box::pin(read_stage::all(
+                source,
+                desk.run.cursor.clone(),
+                stop.clone(),
+                pages_in,
+            )),
+            Selection::Failed { code } => Box::pin(read_stage::failed(
+                source,
+                desk.ledger.clone(),
+                code,
+                stop.clone(),
+                pages_in,
+            )),
+        };
         let uploading = upload_stage::run(uploader, batch.concurrency, stop.clone(), work);
         let reading = tokio::spawn(reading.in_current_span());
         let preparing = tokio::spawn(prepare.run(pages).in_current_span());

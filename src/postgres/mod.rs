@@ -1,8 +1,10 @@
 //! What source and ledger share: quoting, and what an error of a database means.
 
 mod failure;
+mod outage;
 
 pub use failure::{Failure, FailureKind};
+pub use outage::Outage;
 
 /// An identifier in double quotes, so that it means exactly the name that was configured.
 #[must_use]

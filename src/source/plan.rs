@@ -175,6 +175,16 @@ impl Plan {
         )
     }
 
+    /// The query for rows by their keys (`$1`, as texts).
+    pub(super) fn rows(&self) -> String {
+        let among = format!("{} = any ($1::text[]::{}[])", self.key, self.key_type.sql());
+        let filter = self.filter(Some(among));
+        format!(
+            "select {} from {}{filter} order by {}",
+            self.select, self.from, self.key
+        )
+    }
+
     /// `where`, with the configured condition and another one, as far as there are any.
     pub(super) fn filter(&self, another: Option<String>) -> String {
         let configured = self.condition.as_deref().map(parenthesize);

@@ -2,14 +2,13 @@
 
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection};
-use tokio::time::{Duration, Instant, sleep};
-use tracing::{info, warn};
+use tokio::time::Duration;
 
 use super::{SourceError, decode, inspect, plan::Plan, session};
 use crate::{
     config::SourceSettings,
     model::{LegacyToken, SourceKey},
-    postgres::{Failure, FailureKind},
+    postgres::{Failure, FailureKind, Outage},
 };
 
 /// A page ends early once it holds this much text, so that memory is bounded whatever the rows are like.
@@ -73,44 +72,51 @@ impl Source {
     /// # Errors
     /// If the database stays away, or the rows cannot be had.
     pub async fn page(&mut self, after: Option<&SourceKey>) -> Result<Option<Page>, SourceError> {
-        let mut lost_at: Option<Instant> = None;
-        let mut pause = Duration::from_millis(100);
+        self.patiently(Rows::After(after)).await
+    }
+
+    /// The rows with these keys, as far as they are still there and meet the configured condition; `None` if none is.
+    ///
+    /// # Errors
+    /// As for [`page`](Self::page).
+    pub async fn rows(&mut self, keys: &[SourceKey]) -> Result<Option<Page>, SourceError> {
+        self.patiently(Rows::Among(keys)).await
+    }
+
+    async fn patiently(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
+        let mut outage = Outage::of("source", self.patience);
         loop {
-            let failure = match self.read(after).await {
+            match self.read(wanted).await {
                 Ok(page) => {
-                    if lost_at.is_some() {
-                        info!("the source database answers again");
-                    }
+                    outage.over();
                     return Ok(page);
                 }
-                Err(SourceError::Database(failure)) if failure.is_transient() => failure,
+                Err(SourceError::Database(failure)) => outage.wait_out(failure).await?,
                 Err(error) => return Err(error),
-            };
-            self.connection = None;
-            let since = *lost_at.get_or_insert_with(|| {
-                warn!(reason = %failure, "the source database is out of reach; trying again");
-                Instant::now()
-            });
-            if since.elapsed() + pause > self.patience {
-                return Err(failure.into());
             }
-            sleep(pause).await;
-            pause = (pause * 2).min(Duration::from_secs(5));
+            self.connection = None;
         }
     }
 
-    async fn read(&mut self, after: Option<&SourceKey>) -> Result<Option<Page>, SourceError> {
+    async fn read(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
         let connection = match &mut self.connection {
             Some(connection) => connection,
             None => self
                 .connection
                 .insert(session::connect(&self.settings, &self.application_name).await?),
         };
-        let sql = self.plan.page(after.is_some(), self.limit);
+        let (sql, after) = match wanted {
+            Rows::After(after) => (self.plan.page(after.is_some(), self.limit), after),
+            Rows::Among(_) => (self.plan.rows(), None),
+        };
         let mut query = sqlx::query(AssertSqlSafe(sql));
-        if let Some(after) = after {
-            query = query.bind(after.as_str());
-        }
+        query = match wanted {
+            Rows::After(Some(after)) => query.bind(after.as_str()),
+            Rows::After(None) => query,
+            Rows::Among(keys) => {
+                query.bind(keys.iter().map(|key| key.as_str().to_owned()).collect::<Vec<_>>())
+            }
+        };
         let mut rows = query.fetch(connection);
         let mut tokens: Vec<LegacyToken> = Vec::with_capacity(self.limit.min(10_000) as usize);
         let mut size = 0;
@@ -136,7 +142,8 @@ impl Source {
                 decode::token(&row, key, &self.plan.columns).map_err(|error| row_error(error, previous))?;
             tokens.push(token);
             size += bytes;
-            if size >= PAGE_BYTES {
+            // Rows that were asked for by their keys would not be asked for again.
+            if size >= PAGE_BYTES && matches!(wanted, Rows::After(_)) {
                 // The next pages ask for what fits.
                 self.limit = u32::try_from(tokens.len()).unwrap_or(self.limit).max(1);
                 break;
@@ -149,6 +156,13 @@ impl Source {
         self.next_number += 1;
         Ok(Some(Page { number, tokens, last }))
     }
+}
+
+/// Which rows are asked for.
+#[derive(Debug, Clone, Copy)]
+enum Rows<'a> {
+    After(Option<&'a SourceKey>),
+    Among(&'a [SourceKey]),
 }
 
 fn row_error(error: sqlx::Error, after: Option<&SourceKey>) -> SourceError {

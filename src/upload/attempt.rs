@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use fail::fail_point;
 use tokio::time::{Instant, sleep};
-use tracing::{Instrument, debug, info_span, warn};
+use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::{
     Settlement,
@@ -103,6 +104,7 @@ impl Uploader {
                     id
                 }
             };
+            fail_point!("intent");
             self.traffic().request(number > 1);
             let attempt = Attempt {
                 id,
@@ -111,6 +113,7 @@ impl Uploader {
             };
             let answer = self.client().upload(batch.subject, &body).await;
             debug!(attempt = number, answer = kind(&answer), "answered");
+            fail_point!("answered");
             let (refusal, wait) = match self.after(answer, attempt, batch, &mut delays).await? {
                 Next::Done(sent) => return Ok(sent),
                 Next::Again {
@@ -151,6 +154,7 @@ impl Uploader {
         let done = match answer {
             Answer::Committed => {
                 self.ledger().commit_batch(&outcome(Some(200))).await?;
+                fail_point!("committed");
                 Sent::Committed(batch)
             }
             Answer::Refused(named) => {
@@ -214,6 +218,7 @@ impl Uploader {
                 };
                 match self.resolve(&batch, settled_at).await {
                     Settlement::Committed => {
+                        fail_point!("settling");
                         self.ledger().commit_batch(&outcome(refusal.status)).await?;
                         Sent::Committed(batch)
                     }
@@ -311,7 +316,8 @@ impl Uploader {
         self.ledger()
             .fail_batch(outcome, &reason, &isolated.blamed)
             .await?;
-        warn!(code = %reason.code, failed = isolated.blamed.len(), "refused");
+        fail_point!("isolating");
+        info!(code = %reason.code, failed = isolated.blamed.len(), "refused");
         let failed = isolated
             .blamed
             .iter()

@@ -27,6 +27,12 @@ impl Stop {
         self.token.cancel();
     }
 
+    /// Remembers why the run ends early without ending anything: its tasks are about to finish by themselves.
+    pub fn note(&self, reason: StopReason) {
+        // As for `turn`.
+        let _ = self.reason.set(reason);
+    }
+
     /// Ends the tasks without a reason of its own: some other error is about to be reported.
     pub fn turn_silently(&self) {
         self.token.cancel();

@@ -10,9 +10,12 @@ mod architecture;
 mod config;
 mod exit_codes;
 mod interrupt;
+#[cfg(feature = "failpoints")]
+mod kills;
 mod ledger;
 mod migrate;
 mod refusals;
+mod reruns;
 mod scratch;
 mod simulator;
 mod source;

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use tokenferry::{
     model::{RunStatus, Secret},
-    pipeline::migrate,
+    pipeline::{Request, migrate},
     report::View,
     simulator::{Fault, Simulator},
     upload::Stop,
@@ -121,9 +121,14 @@ async fn the_ledger_never_holds_a_token_in_any_form() {
     settings.api.management_key = Secret::new(simulator.management_key().expose_secret());
 
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let ended = migrate(&settings, Stop::new(), &watch::channel(View::default()).0)
-        .await
-        .unwrap();
+    let ended = migrate(
+        &settings,
+        &Request::default(),
+        Stop::new(),
+        &watch::channel(View::default()).0,
+    )
+    .await
+    .unwrap();
     assert!(ended.error.is_none(), "{:?}", ended.error);
     assert_eq!(ended.status, RunStatus::CompletedWithFailures);
     let tally = ended.tally;

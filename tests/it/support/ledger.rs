@@ -60,7 +60,10 @@ pub(crate) fn batch(items: Vec<Item>) -> Batch {
 }
 
 pub(crate) async fn begin(ledger: &Ledger) -> Run {
-    ledger.begin(Mode::Migrate, "the tests").await.unwrap()
+    ledger
+        .begin(Mode::Migrate, &tokenferry::model::Selection::All, "the tests")
+        .await
+        .unwrap()
 }
 
 /// Opens a batch with these rows.

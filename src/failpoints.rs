@@ -1,0 +1,46 @@
+//! Places where a test kills the process, to see that the next run goes on from there. Compiled in only with the feature
+//! `failpoints`; without it, each is nothing.
+//!
+//! `TOKENFERRY_KILL_AT=intent=3` ends the process by SIGKILL when it comes by the place called `intent` for the third time.
+
+/// Every place, in the order in which a batch comes by.
+pub const PLACES: [&str; 8] = [
+    "outdated",
+    "intent",
+    "sent",
+    "answered",
+    "settling",
+    "isolating",
+    "committed",
+    "cursor",
+];
+
+/// Arms the place that the environment names. An unknown or unreadable one is a mistake of the test's, and ends the process.
+#[cfg(feature = "failpoints")]
+pub fn arm() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use nix::sys::signal::{Signal, raise};
+
+    let Ok(order) = std::env::var("TOKENFERRY_KILL_AT") else {
+        return;
+    };
+    let place = order
+        .split_once('=')
+        .and_then(|(place, nth)| Some((place, nth.parse::<u32>().ok()?)));
+    let Some((place, nth)) = place.filter(|(place, _)| PLACES.contains(place)) else {
+        eprintln!("TOKENFERRY_KILL_AT must be one of {PLACES:?}, `=` and a number");
+        std::process::exit(2);
+    };
+    let visits = AtomicU32::new(0);
+    let armed = fail::cfg_callback(place, move || {
+        if visits.fetch_add(1, Ordering::Relaxed) + 1 == nth {
+            // Nothing runs after this: no destructor, no goodbye to a database.
+            let _ = raise(Signal::SIGKILL);
+        }
+    });
+    if let Err(error) = armed {
+        eprintln!("TOKENFERRY_KILL_AT cannot be armed: {error}");
+        std::process::exit(2);
+    }
+}

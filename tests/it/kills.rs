@@ -1,0 +1,139 @@
+//! The process is killed at every place that matters, and the next run goes on: with the feature `failpoints`, since the
+//! places are not in an ordinary build.
+
+use nix::sys::signal::Signal;
+use std::os::unix::process::ExitStatusExt;
+
+use serde_json::json;
+use tokenferry::{failpoints::PLACES, simulator::Fault};
+use tokio::time::{Duration, sleep, timeout};
+
+use crate::support::bed::Bed;
+
+/// A table that makes a run come by every place: outdated rows, refused ones, and lost answers.
+async fn eventful_bed() -> Bed {
+    let bed = Bed::new().await;
+    bed.rows(1, 600).await;
+    bed.sql(
+        "update legacy_tokens set user_id = 'user-2', updated_at = now() - interval '1 day' where id in (1, 501);
+         update legacy_tokens set access_token = null, refresh_token = null where id = 33",
+    )
+    .await;
+    bed.api.set_refused_users(["user-44", "user-345"]);
+    bed.api
+        .script([Fault::None, Fault::CutAfterCommit, Fault::Unreadable]);
+    bed.set("batch.max_tokens = 50\nsource.page_size = 150")
+}
+
+async fn killed_at(bed: &Bed, place: &str, nth: u32) -> bool {
+    let mut command = bed.command(&["migrate", "--json"]);
+    let status = command
+        .env("TOKENFERRY_KILL_AT", format!("{place}={nth}"))
+        .output()
+        .await
+        .unwrap()
+        .status;
+    status.signal() == Some(Signal::SIGKILL as i32)
+}
+
+/// What must hold after the run that completes, however many processes it took.
+async fn assert_true_ledger(bed: &Bed) {
+    let ran = bed.migrate().await.ended_with(3).json();
+    assert_eq!(ran["status"], "completed_with_failures");
+    assert_eq!(
+        ran["tokens"],
+        json!({"selected": 600, "committed": 595, "failed": 3, "superseded": 2, "unchanged": 0})
+    );
+    for (destination, count) in bed.api.writes() {
+        assert_eq!(count, 1, "{destination:?} was written {count} times");
+    }
+    assert_eq!(bed.api.stored_count(), 595);
+    let states = bed
+        .texts("select state || ' ' || count(*) from tokenferry.tokens group by state order by state")
+        .await;
+    assert_eq!(states, ["committed 595", "failed 3", "superseded 2"]);
+    assert_eq!(
+        bed.number("select count(*) from tokenferry.batches where state = 'in_flight'")
+            .await,
+        0
+    );
+    let sent = bed
+        .number("select sum(token_count) from tokenferry.batches where state = 'committed'")
+        .await;
+    assert_eq!(sent, 595);
+}
+
+#[tokio::test]
+async fn a_process_killed_at_any_place_loses_nothing_and_repeats_nothing() {
+    for place in PLACES {
+        for nth in [1, 3] {
+            let bed = eventful_bed().await;
+            let killed = killed_at(&bed, place, nth).await;
+            assert!(killed || nth > 1, "nothing came by {place}");
+            println!("killed at {place}, {nth}: {killed}");
+            if killed {
+                assert_true_ledger(&bed).await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_process_killed_again_and_again_gets_there() {
+    let bed = eventful_bed().await;
+    for place in [
+        "outdated",
+        "intent",
+        "sent",
+        "cursor",
+        "answered",
+        "intent",
+        "settling",
+        "committed",
+    ] {
+        killed_at(&bed, place, 2).await;
+    }
+    let ran = bed.migrate().await.ended_with(3).json();
+    assert_eq!(ran["tokens"]["selected"], 600);
+    assert!(bed.api.writes().values().all(|&count| count == 1));
+    assert_eq!(bed.api.stored_count(), 595);
+}
+
+#[tokio::test]
+async fn a_process_killed_inside_of_the_transaction_that_records_the_outcome() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 10).await;
+    bed.migrate().await.ended_with(0);
+    bed.user_rows(11, 110).await;
+    // The lock makes the outcome wait inside of its statement; the process is killed there.
+    let mut transaction = bed.pool.begin().await.unwrap();
+    sqlx::query("lock table tokenferry.tokens in share mode")
+        .execute(&mut *transaction)
+        .await
+        .unwrap();
+    let mut child = bed.spawn_migrate();
+    let waiting =
+        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like 'with batch as%'
+                   and datname = current_database()";
+    timeout(Duration::from_secs(30), async {
+        while bed.number(waiting).await == 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    child.kill().await.unwrap();
+    transaction.rollback().await.unwrap();
+    // The server may carry out what it was asked before it notices that nobody listens: either way is right.
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(
+        ran["tokens"],
+        json!({"selected": 110, "committed": 100, "failed": 0, "superseded": 0, "unchanged": 10})
+    );
+    assert_eq!(
+        bed.number("select count(*) from tokenferry.batches where state = 'in_flight'")
+            .await,
+        0
+    );
+    bed.assert_arrived_once().await;
+}
