@@ -1,0 +1,114 @@
+//! The stages that keep a core busy, each alone: screening (rules, encoding, fingerprints), chunking, request bodies.
+
+use std::hint::black_box;
+
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use rand::distr::{Alphanumeric, SampleString};
+use tokenferry::{
+    chunk::{Chunker, Limits},
+    config::AppMap,
+    descope::{BODY_OVERHEAD, RequestBody},
+    model::{Expiry, FingerprintKey, Item, Known, LegacyToken, Scopes, Secret, SourceKey, Version},
+    screen::Screen,
+};
+
+const PAGE: usize = 5_000;
+const BATCH: usize = 500;
+const NOW: i64 = 1_790_000_000;
+
+/// Rows of about 1.4 KB with tokens that do not repeat.
+fn rows(count: usize) -> Vec<LegacyToken> {
+    let mut random = rand::rng();
+    let mut text = |length| Alphanumeric.sample_string(&mut random, length);
+    (0..count)
+        .map(|number| LegacyToken {
+            app: Some("google".to_owned()),
+            user_id: Some(format!("U2{number:025}")),
+            tenant_id: Some(format!("T{:03}", number % 500)),
+            access_token: Some(Secret::new(text(1024))),
+            refresh_token: Some(Secret::new(text(200))),
+            expiry: Expiry::At(NOW + 3_600),
+            access_token_type: Some("Bearer".to_owned()),
+            scopes: Scopes::Listed(vec![
+                "https://www.googleapis.com/auth/calendar".to_owned(),
+                "openid".to_owned(),
+                "email".to_owned(),
+            ]),
+            version: Version::new(Some(NOW)),
+            ..LegacyToken::empty(SourceKey::from(number.to_string()))
+        })
+        .collect()
+}
+
+fn screen() -> Screen {
+    let apps = [("google".to_owned(), "google-calendar".to_owned())];
+    Screen::new(
+        AppMap::new(Some(apps.into_iter().collect())),
+        FingerprintKey::new(&[7; 32], None),
+        NOW,
+    )
+}
+
+fn items(count: usize) -> Vec<Item> {
+    screen().examine(0, rows(count)).judge(&Known::default(), 1).items
+}
+
+fn screening(criterion: &mut Criterion) {
+    let screen = screen();
+    let rows = rows(PAGE);
+    let mut group = criterion.benchmark_group("screen");
+    group
+        .throughput(Throughput::Elements(PAGE as u64))
+        .sample_size(30);
+    group.bench_function("examine and judge a page of 5,000 rows", |bencher| {
+        bencher.iter_batched(
+            || rows.clone(),
+            |rows| screen.examine(0, rows).judge(&Known::default(), 1),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+fn chunking(criterion: &mut Criterion) {
+    let items = items(2 * PAGE);
+    let limits = Limits {
+        max_tokens: BATCH,
+        max_bytes: 1 << 20,
+        overhead: BODY_OVERHEAD,
+    };
+    let mut group = criterion.benchmark_group("chunk");
+    group
+        .throughput(Throughput::Elements(items.len() as u64))
+        .sample_size(30);
+    group.bench_function("10,000 tokens into batches of 500", |bencher| {
+        bencher.iter_batched(
+            || items.clone(),
+            |items| {
+                let mut chunker = Chunker::new(limits);
+                let mut full = Vec::new();
+                for item in items {
+                    // None of them is too large.
+                    let _ = chunker.push(item, &mut full);
+                }
+                chunker.flush(&mut full);
+                full
+            },
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+}
+
+fn bodies(criterion: &mut Criterion) {
+    let items = items(BATCH);
+    let mut group = criterion.benchmark_group("body");
+    group.throughput(Throughput::Elements(BATCH as u64));
+    group.bench_function("of 500 tokens", |bencher| {
+        bencher.iter(|| RequestBody::new(black_box(&items).iter().map(|item| &item.encoded)));
+    });
+    group.finish();
+}
+
+criterion_group!(stages, screening, chunking, bodies);
+criterion_main!(stages);
