@@ -149,10 +149,14 @@ impl Ledger {
                                   app_ids = null, user_ids = null, tenant_ids = null, replaces = null
                            where id = (select id from batch)
                        ), replaced as (
-                           update tokens set state = 'superseded', run_id = batch.run_id, updated_at = now()
-                           from batch
-                           where tokens.migration = $4 and tokens.source_key = any (batch.replaces)
-                             and tokens.source_key <> all (batch.source_keys) and tokens.state = 'committed'
+                           -- Mostly nothing is replaced, and then no row is looked at. Subselects and no join: a join may
+                           -- be planned from the side of the tokens, and then every batch reads all of them. The
+                           -- condition on the state is worded so that no partial index seems to fit it.
+                           update tokens set state = 'superseded', run_id = (select run_id from batch), updated_at = now()
+                           where (select cardinality(replaces) > 0 from batch)
+                             and migration = $4 and source_key = any ((select replaces from batch)::text[])
+                             and source_key <> all ((select source_keys from batch)::text[])
+                             and state not in ('failed', 'superseded')
                        ), written as (
                            insert into tokens (migration, source_key, state, app_id, user_id, tenant_id, destination,
                                   source_version, fingerprint, batch_id, run_id)
