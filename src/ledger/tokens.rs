@@ -28,8 +28,13 @@ impl Ledger {
                               null::bytea as destination, null::bigint as source_version
                        from tokens where migration = $1 and source_key = any ($2)
                        union all
+                       -- One look at the index for each destination, whatever the planner believes of a table that
+                       -- grows while it is used: its plan with `= any` reads all committed tokens for each page.
                        select source_key, state, run_id, null, destination, source_version
-                       from tokens where migration = $1 and destination = any ($3) and state = 'committed'"#,
+                       from unnest($3::bytea[]) as asked (place) cross join lateral (
+                              select * from tokens
+                              where migration = $1 and destination = asked.place and state = 'committed' offset 0
+                       ) as incumbent"#,
                     self.migration,
                     &keys as &[&str],
                     &destinations as &[&[u8]],
