@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A page ends early once it holds this much text, so that memory is bounded whatever the rows are like.
-const PAGE_BYTES: usize = 8 << 20;
+const PAGE_BYTES: usize = 4 << 20;
 
 /// Rows that were read together.
 #[derive(Debug)]
