@@ -24,12 +24,14 @@ impl Ledger {
         let rows = self
             .persist(|| {
                 sqlx::query!(
-                    r#"select source_key as "source_key!", state as "state!", run_id as "run_id!", fingerprint,
+                    r#"-- One look at the index for each key and each destination, whatever the planner believes of a
+                       -- table that grows while it is used: its plans with `= any` read all tokens for each page.
+                       select source_key as "source_key!", state as "state!", run_id as "run_id!", fingerprint,
                               null::bytea as destination, null::bigint as source_version
-                       from tokens where migration = $1 and source_key = any ($2)
+                       from unnest($2::text[]) as asked (row_key) cross join lateral (
+                              select * from tokens where migration = $1 and source_key = asked.row_key offset 0
+                       ) as settled
                        union all
-                       -- One look at the index for each destination, whatever the planner believes of a table that
-                       -- grows while it is used: its plan with `= any` reads all committed tokens for each page.
                        select source_key, state, run_id, null, destination, source_version
                        from unnest($3::bytea[]) as asked (place) cross join lateral (
                               select * from tokens
