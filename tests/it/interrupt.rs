@@ -141,3 +141,65 @@ async fn a_second_run_of_the_same_migration_is_turned_away_and_told_by_whom() {
     bed.migrate().await.ended_with(0);
     bed.assert_arrived_once().await;
 }
+
+#[tokio::test]
+async fn a_second_signal_leaves_at_once_and_the_ledger_is_still_true() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 200).await;
+    let bed = bed.set("api.timeout = \"20s\"");
+    let gate = Gate::new();
+    bed.api
+        .script([Fault::Hold(gate.clone()), Fault::Hold(gate.clone())]);
+    let child = bed.spawn_migrate();
+    timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
+    send(&child, Signal::SIGTERM);
+    sleep(Duration::from_millis(300)).await;
+    send(&child, Signal::SIGTERM);
+    let code = timeout(Duration::from_secs(5), child.wait_with_output())
+        .await
+        .unwrap()
+        .unwrap()
+        .status
+        .code();
+    assert_eq!(code, Some(143));
+    assert!(
+        bed.number("select count(*) from tokenferry.batches where state = 'in_flight'")
+            .await
+            > 0
+    );
+    gate.release();
+    gate.release();
+    bed.migrate().await.ended_with(0);
+    bed.assert_arrived_once().await;
+}
+
+#[tokio::test]
+async fn a_process_that_was_replaced_can_send_nothing_more() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 600).await;
+    let bed = bed.set("batch.concurrency = 1");
+    let gate = Gate::new();
+    bed.api.script([Fault::None, Fault::Hold(gate.clone())]);
+    let first = bed.spawn_migrate();
+    timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
+    // The server loses the session that holds the lock; before it is noticed, another process takes over.
+    bed.sql(
+        "select pg_terminate_backend(pid) from pg_locks where locktype = 'advisory'
+         and database = (select oid from pg_database where datname = current_database())",
+    )
+    .await;
+    let second = bed.migrate().await.ended_with(0).json();
+    assert_eq!(
+        (&second["resumed"], &second["tokens"]["committed"]),
+        (&json!(true), &json!(600))
+    );
+    gate.release();
+    let first = ended(first).await;
+    assert_eq!(first.code, 5, "{}", first.stderr);
+    assert_eq!(
+        bed.number("select count(*) from tokenferry.runs where status = 'completed'")
+            .await,
+        1
+    );
+    bed.assert_arrived_once().await;
+}

@@ -14,6 +14,7 @@ mod interrupt;
 mod kills;
 mod ledger;
 mod migrate;
+mod outages;
 mod refusals;
 mod reruns;
 mod scratch;

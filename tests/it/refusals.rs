@@ -143,3 +143,23 @@ async fn under_the_configured_quota_the_api_never_answers_429() {
     assert_eq!((&ran["rate_limited"], &ran["requests"]), (&json!(0), &json!(120)));
     assert_eq!(bed.api.rate_limited(), 0);
 }
+
+#[tokio::test]
+async fn a_culprit_that_nobody_names_is_found_by_halving() {
+    let bed = Bed::with(Simulator::builder().failures_status(400).failures_at_once(0)).await;
+    bed.user_rows(1, 100).await;
+    bed.api.set_refused_users(["user-37"]);
+    let ran = bed.migrate().await.ended_with(3).json();
+    assert_eq!(
+        bed.texts("select source_key from tokenferry.tokens where state = 'failed'")
+            .await,
+        ["37"]
+    );
+    assert_eq!(
+        (&ran["tokens"]["committed"], &ran["tokens"]["failed"]),
+        (&json!(99), &json!(1))
+    );
+    // Twice log2 of the batch, and the batch itself.
+    assert!(ran["requests"].as_i64().unwrap() <= 15, "{}", ran["requests"]);
+    assert!(bed.api.writes().values().all(|&count| count == 1));
+}
