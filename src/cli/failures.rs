@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     ledger::Reports,
-    report::{Format, write_failures},
+    report::{Format, write_failures, write_groups},
 };
 
 pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<Exit> {
@@ -22,6 +22,7 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
     let mut reports = Reports::open(&access).await?;
     // A run that does not exist is a mistake, not an empty list.
     let run = reports.run(args.run).await?;
+    let groups = reports.failure_groups(args.run).await?;
     let failures = reports.failures(args.run);
     let written = match &args.output {
         Some(path) => {
@@ -34,6 +35,9 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
         }
         None => {
             let mut out = BufWriter::new(io::stdout());
+            if args.format == Format::Table {
+                write_groups(&mut out, &groups)?;
+            }
             let written = write_failures(&mut out, args.format, failures).await;
             out.flush().map_err(anyhow::Error::from).and(written)
         }

@@ -24,7 +24,7 @@ use sqlx::{
 pub use batches::{OutcomeOf, Unsettled};
 pub use error::LedgerError;
 pub use lock::Lock;
-pub use reports::{CodeCount, FailedToken, Reports, RunReport};
+pub use reports::{CodeCount, FailedToken, FailureGroup, Reports, RunReport};
 pub use runs::{Counters, Run};
 
 use crate::{

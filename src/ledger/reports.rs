@@ -58,6 +58,20 @@ pub struct FailedToken {
     pub refused_by: Option<String>,
     pub error_code: Option<String>,
     pub reason: Option<String>,
+    pub attempts: i32,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+}
+
+/// How many tokens of an app failed with a code.
+#[derive(Debug, Clone)]
+pub struct FailureGroup {
+    /// The code.
+    pub code: String,
+    /// The app, where it is known.
+    pub app_id: Option<String>,
+    /// Tokens.
+    pub count: i64,
 }
 
 /// A connection to the ledger that only reads, and makes nothing.
@@ -161,12 +175,32 @@ impl Reports {
         }))
     }
 
+    /// The failed tokens counted by code and app, most frequent first.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn failure_groups(&mut self, run: Option<RunId>) -> Result<Vec<FailureGroup>, LedgerError> {
+        let groups = sqlx::query_as!(
+            FailureGroup,
+            r#"select error_code as "code!", app_id, count(*) as "count!"
+               from tokens where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
+               group by error_code, app_id order by count(*) desc, error_code, app_id"#,
+            self.migration,
+            run,
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(Failure::from)?;
+        Ok(groups)
+    }
+
     /// The failed tokens of this migration, or those that failed in one run, by their keys. A stream: there may be more
     /// of them than fit into memory.
     pub fn failures(&mut self, run: Option<RunId>) -> BoxStream<'_, Result<FailedToken, LedgerError>> {
         sqlx::query_as!(
             FailedToken,
-            "select source_key, app_id, user_id, tenant_id, refused_by, error_code, reason
+            "select source_key, app_id, user_id, tenant_id, refused_by, error_code, reason, attempts, first_seen_at,
+                    updated_at as last_seen_at
              from tokens where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
              order by error_code, app_id, source_key",
             self.migration,

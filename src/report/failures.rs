@@ -1,11 +1,12 @@
 //! Failed tokens as a table, as CSV or as JSON. Keys and reasons, never a token.
 
-use std::io::Write;
+use std::{collections::HashSet, io::Write};
 
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use futures_util::{Stream, TryStreamExt};
 
-use crate::ledger::{FailedToken, LedgerError};
+use super::advice;
+use crate::ledger::{FailedToken, FailureGroup, LedgerError};
 
 /// How failures are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -18,8 +19,54 @@ pub enum Format {
     Json,
 }
 
+/// The columns of [`FailedToken`], in its order.
+const COLUMNS: [&str; 10] = [
+    "source_key",
+    "app_id",
+    "user_id",
+    "tenant_id",
+    "refused_by",
+    "error_code",
+    "reason",
+    "attempts",
+    "first_seen_at",
+    "last_seen_at",
+];
+
 /// Beyond this many rows a table is no help; the other formats write all.
 const TABLE_ROWS: usize = 500;
+
+/// Writes how many tokens failed by code and app, and what to do about each code that is known.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub fn write_groups(out: &mut impl Write, groups: &[FailureGroup]) -> std::io::Result<()> {
+    let mut codes: Vec<&str> = groups.iter().map(|group| group.code.as_str()).collect();
+    codes.dedup();
+    let mut seen = HashSet::new();
+    for code in codes.into_iter().filter(|&code| seen.insert(code)) {
+        let of_code = || groups.iter().filter(|group| group.code == code);
+        let apps: Vec<String> = of_code()
+            .map(|group| {
+                format!(
+                    "{} {}",
+                    group.count,
+                    group.app_id.as_deref().unwrap_or("without an app")
+                )
+            })
+            .collect();
+        writeln!(
+            out,
+            "{} × {code}: {}",
+            of_code().map(|group| group.count).sum::<i64>(),
+            apps.join(", ")
+        )?;
+        if let Some(advice) = advice(code) {
+            writeln!(out, "    → {advice}")?;
+        }
+    }
+    Ok(())
+}
 
 /// Writes the failures as they come, however many there are; returns how many.
 ///
@@ -71,31 +118,12 @@ pub async fn write_failures(
             }
         }
         Format::Csv => {
-            let mut csv = csv::Writer::from_writer(out);
+            let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(out);
             // Written even where no row follows, so that a script finds its columns.
-            csv.write_record([
-                "source_key",
-                "app_id",
-                "user_id",
-                "tenant_id",
-                "refused_by",
-                "error_code",
-                "reason",
-            ])?;
+            csv.write_record(COLUMNS)?;
             while let Some(failure) = failures.try_next().await? {
                 count += 1;
-                csv.write_record(
-                    [
-                        Some(failure.source_key.as_str()),
-                        failure.app_id.as_deref(),
-                        failure.user_id.as_deref(),
-                        failure.tenant_id.as_deref(),
-                        failure.refused_by.as_deref(),
-                        failure.error_code.as_deref(),
-                        failure.reason.as_deref(),
-                    ]
-                    .map(Option::unwrap_or_default),
-                )?;
+                csv.serialize(&failure)?;
             }
             csv.flush()?;
         }

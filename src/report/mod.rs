@@ -6,6 +6,6 @@ mod progress;
 mod summary;
 
 pub use advice::advice;
-pub use failures::{Format, write_failures};
+pub use failures::{Format, write_failures, write_groups};
 pub use progress::{View, show_progress};
 pub use summary::{Batches, Summary};
