@@ -171,7 +171,7 @@ impl Ledger {
 }
 
 /// A statement about a run that found none was too late: another process has taken the run over.
-fn ours(done: &PgQueryResult) -> Result<(), LedgerError> {
+pub(super) fn ours(done: &PgQueryResult) -> Result<(), LedgerError> {
     if done.rows_affected() == 0 {
         Err(LedgerError::TakenOver)
     } else {

@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, Run, runs::ours};
 use crate::model::{
-    Decision, Destination, DestinationId, Fingerprint, Incumbent, Known, RunId, Settled, SourceKey,
-    TokenState, Version,
+    Decision, Destination, DestinationId, Fingerprint, Incumbent, Known, Settled, SourceKey, TokenState,
+    Version,
 };
 
 impl Ledger {
@@ -100,8 +100,8 @@ impl Ledger {
     /// Records rows that end without a request: failed by a local rule, or superseded.
     ///
     /// # Errors
-    /// If the database stays away.
-    pub async fn decide(&self, run: RunId, decisions: &[Decision]) -> Result<(), LedgerError> {
+    /// If the database stays away, or another process has taken the run over.
+    pub async fn decide(&self, run: &Run, decisions: &[Decision]) -> Result<(), LedgerError> {
         if decisions.is_empty() {
             return Ok(());
         }
@@ -142,8 +142,9 @@ impl Ledger {
             sqlx::query!(
                 "insert into tokens (migration, source_key, state, refused_by, error_code, reason, app_id, user_id,
                         tenant_id, destination, source_version, run_id)
-                 select $1, decided.*, $2 from unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                 select $1, decided.*, runs.id from runs, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
                         $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[]) as decided
+                 where runs.id = $2 and runs.epoch = $13
                  on conflict (migration, source_key) do update set
                         state = excluded.state, refused_by = excluded.refused_by, error_code = excluded.error_code,
                         reason = excluded.reason, app_id = excluded.app_id, user_id = excluded.user_id,
@@ -151,7 +152,7 @@ impl Ledger {
                         source_version = excluded.source_version, fingerprint = null, batch_id = null,
                         run_id = excluded.run_id, attempts = tokens.attempts + 1, updated_at = now()",
                 self.migration,
-                run,
+                run.id,
                 &keys as &[&str],
                 &states as &[&str],
                 &refused_by as &[Option<&str>],
@@ -162,11 +163,12 @@ impl Ledger {
                 &tenants as &[Option<&str>],
                 &destinations as &[Option<&[u8]>],
                 &versions as &[Option<i64>],
+                run.epoch,
             )
             .execute(&self.pool)
         })
         .await
-        .map(drop)
+        .and_then(|done| ours(&done))
     }
 }
 

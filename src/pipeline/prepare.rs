@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use super::{PipelineError, books::Books, upload_stage::Work};
 use crate::{
     chunk::Chunker,
-    ledger::Ledger,
-    model::{Batch, Decision, DestinationId, Item, Reason, RunId, StopReason, Tally, TokenState},
+    ledger::{Ledger, Run},
+    model::{Batch, Decision, DestinationId, Item, Reason, StopReason, Tally, TokenState},
     screen::{Screen, Screened},
     source::Page,
     upload::{SizeLimit, Stop},
@@ -21,7 +21,7 @@ use crate::{
 pub(super) struct Prepare {
     pub(super) screen: Arc<Screen>,
     pub(super) ledger: Ledger,
-    pub(super) run: RunId,
+    pub(super) run: Run,
     pub(super) books: Arc<Books>,
     pub(super) chunker: Chunker,
     pub(super) size_limit: SizeLimit,
@@ -83,7 +83,7 @@ impl Prepare {
             .ledger
             .known(examined.keys(), examined.destinations())
             .await?;
-        let screened = examined.judge(&known, self.run);
+        let screened = examined.judge(&known, self.run.id);
         self.books.open(number, page.last, selected);
         self.unsettled.push_back((
             number,
@@ -113,7 +113,7 @@ impl Prepare {
                 decisions.push(too_large(*item));
             }
         }
-        self.ledger.decide(self.run, &decisions).await?;
+        self.ledger.decide(&self.run, &decisions).await?;
         let count =
             |state| i64::try_from(decisions.iter().filter(|d| d.state == state).count()).unwrap_or(i64::MAX);
         let ended = Tally {

@@ -8,8 +8,8 @@ use tracing::warn;
 use super::PipelineError;
 use crate::{
     config::AppMap,
-    ledger::Ledger,
-    model::{RunId, SourceKey},
+    ledger::{Ledger, Run},
+    model::SourceKey,
     postgres::FailureKind,
     screen::Screen,
     source::{Page, Source, SourceError},
@@ -25,7 +25,7 @@ pub(super) async fn leave_out_outdated(
     apps: &AppMap,
     screen: &Screen,
     ledger: &Ledger,
-    run: RunId,
+    run: &Run,
     stop: &Stop,
 ) -> Result<(), PipelineError> {
     let mut outdated = source.outdated(apps).chunks(OUTDATED_AT_ONCE);

@@ -61,7 +61,7 @@ impl Stages<'_> {
                 &settings.apps,
                 &screen,
                 &desk.ledger,
-                desk.run.id,
+                &desk.run,
                 stop,
             )
             .await?;
@@ -91,7 +91,7 @@ impl Stages<'_> {
         let prepare = Prepare {
             screen: Arc::new(screen),
             ledger: desk.ledger.clone(),
-            run: desk.run.id,
+            run: desk.run.clone(),
             books: Arc::clone(&desk.books),
             chunker: Chunker::new(limits),
             size_limit: uploader.size_limit().clone(),

@@ -30,11 +30,27 @@ pub(super) async fn run(
     mut work: mpsc::Receiver<Work>,
 ) -> Result<(), PipelineError> {
     let mut in_flight: JoinSet<Result<(), PipelineError>> = JoinSet::new();
+    let taken = take(&uploader, concurrency, &stop, &mut work, &mut in_flight).await;
+    // Nobody waits for a place any more.
+    drop(work);
+    let drained = drain(&mut in_flight).await;
+    taken.and(drained)?;
+    Ok(uploader.deliver_parked().await?)
+}
+
+/// Takes work until there is none, or a delivery failed.
+async fn take(
+    uploader: &Uploader,
+    concurrency: usize,
+    stop: &Stop,
+    work: &mut mpsc::Receiver<Work>,
+    in_flight: &mut JoinSet<Result<(), PipelineError>>,
+) -> Result<(), PipelineError> {
     while let Some(next) = work.recv().await {
         match next {
             Work::Batch(batch) => {
                 while in_flight.len() >= concurrency {
-                    one(&mut in_flight).await?;
+                    one(in_flight).await?;
                 }
                 if stop.is_turned() {
                     break;
@@ -43,15 +59,14 @@ pub(super) async fn run(
                 in_flight.spawn(async move { Ok(uploader.deliver(batch).await?) }.in_current_span());
             }
             Work::Barrier(reached) => {
-                drain(&mut in_flight).await?;
+                drain(in_flight).await?;
                 uploader.deliver_parked().await?;
                 // Whoever waited may have been stopped.
                 let _ = reached.send(());
             }
         }
     }
-    drain(&mut in_flight).await?;
-    Ok(uploader.deliver_parked().await?)
+    Ok(())
 }
 
 async fn one(in_flight: &mut JoinSet<Result<(), PipelineError>>) -> Result<(), PipelineError> {

@@ -33,7 +33,11 @@ pub(super) enum Sent {
     /// Nothing of it is stored, as no attempt got through; it may be sent later.
     Exhausted { batch: Batch, reason: Reason },
     /// It is unknown whether it is stored; the ledger has it in flight.
-    Unknown { batch: Batch, id: i64 },
+    Unknown {
+        batch: Batch,
+        id: i64,
+        settled_at: Instant,
+    },
     /// The run ends. Its tokens are pending, or, if it was under way, in flight in the ledger.
     Stopped,
 }
@@ -232,6 +236,7 @@ impl Uploader {
                     Settlement::Unknown => Sent::Unknown {
                         batch,
                         id: attempt.id,
+                        settled_at,
                     },
                     Settlement::Stopped => Sent::Stopped,
                 }

@@ -6,12 +6,15 @@
 mod attempt;
 mod isolate;
 mod pacer;
+mod parked;
 mod retry;
 mod settle;
 mod stop;
+mod traffic;
 mod uploader;
 
 pub use pacer::Pacer;
 pub use settle::Settlement;
 pub use stop::Stop;
-pub use uploader::{Listener, Settled, SizeLimit, Traffic, UploadError, Uploader};
+pub use traffic::{SizeLimit, Traffic};
+pub use uploader::{Listener, Settled, UploadError, Uploader};

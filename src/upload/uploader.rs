@@ -2,8 +2,8 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicUsize, Ordering},
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
 };
@@ -12,12 +12,12 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Pacer, Settlement, Stop, attempt::Sent};
+use super::{Pacer, Settlement, SizeLimit, Stop, Traffic, attempt::Sent, parked::Parked};
 use crate::{
     config::{BatchSettings, OnFailure, OnUnknown, RetrySettings, Settings},
     descope::{Client, Refusal},
     ledger::{Ledger, LedgerError, OutcomeOf, Run, Unsettled},
-    model::{Batch, Decision, FingerprintKey, Reason, StopReason, TokenState},
+    model::{Batch, FingerprintKey, Reason, StopReason},
 };
 
 /// The uploader cannot go on.
@@ -40,74 +40,6 @@ pub struct Settled {
     pub committed: i64,
     /// Turned down.
     pub failed: i64,
-}
-
-/// What is counted while sending.
-#[derive(Debug, Default)]
-pub struct Traffic {
-    requests: AtomicI64,
-    retries: AtomicI64,
-    rate_limited: AtomicI64,
-    batches_committed: AtomicI64,
-    batches_failed: AtomicI64,
-    in_flight: AtomicI64,
-}
-
-impl Traffic {
-    pub(super) fn request(&self, repeated: bool) {
-        self.requests.fetch_add(1, Ordering::Relaxed);
-        self.retries.fetch_add(i64::from(repeated), Ordering::Relaxed);
-    }
-
-    /// Requests of any kind, those of them that repeated an earlier one, and answers 429.
-    #[must_use]
-    pub fn requests(&self) -> (i64, i64, i64) {
-        let of = |counter: &AtomicI64| counter.load(Ordering::Relaxed);
-        (of(&self.requests), of(&self.retries), of(&self.rate_limited))
-    }
-
-    /// Batches committed and batches failed.
-    #[must_use]
-    pub fn batches(&self) -> (i64, i64) {
-        (
-            self.batches_committed.load(Ordering::Relaxed),
-            self.batches_failed.load(Ordering::Relaxed),
-        )
-    }
-
-    /// Batches being worked on.
-    #[must_use]
-    pub fn in_flight(&self) -> i64 {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-}
-
-/// How many tokens a batch may have, as far as this run has learnt from refusals of size.
-#[derive(Debug, Clone)]
-pub struct SizeLimit(Arc<AtomicUsize>);
-
-impl SizeLimit {
-    /// Begins with what is configured.
-    #[must_use]
-    pub fn new(max_tokens: usize) -> Self {
-        Self(Arc::new(AtomicUsize::new(max_tokens)))
-    }
-
-    /// What holds now.
-    #[must_use]
-    pub fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn lower(&self, max_tokens: usize) {
-        let lowered = max_tokens.max(1);
-        if self.0.fetch_min(lowered, Ordering::Relaxed) > lowered {
-            warn!(
-                max_tokens = lowered,
-                "the API refused a batch for its size: smaller ones from here on"
-            );
-        }
-    }
 }
 
 /// Shared by all tasks that send.
@@ -144,11 +76,6 @@ struct Shared {
     reading_refused: AtomicBool,
     /// Batches that no attempt got through, or whose outcome nobody tells; they get one more chance at the end.
     parked: Mutex<Vec<Parked>>,
-}
-
-enum Parked {
-    Unsent(Batch),
-    Unknown { batch: Batch, id: i64 },
 }
 
 impl Uploader {
@@ -190,24 +117,8 @@ impl Uploader {
     /// # Errors
     /// If the ledger cannot be written. Nothing more may be sent then.
     pub async fn deliver(&self, batch: Batch) -> Result<(), UploadError> {
-        self.traffic().in_flight.fetch_add(1, Ordering::Relaxed);
-        let delivered = self.deliver_inner(batch, false).await;
-        self.traffic().in_flight.fetch_sub(1, Ordering::Relaxed);
-        delivered
-    }
-
-    /// Gives the batches that were put aside their last chance; after it, they fail. Only when nothing else is in flight.
-    ///
-    /// # Errors
-    /// If the ledger cannot be written.
-    pub async fn deliver_parked(&self) -> Result<(), UploadError> {
-        while let Some(parked) = self.next_parked() {
-            if self.stop().is_turned() {
-                break;
-            }
-            self.last_chance(parked).await?;
-        }
-        Ok(())
+        let _in_flight = self.traffic().begin();
+        self.deliver_inner(batch, false).await
     }
 
     /// Finds out what became of a batch that a killed process left in flight, and records it.
@@ -243,7 +154,7 @@ impl Uploader {
         Ok(settlement)
     }
 
-    async fn deliver_inner(&self, batch: Batch, last_chance: bool) -> Result<(), UploadError> {
+    pub(super) async fn deliver_inner(&self, batch: Batch, last_chance: bool) -> Result<(), UploadError> {
         let mut any_commit = false;
         let mut last_refusal = None;
         let mut stack = vec![batch];
@@ -252,7 +163,7 @@ impl Uploader {
                 Sent::Committed(batch) => {
                     any_commit = true;
                     self.shared.failed_in_a_row.store(0, Ordering::Relaxed);
-                    self.traffic().batches_committed.fetch_add(1, Ordering::Relaxed);
+                    self.traffic().batch(true);
                     self.settled(&pages(&batch), |page, count| Settled {
                         page,
                         committed: count,
@@ -260,7 +171,7 @@ impl Uploader {
                     });
                 }
                 Sent::Refused { failed, again } => {
-                    self.traffic().batches_failed.fetch_add(1, Ordering::Relaxed);
+                    self.traffic().batch(false);
                     last_refusal = Some("the API refused every token of them".to_owned());
                     self.settled(&failed, |page, count| Settled {
                         page,
@@ -270,7 +181,7 @@ impl Uploader {
                     stack.extend(again);
                 }
                 Sent::Exhausted { batch, reason } => {
-                    self.traffic().batches_failed.fetch_add(1, Ordering::Relaxed);
+                    self.traffic().batch(false);
                     last_refusal = Some(reason.text.clone());
                     if last_chance {
                         self.give_up(&batch, &reason).await?;
@@ -278,12 +189,21 @@ impl Uploader {
                         self.park(Parked::Unsent(batch)).await?;
                     }
                 }
-                Sent::Unknown { batch, id } => {
+                Sent::Unknown {
+                    batch,
+                    id,
+                    settled_at,
+                } => {
                     last_refusal = Some("the API does not tell what became of them".to_owned());
                     if last_chance {
                         self.doubt(&batch, id).await?;
                     } else {
-                        self.park(Parked::Unknown { batch, id }).await?;
+                        self.park(Parked::Unknown {
+                            batch,
+                            id,
+                            settled_at,
+                        })
+                        .await?;
                     }
                 }
                 Sent::Stopped => return Ok(()),
@@ -300,98 +220,6 @@ impl Uploader {
         Ok(())
     }
 
-    /// Puts a batch aside for the end of the run. If too many wait, the oldest gets its last chance now, so that memory
-    /// stays bounded.
-    async fn park(&self, parked: Parked) -> Result<(), UploadError> {
-        let overdue = {
-            let mut waiting = self.parked();
-            waiting.push(parked);
-            (waiting.len() > self.shared.stop_after as usize).then(|| waiting.remove(0))
-        };
-        match overdue {
-            // Boxed, as a last chance may itself come by here, though never deeper than once.
-            Some(overdue) => Box::pin(self.last_chance(overdue)).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn last_chance(&self, parked: Parked) -> Result<(), UploadError> {
-        let batch = match parked {
-            Parked::Unsent(batch) => batch,
-            Parked::Unknown { batch, id } => {
-                let Some(witness) = self.witness(&batch) else {
-                    return Err(UploadError::NothingToRecognise);
-                };
-                // Attempts ended long ago, as every one of them waited out the timeout.
-                match self.settle(&witness.probe, &witness.digest, Instant::now()).await {
-                    Settlement::Committed => {
-                        let outcome = OutcomeOf {
-                            batch: id,
-                            attempts: 1,
-                            http_status: None,
-                        };
-                        self.ledger().commit_batch(&outcome).await?;
-                        self.traffic().batches_committed.fetch_add(1, Ordering::Relaxed);
-                        self.settled(&pages(&batch), |page, count| Settled {
-                            page,
-                            committed: count,
-                            failed: 0,
-                        });
-                        return Ok(());
-                    }
-                    Settlement::NotThere => {
-                        let outcome = OutcomeOf {
-                            batch: id,
-                            attempts: 1,
-                            http_status: None,
-                        };
-                        let reason =
-                            Reason::transport("not_stored", "no answer came, and nothing of it was stored");
-                        self.ledger().fail_batch(&outcome, &reason, &[]).await?;
-                        self.traffic().batches_failed.fetch_add(1, Ordering::Relaxed);
-                        batch
-                    }
-                    Settlement::Unknown => return self.doubt(&batch, id).await,
-                    Settlement::Stopped => return Ok(()),
-                }
-            }
-        };
-        Box::pin(self.deliver_inner(batch, true)).await
-    }
-
-    /// Lists the tokens of a batch as failed that neither a commit nor a refusal settled.
-    async fn give_up(&self, batch: &Batch, reason: &Reason) -> Result<(), UploadError> {
-        let decisions: Vec<Decision> = batch
-            .items
-            .iter()
-            .map(|item| Decision {
-                key: item.key.clone(),
-                destination: Some(item.destination.clone()),
-                app: None,
-                version: item.version,
-                state: TokenState::Failed,
-                reason: Some(reason.clone()),
-            })
-            .collect();
-        self.ledger().decide(self.run().id, &decisions).await?;
-        self.settled(&pages(batch), |page, count| Settled {
-            page,
-            committed: 0,
-            failed: count,
-        });
-        Ok(())
-    }
-
-    /// Nobody tells what became of it. Its tokens are listed as failed, and the batch stays in flight, so that the next
-    /// run asks before it sends any of them.
-    async fn doubt(&self, batch: &Batch, id: i64) -> Result<(), UploadError> {
-        let text = format!(
-            "it is unknown whether the API stored it (batch {id}): the next run asks again before it sends anything"
-        );
-        self.give_up(batch, &Reason::transport("outcome_unknown", text))
-            .await
-    }
-
     /// Waits for the quota; `None` if the run was stopped first.
     pub(super) async fn ready(&self) -> Option<()> {
         self.stop().unless_turned(self.shared.pacer.ready()).await
@@ -399,7 +227,7 @@ impl Uploader {
 
     /// Closes the gate for all tasks. A wait longer than is allowed ends the run.
     pub(super) fn rate_limited(&self, retry_after: Option<Duration>, own_delay: Duration) {
-        self.traffic().rate_limited.fetch_add(1, Ordering::Relaxed);
+        self.traffic().turned_away();
         let wait = retry_after.unwrap_or(own_delay);
         if wait > self.shared.retry.max_retry_after {
             self.stop().turn(StopReason::Endpoint(format!(
@@ -424,19 +252,20 @@ impl Uploader {
     }
 
     /// Tells the listener, once for each page among these.
-    fn settled(&self, pages: &[u64], end: impl Fn(u64, i64) -> Settled) {
+    pub(super) fn settled(&self, pages: &[u64], end: impl Fn(u64, i64) -> Settled) {
         for same in pages.chunk_by(|one, next| one == next) {
             (self.shared.listener)(end(same[0], i64::try_from(same.len()).unwrap_or(i64::MAX)));
         }
     }
 
-    fn next_parked(&self) -> Option<Parked> {
-        self.parked().pop()
+    /// The batches that were put aside.
+    pub(super) fn parking(&self) -> &Mutex<Vec<Parked>> {
+        &self.shared.parked
     }
 
-    fn parked(&self) -> std::sync::MutexGuard<'_, Vec<Parked>> {
-        // A panic elsewhere leaves the list as it was.
-        self.shared.parked.lock().unwrap_or_else(PoisonError::into_inner)
+    /// So many may be put aside at once: as many as may fail in a row.
+    pub(super) fn most_parked(&self) -> usize {
+        self.shared.stop_after as usize
     }
 
     /// What is counted.
@@ -495,6 +324,6 @@ impl Uploader {
 }
 
 /// The pages of a batch's tokens, in their order.
-fn pages(batch: &Batch) -> Vec<u64> {
+pub(super) fn pages(batch: &Batch) -> Vec<u64> {
     batch.items.iter().map(|item| item.page).collect()
 }

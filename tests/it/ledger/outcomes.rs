@@ -188,7 +188,7 @@ async fn a_token_that_failed_may_be_committed_later() {
         state: TokenState::Failed,
         reason: Some(Reason::validation("no_token", "the row has no token")),
     };
-    ledger.decide(run.id, &[failed]).await.unwrap();
+    ledger.decide(&run, &[failed]).await.unwrap();
     assert_eq!(tokens(&database).await, ["1 failed no_token 1"]);
     let batch = open_batch(&ledger, &run, &["1"]).await;
     ledger.commit_batch(&outcome(batch)).await.unwrap();

@@ -1,0 +1,147 @@
+//! Batches that no attempt got through, or whose outcome nobody tells: they are put aside, and get one more chance at the
+//! end of the run.
+
+use std::sync::{MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+use super::{
+    Settlement,
+    uploader::{Settled, UploadError, Uploader, pages},
+};
+use crate::{
+    ledger::OutcomeOf,
+    model::{Batch, Decision, Reason, TokenState},
+};
+
+/// A batch that was put aside.
+pub(super) enum Parked {
+    /// Nothing of it is stored.
+    Unsent(Batch),
+    /// It is in flight in the ledger; from `settled_at` on, "not there" is to be believed.
+    Unknown {
+        batch: Batch,
+        id: i64,
+        settled_at: Instant,
+    },
+}
+
+impl Uploader {
+    /// Gives the batches that were put aside their last chance; after it, they fail. Only when nothing else is in flight.
+    ///
+    /// # Errors
+    /// If the ledger cannot be written.
+    pub async fn deliver_parked(&self) -> Result<(), UploadError> {
+        while let Some(parked) = self.next_parked() {
+            if self.stop().is_turned() {
+                break;
+            }
+            self.last_chance(parked).await?;
+        }
+        Ok(())
+    }
+
+    /// Puts a batch aside for the end of the run. If too many wait, the oldest gets its last chance now, so that memory
+    /// stays bounded.
+    pub(super) async fn park(&self, parked: Parked) -> Result<(), UploadError> {
+        let overdue = {
+            let mut waiting = self.parked();
+            waiting.push(parked);
+            (waiting.len() > self.most_parked()).then(|| waiting.remove(0))
+        };
+        match overdue {
+            // Boxed, as a last chance may itself come by here, though never deeper than once.
+            Some(overdue) => Box::pin(self.last_chance(overdue)).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn last_chance(&self, parked: Parked) -> Result<(), UploadError> {
+        let batch = match parked {
+            Parked::Unsent(batch) => batch,
+            Parked::Unknown {
+                batch,
+                id,
+                settled_at,
+            } => {
+                let Some(witness) = self.witness(&batch) else {
+                    return Err(UploadError::NothingToRecognise);
+                };
+                match self.settle(&witness.probe, &witness.digest, settled_at).await {
+                    Settlement::Committed => {
+                        let outcome = OutcomeOf {
+                            batch: id,
+                            attempts: 1,
+                            http_status: None,
+                        };
+                        self.ledger().commit_batch(&outcome).await?;
+                        self.traffic().batch(true);
+                        self.settled(&pages(&batch), |page, count| Settled {
+                            page,
+                            committed: count,
+                            failed: 0,
+                        });
+                        return Ok(());
+                    }
+                    Settlement::NotThere => {
+                        let outcome = OutcomeOf {
+                            batch: id,
+                            attempts: 1,
+                            http_status: None,
+                        };
+                        let reason =
+                            Reason::transport("not_stored", "no answer came, and nothing of it was stored");
+                        self.ledger().fail_batch(&outcome, &reason, &[]).await?;
+                        self.traffic().batch(false);
+                        batch
+                    }
+                    Settlement::Unknown => return self.doubt(&batch, id).await,
+                    Settlement::Stopped => return Ok(()),
+                }
+            }
+        };
+        Box::pin(self.deliver_inner(batch, true)).await
+    }
+
+    /// Lists the tokens of a batch as failed that neither a commit nor a refusal settled.
+    pub(super) async fn give_up(&self, batch: &Batch, reason: &Reason) -> Result<(), UploadError> {
+        let decisions: Vec<Decision> = batch
+            .items
+            .iter()
+            .map(|item| Decision {
+                key: item.key.clone(),
+                destination: Some(item.destination.clone()),
+                app: None,
+                version: item.version,
+                state: TokenState::Failed,
+                reason: Some(reason.clone()),
+            })
+            .collect();
+        self.ledger().decide(self.run(), &decisions).await?;
+        self.settled(&pages(batch), |page, count| Settled {
+            page,
+            committed: 0,
+            failed: count,
+        });
+        Ok(())
+    }
+
+    /// Nobody tells what became of it. Its tokens are listed as failed, and the batch stays in flight, so that the next
+    /// run asks before it sends any of them.
+    pub(super) async fn doubt(&self, batch: &Batch, id: i64) -> Result<(), UploadError> {
+        let text = format!(
+            "it is unknown whether the API stored it (batch {id}): the next run asks again before it sends anything"
+        );
+        self.give_up(batch, &Reason::transport("outcome_unknown", text))
+            .await
+    }
+
+    fn next_parked(&self) -> Option<Parked> {
+        self.parked().pop()
+    }
+
+    fn parked(&self) -> MutexGuard<'_, Vec<Parked>> {
+        // A panic elsewhere leaves the list as it was.
+        self.parking().lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
