@@ -186,7 +186,7 @@ fn print(rows: u64, copy_seconds: f64, ours: &Measured, peak_bytes: u64, disk: (
     println!();
 }
 
-fn line(what: &str, value: String, target: &str, reached: bool) {
+fn line(what: &str, value: impl std::fmt::Display, target: &str, reached: bool) {
     let verdict = if reached { "reached" } else { "MISSED" };
     println!("  {what:<28}{value:>16}   {target}: {verdict}");
 }

@@ -72,7 +72,7 @@ async fn answer(mut stream: TcpStream) -> anyhow::Result<()> {
     let mut buffer = vec![0; 256 << 10];
     let mut held = 0;
     loop {
-        let (head, body) = loop {
+        let (body_at, length) = loop {
             if let Some(end) = buffer[..held].windows(4).position(|window| window == b"\r\n\r\n") {
                 break (end + 4, content_length(&buffer[..end])?);
             }
@@ -83,7 +83,7 @@ async fn answer(mut stream: TcpStream) -> anyhow::Result<()> {
             held += read;
         };
         // Nothing follows a body before its answer, so all that is held belongs to it.
-        let mut missing = body.saturating_sub(held - head);
+        let mut missing = length.saturating_sub(held - body_at);
         while missing > 0 {
             let read = stream.read(&mut buffer).await?;
             if read == 0 {
