@@ -45,12 +45,14 @@ fn screen() -> Screen {
     Screen::new(
         AppMap::new(Some(apps.into_iter().collect())),
         FingerprintKey::new(&[7; 32], None),
-        NOW,
     )
 }
 
 fn items(count: usize) -> Vec<Item> {
-    screen().examine(0, rows(count)).judge(&Known::default(), 1).items
+    screen()
+        .examine(0, rows(count))
+        .judge(&Known::default(), 1, true)
+        .items
 }
 
 fn screening(criterion: &mut Criterion) {
@@ -63,7 +65,7 @@ fn screening(criterion: &mut Criterion) {
     group.bench_function("examine and judge a page of 5,000 rows", |bencher| {
         bencher.iter_batched(
             || rows.clone(),
-            |rows| screen.examine(0, rows).judge(&Known::default(), 1),
+            |rows| screen.examine(0, rows).judge(&Known::default(), 1, true),
             BatchSize::PerIteration,
         );
     });

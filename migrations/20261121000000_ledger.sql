@@ -41,6 +41,7 @@ create table runs (
     -- Counts the processes that worked on it. A process that lost the migration's lock without noticing, and was
     -- replaced, is told apart by it, and can neither send nor record anything more.
     epoch integer not null default 1,
+    resumed boolean not null default false,
     -- Host and process, for whoever finds the migration locked.
     holder text not null,
     stop_reason text,
@@ -119,6 +120,10 @@ create table tokens (
     fingerprint bytea,
     batch_id bigint,
     run_id bigint not null,
+    -- The run that found the row outdated, and how new the row was then. What is at its destination stays committed until
+    -- the newer row has arrived there.
+    outdated_run bigint,
+    outdated_version bigint,
     -- Outcomes so far, this one included.
     attempts integer not null default 1,
     first_seen_at timestamptz not null default now(),

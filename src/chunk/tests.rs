@@ -31,7 +31,9 @@ fn item(key: usize, subject: Subject, app: u8, id: u8, size: usize) -> Item {
         destination,
         version: Version::default(),
         fingerprint: FingerprintKey::new(&[0; 32], None).fingerprint(&[]),
-        fresh: true,
+        expiry: None,
+        has_access_token: true,
+        has_refresh_token: false,
         replaces: None,
         encoded: EncodedToken::new(vec![b'x'; size]),
     }

@@ -12,6 +12,6 @@ mod wire;
 
 pub use answer::{Answer, Named, Refusal};
 pub use client::{ApiError, Client};
-pub use read_back::{ReadBack, lacks_access_token, sent_value};
+pub use read_back::{ReadBack, sent_value};
 pub use scrub::Scrubber;
 pub use wire::{BODY_OVERHEAD, RequestBody, encode};

@@ -18,12 +18,6 @@ pub fn sent_value(probe: &Probe, encoded: &EncodedToken) -> Option<Secret> {
     }
 }
 
-/// Whether only a refresh token was sent.
-#[must_use]
-pub fn lacks_access_token(encoded: &EncodedToken) -> bool {
-    EncodedSecrets::of(encoded).is_some_and(|secrets| secrets.access.is_none())
-}
-
 /// `…/token/latest`; it rejects a `scopes` field.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -74,6 +68,8 @@ pub enum ReadBack {
     },
     /// No usable answer; asking again may help.
     TryAgain(Refusal),
+    /// The project ID or the management key is not accepted.
+    Credentials(Refusal),
     /// The API does not let us read: it will not answer this question.
     Refused(Refusal),
 }
@@ -128,6 +124,7 @@ pub(super) fn interpret(
         404 if code.is_some() => ReadBack::Absent,
         // E112102 and E062108: user not found. A user who is not there has no token.
         400 if matches!(code.as_deref(), Some("E112102" | "E062108")) => ReadBack::Absent,
+        401 => ReadBack::Credentials(refusal("the API does not accept the credentials")),
         429 => ReadBack::RateLimited { retry_after },
         408 | 500.. => ReadBack::TryAgain(refusal("no usable answer")),
         _ => ReadBack::Refused(refusal("the API does not let tokens be read back")),
@@ -144,6 +141,7 @@ mod tests {
             ReadBack::Absent => "absent",
             ReadBack::RateLimited { .. } => "rate limited",
             ReadBack::TryAgain(_) => "try again",
+            ReadBack::Credentials(_) => "credentials",
             ReadBack::Refused(_) => "refused",
         }
     }
@@ -162,7 +160,7 @@ mod tests {
             (200, "garbage", "try again"),
             (400, r#"{"errorCode":"E112102"}"#, "absent"),
             (400, r#"{"errorCode":"E011001"}"#, "refused"),
-            (401, "", "refused"),
+            (401, "", "credentials"),
             (403, "", "refused"),
             (404, r#"{"errorCode":"E062108"}"#, "absent"),
             (404, "not found", "refused"),

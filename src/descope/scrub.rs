@@ -7,7 +7,7 @@ use crate::model::{EncodedToken, Secret};
 const LONGEST: usize = 300;
 
 /// Shorter pieces of a secret tell nothing, and would redact ordinary words.
-const SHORTEST_PIECE: usize = 6;
+const SHORTEST_PIECE: usize = 8;
 
 /// Knows the secrets that a request held, and takes them, and any piece of them, out of a text.
 #[derive(Debug)]
@@ -47,18 +47,18 @@ impl Scrubber {
         }
     }
 
-    /// A word is redacted as a whole if any run of token characters in it is a piece of a secret.
+    /// A word is redacted as a whole if any stretch of it is a piece of a secret.
     fn clean_word<'a>(&self, word: &'a str) -> &'a str {
-        let is_piece = |piece: &str| {
-            piece.len() >= SHORTEST_PIECE && self.0.iter().any(|secret| secret.reveal().contains(piece))
-        };
-        let token_character = |c: char| c.is_ascii_alphanumeric() || "-._~+/=|".contains(c);
-        let pieces = word
-            .split(|c| !token_character(c))
-            .map(|piece| piece.trim_end_matches('.'));
-        let leaks = pieces
-            .flat_map(|piece| [piece, piece.trim_start_matches('=')])
-            .any(is_piece);
+        let bytes = word.as_bytes();
+        let leaks = bytes.windows(SHORTEST_PIECE).any(|piece| {
+            self.0.iter().any(|secret| {
+                secret
+                    .reveal()
+                    .as_bytes()
+                    .windows(SHORTEST_PIECE)
+                    .any(|held| held == piece)
+            })
+        });
         if leaks { "[redacted]" } else { word }
     }
 }
@@ -81,7 +81,9 @@ mod tests {
             "token \"ya29.A0ARrda-secret\" is bad",
             "token 'ya29.A0AR...' is bad",
             "refresh=1//0gRefresh",
-            "value:1//0gRef",
+            "value:1//0gRefr",
+            "token=ya29.A0ARr",
+            "path/ya29.A0ARrda",
             "key K2management",
         ] {
             let clean = scrubber().clean(text);

@@ -1,9 +1,10 @@
 //! Batches: the intent before a request, the outcome after its answer.
 
-use chrono::{DateTime, Utc};
+use std::time::Duration;
+
 use sqlx::types::Uuid;
 
-use super::{Ledger, LedgerError, Run};
+use super::{Ledger, LedgerError, Run, runs::ours};
 use crate::model::{Batch, Fingerprint, Item, Probe, Reason, SourceKey, Subject};
 
 /// A batch in flight whose process is gone: what became of it is to be found out.
@@ -11,8 +12,8 @@ use crate::model::{Batch, Fingerprint, Item, Probe, Reason, SourceKey, Subject};
 pub struct Unsettled {
     /// The batch.
     pub id: i64,
-    /// When its latest attempt was about to leave.
-    pub submitted_at: DateTime<Utc>,
+    /// How long ago its latest attempt was about to leave, by the database's clock.
+    pub age: Duration,
     /// Requests that carried it.
     pub attempts: i32,
     /// How many tokens it holds.
@@ -117,17 +118,19 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database stays away. Nothing may be sent then.
-    pub async fn reopen_batch(&self, batch: i64, attempts: i32) -> Result<(), LedgerError> {
+    pub async fn reopen_batch(&self, run: &Run, batch: i64, attempts: i32) -> Result<(), LedgerError> {
         self.persist(|| {
             sqlx::query!(
-                "update batches set attempts = $2, submitted_at = now() where id = $1 and state = 'in_flight'",
+                "update batches set attempts = $2, submitted_at = now() from runs
+                 where batches.id = $1 and state = 'in_flight' and runs.id = run_id and runs.epoch = $3",
                 batch,
                 attempts,
+                run.epoch,
             )
             .execute(&self.pool)
         })
         .await
-        .map(drop)
+        .and_then(|done| ours(&done))
     }
 
     /// Records that the API stored all of the batch: the batch, its tokens, and the rows they replace, in one
@@ -157,6 +160,8 @@ impl Ledger {
                              and migration = $4 and source_key = any ((select replaces from batch)::text[])
                              and source_key <> all ((select source_keys from batch)::text[])
                              and state not in ('failed', 'superseded')
+                             -- It may have been sent to another destination meanwhile.
+                             and destination = any ((select destinations from batch)::bytea[])
                        ), written as (
                            insert into tokens (migration, source_key, state, app_id, user_id, tenant_id, destination,
                                   source_version, fingerprint, batch_id, run_id)
@@ -291,7 +296,8 @@ impl Ledger {
         let rows = self
             .persist(|| {
                 sqlx::query!(
-                    r#"select batches.id, subject, submitted_at, batches.attempts, token_count, probe_external_identifier,
+                    r#"select batches.id, subject, batches.attempts,
+                              extract(epoch from now() - submitted_at)::float8 as "age_s!", token_count, probe_external_identifier,
                               probe_by_refresh_token, probe_digest, app_ids[probe_position] as app_id,
                               user_ids[probe_position] as user_id, tenant_ids[probe_position] as tenant_id
                        from batches join runs on runs.id = run_id
@@ -313,7 +319,7 @@ impl Ledger {
                 };
                 Ok(Unsettled {
                     id: row.id,
-                    submitted_at: row.submitted_at,
+                    age: Duration::try_from_secs_f64(row.age_s).unwrap_or_default(),
                     attempts: row.attempts,
                     token_count: row.token_count,
                     probe: Probe {

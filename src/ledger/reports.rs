@@ -113,7 +113,7 @@ impl Reports {
     /// If the run does not exist, or the database does not answer.
     pub async fn run(&mut self, id: Option<RunId>) -> Result<Option<RunReport>, LedgerError> {
         let found = sqlx::query!(
-            r#"select id, mode, status, epoch, started_at, finished_at, progressed_at, holder, stop_reason,
+            r#"select id, mode, status, resumed, started_at, finished_at, progressed_at, holder, stop_reason,
                       tokens_selected, tokens_committed, tokens_failed, tokens_superseded, tokens_unchanged, requests,
                       retries, rate_limited, active_seconds
                from runs where migration = $1 and ($2::bigint is null or id = $2) order by id desc limit 1"#,
@@ -151,7 +151,7 @@ impl Reports {
             run_id: run.id,
             mode: run.mode,
             status: run.status,
-            resumed: run.epoch > 1,
+            resumed: run.resumed,
             started_at: run.started_at,
             finished_at: run.finished_at,
             progressed_at: run.progressed_at,

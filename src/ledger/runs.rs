@@ -44,21 +44,22 @@ impl Ledger {
     pub async fn begin(&self, mode: Mode, selection: &Selection, holder: &str) -> Result<Run, LedgerError> {
         self.persist(|| {
             sqlx::query!(
-                "update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended'
+                "update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended', epoch = epoch + 1
                  where migration = $1 and status = 'running'",
                 self.migration,
             )
             .execute(&self.pool)
         })
         .await?;
+        // `running` can only be our own answer that was lost.
         let taken_up = self
             .persist(|| {
                 sqlx::query!(
                     r#"update runs set status = 'running', finished_at = null, stop_reason = null, holder = $4,
-                              epoch = epoch + 1, progressed_at = now()
+                              epoch = epoch + 1, resumed = true, progressed_at = now()
                        where id = (select id from runs where migration = $1 and mode = $2 and selection = 'all'
                                    order by id desc limit 1)
-                         and $3 = 'all' and status in ('interrupted', 'stopped')
+                         and $3 = 'all' and status in ('running', 'interrupted', 'stopped')
                        returning id, epoch, cursor, cursor_committed, cursor_failed, cursor_superseded,
                                  cursor_unchanged, requests, retries, rate_limited, active_seconds"#,
                     self.migration,

@@ -9,6 +9,21 @@ use crate::model::{
 };
 
 impl Ledger {
+    /// Whether nothing is known of this migration's tokens yet.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn is_empty(&self) -> Result<bool, LedgerError> {
+        self.persist(|| {
+            sqlx::query_scalar!(
+                r#"select not exists (select from tokens where migration = $1) as "empty!""#,
+                self.migration,
+            )
+            .fetch_one(&self.pool)
+        })
+        .await
+    }
+
     /// What is known of these rows and of what is at their destinations, in one round trip.
     ///
     /// # Errors
@@ -21,18 +36,22 @@ impl Ledger {
         let keys: Vec<&str> = keys.map(SourceKey::as_str).collect();
         let destinations: Vec<DestinationId> = destinations.collect();
         let destinations: Vec<&[u8]> = destinations.iter().map(|id| &id.as_bytes()[..]).collect();
+        if keys.is_empty() && destinations.is_empty() {
+            return Ok(Known::default());
+        }
         let rows = self
             .persist(|| {
                 sqlx::query!(
                     r#"-- One look at the index for each key and each destination, whatever the planner believes of a
                        -- table that grows while it is used: its plans with `= any` read all tokens for each page.
                        select source_key as "source_key!", state as "state!", run_id as "run_id!", fingerprint,
-                              null::bytea as destination, null::bigint as source_version
+                              null::bytea as destination, null::bigint as source_version, outdated_run,
+                              outdated_version
                        from unnest($2::text[]) as asked (row_key) cross join lateral (
                               select * from tokens where migration = $1 and source_key = asked.row_key offset 0
                        ) as settled
                        union all
-                       select source_key, state, run_id, null, destination, source_version
+                       select source_key, state, run_id, null, destination, source_version, null, null
                        from unnest($3::bytea[]) as asked (place) cross join lateral (
                               select * from tokens
                               where migration = $1 and destination = asked.place and state = 'committed' offset 0
@@ -51,6 +70,7 @@ impl Ledger {
                 let incumbent = Incumbent {
                     key,
                     version: Version::new(row.source_version),
+                    run: row.run_id,
                 };
                 keep_newest(&mut known.incumbents, destination, incumbent);
             } else if let Some(state) = TokenState::parse(&row.state) {
@@ -61,6 +81,9 @@ impl Ledger {
                         state,
                         run: row.run_id,
                         fingerprint,
+                        outdated: row
+                            .outdated_run
+                            .map(|run| (run, Version::new(row.outdated_version))),
                     },
                 );
             }
@@ -97,11 +120,55 @@ impl Ledger {
         Ok(keys.into_iter().map(SourceKey::from).collect())
     }
 
-    /// Records rows that end without a request: failed by a local rule, or superseded.
+    /// Records rows that end without a request: failed by a local rule, or superseded. What is at its destination already
+    /// stays committed when it is superseded, until the newer row has arrived.
     ///
     /// # Errors
     /// If the database stays away, or another process has taken the run over.
     pub async fn decide(&self, run: &Run, decisions: &[Decision]) -> Result<(), LedgerError> {
+        let superseded = || {
+            decisions
+                .iter()
+                .filter(|decision| decision.state == TokenState::Superseded)
+        };
+        let known = self
+            .known(superseded().map(|decision| &decision.key), std::iter::empty())
+            .await?;
+        let (stored, others): (Vec<&Decision>, Vec<&Decision>) = decisions.iter().partition(|decision| {
+            known
+                .rows
+                .get(&decision.key)
+                .is_some_and(|row| row.state == TokenState::Committed)
+        });
+        self.mark_outdated(run, &stored).await?;
+        self.write_decisions(run, &others).await
+    }
+
+    /// Rows that are stored, and for which there is a newer one.
+    async fn mark_outdated(&self, run: &Run, decisions: &[&Decision]) -> Result<(), LedgerError> {
+        if decisions.is_empty() {
+            return Ok(());
+        }
+        let keys: Vec<&str> = decisions.iter().map(|decision| decision.key.as_str()).collect();
+        let versions: Vec<Option<i64>> = decisions.iter().map(|decision| decision.version.get()).collect();
+        self.persist(|| {
+            sqlx::query!(
+                "update tokens set outdated_run = runs.id, outdated_version = marked.version
+                 from runs, unnest($3::text[], $4::bigint[]) as marked (row_key, version)
+                 where tokens.migration = $1 and source_key = marked.row_key and runs.id = $2 and runs.epoch = $5",
+                self.migration,
+                run.id,
+                &keys as &[&str],
+                &versions as &[Option<i64>],
+                run.epoch,
+            )
+            .execute(&self.pool)
+        })
+        .await
+        .and_then(|done| ours(&done))
+    }
+
+    async fn write_decisions(&self, run: &Run, decisions: &[&Decision]) -> Result<(), LedgerError> {
         if decisions.is_empty() {
             return Ok(());
         }
@@ -141,16 +208,22 @@ impl Ledger {
         self.persist(|| {
             sqlx::query!(
                 "insert into tokens (migration, source_key, state, refused_by, error_code, reason, app_id, user_id,
-                        tenant_id, destination, source_version, run_id)
-                 select $1, decided.*, runs.id from runs, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                        $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[]) as decided
+                        tenant_id, destination, source_version, run_id, outdated_run, outdated_version)
+                 select $1, decided.*, runs.id, case decided.state when 'superseded' then runs.id end,
+                        decided.source_version
+                 from runs, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                        $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[])
+                        as decided (source_key, state, refused_by, error_code, reason, app_id, user_id, tenant_id,
+                                    destination, source_version)
                  where runs.id = $2 and runs.epoch = $13
                  on conflict (migration, source_key) do update set
                         state = excluded.state, refused_by = excluded.refused_by, error_code = excluded.error_code,
                         reason = excluded.reason, app_id = excluded.app_id, user_id = excluded.user_id,
                         tenant_id = excluded.tenant_id, destination = excluded.destination,
                         source_version = excluded.source_version, fingerprint = null, batch_id = null,
-                        run_id = excluded.run_id, attempts = tokens.attempts + 1, updated_at = now()",
+                        run_id = excluded.run_id, outdated_run = excluded.outdated_run,
+                        outdated_version = excluded.outdated_version, attempts = tokens.attempts + 1,
+                        updated_at = now()",
                 self.migration,
                 run.id,
                 &keys as &[&str],

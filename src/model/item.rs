@@ -57,9 +57,12 @@ pub struct Item {
     pub version: Version,
     /// What the ledger will remember of it.
     pub fingerprint: Fingerprint,
-    /// The access token expires only after this run's start, or says nothing of its expiry: reading it back does not
-    /// make the API refresh it.
-    pub fresh: bool,
+    /// When the access token expires, in seconds since 1970, as far as it is known.
+    pub expiry: Option<i32>,
+    /// An access token is sent.
+    pub has_access_token: bool,
+    /// A refresh token is sent.
+    pub has_refresh_token: bool,
     /// A row that was committed for the same destination before, and is superseded once this one is committed.
     pub replaces: Option<SourceKey>,
     /// What is sent.

@@ -13,6 +13,8 @@ pub struct Settled {
     pub run: RunId,
     /// What was sent for it; absent where nothing was.
     pub fingerprint: Option<Fingerprint>,
+    /// The run that found it outdated, and how new it was then.
+    pub outdated: Option<(RunId, Version)>,
 }
 
 /// A row whose token is at its destination now.
@@ -22,6 +24,8 @@ pub struct Incumbent {
     pub key: SourceKey,
     /// How new it was when it was sent.
     pub version: Version,
+    /// The run that sent it.
+    pub run: RunId,
 }
 
 /// The ledger's answer about one page, fetched in one go.

@@ -88,6 +88,8 @@ pub enum StopReason {
     Endpoint(String),
     /// So many batches failed in a row; the sentence holds the last reason.
     TooManyFailures(String),
+    /// It is unknown what became of this batch, and the API does not tell.
+    Unsettled(i64),
     /// As many tokens were sent as were asked for.
     Limit(u64),
 }

@@ -191,6 +191,10 @@ fn describe(reason: &StopReason) -> String {
         StopReason::Credentials(text) => format!("the API refused the credentials: {text}"),
         StopReason::Endpoint(text) => format!("the API is not there, or not as expected: {text}"),
         StopReason::TooManyFailures(text) => text.clone(),
+        StopReason::Unsettled(batch) => format!(
+            "it is unknown whether batch {batch} of an earlier process was stored, and the API does not tell: nothing is sent \
+             until it does"
+        ),
         StopReason::Limit(count) => format!("{count} tokens were sent, as asked for"),
     }
 }

@@ -3,6 +3,7 @@
 mod books;
 mod desk;
 mod error;
+mod memory;
 mod migrate;
 mod prepare;
 mod read_stage;

@@ -7,11 +7,11 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{PipelineError, books::Books, upload_stage::Work};
+use super::{PipelineError, books::Books, memory::Memory, upload_stage::Work};
 use crate::{
     chunk::Chunker,
     ledger::{Ledger, Run},
-    model::{Batch, Decision, DestinationId, Item, Reason, StopReason, Tally, TokenState},
+    model::{Batch, Decision, DestinationId, Item, Reason, Tally, TokenState},
     screen::{Screen, Screened},
     source::Page,
     upload::{SizeLimit, Stop},
@@ -31,7 +31,14 @@ pub(super) struct Prepare {
     pub(super) unsettled: VecDeque<(u64, HashSet<DestinationId>)>,
     /// How many tokens may still be sent, where that is limited.
     pub(super) limit: Option<Limit>,
+    /// What the ledger need not be asked.
+    pub(super) memory: Memory,
+    /// The source was asked for outdated rows when the run began.
+    pub(super) rivals_known: bool,
 }
+
+/// So many pages may wait for an end. A batch that was put aside keeps its page open, and all pages after it with that.
+const MOST_UNSETTLED: usize = 64;
 
 /// A canary's size.
 #[derive(Debug)]
@@ -57,7 +64,7 @@ impl Prepare {
                 return Ok(());
             }
             if let Some(Limit { asked, left: 0 }) = self.limit {
-                self.stop.note(StopReason::Limit(asked));
+                self.stop.limit_reached(asked);
                 break;
             }
         }
@@ -76,19 +83,22 @@ impl Prepare {
         let examined = tokio::task::spawn_blocking(move || screen.examine(number, page.tokens))
             .await
             .map_err(|error| PipelineError::Panicked(error.to_string()))?;
-        if self.meets_unsettled(examined.destinations()) && !self.barrier().await {
+        let crowded = self.meets_unsettled(examined.destinations()) || self.unsettled.len() > MOST_UNSETTLED;
+        if crowded && !self.barrier().await {
             return Ok(false);
         }
-        let known = self
-            .ledger
-            .known(examined.keys(), examined.destinations())
-            .await?;
-        let screened = examined.judge(&known, self.run.id);
+        let keys = examined.keys().filter(|key| self.memory.may_know_row(key));
+        let destinations = examined
+            .destinations()
+            .filter(|id| self.memory.may_know_destination(id));
+        let known = self.ledger.known(keys, destinations).await?;
+        let screened = examined.judge(&known, self.run.id, self.rivals_known);
         self.books.open(number, page.last, selected);
-        self.unsettled.push_back((
-            number,
-            screened.items.iter().map(|item| item.destination_id).collect(),
-        ));
+        let destinations: HashSet<_> = screened.items.iter().map(|item| item.destination_id).collect();
+        for id in &destinations {
+            self.memory.add_destination(id);
+        }
+        self.unsettled.push_back((number, destinations));
         self.enter(number, screened).await
     }
 

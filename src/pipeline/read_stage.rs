@@ -1,51 +1,14 @@
-//! Reads the source: first which rows are outdated, then page after page.
+//! Reads the source, page after page.
 
-use fail::fail_point;
-use futures_util::StreamExt;
 use tokio::sync::mpsc;
-use tracing::warn;
 
 use super::PipelineError;
 use crate::{
-    config::AppMap,
-    ledger::{Ledger, Run},
+    ledger::Ledger,
     model::SourceKey,
-    postgres::FailureKind,
-    screen::Screen,
-    source::{Page, Source, SourceError},
+    source::{Page, Source},
     upload::Stop,
 };
-
-/// Outdated rows that are recorded in one statement.
-const OUTDATED_AT_ONCE: usize = 1000;
-
-/// Records which rows share a destination with a newer one, before the first of them could be sent.
-pub(super) async fn leave_out_outdated(
-    source: &mut Source,
-    apps: &AppMap,
-    screen: &Screen,
-    ledger: &Ledger,
-    run: &Run,
-    stop: &Stop,
-) -> Result<(), PipelineError> {
-    let mut outdated = source.outdated(apps).chunks(OUTDATED_AT_ONCE);
-    while let Some(Some(rows)) = stop.unless_turned(outdated.next()).await {
-        let rows: Vec<_> = match rows.into_iter().collect() {
-            Ok(rows) => rows,
-            Err(SourceError::Database(failure)) if failure.kind == FailureKind::Timeout => {
-                warn!(
-                    "looking for rows of one destination takes longer than `source.statement_timeout`: where the older of \
-                     two is read first, it is uploaded and then overwritten by the newer"
-                );
-                return Ok(());
-            }
-            Err(error) => return Err(error.into()),
-        };
-        ledger.decide(run, &screen.outdated(rows)).await?;
-        fail_point!("outdated");
-    }
-    Ok(())
-}
 
 /// Rows that are asked for by their keys at once.
 const KEYS_AT_ONCE: i64 = 500;

@@ -2,17 +2,18 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use chrono::Utc;
-use futures_util::future::BoxFuture;
+use fail::fail_point;
+use futures_util::{StreamExt, future::BoxFuture};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
-use tracing::Instrument;
+use tracing::{Instrument, warn};
 
 use super::{
     PipelineError, Request,
     desk::Desk,
+    memory::Memory,
     prepare::{Limit, Prepare},
     read_stage, upload_stage,
 };
@@ -21,11 +22,12 @@ use crate::{
     config::{LedgerAccess, Settings},
     descope::BODY_OVERHEAD,
     ledger::{Ledger, Lock},
-    model::Selection,
+    model::{Selection, StopReason},
+    postgres::FailureKind,
     report::View,
     screen::Screen,
-    source::Source,
-    upload::{Stop, Uploader},
+    source::{Source, SourceError},
+    upload::{Settlement, Stop, Uploader},
 };
 
 /// What the stages of one run have in common.
@@ -49,24 +51,16 @@ impl Stages<'_> {
     ) -> Result<(), PipelineError> {
         let (settings, stop, desk) = (self.settings, self.stop, self.desk);
         settle_left_behind(&desk.ledger, &uploader, stop).await?;
-        let screen = Screen::new(
-            settings.apps.clone(),
-            desk.ledger.key().clone(),
-            Utc::now().timestamp(),
-        );
-        // A run that goes on has done so.
-        if desk.run.cursor.is_none() {
-            read_stage::leave_out_outdated(
-                &mut source,
-                &settings.apps,
-                &screen,
-                &desk.ledger,
-                &desk.run,
-                stop,
-            )
-            .await?;
-        }
-        let mut stages = std::pin::pin!(self.spawn(source, screen, uploader));
+        let mut memory = Memory::new(desk.ledger.is_empty().await?);
+        let screen = Screen::new(settings.apps.clone(), desk.ledger.key().clone());
+        let rivals_known = match self.request.selection {
+            // A run that goes on has asked before.
+            Selection::All if desk.run.cursor.is_some() => true,
+            Selection::All => self.leave_out_outdated(&mut source, &screen, &mut memory).await?,
+            // The other rows are not looked at.
+            Selection::Failed { .. } => false,
+        };
+        let mut stages = std::pin::pin!(self.spawn(source, screen, memory, rivals_known, uploader));
         let error = tokio::select! {
             ended = &mut stages => return ended,
             Err(error) = desk.keep(view) => error,
@@ -78,8 +72,46 @@ impl Stages<'_> {
         Err(error)
     }
 
+    /// Asks the source which rows are outdated, and records them before the first of them could be sent. `false` if the
+    /// source cannot tell in time.
+    async fn leave_out_outdated(
+        &self,
+        source: &mut Source,
+        screen: &Screen,
+        memory: &mut Memory,
+    ) -> Result<bool, PipelineError> {
+        let mut outdated = source.outdated(&self.settings.apps).chunks(OUTDATED_AT_ONCE);
+        while let Some(Some(rows)) = self.stop.unless_turned(outdated.next()).await {
+            let rows: Vec<_> = match rows.into_iter().collect() {
+                Ok(rows) => rows,
+                Err(SourceError::Database(failure)) if failure.kind == FailureKind::Timeout => {
+                    warn!(
+                        "looking for rows of one destination takes longer than `source.statement_timeout`: where the older \
+                         of two is read first, it is uploaded and then overwritten by the newer"
+                    );
+                    return Ok(false);
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let decisions = screen.outdated(rows);
+            for decision in &decisions {
+                memory.add_row(&decision.key);
+            }
+            self.desk.ledger.decide(&self.desk.run, &decisions).await?;
+            fail_point!("outdated");
+        }
+        Ok(true)
+    }
+
     /// Each stage on a task of its own, so that they use all cores; joined here, so that none outlives the run.
-    async fn spawn(&self, source: Source, screen: Screen, uploader: Uploader) -> Result<(), PipelineError> {
+    async fn spawn(
+        &self,
+        source: Source,
+        screen: Screen,
+        memory: Memory,
+        rivals_known: bool,
+        uploader: Uploader,
+    ) -> Result<(), PipelineError> {
         let (batch, stop, desk) = (self.settings.batch, self.stop, self.desk);
         let limits = Limits {
             max_tokens: batch.max_tokens,
@@ -99,6 +131,8 @@ impl Stages<'_> {
             work: work_in,
             unsettled: VecDeque::new(),
             limit: self.request.limit.map(Limit::new),
+            memory,
+            rivals_known,
         };
         let reading: BoxFuture<'static, _> = match self.request.selection.clone() {
             Selection::All => Box::pin(read_stage::all(
@@ -129,6 +163,9 @@ impl Stages<'_> {
     }
 }
 
+/// Outdated rows that are recorded in one statement.
+const OUTDATED_AT_ONCE: usize = 1000;
+
 /// An error, or a panic, of one stage ends all of them.
 async fn guarded(stop: &Stop, stage: JoinHandle<Result<(), PipelineError>>) -> Result<(), PipelineError> {
     let ended = stage
@@ -140,14 +177,16 @@ async fn guarded(stop: &Stop, stage: JoinHandle<Result<(), PipelineError>>) -> R
     ended
 }
 
-/// Batches in flight whose process is gone, found out one by one before anything new is sent.
+/// Batches in flight whose process is gone, found out one by one before anything new is sent. While it is unknown whether
+/// one of them is stored, nothing may be sent: it could be the same tokens.
 async fn settle_left_behind(ledger: &Ledger, uploader: &Uploader, stop: &Stop) -> Result<(), PipelineError> {
     for left in ledger.unsettled().await? {
         if stop.is_turned() {
             break;
         }
-        let age = (Utc::now() - left.submitted_at).to_std().unwrap_or_default();
-        uploader.settle_left_behind(&left, age).await?;
+        if uploader.settle_left_behind(&left).await? == Settlement::Unknown {
+            stop.turn(StopReason::Unsettled(left.id));
+        }
     }
     Ok(())
 }

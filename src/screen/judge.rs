@@ -1,7 +1,9 @@
 //! Holds an examined page against what the ledger knows.
 
-use super::{Examined, is_newer};
-use crate::model::{Decision, Item, Known, RunId, TokenState};
+use std::collections::HashMap;
+
+use super::{Candidate, Examined, is_newer};
+use crate::model::{Decision, DestinationId, Item, Known, RunId, TokenState};
 
 /// What is to be done about a page: every row of it is in exactly one of these.
 #[derive(Debug, Default)]
@@ -20,30 +22,42 @@ pub struct Screened {
 
 impl Examined {
     /// Settles each row with what the ledger knows; `run` tells this run's own outcomes, met again after a resume, from
-    /// those of earlier ones.
+    /// those of earlier ones. Where the source was asked for outdated rows (`rivals_known`), only this run's own tokens
+    /// stand against a row of the page: the row behind an earlier one may be gone from the source.
     #[must_use]
-    pub fn judge(self, known: &Known, run: RunId) -> Screened {
+    pub fn judge(self, known: &Known, run: RunId, rivals_known: bool) -> Screened {
+        let outdated: Vec<bool> = self
+            .candidates
+            .iter()
+            .map(|candidate| is_outdated(candidate, known, run))
+            .collect();
+        let newest = newest_of_each(&self.candidates, &outdated);
         let mut screened = Screened {
             decisions: self.decisions,
             ..Screened::default()
         };
-        for candidate in self.candidates {
-            let settled = known.rows.get(&candidate.key);
-            if settled.is_some_and(|row| row.state == TokenState::Superseded && row.run == run) {
+        for (position, candidate) in self.candidates.into_iter().enumerate() {
+            if outdated[position] {
                 screened.superseded_before += 1;
                 continue;
             }
+            if newest.get(&candidate.destination_id) != Some(&position) {
+                screened.decisions.push(candidate.superseded());
+                continue;
+            }
+            let settled = known.rows.get(&candidate.key);
             let incumbent = known
                 .incumbents
                 .get(&candidate.destination_id)
                 .filter(|incumbent| incumbent.key != candidate.key);
             if incumbent.is_some_and(|incumbent| {
-                is_newer(
-                    incumbent.version,
-                    &incumbent.key,
-                    candidate.version,
-                    &candidate.key,
-                )
+                (incumbent.run == run || !rivals_known)
+                    && is_newer(
+                        incumbent.version,
+                        &incumbent.key,
+                        candidate.version,
+                        &candidate.key,
+                    )
             }) {
                 screened.decisions.push(candidate.superseded());
                 continue;
@@ -76,13 +90,42 @@ impl Examined {
                 destination_id: candidate.destination_id,
                 version: candidate.version,
                 fingerprint: ready.fingerprint,
-                fresh: ready.fresh,
+                expiry: ready.expiry,
+                has_access_token: ready.has_access_token,
+                has_refresh_token: ready.has_refresh_token,
                 replaces: incumbent.map(|incumbent| incumbent.key.clone()),
                 encoded: ready.encoded,
             });
         }
         screened
     }
+}
+
+/// Found to be outdated by this very run, and the same since.
+fn is_outdated(candidate: &Candidate, known: &Known, run: RunId) -> bool {
+    known
+        .rows
+        .get(&candidate.key)
+        .is_some_and(|row| row.outdated == Some((run, candidate.version)))
+}
+
+/// The position of the newest row for each destination. A row that the source called outdated is never the newest beside
+/// one that it did not.
+fn newest_of_each(candidates: &[Candidate], outdated: &[bool]) -> HashMap<DestinationId, usize> {
+    let mut newest: HashMap<DestinationId, usize> = HashMap::with_capacity(candidates.len());
+    for (position, candidate) in candidates.iter().enumerate() {
+        let best = newest.entry(candidate.destination_id).or_insert(position);
+        let other = &candidates[*best];
+        let beats = match (outdated[position], outdated[*best]) {
+            (false, true) => true,
+            (true, false) => false,
+            _ => is_newer(candidate.version, &candidate.key, other.version, &other.key),
+        };
+        if beats {
+            *best = position;
+        }
+    }
+    newest
 }
 
 #[cfg(test)]
@@ -111,15 +154,11 @@ mod tests {
         let apps = [("google".to_owned(), "google-calendar".to_owned())]
             .into_iter()
             .collect();
-        Screen::new(
-            AppMap::new(Some(apps)),
-            FingerprintKey::new(&[7; 32], None),
-            1_700_000_000,
-        )
+        Screen::new(AppMap::new(Some(apps)), FingerprintKey::new(&[7; 32], None))
     }
 
     fn judged(rows: Vec<LegacyToken>, known: &Known) -> Screened {
-        screen().examine(3, rows).judge(known, 9)
+        screen().examine(3, rows).judge(known, 9, false)
     }
 
     fn codes(screened: &Screened) -> Vec<&str> {
@@ -212,46 +251,75 @@ mod tests {
     #[test]
     fn unchanged_rows_stay_and_changed_ones_go() {
         let first = judged(vec![row("1", "u", 0)], &Known::default());
-        let settled = |state, run| Settled {
-            state,
-            run,
-            fingerprint: Some(first.items[0].fingerprint),
+        let known = |state, run| {
+            let settled = Settled {
+                state,
+                run,
+                fingerprint: Some(first.items[0].fingerprint),
+                outdated: None,
+            };
+            Known {
+                rows: [(SourceKey::from("1"), settled)].into(),
+                ..Known::default()
+            }
         };
-        let known = |settled| Known {
-            rows: [(SourceKey::from("1"), settled)].into(),
+        let judged = |user, known| judged(vec![row("1", user, 0)], &known);
+        assert_eq!(judged("u", known(TokenState::Committed, 8)).unchanged, 1);
+        assert_eq!(judged("u", known(TokenState::Committed, 9)).committed_before, 1);
+        assert_eq!(judged("u", known(TokenState::Failed, 8)).items.len(), 1);
+        assert_eq!(judged("v", known(TokenState::Committed, 8)).items.len(), 1);
+        assert_eq!(judged("u", known(TokenState::Superseded, 8)).items.len(), 1);
+    }
+
+    #[test]
+    fn what_this_run_found_outdated_stays_so_unless_the_row_changed_since() {
+        let outdated = |state, run, version| {
+            let outdated = Some((run, Version::new(Some(version))));
+            let settled = Settled {
+                state,
+                run,
+                fingerprint: None,
+                outdated,
+            };
+            Known {
+                rows: [(SourceKey::from("1"), settled)].into(),
+                ..Known::default()
+            }
+        };
+        for state in [TokenState::Superseded, TokenState::Committed] {
+            assert_eq!(
+                judged(vec![row("1", "u", 5)], &outdated(state, 9, 5)).superseded_before,
+                1
+            );
+            assert_eq!(
+                judged(vec![row("1", "u", 6)], &outdated(state, 9, 5)).items.len(),
+                1,
+                "changed since"
+            );
+            assert_eq!(
+                judged(vec![row("1", "u", 5)], &outdated(state, 8, 5)).items.len(),
+                1,
+                "an earlier run's word"
+            );
+        }
+    }
+
+    #[test]
+    fn of_a_page_one_row_goes_up_even_where_source_and_screen_disagree_on_the_newest() {
+        // As text, 9 comes after 10; as numbers it is the other way round.
+        let outdated = Settled {
+            state: TokenState::Superseded,
+            run: 9,
+            fingerprint: None,
+            outdated: Some((9, Version::new(Some(5)))),
+        };
+        let known = Known {
+            rows: [(SourceKey::from("10"), outdated)].into(),
             ..Known::default()
         };
-
-        assert_eq!(
-            judged(vec![row("1", "u", 0)], &known(settled(TokenState::Committed, 8))).unchanged,
-            1
-        );
-        assert_eq!(
-            judged(vec![row("1", "u", 0)], &known(settled(TokenState::Committed, 9))).committed_before,
-            1
-        );
-        assert_eq!(
-            judged(vec![row("1", "u", 0)], &known(settled(TokenState::Failed, 8)))
-                .items
-                .len(),
-            1
-        );
-        assert_eq!(
-            judged(vec![row("1", "v", 0)], &known(settled(TokenState::Committed, 8)))
-                .items
-                .len(),
-            1
-        );
-        assert_eq!(
-            judged(vec![row("1", "u", 0)], &known(settled(TokenState::Superseded, 9))).superseded_before,
-            1
-        );
-        assert_eq!(
-            judged(vec![row("1", "u", 0)], &known(settled(TokenState::Superseded, 8)))
-                .items
-                .len(),
-            1
-        );
+        let screened = judged(vec![row("10", "u", 5), row("9", "u", 5)], &known);
+        assert_eq!(screened.items[0].key.as_str(), "9");
+        assert_eq!(screened.superseded_before, 1);
     }
 
     #[test]
@@ -263,6 +331,7 @@ mod tests {
                 Incumbent {
                     key: SourceKey::from("7"),
                     version: Version::new(Some(version)),
+                    run: 8,
                 },
             )]
             .into(),
@@ -273,16 +342,10 @@ mod tests {
         let newer = judged(vec![row("1", "u", 5)], &known(6));
         assert!(newer.items.is_empty());
         assert_eq!(newer.decisions[0].state, TokenState::Superseded);
-    }
-
-    #[test]
-    fn a_token_about_to_expire_is_not_fresh() {
-        let expiring = |seconds: i64| LegacyToken {
-            expiry: Expiry::At(1_700_000_000 + seconds),
-            ..row("1", "u", 0)
-        };
-        assert!(!judged(vec![expiring(60)], &Known::default()).items[0].fresh);
-        assert!(judged(vec![expiring(3600)], &Known::default()).items[0].fresh);
-        assert!(judged(vec![row("1", "u", 0)], &Known::default()).items[0].fresh);
+        // Where the source said which rows are outdated, this one is not: the row behind the incumbent is gone.
+        let gone = screen()
+            .examine(3, vec![row("1", "u", 5)])
+            .judge(&known(6), 9, true);
+        assert_eq!(gone.items[0].replaces, Some(SourceKey::from("7")));
     }
 }

@@ -4,8 +4,6 @@
 mod judge;
 mod rules;
 
-use std::collections::HashMap;
-
 pub use judge::Screened;
 
 use crate::{
@@ -21,8 +19,6 @@ use crate::{
 pub struct Screen {
     apps: AppMap,
     key: FingerprintKey,
-    /// Seconds since 1970 at the start of the run.
-    now: i64,
 }
 
 /// A page whose rows were held against the local rules and encoded; what the ledger knows comes next.
@@ -34,7 +30,7 @@ pub struct Examined {
     decisions: Vec<Decision>,
 }
 
-/// A row with a destination that is the newest of its page for it.
+/// A row with a destination.
 #[derive(Debug)]
 struct Candidate {
     key: SourceKey,
@@ -49,52 +45,34 @@ struct Candidate {
 struct Ready {
     encoded: EncodedToken,
     fingerprint: Fingerprint,
-    fresh: bool,
+    expiry: Option<i32>,
+    has_access_token: bool,
+    has_refresh_token: bool,
 }
 
 impl Screen {
-    /// A screen for one run that starts at `now` (seconds since 1970).
+    /// A screen for one run.
     #[must_use]
-    pub fn new(apps: AppMap, key: FingerprintKey, now: i64) -> Self {
-        Self { apps, key, now }
+    pub fn new(apps: AppMap, key: FingerprintKey) -> Self {
+        Self { apps, key }
     }
 
-    /// Holds the rows of a page against the local rules, settles which row is the newest for each destination, and
-    /// encodes what may go up.
+    /// Holds the rows of a page against the local rules, and encodes what may go up.
     #[must_use]
     pub fn examine(&self, page: u64, tokens: Vec<LegacyToken>) -> Examined {
         let mut candidates: Vec<Candidate> = Vec::with_capacity(tokens.len());
         let mut decisions = Vec::new();
-        let mut newest: HashMap<DestinationId, usize> = HashMap::with_capacity(tokens.len());
         for token in tokens {
-            let candidate = match self.candidate(&token) {
-                Ok(candidate) => candidate,
-                Err(reason) => {
-                    decisions.push(Decision {
-                        key: token.key,
-                        destination: None,
-                        app: token.app,
-                        version: token.version,
-                        state: TokenState::Failed,
-                        reason: Some(reason),
-                    });
-                    continue;
-                }
-            };
-            match newest.get(&candidate.destination_id) {
-                Some(&position) => {
-                    let other = &mut candidates[position];
-                    let older = if is_newer(candidate.version, &candidate.key, other.version, &other.key) {
-                        std::mem::replace(other, candidate)
-                    } else {
-                        candidate
-                    };
-                    decisions.push(older.superseded());
-                }
-                None => {
-                    newest.insert(candidate.destination_id, candidates.len());
-                    candidates.push(candidate);
-                }
+            match self.candidate(&token) {
+                Ok(candidate) => candidates.push(candidate),
+                Err(reason) => decisions.push(Decision {
+                    key: token.key,
+                    destination: None,
+                    app: token.app,
+                    version: token.version,
+                    state: TokenState::Failed,
+                    reason: Some(reason),
+                }),
             }
         }
         Examined {
@@ -128,7 +106,9 @@ impl Screen {
             let encoded = crate::descope::encode(token, &destination, expiry);
             Ready {
                 fingerprint: self.key.fingerprint(encoded.reveal()),
-                fresh: expiry.is_none_or(|expiry| i64::from(expiry) > self.now + FRESH_MARGIN_SECONDS),
+                expiry,
+                has_access_token: token.access_token.is_some(),
+                has_refresh_token: token.refresh_token.is_some(),
                 encoded,
             }
         });
@@ -141,9 +121,6 @@ impl Screen {
         })
     }
 }
-
-/// A token that expires sooner might be refreshed by the API when it is read back.
-const FRESH_MARGIN_SECONDS: i64 = 600;
 
 impl Examined {
     /// The rows the ledger is to be asked about.

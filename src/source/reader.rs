@@ -13,7 +13,7 @@ use crate::{
 
 /// A page ends early once it holds this much text, so that memory is bounded whatever the rows are like.
 /// Smaller than it could be: what is read, encoded and sent while it is still in the processor's cache costs less.
-const PAGE_BYTES: usize = 1 << 20;
+const PAGE_BYTES: usize = 2 << 20;
 
 /// Rows that were read together.
 #[derive(Debug)]
@@ -150,6 +150,10 @@ impl Source {
                 break;
             }
         }
+        if size < PAGE_BYTES / 2 {
+            // One large row must not make all pages after it small.
+            self.limit = self.limit.saturating_mul(2).min(self.settings.page_size);
+        }
         let Some(last) = tokens.last().map(|token| token.key.clone()) else {
             return Ok(None);
         };
@@ -166,7 +170,7 @@ enum Rows<'a> {
     Among(&'a [SourceKey]),
 }
 
-fn row_error(error: sqlx::Error, after: Option<&SourceKey>) -> SourceError {
+pub(super) fn row_error(error: sqlx::Error, after: Option<&SourceKey>) -> SourceError {
     let source = Failure::from(error);
     match source.kind {
         FailureKind::Rejected | FailureKind::Unexpected => SourceError::Rows {

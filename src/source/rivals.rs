@@ -15,6 +15,7 @@ use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 use super::{
     Source, SourceError, decode,
     plan::{Column, KeyType, Plan},
+    reader::row_error,
 };
 use crate::{
     config::{AppMap, Field},
@@ -53,17 +54,16 @@ impl Source {
             }
             None => sqlx::query(sql).fetch(connection),
         };
-        rows.map_err(Failure::from)
-            .map_err(SourceError::Database)
-            .and_then(move |row| {
-                ready(
-                    token(&row, &columns)
-                        .map_err(Failure::from)
-                        .map_err(SourceError::Database),
-                )
-            })
+        rows.map_err(unreadable)
+            .and_then(move |row| ready(token(&row, &columns).map_err(unreadable)))
             .boxed()
     }
+}
+
+/// Expressions and conditions of the user's are worked out for every row here: their errors are the rows', and may quote
+/// values.
+fn unreadable(error: sqlx::Error) -> SourceError {
+    row_error(error, None)
 }
 
 fn token(row: &PgRow, columns: &[Column]) -> Result<LegacyToken, sqlx::Error> {
@@ -78,11 +78,10 @@ fn query(plan: &Plan, apps: &AppMap) -> String {
         plan.column(field)
             .map_or("null::text", |column| column.sql.as_str())
     };
+    // "C" compares letter by letter, as the screen does, whatever the columns' own collations are.
     let id = |field| {
-        format!(
-            "case when btrim({0}, e' \\t\\n\\r\\f\\v') <> '' then {0} end",
-            text(field)
-        )
+        let text = text(field);
+        format!("case when btrim({text}, e' \\t\\n\\r\\f\\x0b') <> '' then ({text}) collate \"C\" end")
     };
     let mapped = FIELDS.iter().filter(|&&field| plan.column(field).is_some());
     let columns = mapped.fold(String::new(), |list, field| list + ", " + field.name());
@@ -98,7 +97,7 @@ fn query(plan: &Plan, apps: &AppMap) -> String {
     format!(
         "with named as (
              select {key}::text as key_text, {key} as key_value, {app} as app, {user} as user_id, {tenant} as tenant_id,
-                    nullif({external}, '') as external_identifier, {version} as updated_at, {newness} as newness
+                    nullif(({external}) collate \"C\", '') as external_identifier, {version} as updated_at, {newness} as newness
              from {from}{filter}
          ), placed as not materialized (
              select named.*, {app_id} as app_id,

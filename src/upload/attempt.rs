@@ -104,7 +104,9 @@ impl Uploader {
                     *opened.insert(id)
                 }
                 Some(id) => {
-                    self.ledger().reopen_batch(id, number.cast_signed()).await?;
+                    self.ledger()
+                        .reopen_batch(self.run(), id, number.cast_signed())
+                        .await?;
                     id
                 }
             };
@@ -226,7 +228,7 @@ impl Uploader {
                         self.ledger().commit_batch(&outcome(refusal.status)).await?;
                         Sent::Committed(batch)
                     }
-                    Settlement::NotThere => {
+                    Settlement::NotThere | Settlement::CannotAsk => {
                         return Ok(Next::Again {
                             batch,
                             refusal,

@@ -128,7 +128,9 @@ mod tests {
                 destination,
                 version: Version::default(),
                 fingerprint: FingerprintKey::new(&[0; 32], None).fingerprint(&[]),
-                fresh: true,
+                expiry: None,
+                has_access_token: true,
+                has_refresh_token: false,
                 replaces: None,
                 encoded: EncodedToken::new(br#"{"accessToken":"very-secret"}"#.to_vec()),
             }

@@ -24,7 +24,7 @@ use crate::config::RateLimit;
 
 /// The API counts requests when they arrive, we when they leave. Spacing them this much wider keeps a request that
 /// travelled fast from arriving within the window of one that travelled slowly.
-const HEADROOM: f64 = 0.01;
+const HEADROOM: f64 = 0.015;
 
 /// A timer that wakes us later than this did not merely round: the time is lost, and not made up for.
 const LATENESS: Duration = Duration::from_millis(20);

@@ -83,7 +83,7 @@ impl Uploader {
                         });
                         return Ok(());
                     }
-                    Settlement::NotThere => {
+                    Settlement::NotThere | Settlement::CannotAsk => {
                         let outcome = OutcomeOf {
                             batch: id,
                             attempts: 1,

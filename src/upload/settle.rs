@@ -7,8 +7,8 @@ use tracing::{debug, warn};
 
 use super::{retry::Delays, uploader::Uploader};
 use crate::{
-    descope::{ReadBack, lacks_access_token, sent_value},
-    model::{Batch, Fingerprint, Item, Probe},
+    descope::{ReadBack, sent_value},
+    model::{Batch, Fingerprint, Item, Probe, StopReason},
 };
 
 /// What asking found.
@@ -18,6 +18,8 @@ pub enum Settlement {
     Committed,
     /// It is not there, and no request can be under way any more: nothing of the batch is.
     NotThere,
+    /// The API does not let tokens be read back, and no request can be under way any more.
+    CannotAsk,
     /// The API gives no usable answer to the question.
     Unknown,
     /// The run was stopped before there was an answer.
@@ -32,34 +34,49 @@ pub(super) struct Witness {
     pub(super) digest: Fingerprint,
 }
 
+/// An access token that expires sooner might be refreshed by the API when it is read back.
+const LIFE_SECONDS: i64 = 600;
+
 impl Uploader {
-    /// Chooses the witness of a batch: one whose reading does not make the API refresh it. A token that has expired, or
-    /// has no access token, is recognised by its refresh token.
+    /// Chooses the witness of a batch: the access token that lives longest, since reading one that has expired might make
+    /// the API refresh it. Where none is left that lives, the refresh token is what is recognised.
     pub(super) fn witness(&self, batch: &Batch) -> Option<Witness> {
-        let by_access_token = |item: &Item| item.fresh && !lacks_access_token(&item.encoded);
-        let position = batch.items.iter().position(by_access_token);
-        let by_refresh_token = position.is_none();
-        // Without a fresh one, the first that has a refresh token to be recognised by, or simply the first.
-        let candidates = position.map_or(0..batch.items.len(), |position| position..position + 1);
-        candidates
-            .flat_map(|position| [(position, by_refresh_token), (position, false)])
-            .find_map(|(position, by_refresh_token)| {
-                let item = batch.items.get(position)?;
-                let probe = Probe {
-                    subject: batch.subject,
-                    app_id: item.destination.app_id.clone(),
-                    user_id: item.destination.user_id.clone(),
-                    tenant_id: item.destination.tenant_id.clone(),
-                    external_identifier: item.destination.external_identifier.clone(),
-                    by_refresh_token,
-                };
-                let value = sent_value(&probe, &item.encoded)?;
-                Some(Witness {
-                    position,
-                    digest: self.key().value_digest(value.reveal()),
-                    probe,
-                })
-            })
+        let alive_until = chrono::Utc::now().timestamp() + LIFE_SECONDS;
+        let life = |item: &Item| item.expiry.map_or(i64::MAX, i64::from);
+        let longest = batch
+            .items
+            .iter()
+            .enumerate()
+            .filter(|(_, item)| item.has_access_token)
+            .max_by_key(|(position, item)| (life(item), std::cmp::Reverse(*position)));
+        let alive = longest
+            .filter(|(_, item)| life(item) > alive_until)
+            .map(|(position, _)| (position, false));
+        let refreshing = || {
+            batch
+                .items
+                .iter()
+                .position(|item| item.has_refresh_token)
+                .map(|position| (position, true))
+        };
+        let (position, by_refresh_token) = alive
+            .or_else(refreshing)
+            .or_else(|| longest.map(|(position, _)| (position, false)))?;
+        let item = batch.items.get(position)?;
+        let probe = Probe {
+            subject: batch.subject,
+            app_id: item.destination.app_id.clone(),
+            user_id: item.destination.user_id.clone(),
+            tenant_id: item.destination.tenant_id.clone(),
+            external_identifier: item.destination.external_identifier.clone(),
+            by_refresh_token,
+        };
+        let value = sent_value(&probe, &item.encoded)?;
+        Some(Witness {
+            position,
+            digest: self.key().value_digest(value.reveal()),
+            probe,
+        })
     }
 
     /// Asks until there is an answer. "Not there" is believed only after `settled_at`: before that, the request may
@@ -96,10 +113,18 @@ impl Uploader {
                     self.say_once_that_reading_is_refused(&refusal);
                     let waited = self.stop().unless_turned(sleep_until(settled_at)).await;
                     return if waited.is_some() {
-                        Settlement::NotThere
+                        Settlement::CannotAsk
                     } else {
                         Settlement::Stopped
                     };
+                }
+                ReadBack::Credentials(refusal) => {
+                    // The batch stays in flight: it is asked for when there are credentials that are accepted.
+                    self.stop().turn(StopReason::Credentials(format!(
+                        "{}: {}",
+                        refusal.code, refusal.text
+                    )));
+                    return Settlement::Stopped;
                 }
                 ReadBack::RateLimited { retry_after } => {
                     self.rate_limited(retry_after, delays.next());

@@ -11,6 +11,7 @@ use crate::model::StopReason;
 pub struct Stop {
     token: CancellationToken,
     reason: Arc<OnceLock<StopReason>>,
+    limit: Arc<OnceLock<u64>>,
 }
 
 impl Stop {
@@ -27,10 +28,11 @@ impl Stop {
         self.token.cancel();
     }
 
-    /// Remembers why the run ends early without ending anything: its tasks are about to finish by themselves.
-    pub fn note(&self, reason: StopReason) {
-        // As for `turn`.
-        let _ = self.reason.set(reason);
+    /// Remembers that as many tokens as were asked for are on their way. Ends nothing: the tasks finish by themselves, and
+    /// whatever stops them until then is the reason.
+    pub fn limit_reached(&self, asked: u64) {
+        // There is one limit, and it is reached once.
+        let _ = self.limit.set(asked);
     }
 
     /// Ends the tasks without a reason of its own: some other error is about to be reported.
@@ -52,7 +54,10 @@ impl Stop {
     /// Why it was turned, if there is a reason.
     #[must_use]
     pub fn reason(&self) -> Option<StopReason> {
-        self.reason.get().cloned()
+        self.reason
+            .get()
+            .cloned()
+            .or_else(|| self.limit.get().copied().map(StopReason::Limit))
     }
 
     /// Does `work`, unless the switch is turned first.

@@ -125,30 +125,34 @@ impl Uploader {
     ///
     /// # Errors
     /// If the ledger cannot be written.
-    pub async fn settle_left_behind(
-        &self,
-        left: &Unsettled,
-        age: Duration,
-    ) -> Result<Settlement, UploadError> {
-        let settled_at = Instant::now() + self.timeout().saturating_sub(age);
+    pub async fn settle_left_behind(&self, left: &Unsettled) -> Result<Settlement, UploadError> {
+        let settled_at = Instant::now() + self.timeout().saturating_sub(left.age);
         let settlement = match self.on_unknown() {
             OnUnknown::Ask => self.settle(&left.probe, &left.digest, settled_at).await,
-            OnUnknown::Resend => Settlement::NotThere,
+            OnUnknown::Resend => Settlement::CannotAsk,
         };
         let outcome = OutcomeOf {
             batch: left.id,
             attempts: left.attempts,
             http_status: None,
         };
-        match settlement {
-            Settlement::Committed => self.ledger().commit_batch(&outcome).await?,
-            Settlement::NotThere => {
-                let text = "its process ended before there was an answer; nothing of it was stored";
-                self.ledger()
-                    .fail_batch(&outcome, &Reason::transport("not_stored", text), &[])
-                    .await?;
+        let text = match settlement {
+            Settlement::Committed => {
+                self.ledger().commit_batch(&outcome).await?;
+                None
             }
-            Settlement::Unknown | Settlement::Stopped => {}
+            Settlement::NotThere => {
+                Some("its process ended before there was an answer; nothing of it is stored")
+            }
+            Settlement::CannotAsk => {
+                Some("its process ended before there was an answer, and nobody was asked what is stored")
+            }
+            Settlement::Unknown | Settlement::Stopped => None,
+        };
+        if let Some(text) = text {
+            self.ledger()
+                .fail_batch(&outcome, &Reason::transport("not_stored", text), &[])
+                .await?;
         }
         info!(batch_id = left.id, tokens = left.token_count, outcome = ?settlement, "settled what an earlier process left");
         Ok(settlement)
@@ -239,7 +243,9 @@ impl Uploader {
             wait_s = wait.as_secs_f64(),
             "the API's quota is used up: holding all requests"
         );
-        self.shared.pacer.hold(wait);
+        self.shared
+            .pacer
+            .hold(wait.min(self.shared.retry.max_retry_after));
     }
 
     pub(super) fn say_once_that_reading_is_refused(&self, refusal: &Refusal) {

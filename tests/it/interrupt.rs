@@ -203,3 +203,50 @@ async fn a_process_that_was_replaced_can_send_nothing_more() {
     );
     bed.assert_arrived_once().await;
 }
+
+/// A run that was killed after its only batch was stored, and before the answer came.
+async fn killed_after_the_commit() -> Bed {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 50).await;
+    let gate = Gate::new();
+    bed.api.script([Fault::Hold(gate.clone())]);
+    let mut child = bed.spawn_migrate();
+    timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
+    child.kill().await.unwrap();
+    bed
+}
+
+#[tokio::test]
+async fn nothing_is_sent_while_nobody_tells_what_became_of_a_batch() {
+    let bed = killed_after_the_commit().await;
+    bed.api.script_reads(std::iter::repeat_n(Fault::Status(503), 8));
+    let ran = bed.migrate().await.ended_with(4).json();
+    assert!(
+        ran["stop_reason"]
+            .as_str()
+            .unwrap()
+            .contains("unknown whether batch"),
+        "{ran}"
+    );
+    bed.migrate().await.ended_with(0);
+    bed.assert_arrived_once().await;
+}
+
+#[tokio::test]
+async fn credentials_that_are_refused_say_nothing_of_what_is_stored() {
+    let bed = killed_after_the_commit().await;
+    let mut command = bed.command(&["migrate", "--json"]);
+    let output = command
+        .env("DESCOPE_MANAGEMENT_KEY", "Kwrong")
+        .output()
+        .await
+        .unwrap();
+    Ran::from(output).ended_with(4);
+    assert_eq!(
+        bed.number("select count(*) from tokenferry.batches where state = 'in_flight'")
+            .await,
+        1
+    );
+    bed.migrate().await.ended_with(0);
+    bed.assert_arrived_once().await;
+}

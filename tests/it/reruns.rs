@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::bed::Bed;
+use crate::support::bed::{Bed, Ran};
 
 #[tokio::test]
 async fn only_failed_sends_what_failed_and_nothing_else() {
@@ -113,4 +113,79 @@ async fn a_canary_sends_so_many_and_the_next_run_completes_it() {
         (&again["status"], &again["tokens"]["unchanged"]),
         (&json!("completed"), &json!(1200))
     );
+}
+
+#[tokio::test]
+async fn a_canary_that_is_refused_is_no_success() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 20).await;
+    let mut command = bed.command(&["migrate", "--limit", "5", "--json"]);
+    let output = command
+        .env("DESCOPE_MANAGEMENT_KEY", "Kwrong")
+        .output()
+        .await
+        .unwrap();
+    let ran = Ran::from(output).ended_with(4).json();
+    assert_eq!(
+        (&ran["status"], &ran["tokens"]["committed"]),
+        (&json!("stopped"), &json!(0))
+    );
+}
+
+#[tokio::test]
+async fn an_older_row_goes_up_when_the_newer_one_is_gone() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 20).await;
+    bed.sql(
+        "update legacy_tokens set user_id = 'user-2', updated_at = now() - interval '1 day' where id = 1",
+    )
+    .await;
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(ran["tokens"]["superseded"], 1);
+    bed.sql("delete from legacy_tokens where id = 2").await;
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(
+        (&ran["tokens"]["committed"], &ran["tokens"]["superseded"]),
+        (&json!(1), &json!(0))
+    );
+    bed.assert_arrived().await;
+}
+
+#[tokio::test]
+async fn a_stored_token_stays_committed_until_the_newer_one_has_arrived() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 20).await;
+    bed.migrate().await.ended_with(0);
+    // A newer row for the destination of row 3 that the API does not take.
+    bed.sql(
+        "insert into legacy_tokens (id, provider, user_id, access_token, updated_at)
+         values (21, 'google', 'user-3', 'newer', now() + interval '1 hour')",
+    )
+    .await;
+    bed.api.set_refused_users(["user-3"]);
+    let ran = bed.migrate().await.ended_with(3).json();
+    assert_eq!(
+        ran["tokens"],
+        json!({"selected": 21, "committed": 0, "failed": 1, "superseded": 1, "unchanged": 19})
+    );
+    let state = "select state from tokenferry.tokens where source_key = '3'";
+    assert_eq!(bed.texts(state).await, ["committed"]);
+    // Taken away again: what is stored is not sent a second time.
+    bed.sql("delete from legacy_tokens where id = 21").await;
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(
+        (&ran["requests"], &ran["tokens"]["unchanged"]),
+        (&json!(0), &json!(20))
+    );
+    bed.assert_arrived_once().await;
+    // Taken: the older one is superseded with it.
+    bed.sql(
+        "insert into legacy_tokens (id, provider, user_id, access_token, updated_at)
+         values (22, 'google', 'user-3', 'newest', now() + interval '1 hour')",
+    )
+    .await;
+    bed.api.set_refused_users(Vec::<String>::new());
+    bed.migrate().await.ended_with(0);
+    assert_eq!(bed.texts(state).await, ["superseded"]);
+    bed.assert_arrived().await;
 }

@@ -41,7 +41,9 @@ pub(crate) fn item(ledger: &Ledger, key: &str) -> Item {
         destination,
         version: Version::new(Some(1)),
         fingerprint: fingerprint(ledger, key),
-        fresh: true,
+        expiry: None,
+        has_access_token: true,
+        has_refresh_token: false,
         replaces: None,
         encoded: EncodedToken::new(b"{}".to_vec()),
     }
