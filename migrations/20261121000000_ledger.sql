@@ -103,9 +103,10 @@ create index batches_in_flight on batches (id) where state = 'in_flight';
 
 -- One row per source row that has an outcome; a source row without one is pending. References to runs and batches are
 -- not declared: checking them would cost more than writing the row.
+-- Names and keys compare byte by byte: the database's own collation would make every look into the indexes slower.
 create table tokens (
-    migration text not null,
-    source_key text not null,
+    migration text collate "C" not null,
+    source_key text collate "C" not null,
     state text not null check (state in ('committed', 'failed', 'superseded')),
     refused_by text check (refused_by in ('validation', 'api', 'transport')),
     error_code text,
