@@ -1,0 +1,66 @@
+//! What happens when, drawn from the seed.
+
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
+use tokenferry::{scratch::StopMode, simulator::Fault};
+
+/// A blow.
+#[derive(Debug, Clone)]
+pub(crate) enum Event {
+    Kill,
+    /// SIGTERM, and perhaps a second one.
+    Terminate {
+        twice: bool,
+    },
+    RestartSource(StopMode),
+    RestartLedger(StopMode),
+    /// Another `migrate`, which must be turned away.
+    Rival,
+    /// Another `migrate` while the ledger has lost all sessions, so that it may get the lock: one of the two must go.
+    Takeover(StopMode),
+    /// Rows are inserted, updated and deleted.
+    Change(usize),
+    /// For the next requests, beside those that go wrong by chance.
+    Faults(Vec<Fault>),
+}
+
+/// An event and the time before it.
+#[derive(Debug, Clone)]
+pub(crate) struct Step {
+    pub(crate) after: Duration,
+    pub(crate) event: Event,
+}
+
+/// Each kind of event equally often for every seed; their order and the times between them are drawn.
+pub(crate) fn draw(seed: u64) -> Vec<Step> {
+    let mut dice = StdRng::seed_from_u64(seed ^ 0x5eed);
+    let mut events = Vec::new();
+    let mut add = |count: usize, event: Event| events.extend(std::iter::repeat_n(event, count));
+    add(14, Event::Kill);
+    add(6, Event::Terminate { twice: false });
+    add(2, Event::Terminate { twice: true });
+    for mode in [StopMode::Fast, StopMode::Immediate] {
+        add(3, Event::RestartSource(mode));
+        add(3, Event::RestartLedger(mode));
+        add(2, Event::Takeover(mode));
+    }
+    add(4, Event::Rival);
+    add(16, Event::Change(12));
+    add(3, Event::Faults(vec![Fault::Storm(Duration::from_secs(1))]));
+    add(2, Event::Faults(vec![Fault::Status(503); 5]));
+    // Well within the timeout after which such a request counts as dead.
+    add(
+        3,
+        Event::Faults(vec![Fault::CommitLate(Duration::from_millis(400)); 2]),
+    );
+    add(2, Event::Faults(vec![Fault::Truncated; 3]));
+    events.shuffle(&mut dice);
+    events
+        .into_iter()
+        .map(|event| Step {
+            after: Duration::from_millis(dice.random_range(50..700)),
+            event,
+        })
+        .collect()
+}

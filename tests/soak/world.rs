@@ -1,0 +1,173 @@
+//! Two databases that can be restarted one by one, the stand-in API, and the real program between them.
+
+use std::{
+    fs::{self, File},
+    path::PathBuf,
+    process::Stdio,
+    time::Duration,
+};
+
+use secrecy::ExposeSecret;
+use sqlx::{PgPool, postgres::PgPoolOptions};
+use tempfile::TempDir;
+use tokenferry::{
+    scratch::{Options, ScratchPostgres, StopMode},
+    simulator::{FaultRates, Simulator, SimulatorHandle},
+};
+use tokio::process::Command;
+
+use crate::process::Process;
+
+pub(crate) struct World {
+    pub(crate) source: Server,
+    pub(crate) ledger: Server,
+    pub(crate) api: SimulatorHandle,
+    folder: TempDir,
+    processes: u32,
+}
+
+/// A database server, and a pool that outlives its restarts.
+pub(crate) struct Server {
+    postgres: ScratchPostgres,
+    pub(crate) pool: PgPool,
+}
+
+impl Server {
+    async fn start() -> Self {
+        let postgres = ScratchPostgres::start(Options::default())
+            .await
+            .expect("the soak restarts its databases, so it needs Postgres binaries on this machine");
+        let pool = PgPoolOptions::new()
+            .max_connections(2)
+            .connect(&postgres.url("postgres"))
+            .await
+            .unwrap();
+        Self { postgres, pool }
+    }
+
+    pub(crate) async fn restart(&mut self, mode: StopMode) {
+        self.postgres.restart(mode).await.unwrap();
+    }
+
+    fn url(&self) -> String {
+        self.postgres.url("postgres")
+    }
+
+    async fn stop(self) {
+        self.pool.close().await;
+        self.postgres.stop().await.unwrap();
+    }
+}
+
+impl World {
+    pub(crate) async fn new(seed: u64) -> Self {
+        let (source, ledger) = tokio::join!(Server::start(), Server::start());
+        let world = Self {
+            source,
+            ledger,
+            api: Simulator::builder().seed(seed).start().await.unwrap(),
+            folder: tempfile::tempdir().unwrap(),
+            processes: 0,
+        };
+        fs::write(world.config(), world.settings()).unwrap();
+        world
+    }
+
+    /// The rates of a bad day. Each of the statuses leaves it open whether the request got through; 503 does not, so it
+    /// must not come after a commit.
+    pub(crate) fn rates() -> FaultRates {
+        FaultRates {
+            latency: Some(Duration::from_millis(2)..=Duration::from_millis(40)),
+            error: 0.15,
+            error_after_commit: 0.03,
+            statuses: vec![500, 502, 504],
+            cut_before_commit: 0.05,
+            cut_after_commit: 0.05,
+            unreadable: 0.03,
+            storm: 0.003,
+            storm_lasts: Duration::from_millis(500),
+        }
+    }
+
+    fn settings(&self) -> String {
+        format!(
+            r#"
+            migration = "soak"
+            [source]
+            url = "{}"
+            table = "legacy_tokens"
+            key = "id"
+            page_size = 500
+            [source.columns]
+            app = "provider"
+            user_id = "user_id"
+            tenant_id = "tenant_id"
+            external_identifier = "external_id"
+            access_token = "access_token"
+            refresh_token = "refresh_token"
+            access_token_expiry = "expires_at"
+            scopes = "scope"
+            updated_at = "updated_at"
+            [ledger]
+            url = "{}"
+            [api]
+            base_url = "{}"
+            project_id = "env:DESCOPE_PROJECT_ID"
+            management_key = "env:DESCOPE_MANAGEMENT_KEY"
+            timeout = "1s"
+            [api.rate_limit]
+            requests = 60
+            per = "1s"
+            [api.retry]
+            initial_interval = "10ms"
+            max_interval = "100ms"
+            [batch]
+            max_tokens = 40
+            concurrency = 8
+            [stop]
+            after_unreachable = "20s"
+            "#,
+            self.source.url(),
+            self.ledger.url(),
+            self.api.base_url()
+        )
+    }
+
+    fn config(&self) -> PathBuf {
+        self.folder.path().join("tokenferry.toml")
+    }
+
+    /// Starts `migrate`.
+    pub(crate) fn migrate(&mut self) -> Process {
+        self.processes += 1;
+        let path = |kind: &str| self.folder.path().join(format!("{}.{kind}", self.processes));
+        let (stdout, log) = (path("json"), path("log"));
+        let child = Command::new(env!("CARGO_BIN_EXE_tokenferry"))
+            .args(["migrate", "--json", "-v", "--log-format", "text", "--config"])
+            .arg(self.config())
+            .env("DESCOPE_PROJECT_ID", self.api.project_id())
+            .env(
+                "DESCOPE_MANAGEMENT_KEY",
+                self.api.management_key().expose_secret(),
+            )
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(File::create(&stdout).unwrap())
+            .stderr(File::create(&log).unwrap())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        Process::new(child, stdout, log)
+    }
+
+    /// Tokens that the API stored, repetitions included.
+    pub(crate) fn writes(&self) -> u64 {
+        self.api.writes().values().sum()
+    }
+
+    pub(crate) async fn stop(self) {
+        self.api.shutdown().await;
+        self.source.stop().await;
+        self.ledger.stop().await;
+    }
+}
