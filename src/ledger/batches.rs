@@ -86,8 +86,10 @@ impl Ledger {
                         destinations, source_versions, app_ids, user_ids, tenant_ids, replaces, probe_position,
                         probe_external_identifier, probe_by_refresh_token, probe_digest)
                  select runs.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
-                 from runs where runs.id = $1 and runs.epoch = $18
-                 on conflict (nonce) do update set nonce = excluded.nonce
+                 -- Locked, so that a process that takes the run over either sees this batch or keeps it from being opened.
+                 from runs where runs.id = $1 and runs.epoch = $18 for share
+                 -- Sent only after this attempt to record it, however long that takes after the first.
+                 on conflict (nonce) do update set submitted_at = now()
                  returning id",
                 run.id,
                 batch.parent,
@@ -121,10 +123,13 @@ impl Ledger {
     pub async fn reopen_batch(&self, run: &Run, batch: i64, attempts: i32) -> Result<(), LedgerError> {
         self.persist(|| {
             sqlx::query!(
-                "update batches set attempts = $2, submitted_at = now() from runs
-                 where batches.id = $1 and state = 'in_flight' and runs.id = run_id and runs.epoch = $3",
+                // The run is locked, so that who takes it over waits, and then sees the new time.
+                "update batches set attempts = $2, submitted_at = now()
+                 where id = $1 and state = 'in_flight'
+                   and exists (select from runs where runs.id = $3 and runs.epoch = $4 for share)",
                 batch,
                 attempts,
+                run.id,
                 run.epoch,
             )
             .execute(&self.pool)
