@@ -9,7 +9,7 @@ use super::{PipelineError, books::Books, desk::Desk, stages::Stages};
 use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
-    ledger::{Counters, Ledger, Lock, Run},
+    ledger::{Counters, Ledger, LedgerError, Lock, Run},
     model::{Mode, RunId, RunStatus, Selection, StopReason, Tally},
     report::View,
     source::Source,
@@ -165,7 +165,7 @@ impl Opened {
         };
         if let Err(failure) = recorded.await {
             warn!(reason = %failure, "the end of the run could not be recorded: the next run finds it as it is and goes on");
-            error.get_or_insert(failure);
+            error = Some(cause(error, failure));
         }
         lock.release().await;
         ledger.close().await;
@@ -182,6 +182,18 @@ impl Opened {
             batches: desk.batches(),
             error,
         }
+    }
+}
+
+/// What ended the run, if its end could not be recorded either. What the ledger holds against a process that was replaced
+/// is the other one's work, and no contradiction.
+fn cause(first: Option<PipelineError>, last: PipelineError) -> PipelineError {
+    match (first, &last) {
+        (
+            Some(PipelineError::Ledger(LedgerError::Contradiction(_))),
+            PipelineError::Ledger(LedgerError::TakenOver),
+        ) => last,
+        (first, _) => first.unwrap_or(last),
     }
 }
 

@@ -335,12 +335,8 @@ impl Legacy {
         let column = |of: fn(&Row) -> Option<String>| -> Vec<Option<String>> {
             rows.iter().map(|row| of(row)).collect()
         };
-        let values = |which: fn((Option<String>, Option<String>)) -> Option<String>| -> Vec<Option<String>> {
-            ids.iter()
-                .zip(&rows)
-                .map(|(&id, row)| which(row.values(id)))
-                .collect()
-        };
+        let (access, refresh): (Vec<_>, Vec<_>) =
+            ids.iter().zip(&rows).map(|(&id, row)| row.values(id)).unzip();
         sqlx::query(
             "insert into legacy_tokens
              select id, provider, user_id, tenant_id, external_id, access_token, refresh_token,
@@ -357,8 +353,8 @@ impl Legacy {
         .bind(column(|row| row.place.user_id.clone().filter(|_| row.flaw != Some(Flaw::NoSubject))))
         .bind(column(|row| row.place.tenant_id.clone().filter(|_| row.flaw != Some(Flaw::NoSubject))))
         .bind(column(|row| row.place.external_identifier.clone()))
-        .bind(values(|(access, _)| access))
-        .bind(values(|(_, refresh)| refresh))
+        .bind(&access)
+        .bind(&refresh)
         .bind(column(Row::expiry))
         .bind(column(|row| {
             let broken = row.flaw == Some(Flaw::Scopes);

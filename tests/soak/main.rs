@@ -37,7 +37,7 @@ async fn whatever_dies_nothing_is_lost_and_nothing_is_written_twice() {
         let mut driver = Driver::new(seed, TOKENS).await;
         driver.storm().await;
         driver.calm().await;
-        verdict::pass(&driver.world, &driver.legacy).await;
+        verdict::pass(&mut driver.world, &driver.legacy).await;
         announce(&driver.summary().await);
         driver.world.stop().await;
     };

@@ -16,6 +16,10 @@ use tokio::{
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A process that was started, and what was done to it since.
+#[allow(
+    clippy::struct_excessive_bools,
+    reason = "each is something that may have been done to it, or not"
+)]
 pub(crate) struct Process {
     child: Child,
     begin: Instant,
@@ -81,6 +85,8 @@ impl Process {
         let allowed = match status.code() {
             None => self.killed && signal(Signal::SIGKILL) || self.terminated && signal(Signal::SIGTERM),
             Some(0 | 3) => true,
+            // What an earlier process left is not sent again before its fate is known, and reading back fails, too.
+            Some(4) => self.log().contains("outcome=Unknown"),
             Some(5) => self.contended,
             Some(6) => self.disturbed,
             Some(143) => self.terminated,
@@ -107,8 +113,12 @@ impl Process {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}\n{}", self.last_words()))
     }
 
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
     pub(crate) fn last_words(&self) -> String {
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let log = self.log();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(40)..].join("\n")
     }

@@ -14,7 +14,7 @@ use crate::{
 const SHOWN: usize = 15;
 
 /// Fails with all that is not as it must be.
-pub(crate) async fn pass(world: &World, legacy: &Legacy) {
+pub(crate) async fn pass(world: &mut World, legacy: &Legacy) {
     let pool = &world.ledger.pool;
     let tokens = tokens(pool).await;
     let mut wrong = Vec::new();
@@ -23,10 +23,17 @@ pub(crate) async fn pass(world: &World, legacy: &Legacy) {
     books(world, legacy, pool, &mut wrong).await;
     assert!(
         wrong.is_empty(),
-        "{} things are wrong, among them:\n{}",
+        "{} things are wrong (logs: {}), among them:\n{}",
         wrong.len(),
-        wrong[..wrong.len().min(SHOWN)].join("\n")
+        world.keep().display(),
+        spread(&wrong).join("\n")
     );
+}
+
+/// Some of them: what one batch did wrong fills many lines in a row.
+fn spread(wrong: &[String]) -> Vec<&str> {
+    let step = wrong.len().div_ceil(SHOWN);
+    wrong.iter().step_by(step).map(String::as_str).collect()
 }
 
 /// What the ledger says of a row.

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
@@ -22,6 +22,7 @@ pub(crate) struct World {
     pub(crate) source: Server,
     pub(crate) ledger: Server,
     pub(crate) api: SimulatorHandle,
+    /// The configuration, and what every process printed.
     folder: TempDir,
     processes: u32,
 }
@@ -118,7 +119,9 @@ impl World {
             [api.rate_limit]
             requests = 60
             per = "1s"
+            # Few enough for some batches to be put aside, and for some outcomes to stay unknown at first.
             [api.retry]
+            max_attempts = 4
             initial_interval = "10ms"
             max_interval = "100ms"
             [batch]
@@ -158,6 +161,12 @@ impl World {
             .spawn()
             .unwrap();
         Process::new(child, stdout, log)
+    }
+
+    /// Keeps what the processes printed, for whoever has to find out what went wrong.
+    pub(crate) fn keep(&mut self) -> &Path {
+        self.folder.disable_cleanup(true);
+        self.folder.path()
     }
 
     /// Tokens that the API stored, repetitions included.
