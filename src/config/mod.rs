@@ -1,6 +1,6 @@
 //! From a TOML file and the environment to settings the rest can trust.
 //!
-//! [`load`] merges the layers, [`Loaded::settings`] validates them. Every problem is found in one go, and each names
+//! [`load()`] merges the layers, [`Loaded::settings`] validates them. Every problem is found in one go, and each names
 //! its key and what the key must be. No message repeats a value, since any value may be a secret.
 
 mod base_url;
