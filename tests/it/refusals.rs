@@ -134,17 +134,6 @@ async fn a_rate_limit_is_waited_out_by_all_tasks_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn under_the_configured_quota_the_api_never_answers_429() {
-    let limit = RateLimit::new(40, Duration::from_secs(2));
-    let bed = Bed::with(Simulator::builder().rate_limit(limit)).await;
-    bed.user_rows(1, 1200).await;
-    let bed = bed.set("batch.max_tokens = 10\nbatch.concurrency = 8\napi.rate_limit.requests = 40\napi.rate_limit.per = \"2s\"");
-    let ran = bed.migrate().await.ended_with(0).json();
-    assert_eq!((&ran["rate_limited"], &ran["requests"]), (&json!(0), &json!(120)));
-    assert_eq!(bed.api.rate_limited(), 0);
-}
-
-#[tokio::test]
 async fn a_culprit_that_nobody_names_is_found_by_halving() {
     let bed = Bed::with(Simulator::builder().failures_status(400).failures_at_once(0)).await;
     bed.user_rows(1, 100).await;
