@@ -1,12 +1,9 @@
 //! The open batches of one subject.
 
-use std::{
-    collections::{HashSet, VecDeque},
-    hash::{DefaultHasher, Hash, Hasher},
-};
+use std::collections::{HashSet, VecDeque};
 
 use super::Limits;
-use crate::model::{Batch, Item, Subject};
+use crate::model::{Batch, Identity, Item, Subject};
 
 /// So many batches may be open at once before the oldest is given out half full. It is reached only where one user has
 /// more connections to one app than that, close together.
@@ -23,8 +20,7 @@ pub(super) struct Lane {
 struct Open {
     items: Vec<Item>,
     bytes: usize,
-    /// Hashes suffice: two identities that collide merely go into different batches.
-    identities: HashSet<u64>,
+    identities: HashSet<Identity>,
 }
 
 impl Lane {
@@ -37,7 +33,7 @@ impl Lane {
 
     /// First fit, so that tokens of one identity leave in the order they came.
     pub(super) fn push(&mut self, item: Item, limits: &Limits, full: &mut Vec<Batch>) {
-        let identity = identity(&item);
+        let identity = item.identity;
         let mut position = 0;
         while let Some(open) = self.open.get(position) {
             if !open.fits(&item, limits) {
@@ -91,12 +87,4 @@ impl Open {
         self.items.len() < limits.max_tokens
             && self.bytes + separator + item.encoded.len() <= limits.max_bytes
     }
-}
-
-/// (app, user) or (app, tenant), letter case set aside: the API may name an id in another case than it was sent.
-fn identity(item: &Item) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    item.destination.app_id.to_lowercase().hash(&mut hasher);
-    item.destination.subject_id().to_lowercase().hash(&mut hasher);
-    hasher.finish()
 }

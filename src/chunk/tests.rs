@@ -28,6 +28,7 @@ fn item(key: usize, subject: Subject, app: u8, id: u8, size: usize) -> Item {
         key: SourceKey::from(key.to_string()),
         page: 0,
         destination_id: destination.id(),
+        identity: destination.identity(),
         destination,
         version: Version::default(),
         fingerprint: FingerprintKey::new(&[0; 32], None).fingerprint(&[]),

@@ -137,9 +137,7 @@ impl Client {
             Subject::Tenant => &self.tenant_latest,
         };
         match self.post(url, &ReadRequest::new(probe)).await {
-            Ok((status, wait, body)) => {
-                read_back::interpret(probe.by_refresh_token, status.as_u16(), wait, body.as_deref())
-            }
+            Ok((status, wait, body)) => read_back::interpret(probe, status.as_u16(), wait, body.as_deref()),
             Err(error) => ReadBack::TryAgain(wire_refusal(&error)),
         }
     }

@@ -61,6 +61,9 @@ pub enum ReadBack {
     Found(Secret),
     /// There is none.
     Absent,
+    /// The latest token of this app and user belongs to another tenant, or has another external identifier: whether the one
+    /// asked for stands behind it is not said.
+    Another,
     /// The quota is used up.
     RateLimited {
         /// How long the API asks us to wait.
@@ -84,11 +87,25 @@ struct ReadAnswer {
 struct ReadToken {
     access_token: Option<Secret>,
     refresh_token: Option<Secret>,
+    tenant_id: Option<String>,
+    external_identifier: Option<String>,
+}
+
+impl ReadToken {
+    /// Whether it stands at the place that was asked for. An answer that leaves a field out is taken at the word of the
+    /// question: the field is documented as optional.
+    fn is_of(&self, probe: &Probe) -> bool {
+        let same = |asked: &Option<String>, found: &Option<String>| match found.as_deref() {
+            None | Some("") => true,
+            found => asked.as_deref() == found,
+        };
+        same(&probe.tenant_id, &self.tenant_id) && same(&probe.external_identifier, &self.external_identifier)
+    }
 }
 
 /// What an answer to reading back means.
 pub(super) fn interpret(
-    by_refresh_token: bool,
+    probe: &Probe,
     status: u16,
     retry_after: Option<Duration>,
     body: Option<&[u8]>,
@@ -106,9 +123,10 @@ pub(super) fn interpret(
     };
     match status {
         200 => match body.map(serde_json::from_slice::<ReadAnswer>) {
+            Some(Ok(ReadAnswer { token: Some(token) })) if !token.is_of(probe) => ReadBack::Another,
             Some(Ok(ReadAnswer { token })) => {
                 let value = token.and_then(|token| {
-                    if by_refresh_token {
+                    if probe.by_refresh_token {
                         token.refresh_token
                     } else {
                         token.access_token
@@ -134,11 +152,24 @@ pub(super) fn interpret(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Subject;
 
-    fn word(status: u16, body: &str) -> &'static str {
-        match interpret(false, status, None, Some(body.as_bytes())) {
+    fn probe(tenant_id: Option<&str>, external_identifier: Option<&str>) -> Probe {
+        Probe {
+            subject: Subject::User,
+            app_id: "app".into(),
+            user_id: Some("user".into()),
+            tenant_id: tenant_id.map(Into::into),
+            external_identifier: external_identifier.map(Into::into),
+            by_refresh_token: false,
+        }
+    }
+
+    fn word(probe: &Probe, status: u16, body: &str) -> &'static str {
+        match interpret(probe, status, None, Some(body.as_bytes())) {
             ReadBack::Found(_) => "found",
             ReadBack::Absent => "absent",
+            ReadBack::Another => "another",
             ReadBack::RateLimited { .. } => "rate limited",
             ReadBack::TryAgain(_) => "try again",
             ReadBack::Credentials(_) => "credentials",
@@ -168,7 +199,52 @@ mod tests {
             (503, "", "try again"),
         ];
         for (status, body, expected) in rows {
-            assert_eq!(word(status, body), expected, "{status} {body}");
+            assert_eq!(
+                word(&probe(None, None), status, body),
+                expected,
+                "{status} {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_token_of_another_place_says_nothing() {
+        let rows = [
+            (None, None, r#"{"accessToken":"a","tenantId":"t"}"#, "another"),
+            (
+                None,
+                None,
+                r#"{"accessToken":"a","externalIdentifier":"x"}"#,
+                "another",
+            ),
+            (
+                None,
+                None,
+                r#"{"accessToken":"a","tenantId":"","externalIdentifier":null}"#,
+                "found",
+            ),
+            (Some("t"), None, r#"{"accessToken":"a","tenantId":"t"}"#, "found"),
+            (
+                Some("t"),
+                None,
+                r#"{"accessToken":"a","tenantId":"t","externalIdentifier":"x"}"#,
+                "another",
+            ),
+            (
+                Some("t"),
+                Some("x"),
+                r#"{"accessToken":"a","tenantId":"t","externalIdentifier":"x"}"#,
+                "found",
+            ),
+            (Some("t"), Some("x"), r#"{"accessToken":"a"}"#, "found"),
+        ];
+        for (tenant, external, token, expected) in rows {
+            let body = format!(r#"{{"token":{token}}}"#);
+            assert_eq!(
+                word(&probe(tenant, external), 200, &body),
+                expected,
+                "{tenant:?} {external:?} {token}"
+            );
         }
     }
 }

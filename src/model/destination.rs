@@ -1,6 +1,9 @@
 //! Where a token goes.
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use serde::Serialize;
 use sha2::{Digest, Sha256};
@@ -66,6 +69,11 @@ impl DestinationId {
     }
 }
 
+/// (app, user) or (app, tenant), letter case set aside: all by which the API names a failed item, and it may name an id in
+/// another case than it was sent. A hash, so two that collide are merely kept apart without need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Identity(u64);
+
 impl Destination {
     /// The ID of this destination.
     #[must_use]
@@ -92,6 +100,29 @@ impl Destination {
         let mut id = [0; 16];
         id.copy_from_slice(&hash.finalize()[..16]);
         DestinationId(id)
+    }
+
+    /// The identity of this destination.
+    #[must_use]
+    pub fn identity(&self) -> Identity {
+        let mut hasher = DefaultHasher::new();
+        self.subject.hash(&mut hasher);
+        self.app_id.to_lowercase().hash(&mut hasher);
+        self.subject_id().to_lowercase().hash(&mut hasher);
+        Identity(hasher.finish())
+    }
+
+    /// What selects among the tokens of one identity, as hashes: the tenant of a user token, and the external identifier.
+    #[must_use]
+    pub fn qualifiers(&self) -> (Option<u64>, Option<u64>) {
+        let hashed = |text: &Option<String>| {
+            text.as_ref().map(|text| {
+                let mut hasher = DefaultHasher::new();
+                text.hash(&mut hasher);
+                hasher.finish()
+            })
+        };
+        (hashed(&self.tenant_id), hashed(&self.external_identifier))
     }
 
     /// The ID by which the API names a failed item: the user of a user token, the tenant of a tenant token.

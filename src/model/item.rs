@@ -4,7 +4,7 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
-use super::{Destination, DestinationId, Fingerprint, SourceKey, Version};
+use super::{Destination, DestinationId, Fingerprint, Identity, SourceKey, Version};
 
 /// A token as one element of the request's `tokens` array, encoded once. Wiped on drop.
 #[derive(Clone)]
@@ -53,6 +53,8 @@ pub struct Item {
     pub destination: Destination,
     /// The same in 16 bytes.
     pub destination_id: DestinationId,
+    /// What the API would name it by.
+    pub identity: Identity,
     /// How new the row is among those of its destination.
     pub version: Version,
     /// What the ledger will remember of it.

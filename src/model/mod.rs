@@ -16,7 +16,7 @@ mod token;
 
 pub use batch::{Batch, BatchState};
 pub use decision::{Decision, Reason, RefusedBy, TokenState};
-pub use destination::{Destination, DestinationId, Subject};
+pub use destination::{Destination, DestinationId, Identity, Subject};
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use item::{EncodedToken, Item};
 pub use known::{Incumbent, Known, Settled};

@@ -86,6 +86,7 @@ impl Examined {
             screened.items.push(Item {
                 key: candidate.key,
                 page: self.page,
+                identity: candidate.destination.identity(),
                 destination: candidate.destination,
                 destination_id: candidate.destination_id,
                 version: candidate.version,

@@ -33,13 +33,21 @@ pub(super) enum Sent {
     /// Nothing of it is stored, as no attempt got through; it may be sent later.
     Exhausted { batch: Batch, reason: Reason },
     /// It is unknown whether it is stored; the ledger has it in flight.
-    Unknown {
-        batch: Batch,
-        id: i64,
-        settled_at: Instant,
-    },
+    Unknown(InDoubt),
     /// The run ends. Its tokens are pending, or, if it was under way, in flight in the ledger.
     Stopped,
+}
+
+/// A batch that may be stored or not.
+#[derive(Debug)]
+pub(super) struct InDoubt {
+    pub(super) batch: Batch,
+    /// The batch in the ledger.
+    pub(super) id: i64,
+    /// Requests that carried it.
+    pub(super) attempts: u32,
+    /// From then on, "not there" is to be believed.
+    pub(super) settled_at: Instant,
 }
 
 /// One request that carries a batch.
@@ -235,11 +243,12 @@ impl Uploader {
                             wait: delays.next(),
                         });
                     }
-                    Settlement::Unknown => Sent::Unknown {
+                    Settlement::Unknown => Sent::Unknown(InDoubt {
                         batch,
                         id: attempt.id,
+                        attempts: attempt.number,
                         settled_at,
-                    },
+                    }),
                     Settlement::Stopped => Sent::Stopped,
                 }
             }
@@ -279,9 +288,9 @@ impl Uploader {
 
     /// What is done about an unknown outcome.
     async fn resolve(&self, batch: &Batch, settled_at: Instant) -> Settlement {
-        match (self.on_unknown(), self.witness(batch)) {
-            (OnUnknown::Ask, Some(witness)) => self.settle(&witness.probe, &witness.digest, settled_at).await,
-            _ => Settlement::NotThere,
+        match self.on_unknown() {
+            OnUnknown::Ask => self.settle(&self.witnesses(batch), settled_at).await,
+            OnUnknown::Resend => Settlement::CannotAsk,
         }
     }
 
@@ -366,7 +375,7 @@ fn nameless() -> Reason {
     Reason::api("refused", "the API refused the batch")
 }
 
-fn outcome(batch: i64, attempts: u32, status: Option<u16>) -> OutcomeOf {
+pub(super) fn outcome(batch: i64, attempts: u32, status: Option<u16>) -> OutcomeOf {
     OutcomeOf {
         batch,
         attempts: attempts.cast_signed(),

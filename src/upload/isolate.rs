@@ -125,6 +125,7 @@ mod tests {
                 key: SourceKey::from(*user),
                 page: 0,
                 destination_id: destination.id(),
+                identity: destination.identity(),
                 destination,
                 version: Version::default(),
                 fingerprint: FingerprintKey::new(&[0; 32], None).fingerprint(&[]),

@@ -4,6 +4,7 @@
 //! committed before the API said so.
 
 mod attempt;
+mod claims;
 mod isolate;
 mod pacer;
 mod parked;

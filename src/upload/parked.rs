@@ -1,29 +1,25 @@
 //! Batches that no attempt got through, or whose outcome nobody tells: they are put aside, and get one more chance at the
 //! end of the run.
 
-use std::sync::{MutexGuard, PoisonError};
-
-use tokio::time::Instant;
+use std::{
+    collections::VecDeque,
+    sync::{MutexGuard, PoisonError},
+};
 
 use super::{
     Settlement,
-    uploader::{Settled, UploadError, Uploader, pages},
+    attempt::{InDoubt, outcome},
+    claims::Claim,
+    uploader::{Chance, Settled, UploadError, Uploader, pages},
 };
-use crate::{
-    ledger::OutcomeOf,
-    model::{Batch, Decision, Reason, TokenState},
-};
+use crate::model::{Batch, Decision, Reason, TokenState};
 
 /// A batch that was put aside.
 pub(super) enum Parked {
     /// Nothing of it is stored.
     Unsent(Batch),
-    /// It is in flight in the ledger; from `settled_at` on, "not there" is to be believed.
-    Unknown {
-        batch: Batch,
-        id: i64,
-        settled_at: Instant,
-    },
+    /// It is in flight in the ledger.
+    Unknown { doubt: InDoubt, claim: Claim },
 }
 
 impl Uploader {
@@ -46,8 +42,12 @@ impl Uploader {
     pub(super) async fn park(&self, parked: Parked) -> Result<(), UploadError> {
         let overdue = {
             let mut waiting = self.parked();
-            waiting.push(parked);
-            (waiting.len() > self.most_parked()).then(|| waiting.remove(0))
+            waiting.push_back(parked);
+            if waiting.len() > self.most_parked() {
+                waiting.pop_front()
+            } else {
+                None
+            }
         };
         match overdue {
             // Boxed, as a last chance may itself come by here, though never deeper than once.
@@ -59,24 +59,14 @@ impl Uploader {
     async fn last_chance(&self, parked: Parked) -> Result<(), UploadError> {
         let batch = match parked {
             Parked::Unsent(batch) => batch,
-            Parked::Unknown {
-                batch,
-                id,
-                settled_at,
-            } => {
-                let Some(witness) = self.witness(&batch) else {
-                    return Err(UploadError::NothingToRecognise);
-                };
-                match self.settle(&witness.probe, &witness.digest, settled_at).await {
+            Parked::Unknown { doubt, claim } => {
+                let witnesses = self.witnesses(&doubt.batch);
+                let outcome = outcome(doubt.id, doubt.attempts, None);
+                match self.settle(&witnesses, doubt.settled_at).await {
                     Settlement::Committed => {
-                        let outcome = OutcomeOf {
-                            batch: id,
-                            attempts: 1,
-                            http_status: None,
-                        };
                         self.ledger().commit_batch(&outcome).await?;
                         self.traffic().batch(true);
-                        self.settled(&pages(&batch), |page, count| Settled {
+                        self.settled(&pages(&doubt.batch), |page, count| Settled {
                             page,
                             committed: count,
                             failed: 0,
@@ -84,23 +74,18 @@ impl Uploader {
                         return Ok(());
                     }
                     Settlement::NotThere | Settlement::CannotAsk => {
-                        let outcome = OutcomeOf {
-                            batch: id,
-                            attempts: 1,
-                            http_status: None,
-                        };
                         let reason =
                             Reason::transport("not_stored", "no answer came, and nothing of it was stored");
                         self.ledger().fail_batch(&outcome, &reason, &[]).await?;
                         self.traffic().batch(false);
-                        batch
+                        doubt.batch
                     }
-                    Settlement::Unknown => return self.doubt(&batch, id).await,
+                    Settlement::Unknown => return self.leave_in_doubt(&doubt, claim).await,
                     Settlement::Stopped => return Ok(()),
                 }
             }
         };
-        Box::pin(self.deliver_inner(batch, true)).await
+        Box::pin(self.deliver_inner(batch, Chance::Last)).await
     }
 
     /// Lists the tokens of a batch as failed that neither a commit nor a refusal settled.
@@ -127,20 +112,30 @@ impl Uploader {
     }
 
     /// Nobody tells what became of it. Its tokens are listed as failed, and the batch stays in flight, so that the next
-    /// run asks before it sends any of them.
-    pub(super) async fn doubt(&self, batch: &Batch, id: i64) -> Result<(), UploadError> {
+    /// run asks before it sends any of them. This run sends nothing that could be mistaken for them.
+    pub(super) async fn leave_in_doubt(&self, doubt: &InDoubt, claim: Claim) -> Result<(), UploadError> {
+        self.keep_claim(claim);
         let text = format!(
-            "it is unknown whether the API stored it (batch {id}): the next run asks again before it sends anything"
+            "it is unknown whether the API stored it (batch {}): the next run asks again before it sends anything",
+            doubt.id
         );
+        self.give_up(&doubt.batch, &Reason::transport("outcome_unknown", text))
+            .await
+    }
+
+    /// Another token of one of its users is in a batch of which nobody tells what became.
+    pub(super) async fn wait_for_doubt(&self, batch: &Batch) -> Result<(), UploadError> {
+        let text = "not sent, as it is unknown whether another token of the same user, or of one in its batch, is stored: the next \
+                    run asks for that one, then sends this one";
         self.give_up(batch, &Reason::transport("outcome_unknown", text))
             .await
     }
 
     fn next_parked(&self) -> Option<Parked> {
-        self.parked().pop()
+        self.parked().pop_front()
     }
 
-    fn parked(&self) -> MutexGuard<'_, Vec<Parked>> {
+    fn parked(&self) -> MutexGuard<'_, VecDeque<Parked>> {
         // A panic elsewhere leaves the list as it was.
         self.parking().lock().unwrap_or_else(PoisonError::into_inner)
     }

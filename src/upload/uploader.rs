@@ -1,8 +1,9 @@
 //! Works on batches: several in flight, each to its end.
 
 use std::{
+    collections::VecDeque,
     sync::{
-        Arc, Mutex,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicU32, Ordering},
     },
     time::Duration,
@@ -12,7 +13,13 @@ use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::{Pacer, Settlement, SizeLimit, Stop, Traffic, attempt::Sent, parked::Parked};
+use super::{
+    Pacer, Settlement, SizeLimit, Stop, Traffic,
+    attempt::Sent,
+    claims::{Claim, Claims, Taken},
+    parked::Parked,
+    settle::Witness,
+};
 use crate::{
     config::{BatchSettings, OnFailure, OnUnknown, RetrySettings, Settings},
     descope::{Client, Refusal},
@@ -56,6 +63,15 @@ impl std::fmt::Debug for Uploader {
     }
 }
 
+/// How often a batch was put aside before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Chance {
+    /// Never: it may be put aside.
+    First,
+    /// Once: whatever does not arrive now has failed.
+    Last,
+}
+
 /// Is told of every token that came to an end.
 pub type Listener = Box<dyn Fn(Settled) + Send + Sync>;
 
@@ -75,7 +91,10 @@ struct Shared {
     failed_in_a_row: AtomicU32,
     reading_refused: AtomicBool,
     /// Batches that no attempt got through, or whose outcome nobody tells; they get one more chance at the end.
-    parked: Mutex<Vec<Parked>>,
+    parked: Mutex<VecDeque<Parked>>,
+    claims: Arc<Claims>,
+    /// Of batches that stay in doubt: held until the run ends.
+    doubts: Mutex<Vec<Claim>>,
 }
 
 impl Uploader {
@@ -107,6 +126,8 @@ impl Uploader {
                 failed_in_a_row: AtomicU32::new(0),
                 reading_refused: AtomicBool::new(false),
                 parked: Mutex::default(),
+                claims: Arc::default(),
+                doubts: Mutex::default(),
             }),
         }
     }
@@ -118,7 +139,7 @@ impl Uploader {
     /// If the ledger cannot be written. Nothing more may be sent then.
     pub async fn deliver(&self, batch: Batch) -> Result<(), UploadError> {
         let _in_flight = self.traffic().begin();
-        self.deliver_inner(batch, false).await
+        self.deliver_inner(batch, Chance::First).await
     }
 
     /// Finds out what became of a batch that a killed process left in flight, and records it.
@@ -128,7 +149,14 @@ impl Uploader {
     pub async fn settle_left_behind(&self, left: &Unsettled) -> Result<Settlement, UploadError> {
         let settled_at = Instant::now() + self.timeout().saturating_sub(left.age);
         let settlement = match self.on_unknown() {
-            OnUnknown::Ask => self.settle(&left.probe, &left.digest, settled_at).await,
+            OnUnknown::Ask => {
+                let witness = Witness {
+                    position: 0,
+                    probe: left.probe.clone(),
+                    digest: left.digest,
+                };
+                self.settle(&[witness], settled_at).await
+            }
             OnUnknown::Resend => Settlement::CannotAsk,
         };
         let outcome = OutcomeOf {
@@ -158,7 +186,15 @@ impl Uploader {
         Ok(settlement)
     }
 
-    pub(super) async fn deliver_inner(&self, batch: Batch, last_chance: bool) -> Result<(), UploadError> {
+    pub(super) async fn deliver_inner(&self, batch: Batch, chance: Chance) -> Result<(), UploadError> {
+        let _claim = match self.claim(&batch).await {
+            Ok(claim) => claim,
+            // It waits for its turn behind the one that is in its way.
+            Err(Taken::Parked) => return self.park(Parked::Unsent(batch)).await,
+            Err(Taken::InDoubt) => return self.wait_for_doubt(&batch).await,
+            // Only where the run was stopped first.
+            Err(Taken::InFlight) => return Ok(()),
+        };
         let mut any_commit = false;
         let mut last_refusal = None;
         let mut stack = vec![batch];
@@ -187,27 +223,19 @@ impl Uploader {
                 Sent::Exhausted { batch, reason } => {
                     self.traffic().batch(false);
                     last_refusal = Some(reason.text.clone());
-                    if last_chance {
+                    if chance == Chance::Last {
                         self.give_up(&batch, &reason).await?;
                     } else {
                         self.park(Parked::Unsent(batch)).await?;
                     }
                 }
-                Sent::Unknown {
-                    batch,
-                    id,
-                    settled_at,
-                } => {
+                Sent::Unknown(doubt) => {
                     last_refusal = Some("the API does not tell what became of them".to_owned());
-                    if last_chance {
-                        self.doubt(&batch, id).await?;
+                    let claim = self.shared.claims.park(&doubt.batch);
+                    if chance == Chance::Last {
+                        self.leave_in_doubt(&doubt, claim).await?;
                     } else {
-                        self.park(Parked::Unknown {
-                            batch,
-                            id,
-                            settled_at,
-                        })
-                        .await?;
+                        self.park(Parked::Unknown { doubt, claim }).await?;
                     }
                 }
                 Sent::Stopped => return Ok(()),
@@ -222,6 +250,26 @@ impl Uploader {
             }
         }
         Ok(())
+    }
+
+    /// Claims the places of a batch. Waits while one in flight is in its way, unless the run is stopped.
+    async fn claim(&self, batch: &Batch) -> Result<Claim, Taken> {
+        let claims = &self.shared.claims;
+        loop {
+            let mut released = std::pin::pin!(claims.released());
+            released.as_mut().enable();
+            match claims.claim(batch) {
+                Err(Taken::InFlight) if self.stop().unless_turned(released).await.is_some() => {}
+                claimed => return claimed,
+            }
+        }
+    }
+
+    /// Keeps the claim of a batch in doubt to the end of the run.
+    pub(super) fn keep_claim(&self, claim: Claim) {
+        claim.doubt();
+        let mut doubts = self.shared.doubts.lock().unwrap_or_else(PoisonError::into_inner);
+        doubts.push(claim);
     }
 
     /// Waits for the quota; `None` if the run was stopped first.
@@ -265,7 +313,7 @@ impl Uploader {
     }
 
     /// The batches that were put aside.
-    pub(super) fn parking(&self) -> &Mutex<Vec<Parked>> {
+    pub(super) fn parking(&self) -> &Mutex<VecDeque<Parked>> {
         &self.shared.parked
     }
 

@@ -1,9 +1,11 @@
 //! Answers that are lost: nothing is sent twice, nothing is left out.
 
-use serde_json::json;
-use tokenferry::simulator::Fault;
+use std::time::Duration;
 
-use crate::support::bed::Bed;
+use serde_json::json;
+use tokenferry::simulator::{Fault, Gate};
+
+use crate::support::bed::{Bed, Ran};
 
 #[tokio::test]
 async fn whatever_happens_to_one_request_every_token_is_written_once() {
@@ -36,8 +38,7 @@ async fn a_commit_that_lands_after_the_connection_was_lost_is_waited_for() {
     let bed = Bed::new().await;
     bed.user_rows(1, 100).await;
     // Lands within the timeout of one second: "not there" must not be believed before.
-    bed.api
-        .script([Fault::CommitLate(std::time::Duration::from_millis(500))]);
+    bed.api.script([Fault::CommitLate(Duration::from_millis(500))]);
     bed.migrate().await.ended_with(0);
     bed.assert_arrived_once().await;
 }
@@ -90,7 +91,6 @@ async fn an_api_that_stays_down_stops_the_run_and_blames_no_token() {
     let ran = bed.migrate().await.ended_with(4).json();
     assert_eq!(ran["status"], "stopped");
     assert_eq!(bed.number("select count(*) from tokenferry.tokens").await, 0);
-    bed.api.script(std::iter::empty());
     assert!(
         ran["stop_reason"]
             .as_str()
@@ -111,7 +111,7 @@ async fn refused_credentials_stop_the_run_at_once_and_the_next_one_goes_on() {
             .output()
             .await
             .unwrap();
-        crate::support::bed::Ran::from(output).ended_with(4)
+        Ran::from(output).ended_with(4)
     };
     assert_eq!(ran.json()["status"], "stopped");
     assert!(!ran.stdout.contains("Kwrong") && !ran.stderr.contains("Kwrong"));
@@ -127,5 +127,85 @@ async fn refused_credentials_stop_the_run_at_once_and_the_next_one_goes_on() {
         (&ran["resumed"], &ran["tokens"]["committed"]),
         (&json!(true), &json!(2000))
     );
+    bed.assert_arrived_once().await;
+}
+
+/// A user's plain token and one that the same user has in a tenant: asked for the plain one, the API shows the newer of both.
+const TWO_OF_ONE_USER: &str = "
+    insert into legacy_tokens (id, provider, user_id, tenant_id, access_token, expires_at) values
+        (1, 'google', 'u', null, 'plain', now() + interval '1 day'),
+        (2, 'google', 'u', 't', 'in a tenant', now() + interval '1 day')";
+
+#[tokio::test]
+async fn two_tokens_of_one_user_are_not_mistaken_for_each_other() {
+    for order in ["", "update legacy_tokens set id = 3 - id + 10"] {
+        let bed = Bed::new().await;
+        bed.sql(TWO_OF_ONE_USER).await;
+        bed.sql(order).await;
+        bed.user_rows(100, 120).await;
+        let bed = bed.set("batch.max_tokens = 1\nbatch.concurrency = 2");
+        bed.api.script([Fault::CutAfterCommit]);
+        // Without one waiting for the other, the other would be stored before the first is read back.
+        bed.api.script_reads([Fault::Delay(Duration::from_millis(300))]);
+        bed.migrate().await.ended_with(0);
+        bed.assert_arrived_once().await;
+    }
+}
+
+#[tokio::test]
+async fn where_another_token_hides_one_witness_the_next_is_asked() {
+    let bed = Bed::new().await;
+    bed.sql(TWO_OF_ONE_USER).await;
+    bed.user_rows(10, 20).await;
+    let bed = bed.set("source.where = \"tenant_id is not null\"");
+    bed.migrate().await.ended_with(0);
+    // The plain one lives longest, and is asked for first.
+    bed.sql("update legacy_tokens set expires_at = expires_at + interval '1 day' where id = 1")
+        .await;
+    let gate = Gate::new();
+    bed.api.script([Fault::Hold(gate.clone())]);
+    let bed = bed.set("source.where = \"tenant_id is null\"");
+    let running = bed.spawn_migrate();
+    gate.reached().await;
+    // As if the one in the tenant had been stored again meanwhile.
+    bed.api
+        .alter_stored(|tokens| tokens.sort_by_key(|token| token.destination.tenant_id.is_some()));
+    let ran = Ran::from(running.wait_with_output().await.unwrap()).ended_with(0);
+    assert_eq!(ran.json()["tokens"]["committed"], 12);
+    assert_eq!(bed.api.requests().to("/token/latest"), 2);
+    bed.set("").assert_arrived_once().await;
+}
+
+#[tokio::test]
+async fn where_nothing_but_a_hidden_token_can_be_asked_for_it_is_sent_again_after_the_timeout() {
+    let bed = Bed::new().await;
+    bed.sql(TWO_OF_ONE_USER).await;
+    let bed = bed.set("source.where = \"tenant_id is not null\"");
+    bed.migrate().await.ended_with(0);
+    bed.api.script([Fault::CutBeforeCommit]);
+    let bed = bed.set("source.where = \"tenant_id is null\"");
+    let ran = bed.migrate().await.ended_with(0);
+    assert!(
+        ran.stderr.contains("hides what became of a batch"),
+        "{}",
+        ran.stderr
+    );
+    bed.set("").assert_arrived_once().await;
+}
+
+#[tokio::test]
+async fn while_one_of_them_is_in_doubt_the_other_is_not_sent() {
+    let bed = Bed::new().await;
+    bed.sql(TWO_OF_ONE_USER).await;
+    bed.user_rows(10, 15).await;
+    let bed = bed.set("batch.max_tokens = 1\nbatch.concurrency = 2\napi.retry.max_attempts = 3");
+    bed.api.script([Fault::CutAfterCommit]);
+    // When it is sent, and once more at the end of the run.
+    bed.api.script_reads(std::iter::repeat_n(Fault::Status(503), 6));
+    let ran = bed.migrate().await.ended_with(3).json();
+    assert_eq!(ran["failures_by_code"], json!({ "outcome_unknown": 2 }));
+    assert_eq!(ran["tokens"]["committed"], 6);
+    assert_eq!(bed.api.scripted(), 0);
+    bed.migrate().await.ended_with(0);
     bed.assert_arrived_once().await;
 }

@@ -199,17 +199,23 @@ impl Legacy {
             // Which of these is the newest is settled before the first is read.
             self.place(&place).values = 1;
         }
-        for _ in 0..SHARED_USERS {
+        for number in 0..SHARED_USERS {
             let other = self.any_alone();
             let Some(user) = self.rows[&other].place.user_id.clone() else {
                 continue;
             };
             let id = self.any_alone();
-            let place = Destination::user("shared", user);
-            for (id, name) in [(id, "work"), (id + 1, "home")] {
+            let plain = Destination::user("shared", user);
+            let places = if number % 2 == 0 {
+                [plain.clone().identified_by("work"), plain.identified_by("home")]
+            } else {
+                // Asked for the plain one, the API shows the newer of the two.
+                [plain.clone(), plain.in_tenant("group-1")]
+            };
+            for (id, place) in (id..).zip(places) {
                 self.take_out(id);
                 let mut row = self.ordinary(id);
-                row.place = place.clone().identified_by(name);
+                row.place = place;
                 self.put(id, row);
             }
         }

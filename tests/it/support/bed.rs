@@ -1,6 +1,7 @@
 //! A source, a ledger and a stand-in API around the real program.
 
 use std::{
+    collections::HashMap,
     path::PathBuf,
     process::{Output, Stdio},
     time::Duration,
@@ -10,7 +11,7 @@ use secrecy::ExposeSecret;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool, Row};
 use tempfile::TempDir;
-use tokenferry::simulator::{Destination, Simulator, SimulatorHandle};
+use tokenferry::simulator::{Destination, Simulator, SimulatorHandle, StoredToken};
 use tokio::process::{Child, Command};
 
 use crate::support::database::TestDatabase;
@@ -278,7 +279,13 @@ impl Bed {
         .fetch_all(&self.pool)
         .await
         .unwrap();
-        assert_eq!(self.api.stored_count(), rows.len());
+        let stored: HashMap<Destination, StoredToken> = self
+            .api
+            .stored()
+            .into_iter()
+            .map(|token| (token.destination.clone(), token))
+            .collect();
+        assert_eq!((self.api.stored_count(), stored.len()), (rows.len(), rows.len()));
         for row in rows {
             let destination = Destination {
                 app_id: row.get(0),
@@ -286,9 +293,8 @@ impl Bed {
                 tenant_id: row.get(2),
                 external_identifier: row.get(3),
             };
-            let stored = self
-                .api
-                .latest(&destination)
+            let stored = stored
+                .get(&destination)
                 .unwrap_or_else(|| panic!("{destination:?} did not arrive"));
             assert_eq!(
                 stored.exposed_access_token(),

@@ -38,6 +38,7 @@ pub(crate) fn item(ledger: &Ledger, key: &str) -> Item {
         key: SourceKey::from(key),
         page: 0,
         destination_id: destination.id(),
+        identity: destination.identity(),
         destination,
         version: Version::new(Some(1)),
         fingerprint: fingerprint(ledger, key),
