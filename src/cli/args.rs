@@ -76,18 +76,22 @@ pub enum Command {
 /// Options of `migrate`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Ends with 0 if everything selected is committed, 3 if some tokens failed, 4 if the API refused the \
+    after_help = "Ends with 0 if everything selected is committed, 3 if some tokens failed (or, with --dry-run, would), 4 if the API refused the \
     credentials or too much failed in a row, 5 if another run is active, 6 if a database does not answer, 2 if the \
     configuration is wrong, 130 or 143 after a signal. Whatever interrupts it: run it again, and it goes on."
 )]
 pub struct MigrateArgs {
+    /// Read and check everything, send nothing: says what would happen, and which tokens would fail and why. May be
+    /// repeated at will, and while another run is active
+    #[arg(long)]
+    pub dry_run: bool,
     /// Only the tokens whose last outcome is a failure, without reading the rest of the source
     #[arg(long)]
     pub only_failed: bool,
     /// Only those that failed with this code
     #[arg(long, value_name = "CODE", requires = "only_failed")]
     pub code: Option<String>,
-    /// End after so many tokens were sent; the next run goes on from there
+    /// End after so many tokens were sent; the next run goes on from there. With --dry-run: after so many that would be
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
     /// Print one JSON object about the run on standard output

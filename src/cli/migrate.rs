@@ -15,7 +15,7 @@ use super::{
 use crate::{
     config::LedgerAccess,
     ledger::Reports,
-    model::{Selection, StopReason},
+    model::{Mode, Selection, StopReason},
     pipeline::{self, Ended, Request},
     report::{Batches, Summary, View, show_progress},
     upload::Stop,
@@ -41,7 +41,9 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
     } else {
         Selection::All
     };
+    let mode = if args.dry_run { Mode::DryRun } else { Mode::Migrate };
     let request = Request {
+        mode,
         selection,
         limit: args.limit,
     };
@@ -71,7 +73,7 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
         Ok(None) | Err(_) => Summary {
             run_id: ended.run_id,
             migration: access.migration.clone(),
-            mode: "migrate".to_owned(),
+            mode: ended.mode.as_str().to_owned(),
             status: ended.status.as_str().to_owned(),
             resumed: ended.resumed,
             tokens: ended.tally,
@@ -84,10 +86,13 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
             rate_limited: ended.counters.rate_limited,
             duration_s: ended.counters.active_seconds,
             failures_by_code: BTreeMap::new(),
+            warnings_by_code: BTreeMap::new(),
+            estimate: ended.estimate,
             started_at: None,
             finished_at: None,
             stop_reason: None,
             failures: Vec::new(),
+            warnings: Vec::new(),
         },
     }
 }

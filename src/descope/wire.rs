@@ -97,7 +97,7 @@ impl RequestBody {
     /// Joins encoded tokens.
     #[must_use]
     pub fn new<'a>(tokens: impl Iterator<Item = &'a EncodedToken> + Clone) -> Self {
-        let size = tokens.clone().map(|token| token.len() + 1).sum::<usize>() + BODY_OVERHEAD;
+        let size = Self::size(tokens.clone());
         // Allocated in full at once: a buffer that grows leaves unwiped copies behind.
         let mut body = Vec::with_capacity(size);
         body.extend_from_slice(OPEN);
@@ -109,6 +109,14 @@ impl RequestBody {
         }
         body.extend_from_slice(CLOSE);
         Self(Bytes::from_owner(Zeroizing::new(body)))
+    }
+
+    /// How many bytes a body of these tokens has.
+    #[must_use]
+    pub fn size<'a>(tokens: impl Iterator<Item = &'a EncodedToken>) -> usize {
+        let size: usize = tokens.map(|token| token.len() + 1).sum();
+        // There is no comma after the last.
+        size.saturating_sub(1) + BODY_OVERHEAD
     }
 
     /// Size in bytes.
@@ -191,6 +199,7 @@ mod tests {
         for count in 1..4 {
             let tokens = vec![one.clone(); count];
             let body = RequestBody::new(tokens.iter());
+            assert_eq!(body.len(), RequestBody::size(tokens.iter()));
             assert_eq!(body.len(), BODY_OVERHEAD + count * one.len() + (count - 1));
             assert!(serde_json::from_slice::<serde_json::Value>(&body.bytes()).is_ok());
         }

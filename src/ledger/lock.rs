@@ -83,7 +83,7 @@ impl Ledger {
         let holder = sqlx::query!(
             r#"select holder, to_char(progressed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "progressed!",
                       to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "since!"
-               from runs where migration = $1 and status = 'running' order by id desc limit 1"#,
+               from runs where migration = $1 and mode <> 'dry_run' and status = 'running' order by id desc limit 1"#,
             self.migration,
         )
         .fetch_optional(&self.pool)

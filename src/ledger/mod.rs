@@ -5,7 +5,9 @@
 //! when its own answer was lost, and then changes nothing.
 
 mod batches;
+mod dry_runs;
 mod error;
+mod findings;
 mod key;
 mod lock;
 mod reports;

@@ -8,7 +8,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use super::{LedgerError, connect, options, schema, set_search_path};
 use crate::{
     config::LedgerAccess,
-    model::{RunId, Tally},
+    model::{Estimate, RunId, Tally},
     postgres::Failure,
 };
 
@@ -33,10 +33,13 @@ pub struct RunReport {
     pub batches_committed: i64,
     pub batches_failed: i64,
     pub batches_in_flight: i64,
+    /// A dry run's, once it has ended.
+    pub estimate: Option<Estimate>,
     pub failures: Vec<CodeCount>,
+    pub warnings: Vec<CodeCount>,
 }
 
-/// How many tokens failed with a code.
+/// How many tokens there are with a code.
 #[derive(Debug, Clone)]
 pub struct CodeCount {
     /// The code.
@@ -107,7 +110,8 @@ impl Reports {
         })
     }
 
-    /// A run of this migration, or the latest one; `None` if there was none yet.
+    /// A run of this migration, or the latest one; `None` if there was none yet. A dry run is the latest only where nothing
+    /// else is: it says nothing of where the migration stands.
     ///
     /// # Errors
     /// If the run does not exist, or the database does not answer.
@@ -115,8 +119,10 @@ impl Reports {
         let found = sqlx::query!(
             r#"select id, mode, status, resumed, started_at, finished_at, progressed_at, holder, stop_reason,
                       tokens_selected, tokens_committed, tokens_failed, tokens_superseded, tokens_unchanged, requests,
-                      retries, rate_limited, active_seconds
-               from runs where migration = $1 and ($2::bigint is null or id = $2) order by id desc limit 1"#,
+                      retries, rate_limited, active_seconds, estimated_batches, estimated_requests, estimated_bytes,
+                      estimated_seconds
+               from runs where migration = $1 and ($2::bigint is null or id = $2)
+               order by mode = 'dry_run', id desc limit 1"#,
             self.migration,
             id,
         )
@@ -136,7 +142,7 @@ impl Reports {
         .fetch_one(&mut self.connection)
         .await
         .map_err(Failure::from)?;
-        let failures = sqlx::query_as!(
+        let failed = sqlx::query_as!(
             CodeCount,
             r#"select error_code as "code!", count(*) as "count!", coalesce(min(reason), '') as "example!"
                from tokens where migration = $1 and run_id = $2 and state = 'failed'
@@ -147,6 +153,35 @@ impl Reports {
         .fetch_all(&mut self.connection)
         .await
         .map_err(Failure::from)?;
+        let found = sqlx::query!(
+            r#"select severity, error_code as code, count(*) as "count!", min(reason) as "example!"
+               from findings where run_id = $1
+               group by severity, error_code order by count(*) desc, error_code"#,
+            run.id,
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(Failure::from)?;
+        // A real run has its errors among the tokens, a dry run among the findings.
+        let mut report = (failed, Vec::new());
+        for found in found {
+            let of_severity = match found.severity.as_str() {
+                "error" => &mut report.0,
+                _ => &mut report.1,
+            };
+            of_severity.push(CodeCount {
+                code: found.code,
+                count: found.count,
+                example: found.example,
+            });
+        }
+        let (failures, warnings) = report;
+        let estimate = run.estimated_batches.map(|batches| Estimate {
+            batches,
+            requests: run.estimated_requests.unwrap_or(batches),
+            bytes: run.estimated_bytes.unwrap_or_default(),
+            duration_s: run.estimated_seconds.unwrap_or_default(),
+        });
         Ok(Some(RunReport {
             run_id: run.id,
             mode: run.mode,
@@ -171,7 +206,9 @@ impl Reports {
             batches_committed: batches.committed,
             batches_failed: batches.failed,
             batches_in_flight: batches.in_flight,
+            estimate,
             failures,
+            warnings,
         }))
     }
 

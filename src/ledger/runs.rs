@@ -3,7 +3,10 @@
 use sqlx::{PgPool, postgres::PgQueryResult};
 
 use super::{Ledger, LedgerError};
-use crate::model::{Mode, RunId, RunStatus, Selection, SourceKey, Tally};
+use crate::{
+    model::{Estimate, Mode, RunId, RunStatus, Selection, SourceKey, Tally},
+    postgres::Failure,
+};
 
 /// A run that this process works on.
 #[derive(Debug, Clone)]
@@ -20,6 +23,20 @@ pub struct Run {
     pub tally: Tally,
     /// What earlier processes counted.
     pub counters: Counters,
+}
+
+impl Run {
+    /// A run that nobody has worked on.
+    fn new(id: RunId) -> Self {
+        Self {
+            id,
+            epoch: 1,
+            resumed: false,
+            cursor: None,
+            tally: Tally::default(),
+            counters: Counters::default(),
+        }
+    }
 }
 
 /// What a run counts beside tokens.
@@ -41,12 +58,13 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn begin(&self, mode: Mode, selection: &Selection, holder: &str) -> Result<Run, LedgerError> {
+    pub async fn begin(&self, selection: &Selection, holder: &str) -> Result<Run, LedgerError> {
         self.persist(|| {
             sqlx::query!(
                 "update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended', epoch = epoch + 1
-                 where migration = $1 and status = 'running'",
+                 where migration = $1 and mode = $2 and status = 'running'",
                 self.migration,
+                Mode::Migrate.as_str(),
             )
             .execute(&self.pool)
         })
@@ -63,7 +81,7 @@ impl Ledger {
                        returning id, epoch, cursor, cursor_committed, cursor_failed, cursor_superseded,
                                  cursor_unchanged, requests, retries, rate_limited, active_seconds"#,
                     self.migration,
-                    mode.as_str(),
+                    Mode::Migrate.as_str(),
                     selection.as_str(),
                     holder,
                 )
@@ -95,17 +113,60 @@ impl Ledger {
             });
         }
         // Not repeated when the answer is lost: the run would then be taken up by the next attempt above.
-        let id = insert(&self.pool, &self.migration, mode, selection, holder)
+        let id = insert(&self.pool, &self.migration, Mode::Migrate, selection, holder)
             .await
-            .map_err(crate::postgres::Failure::from)?;
-        Ok(Run {
-            id,
-            epoch: 1,
-            resumed: false,
-            cursor: None,
-            tally: Tally::default(),
-            counters: Counters::default(),
+            .map_err(Failure::from)?;
+        Ok(Run::new(id))
+    }
+
+    /// Begins a dry run: a new one each time, without the lock, beside whatever else runs.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn begin_dry_run(&self, selection: &Selection, holder: &str) -> Result<Run, LedgerError> {
+        // No lock tells whose process is gone, so silence does: books are written every two seconds. One that is merely
+        // cut off for so long goes on unharmed and gives itself its status at the end.
+        self.persist(|| {
+            sqlx::query!(
+                "with gone as (
+                     update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended'
+                     where migration = $1 and mode = $2 and status = 'running' and progressed_at < now() - interval '1 hour'
+                     returning id
+                 )
+                 delete from dry_run_rows where run_id in (select id from gone)",
+                self.migration,
+                Mode::DryRun.as_str(),
+            )
+            .execute(&self.pool)
         })
+        .await?;
+        let id = insert(&self.pool, &self.migration, Mode::DryRun, selection, holder)
+            .await
+            .map_err(Failure::from)?;
+        Ok(Run::new(id))
+    }
+
+    /// Records what a dry run expects of the real one, and clears away what it had to remember.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn estimate(&self, run: &Run, estimate: &Estimate) -> Result<(), LedgerError> {
+        self.persist(|| {
+            sqlx::query!(
+                "with cleared as (delete from dry_run_rows where run_id = $1)
+                 update runs set estimated_batches = $3, estimated_requests = $4, estimated_bytes = $5, estimated_seconds = $6
+                 where id = $1 and epoch = $2",
+                run.id,
+                run.epoch,
+                estimate.batches,
+                estimate.requests,
+                estimate.bytes,
+                estimate.duration_s,
+            )
+            .execute(&self.pool)
+        })
+        .await
+        .and_then(|done| ours(&done))
     }
 
     /// Moves the cursor, the books up to it, and those of the whole run. The numbers are totals, so that a repetition

@@ -6,6 +6,8 @@
 mod batch;
 mod decision;
 mod destination;
+mod estimate;
+mod finding;
 mod fingerprint;
 mod item;
 mod known;
@@ -17,6 +19,8 @@ mod token;
 pub use batch::{Batch, BatchState};
 pub use decision::{Decision, Reason, RefusedBy, TokenState};
 pub use destination::{Destination, DestinationId, Identity, Subject};
+pub use estimate::Estimate;
+pub use finding::{Finding, Severity};
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use item::{EncodedToken, Item};
 pub use known::{Incumbent, Known, Settled};

@@ -6,11 +6,14 @@ use serde::Serialize;
 pub type RunId = i64;
 
 /// What a run does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Uploads.
+    #[default]
     Migrate,
+    /// Goes the same way up to the first request, sends nothing, and says what would happen.
+    DryRun,
 }
 
 impl Mode {
@@ -19,6 +22,7 @@ impl Mode {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Migrate => "migrate",
+            Self::DryRun => "dry_run",
         }
     }
 }
@@ -53,9 +57,9 @@ impl Selection {
 pub enum RunStatus {
     /// A process is at it, or died at it.
     Running,
-    /// Everything selected is committed, superseded or unchanged.
+    /// Everything selected is committed, superseded or unchanged; a dry run found that it would be.
     Completed,
-    /// Everything selected was worked on; some tokens failed.
+    /// Everything selected was worked on; some tokens failed, or would.
     CompletedWithFailures,
     /// Ended by a signal or by a database that went away; the next `migrate` goes on.
     Interrupted,
@@ -94,7 +98,7 @@ pub enum StopReason {
     Limit(u64),
 }
 
-/// The books of a run: how many source rows ended how.
+/// The books of a run: how many source rows ended how. Those of a dry run say how they would end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Tally {
     /// Rows read.

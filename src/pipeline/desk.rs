@@ -11,11 +11,12 @@ use tokio::{
 use super::{
     PipelineError,
     books::{Books, Snapshot},
+    delivery::Delivery,
 };
 use crate::{
     ledger::{Counters, Ledger, Run},
+    model::Estimate,
     report::View,
-    upload::{Pacer, Traffic, Uploader},
 };
 
 /// How often the view is renewed, and how often at most the cursor is written.
@@ -29,20 +30,17 @@ pub(super) struct Desk {
     pub(super) ledger: Ledger,
     pub(super) run: Run,
     pub(super) books: Arc<Books>,
-    traffic: Arc<Traffic>,
-    pacer: Arc<Pacer>,
+    delivery: Delivery,
     begin: Instant,
 }
 
 impl Desk {
-    pub(super) fn new(ledger: Ledger, run: Run, books: Arc<Books>, uploader: &Uploader) -> Self {
-        let (traffic, pacer) = (Arc::clone(uploader.traffic()), Arc::clone(uploader.pacer()));
+    pub(super) fn new(ledger: Ledger, run: Run, books: Arc<Books>, delivery: Delivery) -> Self {
         Self {
             ledger,
             run,
             books,
-            traffic,
-            pacer,
+            delivery,
             begin: Instant::now(),
         }
     }
@@ -83,15 +81,15 @@ impl Desk {
     fn show(&self, view: &watch::Sender<View>) {
         view.send_modify(|view| {
             view.tally = self.books.snapshot().live;
-            view.requests = self.traffic.requests().0;
-            view.in_flight = self.traffic.in_flight();
-            view.held_for = self.pacer.held_for();
+            view.requests = self.delivery.requests().0;
+            view.in_flight = self.delivery.in_flight();
+            view.held_for = self.delivery.held_for();
         });
     }
 
     /// Requests and time, earlier processes included.
     pub(super) fn counters(&self) -> Counters {
-        let (requests, retries, rate_limited) = self.traffic.requests();
+        let (requests, retries, rate_limited) = self.delivery.requests();
         let before = &self.run.counters;
         Counters {
             requests: before.requests + requests,
@@ -103,6 +101,11 @@ impl Desk {
 
     /// Batches committed and failed by this process.
     pub(super) fn batches(&self) -> (i64, i64) {
-        self.traffic.batches()
+        self.delivery.batches()
+    }
+
+    /// What a dry run expects of the real one.
+    pub(super) fn estimate(&self) -> Option<Estimate> {
+        self.delivery.estimate()
     }
 }

@@ -1,16 +1,19 @@
-//! `migrate`: from the settings to a finished run.
+//! `migrate`: from the settings to a finished run, real or dry.
 
-use std::sync::Arc;
+use std::{future::pending, sync::Arc};
 
 use tokio::sync::watch;
 use tracing::{Instrument, info, info_span, warn};
 
-use super::{PipelineError, books::Books, desk::Desk, stages::Stages};
+use super::{
+    PipelineError, books::Books, count_stage::Counter, delivery::Delivery, desk::Desk, record::Record,
+    stages::Stages,
+};
 use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
     ledger::{Counters, Ledger, LedgerError, Lock, Run},
-    model::{Mode, RunId, RunStatus, Selection, StopReason, Tally},
+    model::{Estimate, Mode, RunId, RunStatus, Selection, StopReason, Tally},
     report::View,
     source::Source,
     upload::{Stop, Uploader},
@@ -21,6 +24,8 @@ use crate::{
 pub struct Ended {
     /// The run.
     pub run_id: RunId,
+    /// What it did.
+    pub mode: Mode,
     /// Whether an earlier process began it.
     pub resumed: bool,
     /// Where it stands now.
@@ -33,6 +38,8 @@ pub struct Ended {
     pub counters: Counters,
     /// Batches committed and failed by this process.
     pub batches: (i64, i64),
+    /// What a dry run expects of the real one.
+    pub estimate: Option<Estimate>,
     /// What went wrong, where it was an error that ended the run.
     pub error: Option<PipelineError>,
 }
@@ -40,13 +47,16 @@ pub struct Ended {
 /// What is asked for.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
+    /// Whether anything is sent.
+    pub mode: Mode,
     /// Which rows.
     pub selection: Selection,
     /// After how many tokens to end; the next run goes on.
     pub limit: Option<u64>,
 }
 
-/// Runs the migration, or goes on with it. `stop` ends it early, and `view` is kept up to date meanwhile.
+/// Runs the migration, or goes on with it; or says what would happen, and changes nothing but the ledger's findings. `stop`
+/// ends it early, and `view` is kept up to date meanwhile.
 ///
 /// # Errors
 /// If the run could not begin. Once it began, what went wrong is in [`Ended`].
@@ -61,43 +71,64 @@ pub async fn migrate(
         ledger: settings.ledger.clone(),
     };
     let patience = settings.stop.after_unreachable;
-    let client = Client::new(&settings.api)?;
     let application_name = format!("tokenferry {}", settings.migration);
     let mut source = Source::open(&settings.source, &application_name, patience).await?;
     let connections = u32::try_from(settings.batch.concurrency)
         .unwrap_or(u32::MAX)
         .saturating_add(3);
     let ledger = Ledger::open(&access, connections, patience).await?;
-    let lock = ledger.lock(&access).await?;
-    let run = ledger.begin(Mode::Migrate, &request.selection, &holder()).await?;
+    let (run, errand) = match request.mode {
+        Mode::Migrate => {
+            let client = Client::new(&settings.api)?;
+            let lock = ledger.lock(&access).await?;
+            let run = ledger.begin(&request.selection, &holder()).await?;
+            let sending = Sending { access, client, lock };
+            (run, Errand::Migrate(Box::new(sending)))
+        }
+        Mode::DryRun => {
+            let run = ledger.begin_dry_run(&request.selection, &holder()).await?;
+            (run, Errand::DryRun)
+        }
+    };
     let span = info_span!("run", run_id = run.id);
     let expected = source.expected_rows().await;
-    view.send_modify(|view| view.expected = expected);
+    view.send_modify(|view| {
+        view.mode = request.mode;
+        view.expected = expected;
+    });
     if run.resumed {
         let cursor = run.cursor.as_ref().map(tracing::field::display);
         info!(parent: &span, cursor, "going on with an unfinished run");
     } else {
-        info!(parent: &span, "started");
+        info!(parent: &span, mode = request.mode.as_str(), "started");
     }
     let opened = Opened {
-        access,
-        client,
         source,
         ledger,
-        lock,
         run,
+        errand,
     };
     Ok(opened.work(settings, request, stop, view).instrument(span).await)
 }
 
 /// Everything a run works with.
 struct Opened {
-    access: LedgerAccess,
-    client: Client,
     source: Source,
     ledger: Ledger,
-    lock: Lock,
     run: Run,
+    errand: Errand,
+}
+
+/// What only one of the modes works with: a dry run neither sends nor keeps others out.
+enum Errand {
+    Migrate(Box<Sending>),
+    DryRun,
+}
+
+struct Sending {
+    access: LedgerAccess,
+    client: Client,
+    lock: Lock,
 }
 
 impl Opened {
@@ -110,35 +141,41 @@ impl Opened {
         view: &watch::Sender<View>,
     ) -> Ended {
         let Self {
-            access,
-            client,
             source,
             ledger,
-            mut lock,
             run,
+            errand,
         } = self;
         let books = Arc::new(Books::new(run.cursor.clone(), run.tally));
-        let listener = {
-            let books = Arc::clone(&books);
-            Box::new(move |settled| books.sent(settled))
+        let (delivery, mut held) = match errand {
+            Errand::Migrate(sending) => {
+                let Sending { access, client, lock } = *sending;
+                let books = Arc::clone(&books);
+                let listener = Box::new(move |settled| books.sent(settled));
+                let (ledger, run) = (ledger.clone(), run.clone());
+                let uploader = Uploader::new(client, ledger, run, stop.clone(), settings, listener);
+                (Delivery::Upload(uploader), Some((lock, access)))
+            }
+            Errand::DryRun => {
+                let counter = Counter::new(Arc::clone(&books), settings.api.rate_limit);
+                (Delivery::Count(counter), None)
+            }
         };
-        let uploader = Uploader::new(
-            client,
-            ledger.clone(),
-            run.clone(),
-            stop.clone(),
-            settings,
-            listener,
-        );
-        let desk = Desk::new(ledger.clone(), run.clone(), books, &uploader);
+        let desk = Desk::new(ledger.clone(), run.clone(), books, delivery.clone());
         let stages = Stages {
             settings,
             request,
             stop: &stop,
             desk: &desk,
-            access: &access,
+            record: &Record::new(ledger.clone(), run.clone(), request.mode),
         };
-        let mut error = stages.run(source, uploader, &mut lock, view).await.err();
+        let holding = async {
+            match &mut held {
+                Some((lock, access)) => ledger.keep(lock, access).await,
+                None => pending().await,
+            }
+        };
+        let mut error = Box::pin(stages.run(source, delivery, holding, view)).await.err();
 
         let snapshot = desk.books.snapshot();
         let stopped = stop.reason();
@@ -148,29 +185,37 @@ impl Opened {
             error = Some(PipelineError::BooksOpen { selected, settled });
         }
         let status = match (&stopped, &error) {
-            (_, Some(_)) | (Some(StopReason::Signal(_) | StopReason::Limit(_)), None) => {
-                RunStatus::Interrupted
+            (_, Some(_)) | (Some(StopReason::Signal(_)), None) => RunStatus::Interrupted,
+            // The next run goes on behind a canary; a dry run is done with what it was asked for.
+            (Some(StopReason::Limit(_)), None) if request.mode == Mode::Migrate => RunStatus::Interrupted,
+            (None | Some(StopReason::Limit(_)), None) if snapshot.live.failed > 0 => {
+                RunStatus::CompletedWithFailures
             }
+            (None | Some(StopReason::Limit(_)), None) => RunStatus::Completed,
             (Some(_), None) => RunStatus::Stopped,
-            (None, None) if snapshot.closed.failed > 0 => RunStatus::CompletedWithFailures,
-            (None, None) => RunStatus::Completed,
         };
         let why = stopped
             .as_ref()
-            .map(describe)
+            .map(|reason| describe(reason, request.mode))
             .or_else(|| error.as_ref().map(ToString::to_string));
         let recorded = async {
             desk.record(&snapshot).await?;
+            if let Some(estimate) = desk.estimate() {
+                ledger.estimate(&run, &estimate).await?;
+            }
             Ok::<_, PipelineError>(ledger.finish(&run, status, why.as_deref()).await?)
         };
         if let Err(failure) = recorded.await {
             warn!(reason = %failure, "the end of the run could not be recorded: the next run finds it as it is and goes on");
             error = Some(cause(error, failure));
         }
-        lock.release().await;
+        if let Some((lock, _)) = held {
+            lock.release().await;
+        }
         ledger.close().await;
         Ended {
             run_id: run.id,
+            mode: request.mode,
             resumed: run.resumed,
             status,
             stopped,
@@ -180,6 +225,7 @@ impl Opened {
             },
             counters: desk.counters(),
             batches: desk.batches(),
+            estimate: desk.estimate(),
             error,
         }
     }
@@ -197,7 +243,7 @@ fn cause(first: Option<PipelineError>, last: PipelineError) -> PipelineError {
     }
 }
 
-fn describe(reason: &StopReason) -> String {
+fn describe(reason: &StopReason, mode: Mode) -> String {
     match reason {
         StopReason::Signal(signal) => format!("ended by signal {signal}"),
         StopReason::Credentials(text) => format!("the API refused the credentials: {text}"),
@@ -207,7 +253,10 @@ fn describe(reason: &StopReason) -> String {
             "it is unknown whether batch {batch} of an earlier process was stored, and the API does not tell: nothing is sent \
              until it does"
         ),
-        StopReason::Limit(count) => format!("{count} tokens were sent, as asked for"),
+        StopReason::Limit(count) => match mode {
+            Mode::Migrate => format!("{count} tokens were sent, as asked for"),
+            Mode::DryRun => format!("{count} tokens would have been sent, as asked for"),
+        },
     }
 }
 

@@ -1,12 +1,17 @@
 //! The way through the house: reader, screen, chunker, uploader, books. Only this module knows all stages.
+//!
+//! A dry run is the same way with another last stage, which counts, and another record, which holds findings.
 
 mod books;
+mod count_stage;
+mod delivery;
 mod desk;
 mod error;
 mod memory;
 mod migrate;
 mod prepare;
 mod read_stage;
+mod record;
 mod stages;
 mod upload_stage;
 

@@ -7,12 +7,11 @@ use std::{
 
 use tokio::sync::{mpsc, oneshot};
 
-use super::{PipelineError, books::Books, memory::Memory, upload_stage::Work};
+use super::{PipelineError, books::Books, delivery::Work, memory::Memory, record::Record};
 use crate::{
     chunk::Chunker,
-    ledger::{Ledger, Run},
-    model::{Batch, Decision, DestinationId, Item, Reason, Tally, TokenState},
-    screen::{Screen, Screened},
+    model::{Batch, Decision, DestinationId, Item, Known, Reason, Tally, TokenState},
+    screen::{Examined, Screen, Screened},
     source::Page,
     upload::{SizeLimit, Stop},
 };
@@ -20,8 +19,7 @@ use crate::{
 /// What this stage works with.
 pub(super) struct Prepare {
     pub(super) screen: Arc<Screen>,
-    pub(super) ledger: Ledger,
-    pub(super) run: Run,
+    pub(super) record: Record,
     pub(super) books: Arc<Books>,
     pub(super) chunker: Chunker,
     pub(super) size_limit: SizeLimit,
@@ -83,16 +81,16 @@ impl Prepare {
         let examined = tokio::task::spawn_blocking(move || screen.examine(number, page.tokens))
             .await
             .map_err(|error| PipelineError::Panicked(error.to_string()))?;
-        let crowded = self.meets_unsettled(examined.destinations()) || self.unsettled.len() > MOST_UNSETTLED;
-        if crowded && !self.barrier().await {
-            return Ok(false);
+        // What has an end from here on is seen by the look below or, being still on the list, waited for.
+        self.forget_settled();
+        let mut known = self.look_up(&examined).await?;
+        if self.is_crowded(examined.contested(&known, self.record.run())) {
+            if !self.barrier().await {
+                return Ok(false);
+            }
+            known = self.look_up(&examined).await?;
         }
-        let keys = examined.keys().filter(|key| self.memory.may_know_row(key));
-        let destinations = examined
-            .destinations()
-            .filter(|id| self.memory.may_know_destination(id));
-        let known = self.ledger.known(keys, destinations).await?;
-        let screened = examined.judge(&known, self.run.id, self.rivals_known);
+        let screened = examined.judge(&known, self.record.run(), self.rivals_known);
         self.books.open(number, page.last, selected);
         let destinations: HashSet<_> = screened.items.iter().map(|item| item.destination_id).collect();
         for id in &destinations {
@@ -100,6 +98,14 @@ impl Prepare {
         }
         self.unsettled.push_back((number, destinations));
         self.enter(number, screened).await
+    }
+
+    async fn look_up(&self, examined: &Examined) -> Result<Known, PipelineError> {
+        let keys = examined.keys().filter(|key| self.memory.may_know_row(key));
+        let destinations = examined
+            .destinations()
+            .filter(|id| self.memory.may_know_destination(id));
+        self.record.known(keys, destinations).await
     }
 
     /// Records what needs no request and hands on the rest.
@@ -116,6 +122,9 @@ impl Prepare {
             items.truncate(limit.left);
             limit.left -= items.len();
         }
+        if !self.rivals_known {
+            self.record.departing(&items).await?;
+        }
         self.chunker.lower(self.size_limit.get());
         let mut full = Vec::new();
         for item in items {
@@ -123,7 +132,6 @@ impl Prepare {
                 decisions.push(too_large(*item));
             }
         }
-        self.ledger.decide(&self.run, &decisions).await?;
         let count =
             |state| i64::try_from(decisions.iter().filter(|d| d.state == state).count()).unwrap_or(i64::MAX);
         let ended = Tally {
@@ -133,6 +141,7 @@ impl Prepare {
             superseded: count(TokenState::Superseded) + superseded_before,
             unchanged,
         };
+        self.record.page(decisions, Vec::new()).await?;
         self.books.settle(page, ended);
         Ok(self.send(full).await)
     }
@@ -146,8 +155,7 @@ impl Prepare {
         true
     }
 
-    /// Whether another token is on its way to one of these destinations. Which of two arrives last would be chance.
-    fn meets_unsettled(&mut self, mut destinations: impl Iterator<Item = DestinationId>) -> bool {
+    fn forget_settled(&mut self) {
         let settled_below = self.books.settled_below();
         while self
             .unsettled
@@ -156,7 +164,13 @@ impl Prepare {
         {
             self.unsettled.pop_front();
         }
-        destinations.any(|id| self.unsettled.iter().any(|(_, page)| page.contains(&id)))
+    }
+
+    /// Whether another token is on its way to one of these destinations, and which of two arrives last would be chance; or
+    /// whether too many pages wait for an end.
+    fn is_crowded(&self, mut destinations: impl Iterator<Item = DestinationId>) -> bool {
+        self.unsettled.len() > MOST_UNSETTLED
+            || destinations.any(|id| self.unsettled.iter().any(|(_, page)| page.contains(&id)))
     }
 
     /// Waits until everything that was handed on has its end in the ledger.

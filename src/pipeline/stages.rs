@@ -12,16 +12,18 @@ use tracing::{Instrument, warn};
 
 use super::{
     PipelineError, Request,
+    delivery::Delivery,
     desk::Desk,
     memory::Memory,
     prepare::{Limit, Prepare},
-    read_stage, upload_stage,
+    read_stage,
+    record::Record,
 };
 use crate::{
     chunk::{Chunker, Limits},
-    config::{LedgerAccess, Settings},
+    config::Settings,
     descope::BODY_OVERHEAD,
-    ledger::{Ledger, Lock},
+    ledger::{Ledger, LedgerError},
     model::{Selection, StopReason},
     postgres::FailureKind,
     report::View,
@@ -36,21 +38,23 @@ pub(super) struct Stages<'a> {
     pub(super) request: &'a Request,
     pub(super) stop: &'a Stop,
     pub(super) desk: &'a Desk,
-    pub(super) access: &'a LedgerAccess,
+    pub(super) record: &'a Record,
 }
 
 impl Stages<'_> {
-    /// Settles what an earlier process left, then works until the source is empty or the switch is turned. The books and
-    /// the lock are kept meanwhile.
+    /// Settles what an earlier process left, then works until the source is empty or the switch is turned. The books are
+    /// kept meanwhile, and so is the lock by `holding`, which ends only when it is lost.
     pub(super) async fn run(
         self,
         mut source: Source,
-        uploader: Uploader,
-        lock: &mut Lock,
+        delivery: Delivery,
+        holding: impl Future<Output = LedgerError>,
         view: &watch::Sender<View>,
     ) -> Result<(), PipelineError> {
         let (settings, stop, desk) = (self.settings, self.stop, self.desk);
-        settle_left_behind(&desk.ledger, &uploader, stop).await?;
+        if let Delivery::Upload(uploader) = &delivery {
+            settle_left_behind(&desk.ledger, uploader, stop).await?;
+        }
         let mut memory = Memory::new(desk.ledger.is_empty().await?);
         let screen = Screen::new(settings.apps.clone(), desk.ledger.key().clone());
         let rivals_known = match self.request.selection {
@@ -60,11 +64,11 @@ impl Stages<'_> {
             // The other rows are not looked at.
             Selection::Failed { .. } => false,
         };
-        let mut stages = std::pin::pin!(self.spawn(source, screen, memory, rivals_known, uploader));
+        let mut stages = std::pin::pin!(self.spawn(source, screen, memory, rivals_known, delivery));
         let error = tokio::select! {
             ended = &mut stages => return ended,
             Err(error) = desk.keep(view) => error,
-            error = desk.ledger.keep(lock, self.access) => error.into(),
+            error = holding => error.into(),
         };
         stop.turn_silently();
         // What follows from a ledger that is gone adds nothing to that.
@@ -97,7 +101,7 @@ impl Stages<'_> {
             for decision in &decisions {
                 memory.add_row(&decision.key);
             }
-            self.desk.ledger.decide(&self.desk.run, &decisions).await?;
+            self.record.outdated(&decisions).await?;
             fail_point!("outdated");
         }
         Ok(true)
@@ -110,7 +114,7 @@ impl Stages<'_> {
         screen: Screen,
         memory: Memory,
         rivals_known: bool,
-        uploader: Uploader,
+        delivery: Delivery,
     ) -> Result<(), PipelineError> {
         let (batch, stop, desk) = (self.settings.batch, self.stop, self.desk);
         let limits = Limits {
@@ -122,11 +126,10 @@ impl Stages<'_> {
         let (work_in, work) = mpsc::channel(1);
         let prepare = Prepare {
             screen: Arc::new(screen),
-            ledger: desk.ledger.clone(),
-            run: desk.run.clone(),
+            record: self.record.clone(),
             books: Arc::clone(&desk.books),
             chunker: Chunker::new(limits),
-            size_limit: uploader.size_limit().clone(),
+            size_limit: delivery.size_limit(batch),
             stop: stop.clone(),
             work: work_in,
             unsettled: VecDeque::new(),
@@ -149,14 +152,14 @@ impl Stages<'_> {
                 pages_in,
             )),
         };
-        let uploading = upload_stage::run(uploader, batch.concurrency, stop.clone(), work);
+        let delivering = delivery.run(batch, stop.clone(), work);
         let reading = tokio::spawn(reading.in_current_span());
         let preparing = tokio::spawn(prepare.run(pages).in_current_span());
-        let uploading = tokio::spawn(uploading.in_current_span());
+        let delivering = tokio::spawn(delivering.in_current_span());
         let (reader, preparer, sender) = tokio::join!(
             guarded(stop, reading),
             guarded(stop, preparing),
-            guarded(stop, uploading)
+            guarded(stop, delivering)
         );
         // The cause comes before its consequences: a stage whose neighbour is gone ends without an error.
         reader.and(preparer).and(sender)

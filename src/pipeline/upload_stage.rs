@@ -1,25 +1,10 @@
 //! Keeps the configured number of batches in flight.
 
-use tokio::{
-    sync::{mpsc, oneshot},
-    task::JoinSet,
-};
+use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument;
 
-use super::PipelineError;
-use crate::{
-    model::Batch,
-    upload::{Stop, Uploader},
-};
-
-/// What is handed to this stage.
-#[derive(Debug)]
-pub(super) enum Work {
-    /// To be delivered.
-    Batch(Batch),
-    /// To be answered once everything before it has an end.
-    Barrier(oneshot::Sender<()>),
-}
+use super::{PipelineError, delivery::Work};
+use crate::upload::{Stop, Uploader};
 
 /// Delivers batches until there are none, then those that were put aside. A stop is obeyed by the uploader: what is in
 /// flight finishes, and nothing new leaves.

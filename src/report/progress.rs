@@ -9,11 +9,13 @@ use tokio::{
 };
 use tracing::info;
 
-use crate::model::Tally;
+use crate::model::{Mode, Tally};
 
 /// What whoever watches a run is told, a few times a second.
 #[derive(Debug, Clone, Default)]
 pub struct View {
+    /// What the run does.
+    pub mode: Mode,
     /// The books, pages included that are still being worked on.
     pub tally: Tally,
     /// Rows the source is expected to have, where its planner has an idea.
@@ -76,7 +78,9 @@ fn message(now: &View) -> String {
     } else {
         String::new()
     };
-    if now.held_for.is_zero() {
+    if now.mode == Mode::DryRun {
+        format!("{failed}dry run: nothing is sent")
+    } else if now.held_for.is_zero() {
         format!("{failed}{} in flight", now.in_flight)
     } else {
         format!(

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::advice;
 use crate::{
     ledger::{CodeCount, RunReport},
-    model::{RunId, Tally},
+    model::{Estimate, Mode, RunId, Tally},
 };
 
 /// What `migrate --json` and `status --json` print.
@@ -36,8 +36,13 @@ pub struct Summary {
     pub rate_limited: i64,
     /// Seconds that processes worked on it.
     pub duration_s: f64,
-    /// How many tokens failed in this run, by code.
+    /// How many tokens failed in this run, by code; of a dry run, how many would.
     pub failures_by_code: BTreeMap<String, i64>,
+    /// How many tokens that go up somebody should look at, by code.
+    pub warnings_by_code: BTreeMap<String, i64>,
+    /// What a dry run expects of the real one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimate: Option<Estimate>,
     /// When it began; `status` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<DateTime<Utc>>,
@@ -50,6 +55,9 @@ pub struct Summary {
     /// For people: codes with an example, most frequent first.
     #[serde(skip)]
     pub failures: Vec<CodeCount>,
+    /// The same of warnings.
+    #[serde(skip)]
+    pub warnings: Vec<CodeCount>,
 }
 
 /// Batches that have an outcome.
@@ -80,36 +88,57 @@ impl Summary {
             retries: report.retries,
             rate_limited: report.rate_limited,
             duration_s: report.duration_s,
-            failures_by_code: report
-                .failures
-                .iter()
-                .map(|found| (found.code.clone(), found.count))
-                .collect(),
+            failures_by_code: by_code(&report.failures),
+            warnings_by_code: by_code(&report.warnings),
+            estimate: report.estimate,
             started_at: None,
             finished_at: None,
             stop_reason: report.stop_reason,
             failures: report.failures,
+            warnings: report.warnings,
         }
     }
 
     /// A few lines that a person understands.
     #[must_use]
     pub fn text(&self) -> String {
-        let tokens = &self.tokens;
         let mut text = format!(
-            "Run {} of \"{}\": {}\n",
+            "Run {} of \"{}\"{}: {}\n",
             self.run_id,
             self.migration,
+            if self.is_dry() { " (dry run)" } else { "" },
             self.headline()
         );
+        self.write_books(&mut text);
+        self.write_work(&mut text);
+        if let Some(reason) = &self.stop_reason {
+            let _ = writeln!(text, "  ended early: {reason}");
+        }
+        for found in &self.failures {
+            write_code(&mut text, found, "");
+        }
+        for found in &self.warnings {
+            write_code(&mut text, found, "warning ");
+        }
+        self.write_next_step(&mut text);
+        text
+    }
+
+    // Writing to a text cannot fail.
+    fn write_books(&self, text: &mut String) {
+        let tokens = &self.tokens;
         let mut row = |name: &str, count: i64, what: &str| {
             if count > 0 || name == "selected" || name == "committed" {
-                // Writing to a text cannot fail.
                 let _ = writeln!(text, "  {name:<11}{:>12}   {what}", grouped(count));
             }
         };
+        let (committed, failed) = if self.is_dry() {
+            ("would be uploaded", "would not be uploaded; reasons below")
+        } else {
+            ("stored by Descope", "not stored; reasons below")
+        };
         row("selected", tokens.selected, "rows read from the source");
-        row("committed", tokens.committed, "stored by Descope");
+        row("committed", tokens.committed, committed);
         row(
             "unchanged",
             tokens.unchanged,
@@ -120,56 +149,96 @@ impl Summary {
             tokens.superseded,
             "left out: a newer row goes to the same place",
         );
-        row("failed", tokens.failed, "not stored; reasons below");
+        row("failed", tokens.failed, failed);
+    }
+
+    fn write_work(&self, text: &mut String) {
+        let took = humantime::format_duration(rounded(self.duration_s));
+        if let Some(estimate) = &self.estimate {
+            let _ = writeln!(
+                text,
+                "  {} batches, {} requests, {}, {} at the configured rate; nothing was sent ({took} to find out)",
+                grouped(estimate.batches),
+                grouped(estimate.requests),
+                bytesize::ByteSize::b(estimate.bytes.unsigned_abs()),
+                humantime::format_duration(rounded(estimate.duration_s)),
+            );
+        }
+        if self.is_dry() {
+            return;
+        }
         let pace = if self.duration_s > 0.0 {
-            tokens.committed as f64 / self.duration_s
+            self.tokens.committed as f64 / self.duration_s
         } else {
             0.0
         };
         let _ = writeln!(
             text,
-            "  {} requests ({} retries, {} times rate limited), {} batches committed, {} refused, {} ({pace:.0} tokens/s)",
+            "  {} requests ({} retries, {} times rate limited), {} batches committed, {} refused, {took} ({pace:.0} tokens/s)",
             grouped(self.requests),
             grouped(self.retries),
             grouped(self.rate_limited),
             grouped(self.batches.committed),
             grouped(self.batches.failed),
-            humantime::format_duration(rounded(self.duration_s)),
         );
-        if let Some(reason) = &self.stop_reason {
-            let _ = writeln!(text, "  ended early: {reason}");
-        }
-        for found in &self.failures {
-            let _ = writeln!(
+    }
+
+    fn write_next_step(&self, text: &mut String) {
+        let run = self.run_id;
+        let _ = match (
+            self.is_dry(),
+            self.failures.is_empty() && self.warnings.is_empty(),
+        ) {
+            (true, true) => writeln!(text, "  No problem was found. `tokenferry migrate` does it."),
+            (true, false) => writeln!(
                 text,
-                "  {:>8} × {}: {}",
-                grouped(found.count),
-                found.code,
-                found.example
-            );
-            if let Some(advice) = advice(&found.code) {
-                let _ = writeln!(text, "             → {advice}");
-            }
-        }
-        if !self.failures.is_empty() {
-            let _ = writeln!(
+                "  `tokenferry failures --run {run}` lists every row. Fix or exclude what you can, and repeat the dry run as \
+                 often as you like; `tokenferry migrate` uploads the rest."
+            ),
+            (false, _) if !self.failures.is_empty() => writeln!(
                 text,
-                "  `tokenferry failures --run {}` lists every row. Fix them and run `tokenferry migrate` again: only what is \
+                "  `tokenferry failures --run {run}` lists every row. Fix them and run `tokenferry migrate` again: only what is \
                  new, changed or failed is sent.",
-                self.run_id
-            );
-        }
-        text
+            ),
+            (false, _) => Ok(()),
+        };
+    }
+
+    fn is_dry(&self) -> bool {
+        self.mode == Mode::DryRun.as_str()
     }
 
     fn headline(&self) -> &str {
-        match self.status.as_str() {
-            "completed" => "completed, every token has arrived",
-            "completed_with_failures" => "completed, some tokens failed",
-            "interrupted" => "interrupted; the next `tokenferry migrate` goes on from here",
-            "stopped" => "stopped; the next `tokenferry migrate` goes on from here",
-            other => other,
+        match (self.status.as_str(), self.is_dry()) {
+            ("completed", false) => "completed, every token has arrived",
+            ("completed", true) => "completed, nothing stands in the way",
+            ("completed_with_failures", false) => "completed, some tokens failed",
+            ("completed_with_failures", true) => "completed, some tokens would fail",
+            ("interrupted", true) => "interrupted; the next dry run begins anew",
+            ("interrupted", false) => "interrupted; the next `tokenferry migrate` goes on from here",
+            ("stopped", _) => "stopped; the next `tokenferry migrate` goes on from here",
+            (other, _) => other,
         }
+    }
+}
+
+fn by_code(counts: &[CodeCount]) -> BTreeMap<String, i64> {
+    counts
+        .iter()
+        .map(|found| (found.code.clone(), found.count))
+        .collect()
+}
+
+fn write_code(text: &mut String, found: &CodeCount, what: &str) {
+    let _ = writeln!(
+        text,
+        "  {:>8} × {what}{}: {}",
+        grouped(found.count),
+        found.code,
+        found.example
+    );
+    if let Some(advice) = advice(&found.code) {
+        let _ = writeln!(text, "             → {advice}");
     }
 }
 

@@ -29,7 +29,7 @@ impl Examined {
         let outdated: Vec<bool> = self
             .candidates
             .iter()
-            .map(|candidate| is_outdated(candidate, known, run))
+            .map(|candidate| candidate.is_outdated(known, run))
             .collect();
         let newest = newest_of_each(&self.candidates, &outdated);
         let mut screened = Screened {
@@ -100,14 +100,6 @@ impl Examined {
         }
         screened
     }
-}
-
-/// Found to be outdated by this very run, and the same since.
-fn is_outdated(candidate: &Candidate, known: &Known, run: RunId) -> bool {
-    known
-        .rows
-        .get(&candidate.key)
-        .is_some_and(|row| row.outdated == Some((run, candidate.version)))
 }
 
 /// The position of the newest row for each destination. A row that the source called outdated is never the newest beside

@@ -9,8 +9,8 @@ pub use judge::Screened;
 use crate::{
     config::AppMap,
     model::{
-        Decision, Destination, DestinationId, EncodedToken, Fingerprint, FingerprintKey, LegacyToken, Reason,
-        SourceKey, TokenState, Version,
+        Decision, Destination, DestinationId, EncodedToken, Fingerprint, FingerprintKey, Known, LegacyToken,
+        Reason, RunId, SourceKey, TokenState, Version,
     },
 };
 
@@ -124,17 +124,33 @@ impl Screen {
 
 impl Examined {
     /// The rows the ledger is to be asked about.
-    pub fn keys(&self) -> impl Iterator<Item = &SourceKey> {
+    pub fn keys(&self) -> impl Iterator<Item = &SourceKey> + Clone {
         self.candidates.iter().map(|candidate| &candidate.key)
     }
 
     /// The destinations the ledger is to be asked about, in the order of [`keys`](Self::keys).
-    pub fn destinations(&self) -> impl Iterator<Item = DestinationId> {
+    pub fn destinations(&self) -> impl Iterator<Item = DestinationId> + Clone {
         self.candidates.iter().map(|candidate| candidate.destination_id)
+    }
+
+    /// Destinations that something of the page may go to: rows that this very run found outdated go nowhere.
+    pub fn contested<'a>(&'a self, known: &'a Known, run: RunId) -> impl Iterator<Item = DestinationId> + 'a {
+        self.candidates
+            .iter()
+            .filter(move |candidate| !candidate.is_outdated(known, run))
+            .map(|candidate| candidate.destination_id)
     }
 }
 
 impl Candidate {
+    /// Found to be outdated by this very run, and the same since.
+    fn is_outdated(&self, known: &Known, run: RunId) -> bool {
+        known
+            .rows
+            .get(&self.key)
+            .is_some_and(|row| row.outdated == Some((run, self.version)))
+    }
+
     fn superseded(self) -> Decision {
         self.decided(TokenState::Superseded, None)
     }

@@ -67,19 +67,9 @@ impl Pacer {
     #[must_use]
     pub fn new(limit: RateLimit) -> Self {
         let schedule = Schedule::default();
-        let steady = f64::from(
-            limit
-                .requests
-                .saturating_sub(limit.burst.saturating_sub(1))
-                .max(1),
-        );
-        let interval = limit
-            .per
-            .mul_f64((1.0 + HEADROOM) / steady)
-            .max(Duration::from_nanos(1));
         let burst = NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN);
         // `with_period` refuses a period of zero only.
-        let quota = Quota::with_period(interval)
+        let quota = Quota::with_period(interval(limit))
             .unwrap_or_else(|| Quota::per_second(burst))
             .allow_burst(burst);
         Self {
@@ -88,6 +78,13 @@ impl Pacer {
             begin: Instant::now(),
             closed_until: watch::Sender::new(Instant::now()),
         }
+    }
+
+    /// How long after the first of so many requests the last one leaves, if none of them waits for anything else.
+    #[must_use]
+    pub fn time_for(limit: RateLimit, requests: i64) -> Duration {
+        let waiting = requests.saturating_sub(i64::from(limit.burst.max(1))).max(0);
+        Duration::try_from_secs_f64(interval(limit).as_secs_f64() * waiting as f64).unwrap_or(Duration::MAX)
     }
 
     /// Waits until a request may leave, and pays for it. A caller that goes away before its turn pays nothing.
@@ -148,6 +145,20 @@ impl Pacer {
     }
 }
 
+/// Between two requests, once the burst is spent.
+fn interval(limit: RateLimit) -> Duration {
+    let steady = f64::from(
+        limit
+            .requests
+            .saturating_sub(limit.burst.saturating_sub(1))
+            .max(1),
+    );
+    limit
+        .per
+        .mul_f64((1.0 + HEADROOM) / steady)
+        .max(Duration::from_nanos(1))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -194,6 +205,25 @@ mod tests {
                 assert!(used > 0.98, "{requests} per {per:?}: only {used} of the quota");
             }
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_time_for_requests_is_known_beforehand() {
+        for (requests, per, burst, count) in
+            [(100, 60, 1, 41), (100, 60, 10, 200), (50, 1, 1, 1), (7, 1, 7, 5)]
+        {
+            let limit = limit(requests, Duration::from_secs(per), burst);
+            let left = departures(&Arc::new(Pacer::new(limit)), count).await;
+            let expected = Pacer::time_for(limit, i64::try_from(count).unwrap());
+            assert!(
+                left.last().unwrap().abs_diff(expected) < Duration::from_millis(5),
+                "{left:?} {expected:?}"
+            );
+        }
+        assert_eq!(
+            Pacer::time_for(limit(100, Duration::from_secs(60), 1), 0),
+            Duration::ZERO
+        );
     }
 
     #[tokio::test(start_paused = true)]

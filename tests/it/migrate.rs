@@ -59,7 +59,8 @@ async fn the_json_has_the_keys_that_scripts_rely_on_and_stdout_holds_nothing_els
             "retries",
             "run_id",
             "status",
-            "tokens"
+            "tokens",
+            "warnings_by_code"
         ]
     );
     assert_eq!(json["mode"], "migrate");

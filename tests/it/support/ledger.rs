@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokenferry::{
     config::{LedgerAccess, LedgerSettings},
     ledger::{Ledger, LedgerError, OutcomeOf, Run},
-    model::{Batch, Destination, EncodedToken, Fingerprint, Item, Mode, Secret, SourceKey, Subject, Version},
+    model::{Batch, Destination, EncodedToken, Fingerprint, Item, Secret, SourceKey, Subject, Version},
 };
 
 use crate::support::database::TestDatabase;
@@ -64,7 +64,7 @@ pub(crate) fn batch(items: Vec<Item>) -> Batch {
 
 pub(crate) async fn begin(ledger: &Ledger) -> Run {
     ledger
-        .begin(Mode::Migrate, &tokenferry::model::Selection::All, "the tests")
+        .begin(&tokenferry::model::Selection::All, "the tests")
         .await
         .unwrap()
 }

@@ -1,0 +1,126 @@
+//! What a dry run remembers of rows while it lasts, so that it neither writes to `tokens` nor needs memory for the whole
+//! table.
+
+use super::{Ledger, LedgerError, Run, runs::ours};
+use crate::model::{
+    Decision, DestinationId, Incumbent, Item, Known, RunId, Settled, SourceKey, TokenState, Version,
+};
+
+impl Ledger {
+    /// What a real run would know by now: what the ledger knows, and what this dry run remembers on top of it.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn known_to_dry_run<'a>(
+        &self,
+        run: &Run,
+        keys: impl Iterator<Item = &'a SourceKey> + Clone,
+        destinations: impl Iterator<Item = DestinationId> + Clone,
+    ) -> Result<Known, LedgerError> {
+        let mut known = self.known(keys.clone(), destinations.clone()).await?;
+        let keys: Vec<&str> = keys.map(SourceKey::as_str).collect();
+        let destinations: Vec<DestinationId> = destinations.collect();
+        let destinations: Vec<&[u8]> = destinations.iter().map(|id| &id.as_bytes()[..]).collect();
+        let rows = self
+            .persist(|| {
+                sqlx::query!(
+                    r#"-- One look at the index for each, as in `known`.
+                       select source_key as "source_key!", source_version, destination
+                       from unnest($2::text[]) as asked (row_key) cross join lateral (
+                              select * from dry_run_rows
+                              where run_id = $1 and source_key = asked.row_key and destination is null offset 0
+                       ) as outdated
+                       union all
+                       select source_key, source_version, destination
+                       from unnest($3::bytea[]) as asked (place) cross join lateral (
+                              select * from dry_run_rows where run_id = $1 and destination = asked.place offset 0
+                       ) as sent
+                       -- Of several the newest, which is what would be there.
+                       order by source_version nulls first"#,
+                    run.id,
+                    &keys as &[&str],
+                    &destinations as &[&[u8]],
+                )
+                .fetch_all(&self.pool)
+            })
+            .await?;
+        for row in rows {
+            let (key, version) = (SourceKey::from(row.source_key), Version::new(row.source_version));
+            match row.destination.as_deref().and_then(DestinationId::from_slice) {
+                Some(destination) => {
+                    let run = run.id;
+                    known
+                        .incumbents
+                        .insert(destination, Incumbent { key, version, run });
+                }
+                None => mark_outdated(&mut known, key, run.id, version),
+            }
+        }
+        Ok(known)
+    }
+
+    /// Remembers rows that the source found outdated.
+    ///
+    /// # Errors
+    /// If the database stays away, or somebody ended the run.
+    pub async fn remember_outdated(&self, run: &Run, outdated: &[Decision]) -> Result<(), LedgerError> {
+        let row = |decision: &'_ Decision| (decision.version.get(), None);
+        let keys = outdated.iter().map(|decision| decision.key.as_str()).collect();
+        self.remember(run, keys, outdated.iter().map(row).collect()).await
+    }
+
+    /// Remembers which rows would be at their destinations by now.
+    ///
+    /// # Errors
+    /// If the database stays away, or somebody ended the run.
+    pub async fn remember_sent(&self, run: &Run, items: &[Item]) -> Result<(), LedgerError> {
+        let row = |item: &Item| (item.version.get(), Some(item.destination_id));
+        let keys = items.iter().map(|item| item.key.as_str()).collect();
+        self.remember(run, keys, items.iter().map(row).collect()).await
+    }
+
+    async fn remember(
+        &self,
+        run: &Run,
+        keys: Vec<&str>,
+        rows: Vec<(Option<i64>, Option<DestinationId>)>,
+    ) -> Result<(), LedgerError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let versions: Vec<Option<i64>> = rows.iter().map(|(version, _)| *version).collect();
+        let destinations: Vec<Option<&[u8]>> = rows
+            .iter()
+            .map(|(_, id)| id.as_ref().map(|id| &id.as_bytes()[..]))
+            .collect();
+        self.persist(|| {
+            sqlx::query!(
+                "insert into dry_run_rows (run_id, source_key, source_version, destination)
+                 select runs.id, remembered.*
+                 from runs, unnest($3::text[], $4::bigint[], $5::bytea[]) as remembered
+                 where runs.id = $1 and runs.epoch = $2
+                 on conflict (run_id, source_key) do update set
+                        source_version = excluded.source_version, destination = excluded.destination",
+                run.id,
+                run.epoch,
+                &keys as &[&str],
+                &versions as &[Option<i64>],
+                &destinations as &[Option<&[u8]>],
+            )
+            .execute(&self.pool)
+        })
+        .await
+        .and_then(|done| ours(&done))
+    }
+}
+
+/// As if this run had recorded it in `tokens`: what is stored stays stored, what is unknown is superseded.
+fn mark_outdated(known: &mut Known, key: SourceKey, run: RunId, version: Version) {
+    let unknown = Settled {
+        state: TokenState::Superseded,
+        run,
+        fingerprint: None,
+        outdated: None,
+    };
+    known.rows.entry(key).or_insert(unknown).outdated = Some((run, version));
+}

@@ -1,0 +1,16 @@
+//! What a dry run expects of the real one.
+
+use serde::Serialize;
+
+/// Work that a run over the same rows has before it.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
+pub struct Estimate {
+    /// Batches.
+    pub batches: i64,
+    /// Requests: one for each batch, if none is refused and every answer arrives.
+    pub requests: i64,
+    /// Bytes of the requests' bodies.
+    pub bytes: i64,
+    /// From the first request to the last, in seconds, at the configured rate.
+    pub duration_s: f64,
+}

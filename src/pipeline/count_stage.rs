@@ -1,0 +1,89 @@
+//! The last stage of a dry run: counts what the uploader would send.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use tokio::sync::mpsc;
+
+use super::{PipelineError, books::Books, delivery::Work};
+use crate::{
+    config::RateLimit,
+    descope::RequestBody,
+    model::{Batch, Estimate, Tally},
+    upload::{Pacer, Stop},
+};
+
+/// Shared by the stage and whoever reports.
+#[derive(Debug, Clone)]
+pub(super) struct Counter {
+    books: Arc<Books>,
+    rate_limit: RateLimit,
+    counted: Arc<Counted>,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    batches: AtomicI64,
+    bytes: AtomicI64,
+}
+
+impl Counter {
+    pub(super) fn new(books: Arc<Books>, rate_limit: RateLimit) -> Self {
+        Self {
+            books,
+            rate_limit,
+            counted: Arc::default(),
+        }
+    }
+
+    /// What was counted so far.
+    pub(super) fn estimate(&self) -> Estimate {
+        let batches = self.counted.batches.load(Ordering::Relaxed);
+        Estimate {
+            batches,
+            requests: batches,
+            bytes: self.counted.bytes.load(Ordering::Relaxed),
+            duration_s: Pacer::time_for(self.rate_limit, batches).as_secs_f64(),
+        }
+    }
+
+    /// Its tokens have the end that they would have if the API took them.
+    fn count(&self, batch: &Batch) {
+        let bytes = RequestBody::size(batch.items.iter().map(|item| &item.encoded));
+        self.counted.batches.fetch_add(1, Ordering::Relaxed);
+        self.counted
+            .bytes
+            .fetch_add(i64::try_from(bytes).unwrap_or(i64::MAX), Ordering::Relaxed);
+        for of_page in batch.items.chunk_by(|one, next| one.page == next.page) {
+            let committed = i64::try_from(of_page.len()).unwrap_or(i64::MAX);
+            let ended = Tally {
+                committed,
+                ..Tally::default()
+            };
+            self.books.settle(of_page[0].page, ended);
+        }
+    }
+}
+
+/// Counts until there is nothing more, or the run is stopped.
+pub(super) async fn run(
+    counter: Counter,
+    stop: Stop,
+    mut work: mpsc::Receiver<Work>,
+) -> Result<(), PipelineError> {
+    while let Some(next) = work.recv().await {
+        if stop.is_turned() {
+            break;
+        }
+        match next {
+            Work::Batch(batch) => counter.count(&batch),
+            Work::Barrier(reached) => {
+                // Whoever waited may have been stopped.
+                let _ = reached.send(());
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,98 @@
+//! The last stage: the uploader of a real run, or the counter of a dry one. The stages before it cannot tell.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    PipelineError,
+    count_stage::{self, Counter},
+    upload_stage,
+};
+use crate::{
+    config::BatchSettings,
+    model::{Batch, Estimate},
+    upload::{SizeLimit, Stop, Uploader},
+};
+
+/// What is handed to the last stage.
+#[derive(Debug)]
+pub(super) enum Work {
+    /// To be delivered.
+    Batch(Batch),
+    /// To be answered once everything before it has an end.
+    Barrier(oneshot::Sender<()>),
+}
+
+/// What becomes of batches.
+#[derive(Debug, Clone)]
+pub(super) enum Delivery {
+    /// They are sent.
+    Upload(Uploader),
+    /// They are counted.
+    Count(Counter),
+}
+
+impl Delivery {
+    /// The stage itself.
+    pub(super) fn run(
+        self,
+        batch: BatchSettings,
+        stop: Stop,
+        work: mpsc::Receiver<Work>,
+    ) -> BoxFuture<'static, Result<(), PipelineError>> {
+        match self {
+            Self::Upload(uploader) => Box::pin(upload_stage::run(uploader, batch.concurrency, stop, work)),
+            Self::Count(counter) => Box::pin(count_stage::run(counter, stop, work)),
+        }
+    }
+
+    /// How many tokens a batch may have, as far as is known. The API teaches a dry run nothing.
+    pub(super) fn size_limit(&self, batch: BatchSettings) -> SizeLimit {
+        match self {
+            Self::Upload(uploader) => uploader.size_limit().clone(),
+            Self::Count(_) => SizeLimit::new(batch.max_tokens),
+        }
+    }
+
+    /// Requests of any kind, those of them that repeated an earlier one, and answers 429.
+    pub(super) fn requests(&self) -> (i64, i64, i64) {
+        match self {
+            Self::Upload(uploader) => uploader.traffic().requests(),
+            Self::Count(_) => (0, 0, 0),
+        }
+    }
+
+    /// Batches committed and failed by this process.
+    pub(super) fn batches(&self) -> (i64, i64) {
+        match self {
+            Self::Upload(uploader) => uploader.traffic().batches(),
+            Self::Count(_) => (0, 0),
+        }
+    }
+
+    /// Batches being worked on.
+    pub(super) fn in_flight(&self) -> i64 {
+        match self {
+            Self::Upload(uploader) => uploader.traffic().in_flight(),
+            Self::Count(_) => 0,
+        }
+    }
+
+    /// How long the API asked us to wait, from now.
+    pub(super) fn held_for(&self) -> Duration {
+        match self {
+            Self::Upload(uploader) => uploader.pacer().held_for(),
+            Self::Count(_) => Duration::ZERO,
+        }
+    }
+
+    /// What a dry run expects.
+    pub(super) fn estimate(&self) -> Option<Estimate> {
+        match self {
+            Self::Upload(_) => None,
+            Self::Count(counter) => Some(counter.estimate()),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Where the outcomes that need no request go, and what is known of earlier ones.
+
+use super::PipelineError;
+use crate::{
+    ledger::{Ledger, Run},
+    model::{Decision, DestinationId, Finding, Item, Known, Mode, RunId, SourceKey},
+};
+
+/// A run's side of the ledger. A real run writes what becomes of tokens; a dry run writes what would, as findings of its
+/// own, and nobody else's run or tokens change.
+#[derive(Debug, Clone)]
+pub(super) struct Record {
+    ledger: Ledger,
+    run: Run,
+    mode: Mode,
+}
+
+impl Record {
+    pub(super) fn new(ledger: Ledger, run: Run, mode: Mode) -> Self {
+        Self { ledger, run, mode }
+    }
+
+    pub(super) fn run(&self) -> RunId {
+        self.run.id
+    }
+
+    /// What is known of these rows, and of what is at these destinations.
+    pub(super) async fn known<'a>(
+        &self,
+        keys: impl Iterator<Item = &'a SourceKey> + Clone,
+        destinations: impl Iterator<Item = DestinationId> + Clone,
+    ) -> Result<Known, PipelineError> {
+        Ok(match self.mode {
+            Mode::Migrate => self.ledger.known(keys, destinations).await?,
+            Mode::DryRun => {
+                self.ledger
+                    .known_to_dry_run(&self.run, keys, destinations)
+                    .await?
+            }
+        })
+    }
+
+    /// Rows that the source found outdated.
+    pub(super) async fn outdated(&self, decisions: &[Decision]) -> Result<(), PipelineError> {
+        match self.mode {
+            Mode::Migrate => self.ledger.decide(&self.run, decisions).await?,
+            Mode::DryRun => self.ledger.remember_outdated(&self.run, decisions).await?,
+        }
+        Ok(())
+    }
+
+    /// What a page's rows came to.
+    pub(super) async fn page(
+        &self,
+        decisions: Vec<Decision>,
+        mut warnings: Vec<Finding>,
+    ) -> Result<(), PipelineError> {
+        match self.mode {
+            Mode::Migrate => self.ledger.decide(&self.run, &decisions).await?,
+            Mode::DryRun => warnings.extend(decisions.into_iter().filter_map(Finding::of)),
+        }
+        Ok(self.ledger.note(&self.run, &warnings).await?)
+    }
+
+    /// Tokens that are about to be sent, where the source could not say which rows share a destination. The uploader
+    /// records those of a real run.
+    pub(super) async fn departing(&self, items: &[Item]) -> Result<(), PipelineError> {
+        match self.mode {
+            Mode::Migrate => Ok(()),
+            Mode::DryRun => Ok(self.ledger.remember_sent(&self.run, items).await?),
+        }
+    }
+}
