@@ -8,6 +8,7 @@ mod load;
 mod nearest;
 mod problem;
 mod reader;
+mod rules;
 mod settings;
 mod source;
 

@@ -8,9 +8,10 @@ use url::Url;
 use super::{
     ConfigError, Loaded, base_url,
     reader::Reader,
+    rules,
     source::{self, SourceSettings},
 };
-use crate::model::Secret;
+use crate::model::{RuleSet, Secret};
 
 /// Everything a run needs.
 #[derive(Debug, Clone)]
@@ -21,6 +22,8 @@ pub struct Settings {
     pub source: SourceSettings,
     /// Which legacy app is which outbound app.
     pub apps: AppMap,
+    /// Suspicions that are warnings here.
+    pub tolerated: RuleSet,
     /// Where the books are kept.
     pub ledger: LedgerSettings,
     /// Where tokens go.
@@ -181,6 +184,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
     let apps = reader
         .entries("apps")
         .map(|entries| entries.into_iter().collect());
+    let tolerated = rules::tolerated(reader);
     let api = api(reader);
     let batch = batch(reader);
     let stop = StopSettings {
@@ -192,6 +196,7 @@ fn read(reader: &mut Reader<'_>) -> Option<Settings> {
         migration: access.migration,
         source: source?,
         apps: AppMap(apps),
+        tolerated,
         ledger: access.ledger,
         api: api?,
         batch,

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Destination, SourceKey};
+use super::{Destination, Rule, SourceKey};
 
 /// The state of a source row in the ledger. A row without one is pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,13 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// A reason of one of our own rules.
+    /// A local rule is broken: what exactly, and after that what to do about it.
+    #[must_use]
+    pub fn of(rule: Rule, what: &str) -> Self {
+        Self::validation(rule.code(), format!("{what}: {}", rule.advice()))
+    }
+
+    /// A reason of one of our own checks.
     #[must_use]
     pub fn validation(code: &'static str, text: impl Into<String>) -> Self {
         Self {

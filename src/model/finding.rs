@@ -1,6 +1,6 @@
 //! What is noticed about a row without deciding what becomes of it.
 
-use super::{Decision, Destination, Reason, SourceKey, TokenState};
+use super::{Decision, Destination, Item, Reason, Rule, SourceKey, TokenState};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +38,18 @@ pub struct Finding {
 }
 
 impl Finding {
+    /// A token that goes up breaks a rule.
+    #[must_use]
+    pub fn warning(item: &Item, rule: Rule) -> Self {
+        Self {
+            key: item.key.clone(),
+            destination: Some(item.destination.clone()),
+            app: None,
+            severity: Severity::Warning,
+            reason: Reason::of(rule, rule.what()),
+        }
+    }
+
     /// What a dry run says where a real one would decide. A superseded row is no problem.
     #[must_use]
     pub fn of(decision: Decision) -> Option<Self> {

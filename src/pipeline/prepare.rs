@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{PipelineError, books::Books, delivery::Work, memory::Memory, record::Record};
 use crate::{
     chunk::Chunker,
-    model::{Batch, Decision, DestinationId, Item, Known, Reason, Tally, TokenState},
+    model::{Batch, Decision, DestinationId, Finding, Item, Known, Reason, Rule, Tally, TokenState},
     screen::{Examined, Screen, Screened},
     source::Page,
     upload::{SizeLimit, Stop},
@@ -112,6 +112,7 @@ impl Prepare {
     async fn enter(&mut self, page: u64, screened: Screened) -> Result<bool, PipelineError> {
         let Screened {
             mut items,
+            warnings,
             mut decisions,
             superseded_before,
             unchanged,
@@ -122,6 +123,12 @@ impl Prepare {
             items.truncate(limit.left);
             limit.left -= items.len();
         }
+        // Of those that go up, and of no others.
+        let mut warnings: Vec<Finding> = warnings
+            .into_iter()
+            .filter_map(|(position, rules)| Some((items.get(position)?, rules)))
+            .flat_map(|(item, rules)| rules.iter().map(|rule| Finding::warning(item, rule)))
+            .collect();
         if !self.rivals_known {
             self.record.departing(&items).await?;
         }
@@ -129,6 +136,7 @@ impl Prepare {
         let mut full = Vec::new();
         for item in items {
             if let Err(item) = self.chunker.push(item, &mut full) {
+                warnings.retain(|warning| warning.key != item.key);
                 decisions.push(too_large(*item));
             }
         }
@@ -141,7 +149,7 @@ impl Prepare {
             superseded: count(TokenState::Superseded) + superseded_before,
             unchanged,
         };
-        self.record.page(decisions, Vec::new()).await?;
+        self.record.page(decisions, warnings).await?;
         self.books.settle(page, ended);
         Ok(self.send(full).await)
     }
@@ -188,8 +196,8 @@ impl Prepare {
 }
 
 fn too_large(item: Item) -> Decision {
-    let text = format!(
-        "the token alone is {} bytes, more than a request may have (`batch.max_bytes`): raise that if the API takes it",
+    let what = format!(
+        "the token alone is {} bytes, more than a request may have",
         item.encoded.len()
     );
     Decision {
@@ -198,6 +206,6 @@ fn too_large(item: Item) -> Decision {
         app: None,
         version: item.version,
         state: TokenState::Failed,
-        reason: Some(Reason::validation("too_large", text)),
+        reason: Some(Reason::of(Rule::TooLarge, &what)),
     }
 }

@@ -56,7 +56,8 @@ impl Stages<'_> {
             settle_left_behind(&desk.ledger, uploader, stop).await?;
         }
         let mut memory = Memory::new(desk.ledger.is_empty().await?);
-        let screen = Screen::new(settings.apps.clone(), desk.ledger.key().clone());
+        let screen =
+            Screen::new(settings.apps.clone(), desk.ledger.key().clone()).tolerating(settings.tolerated);
         let rivals_known = match self.request.selection {
             // A run that goes on has asked before.
             Selection::All if desk.run.cursor.is_some() => true,

@@ -1,17 +1,14 @@
 //! What to do about a failure, by its code.
 
+use crate::model::Rule;
+
 /// A sentence for the codes that are known; `None` for what only the API's own words explain.
 #[must_use]
 pub fn advice(code: &str) -> Option<&'static str> {
+    if let Some(rule) = Rule::find(code) {
+        return Some(rule.advice());
+    }
     Some(match code {
-        "no_app" => "fill the column mapped to `app`",
-        "app_not_mapped" => "add the name under [apps]",
-        "no_subject" => "fill the user's or the tenant's column",
-        "no_token" => "the user has to connect again; exclude the rows with `source.where` until then",
-        "scopes_unreadable" => "make the scopes text[], a JSON array, or text with spaces or commas",
-        "expiry_unreadable" => "make the expiry a timestamp or epoch seconds",
-        "expiry_out_of_range" => "correct the expiry, or empty it if it is unknown",
-        "too_large" => "raise `batch.max_bytes` if the API takes more, or drop the ID token",
         "E112102" | "E062108" => {
             "the user does not exist in this Descope project: create it, or correct its ID in the source"
         }

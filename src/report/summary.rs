@@ -237,7 +237,8 @@ fn write_code(text: &mut String, found: &CodeCount, what: &str) {
         found.code,
         found.example
     );
-    if let Some(advice) = advice(&found.code) {
+    // The reasons of local rules say it already.
+    if let Some(advice) = advice(&found.code).filter(|advice| !found.example.ends_with(advice)) {
         let _ = writeln!(text, "             → {advice}");
     }
 }

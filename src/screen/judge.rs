@@ -3,13 +3,15 @@
 use std::collections::HashMap;
 
 use super::{Candidate, Examined, is_newer};
-use crate::model::{Decision, DestinationId, Item, Known, RunId, TokenState};
+use crate::model::{Decision, DestinationId, Item, Known, RuleSet, RunId, TokenState};
 
 /// What is to be done about a page: every row of it is in exactly one of these.
 #[derive(Debug, Default)]
 pub struct Screened {
     /// To be sent.
     pub items: Vec<Item>,
+    /// Those of them that somebody should look at: their positions, in their order, and why.
+    pub warnings: Vec<(usize, RuleSet)>,
     /// Failed or superseded; still to be recorded.
     pub decisions: Vec<Decision>,
     /// Superseded, and recorded as such by this very run already.
@@ -83,6 +85,9 @@ impl Examined {
                 }
                 continue;
             }
+            if !ready.warnings.is_empty() {
+                screened.warnings.push((screened.items.len(), ready.warnings));
+            }
             screened.items.push(Item {
                 key: candidate.key,
                 page: self.page,
@@ -137,7 +142,7 @@ mod tests {
         LegacyToken {
             app: Some("google".into()),
             user_id: Some(user.into()),
-            access_token: Some(Secret::new(format!("token of {user}"))),
+            access_token: Some(Secret::new(format!("token-of-{user}"))),
             version: Version::new(Some(version)),
             ..LegacyToken::empty(SourceKey::from(key))
         }

@@ -10,7 +10,7 @@ use crate::{
     config::AppMap,
     model::{
         Decision, Destination, DestinationId, EncodedToken, Fingerprint, FingerprintKey, Known, LegacyToken,
-        Reason, RunId, SourceKey, TokenState, Version,
+        Reason, RuleSet, RunId, SourceKey, TokenState, Version,
     },
 };
 
@@ -19,6 +19,7 @@ use crate::{
 pub struct Screen {
     apps: AppMap,
     key: FingerprintKey,
+    tolerated: RuleSet,
 }
 
 /// A page whose rows were held against the local rules and encoded; what the ledger knows comes next.
@@ -46,6 +47,7 @@ struct Ready {
     encoded: EncodedToken,
     fingerprint: Fingerprint,
     expiry: Option<i32>,
+    warnings: RuleSet,
     has_access_token: bool,
     has_refresh_token: bool,
 }
@@ -54,7 +56,18 @@ impl Screen {
     /// A screen for one run.
     #[must_use]
     pub fn new(apps: AppMap, key: FingerprintKey) -> Self {
-        Self { apps, key }
+        Self {
+            apps,
+            key,
+            tolerated: RuleSet::default(),
+        }
+    }
+
+    /// Makes warnings of these suspicions.
+    #[must_use]
+    pub fn tolerating(mut self, tolerated: RuleSet) -> Self {
+        self.tolerated = tolerated;
+        self
     }
 
     /// Holds the rows of a page against the local rules, and encodes what may go up.
@@ -62,8 +75,9 @@ impl Screen {
     pub fn examine(&self, page: u64, tokens: Vec<LegacyToken>) -> Examined {
         let mut candidates: Vec<Candidate> = Vec::with_capacity(tokens.len());
         let mut decisions = Vec::new();
+        let now = chrono::Utc::now().timestamp();
         for token in tokens {
-            match self.candidate(&token) {
+            match self.candidate(&token, now) {
                 Ok(candidate) => candidates.push(candidate),
                 Err(reason) => decisions.push(Decision {
                     key: token.key,
@@ -100,13 +114,24 @@ impl Screen {
         rows.into_iter().filter_map(place).collect()
     }
 
-    fn candidate(&self, token: &LegacyToken) -> Result<Candidate, Reason> {
+    /// What the rules say of a row alone, whatever else there is: the warnings about it, or why it does not go up. `now` is
+    /// in seconds since 1970.
+    ///
+    /// # Errors
+    /// The first rule that forbids it.
+    pub fn check(&self, token: &LegacyToken, now: i64) -> Result<RuleSet, Reason> {
         let destination = rules::destination(token, &self.apps)?;
-        let verdict = rules::sendable(token).map(|expiry| {
-            let encoded = crate::descope::encode(token, &destination, expiry);
+        rules::sendable(token, &destination, self.tolerated, now).map(|sendable| sendable.warnings)
+    }
+
+    fn candidate(&self, token: &LegacyToken, now: i64) -> Result<Candidate, Reason> {
+        let destination = rules::destination(token, &self.apps)?;
+        let verdict = rules::sendable(token, &destination, self.tolerated, now).map(|sendable| {
+            let encoded = crate::descope::encode(token, &destination, sendable.expiry);
             Ready {
                 fingerprint: self.key.fingerprint(encoded.reveal()),
-                expiry,
+                expiry: sendable.expiry,
+                warnings: sendable.warnings,
                 has_access_token: token.access_token.is_some(),
                 has_refresh_token: token.refresh_token.is_some(),
                 encoded,

@@ -102,6 +102,10 @@ fn scopes(text: &str, form: Form) -> Scopes {
             Err(_) => Scopes::Unreadable,
         };
     }
+    // An object, or an array as Postgres writes it: split, its braces would become scopes.
+    if text.starts_with('{') && text.ends_with('}') {
+        return Scopes::Unreadable;
+    }
     split_list(text)
 }
 
@@ -164,6 +168,8 @@ mod tests {
             ("[null]", Form::Json, Scopes::Unreadable),
             ("[1]", Form::List, Scopes::Unreadable),
             ("[broken", Form::List, Scopes::Unreadable),
+            ("{a,b}", Form::List, Scopes::Unreadable),
+            ("{\"a\": true}", Form::List, Scopes::Unreadable),
         ] {
             assert_eq!(scopes(text, form), expected, "{text}");
         }

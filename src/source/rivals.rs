@@ -71,6 +71,10 @@ fn token(row: &PgRow, columns: &[Column]) -> Result<LegacyToken, sqlx::Error> {
     decode::token(row, SourceKey::from(key), columns).map(|(token, _)| token)
 }
 
+fn not_blank(text: &str) -> String {
+    format!("btrim({text}, e' \\t\\n\\r\\f\\x0b') <> ''")
+}
+
 /// Counts hashes first, and ranks only the rows whose hash occurs twice: a table without rivals is not sorted. What is
 /// blank counts as none, and rows without a destination rival nobody, as in the screen.
 fn query(plan: &Plan, apps: &AppMap) -> String {
@@ -81,8 +85,11 @@ fn query(plan: &Plan, apps: &AppMap) -> String {
     // "C" compares letter by letter, as the screen does, whatever the columns' own collations are.
     let id = |field| {
         let text = text(field);
-        format!("case when btrim({text}, e' \\t\\n\\r\\f\\x0b') <> '' then ({text}) collate \"C\" end")
+        format!("case when {} then ({text}) collate \"C\" end", not_blank(text))
     };
+    // White space for a user beside a tenant is neither's: the screen turns such a row down.
+    let user = text(Field::UserId);
+    let user_blank = format!("coalesce({user} <> '' and not ({}), false)", not_blank(user));
     let mapped = FIELDS.iter().filter(|&&field| plan.column(field).is_some());
     let columns = mapped.fold(String::new(), |list, field| list + ", " + field.name());
     // Two legacy names may stand for one app; a name without an entry has no destination.
@@ -96,7 +103,7 @@ fn query(plan: &Plan, apps: &AppMap) -> String {
     };
     format!(
         "with named as (
-             select {key}::text as key_text, {key} as key_value, {app} as app, {user} as user_id, {tenant} as tenant_id,
+             select {key}::text as key_text, {key} as key_value, {app} as app, {user} as user_id, {tenant} as tenant_id, {user_blank} as user_blank,
                     nullif(({external}) collate \"C\", '') as external_identifier, {version} as updated_at, {newness} as newness
              from {from}{filter}
          ), placed as not materialized (
@@ -104,7 +111,7 @@ fn query(plan: &Plan, apps: &AppMap) -> String {
                     hashtextextended(concat_ws(e'\\x1f', {app_id}, coalesce(user_id, ''), coalesce(tenant_id, ''),
                                                external_identifier), 0) as place
              from named{join}
-             where app is not null and (user_id is not null or tenant_id is not null)
+             where app is not null and not user_blank and (user_id is not null or tenant_id is not null)
          ), contested as materialized (
              select place from placed group by place having count(*) > 1
          ), ranked as (

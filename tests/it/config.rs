@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use tokenferry::config::{ConfigError, Settings, known_keys};
+use tokenferry::{
+    config::{ConfigError, Settings, known_keys},
+    model::Rule,
+};
 
 use crate::support::settings::try_settings;
 
@@ -63,7 +66,13 @@ fn load(text: &str) -> Result<Settings, ConfigError> {
 
 /// Keys whose absence means "none": what the example shows for them is an example.
 fn has_a_default(key: &str) -> bool {
-    let without = ["source.query", "source.where", "ledger.url", "ledger.pepper"];
+    let without = [
+        "source.query",
+        "source.where",
+        "rules.tolerate",
+        "ledger.url",
+        "ledger.pepper",
+    ];
     !without.contains(&key) && !key.starts_with("source.columns.")
 }
 
@@ -184,9 +193,33 @@ fn what_the_example_shows_for_the_other_keys_is_valid() {
     assert_eq!(settings.source.columns.len(), 12);
     assert_eq!(settings.source.condition.as_deref(), Some("revoked_at IS NULL"));
     assert!(settings.ledger.pepper.is_some());
+    assert!(settings.tolerated.contains(Rule::TokenEncrypted));
     let with_query =
         with_optional(&example(), |key| key == "source.query").replace("\ntable = ", "\n#table = ");
     load(&with_query).unwrap();
+}
+
+#[test]
+fn only_suspicions_can_be_tolerated() {
+    let with = |codes: &str| {
+        let text = with_optional(&example(), |key| key == "rules.tolerate");
+        load(&text.replace("[\"token_encrypted\"]", codes))
+    };
+    // As an environment variable has it.
+    let settings = with("\"token_quoted, id_padded\"").unwrap();
+    assert!(settings.tolerated.contains(Rule::TokenQuoted) && settings.tolerated.contains(Rule::IdPadded));
+    for (codes, expected) in [
+        (
+            "[\"no_token\"]",
+            "`rules.tolerate` holds no_token that cannot be tolerated",
+        ),
+        ("[\"token_crypted\"]", "did you mean \"token_encrypted\"?"),
+        ("[\"zzz\"]", "there are id_padded, "),
+        ("7", "must be a list of codes"),
+    ] {
+        let error = with(codes).unwrap_err().to_string();
+        assert!(error.contains(expected), "{codes}: {error}");
+    }
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod migrate;
 mod outages;
 mod refusals;
 mod reruns;
+mod rules;
 mod scratch;
 mod simulator;
 mod source;

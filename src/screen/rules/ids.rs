@@ -1,0 +1,86 @@
+//! Where a row goes, and whether anybody can be there.
+
+use super::{Found, has_control, in_part, is_padded, is_plain, reason};
+use crate::{
+    config::AppMap,
+    model::{Destination, LegacyToken, Reason, Rule, Subject},
+};
+
+/// Far longer than what Descope makes or takes for an ID, in bytes. The API's own limit is not published.
+const LONGEST_ID: usize = 512;
+
+/// Where the row goes. A row with a user is a user token, with its tenant if it has one; a row with only a tenant is a
+/// tenant token.
+pub(in crate::screen) fn destination(token: &LegacyToken, apps: &AppMap) -> Result<Destination, Reason> {
+    let name = token
+        .app
+        .as_ref()
+        .filter(|name| !is_blank(name))
+        .ok_or_else(|| reason(Rule::NoApp))?;
+    let app_id = apps.resolve(name).ok_or_else(|| {
+        let name: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
+        Reason::of(
+            Rule::AppNotMapped,
+            &format!("the app \"{name}\" has no entry under [apps]"),
+        )
+    })?;
+    let user_id = token.user_id.as_ref().filter(|id| !is_blank(id));
+    let tenant_id = token.tenant_id.as_ref().filter(|id| !is_blank(id));
+    let subject = match (user_id, tenant_id) {
+        (Some(_), _) => Subject::User,
+        (None, Some(_)) if token.user_id.is_some() => return Err(reason(Rule::UserBlank)),
+        (None, Some(_)) => Subject::Tenant,
+        (None, None) => return Err(reason(Rule::NoSubject)),
+    };
+    // What is too long is not even worth keeping in the ledger.
+    for (part, id) in [
+        ("app", Some(app_id)),
+        ("user", user_id.map(String::as_str)),
+        ("tenant", tenant_id.map(String::as_str)),
+    ] {
+        if id.is_some_and(|id| id.len() > LONGEST_ID) {
+            return Err(in_part(Rule::IdTooLong, part));
+        }
+    }
+    Ok(Destination {
+        subject,
+        app_id: app_id.to_owned(),
+        user_id: user_id.cloned(),
+        tenant_id: tenant_id.cloned(),
+        external_identifier: token.external_identifier.clone(),
+    })
+}
+
+/// Whether the IDs look like IDs.
+pub(super) fn check(token: &LegacyToken, destination: &Destination, found: &mut Found) -> Result<(), Reason> {
+    let ids = [
+        ("app", Some(destination.app_id.as_str())),
+        ("user", destination.user_id.as_deref()),
+        ("tenant", destination.tenant_id.as_deref()),
+    ];
+    for (part, id) in ids {
+        let Some(id) = id.filter(|id| !is_plain(id)) else {
+            continue;
+        };
+        if is_padded(id) {
+            found.broken(Rule::IdPadded, Some(part))?;
+        } else if has_control(id) {
+            found.broken(Rule::IdControlCharacters, Some(part))?;
+        }
+    }
+    if destination.tenant_id.is_none() && token.tenant_id.is_some() {
+        found.broken(Rule::TenantBlank, None)?;
+    }
+    if let Some(external) = destination.external_identifier.as_deref() {
+        let unclean = external.len() > LONGEST_ID
+            || !is_plain(external) && (is_padded(external) || has_control(external));
+        if unclean {
+            found.broken(Rule::ExternalIdentifierUnclean, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_blank(text: &str) -> bool {
+    text.trim().is_empty()
+}

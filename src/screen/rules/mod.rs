@@ -1,0 +1,95 @@
+//! The local rules: what is looked at in a row before it is sent. They run for every row, so the good path neither
+//! allocates nor looks at a token more than once; what each of them means stands in [`Rule`].
+
+mod encrypted;
+mod expiry;
+mod ids;
+mod jwt;
+mod scopes;
+mod tokens;
+
+pub(super) use ids::destination;
+
+use crate::model::{Destination, LegacyToken, Reason, Rule, RuleSet, Severity};
+
+/// What may be sent of a row, beside what the row holds itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sendable {
+    /// Seconds since 1970 that fit the API's int32, or nothing where the source knows none.
+    pub(super) expiry: Option<i32>,
+    /// What somebody should look at.
+    pub(super) warnings: RuleSet,
+}
+
+/// Whether the rest of a row may be sent. `tolerated` suspicions are warnings; `now` is in seconds since 1970.
+///
+/// A rule that depends on the time is never an error: a token that arrived yesterday would fail today.
+pub(super) fn sendable(
+    token: &LegacyToken,
+    destination: &Destination,
+    tolerated: RuleSet,
+    now: i64,
+) -> Result<Sendable, Reason> {
+    let mut found = Found {
+        tolerated,
+        warnings: RuleSet::default(),
+    };
+    if token.access_token.is_none() && token.refresh_token.is_none() {
+        return Err(reason(Rule::NoToken));
+    }
+    scopes::check(&token.scopes, &mut found)?;
+    let expiry = expiry::check(token, now, &mut found)?;
+    ids::check(token, destination, &mut found)?;
+    tokens::check(token, &mut found)?;
+    if let Some(expiry) = expiry {
+        jwt::check(token, expiry, &mut found)?;
+    }
+    Ok(Sendable {
+        expiry,
+        warnings: found.warnings,
+    })
+}
+
+/// Collects what is wrong with one row.
+struct Found {
+    tolerated: RuleSet,
+    warnings: RuleSet,
+}
+
+impl Found {
+    /// A rule is broken; `part` says by what, where the rule's own words leave that open.
+    fn broken(&mut self, rule: Rule, part: Option<&str>) -> Result<(), Reason> {
+        if rule.severity() == Severity::Warning || self.tolerated.contains(rule) {
+            self.warnings.add(rule);
+            return Ok(());
+        }
+        Err(part.map_or_else(|| reason(rule), |part| in_part(rule, part)))
+    }
+}
+
+fn reason(rule: Rule) -> Reason {
+    Reason::of(rule, rule.what())
+}
+
+fn in_part(rule: Rule, part: &str) -> Reason {
+    Reason::of(rule, &format!("{} ({part})", rule.what()))
+}
+
+/// Whether a text is printable ASCII without spaces, as IDs and tokens mostly are. Written so that the compiler looks at
+/// many bytes at once.
+fn is_plain(text: &str) -> bool {
+    text.bytes().fold(true, |plain, byte| {
+        plain & (byte.wrapping_sub(b'!') <= b'~' - b'!')
+    })
+}
+
+fn has_control(text: &str) -> bool {
+    text.chars().any(char::is_control)
+}
+
+fn is_padded(text: &str) -> bool {
+    text.trim().len() != text.len()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,231 @@
+//! A table of rows of which each breaks a rule, and what becomes of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+use tokenferry::model::{Rule, Severity};
+
+use crate::support::bed::{Bed, TOKEN};
+
+/// What is done to a good row, and the codes that this is answered with.
+const BROKEN: &[(&str, &[&str])] = &[
+    ("provider = null", &["no_app"]),
+    ("provider = '  '", &["no_app"]),
+    ("provider = 'gogle'", &["app_not_mapped"]),
+    ("provider = 'Google'", &["app_not_mapped"]),
+    ("user_id = null", &["no_subject"]),
+    ("user_id = e' \\t'", &["no_subject"]),
+    ("user_id = ' ', tenant_id = 'acme'", &["user_blank"]),
+    ("user_id = repeat('u', 600)", &["id_too_long"]),
+    ("user_id = user_id || ' '", &["id_padded"]),
+    ("tenant_id = e'acme\\n'", &["id_padded"]),
+    ("user_id = e'user\\x1b[31m-' || id", &["id_control_characters"]),
+    ("access_token = null", &["no_token"]),
+    ("access_token = ''", &["no_token"]),
+    ("access_token = 'NULL'", &["token_placeholder"]),
+    ("refresh_token = 'undefined'", &["token_placeholder"]),
+    ("access_token = access_token || e'\\n'", &["token_whitespace"]),
+    ("refresh_token = e'first\\r\\nsecond'", &["token_whitespace"]),
+    ("access_token = '\"' || access_token || '\"'", &["token_quoted"]),
+    ("access_token = 'Bearer ' || access_token", &["token_prefixed"]),
+    (
+        "access_token = '{\"access_token\": \"' || access_token || '\"}'",
+        &["token_is_json"],
+    ),
+    (
+        "access_token = 'gAAAAA' || repeat('B', 92) || '=='",
+        &["token_encrypted"],
+    ),
+    (
+        "refresh_token = 'eyJpdiI6IkJ3PT0iLCJ2YWx1ZSI6IngiLCJtYWMiOiJ5In0='",
+        &["token_encrypted"],
+    ),
+    (
+        "access_token = e'-----BEGIN PGP MESSAGE-----\\n\\nww0EBwMC\\n-----END PGP MESSAGE-----\\n'",
+        &["token_encrypted"],
+    ),
+    (
+        "access_token = '\\xc30d0407030295ed4ba5aa6b5c0674d23601'",
+        &["token_encrypted"],
+    ),
+    (
+        "id_token = 'vault:v1:8SDd3WHDOjf7mq69CyCqYjBXAiQQAVZR'",
+        &["token_encrypted"],
+    ),
+    ("access_token = repeat('x', 9000)", &["too_large"]),
+    ("scope = '{\"a\": true}'", &["scopes_unreadable"]),
+    ("epoch = 'tomorrow'", &["expiry_unreadable"]),
+    ("epoch = '1790000000000000'", &["expiry_scaled"]),
+    ("epoch = '2208988800'", &["expiry_out_of_range"]),
+    ("epoch = '-5'", &["expiry_out_of_range"]),
+    // What goes up, and should be looked at.
+    ("tenant_id = ' '", &["tenant_blank"]),
+    ("external_id = ' work'", &["external_identifier_unclean"]),
+    (
+        "access_token = access_token || ' ' || access_token",
+        &["token_space"],
+    ),
+    ("access_token = access_token || 'ü'", &["token_not_ascii"]),
+    ("refresh_token = access_token", &["tokens_identical"]),
+    ("scope = '[\"a\", \"\"]'", &["scopes_empty"]),
+    ("scope = 'a,b,a'", &["scopes_duplicate"]),
+    ("scope = '[\"a b\", \"c\"]'", &["scopes_unsplit"]),
+    (
+        "epoch = '1790000', refresh_token = 'renews-' || id",
+        &["expiry_implausible"],
+    ),
+    ("epoch = '1600000000'", &["expired_without_refresh"]),
+    (
+        "access_token = 'eyJhbGciOiJub25lIn0.eyJleHAiOjE2MDAwMDAwMDB9.c2ln' || id",
+        &["jwt_expiry_differs"],
+    ),
+    (
+        "epoch = '3600'",
+        &["expired_without_refresh", "expiry_implausible"],
+    ),
+];
+
+/// The rows above among good ones. Row n is the n-th of the list, from 1.
+async fn bed() -> Bed {
+    let bed = Bed::new().await.set(
+        "apps.google = \"google\"
+         batch.max_bytes = \"8KiB\"
+         source.page_size = 20
+         source.columns.access_token_expiry = { sql = \"coalesce(epoch, extract(epoch from expires_at)::text)\" }",
+    );
+    bed.sql("alter table legacy_tokens add epoch text").await;
+    bed.user_rows(1, 300).await;
+    for (number, (change, _)) in (1..).zip(BROKEN) {
+        bed.sql(&format!("update legacy_tokens set {change} where id = {number}"))
+            .await;
+    }
+    // An older row for the place of row 300.
+    bed.sql(
+        "update legacy_tokens set user_id = 'user-300', updated_at = now() - interval '1 day' where id = 299",
+    )
+    .await;
+    bed
+}
+
+/// The codes by row, as they are expected.
+fn expected(severity: Severity) -> BTreeMap<String, BTreeSet<String>> {
+    let mut rows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (number, (_, codes)) in (1..).zip(BROKEN) {
+        for code in *codes {
+            if Rule::find(code).unwrap().severity() == severity {
+                rows.entry(format!("{number}"))
+                    .or_default()
+                    .insert((*code).to_owned());
+            }
+        }
+    }
+    rows
+}
+
+/// "row code" pairs as a query gives them.
+fn by_row(pairs: Vec<String>) -> BTreeMap<String, BTreeSet<String>> {
+    let mut rows: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for pair in pairs {
+        let (row, code) = pair.split_once(' ').unwrap();
+        rows.entry(row.to_owned()).or_default().insert(code.to_owned());
+    }
+    rows
+}
+
+async fn findings(bed: &Bed, run: &Value, severity: &str) -> BTreeMap<String, BTreeSet<String>> {
+    by_row(
+        bed.texts(&format!(
+            "select source_key || ' ' || error_code from tokenferry.findings where run_id = {run} and severity = '{severity}'"
+        ))
+        .await,
+    )
+}
+
+#[tokio::test]
+async fn every_rule_is_broken_by_a_row_that_is_named_and_no_bad_row_goes_up() {
+    let rules: BTreeSet<&str> = Rule::ALL.iter().map(|rule| rule.code()).collect();
+    let broken: BTreeSet<&str> = BROKEN
+        .iter()
+        .flat_map(|(_, codes)| codes.iter().copied())
+        .collect();
+    assert_eq!(broken, rules, "each rule has its row");
+
+    let bed = bed().await;
+    let (errors, warnings) = (expected(Severity::Error), expected(Severity::Warning));
+    assert!(errors.len() >= 25);
+    let dry = bed
+        .run(&["migrate", "--dry-run", "--json", "-vv"])
+        .await
+        .ended_with(3);
+    let (logged, dry) = (dry.stderr.clone(), dry.json());
+    assert_eq!(findings(&bed, &dry["run_id"], "error").await, errors);
+    assert_eq!(findings(&bed, &dry["run_id"], "warning").await, warnings);
+    assert_eq!(bed.api.requests().all().len(), 0);
+    let good = 300 - errors.len() - 1;
+    let books =
+        json!({"selected": 300, "committed": good, "failed": errors.len(), "superseded": 1, "unchanged": 0});
+    assert_eq!(dry["tokens"], books);
+
+    let real = bed.migrate().await.ended_with(3).json();
+    assert_eq!(real["tokens"], books);
+    assert_eq!(real["failures_by_code"], dry["failures_by_code"]);
+    assert_eq!(real["warnings_by_code"], dry["warnings_by_code"]);
+    let failed = "select source_key || ' ' || error_code from tokenferry.tokens where state = 'failed'";
+    assert_eq!(by_row(bed.texts(failed).await), errors);
+    assert_eq!(findings(&bed, &real["run_id"], "warning").await, warnings);
+    assert!(findings(&bed, &real["run_id"], "error").await.is_empty());
+    assert_eq!(bed.api.stored_count(), good, "and no bad one");
+    assert_eq!(
+        bed.number("select count(*) from tokenferry.tokens where refused_by = 'api'")
+            .await,
+        0
+    );
+
+    // What is stored and did not change is looked at no more.
+    let again = bed.migrate().await.ended_with(3).json();
+    assert_eq!(again["warnings_by_code"], json!({}));
+    let ledger = bed.ledger_dump().await;
+    for told in [&logged, &ledger] {
+        assert!(
+            !told.contains(TOKEN) && !told.contains("ww0EBwMC"),
+            "no token in {told}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn what_is_tolerated_goes_up_with_a_warning() {
+    let bed = Bed::new()
+        .await
+        .set("rules.tolerate = [\"token_encrypted\", \"token_quoted\"]");
+    bed.user_rows(1, 10).await;
+    bed.sql(
+        "update legacy_tokens set access_token = 'gAAAAA' || repeat('B', 92) || '==' where id = 3;
+         update legacy_tokens set access_token = access_token || e'\\n' where id = 4",
+    )
+    .await;
+    let ran = bed.migrate().await.ended_with(3).json();
+    assert_eq!(
+        (&ran["failures_by_code"], &ran["warnings_by_code"]),
+        (&json!({"token_whitespace": 1}), &json!({"token_encrypted": 1}))
+    );
+    assert_eq!(bed.api.stored_count(), 9);
+    let text = bed.run(&["status"]).await.ended_with(0).stdout;
+    assert!(text.contains("1 × warning token_encrypted: "), "{text}");
+}
+
+#[tokio::test]
+async fn a_row_whose_user_is_white_space_supersedes_no_tenant_token() {
+    let bed = Bed::new().await;
+    bed.sql(
+        "insert into legacy_tokens (id, provider, user_id, tenant_id, access_token, updated_at)
+         values (1, 'google', null, 'acme', 'of-the-tenant', now() - interval '1 day'),
+                (2, 'google', '  ', 'acme', 'of-somebody', now())",
+    )
+    .await;
+    let ran = bed.migrate().await.ended_with(3).json();
+    assert_eq!(
+        (&ran["tokens"]["committed"], &ran["failures_by_code"]),
+        (&json!(1), &json!({"user_blank": 1}))
+    );
+}
