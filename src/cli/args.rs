@@ -60,7 +60,7 @@ pub enum Command {
     Migrate(MigrateArgs),
     /// Show where the migration stands
     Status(StatusArgs),
-    /// List every token that failed, with its reason
+    /// List every token that failed, or would, with its reason and where to find its row
     Failures(FailuresArgs),
     /// Run a stand-in for the Descope API, for rehearsals and tests
     Simulate(Box<SimulateArgs>),
@@ -113,9 +113,12 @@ pub struct StatusArgs {
 /// Options of `failures`.
 #[derive(Debug, Args)]
 pub struct FailuresArgs {
-    /// Only what failed in this run [default: whatever failed last in any]
+    /// Only what failed in this run [default: whatever failed last in any]; of a dry run, the problems that it found
     #[arg(long, value_name = "ID")]
     pub run: Option<RunId>,
+    /// List what was found about tokens that did go up, too; of a dry run it is always listed
+    #[arg(long, requires = "run")]
+    pub warnings: bool,
     /// How to write them
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     pub format: Format,

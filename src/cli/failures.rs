@@ -13,17 +13,33 @@ use super::{
     load,
 };
 use crate::{
-    ledger::Reports,
+    config::SourceShape,
+    ledger::{FailureGroup, Listing, Reports},
+    model::Mode,
     report::{Format, write_failures, write_groups},
+    source::RowsSql,
 };
 
+/// Up to so many keys stand in a query.
+const KEYS_SHOWN: i64 = 20;
+
 pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<Exit> {
-    let access = load(global)?.ledger_access()?;
+    let loaded = load(global)?;
+    let access = loaded.ledger_access()?;
+    let rows = Rows::new(loaded.source_shape());
     let mut reports = Reports::open(&access).await?;
     // A run that does not exist is a mistake, not an empty list.
     let run = reports.run(args.run).await?;
-    let groups = reports.failure_groups(args.run).await?;
-    let failures = reports.failures(args.run);
+    let dry = run.as_ref().is_some_and(|run| run.mode == Mode::DryRun.as_str());
+    let listing = Listing {
+        run: args.run,
+        warnings: args.warnings || dry,
+    };
+    let groups = match (args.format, &args.output) {
+        (Format::Table, None) => reports.failure_groups(listing, KEYS_SHOWN).await?,
+        _ => Vec::new(),
+    };
+    let failures = reports.failures(listing);
     let written = match &args.output {
         Some(path) => {
             let file = File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
@@ -36,7 +52,7 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
         None => {
             let mut out = BufWriter::new(io::stdout());
             if args.format == Format::Table {
-                write_groups(&mut out, &groups)?;
+                write_groups(&mut out, &groups, |group| rows.sql(group))?;
             }
             let written = write_failures(&mut out, args.format, failures).await;
             out.flush().map_err(anyhow::Error::from).and(written)
@@ -49,14 +65,48 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
     };
     reports.close().await;
     if args.format == Format::Table {
-        let what = if count == 1 { "token" } else { "tokens" };
-        let of = match (args.run, run) {
-            (Some(id), _) => format!("in run {id}"),
-            (None, _) => format!("in migration \"{}\"", access.migration),
+        let what = match (listing.warnings, count) {
+            (true, 1) => "problem",
+            (true, _) => "problems",
+            (false, 1) => "failed token",
+            (false, _) => "failed tokens",
         };
-        eprintln!("{count} failed {what} {of}");
+        let of = match args.run {
+            Some(id) => format!("in run {id}"),
+            None => format!("in migration \"{}\"", access.migration),
+        };
+        eprintln!("{count} {what} {of}");
     }
     Ok(Exit::Done)
+}
+
+/// How the rows of a group are seen in the source, where the configuration says what that is.
+struct Rows {
+    sql: Option<RowsSql>,
+    beside_ledger: bool,
+}
+
+impl Rows {
+    fn new(shape: Option<SourceShape>) -> Self {
+        Self {
+            sql: shape.as_ref().map(RowsSql::new),
+            beside_ledger: shape.is_some_and(|shape| shape.holds_ledger),
+        }
+    }
+
+    /// All of a group's rows, or its first ones where there are too many to be listed and the ledger is elsewhere.
+    fn sql(&self, group: &FailureGroup) -> Option<String> {
+        let sql = self.sql.as_ref()?;
+        let rest = group.count() - i64::try_from(group.keys.len()).unwrap_or(i64::MAX);
+        Some(match (rest > 0, self.beside_ledger) {
+            (false, _) => sql.among(&group.keys),
+            (true, true) => sql.among_those_of(&group.keys_sql),
+            (true, false) => format!(
+                "{} /* and {rest} more: --format csv lists all keys */",
+                sql.among(&group.keys)
+            ),
+        })
+    }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

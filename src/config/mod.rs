@@ -19,4 +19,4 @@ pub use settings::{
     ApiSettings, AppMap, BatchSettings, LedgerAccess, LedgerSettings, OnFailure, OnUnknown, RateLimit,
     RetrySettings, Settings, StopSettings, known_keys,
 };
-pub use source::{Columns, Expression, Field, Relation, SourceSettings};
+pub use source::{Columns, Expression, Field, Relation, SourceSettings, SourceShape};

@@ -9,7 +9,7 @@ use super::{
     ConfigError, Loaded, base_url,
     reader::Reader,
     rules,
-    source::{self, SourceSettings},
+    source::{self, SourceSettings, SourceShape},
 };
 use crate::model::{RuleSet, Secret};
 
@@ -216,6 +216,12 @@ impl Loaded {
         settings
             .filter(|_| problems.is_empty())
             .ok_or(ConfigError::Invalid(problems))
+    }
+
+    /// What the rows of the source are called, without a look at the rest; `None` where that is not configured.
+    #[must_use]
+    pub fn source_shape(&self) -> Option<SourceShape> {
+        source::shape(&mut Reader::new(&self.root))
     }
 
     /// Checks only what it takes to look at the ledger, so that reports need no API credentials.

@@ -105,11 +105,51 @@ pub struct SourceSettings {
     pub columns: Columns,
 }
 
+/// What the rows of the source are called, for reports that name some of them.
+#[derive(Debug, Clone)]
+pub struct SourceShape {
+    /// What the rows are read from.
+    pub relation: Relation,
+    /// The name of the key column.
+    pub key: String,
+    /// Which column means what.
+    pub columns: Columns,
+    /// The ledger is in the same database.
+    pub holds_ledger: bool,
+}
+
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     let url = database_url(reader, "source.url");
+    let relation = relation(reader);
+    let key = key(reader);
+    let condition = reader
+        .text("source.where")
+        .filter(|condition| !condition.trim().is_empty());
+    let page_size = reader.number("source.page_size", 5000, 1);
+    let statement_timeout = reader.duration("source.statement_timeout", Duration::from_secs(60));
+    let columns = columns(reader);
+    Some(SourceSettings {
+        url: url?,
+        relation: relation?,
+        key: key?,
+        condition,
+        page_size,
+        statement_timeout,
+        columns,
+    })
+}
+
+fn key(reader: &mut Reader<'_>) -> Option<String> {
+    reader.required(
+        "source.key",
+        "the name of a unique column of type integer, uuid or text",
+    )
+}
+
+fn relation(reader: &mut Reader<'_>) -> Option<Relation> {
     let table = reader.text("source.table");
     let query = reader.text("source.query");
-    let relation = match (table, query) {
+    match (table, query) {
         (Some(table), None) => match table_name(&table) {
             Some(parts) => Some(Relation::Table(parts)),
             None => {
@@ -137,25 +177,16 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
             );
             None
         }
-    };
-    let key = reader.required(
-        "source.key",
-        "the name of a unique column of type integer, uuid or text",
-    );
-    let condition = reader
-        .text("source.where")
-        .filter(|condition| !condition.trim().is_empty());
-    let page_size = reader.number("source.page_size", 5000, 1);
-    let statement_timeout = reader.duration("source.statement_timeout", Duration::from_secs(60));
-    let columns = columns(reader);
-    Some(SourceSettings {
-        url: url?,
-        relation: relation?,
-        key: key?,
-        condition,
-        page_size,
-        statement_timeout,
-        columns,
+    }
+}
+
+/// What the rows of the source are called; `None` where that is not configured.
+pub(super) fn shape(reader: &mut Reader<'_>) -> Option<SourceShape> {
+    Some(SourceShape {
+        relation: relation(reader)?,
+        key: key(reader)?,
+        columns: columns(reader),
+        holds_ledger: reader.value("ledger.url").is_none(),
     })
 }
 

@@ -7,6 +7,7 @@
 mod batches;
 mod dry_runs;
 mod error;
+mod failures;
 mod findings;
 mod key;
 mod lock;
@@ -25,8 +26,9 @@ use sqlx::{
 
 pub use batches::{OutcomeOf, Unsettled};
 pub use error::LedgerError;
+pub use failures::{FailedToken, FailureGroup, Listing};
 pub use lock::Lock;
-pub use reports::{CodeCount, FailedToken, FailureGroup, Reports, RunReport};
+pub use reports::{CodeCount, Reports, RunReport};
 pub use runs::{Counters, Run};
 
 use crate::{

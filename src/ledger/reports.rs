@@ -1,8 +1,6 @@
-//! What reports read: a run, its batches, its failed tokens.
+//! What reports read of a run and its batches.
 
 use chrono::{DateTime, Utc};
-use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use serde::Serialize;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{LedgerError, connect, options, schema, set_search_path};
@@ -50,38 +48,12 @@ pub struct CodeCount {
     pub example: String,
 }
 
-/// A failed token; the columns that `failures` gives out.
-#[derive(Debug, Clone, Serialize)]
-#[allow(missing_docs, reason = "the columns of the table")]
-pub struct FailedToken {
-    pub source_key: String,
-    pub app_id: Option<String>,
-    pub user_id: Option<String>,
-    pub tenant_id: Option<String>,
-    pub refused_by: Option<String>,
-    pub error_code: Option<String>,
-    pub reason: Option<String>,
-    pub attempts: i32,
-    pub first_seen_at: DateTime<Utc>,
-    pub last_seen_at: DateTime<Utc>,
-}
-
-/// How many tokens of an app failed with a code.
-#[derive(Debug, Clone)]
-pub struct FailureGroup {
-    /// The code.
-    pub code: String,
-    /// The app, where it is known.
-    pub app_id: Option<String>,
-    /// Tokens.
-    pub count: i64,
-}
-
 /// A connection to the ledger that only reads, and makes nothing.
 #[derive(Debug)]
 pub struct Reports {
-    connection: PgConnection,
-    migration: String,
+    pub(super) connection: PgConnection,
+    pub(super) migration: String,
+    pub(super) schema: String,
 }
 
 impl Reports {
@@ -107,6 +79,7 @@ impl Reports {
         Ok(Self {
             connection,
             migration: access.migration.clone(),
+            schema: access.ledger.schema.clone(),
         })
     }
 
@@ -210,42 +183,6 @@ impl Reports {
             failures,
             warnings,
         }))
-    }
-
-    /// The failed tokens counted by code and app, most frequent first.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn failure_groups(&mut self, run: Option<RunId>) -> Result<Vec<FailureGroup>, LedgerError> {
-        let groups = sqlx::query_as!(
-            FailureGroup,
-            r#"select error_code as "code!", app_id, count(*) as "count!"
-               from tokens where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
-               group by error_code, app_id order by count(*) desc, error_code, app_id"#,
-            self.migration,
-            run,
-        )
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(Failure::from)?;
-        Ok(groups)
-    }
-
-    /// The failed tokens of this migration, or those that failed in one run, by their keys. A stream: there may be more
-    /// of them than fit into memory.
-    pub fn failures(&mut self, run: Option<RunId>) -> BoxStream<'_, Result<FailedToken, LedgerError>> {
-        sqlx::query_as!(
-            FailedToken,
-            "select source_key, app_id, user_id, tenant_id, refused_by, error_code, reason, attempts, first_seen_at,
-                    updated_at as last_seen_at
-             from tokens where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
-             order by error_code, app_id, source_key",
-            self.migration,
-            run,
-        )
-        .fetch(&mut self.connection)
-        .map_err(|error| Failure::from(error).into())
-        .boxed()
     }
 
     /// Closes the connection.

@@ -3,6 +3,8 @@
 mod failure;
 mod outage;
 
+use std::fmt::Write as _;
+
 pub use failure::{Failure, FailureKind};
 pub use outage::Outage;
 
@@ -12,9 +14,44 @@ pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
+/// A text as a literal, whatever it holds and however the server is set. Control characters are spelt out, so that it can
+/// be shown on a terminal.
+#[must_use]
+pub fn quote_literal(text: &str) -> String {
+    if !text.contains(|c: char| c == '\\' || c.is_control()) {
+        return format!("'{}'", text.replace('\'', "''"));
+    }
+    let mut literal = String::from("e'");
+    for character in text.chars() {
+        match character {
+            '\'' => literal.push_str("''"),
+            '\\' => literal.push_str("\\\\"),
+            _ if character.is_control() => {
+                // Writing to a text cannot fail.
+                let _ = write!(literal, "\\u{:04x}", u32::from(character));
+            }
+            _ => literal.push(character),
+        }
+    }
+    literal.push('\'');
+    literal
+}
+
 #[cfg(test)]
 mod tests {
-    use super::quote_identifier;
+    use super::{quote_identifier, quote_literal};
+
+    #[test]
+    fn literals_are_closed_by_nothing_they_hold() {
+        for (text, expected) in [
+            ("42", "'42'"),
+            ("it's", "'it''s'"),
+            ("a\\'; drop table x; --", "e'a\\\\''; drop table x; --'"),
+            ("a\n\u{1b}[31m", "e'a\\u000a\\u001b[31m'"),
+        ] {
+            assert_eq!(quote_literal(text), expected);
+        }
+    }
 
     #[test]
     fn quotes_inside_of_names_are_doubled() {

@@ -1,6 +1,6 @@
 //! Failed tokens as a table, as CSV or as JSON. Keys and reasons, never a token.
 
-use std::{collections::HashSet, io::Write};
+use std::{fmt::Write as _, io::Write};
 
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use futures_util::{Stream, TryStreamExt};
@@ -20,7 +20,7 @@ pub enum Format {
 }
 
 /// The columns of [`FailedToken`], in its order.
-const COLUMNS: [&str; 10] = [
+const COLUMNS: [&str; 11] = [
     "source_key",
     "app_id",
     "user_id",
@@ -31,41 +31,69 @@ const COLUMNS: [&str; 10] = [
     "attempts",
     "first_seen_at",
     "last_seen_at",
+    "severity",
 ];
 
 /// Beyond this many rows a table is no help; the other formats write all.
 const TABLE_ROWS: usize = 500;
 
-/// Writes how many tokens failed by code and app, and what to do about each code that is known.
+/// Writes how many tokens there are with each code, of which apps, and what to do about it; and, where `sql` makes some, the
+/// query that shows them in the source.
 ///
 /// # Errors
 /// If `out` cannot be written.
-pub fn write_groups(out: &mut impl Write, groups: &[FailureGroup]) -> std::io::Result<()> {
-    let mut codes: Vec<&str> = groups.iter().map(|group| group.code.as_str()).collect();
-    codes.dedup();
-    let mut seen = HashSet::new();
-    for code in codes.into_iter().filter(|&code| seen.insert(code)) {
-        let of_code = || groups.iter().filter(|group| group.code == code);
-        let apps: Vec<String> = of_code()
-            .map(|group| {
+pub fn write_groups(
+    out: &mut impl Write,
+    groups: &[FailureGroup],
+    sql: impl Fn(&FailureGroup) -> Option<String>,
+) -> std::io::Result<()> {
+    for group in groups {
+        let apps: Vec<String> = group
+            .apps
+            .iter()
+            .map(|(app, count)| {
                 format!(
-                    "{} {}",
-                    group.count,
-                    group.app_id.as_deref().unwrap_or("without an app")
+                    "{count} {}",
+                    app.as_deref().map_or("without an app".into(), visible)
                 )
             })
             .collect();
+        let warning = if group.severity == "warning" {
+            "warning "
+        } else {
+            ""
+        };
         writeln!(
             out,
-            "{} × {code}: {}",
-            of_code().map(|group| group.count).sum::<i64>(),
+            "{} × {warning}{}: {}",
+            group.count(),
+            visible(&group.code),
             apps.join(", ")
         )?;
-        if let Some(advice) = advice(code) {
+        writeln!(out, "    {}", visible(&group.example))?;
+        // The reasons of local rules say it already.
+        if let Some(advice) = advice(&group.code).filter(|advice| !group.example.ends_with(advice)) {
             writeln!(out, "    → {advice}")?;
+        }
+        if let Some(sql) = sql(group) {
+            writeln!(out, "    {sql};")?;
         }
     }
     Ok(())
+}
+
+/// IDs come from the source and reasons from the API: what they hold must not move the cursor of a terminal.
+fn visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            // Writing to a text cannot fail.
+            let _ = write!(shown, "\\u{{{:x}}}", u32::from(character));
+        } else {
+            shown.push(character);
+        }
+    }
+    shown
 }
 
 /// Writes the failures as they come, however many there are; returns how many.
@@ -88,19 +116,21 @@ pub async fn write_failures(
                 "user",
                 "tenant",
                 "refused by",
+                "severity",
                 "code",
                 "reason",
             ]);
             while let Some(failure) = failures.try_next().await? {
                 count += 1;
                 if count <= TABLE_ROWS {
-                    let cell = Option::unwrap_or_default;
+                    let cell = |text: Option<String>| text.as_deref().map(visible).unwrap_or_default();
                     table.add_row([
-                        failure.source_key,
+                        visible(&failure.source_key),
                         cell(failure.app_id),
                         cell(failure.user_id),
                         cell(failure.tenant_id),
                         cell(failure.refused_by),
+                        failure.severity,
                         cell(failure.error_code),
                         cell(failure.reason),
                     ]);

@@ -9,7 +9,9 @@ mod inspect;
 mod plan;
 mod reader;
 mod rivals;
+mod rows_sql;
 mod session;
 
 pub use error::SourceError;
 pub use reader::{Page, Source};
+pub use rows_sql::RowsSql;

@@ -194,6 +194,116 @@ async fn every_rule_is_broken_by_a_row_that_is_named_and_no_bad_row_goes_up() {
 }
 
 #[tokio::test]
+async fn problems_come_as_table_csv_and_json_with_the_sql_that_shows_their_rows() {
+    let bed = bed().await;
+    let dry = bed
+        .run(&["migrate", "--dry-run", "--json"])
+        .await
+        .ended_with(3)
+        .json();
+    let run = dry["run_id"].to_string();
+    let all = BROKEN.iter().map(|(_, codes)| codes.len()).sum::<usize>();
+
+    let json = bed
+        .run(&["failures", "--run", &run, "--format", "json"])
+        .await
+        .ended_with(0)
+        .json();
+    let json = json.as_array().unwrap();
+    assert_eq!(json.len(), all);
+    assert_eq!(json[0]["error_code"], "app_not_mapped");
+    assert_eq!(json.last().unwrap()["severity"], "warning");
+    let csv = bed
+        .run(&["failures", "--run", &run, "--format", "csv"])
+        .await
+        .ended_with(0)
+        .stdout;
+    let lines = csv::Reader::from_reader(csv.as_bytes()).into_records().count();
+    assert_eq!(lines, all);
+
+    let table = bed.run(&["failures", "--run", &run]).await.ended_with(0);
+    assert!(
+        table.stderr.contains(&format!("{all} problems in run {run}")),
+        "{}",
+        table.stderr
+    );
+    let table = table.stdout;
+    assert!(table.contains("5 × token_encrypted: 5 google\n"), "{table}");
+    assert!(
+        table.contains("1 × warning tokens_identical: 1 google\n"),
+        "{table}"
+    );
+    assert!(!table.contains('\u{1b}') && table.contains("\\u{1b}"), "{table}");
+    for told in [&table, &csv] {
+        assert!(!told.contains(TOKEN), "{told}");
+    }
+    // Each query gives the rows of its group.
+    let mut queries = 0;
+    for query in table
+        .lines()
+        .map(str::trim)
+        .filter(|line| line.starts_with("select "))
+    {
+        assert!(!query.contains("_token\""), "tokens are not selected: {query}");
+        let count = bed
+            .number(&format!(
+                "select count(*) from ({}) q",
+                query.trim_end_matches(';')
+            ))
+            .await;
+        assert!(count > 0, "{query}");
+        queries += count;
+    }
+    assert_eq!(usize::try_from(queries).unwrap(), all);
+}
+
+#[tokio::test]
+async fn of_many_rows_the_sql_names_all_where_the_ledger_is_beside_them_and_some_elsewhere() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 60).await;
+    bed.sql("update legacy_tokens set access_token = null where id <= 50")
+        .await;
+    bed.migrate().await.ended_with(3);
+    let table = bed.run(&["failures"]).await.ended_with(0).stdout;
+    let query = table
+        .lines()
+        .find(|line| line.trim().starts_with("select "))
+        .unwrap();
+    let count = format!("select count(*) from ({}) q", query.trim().trim_end_matches(';'));
+    assert_eq!(bed.number(&count).await, 50);
+
+    let bed = bed.set("ledger.url = \"env:SOURCE_DATABASE_URL\"");
+    let table = bed.run(&["failures"]).await.ended_with(0).stdout;
+    let query = table
+        .lines()
+        .find(|line| line.trim().starts_with("select "))
+        .unwrap();
+    assert!(query.contains("/* and 30 more: "), "{query}");
+    let count = format!("select count(*) from ({}) q", query.trim().trim_end_matches(';'));
+    assert_eq!(bed.number(&count).await, 20);
+}
+
+#[tokio::test]
+async fn warnings_of_a_real_run_are_listed_when_they_are_asked_for() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 10).await;
+    bed.sql("update legacy_tokens set refresh_token = access_token where id = 3; update legacy_tokens set provider = null where id = 4")
+        .await;
+    let run = bed.migrate().await.ended_with(3).json()["run_id"].to_string();
+    let keys = async |more: &[&str]| {
+        let mut arguments = vec!["failures", "--run", &run, "--format", "json"];
+        arguments.extend(more);
+        let listed = bed.run(&arguments).await.ended_with(0).json();
+        let keys = listed.as_array().unwrap().iter();
+        keys.map(|row| row["source_key"].as_str().unwrap().to_owned())
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&[]).await, ["4"]);
+    assert_eq!(keys(&["--warnings"]).await, ["4", "3"]);
+    assert_eq!(bed.run(&["failures", "--warnings"]).await.code, 2);
+}
+
+#[tokio::test]
 async fn what_is_tolerated_goes_up_with_a_warning() {
     let bed = Bed::new()
         .await

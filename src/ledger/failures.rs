@@ -1,0 +1,193 @@
+//! What reports read of tokens that failed, and of what was found about others.
+
+use chrono::{DateTime, Utc};
+use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
+use serde::Serialize;
+
+use super::{LedgerError, Reports};
+use crate::{
+    model::RunId,
+    postgres::{Failure, quote_identifier, quote_literal},
+};
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Listing {
+    /// Of this run; else every token whose last outcome is a failure.
+    pub run: Option<RunId>,
+    /// What was found about tokens that go up is listed, too.
+    pub warnings: bool,
+}
+
+/// A token with a problem; the columns that `failures` gives out.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the columns of the table")]
+pub struct FailedToken {
+    pub source_key: String,
+    pub app_id: Option<String>,
+    pub user_id: Option<String>,
+    pub tenant_id: Option<String>,
+    pub refused_by: Option<String>,
+    pub error_code: Option<String>,
+    pub reason: Option<String>,
+    pub attempts: i32,
+    pub first_seen_at: DateTime<Utc>,
+    pub last_seen_at: DateTime<Utc>,
+    pub severity: String,
+}
+
+/// All tokens with one problem.
+#[derive(Debug, Clone)]
+pub struct FailureGroup {
+    /// `error` or `warning`.
+    pub severity: String,
+    /// The code.
+    pub code: String,
+    /// How many tokens of which app, most first; the app is absent where it is not known.
+    pub apps: Vec<(Option<String>, i64)>,
+    /// One of the reasons.
+    pub example: String,
+    /// The first of their keys.
+    pub keys: Vec<String>,
+    /// A query, to be run in the ledger's database, that gives the keys of all of them.
+    pub keys_sql: String,
+}
+
+impl FailureGroup {
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> i64 {
+        self.apps.iter().map(|(_, count)| count).sum()
+    }
+}
+
+impl Reports {
+    /// The tokens of a listing by code and app, errors first, the most frequent codes first; with up to `most_keys` keys of
+    /// each code.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn failure_groups(
+        &mut self,
+        listing: Listing,
+        most_keys: i64,
+    ) -> Result<Vec<FailureGroup>, LedgerError> {
+        let counts = sqlx::query!(
+            r#"select severity as "severity!", error_code as "code!", app_id, count(*) as "count!", min(reason) as "example!"
+               from (
+                   select 'error' as severity, error_code, app_id, reason
+                   from tokens where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
+                   union all
+                   select findings.severity, findings.error_code, findings.app_id, findings.reason
+                   from findings join runs on runs.id = run_id
+                   where run_id = $2 and migration = $1 and (severity = 'error' or $3)
+               ) as problems
+               group by severity, error_code, app_id
+               order by severity, sum(count(*)) over (partition by severity, error_code) desc, error_code, count(*) desc, app_id"#,
+            self.migration,
+            listing.run,
+            listing.warnings,
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(Failure::from)?;
+        let mut groups: Vec<FailureGroup> = Vec::new();
+        for row in counts {
+            let known = groups
+                .last_mut()
+                .filter(|group| group.severity == row.severity && group.code == row.code);
+            if let Some(group) = known {
+                group.apps.push((row.app_id, row.count));
+                continue;
+            }
+            let keys = self.keys(listing, &row.severity, &row.code, most_keys).await?;
+            groups.push(FailureGroup {
+                keys_sql: self.keys_sql(listing, &row.severity, &row.code),
+                severity: row.severity,
+                code: row.code,
+                apps: vec![(row.app_id, row.count)],
+                example: row.example,
+                keys,
+            });
+        }
+        Ok(groups)
+    }
+
+    async fn keys(
+        &mut self,
+        listing: Listing,
+        severity: &str,
+        code: &str,
+        most: i64,
+    ) -> Result<Vec<String>, LedgerError> {
+        let keys = sqlx::query_scalar!(
+            r#"(select source_key as "key!" from tokens
+                where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2) and $3 = 'error'
+                  and error_code = $4
+                order by length(source_key), source_key limit $5)
+               union all
+               (select source_key from findings join runs on runs.id = run_id
+                where run_id = $2 and migration = $1 and severity = $3 and error_code = $4
+                order by length(source_key), source_key limit $5)"#,
+            self.migration,
+            listing.run,
+            severity,
+            code,
+            most,
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(Failure::from)?;
+        Ok(keys)
+    }
+
+    fn keys_sql(&self, listing: Listing, severity: &str, code: &str) -> String {
+        let schema = quote_identifier(&self.schema);
+        let code = quote_literal(code);
+        let failed = || {
+            let migration = quote_literal(&self.migration);
+            let run = listing
+                .run
+                .map(|run| format!(" and run_id = {run}"))
+                .unwrap_or_default();
+            format!(
+                "select source_key from {schema}.tokens where migration = {migration} and state = 'failed' \
+                 and error_code = {code}{run}"
+            )
+        };
+        let found = |run| {
+            format!(
+                "select source_key from {schema}.findings where run_id = {run} and severity = {} and error_code = {code}",
+                quote_literal(severity)
+            )
+        };
+        match listing.run {
+            None => failed(),
+            // Errors are findings of a dry run, and tokens of a real one.
+            Some(run) if severity == "error" => format!("{} union all {}", failed(), found(run)),
+            Some(run) => found(run),
+        }
+    }
+
+    /// The tokens of a listing, by their codes and keys. A stream: there may be more of them than fit into memory.
+    pub fn failures(&mut self, listing: Listing) -> BoxStream<'_, Result<FailedToken, LedgerError>> {
+        sqlx::query_as!(
+            FailedToken,
+            r#"select source_key as "source_key!", app_id, user_id, tenant_id, refused_by, error_code, reason,
+                      attempts as "attempts!", first_seen_at as "first_seen_at!", updated_at as "last_seen_at!",
+                      'error' as "severity!"
+               from tokens where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
+               union all
+               select source_key, app_id, user_id, tenant_id, refused_by, error_code, reason, 1, found_at, found_at, severity
+               from findings join runs on runs.id = run_id
+               where run_id = $2 and migration = $1 and (severity = 'error' or $3)
+               order by 11, 6, 2, 1"#,
+            self.migration,
+            listing.run,
+            listing.warnings,
+        )
+        .fetch(&mut self.connection)
+        .map_err(|error| Failure::from(error).into())
+        .boxed()
+    }
+}
