@@ -2,6 +2,7 @@
 //! `failpoints`; without it, each is nothing.
 //!
 //! `TOKENFERRY_KILL_AT=intent=3` ends the process by SIGKILL when it comes by the place called `intent` for the third time.
+//! `TOKENFERRY_MISCOUNT=1` leaves a settled batch out of the books, once, to see that books that do not close are noticed.
 
 /// Every place, in the order in which a batch comes by.
 pub const PLACES: [&str; 8] = [
@@ -22,6 +23,12 @@ pub fn arm() {
 
     use nix::sys::signal::{Signal, raise};
 
+    if std::env::var_os("TOKENFERRY_MISCOUNT").is_some()
+        && let Err(error) = fail::cfg("miscount", "1*return")
+    {
+        eprintln!("TOKENFERRY_MISCOUNT cannot be armed: {error}");
+        std::process::exit(2);
+    }
     let Ok(order) = std::env::var("TOKENFERRY_KILL_AT") else {
         return;
     };

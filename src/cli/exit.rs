@@ -93,9 +93,10 @@ pub(super) fn of_pipeline(error: &PipelineError) -> Exit {
         PipelineError::Source(SourceError::Database(failure)) => of_database(failure),
         PipelineError::Source(_) => Exit::Usage,
         PipelineError::Ledger(error) => of_ledger(error),
-        PipelineError::Api(_) | PipelineError::Panicked(_) | PipelineError::BooksOpen { .. } => {
-            Exit::Unforeseen
-        }
+        PipelineError::Api(_)
+        | PipelineError::Panicked
+        | PipelineError::Unrecognisable(_)
+        | PipelineError::BooksOpen { .. } => Exit::Unforeseen,
     }
 }
 
@@ -114,6 +115,7 @@ fn of_ledger(error: &LedgerError) -> Exit {
 fn of_database(failure: &Failure) -> Exit {
     match failure.kind {
         FailureKind::Unreachable | FailureKind::Permission | FailureKind::Timeout => Exit::Database,
+        FailureKind::Pooled => Exit::Usage,
         FailureKind::Rejected | FailureKind::Unexpected => Exit::Unforeseen,
     }
 }

@@ -30,6 +30,8 @@ pub(super) fn start(global: &Global) -> Console {
         (false, 1) => "info,tokenferry=debug",
         (false, _) => "debug,tokenferry=trace",
     };
+    // What a function of the user's own raises as a notice may quote a row.
+    let level = format!("{level},sqlx::postgres::notice=off");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let writer = PastBars(bars.clone());
     let log = tracing_subscriber::fmt()

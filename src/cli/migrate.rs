@@ -10,7 +10,7 @@ use super::{
     args::{Global, MigrateArgs},
     exit, load,
     logging::Console,
-    signals,
+    print, signals,
 };
 use crate::{
     config::LedgerAccess,
@@ -55,7 +55,7 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
 
     let summary = summary(&access, &ended).await;
     if args.json {
-        println!("{}", serde_json::to_string(&summary)?);
+        print(&(serde_json::to_string(&summary)? + "\n"))?;
     } else if !global.quiet {
         eprint!("{}", summary.text());
     }
@@ -90,7 +90,7 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
             estimate: ended.estimate,
             started_at: None,
             finished_at: None,
-            stop_reason: None,
+            stop_reason: ended.stopped.as_ref().map(ToString::to_string),
             failures: Vec::new(),
             warnings: Vec::new(),
         },

@@ -10,7 +10,11 @@ mod signals;
 pub mod simulate;
 mod status;
 
-use std::{io, path::Path};
+use std::{
+    io::{self, Write},
+    panic::PanicHookInfo,
+    path::Path,
+};
 
 use clap::CommandFactory;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +43,23 @@ pub async fn run(cli: Cli) -> Exit {
         }
     };
     ended.unwrap_or_else(|error| exit::report(&error))
+}
+
+/// Says where a panic happened and leaves its message out: it may quote what was being worked on.
+pub fn say_where_it_panicked(panic: &PanicHookInfo<'_>) {
+    let place = panic
+        .location()
+        .map(|place| format!(" at {place}"))
+        .unwrap_or_default();
+    eprintln!("error: a part of the program failed{place}. This is a bug: please report it");
+}
+
+/// Writes to standard output. Nobody has to read it to the end.
+fn print(text: &str) -> io::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
 }
 
 /// The configuration that the global options name.

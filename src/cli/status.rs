@@ -1,10 +1,12 @@
 //! `status`: where the migration stands.
 
+use std::fmt::Write as _;
+
 use super::{
     Exit,
     args::{Global, StatusArgs},
     exit::UsageError,
-    load,
+    load, print,
 };
 use crate::{ledger::Reports, report::Summary};
 
@@ -30,21 +32,24 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
     if args.json {
         summary.started_at = Some(started_at);
         summary.finished_at = Some(finished_at);
-        println!("{}", serde_json::to_string(&summary)?);
+        print(&(serde_json::to_string(&summary)? + "\n"))?;
         return Ok(Exit::Done);
     }
-    print!("{}", summary.text());
+    let mut text = summary.text();
     let time = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
-    match finished_at {
-        Some(finished_at) => println!("  started {}, ended {}", time(started_at), time(finished_at)),
-        None => println!(
-            "  started {}, last progress {}, by {holder}",
+    let when = match finished_at {
+        Some(finished_at) => format!("  started {}, ended {}\n", time(started_at), time(finished_at)),
+        None => format!(
+            "  started {}, last progress {}, by {holder}\n",
             time(started_at),
             time(progressed_at)
         ),
-    }
+    };
+    text += &when;
     if in_flight > 0 {
-        println!("  {in_flight} batches in flight");
+        // Writing to a text cannot fail.
+        let _ = writeln!(text, "  {in_flight} batches in flight");
     }
+    print(&text)?;
     Ok(Exit::Done)
 }

@@ -53,7 +53,7 @@ pub struct Named {
     pub refusal: Refusal,
 }
 
-/// What the API (or the wire) said, short enough for a ledger and not yet scrubbed of the batch's secrets.
+/// What the API (or the wire) said. As it comes from the client it may quote a secret: see [`scrub`](super::scrub).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status, where there was an answer.
@@ -108,10 +108,11 @@ pub(super) fn interpret(
     match (status, failures) {
         // The status that comes with failures is not published: 200 and 400 are treated alike.
         (200 | 400, _) if !named.is_empty() => Answer::Refused(named),
-        (200, Some(_)) => Answer::Committed,
-        // Any other success is not documented, and an unreadable one may hide failures: neither says what is stored.
+        (200, Some(_)) if error.code.is_none() => Answer::Committed,
+        // Any other success is not documented, an unreadable one may hide failures, and one with an error code contradicts
+        // itself: none of them says what is stored.
         (200..=299, _) => {
-            let text = format!("the API answered {status}, and the answer could not be read");
+            let text = format!("the API answered {status}, and the answer does not tell what is stored");
             Answer::Unknown {
                 under_way: false,
                 refusal: Refusal {
@@ -262,6 +263,7 @@ mod tests {
             (200, "<html>", "unknown"),
             (200, r#"{"failures":"x"}"#, "unknown"),
             (200, "[]", "unknown"),
+            (200, ERROR, "unknown"),
             (201, "{}", "unknown"),
             (204, "", "unknown"),
             (301, "", "endpoint"),

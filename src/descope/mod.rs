@@ -13,5 +13,5 @@ mod wire;
 pub use answer::{Answer, Named, Refusal};
 pub use client::{ApiError, Client};
 pub use read_back::{ReadBack, sent_value};
-pub use scrub::Scrubber;
+pub use scrub::scrub;
 pub use wire::{BODY_OVERHEAD, RequestBody, encode};

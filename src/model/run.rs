@@ -1,5 +1,7 @@
 //! A run and its books.
 
+use std::fmt;
+
 use serde::Serialize;
 
 /// A run in the ledger.
@@ -96,6 +98,23 @@ pub enum StopReason {
     Unsettled(i64),
     /// As many tokens were sent as were asked for.
     Limit(u64),
+}
+
+impl fmt::Display for StopReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signal(signal) => write!(f, "ended by signal {signal}"),
+            Self::Credentials(text) => write!(f, "the API refused the credentials: {text}"),
+            Self::Endpoint(text) => write!(f, "the API is not there, or not as expected: {text}"),
+            Self::TooManyFailures(text) => f.write_str(text),
+            Self::Unsettled(batch) => write!(
+                f,
+                "it is unknown whether batch {batch} of an earlier process was stored, and the API does not tell: nothing is \
+                 sent until it does"
+            ),
+            Self::Limit(count) => write!(f, "ended after {count} tokens, as asked for"),
+        }
+    }
 }
 
 /// The books of a run: how many source rows ended how. Those of a dry run say how they would end.

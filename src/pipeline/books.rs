@@ -5,6 +5,7 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
+use fail::fail_point;
 use tokio::sync::Notify;
 
 use crate::{
@@ -90,6 +91,7 @@ impl Books {
 
     /// The same, as the uploader tells it.
     pub(super) fn sent(&self, settled: Settled) {
+        fail_point!("miscount", |_| ());
         let ended = Tally {
             committed: settled.committed,
             failed: settled.failed,

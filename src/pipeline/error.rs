@@ -1,6 +1,7 @@
 //! What ends a run with an error.
 
 use thiserror::Error;
+use tokio::task::JoinError;
 
 use crate::{descope::ApiError, ledger::LedgerError, source::SourceError, upload::UploadError};
 
@@ -16,9 +17,12 @@ pub enum PipelineError {
     /// The HTTP client cannot be made.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// A task of the run panicked.
-    #[error("a part of the program failed: {0}. This is a bug: please report it")]
-    Panicked(String),
+    /// A task of the run panicked; its message is left out, as it may quote what was being worked on.
+    #[error("a part of the program failed. This is a bug: please report it")]
+    Panicked,
+    /// A batch without any value that could be recognised later.
+    #[error(transparent)]
+    Unrecognisable(UploadError),
     /// At the end of a run, the rows read and the rows accounted for differ.
     #[error(
         "the books do not close: {selected} rows were read and {settled} have an end. This is a bug: please report it \
@@ -32,11 +36,17 @@ pub enum PipelineError {
     },
 }
 
+impl From<JoinError> for PipelineError {
+    fn from(_: JoinError) -> Self {
+        Self::Panicked
+    }
+}
+
 impl From<UploadError> for PipelineError {
     fn from(error: UploadError) -> Self {
         match error {
             UploadError::Ledger(error) => Self::Ledger(error),
-            UploadError::NothingToRecognise => Self::Panicked(error.to_string()),
+            UploadError::NothingToRecognise => Self::Unrecognisable(error),
         }
     }
 }

@@ -196,7 +196,7 @@ impl Opened {
         };
         let why = stopped
             .as_ref()
-            .map(|reason| describe(reason, request.mode))
+            .map(ToString::to_string)
             .or_else(|| error.as_ref().map(ToString::to_string));
         let recorded = async {
             desk.record(&snapshot).await?;
@@ -240,23 +240,6 @@ fn cause(first: Option<PipelineError>, last: PipelineError) -> PipelineError {
             PipelineError::Ledger(LedgerError::TakenOver),
         ) => last,
         (first, _) => first.unwrap_or(last),
-    }
-}
-
-fn describe(reason: &StopReason, mode: Mode) -> String {
-    match reason {
-        StopReason::Signal(signal) => format!("ended by signal {signal}"),
-        StopReason::Credentials(text) => format!("the API refused the credentials: {text}"),
-        StopReason::Endpoint(text) => format!("the API is not there, or not as expected: {text}"),
-        StopReason::TooManyFailures(text) => text.clone(),
-        StopReason::Unsettled(batch) => format!(
-            "it is unknown whether batch {batch} of an earlier process was stored, and the API does not tell: nothing is sent \
-             until it does"
-        ),
-        StopReason::Limit(count) => match mode {
-            Mode::Migrate => format!("{count} tokens were sent, as asked for"),
-            Mode::DryRun => format!("{count} tokens would have been sent, as asked for"),
-        },
     }
 }
 

@@ -78,9 +78,7 @@ impl Prepare {
         let selected = i64::try_from(page.tokens.len()).unwrap_or(i64::MAX);
         // Encoding and digests keep a core busy for a while; the runtime's own threads have connections to serve.
         let screen = Arc::clone(&self.screen);
-        let examined = tokio::task::spawn_blocking(move || screen.examine(number, page.tokens))
-            .await
-            .map_err(|error| PipelineError::Panicked(error.to_string()))?;
+        let examined = tokio::task::spawn_blocking(move || screen.examine(number, page.tokens)).await?;
         // What has an end from here on is seen by the look below or, being still on the list, waited for.
         self.forget_settled();
         let mut known = self.look_up(&examined).await?;

@@ -172,9 +172,7 @@ const OUTDATED_AT_ONCE: usize = 1000;
 
 /// An error, or a panic, of one stage ends all of them.
 async fn guarded(stop: &Stop, stage: JoinHandle<Result<(), PipelineError>>) -> Result<(), PipelineError> {
-    let ended = stage
-        .await
-        .unwrap_or_else(|error| Err(PipelineError::Panicked(error.to_string())));
+    let ended = stage.await.unwrap_or_else(|error| Err(error.into()));
     if ended.is_err() {
         stop.turn_silently();
     }

@@ -57,7 +57,7 @@ async fn take(
 async fn one(in_flight: &mut JoinSet<Result<(), PipelineError>>) -> Result<(), PipelineError> {
     match in_flight.join_next().await {
         Some(Ok(delivered)) => delivered,
-        Some(Err(error)) => Err(PipelineError::Panicked(error.to_string())),
+        Some(Err(error)) => Err(error.into()),
         None => Ok(()),
     }
 }

@@ -13,6 +13,8 @@ pub enum FailureKind {
     Permission,
     /// A statement took longer than its timeout.
     Timeout,
+    /// Not one session: a pooler hands each transaction to another one.
+    Pooled,
     /// The statement itself is wrong for this database.
     Rejected,
     /// What came back is not what was asked for: a bug.
@@ -54,6 +56,9 @@ impl Failure {
     }
 }
 
+const POOLED: &str = "a pooler in transaction or statement mode stands in between: connect to the database itself, or through a \
+                      pooler in session mode";
+
 const ABOUT_A_VALUE: &str = "the database could not work on a value";
 
 impl fmt::Display for Failure {
@@ -79,13 +84,16 @@ impl From<Error> for Failure {
             Error::Database(error) => {
                 let code = error.code().map(Cow::into_owned).unwrap_or_default();
                 let quotes_values = matches!(code.get(..2), Some("22" | "23" | "P0" | "XX") | None);
-                let text = if quotes_values {
+                let kind = kind_of(&code);
+                let text = if kind == FailureKind::Pooled {
+                    POOLED.to_owned()
+                } else if quotes_values {
                     ABOUT_A_VALUE.to_owned()
                 } else {
                     error.message().to_owned()
                 };
                 Self {
-                    kind: kind_of(&code),
+                    kind,
                     sqlstate: Some(code).filter(|code| !code.is_empty()),
                     text,
                 }
@@ -127,6 +135,8 @@ fn kind_of(sqlstate: &str) -> FailureKind {
         // Shutting down, crashed, starting up.
         "57P01" | "57P02" | "57P03" | "57P05" => FailureKind::Unreachable,
         "57014" | "55P03" => FailureKind::Timeout,
+        // A statement that was prepared a moment ago is not there, or somebody else's of the same name is.
+        "26000" | "42P05" => FailureKind::Pooled,
         "42501" | "25006" => FailureKind::Permission,
         code => match code.get(..2) {
             // Connection trouble; resources that run out for a while; and serialization failures and deadlocks, which
@@ -166,6 +176,7 @@ mod tests {
             ("3D000", FailureKind::Permission),
             ("42501", FailureKind::Permission),
             ("57014", FailureKind::Timeout),
+            ("26000", FailureKind::Pooled),
             ("42703", FailureKind::Rejected),
             ("22P02", FailureKind::Rejected),
         ] {

@@ -249,9 +249,11 @@ async fn constraints(
     key: &str,
 ) -> Result<(bool, bool), SourceError> {
     let promised: Option<(bool, bool)> = sqlx::query_as(
-        "select exists (select from pg_index i where i.indrelid = a.attrelid and i.indisunique and i.indisvalid \
-                        and i.indpred is null and i.indnkeyatts = 1 and i.indkey[0] = a.attnum), a.attnotnull \
-         from pg_attribute a where a.attrelid = to_regclass($1) and a.attname = $2 and not a.attisdropped",
+        // An index of a parent says nothing of the rows of its children, unless they are partitions.
+        "select (c.relkind = 'p' or not c.relhassubclass) \
+                and exists (select from pg_index i where i.indrelid = a.attrelid and i.indisunique and i.indisvalid \
+                            and i.indpred is null and i.indnkeyatts = 1 and i.indkey[0] = a.attnum), a.attnotnull \
+         from pg_attribute a join pg_class c on c.oid = a.attrelid where a.attrelid = to_regclass($1) and a.attname = $2 and not a.attisdropped",
     )
     .bind(table)
     .bind(key)

@@ -3,18 +3,18 @@
 use std::time::Duration;
 
 use fail::fail_point;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tracing::{Instrument, debug, info, info_span, warn};
 
 use super::{
     Settlement,
     isolate::{self, Isolated},
-    retry::Delays,
+    retry::Attempts,
     uploader::{UploadError, Uploader},
 };
 use crate::{
     config::{OnFailure, OnUnknown},
-    descope::{Answer, Named, Refusal, RequestBody, Scrubber},
+    descope::{Answer, Named, Refusal, RequestBody, scrub},
     ledger::OutcomeOf,
     model::{Batch, Reason, StopReason},
 };
@@ -86,38 +86,36 @@ impl Uploader {
 
     async fn send_within(&self, mut batch: Batch, span: &tracing::Span) -> Result<Sent, UploadError> {
         let body = RequestBody::new(batch.items.iter().map(|item| &item.encoded));
-        let retry = self.retry();
-        let mut delays = Delays::new(&retry);
-        let mut opened: Option<i64> = None;
-        let mut number: u32 = 0;
+        let mut attempts = self.attempts();
+        let mut opened: Option<(i64, u32)> = None;
         loop {
-            if self.ready().await.is_none() {
+            let Some(number) = attempts.next().await else {
                 // What was sent before, if anything, is known not to be stored: else this point is not reached.
-                if let Some(id) = opened {
+                if let Some((id, made)) = opened {
                     let reason = Reason::transport(
                         "interrupted",
                         "the run was stopped before this batch was sent again",
                     );
                     self.ledger()
-                        .fail_batch(&outcome(id, number, None), &reason, &[])
+                        .fail_batch(&outcome(id, made, None), &reason, &[])
                         .await?;
                 }
                 return Ok(Sent::Stopped);
-            }
-            number += 1;
+            };
             let id = match opened {
                 None => {
                     let id = self.open(&batch).await?;
                     span.record("batch_id", id);
-                    *opened.insert(id)
+                    id
                 }
-                Some(id) => {
+                Some((id, _)) => {
                     self.ledger()
                         .reopen_batch(self.run(), id, number.cast_signed())
                         .await?;
                     id
                 }
             };
+            opened = Some((id, number));
             fail_point!("intent");
             self.traffic().request(number > 1);
             let attempt = Attempt {
@@ -126,9 +124,15 @@ impl Uploader {
                 settled_at: Instant::now() + self.timeout(),
             };
             let answer = self.client().upload(batch.subject, &body).await;
+            // From here on, what the API said may be shown and recorded.
+            let answer = scrub(
+                answer,
+                batch.items.iter().map(|item| &item.encoded),
+                self.client().management_key(),
+            );
             debug!(attempt = number, answer = kind(&answer), "answered");
             fail_point!("answered");
-            let (refusal, wait) = match self.after(answer, attempt, batch, &mut delays).await? {
+            let (refusal, wait) = match self.after(answer, attempt, batch, &mut attempts).await? {
                 Next::Done(sent) => return Ok(sent),
                 Next::Again {
                     batch: same,
@@ -139,20 +143,15 @@ impl Uploader {
                     (refusal, wait)
                 }
             };
-            if number >= retry.max_attempts {
-                let text = format!(
-                    "{} ({number} attempts)",
-                    self.scrubber(&batch).clean(&refusal.text)
-                );
+            debug!(code = %refusal.code, attempt = number, ?wait, "came to nothing");
+            if !attempts.again(wait).await {
+                let text = format!("{} ({number} attempts)", refusal.text);
                 let reason = Reason::transport(refusal.code.clone(), text);
                 self.ledger()
                     .fail_batch(&outcome(id, number, refusal.status), &reason, &[])
                     .await?;
                 return Ok(Sent::Exhausted { batch, reason });
             }
-            debug!(code = %refusal.code, attempt = number, ?wait, "trying again");
-            // If stopped, the next turn of the loop notices.
-            self.stop().unless_turned(sleep(wait)).await;
         }
     }
 
@@ -162,7 +161,7 @@ impl Uploader {
         answer: Answer,
         attempt: Attempt,
         batch: Batch,
-        delays: &mut Delays,
+        attempts: &mut Attempts<'_>,
     ) -> Result<Next, UploadError> {
         let outcome = |status| outcome(attempt.id, attempt.number, status);
         let done = match answer {
@@ -173,35 +172,30 @@ impl Uploader {
             }
             Answer::Refused(named) => {
                 let status = named.first().and_then(|named| named.refusal.status);
-                let refused = self.blame(&batch, &named);
+                let refused = Self::blame(&batch, &named);
                 self.refuse(batch, &outcome(status), refused).await?
             }
             Answer::RefusedWhole(refusal) => {
-                let reason = isolate::api_reason(&refusal, &self.scrubber(&batch));
+                let reason = isolate::api_reason(&refusal);
                 self.refuse(batch, &outcome(refusal.status), Refused::Whole(reason))
                     .await?
             }
             Answer::TooLarge(refusal) => {
                 self.size_limit().lower(batch.items.len() / 2);
-                let reason = isolate::api_reason(&refusal, &self.scrubber(&batch));
+                let reason = isolate::api_reason(&refusal);
                 self.refuse(batch, &outcome(refusal.status), Refused::Whole(reason))
                     .await?
             }
             Answer::Credentials(refusal) => {
-                self.stop_at(
-                    &batch,
-                    &outcome(refusal.status),
-                    &refusal,
-                    StopReason::Credentials,
-                )
-                .await?
+                self.stop_at(&outcome(refusal.status), &refusal, StopReason::Credentials)
+                    .await?
             }
             Answer::Endpoint(refusal) => {
-                self.stop_at(&batch, &outcome(refusal.status), &refusal, StopReason::Endpoint)
+                self.stop_at(&outcome(refusal.status), &refusal, StopReason::Endpoint)
                     .await?
             }
             Answer::RateLimited { retry_after } => {
-                self.rate_limited(retry_after, delays.next());
+                self.rate_limited(retry_after, attempts.delay());
                 let text = "the API's quota was used up, and stayed so".to_owned();
                 let refusal = Refusal {
                     status: Some(429),
@@ -220,7 +214,7 @@ impl Uploader {
                 return Ok(Next::Again {
                     batch,
                     refusal,
-                    wait: asked.max(delays.next()),
+                    wait: asked.max(attempts.delay()),
                 });
             }
             Answer::Unknown { under_way, refusal } => {
@@ -240,7 +234,7 @@ impl Uploader {
                         return Ok(Next::Again {
                             batch,
                             refusal,
-                            wait: delays.next(),
+                            wait: attempts.delay(),
                         });
                     }
                     Settlement::Unknown => Sent::Unknown(InDoubt {
@@ -257,15 +251,14 @@ impl Uploader {
     }
 
     /// Who is to blame for a refusal with names.
-    fn blame(&self, batch: &Batch, named: &[Named]) -> Refused {
-        let scrubber = self.scrubber(batch);
-        match isolate::by_name(batch, named, &scrubber) {
+    fn blame(batch: &Batch, named: &[Named]) -> Refused {
+        match isolate::by_name(batch, named) {
             Some(blamed) => Refused::Named(blamed),
             // Names that are not in the batch: the first one's words are the best there are.
             None => Refused::Whole(
                 named
                     .first()
-                    .map_or_else(nameless, |named| isolate::api_reason(&named.refusal, &scrubber)),
+                    .map_or_else(nameless, |named| isolate::api_reason(&named.refusal)),
             ),
         }
     }
@@ -292,13 +285,6 @@ impl Uploader {
             OnUnknown::Ask => self.settle(&self.witnesses(batch), settled_at).await,
             OnUnknown::Resend => Settlement::CannotAsk,
         }
-    }
-
-    fn scrubber(&self, batch: &Batch) -> Scrubber {
-        Scrubber::new(
-            batch.items.iter().map(|item| &item.encoded),
-            self.client().management_key(),
-        )
     }
 
     /// Records the refusal, and says what is sent again.
@@ -348,12 +334,11 @@ impl Uploader {
 
     async fn stop_at(
         &self,
-        batch: &Batch,
         outcome: &OutcomeOf,
         refusal: &Refusal,
         why: impl FnOnce(String) -> StopReason,
     ) -> Result<Sent, UploadError> {
-        let reason = isolate::api_reason(refusal, &self.scrubber(batch));
+        let reason = isolate::api_reason(refusal);
         let status = refusal
             .status
             .map(|status| format!("{status} "))

@@ -1,7 +1,7 @@
 //! Takes a refused batch apart. Pure: who is to blame, and what is sent again.
 
 use crate::{
-    descope::{Named, Refusal, Scrubber},
+    descope::{Named, Refusal},
     model::{Batch, Item, Reason},
 };
 
@@ -16,7 +16,7 @@ pub(super) struct Isolated {
 
 /// After a refusal that names tokens. The list may be incomplete, may name ids that are not in the batch, and may name
 /// them in another letter case. `None` if none of the names is in the batch: then it blames nobody.
-pub(super) fn by_name(batch: &Batch, named: &[Named], scrubber: &Scrubber) -> Option<Vec<(usize, Reason)>> {
+pub(super) fn by_name(batch: &Batch, named: &[Named]) -> Option<Vec<(usize, Reason)>> {
     let blamed: Vec<_> = batch
         .items
         .iter()
@@ -34,7 +34,7 @@ pub(super) fn by_name(batch: &Batch, named: &[Named], scrubber: &Scrubber) -> Op
             };
             exact
                 .or_else(loose)
-                .map(|named| (position, api_reason(&named.refusal, scrubber)))
+                .map(|named| (position, api_reason(&named.refusal)))
         })
         .collect();
     (!blamed.is_empty()).then_some(blamed)
@@ -44,9 +44,9 @@ fn same_letters(one: &str, other: &str) -> bool {
     one == other || one.to_lowercase() == other.to_lowercase()
 }
 
-/// What the API said, without a secret.
-pub(super) fn api_reason(refusal: &Refusal, scrubber: &Scrubber) -> Reason {
-    Reason::api(refusal.code.clone(), scrubber.clean(&refusal.text))
+/// What the API said.
+pub(super) fn api_reason(refusal: &Refusal) -> Reason {
+    Reason::api(refusal.code.clone(), refusal.text.clone())
 }
 
 /// Everything but the blamed tokens goes up again.
@@ -110,7 +110,7 @@ pub(super) fn by_halving(batch: Batch, reason: impl FnOnce() -> Reason) -> Isola
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Destination, EncodedToken, FingerprintKey, Secret, SourceKey, Subject, Version};
+    use crate::model::{Destination, EncodedToken, FingerprintKey, SourceKey, Subject, Version};
 
     fn batch(users: &[&str]) -> Batch {
         let items = users.iter().map(|user| {
@@ -147,17 +147,13 @@ mod tests {
         let refusal = Refusal {
             status: Some(200),
             code: "E1".into(),
-            text: "no: very-secret".into(),
+            text: "no".into(),
         };
         Named {
             app_id: app.into(),
             subject_id: user.into(),
             refusal,
         }
-    }
-
-    fn scrubber(batch: &Batch) -> Scrubber {
-        Scrubber::new(batch.items.iter().map(|item| &item.encoded), &Secret::new("key"))
     }
 
     fn keys(batch: &Batch) -> Vec<&str> {
@@ -167,14 +163,9 @@ mod tests {
     #[test]
     fn named_tokens_are_taken_out_whatever_their_letter_case() {
         let batch = batch(&["u1", "u2", "u3"]);
-        let blamed = by_name(
-            &batch,
-            &[named("app", "U2"), named("App", "stranger")],
-            &scrubber(&batch),
-        )
-        .unwrap();
+        let blamed = by_name(&batch, &[named("app", "U2"), named("App", "stranger")]).unwrap();
         assert_eq!(blamed[0].0, 1);
-        assert_eq!(blamed[0].1.text, "no: [redacted]");
+        assert_eq!(blamed[0].1.text, "no");
         let isolated = without(batch, blamed);
         assert_eq!(keys(&isolated.again[0]), ["u1", "u3"]);
     }
@@ -182,25 +173,13 @@ mod tests {
     #[test]
     fn names_of_strangers_blame_nobody() {
         let batch = batch(&["u1"]);
-        assert!(
-            by_name(
-                &batch,
-                &[named("App", "x"), named("Other", "u1")],
-                &scrubber(&batch)
-            )
-            .is_none()
-        );
+        assert!(by_name(&batch, &[named("App", "x"), named("Other", "u1")]).is_none());
     }
 
     #[test]
     fn nothing_is_left_when_all_are_named() {
         let batch = batch(&["u1", "u2"]);
-        let blamed = by_name(
-            &batch,
-            &[named("App", "u1"), named("App", "u2")],
-            &scrubber(&batch),
-        )
-        .unwrap();
+        let blamed = by_name(&batch, &[named("App", "u1"), named("App", "u2")]).unwrap();
         assert!(without(batch, blamed).again.is_empty());
     }
 

@@ -2,10 +2,10 @@
 
 use std::{cmp::Reverse, time::Duration};
 
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use super::{retry::Delays, uploader::Uploader};
+use super::uploader::Uploader;
 use crate::{
     descope::{ReadBack, sent_value},
     model::{Batch, Fingerprint, Item, Probe, StopReason, Subject},
@@ -97,15 +97,13 @@ impl Uploader {
     /// Asks until there is an answer. "Not there" is believed only after `settled_at`: before that, the request may
     /// still be on its way through the API.
     pub(super) async fn settle(&self, witnesses: &[Witness], settled_at: Instant) -> Settlement {
-        let retry = self.retry();
-        let mut delays = Delays::new(&retry);
-        let mut attempts = 0;
+        let mut attempts = self.attempts();
         let mut left = witnesses.iter();
-        while attempts < retry.max_attempts {
+        loop {
             let Some(Witness { probe, digest, .. }) = left.as_slice().first() else {
                 return Settlement::CannotAsk;
             };
-            if self.ready().await.is_none() {
+            if attempts.next().await.is_none() {
                 return Settlement::Stopped;
             }
             self.traffic().request(false);
@@ -152,23 +150,21 @@ impl Uploader {
                     return Settlement::Stopped;
                 }
                 ReadBack::RateLimited { retry_after } => {
-                    self.rate_limited(retry_after, delays.next());
+                    self.rate_limited(retry_after, attempts.delay());
                     Duration::ZERO
                 }
                 ReadBack::TryAgain(refusal) => {
                     debug!(code = %refusal.code, "reading back gave no usable answer");
-                    delays.next()
+                    attempts.delay()
                 }
             };
-            attempts += 1;
-            if self.stop().unless_turned(sleep(wait)).await.is_none() {
-                return Settlement::Stopped;
+            if !attempts.again(wait).await {
+                warn!(
+                    "the outcome of a batch is unknown, and the API does not say: it stays in flight in the ledger"
+                );
+                return Settlement::Unknown;
             }
         }
-        warn!(
-            "the outcome of a batch is unknown, and the API does not say: it stays in flight in the ledger"
-        );
-        Settlement::Unknown
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
     attempt::Sent,
     claims::{Claim, Claims, Taken},
     parked::Parked,
+    retry::Attempts,
     settle::Witness,
 };
 use crate::{
@@ -272,9 +273,9 @@ impl Uploader {
         doubts.push(claim);
     }
 
-    /// Waits for the quota; `None` if the run was stopped first.
-    pub(super) async fn ready(&self) -> Option<()> {
-        self.stop().unless_turned(self.shared.pacer.ready()).await
+    /// The attempts at one request.
+    pub(super) fn attempts(&self) -> Attempts<'_> {
+        Attempts::new(&self.shared.retry, &self.shared.pacer, &self.shared.stop)
     }
 
     /// Closes the gate for all tasks. A wait longer than is allowed ends the run.

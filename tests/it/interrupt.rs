@@ -13,30 +13,11 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::bed::{Bed, Ran};
+use crate::support::bed::{Bed, Ran, ended};
 
 fn send(child: &Child, signal: Signal) {
     let id = i32::try_from(child.id().unwrap()).unwrap();
     kill(Pid::from_raw(id), signal).unwrap();
-}
-
-async fn ended(child: Child) -> Ran {
-    timeout(Duration::from_secs(30), child.wait_with_output())
-        .await
-        .unwrap()
-        .unwrap()
-        .into()
-}
-
-/// Waits until so many tokens have arrived.
-async fn arrived(bed: &Bed, count: usize) {
-    timeout(Duration::from_secs(30), async {
-        while bed.api.stored_count() < count {
-            sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await
-    .unwrap();
 }
 
 /// Slow enough to be interrupted.
@@ -49,9 +30,9 @@ async fn a_signal_lets_what_is_in_flight_finish_and_the_next_run_goes_on() {
         bed.user_rows(1, 1000).await;
         let bed = bed.set(SLOW);
         let child = bed.spawn_migrate();
-        arrived(&bed, 300).await;
+        bed.arrived(300).await;
         send(&child, signal);
-        let ran = ended(child).await.ended_with(code).json();
+        let ran = ended(child.wait_with_output()).await.ended_with(code).json();
         assert_eq!(ran["status"], "interrupted");
         assert_eq!(
             bed.number("select count(*) from tokenferry.batches where state = 'in_flight'")
@@ -137,7 +118,7 @@ async fn a_second_run_of_the_same_migration_is_turned_away_and_told_by_whom() {
     );
 
     gate.release();
-    ended(child).await.ended_with(0);
+    ended(child.wait_with_output()).await.ended_with(0);
     bed.migrate().await.ended_with(0);
     bed.assert_arrived_once().await;
 }
@@ -194,7 +175,7 @@ async fn a_process_that_was_replaced_can_send_nothing_more() {
         (&json!(true), &json!(600))
     );
     gate.release();
-    let first = ended(first).await;
+    let first = ended(first.wait_with_output()).await;
     assert_eq!(first.code, 5, "{}", first.stderr);
     assert_eq!(
         bed.number("select count(*) from tokenferry.runs where status = 'completed'")

@@ -8,7 +8,7 @@ use serde_json::json;
 use tokenferry::{failpoints::PLACES, simulator::Fault};
 use tokio::time::{Duration, sleep, timeout};
 
-use crate::support::bed::Bed;
+use crate::support::bed::{Bed, ended};
 
 /// A table that makes a run come by every place: outdated rows, refused ones, and lost answers.
 async fn eventful_bed() -> Bed {
@@ -135,5 +135,25 @@ async fn a_process_killed_inside_of_the_transaction_that_records_the_outcome() {
             .await,
         0
     );
+    bed.assert_arrived_once().await;
+}
+
+#[tokio::test]
+async fn books_that_do_not_close_are_a_bug_that_is_reported_as_one() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 300).await;
+    let mut command = bed.command(&["migrate", "--json"]);
+    command.env("TOKENFERRY_MISCOUNT", "1");
+    let ran = ended(command.output()).await.ended_with(1);
+    assert!(
+        ran.stderr
+            .contains("the books do not close: 300 rows were read and 200 have an end"),
+        "{}",
+        ran.stderr
+    );
+    assert!(ran.stderr.contains("This is a bug"), "{}", ran.stderr);
+    assert_eq!(ran.json()["status"], "interrupted");
+    // Nothing that is recorded as committed is in doubt: the next run goes on, and sends nothing again.
+    bed.migrate().await.ended_with(0);
     bed.assert_arrived_once().await;
 }

@@ -16,6 +16,7 @@ mod kills;
 mod ledger;
 mod migrate;
 mod outages;
+mod pooler;
 mod refusals;
 mod reruns;
 mod rules;

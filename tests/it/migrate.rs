@@ -1,9 +1,9 @@
 //! The main job, seen from outside: the real program between a real Postgres and the stand-in API.
 
 use serde_json::json;
-use tokenferry::simulator::Destination;
+use tokenferry::simulator::{Destination, Fault, Gate};
 
-use crate::support::bed::{Bed, TOKEN};
+use crate::support::bed::{Bed, TOKEN, ended};
 
 #[tokio::test]
 async fn five_thousand_rows_are_fifty_requests_then_none_then_only_what_changed() {
@@ -331,4 +331,42 @@ async fn two_migrations_share_a_ledger_and_an_empty_table_is_no_failure() {
             .await,
         2
     );
+}
+
+#[tokio::test]
+async fn a_key_of_random_uuids_goes_the_whole_way_and_changes_are_found() {
+    let bed = Bed::new().await;
+    bed.sql(&format!(
+        "alter table legacy_tokens alter id type uuid using gen_random_uuid(), alter id set default gen_random_uuid();
+         insert into legacy_tokens (provider, user_id, access_token, expires_at, updated_at)
+         select 'google', 'user-' || n, '{TOKEN}-' || n, now() + interval '1 day', now() - interval '1 hour'
+         from generate_series(1, 2000) n;
+         -- Two rows for one destination, anywhere in the order of the keys.
+         insert into legacy_tokens (provider, user_id, access_token, expires_at)
+         select 'google', 'user-' || n, '{TOKEN}-newer-' || n, now() + interval '1 day' from generate_series(1, 100) n"
+    ))
+    .await;
+    // Rows come in below the cursor while it runs.
+    let gate = Gate::new();
+    bed.api
+        .script([Fault::None, Fault::None, Fault::Hold(gate.clone())]);
+    let running = bed.spawn_migrate();
+    gate.reached().await;
+    bed.sql(&format!(
+        "insert into legacy_tokens (provider, user_id, access_token, expires_at)
+         select 'google', 'late-' || n, '{TOKEN}-late-' || n, now() + interval '1 day' from generate_series(1, 50) n"
+    ))
+    .await;
+    gate.release();
+    let first = ended(running.wait_with_output()).await.ended_with(0).json();
+    let met = first["tokens"]["selected"].as_i64().unwrap() - 2100;
+    assert!((0..=50).contains(&met), "{first}");
+    assert_eq!(first["tokens"]["committed"], 2000 + met);
+    assert_eq!(first["tokens"]["superseded"], 100);
+    let second = bed.migrate().await.ended_with(0).json();
+    assert_eq!(
+        second["tokens"],
+        json!({"selected": 2150, "committed": 50 - met, "failed": 0, "superseded": 100, "unchanged": 2000 + met})
+    );
+    bed.assert_arrived_once().await;
 }

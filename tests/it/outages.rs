@@ -8,33 +8,12 @@ use tokenferry::{
     scratch::{Options, ScratchPostgres, StopMode},
     simulator::{Fault, Gate},
 };
-use tokio::{
-    process::Command,
-    time::{sleep, timeout},
-};
+use tokio::time::timeout;
 
-use crate::support::bed::{Bed, Ran};
+use crate::support::bed::{Bed, ended};
 
 /// About five seconds of work.
 const SLOW: &str = "api.rate_limit.requests = 20\napi.rate_limit.per = \"1s\"\nbatch.max_tokens = 20\nsource.page_size = 100";
-
-async fn ended(mut command: Command) -> Ran {
-    timeout(Duration::from_secs(60), command.output())
-        .await
-        .unwrap()
-        .unwrap()
-        .into()
-}
-
-async fn arrived(bed: &Bed, count: usize) {
-    timeout(Duration::from_secs(30), async {
-        while bed.api.stored_count() < count {
-            sleep(Duration::from_millis(10)).await;
-        }
-    })
-    .await
-    .unwrap();
-}
 
 #[tokio::test]
 async fn a_ledger_that_restarts_is_taken_up_again_and_no_outcome_is_forgotten() {
@@ -45,10 +24,10 @@ async fn a_ledger_that_restarts_is_taken_up_again_and_no_outcome_is_forgotten() 
         let bed = bed.set(SLOW);
         let mut command = bed.command(&["migrate", "--json", "-v"]);
         command.env("TOKENFERRY__LEDGER__URL", ledger.url("postgres"));
-        let running = tokio::spawn(ended(command));
-        arrived(&bed, 200).await;
+        let running = tokio::spawn(async move { ended(command.output()).await });
+        bed.arrived(200).await;
         ledger.restart(mode).await.unwrap();
-        arrived(&bed, 500).await;
+        bed.arrived(500).await;
         ledger.restart(mode).await.unwrap();
         let ran = running.await.unwrap().ended_with(0).json();
         assert_eq!(
@@ -70,7 +49,7 @@ async fn an_answer_that_could_not_be_recorded_is_settled_again() {
     bed.api.script([Fault::None, Fault::Hold(gate.clone())]);
     let mut command = bed.command(&["migrate", "--json"]);
     command.env("TOKENFERRY__LEDGER__URL", ledger.url("postgres"));
-    let running = tokio::spawn(ended(command));
+    let running = tokio::spawn(async move { ended(command.output()).await });
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
     // Stored by the API, and the ledger is gone when the answer comes: for longer than is waited.
     ledger.shut_down(StopMode::Fast).await.unwrap();
@@ -86,7 +65,7 @@ async fn an_answer_that_could_not_be_recorded_is_settled_again() {
     ledger.start_again().await.unwrap();
     let mut command = bed.command(&["migrate", "--json"]);
     command.env("TOKENFERRY__LEDGER__URL", ledger.url("postgres"));
-    let next = ended(command).await.ended_with(0).json();
+    let next = ended(command.output()).await.ended_with(0).json();
     assert_eq!(
         (&next["resumed"], &next["tokens"]["committed"]),
         (&json!(true), &json!(300))
@@ -121,11 +100,11 @@ async fn a_source_that_restarts_is_read_on_where_the_last_page_ended() {
             .env("TOKENFERRY__LEDGER__URL", bed.database.url());
         command
     };
-    let running = tokio::spawn(ended(command()));
-    let again = command();
-    arrived(&bed, 200).await;
+    let (mut first, mut again) = (command(), command());
+    let running = tokio::spawn(async move { ended(first.output()).await });
+    bed.arrived(200).await;
     source.restart(StopMode::Immediate).await.unwrap();
-    arrived(&bed, 400).await;
+    bed.arrived(400).await;
     // Gone for longer than is waited: the run ends, and can be gone on with.
     source.shut_down(StopMode::Fast).await.unwrap();
     let ran = running.await.unwrap().ended_with(6);
@@ -133,7 +112,7 @@ async fn a_source_that_restarts_is_read_on_where_the_last_page_ended() {
     assert_eq!(ran.json()["status"], "interrupted");
 
     source.start_again().await.unwrap();
-    let next = ended(again).await.ended_with(0).json();
+    let next = ended(again.output()).await.ended_with(0).json();
     assert_eq!(
         (&next["resumed"], &next["tokens"]["committed"]),
         (&json!(true), &json!(1000))

@@ -109,6 +109,17 @@ async fn a_column_that_resembles_none_is_answered_with_all() {
 }
 
 #[tokio::test]
+async fn a_unique_index_of_a_parent_says_nothing_of_its_children() {
+    let database = tokens().await;
+    database
+        .execute("create table child () inherits (legacy_oauth_tokens); insert into child select * from only legacy_oauth_tokens")
+        .await;
+    let (key, must) = problem(&plain(&database, &format!("{TABLE}\nkey = \"id\""))).await;
+    assert_eq!(key, "source.key");
+    assert!(must.contains("is not unique"), "{must}");
+}
+
+#[tokio::test]
 async fn a_key_that_is_none_is_refused() {
     let database = tokens().await;
     for (key, expected) in [

@@ -63,6 +63,15 @@ impl From<Output> for Ran {
     }
 }
 
+/// Waits for a process that should end soon.
+pub(crate) async fn ended(process: impl Future<Output = std::io::Result<Output>>) -> Ran {
+    let output = tokio::time::timeout(Duration::from_secs(60), process).await;
+    output
+        .expect("the program should have ended by now")
+        .unwrap()
+        .into()
+}
+
 impl Bed {
     /// An empty legacy table, a stand-in that never fails, and a pacer that hardly waits.
     pub(crate) async fn new() -> Self {
@@ -227,12 +236,7 @@ impl Bed {
     }
 
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
-        let output = tokio::time::timeout(Duration::from_secs(60), self.command(arguments).output());
-        output
-            .await
-            .expect("the program should have ended by now")
-            .unwrap()
-            .into()
+        ended(self.command(arguments).output()).await
     }
 
     /// `migrate --json`, with everything logged.
@@ -243,6 +247,17 @@ impl Bed {
     /// `migrate`, started and left to itself.
     pub(crate) fn spawn_migrate(&self) -> Child {
         self.command(&["migrate", "--json", "-v"]).spawn().unwrap()
+    }
+
+    /// Waits until so many tokens have arrived.
+    pub(crate) async fn arrived(&self, count: usize) {
+        tokio::time::timeout(Duration::from_secs(30), async {
+            while self.api.stored_count() < count {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        })
+        .await
+        .expect("more should have arrived by now");
     }
 
     /// Every table of the ledger as text, for looking for what must not be there.
