@@ -1,4 +1,5 @@
-//! The stages that keep a core busy, each alone: screening (rules, encoding, fingerprints), chunking, request bodies.
+//! The stages that keep a core busy, each alone: screening (rules, encoding, fingerprints), the rules by themselves,
+//! chunking, request bodies.
 
 use std::hint::black_box;
 
@@ -8,7 +9,7 @@ use tokenferry::{
     chunk::{Chunker, Limits},
     config::AppMap,
     descope::{BODY_OVERHEAD, RequestBody},
-    model::{Expiry, FingerprintKey, Item, Known, LegacyToken, Scopes, Secret, SourceKey, Version},
+    model::{Expiry, FingerprintKey, Item, Known, LegacyToken, RuleSet, Scopes, Secret, SourceKey, Version},
     screen::Screen,
 };
 
@@ -72,6 +73,38 @@ fn screening(criterion: &mut Criterion) {
     group.finish();
 }
 
+/// The local rules alone, over rows that break none of them, and over rows whose access token is a JWT to be looked into.
+fn rules(criterion: &mut Criterion) {
+    let screen = screen();
+    // {"iss":"https://issuer.example","sub":…,"aud":…,"scope":…,"iat":1790000000,"exp":1790003600}
+    let claims = "eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic3ViIjoiMDEyMzQ1Njc4OWFiY2RlZiIsImF1ZCI6ImNhbGVuZGFyIiwic2NvcGUiOiJj\
+                  YWxlbmRhci5yZWFkIGVtYWlsIiwiaWF0IjoxNzkwMDAwMDAwLCJleHAiOjE3OTAwMDM2MDB9";
+    let jwt = format!("eyJhbGciOiJSUzI1NiJ9.{claims}.{}", "s".repeat(342));
+    let of_jwts = |mut rows: Vec<LegacyToken>| {
+        for row in &mut rows {
+            row.access_token = Some(Secret::new(jwt.as_str()));
+        }
+        rows
+    };
+    let mut group = criterion.benchmark_group("rules");
+    group.throughput(Throughput::Elements(PAGE as u64));
+    for (name, rows) in [("opaque tokens", rows(PAGE)), ("JWTs", of_jwts(rows(PAGE)))] {
+        assert!(
+            rows.iter()
+                .all(|row| screen.check(row, NOW).is_ok_and(RuleSet::is_empty))
+        );
+        group.bench_function(format!("5,000 rows with {name}"), |bencher| {
+            bencher.iter(|| {
+                black_box(&rows)
+                    .iter()
+                    .filter(|row| screen.check(row, NOW).is_ok())
+                    .count()
+            });
+        });
+    }
+    group.finish();
+}
+
 fn chunking(criterion: &mut Criterion) {
     let items = items(2 * PAGE);
     let limits = Limits {
@@ -112,5 +145,5 @@ fn bodies(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(stages, screening, chunking, bodies);
+criterion_group!(stages, screening, rules, chunking, bodies);
 criterion_main!(stages);

@@ -201,6 +201,51 @@ async fn a_dry_run_changes_nothing_but_its_findings_and_says_the_same_twice() {
 }
 
 #[tokio::test]
+async fn a_dry_run_whose_process_is_gone_is_closed_by_the_next() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 10).await;
+    dry_run(&bed, &[]).await.ended_with(0);
+    bed.sql(
+        "insert into tokenferry.runs (migration, mode, holder, progressed_at)
+         values ('test', 'dry_run', 'gone', now() - interval '2 hours'), ('test', 'dry_run', 'alive', now());
+         insert into tokenferry.dry_run_rows (run_id, source_key)
+         select id, '1' from tokenferry.runs where status = 'running'",
+    )
+    .await;
+    dry_run(&bed, &[]).await.ended_with(0);
+    let states = bed
+        .texts(
+            "select holder || ' ' || status || ' ' || (select count(*) from tokenferry.dry_run_rows where run_id = id)
+             from tokenferry.runs where holder in ('gone', 'alive') order by id",
+        )
+        .await;
+    assert_eq!(states, ["gone interrupted 0", "alive running 1"]);
+}
+
+#[tokio::test]
+async fn where_the_source_cannot_name_outdated_rows_they_are_still_told_apart() {
+    let bed = Bed::new().await.set("source.page_size = 100");
+    bed.user_rows(1, 1000).await;
+    // Sent, refused, and so looked at by their keys alone: nobody asks the source about their rivals.
+    bed.sql("update legacy_tokens set provider = null").await;
+    bed.migrate().await.ended_with(3);
+    bed.sql(
+        "update legacy_tokens set provider = 'google';
+         update legacy_tokens set user_id = 'user-1', updated_at = now() - interval '1 day' where id = 999;
+         update legacy_tokens set user_id = 'user-2', updated_at = now() + interval '1 day' where id = 998",
+    )
+    .await;
+    let dry = dry_run(&bed, &["--only-failed"]).await.ended_with(0).json();
+    let real = bed
+        .run(&["migrate", "--only-failed", "--json"])
+        .await
+        .ended_with(0)
+        .json();
+    assert_eq!(dry["tokens"], real["tokens"]);
+    assert_eq!(dry["tokens"]["superseded"], 1);
+}
+
+#[tokio::test]
 async fn a_dry_run_goes_beside_an_active_run_and_neither_minds() {
     let bed = Bed::new().await;
     bed.user_rows(1, 300).await;

@@ -1,4 +1,4 @@
-//! The legacy table of the demo: realistic rows, a dozen of them broken, and how somebody would fix those.
+//! The legacy table of the demo: realistic rows, a few of them broken, and how somebody would fix those.
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -90,11 +90,12 @@ impl<'a> Legacy<'a> {
                  select provider, user_id, 'outdated ' || id, null, expires_at, scope, updated_at - interval '90 days'
                  from {table} where id in (11, 12, 13)"
             ),
-            // A dozen that cannot go as they are.
+            // Those that cannot go as they are.
             format!("update {table} set access_token = null, refresh_token = null where id in (21, 22, 23)"),
             format!("update {table} set provider = 'gogle' where id in (31, 32)"),
             format!("update {table} set user_id = null where id in (51, 52)"),
             format!("update {table} set expires_at = '2040-01-01' where id in (61, 62)"),
+            format!("update {table} set access_token = '\"' || access_token || '\"' where id in (81, 82)"),
             format!("update {table} set user_id = (array[{}])[id - 70] where id in (71, 72, 73)", last.join(", ")),
         ];
         let mut connection = self.connect().await?;
@@ -107,7 +108,7 @@ impl<'a> Legacy<'a> {
         Ok(connection.close().await?)
     }
 
-    /// How somebody fixes the broken rows.
+    /// How somebody fixes the rows that a dry run found.
     pub(super) fn fixes(&self) -> Vec<String> {
         let table = self.table();
         vec![
@@ -118,14 +119,22 @@ impl<'a> Legacy<'a> {
             ),
             format!("update {table} set expires_at = null where expires_at > '2038-01-19'"),
             format!(
-                "update {table} set user_id = replace(user_id, 'typo', 'user') where user_id like 'U2typo%'"
+                "update {table} set access_token = btrim(access_token, '\"') where access_token like '\"%\"'"
             ),
         ]
     }
 
-    pub(super) async fn fix(&self) -> anyhow::Result<()> {
+    /// How somebody fixes those that only the API could refuse.
+    pub(super) fn later_fixes(&self) -> Vec<String> {
+        let table = self.table();
+        vec![format!(
+            "update {table} set user_id = replace(user_id, 'typo', 'user') where user_id like 'U2typo%'"
+        )]
+    }
+
+    pub(super) async fn fix(&self, statements: Vec<String>) -> anyhow::Result<()> {
         let mut connection = self.connect().await?;
-        for statement in self.fixes() {
+        for statement in statements {
             connection
                 .execute(AssertSqlSafe(statement))
                 .await

@@ -88,7 +88,7 @@ async fn clean_up(legacy: &Legacy<'_>, scratch: Option<Scratch>) -> anyhow::Resu
 async fn tell(story: &Story, legacy: &Legacy<'_>, url: &Secret, tokens: u32) -> anyhow::Result<Exit> {
     legacy.create(tokens).await?;
     story.step(&format!(
-        "A legacy table, {}: {tokens} tokens of users and tenants of four providers; a dozen are not fit to go, three are outdated",
+        "A legacy table, {}: {tokens} tokens of users and tenants of four providers; a few are not fit to go, three are outdated",
         legacy.table()
     ));
 
@@ -114,21 +114,27 @@ async fn tell(story: &Story, legacy: &Legacy<'_>, url: &Secret, tokens: u32) -> 
         simulator: &simulator,
         story,
     };
+    story.step("A dry run: everything is read and checked, and nothing is sent:");
+    ensure!(
+        job.run(&["migrate", "--dry-run"]).await? == 3,
+        "the dry run should end with code 3: some tokens would fail"
+    );
+    ensure!(
+        simulator.requests().all().is_empty(),
+        "the dry run should send nothing"
+    );
+    fix(story, legacy, legacy.fixes()).await?;
     story.step("The migration:");
     ensure!(
         job.run(&["migrate"]).await? == 3,
         "the first run should end with code 3: some tokens failed"
     );
-    story.step("Which tokens failed, and why:");
+    story.step("Which tokens failed, and why: users that the API does not know");
     ensure!(
         job.run(&["failures"]).await? == 0,
         "the failures could not be listed"
     );
-    story.step("Somebody fixes those rows in the source:");
-    for sql in legacy.fixes() {
-        story.quote(&format!("{sql};"));
-    }
-    legacy.fix().await?;
+    fix(story, legacy, legacy.later_fixes()).await?;
     story.step("The same command again sends only what is new, changed or failed:");
     let requests_before = simulator.requests().all().len();
     ensure!(
@@ -144,6 +150,14 @@ async fn tell(story: &Story, legacy: &Legacy<'_>, url: &Secret, tokens: u32) -> 
     story.line(&proof.to_string());
     simulator.shutdown().await;
     Ok(Exit::Done)
+}
+
+async fn fix(story: &Story, legacy: &Legacy<'_>, statements: Vec<String>) -> anyhow::Result<()> {
+    story.step("Somebody fixes those rows in the source:");
+    for sql in &statements {
+        story.quote(&format!("{sql};"));
+    }
+    legacy.fix(statements).await
 }
 
 async fn stand_in() -> anyhow::Result<SimulatorHandle> {
