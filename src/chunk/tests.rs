@@ -120,6 +120,7 @@ fn five_thousand_tokens_at_a_hundred_are_fifty_batches() {
     let items = (0..5000).map(|key| {
         let mut item = item(key, Subject::User, 0, 0, 100);
         item.destination.user_id = Some(format!("user {key}"));
+        item.identity = item.destination.identity();
         item
     });
     let (batches, _) = run(items.collect(), limits, None);
@@ -137,6 +138,7 @@ fn a_user_with_two_connections_does_not_halve_the_batches() {
     let items = (0..1000).map(|key| {
         let mut item = item(key, Subject::User, 0, 0, 100);
         item.destination.user_id = Some(format!("user {}", key / 2));
+        item.identity = item.destination.identity();
         item
     });
     let (batches, _) = run(items.collect(), limits, None);
