@@ -25,7 +25,7 @@ use crate::{
     descope::BODY_OVERHEAD,
     ledger::{Ledger, LedgerError},
     model::{Selection, StopReason},
-    postgres::FailureKind,
+    postgres::{FailureKind, Outage},
     report::View,
     screen::Screen,
     source::{Source, SourceError},
@@ -85,19 +85,46 @@ impl Stages<'_> {
         screen: &Screen,
         memory: &mut Memory,
     ) -> Result<bool, PipelineError> {
-        let mut outdated = source.outdated(&self.settings.apps).chunks(OUTDATED_AT_ONCE);
-        while let Some(Some(rows)) = self.stop.unless_turned(outdated.next()).await {
-            let rows: Vec<_> = match rows.into_iter().collect() {
-                Ok(rows) => rows,
-                Err(SourceError::Database(failure)) if failure.kind == FailureKind::Timeout => {
+        let mut outage = Outage::of("source", self.settings.stop.after_unreachable);
+        loop {
+            match self.record_outdated(source, screen, memory).await {
+                Ok(()) => {
+                    outage.over();
+                    return Ok(true);
+                }
+                Err(PipelineError::Source(SourceError::Database(failure)))
+                    if failure.kind == FailureKind::Timeout =>
+                {
                     warn!(
                         "looking for rows of one destination takes longer than `source.statement_timeout`: where the older \
                          of two is read first, it is uploaded and then overwritten by the newer"
                     );
                     return Ok(false);
                 }
-                Err(error) => return Err(error.into()),
-            };
+                Err(PipelineError::Source(SourceError::Database(failure))) => {
+                    source.disconnect();
+                    match self.stop.unless_turned(outage.wait_out(failure)).await {
+                        Some(waited) => waited.map_err(SourceError::from)?,
+                        None => return Ok(true),
+                    }
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    async fn record_outdated(
+        &self,
+        source: &mut Source,
+        screen: &Screen,
+        memory: &mut Memory,
+    ) -> Result<(), PipelineError> {
+        let mut outdated = source
+            .outdated(&self.settings.apps)
+            .await?
+            .chunks(OUTDATED_AT_ONCE);
+        while let Some(Some(rows)) = self.stop.unless_turned(outdated.next()).await {
+            let rows: Vec<_> = rows.into_iter().collect::<Result<_, _>>()?;
             let decisions = screen.outdated(rows);
             for decision in &decisions {
                 memory.add_row(&decision.key);
@@ -105,7 +132,7 @@ impl Stages<'_> {
             self.record.outdated(&decisions).await?;
             fail_point!("outdated");
         }
-        Ok(true)
+        Ok(())
     }
 
     /// Each stage on a task of its own, so that they use all cores; joined here, so that none outlives the run.

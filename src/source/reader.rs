@@ -29,8 +29,8 @@ pub struct Page {
 /// The source, checked and ready to be read.
 #[derive(Debug)]
 pub struct Source {
-    settings: SourceSettings,
-    application_name: String,
+    pub(super) settings: SourceSettings,
+    pub(super) application_name: String,
     patience: Duration,
     pub(super) connection: Option<PgConnection>,
     pub(super) plan: Plan,
@@ -84,6 +84,11 @@ impl Source {
         self.patiently(Rows::Among(keys)).await
     }
 
+    /// Lets go of a connection that failed.
+    pub fn disconnect(&mut self) {
+        self.connection = None;
+    }
+
     async fn patiently(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
         let mut outage = Outage::of("source", self.patience);
         loop {
@@ -100,12 +105,8 @@ impl Source {
     }
 
     async fn read(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
-        let connection = match &mut self.connection {
-            Some(connection) => connection,
-            None => self
-                .connection
-                .insert(session::connect(&self.settings, &self.application_name).await?),
-        };
+        let connection =
+            session::connected(&mut self.connection, &self.settings, &self.application_name).await?;
         let (sql, after) = match wanted {
             Rows::After(after) => (self.plan.page(after.is_some(), self.limit), after),
             Rows::Among(_) => (self.plan.rows(), None),

@@ -6,21 +6,18 @@
 
 use std::future::ready;
 
-use futures_util::{
-    StreamExt, TryStreamExt,
-    stream::{self, BoxStream},
-};
+use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 
 use super::{
     Source, SourceError, decode,
     plan::{Column, KeyType, Plan},
     reader::row_error,
+    session,
 };
 use crate::{
     config::{AppMap, Field},
     model::{LegacyToken, SourceKey},
-    postgres::Failure,
 };
 
 /// The fields that make a destination, in the order of the query's columns, and the one that tells which row is newer.
@@ -33,20 +30,22 @@ const FIELDS: [Field; 5] = [
 ];
 
 impl Source {
-    /// The outdated rows, each with what makes its destination and nothing else.
+    /// The outdated rows, each with what makes its destination and nothing else. After a lost connection, asking again
+    /// begins anew.
     ///
     /// # Errors
-    /// The stream ends with an error if the database does not answer, or cannot answer within its statement timeout.
-    pub fn outdated<'a>(&'a mut self, apps: &'a AppMap) -> BoxStream<'a, Result<LegacyToken, SourceError>> {
+    /// If the database does not answer, or, at the end of the stream, cannot answer within its statement timeout.
+    pub async fn outdated<'a>(
+        &'a mut self,
+        apps: &'a AppMap,
+    ) -> Result<BoxStream<'a, Result<LegacyToken, SourceError>>, SourceError> {
         let sql = AssertSqlSafe(query(&self.plan, apps));
         let columns: Vec<Column> = FIELDS
             .iter()
             .filter_map(|&field| self.plan.column(field).cloned())
             .collect();
-        let Some(connection) = &mut self.connection else {
-            let lost = SourceError::Database(Failure::from(sqlx::Error::PoolClosed));
-            return stream::once(async { Err(lost) }).boxed();
-        };
+        let connection =
+            session::connected(&mut self.connection, &self.settings, &self.application_name).await?;
         let rows = match apps.entries() {
             Some(entries) => {
                 let (names, ids): (Vec<String>, Vec<String>) = entries.unzip();
@@ -54,9 +53,10 @@ impl Source {
             }
             None => sqlx::query(sql).fetch(connection),
         };
-        rows.map_err(unreadable)
+        Ok(rows
+            .map_err(unreadable)
             .and_then(move |row| ready(token(&row, &columns).map_err(unreadable)))
-            .boxed()
+            .boxed())
     }
 }
 

@@ -26,6 +26,19 @@ pub(super) async fn connect(
     Ok(connection)
 }
 
+/// The connection there is, or a new one.
+pub(super) async fn connected<'a>(
+    held: &'a mut Option<PgConnection>,
+    settings: &SourceSettings,
+    application_name: &str,
+) -> Result<&'a mut PgConnection, Failure> {
+    let connection = match held.take() {
+        Some(connection) => connection,
+        None => connect(settings, application_name).await?,
+    };
+    Ok(held.insert(connection))
+}
+
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
 async fn within<T>(

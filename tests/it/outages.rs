@@ -121,3 +121,51 @@ async fn a_source_that_restarts_is_read_on_where_the_last_page_ended() {
     assert!(bed.api.writes().values().all(|&count| count == 1));
     source.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn a_source_that_restarts_while_it_looks_for_outdated_rows_is_asked_again() {
+    let mut source = ScratchPostgres::start(Options::default()).await.unwrap();
+    let mut rows = PgConnection::connect(&source.url("postgres")).await.unwrap();
+    rows.execute(
+        "create table legacy_tokens (id bigint primary key, provider text, user_id text, tenant_id text, access_token text,
+                refresh_token text, expires_at timestamptz, token_type text, scope text, external_id text, id_token text,
+                granted_by text, updated_at timestamptz);
+         insert into legacy_tokens (id, provider, user_id, access_token, updated_at)
+         select n, 'google', 'user-' || n % 100, 'token-' || n, now() + n * interval '1 second' from generate_series(1, 200) n",
+    )
+    .await
+    .unwrap();
+    // So slow that there is time to restart it.
+    let bed = Bed::new()
+        .await
+        .set("source.where = \"pg_sleep(0.005) is not null\"");
+    let mut command = bed.command(&["migrate", "--json", "-v"]);
+    command
+        .env("SOURCE_DATABASE_URL", source.url("postgres"))
+        .env("TOKENFERRY__LEDGER__URL", bed.database.url());
+    let running = tokio::spawn(async move { ended(command.output()).await });
+    timeout(Duration::from_secs(30), async {
+        loop {
+            let asking: bool = sqlx::query_scalar(
+                "select exists (select from pg_stat_activity where query like 'with named as%' and state = 'active')",
+            )
+            .fetch_one(&mut rows)
+            .await
+            .unwrap();
+            if asking {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await
+    .unwrap();
+    source.restart(StopMode::Immediate).await.unwrap();
+    let ran = running.await.unwrap().ended_with(0);
+    assert!(ran.stderr.contains("answers again"), "{}", ran.stderr);
+    assert_eq!(
+        ran.json()["tokens"],
+        json!({"selected": 200, "committed": 100, "failed": 0, "superseded": 100, "unchanged": 0})
+    );
+    source.stop().await.unwrap();
+}
