@@ -9,19 +9,22 @@ use crate::model::{
 };
 
 impl Ledger {
-    /// Whether nothing is known of this migration's tokens yet.
+    /// Whether nothing was known of this migration's tokens when this process began: no process was at them before.
     ///
     /// # Errors
     /// If the database stays away.
-    pub async fn is_empty(&self) -> Result<bool, LedgerError> {
-        self.persist(|| {
-            sqlx::query_scalar!(
-                r#"select not exists (select from tokens where migration = $1) as "empty!""#,
-                self.migration,
-            )
-            .fetch_one(&self.pool)
-        })
-        .await
+    pub async fn is_new_to(&self, run: &Run) -> Result<bool, LedgerError> {
+        let first = self
+            .persist(|| {
+                sqlx::query_scalar!(
+                    r#"select not exists (select from runs where migration = $1 and mode = 'migrate' and id <> $2) as "first!""#,
+                    self.migration,
+                    run.id,
+                )
+                .fetch_one(&self.pool)
+            })
+            .await?;
+        Ok(first && !run.resumed)
     }
 
     /// What is known of these rows and of what is at their destinations, in one round trip.

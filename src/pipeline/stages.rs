@@ -55,7 +55,7 @@ impl Stages<'_> {
         if let Delivery::Upload(uploader) = &delivery {
             settle_left_behind(&desk.ledger, uploader, stop).await?;
         }
-        let mut memory = Memory::new(desk.ledger.is_empty().await?);
+        let mut memory = Memory::new(desk.ledger.is_new_to(&desk.run).await?);
         let screen =
             Screen::new(settings.apps.clone(), desk.ledger.key().clone()).tolerating(settings.tolerated);
         let rivals_known = match self.request.selection {
