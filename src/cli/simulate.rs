@@ -1,10 +1,11 @@
 //! `simulate`: the stand-in API, for rehearsals and for pointing an official SDK at.
 
 use std::{
-    env,
+    env, fs,
     io::{self, Write},
     net::SocketAddr,
     ops::RangeInclusive,
+    path::{Path, PathBuf},
     time::Duration,
 };
 
@@ -12,9 +13,10 @@ use anyhow::Context;
 use bytesize::ByteSize;
 use clap::Args;
 use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::simulator::{FaultRates, RateLimit, Simulator, SimulatorHandle};
+use crate::simulator::{App, Bucket, FaultRates, RateLimit, Simulator, SimulatorHandle, User};
 
 const PROJECT_ID: &str = "DESCOPE_PROJECT_ID";
 const MANAGEMENT_KEY: &str = "DESCOPE_MANAGEMENT_KEY";
@@ -30,8 +32,13 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000")]
     listen: SocketAddr,
 
-    /// Outbound apps that exist [default: every one]
-    #[arg(long, value_name = "ID,…", value_delimiter = ',')]
+    /// A JSON file of what exists: {"apps": [{"id", "appType"}], "users": [{"userId", "loginIds": [], "email",
+    /// "status"}], "tenants": ["id"]}; of a list that is not there, everything exists
+    #[arg(long, value_name = "FILE")]
+    directory: Option<PathBuf>,
+
+    /// Outbound apps that exist, oauth ones unless a type is given [default: every one]
+    #[arg(long, value_name = "ID[:TYPE],…", value_delimiter = ',')]
     apps: Option<Vec<String>>,
 
     /// Users that exist [default: every one]
@@ -49,6 +56,14 @@ pub struct SimulateArgs {
     /// Answer 429 to requests above this rate, for example 100/60s
     #[arg(long, value_name = "REQUESTS/DURATION")]
     rate_limit: Option<RateLimit>,
+
+    /// The same for requests about users
+    #[arg(long, value_name = "REQUESTS/DURATION", default_value = "500/60s")]
+    users_rate_limit: RateLimit,
+
+    /// The same for searches for users
+    #[arg(long, value_name = "REQUESTS/DURATION", default_value = "200/60s")]
+    search_rate_limit: RateLimit,
 
     /// How long every answer takes: 50ms, or drawn from a range, 20ms..200ms
     #[arg(long, value_name = "DURATION", value_parser = parse_latency)]
@@ -106,9 +121,18 @@ impl SimulateArgs {
             .refused_users(self.refuse_users)
             .failures_status(self.failures_status)
             .faults(faults)
-            .seed(self.seed);
+            .seed(self.seed)
+            .limit(Bucket::Users, Some(self.users_rate_limit))
+            .limit(Bucket::Search, Some(self.search_rate_limit));
+        if let Some(path) = self.directory {
+            let listed = Listed::read(&path).with_context(|| format!("cannot use {}", path.display()))?;
+            simulator = listed.tell(simulator);
+        }
         if let Some(apps) = self.apps {
-            simulator = simulator.apps(apps);
+            simulator = simulator.apps(apps.iter().map(|text| match text.split_once(':') {
+                Some((id, app_type)) => App::from(id).with_type(Some(app_type)),
+                None => App::from(text.as_str()),
+            }));
         }
         if let Some(users) = self.users {
             simulator = simulator.users(users);
@@ -126,6 +150,34 @@ impl SimulateArgs {
             simulator = simulator.max_bytes(usize::try_from(most.as_u64())?);
         }
         Ok(simulator)
+    }
+}
+
+/// What the file of `--directory` holds.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Listed {
+    apps: Option<Vec<App>>,
+    users: Option<Vec<User>>,
+    tenants: Option<Vec<String>>,
+}
+
+impl Listed {
+    fn read(path: &Path) -> anyhow::Result<Self> {
+        Ok(serde_json::from_slice(&fs::read(path)?)?)
+    }
+
+    fn tell(self, mut simulator: Simulator) -> Simulator {
+        if let Some(apps) = self.apps {
+            simulator = simulator.apps(apps);
+        }
+        if let Some(users) = self.users {
+            simulator = simulator.users(users);
+        }
+        if let Some(tenants) = self.tenants {
+            simulator = simulator.tenants(tenants);
+        }
+        simulator
     }
 }
 

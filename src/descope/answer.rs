@@ -1,4 +1,5 @@
-//! What each answer to an upload means. Nothing else in the crate decides that.
+//! What each answer means: of an upload here, of a lookup in its own module, both from one table of statuses. Nothing
+//! else in the crate decides that.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -89,7 +90,49 @@ impl Refusal {
     }
 }
 
-/// The table. `body` is the whole body, or `None` if it could not be read to its end.
+/// What a status other than a success means, whatever was asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Read, and not agreed to.
+    Refused,
+    /// Larger than the API takes.
+    TooLarge,
+    /// The quota is used up.
+    RateLimited,
+    /// The project ID or the management key is not accepted.
+    Credentials,
+    /// It did not get through.
+    TurnedAway,
+    /// It may have got through before something broke.
+    Broken {
+        /// The request may still be on its way.
+        under_way: bool,
+    },
+    /// This path is not what we think it is.
+    Foreign,
+}
+
+impl Trouble {
+    /// The table.
+    pub(super) fn of(status: u16) -> Self {
+        match status {
+            400 | 409 | 422 => Self::Refused,
+            413 => Self::TooLarge,
+            429 => Self::RateLimited,
+            401 | 403 => Self::Credentials,
+            // Turned away at the door: 503 by the service, 521, 523 and 530 by the gateway that found no server.
+            503 | 521 | 523 | 530 => Self::TurnedAway,
+            // 500 and 501 come from the service, which is done with it; 408, 502, 504 and the gateway's 520, 522, 524
+            // from someone who stopped waiting.
+            500 | 501 => Self::Broken { under_way: false },
+            408 | 502.. => Self::Broken { under_way: true },
+            // Redirects are not followed, and 404, 405, 410, 415 … mean another path.
+            _ => Self::Foreign,
+        }
+    }
+}
+
+/// What became of an upload. `body` is the whole body, or `None` if it could not be read to its end.
 pub(super) fn interpret(
     subject: Subject,
     status: u16,
@@ -122,24 +165,15 @@ pub(super) fn interpret(
                 },
             }
         }
-        (400 | 409 | 422, _) => Answer::RefusedWhole(refusal),
-        (413, _) => Answer::TooLarge(refusal),
-        (429, _) => Answer::RateLimited { retry_after },
-        (401 | 403, _) => Answer::Credentials(refusal),
-        // Turned away at the door: 503 by the service, 521, 523 and 530 by the gateway that found no server.
-        (503 | 521 | 523 | 530, _) => Answer::TryAgain { retry_after, refusal },
-        // The request may have got through before something broke. 500 and 501 come from the service, which is done
-        // with it; 408, 502, 504 and the gateway's 520, 522, 524 from someone who stopped waiting.
-        (500 | 501, _) => Answer::Unknown {
-            under_way: false,
-            refusal,
+        (_, _) => match Trouble::of(status) {
+            Trouble::Refused => Answer::RefusedWhole(refusal),
+            Trouble::TooLarge => Answer::TooLarge(refusal),
+            Trouble::RateLimited => Answer::RateLimited { retry_after },
+            Trouble::Credentials => Answer::Credentials(refusal),
+            Trouble::TurnedAway => Answer::TryAgain { retry_after, refusal },
+            Trouble::Broken { under_way } => Answer::Unknown { under_way, refusal },
+            Trouble::Foreign => Answer::Endpoint(refusal),
         },
-        (408 | 502.., _) => Answer::Unknown {
-            under_way: true,
-            refusal,
-        },
-        // Redirects are not followed, and 404, 405, 410, 415 … mean that the path is not what we think it is.
-        _ => Answer::Endpoint(refusal),
     }
 }
 

@@ -37,7 +37,8 @@ pub struct ApiError(#[source] Box<dyn std::error::Error + Send + Sync>);
 /// Talks to the API. Says what an answer means, and never decides what to do about it.
 #[derive(Debug, Clone)]
 pub struct Client {
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
+    base: Url,
     user_upload: Url,
     tenant_upload: Url,
     user_latest: Url,
@@ -76,14 +77,10 @@ impl Client {
             .redirect(redirect::Policy::none())
             .build()
             .map_err(|error| ApiError(error.into()))?;
-        let url = |path: &str| {
-            let mut base = settings.base_url.clone();
-            let prefix = base.path().trim_end_matches('/').to_owned();
-            base.set_path(&format!("{prefix}/{path}"));
-            base
-        };
+        let url = |path: &str| below(&settings.base_url, path);
         Ok(Self {
             http,
+            base: settings.base_url.clone(),
             user_upload: url(USER_UPLOAD),
             tenant_upload: url(TENANT_UPLOAD),
             user_latest: url(USER_LATEST),
@@ -96,6 +93,11 @@ impl Client {
     #[must_use]
     pub fn management_key(&self) -> &Secret {
         &self.management_key
+    }
+
+    /// The address of a path.
+    pub(super) fn url(&self, path: &str) -> Url {
+        below(&self.base, path)
     }
 
     /// Sends one batch, once.
@@ -154,8 +156,15 @@ impl Client {
     }
 }
 
+fn below(base: &Url, path: &str) -> Url {
+    let mut url = base.clone();
+    let prefix = url.path().trim_end_matches('/').to_owned();
+    url.set_path(&format!("{prefix}/{path}"));
+    url
+}
+
 /// The body to its end; `None` if it broke off or is longer than any answer of this API.
-async fn whole_body(mut response: Response) -> Option<Vec<u8>> {
+pub(super) async fn whole_body(mut response: Response) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {
         if body.len() + chunk.len() > LONGEST_ANSWER {
@@ -166,7 +175,7 @@ async fn whole_body(mut response: Response) -> Option<Vec<u8>> {
     Some(body)
 }
 
-fn wire_refusal(error: &reqwest::Error) -> Refusal {
+pub(super) fn wire_refusal(error: &reqwest::Error) -> Refusal {
     if error.is_connect() {
         Refusal::wire(
             "connect_failed",

@@ -5,6 +5,8 @@
 
 mod answer;
 mod client;
+mod directory;
+mod looked;
 mod read_back;
 mod retry_after;
 mod scrub;
@@ -12,6 +14,8 @@ mod wire;
 
 pub use answer::{Answer, Named, Refusal};
 pub use client::{ApiError, Client};
+pub use directory::{App, AppType, License, User, UserPage, UserStatus};
+pub use looked::Looked;
 pub use read_back::{ReadBack, sent_value};
 pub use scrub::scrub;
 pub use wire::{BODY_OVERHEAD, RequestBody, encode};

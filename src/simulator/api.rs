@@ -5,15 +5,17 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::simulator::{
-    auth::Credentials, faults::Faults, limits::Limiter, log::RequestLog, rules::Rules, store::Store,
+    auth::Credentials, buckets::Buckets, directory::Directory, faults::Faults, log::RequestLog, rules::Rules,
+    store::Store,
 };
 
 #[derive(Debug)]
 pub(super) struct Api {
     pub(super) credentials: Credentials,
     pub(super) rules: Shared<Rules>,
+    pub(super) directory: Shared<Directory>,
     pub(super) store: Shared<Store>,
-    pub(super) limiter: Shared<Limiter>,
+    pub(super) limiter: Shared<Buckets>,
     pub(super) faults: Shared<Faults>,
     pub(super) log: Shared<RequestLog>,
     /// Work goes on when its client leaves, as it would on a real server.

@@ -14,10 +14,12 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::simulator::{
     api::{Api, Shared},
     auth::Credentials,
+    buckets::{Bucket, Buckets},
     cut::{Connection, CutListener},
+    directory::{App, Directory, User},
     faults::{FaultRates, Faults},
     handle::SimulatorHandle,
-    limits::{Limiter, RateLimit},
+    limits::RateLimit,
     log::RequestLog,
     routes::router,
     rules::{OnRepeat, Rules, TooLarge},
@@ -31,7 +33,8 @@ pub struct Simulator {
     project_id: String,
     management_key: SecretString,
     rules: Rules,
-    rate_limit: Option<RateLimit>,
+    directory: Directory,
+    limits: Buckets,
     faults: FaultRates,
     seed: u64,
 }
@@ -47,7 +50,8 @@ impl Simulator {
             project_id: format!("P{}", random_text(26)),
             management_key: format!("K{}", random_text(40)).into(),
             rules: Rules::default(),
-            rate_limit: None,
+            directory: Directory::default(),
+            limits: Buckets::default(),
             faults: FaultRates::default(),
             seed: 0,
         }
@@ -85,20 +89,23 @@ impl Simulator {
 
     /// The outbound apps that exist, in place of every one.
     #[must_use]
-    pub fn apps<I: Into<String>>(self, apps: impl IntoIterator<Item = I>) -> Self {
-        self.rule(|rules| rules.apps = Some(apps.into_iter().map(Into::into).collect()))
+    pub fn apps<A: Into<App>>(mut self, apps: impl IntoIterator<Item = A>) -> Self {
+        self.directory.set_apps(apps);
+        self
     }
 
     /// The users that exist, in place of every one.
     #[must_use]
-    pub fn users<I: Into<String>>(self, users: impl IntoIterator<Item = I>) -> Self {
-        self.rule(|rules| rules.users = Some(users.into_iter().map(Into::into).collect()))
+    pub fn users<U: Into<User>>(mut self, users: impl IntoIterator<Item = U>) -> Self {
+        self.directory.set_users(users);
+        self
     }
 
     /// The tenants that exist, in place of every one.
     #[must_use]
-    pub fn tenants<I: Into<String>>(self, tenants: impl IntoIterator<Item = I>) -> Self {
-        self.rule(|rules| rules.tenants = Some(tenants.into_iter().map(Into::into).collect()))
+    pub fn tenants<T: Into<String>>(mut self, tenants: impl IntoIterator<Item = T>) -> Self {
+        self.directory.set_tenants(tenants);
+        self
     }
 
     /// See [`Rules::refused_users`].
@@ -149,13 +156,17 @@ impl Simulator {
         self.rule(|rules| rules.too_large = too_large)
     }
 
-    /// How many requests pass in how long.
+    /// How many requests pass in how long, of those that have no limit of their own.
     #[must_use]
     pub fn rate_limit(self, limit: RateLimit) -> Self {
-        Self {
-            rate_limit: Some(limit),
-            ..self
-        }
+        self.limit(Bucket::Plain, Some(limit))
+    }
+
+    /// How many requests of one kind pass in how long; `None` for any number.
+    #[must_use]
+    pub fn limit(mut self, bucket: Bucket, limit: Option<RateLimit>) -> Self {
+        self.limits.set_limit(bucket, limit);
+        self
     }
 
     /// What goes wrong by chance.
@@ -182,8 +193,9 @@ impl Simulator {
         let api = Arc::new(Api {
             credentials: Credentials::new(&self.project_id, &self.management_key),
             rules: Shared::new(self.rules),
+            directory: Shared::new(self.directory),
             store: Shared::new(Store::default()),
-            limiter: Shared::new(Limiter::new(self.rate_limit)),
+            limiter: Shared::new(self.limits),
             faults: Shared::new(Faults::new(self.faults, self.seed)),
             log: Shared::new(RequestLog::default()),
             tasks: TaskTracker::new(),

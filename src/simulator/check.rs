@@ -1,10 +1,9 @@
 //! What makes a single token unacceptable although the request as a whole has the right form.
 
-use std::collections::HashSet;
-
 use secrecy::{ExposeSecret, SecretString};
 
 use crate::simulator::{
+    directory::Directory,
     refusal::{BAD_TOKEN, INVALID_ARGUMENTS, MISSING_ARGUMENTS, USER_NOT_FOUND, VALIDATION},
     rules::Rules,
     store::{Content, Destination},
@@ -91,7 +90,7 @@ impl Item {
         }
     }
 
-    pub(super) fn check(&self, rules: &Rules) -> Result<(), Problem> {
+    pub(super) fn check(&self, rules: &Rules, directory: &Directory) -> Result<(), Problem> {
         let app_id = self
             .app_id
             .as_ref()
@@ -103,16 +102,16 @@ impl Item {
             return Err(problem(MISSING_ARGUMENTS, "tenantId is required"));
         }
         self.check_content(rules)?;
-        if !is_known(rules.apps.as_ref(), app_id) {
+        if directory.app(app_id).is_none() {
             return Err(problem(INVALID_ARGUMENTS, "outbound app not found"));
         }
         if let Some(user_id) = &self.user_id
-            && (rules.refused_users.contains(user_id) || !is_known(rules.users.as_ref(), user_id))
+            && (rules.refused_users.contains(user_id) || directory.user(user_id).is_none())
         {
             return Err(problem(USER_NOT_FOUND, "user not found"));
         }
         if let Some(tenant_id) = &self.tenant_id
-            && !is_known(rules.tenants.as_ref(), tenant_id)
+            && !directory.has_tenant(tenant_id)
         {
             return Err(problem(INVALID_ARGUMENTS, "tenant not found"));
         }
@@ -165,8 +164,4 @@ pub(super) fn filled(text: Option<String>) -> Option<String> {
 
 fn is_filled(secret: &SecretString) -> bool {
     !secret.expose_secret().is_empty()
-}
-
-fn is_known(known: Option<&HashSet<String>>, id: &str) -> bool {
-    known.is_none_or(|known| known.contains(id))
 }

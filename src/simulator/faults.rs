@@ -108,6 +108,8 @@ pub(super) struct Faults {
     pub(super) uploads: VecDeque<Fault>,
     /// The same for calls that read.
     pub(super) reads: VecDeque<Fault>,
+    /// The same for calls that ask for users, apps or tenants.
+    pub(super) lookups: VecDeque<Fault>,
     dice: StdRng,
 }
 
@@ -116,6 +118,7 @@ pub(super) struct Faults {
 pub(super) enum Call {
     Upload,
     Read,
+    Lookup,
 }
 
 impl Faults {
@@ -124,6 +127,7 @@ impl Faults {
             rates,
             uploads: VecDeque::new(),
             reads: VecDeque::new(),
+            lookups: VecDeque::new(),
             dice: StdRng::seed_from_u64(seed),
         }
     }
@@ -137,6 +141,7 @@ impl Faults {
         let script = match call {
             Call::Upload => &mut self.uploads,
             Call::Read => &mut self.reads,
+            Call::Lookup => &mut self.lookups,
         };
         let fault = script.pop_front().unwrap_or_else(|| self.throw());
         (latency, fault)

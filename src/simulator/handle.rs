@@ -8,6 +8,8 @@ use tokio_util::sync::DropGuard;
 
 use crate::simulator::{
     api::Api,
+    buckets::Bucket,
+    directory::Directory,
     faults::{Fault, FaultRates},
     limits::RateLimit,
     log::RequestLog,
@@ -120,11 +122,16 @@ impl SimulatorHandle {
         self.api.faults.lock().reads.extend(faults);
     }
 
-    /// How many scripted faults of uploads and reads no request has met yet.
+    /// What goes wrong with the next calls that ask for users, apps or tenants.
+    pub fn script_lookups(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.api.faults.lock().lookups.extend(faults);
+    }
+
+    /// How many scripted faults no request has met yet.
     #[must_use]
     pub fn scripted(&self) -> usize {
         let faults = self.api.faults.lock();
-        faults.uploads.len() + faults.reads.len()
+        faults.uploads.len() + faults.reads.len() + faults.lookups.len()
     }
 
     /// What goes wrong by chance from now on.
@@ -132,9 +139,14 @@ impl SimulatorHandle {
         self.api.faults.lock().rates = rates;
     }
 
-    /// The rate limit from now on.
+    /// The rate limit of requests that have none of their own, from now on.
     pub fn set_rate_limit(&self, limit: Option<RateLimit>) {
-        self.api.limiter.lock().set_limit(limit);
+        self.set_limit(Bucket::Plain, limit);
+    }
+
+    /// The rate limit of one kind of request from now on.
+    pub fn set_limit(&self, bucket: Bucket, limit: Option<RateLimit>) {
+        self.api.limiter.lock().set_limit(bucket, limit);
     }
 
     /// The users whose tokens are refused from now on.
@@ -142,7 +154,12 @@ impl SimulatorHandle {
         self.change_rules(|rules| rules.refused_users = users.into_iter().map(Into::into).collect());
     }
 
-    /// Changes how uploads are judged from now on.
+    /// Changes which apps, users and tenants exist from now on.
+    pub fn change_directory(&self, change: impl FnOnce(&mut Directory)) {
+        change(&mut self.api.directory.lock());
+    }
+
+    /// Changes how requests are judged from now on.
     pub fn change_rules(&self, change: impl FnOnce(&mut Rules)) {
         change(&mut self.api.rules.lock());
     }

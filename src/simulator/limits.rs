@@ -65,7 +65,7 @@ impl FromStr for RateLimit {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Limiter {
     limit: Option<RateLimit>,
     passed: VecDeque<Instant>,

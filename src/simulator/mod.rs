@@ -21,26 +21,32 @@
 
 mod api;
 mod auth;
+mod buckets;
 mod builder;
 mod check;
 mod cut;
 mod decode;
+mod directory;
 mod faults;
 mod gate;
 mod handle;
 mod limits;
 mod log;
+mod lookup;
 mod perform;
 mod read;
 mod refusal;
 mod routes;
 mod rules;
+mod search;
 mod store;
 mod upload;
 mod wire;
 
 pub use self::{
+    buckets::Bucket,
     builder::Simulator,
+    directory::{App, Directory, User, UserStatus},
     faults::{Fault, FaultRates},
     gate::Gate,
     handle::SimulatorHandle,

@@ -19,7 +19,7 @@ use crate::simulator::{
     perform::perform,
     refusal::Refusal,
     store::{Destination, StoredToken},
-    wire::{Absent, FoundAnswer, FoundToken, License, Lookup},
+    wire::{Absent, FoundAnswer, FoundToken, Lookup},
 };
 
 type Shared = State<Arc<Api>>;
@@ -38,12 +38,6 @@ pub(super) async fn tenant_latest(State(api): Shared, body: Bytes) -> Response {
 
 pub(super) async fn tenant_with_scopes(State(api): Shared, body: Bytes) -> Response {
     lookup::<Absent, Option<Vec<String>>>(api, Subject::Tenant, body).await
-}
-
-pub(super) async fn license() -> Json<License> {
-    Json(License {
-        rate_limit_tier: "tier1",
-    })
 }
 
 async fn lookup<User, Scopes>(api: Arc<Api>, subject: Subject, body: Bytes) -> Response

@@ -19,6 +19,10 @@ pub(super) const RATE_LIMITED: &str = "E130429";
 pub(super) const UNAUTHORIZED: &str = "E061003";
 /// The real code is not published; clients go by the status.
 pub(super) const TOKEN_NOT_FOUND: &str = "E152404";
+/// The real code is not published; clients go by the status.
+pub(super) const APP_NOT_FOUND: &str = "E152102";
+/// The real code is not published; clients go by the status.
+pub(super) const TENANT_NOT_FOUND: &str = "E074101";
 
 /// Why a whole request is refused. Its text never quotes a value of the request.
 #[derive(Debug)]
@@ -77,6 +81,20 @@ impl Refusal {
             TOKEN_NOT_FOUND,
             "Outbound app token not found",
         )
+    }
+
+    pub(super) fn app_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, APP_NOT_FOUND, "Outbound app not found")
+    }
+
+    pub(super) fn tenant_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, TENANT_NOT_FOUND, "Tenant not found")
+    }
+
+    /// With the status that the rules say.
+    pub(super) fn user_not_found(status: u16) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        Self::new(status, USER_NOT_FOUND, "User not found")
     }
 
     pub(super) fn rate_limited(retry_after: HeaderValue) -> Self {

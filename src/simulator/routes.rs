@@ -14,11 +14,12 @@ use axum::{
 
 use crate::simulator::{
     api::Api,
+    buckets::Bucket,
     cut::{Connection, Cut},
     log::Entry,
-    read,
+    lookup, read,
     refusal::Refusal,
-    upload,
+    search, upload,
 };
 
 const LICENSE: &str = "/v1/mgmt/license";
@@ -53,7 +54,14 @@ pub(super) fn router(api: Arc<Api>) -> Router {
             "/v1/mgmt/outbound/app/tenant/token",
             post(read::tenant_with_scopes),
         )
-        .route(LICENSE, get(read::license))
+        .route("/v1/mgmt/outbound/app/{id}", get(lookup::app))
+        .route("/v1/mgmt/outbound/apps", get(lookup::apps))
+        .route("/v1/mgmt/tenant", get(lookup::tenant))
+        .route("/v1/mgmt/tenant/all", get(lookup::tenants))
+        .route("/v1/mgmt/user", get(lookup::user))
+        .route("/v1/mgmt/users/load", post(lookup::users))
+        .route("/v2/mgmt/user/search", post(search::users))
+        .route(LICENSE, get(lookup::license))
         .route_layer(from_fn_with_state(Arc::clone(&api), guard))
         // The guard has its own, larger limit.
         .layer(DefaultBodyLimit::disable())
@@ -101,6 +109,6 @@ fn admit(api: &Api, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
     if path == LICENSE {
         Ok(())
     } else {
-        api.limiter.lock().admit()
+        api.limiter.lock().admit(Bucket::of(path))
     }
 }

@@ -1,16 +1,10 @@
-//! What the stand-in knows and how it decides where the real API's behaviour is not published.
+//! How the stand-in decides where the real API's behaviour is not published.
 
 use std::collections::HashSet;
 
-/// How uploads are judged. Everything here can be changed while the simulator runs.
+/// How requests are judged. Everything here can be changed while the simulator runs.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    /// The outbound apps that exist; `None` knows every one.
-    pub apps: Option<HashSet<String>>,
-    /// The users that exist; `None` knows every one.
-    pub users: Option<HashSet<String>>,
-    /// The tenants that exist; `None` knows every one.
-    pub tenants: Option<HashSet<String>>,
     /// Users whose tokens are refused with `E112102`, known or not.
     pub refused_users: HashSet<String>,
     /// An access or refresh token that begins like this is refused with `E152110`.
@@ -27,14 +21,20 @@ pub struct Rules {
     pub max_bytes: Option<usize>,
     /// How a batch above one of the two limits is refused.
     pub too_large: TooLarge,
+    /// The status that tells that a user is not there: 400, or 404.
+    pub user_not_found_status: u16,
+    /// Whether a login ID is found in whatever letter case it is asked for. Not published, and it may depend on what the
+    /// login ID is.
+    pub login_ids_in_any_case: bool,
+    /// The most IDs that one search or one bulk load may list. The API says that it has such a limit, and not which.
+    pub max_listed: usize,
+    /// The most users in one answer to a search. Without a wish of the caller's it is 100 (public reference).
+    pub max_search_limit: usize,
 }
 
 impl Default for Rules {
     fn default() -> Self {
         Self {
-            apps: None,
-            users: None,
-            tenants: None,
             refused_users: HashSet::new(),
             bad_token_prefix: None,
             failures_status: 200,
@@ -43,6 +43,10 @@ impl Default for Rules {
             max_tokens: None,
             max_bytes: None,
             too_large: TooLarge::default(),
+            user_not_found_status: 400,
+            login_ids_in_any_case: false,
+            max_listed: 100,
+            max_search_limit: 100,
         }
     }
 }

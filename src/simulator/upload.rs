@@ -83,9 +83,14 @@ fn commit_batch(api: &Api, bytes: usize, items: Vec<Item>) -> Result<Response, R
     if items.is_empty() {
         return Err(Refusal::invalid_arguments("tokens must not be empty"));
     }
+    let directory = api.directory.lock();
     let failures: Vec<Failure> = items
         .iter()
-        .filter_map(|item| item.check(&rules).err().map(|problem| item.failure(problem)))
+        .filter_map(|item| {
+            item.check(&rules, &directory)
+                .err()
+                .map(|problem| item.failure(problem))
+        })
         .take(rules.failures_at_once.unwrap_or(usize::MAX).max(1))
         .collect();
     if failures.is_empty() {
@@ -123,7 +128,7 @@ async fn single(api: Arc<Api>, entry: Entry, item: Result<Item, Refusal>) -> Res
 
 fn commit_single(api: &Api, item: Item) -> Result<Response, Refusal> {
     let rules = api.rules.lock();
-    item.check(&rules)
+    item.check(&rules, &api.directory.lock())
         .map_err(|problem| Refusal::item(problem.code, problem.reason))?;
     let (destination, content) = item.into_parts();
     api.store.lock().commit(destination, content, rules.on_repeat);

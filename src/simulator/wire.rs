@@ -161,9 +161,3 @@ pub(super) struct FoundToken {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) external_identifier: Option<String>,
 }
-
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct License {
-    pub(super) rate_limit_tier: &'static str,
-}

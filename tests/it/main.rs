@@ -8,6 +8,7 @@
 
 mod architecture;
 mod config;
+mod directory;
 mod dry_run;
 mod exit_codes;
 mod interrupt;

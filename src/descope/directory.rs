@@ -1,0 +1,351 @@
+//! Asking who and what exists: users, apps, tenants, and the licence. Nothing here changes anything.
+
+use std::{fmt, time::SystemTime};
+
+use serde::{Deserialize, Deserializer, Serialize};
+use url::Url;
+
+use super::{Client, Looked, looked::ask};
+
+const LICENSE: &str = "v1/mgmt/license";
+const APP: &str = "v1/mgmt/outbound/app";
+const APPS: &str = "v1/mgmt/outbound/apps";
+const TENANT: &str = "v1/mgmt/tenant";
+const TENANTS: &str = "v1/mgmt/tenant/all";
+const USER: &str = "v1/mgmt/user";
+const USERS_LOAD: &str = "v1/mgmt/users/load";
+const USERS_SEARCH: &str = "v2/mgmt/user/search";
+
+/// The project's licence, and the server's clock beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct License {
+    /// `tier1` to `tier4`; what a tier means in numbers is not published.
+    pub rate_limit_tier: Option<String>,
+    /// When the server gave the answer, by its own clock, in whole seconds.
+    pub server_time: Option<SystemTime>,
+}
+
+/// What an outbound app is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AppType {
+    /// The answer does not say; the field is in the public reference, its values are not.
+    Unsaid,
+    /// OAuth: it takes tokens.
+    OAuth,
+    /// Something else, in the API's word for it: API keys, for one.
+    Other(String),
+}
+
+impl AppType {
+    fn new(word: Option<String>) -> Self {
+        match word.filter(|word| !word.trim().is_empty()) {
+            None => Self::Unsaid,
+            // "oauth", "OAuth2", "oauth-custom": whatever it is called exactly.
+            Some(word) if word.to_lowercase().contains("oauth") => Self::OAuth,
+            Some(word) => Self::Other(word.chars().filter(|c| !c.is_control()).take(40).collect()),
+        }
+    }
+}
+
+/// An outbound app. Of its other fields, one is a client secret; they are not read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct App {
+    /// Its ID.
+    pub id: String,
+    /// What it is for.
+    pub app_type: AppType,
+}
+
+impl<'de> Deserialize<'de> for App {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Wire {
+            id: String,
+            app_type: Option<String>,
+        }
+        let Wire { id, app_type } = Wire::deserialize(deserializer)?;
+        Ok(Self {
+            id,
+            app_type: AppType::new(app_type),
+        })
+    }
+}
+
+/// Whether a user may sign in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UserStatus {
+    /// The user may, or will after a first sign-in.
+    Active,
+    /// The user may not, until someone allows it again.
+    Disabled,
+    /// The answer lists the user without saying that there is one: it has neither a status nor a login ID.
+    Hollow,
+}
+
+/// A user, as far as it matters here. `Debug` shows no login ID.
+#[derive(Clone, PartialEq, Eq)]
+pub struct User {
+    /// Its ID, which tokens are uploaded for.
+    pub id: String,
+    /// What it signs in with.
+    pub login_ids: Vec<String>,
+    /// Whether it may.
+    pub status: UserStatus,
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("id", &self.id)
+            .field("status", &self.status)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'de> Deserialize<'de> for User {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "camelCase")]
+        struct Wire {
+            user_id: String,
+            login_ids: Option<Vec<String>>,
+            status: Option<String>,
+        }
+        let wire = Wire::deserialize(deserializer)?;
+        let login_ids = wire.login_ids.unwrap_or_default();
+        let status = match wire.status.as_deref().unwrap_or_default() {
+            "disabled" => UserStatus::Disabled,
+            "" if login_ids.is_empty() => UserStatus::Hollow,
+            // "enabled", "invited", "expired" (an invitation), and what may come.
+            _ => UserStatus::Active,
+        };
+        Ok(Self {
+            id: wire.user_id,
+            login_ids,
+            status,
+        })
+    }
+}
+
+/// One page of a search.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UserPage {
+    /// The users.
+    pub users: Vec<User>,
+    /// How many there are on all pages, where the answer says so.
+    pub total: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LicenseAnswer {
+    rate_limit_tier: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct AppAnswer {
+    app: App,
+}
+
+#[derive(Deserialize)]
+struct AppsAnswer {
+    apps: Option<Vec<App>>,
+}
+
+#[derive(Deserialize)]
+struct Tenant {
+    id: String,
+}
+
+#[derive(Deserialize)]
+struct TenantsAnswer {
+    tenants: Option<Vec<Tenant>>,
+}
+
+#[derive(Deserialize)]
+struct UserAnswer {
+    user: User,
+}
+
+#[derive(Deserialize)]
+struct UsersAnswer {
+    users: Option<Vec<User>>,
+    total: Option<Count>,
+}
+
+/// A number that may come as a text, as 64-bit ones do.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Count {
+    Number(u64),
+    Text(String),
+}
+
+impl Count {
+    fn get(&self) -> Option<u64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Text(text) => text.parse().ok(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct LoadUsers<'a> {
+    user_ids: &'a [&'a str],
+    include_invalid_users: bool,
+}
+
+/// `limit` is at most 100 in the official tools; without one it is 100 (public reference).
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct SearchUsers<'a> {
+    login_ids: &'a [&'a str],
+    with_test_user: bool,
+    limit: u32,
+    page: u32,
+}
+
+impl Client {
+    /// The users that a search answers with at once.
+    pub const SEARCH_LIMIT: u32 = 100;
+
+    fn url_with(&self, path: &str, name: &str, value: &str) -> Url {
+        let mut url = self.url(path);
+        url.query_pairs_mut().append_pair(name, value);
+        url
+    }
+
+    /// The licence. It costs no quota.
+    pub async fn license(&self) -> Looked<License> {
+        let (looked, server_time) = ask::<LicenseAnswer>(self.http.get(self.url(LICENSE))).await;
+        looked.map(|answer| License {
+            rate_limit_tier: answer.rate_limit_tier.filter(|tier| !tier.is_empty()),
+            server_time,
+        })
+    }
+
+    /// One outbound app.
+    pub async fn app(&self, id: &str) -> Looked<App> {
+        let mut url = self.url(APP);
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.push(id);
+        }
+        let (looked, _) = ask::<AppAnswer>(self.http.get(url)).await;
+        looked.map(|answer| answer.app)
+    }
+
+    /// All outbound apps of the project.
+    pub async fn apps(&self) -> Looked<Vec<App>> {
+        let (looked, _) = ask::<AppsAnswer>(self.http.get(self.url(APPS))).await;
+        looked.map(|answer| answer.apps.unwrap_or_default())
+    }
+
+    /// Whether a tenant is there.
+    pub async fn tenant(&self, id: &str) -> Looked<()> {
+        let (looked, _) = ask::<Tenant>(self.http.get(self.url_with(TENANT, "id", id))).await;
+        looked.map(drop)
+    }
+
+    /// The IDs of all tenants of the project.
+    pub async fn tenants(&self) -> Looked<Vec<String>> {
+        let (looked, _) = ask::<TenantsAnswer>(self.http.get(self.url(TENANTS))).await;
+        looked.map(|answer| {
+            let tenants = answer.tenants.unwrap_or_default();
+            tenants.into_iter().map(|tenant| tenant.id).collect()
+        })
+    }
+
+    /// The user with this login ID.
+    pub async fn user_with_login_id(&self, login_id: &str) -> Looked<User> {
+        let request = self.http.get(self.url_with(USER, "loginId", login_id));
+        let (looked, _) = ask::<UserAnswer>(request).await;
+        looked.map(|answer| answer.user)
+    }
+
+    /// The users with these IDs, those who may not sign in included. Who is not there is left out.
+    pub async fn users(&self, user_ids: &[&str]) -> Looked<Vec<User>> {
+        let body = LoadUsers {
+            user_ids,
+            include_invalid_users: true,
+        };
+        let (looked, _) = ask::<UsersAnswer>(self.http.post(self.url(USERS_LOAD)).json(&body)).await;
+        looked.map(|answer| answer.users.unwrap_or_default())
+    }
+
+    /// A page, from 0, of the users with one of these login IDs, test users included.
+    pub async fn search_users(&self, login_ids: &[&str], page: u32) -> Looked<UserPage> {
+        let body = SearchUsers {
+            login_ids,
+            with_test_user: true,
+            limit: Self::SEARCH_LIMIT,
+            page,
+        };
+        let (looked, _) = ask::<UsersAnswer>(self.http.post(self.url(USERS_SEARCH)).json(&body)).await;
+        looked.map(|answer| UserPage {
+            users: answer.users.unwrap_or_default(),
+            total: answer.total.as_ref().and_then(Count::get),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_app_without_a_type_is_accepted_and_its_secret_is_not_read() {
+        for (body, expected) in [
+            (r#"{"id":"a"}"#, AppType::Unsaid),
+            (r#"{"id":"a","appType":null}"#, AppType::Unsaid),
+            (r#"{"id":"a","appType":""}"#, AppType::Unsaid),
+            (
+                r#"{"id":"a","appType":"oauth","clientSecret":"s3cr3t"}"#,
+                AppType::OAuth,
+            ),
+            (r#"{"id":"a","appType":"OAuth2"}"#, AppType::OAuth),
+            (
+                r#"{"id":"a","appType":"apikey"}"#,
+                AppType::Other("apikey".into()),
+            ),
+        ] {
+            let app: App = serde_json::from_str(body).unwrap();
+            assert_eq!(app.app_type, expected, "{body}");
+            assert!(!format!("{app:?}").contains("s3cr3t"));
+        }
+    }
+
+    #[test]
+    fn every_form_of_user() {
+        for (body, expected) in [
+            (r#"{"userId":"u","status":"enabled"}"#, UserStatus::Active),
+            (r#"{"userId":"u","status":"invited"}"#, UserStatus::Active),
+            (r#"{"userId":"u","loginIds":["x"]}"#, UserStatus::Active),
+            (r#"{"userId":"u","status":"disabled"}"#, UserStatus::Disabled),
+            (
+                r#"{"userId":"u","status":"","loginIds":null}"#,
+                UserStatus::Hollow,
+            ),
+            (r#"{"userId":"u"}"#, UserStatus::Hollow),
+        ] {
+            let user: User = serde_json::from_str(body).unwrap();
+            assert_eq!(user.status, expected, "{body}");
+        }
+        let user: User = serde_json::from_str(r#"{"userId":"u","loginIds":["alice@example.com"]}"#).unwrap();
+        assert!(!format!("{user:?}").contains("alice"));
+    }
+
+    #[test]
+    fn a_total_is_a_number_or_a_text() {
+        for (body, expected) in [
+            (r#"{"users":[],"total":7}"#, Some(7)),
+            (r#"{"users":[],"total":"7"}"#, Some(7)),
+            (r#"{"users":null}"#, None),
+        ] {
+            let answer: UsersAnswer = serde_json::from_str(body).unwrap();
+            assert_eq!(answer.total.as_ref().and_then(Count::get), expected, "{body}");
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Asking for apps, tenants, users and the licence, one by one or all at once.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::Uri,
+    response::{IntoResponse, Response},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use crate::simulator::{
+    api::Api,
+    check::filled,
+    decode::decode,
+    directory::{App, User, UserStatus},
+    faults::Call,
+    perform::perform,
+    refusal::Refusal,
+};
+
+type Shared = State<Arc<Api>>;
+
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct License {
+    rate_limit_tier: &'static str,
+}
+
+pub(super) async fn license() -> Json<License> {
+    Json(License {
+        rate_limit_tier: "tier1",
+    })
+}
+
+/// An app as answers have it, as far as it matters here, and with a field that a client had better not repeat.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FoundApp {
+    id: String,
+    name: String,
+    description: &'static str,
+    client_id: &'static str,
+    client_secret: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    app_type: Option<String>,
+}
+
+#[derive(Serialize)]
+struct AppAnswer {
+    app: FoundApp,
+}
+
+#[derive(Serialize)]
+struct AppsAnswer {
+    apps: Vec<FoundApp>,
+}
+
+impl From<App> for FoundApp {
+    fn from(app: App) -> Self {
+        Self {
+            name: app.id.clone(),
+            id: app.id,
+            description: "",
+            client_id: "simulated-client-id",
+            client_secret: "simulated-client-secret",
+            app_type: app.app_type,
+        }
+    }
+}
+
+pub(super) async fn app(State(api): Shared, Path(id): Path<String>) -> Response {
+    answer(api, move |api| {
+        let app = api.directory.lock().app(&id);
+        let app = app.ok_or_else(Refusal::app_not_found)?.into();
+        Ok(AppAnswer { app })
+    })
+    .await
+}
+
+pub(super) async fn apps(State(api): Shared) -> Response {
+    answer(api, |api| {
+        let apps = api.directory.lock().apps();
+        let apps = apps.into_iter().map(Into::into).collect();
+        Ok(AppsAnswer { apps })
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TenantQuery {
+    id: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FoundTenant {
+    id: String,
+    name: String,
+    self_provisioning_domains: Vec<String>,
+    created_time: i64,
+}
+
+#[derive(Serialize)]
+struct TenantsAnswer {
+    tenants: Vec<FoundTenant>,
+}
+
+fn found_tenant(id: String) -> FoundTenant {
+    FoundTenant {
+        name: id.clone(),
+        id,
+        self_provisioning_domains: Vec::new(),
+        created_time: 0,
+    }
+}
+
+pub(super) async fn tenant(State(api): Shared, uri: Uri) -> Response {
+    answer(api, move |api| {
+        let wanted: TenantQuery = query(&uri)?;
+        let id = filled(wanted.id).ok_or_else(|| Refusal::invalid_arguments("id is required"))?;
+        if api.directory.lock().has_tenant(&id) {
+            Ok(found_tenant(id))
+        } else {
+            Err(Refusal::tenant_not_found())
+        }
+    })
+    .await
+}
+
+pub(super) async fn tenants(State(api): Shared) -> Response {
+    answer(api, |api| {
+        let tenants = api.directory.lock().tenants();
+        let tenants = tenants.into_iter().map(found_tenant).collect();
+        Ok(TenantsAnswer { tenants })
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct UserQuery {
+    login_id: Option<String>,
+    user_id: Option<String>,
+}
+
+/// A user as answers have it, as far as it matters here.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FoundUser {
+    login_ids: Vec<String>,
+    user_id: String,
+    name: &'static str,
+    email: String,
+    phone: &'static str,
+    verified_email: bool,
+    role_names: Vec<String>,
+    user_tenants: Vec<String>,
+    status: &'static str,
+    test: bool,
+    created_time: i64,
+}
+
+impl From<User> for FoundUser {
+    fn from(user: User) -> Self {
+        Self {
+            login_ids: user.login_ids,
+            user_id: user.user_id,
+            name: "",
+            verified_email: user.email.is_some(),
+            email: user.email.unwrap_or_default(),
+            phone: "",
+            role_names: Vec::new(),
+            user_tenants: Vec::new(),
+            status: user.status.as_str(),
+            test: user.test,
+            created_time: 0,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct UserAnswer {
+    user: FoundUser,
+}
+
+/// The answer to a bulk load or a search.
+#[derive(Serialize)]
+pub(super) struct UsersAnswer {
+    pub(super) users: Vec<FoundUser>,
+    pub(super) total: usize,
+}
+
+pub(super) async fn user(State(api): Shared, uri: Uri) -> Response {
+    answer(api, move |api| {
+        let wanted: UserQuery = query(&uri)?;
+        let rules = api.rules.lock();
+        let directory = api.directory.lock();
+        let found = match (filled(wanted.user_id), filled(wanted.login_id)) {
+            (Some(user_id), _) => directory.user(&user_id),
+            (None, Some(login_id)) => {
+                let found = directory.users_with_login_id(&login_id, rules.login_ids_in_any_case);
+                found.into_iter().next()
+            }
+            (None, None) => return Err(Refusal::invalid_arguments("loginId or userId is required")),
+        };
+        let user = found
+            .ok_or_else(|| Refusal::user_not_found(rules.user_not_found_status))?
+            .into();
+        Ok(UserAnswer { user })
+    })
+    .await
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct LoadUsers {
+    user_ids: Option<Vec<String>>,
+    include_invalid_users: Option<bool>,
+}
+
+/// Users who are not there are left out. Who counts as invalid is not published: here it is who may not sign in, so that
+/// a client that forgets to ask for them takes them for unknown.
+pub(super) async fn users(State(api): Shared, body: Bytes) -> Response {
+    answer(api, move |api| {
+        let wanted: LoadUsers = decode(&body)?;
+        let user_ids = wanted.user_ids.unwrap_or_default();
+        let rules = api.rules.lock();
+        if user_ids.is_empty() {
+            return Err(Refusal::invalid_arguments("userIds must not be empty"));
+        }
+        if user_ids.len() > rules.max_listed {
+            return Err(Refusal::invalid_arguments("too many userIds"));
+        }
+        let all = wanted.include_invalid_users.unwrap_or(false);
+        let directory = api.directory.lock();
+        let found = user_ids.iter().filter_map(|id| directory.user(id));
+        let users: Vec<FoundUser> = found
+            .filter(|user| all || user.status != UserStatus::Disabled)
+            .map(Into::into)
+            .collect();
+        let total = users.len();
+        Ok(UsersAnswer { users, total })
+    })
+    .await
+}
+
+/// Reads a query string as strictly as a body.
+fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
+    // The reason would quote the value.
+    Query::try_from_uri(uri)
+        .map(|Query(query)| query)
+        .map_err(|_| Refusal::bad_request("unknown or malformed query parameter"))
+}
+
+/// Answers with what `find` gives, unless the next fault says otherwise.
+pub(super) async fn answer<T, F>(api: Arc<Api>, find: F) -> Response
+where
+    T: Serialize,
+    F: FnOnce(&Api) -> Result<T, Refusal> + Send + 'static,
+{
+    perform(api, Call::Lookup, move |api| {
+        find(api).map_or_else(IntoResponse::into_response, |found| Json(found).into_response())
+    })
+    .await
+}

@@ -1,0 +1,261 @@
+//! Who and what exists: the stand-in answers as strictly as the API, and the client understands it.
+
+use std::time::{Duration, SystemTime};
+
+use secrecy::ExposeSecret;
+use serde_json::{Value, json};
+use tokenferry::{
+    descope::{App, AppType, Client, Looked, UserStatus},
+    simulator::{self, Bucket, Fault, RateLimit, Simulator, SimulatorHandle, User},
+};
+
+use crate::support::settings::try_settings;
+
+fn client(simulator: &SimulatorHandle) -> Client {
+    let text = format!(
+        r#"
+        migration = "tests"
+        [source]
+        url = "postgres://localhost/none"
+        table = "t"
+        key = "id"
+        [source.columns]
+        app = "a"
+        user_id = "u"
+        access_token = "t"
+        [api]
+        base_url = "{}"
+        project_id = "{}"
+        management_key = "{}"
+        timeout = "1s"
+        "#,
+        simulator.base_url(),
+        simulator.project_id(),
+        simulator.management_key().expose_secret()
+    );
+    Client::new(&try_settings(&text).unwrap().api).unwrap()
+}
+
+fn people() -> Vec<User> {
+    vec![
+        User::from("U1").with_login_id("alice@example.com"),
+        User::from("U2")
+            .with_login_id("bob@example.com")
+            .with_login_id("+4912345")
+            .with_status(simulator::UserStatus::Disabled),
+        User::from("U3")
+            .with_login_id("carol@example.com")
+            .with_status(simulator::UserStatus::Invited),
+    ]
+}
+
+/// The status and the body of a raw request.
+async fn raw(simulator: &SimulatorHandle, path: &str, body: Option<Value>) -> (u16, Value) {
+    let url = format!("{}{path}", simulator.base_url());
+    let request = match body {
+        Some(body) => reqwest::Client::new().post(url).json(&body),
+        None => reqwest::Client::new().get(url),
+    };
+    let key = simulator.management_key().expose_secret();
+    let response = request
+        .bearer_auth(format!("{}:{key}", simulator.project_id()))
+        .send()
+        .await
+        .unwrap();
+    let status = response.status().as_u16();
+    (status, response.json().await.unwrap_or(Value::Null))
+}
+
+#[tokio::test]
+async fn the_licence_comes_with_the_servers_clock() {
+    let simulator = Simulator::builder().start().await.unwrap();
+    let Looked::Found(license) = client(&simulator).license().await else {
+        panic!("no licence")
+    };
+    assert_eq!(license.rate_limit_tier.as_deref(), Some("tier1"));
+    let ago = SystemTime::now().duration_since(license.server_time.unwrap());
+    assert!(ago.unwrap() < Duration::from_secs(10));
+}
+
+#[tokio::test]
+async fn apps_and_tenants_all_at_once_and_one_by_one() {
+    let apps = [
+        simulator::App::from("crm"),
+        simulator::App::from("keys").with_type(Some("apikey")),
+        simulator::App::from("untold").with_type(None),
+    ];
+    let builder = Simulator::builder().apps(apps).tenants(["t1", "t 2/ü"]);
+    let simulator = builder.start().await.unwrap();
+    let client = client(&simulator);
+    let app = |id: &str, app_type| App {
+        id: id.into(),
+        app_type,
+    };
+    let all = vec![
+        app("crm", AppType::OAuth),
+        app("keys", AppType::Other("apikey".into())),
+        app("untold", AppType::Unsaid),
+    ];
+    assert_eq!(client.apps().await, Looked::Found(all.clone()));
+    assert_eq!(client.app("keys").await, Looked::Found(all[1].clone()));
+    assert_eq!(client.app("none").await, Looked::Absent);
+    assert_eq!(
+        client.app("a/b?c").await,
+        Looked::Absent,
+        "one segment of the path"
+    );
+    assert_eq!(
+        client.tenants().await,
+        Looked::Found(vec!["t 2/ü".into(), "t1".into()])
+    );
+    assert_eq!(client.tenant("t 2/ü").await, Looked::Found(()));
+    assert_eq!(client.tenant("t3").await, Looked::Absent);
+}
+
+#[tokio::test]
+async fn a_stand_in_without_lists_finds_whatever_is_asked_for() {
+    let simulator = Simulator::builder().start().await.unwrap();
+    let client = client(&simulator);
+    assert_eq!(client.apps().await, Looked::Found(Vec::new()));
+    assert!(matches!(client.app("any").await, Looked::Found(_)));
+    assert_eq!(client.tenants().await, Looked::Found(Vec::new()));
+    assert_eq!(client.tenant("any").await, Looked::Found(()));
+    let Looked::Found(user) = client.user_with_login_id("a@b").await else {
+        panic!("no user")
+    };
+    assert_eq!(user.id, "a@b");
+}
+
+#[tokio::test]
+async fn users_by_login_id_by_search_and_in_bulk() {
+    for not_found in [400, 404] {
+        let simulator = Simulator::builder().users(people()).start().await.unwrap();
+        simulator.change_rules(|rules| rules.user_not_found_status = not_found);
+        let client = client(&simulator);
+        let Looked::Found(user) = client.user_with_login_id("+4912345").await else {
+            panic!("no user")
+        };
+        assert_eq!((user.id.as_str(), user.status), ("U2", UserStatus::Disabled));
+        assert_eq!(client.user_with_login_id("nobody").await, Looked::Absent);
+        assert_eq!(
+            client.user_with_login_id("ALICE@example.com").await,
+            Looked::Absent
+        );
+
+        let Looked::Found(users) = client.users(&["U3", "U9", "U2"]).await else {
+            panic!("no users")
+        };
+        let found: Vec<_> = users.iter().map(|user| (user.id.as_str(), user.status)).collect();
+        assert_eq!(found, [("U3", UserStatus::Active), ("U2", UserStatus::Disabled)]);
+
+        let asked = ["alice@example.com", "bob@example.com", "+4912345", "nobody"];
+        let Looked::Found(page) = client.search_users(&asked, 0).await else {
+            panic!("no page")
+        };
+        let found: Vec<_> = page.users.iter().map(|user| user.id.as_str()).collect();
+        assert_eq!((found, page.total), (vec!["U1", "U2"], Some(2)));
+        let Looked::Found(beyond) = client.search_users(&asked, 1).await else {
+            panic!("no page")
+        };
+        assert!(beyond.users.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn the_stand_in_is_strict() {
+    let simulator = Simulator::builder().users(people()).start().await.unwrap();
+    let many: Vec<String> = (0..101).map(|number| format!("U{number}")).collect();
+    for (path, body) in [
+        ("/v1/mgmt/users/load", json!({"userIds": ["U1"], "loginIds": []})),
+        ("/v1/mgmt/users/load", json!({"userIds": []})),
+        ("/v1/mgmt/users/load", json!({"userIds": many})),
+        ("/v2/mgmt/user/search", json!({"loginIDs": ["x"]})),
+        ("/v2/mgmt/user/search", json!({"loginIds": "x"})),
+        ("/v2/mgmt/user/search", json!({"loginIds": many})),
+        ("/v2/mgmt/user/search", json!({"limit": 101})),
+        ("/v2/mgmt/user/search", json!({"page": -1})),
+        ("/v2/mgmt/user/search", json!({"tenantIds": ["t1"]})),
+    ] {
+        let (status, answer) = raw(&simulator, path, Some(body.clone())).await;
+        assert_eq!(status, 400, "{path} {body}");
+        assert!(answer["errorCode"].is_string(), "{path} {body}: {answer}");
+    }
+    for path in [
+        "/v1/mgmt/user",
+        "/v1/mgmt/user?loginId=",
+        "/v1/mgmt/user?loginId=a&more=b",
+        "/v1/mgmt/tenant",
+        "/v1/mgmt/tenant?ID=t",
+    ] {
+        assert_eq!(raw(&simulator, path, None).await.0, 400, "{path}");
+    }
+    let (_, answer) = raw(
+        &simulator,
+        "/v1/mgmt/users/load",
+        Some(json!({"userIds": ["U1", "U2"]})),
+    )
+    .await;
+    assert_eq!(answer["total"], 1, "a disabled user is not valid");
+    let unauthorized = reqwest::get(format!("{}/v1/mgmt/tenant/all", simulator.base_url())).await;
+    assert_eq!(unauthorized.unwrap().status(), 401);
+}
+
+#[tokio::test]
+async fn each_kind_of_request_has_its_own_rate_limit() {
+    let one = Some(RateLimit::new(1, Duration::from_secs(60)));
+    let simulator = Simulator::builder()
+        .users(people())
+        .limit(Bucket::Users, one)
+        .limit(Bucket::Search, one)
+        .rate_limit(one.unwrap())
+        .start()
+        .await
+        .unwrap();
+    let client = client(&simulator);
+    assert!(matches!(client.search_users(&["x"], 0).await, Looked::Found(_)));
+    assert!(matches!(client.users(&["U1"]).await, Looked::Found(_)));
+    assert!(matches!(client.apps().await, Looked::Found(_)));
+    let limited = Looked::RateLimited {
+        retry_after: Some(Duration::from_secs(60)),
+    };
+    assert_eq!(client.user_with_login_id("x").await.map(drop), limited);
+    assert_eq!(client.search_users(&["x"], 0).await.map(drop), limited);
+    assert_eq!(client.tenants().await.map(drop), limited);
+    assert!(
+        matches!(client.license().await, Looked::Found(_)),
+        "it costs nothing"
+    );
+    assert_eq!(simulator.rate_limited(), 3);
+}
+
+#[tokio::test]
+async fn what_goes_wrong_is_told_apart() {
+    let simulator = Simulator::builder().start().await.unwrap();
+    let client = client(&simulator);
+    simulator.script_lookups([
+        Fault::Status(503),
+        Fault::CutAfterCommit,
+        Fault::Unreadable,
+        Fault::Status(403),
+        Fault::Status(404),
+    ]);
+    let mut words = Vec::new();
+    while simulator.scripted() > 0 {
+        words.push(match client.apps().await {
+            Looked::TryAgain { refusal, .. } => refusal.code.into_owned(),
+            Looked::Credentials(_) => "credentials".to_owned(),
+            Looked::Endpoint(_) => "endpoint".to_owned(),
+            other => panic!("{other:?}"),
+        });
+    }
+    assert_eq!(
+        words,
+        [
+            "http_503",
+            "connection_lost",
+            "http_200",
+            "credentials",
+            "endpoint"
+        ]
+    );
+}
