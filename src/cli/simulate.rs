@@ -26,7 +26,11 @@ const MANAGEMENT_KEY: &str = "DESCOPE_MANAGEMENT_KEY";
 /// Takes the credentials from DESCOPE_PROJECT_ID and DESCOPE_MANAGEMENT_KEY, and makes up and prints what is
 /// not set. Prints the variables that point a client at it. Keeps tokens in memory until it ends.
 #[derive(Debug, Args)]
-#[expect(clippy::doc_markdown, reason = "a terminal shows this text as it is")]
+#[expect(
+    clippy::doc_markdown,
+    clippy::doc_link_with_quotes,
+    reason = "a terminal shows this text as it is"
+)]
 pub struct SimulateArgs {
     /// Address to listen on; port 0 takes a free one
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000")]

@@ -100,10 +100,9 @@ fn interpret<T: DeserializeOwned>(
                 refusal: refusal("the answer could not be read"),
             },
         },
-        // An entity that is not there comes with a Descope error code; a path that is not there comes without.
-        (404, Some(_)) => Looked::Absent,
-        // User not found, for management keys and for others.
-        (400, Some("E112102" | "E062108")) => Looked::Absent,
+        // An entity that is not there comes with a Descope error code; a path that is not there comes without. The two
+        // codes say "user not found", to management keys and to others.
+        (404, Some(_)) | (400, Some("E112102" | "E062108")) => Looked::Absent,
         _ => match Trouble::of(status) {
             Trouble::Refused => Looked::Refused(refusal("the API does not take the question")),
             Trouble::TooLarge => Looked::Refused(refusal("the API finds the question too large")),

@@ -202,12 +202,12 @@ async fn the_stand_in_is_strict() {
 
 #[tokio::test]
 async fn each_kind_of_request_has_its_own_rate_limit() {
-    let one = Some(RateLimit::new(1, Duration::from_secs(60)));
+    let one = RateLimit::new(1, Duration::from_secs(60));
     let simulator = Simulator::builder()
         .users(people())
-        .limit(Bucket::Users, one)
-        .limit(Bucket::Search, one)
-        .rate_limit(one.unwrap())
+        .limit(Bucket::Users, Some(one))
+        .limit(Bucket::Search, Some(one))
+        .rate_limit(one)
         .start()
         .await
         .unwrap();
