@@ -22,7 +22,7 @@
 //! ```no_run
 //! use std::path::Path;
 //!
-//! use tokenferry::{config, pipeline::{self, Request}, report::View, upload::Stop};
+//! use tokenferry::{config, pipeline::{self, Request}, pace::Stop, report::View};
 //! use tokio::sync::watch;
 //!
 //! # async fn example() -> anyhow::Result<()> {
@@ -42,6 +42,7 @@ pub mod descope;
 pub mod failpoints;
 pub mod ledger;
 pub mod model;
+pub mod pace;
 pub mod pipeline;
 pub mod postgres;
 pub mod report;
@@ -50,3 +51,4 @@ pub mod screen;
 pub mod simulator;
 pub mod source;
 pub mod upload;
+pub mod who;

@@ -16,9 +16,9 @@ use crate::{
     config::LedgerAccess,
     ledger::Reports,
     model::{Mode, Selection, StopReason},
+    pace::Stop,
     pipeline::{self, Ended, Request},
     report::{Batches, Summary, View, show_progress},
-    upload::Stop,
 };
 
 pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -> anyhow::Result<Exit> {
@@ -84,6 +84,7 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
             requests: ended.counters.requests,
             retries: ended.counters.retries,
             rate_limited: ended.counters.rate_limited,
+            lookups: ended.counters.lookups,
             duration_s: ended.counters.active_seconds,
             failures_by_code: BTreeMap::new(),
             warnings_by_code: BTreeMap::new(),

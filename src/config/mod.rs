@@ -16,7 +16,7 @@ pub use load::{Loaded, load};
 pub use nearest::nearest;
 pub use problem::{ConfigError, Problem};
 pub use settings::{
-    ApiSettings, AppMap, BatchSettings, LedgerAccess, LedgerSettings, OnFailure, OnUnknown, RateLimit,
-    RetrySettings, Settings, StopSettings, known_keys,
+    ApiSettings, AppMap, BatchSettings, LedgerAccess, LedgerSettings, LookupSettings, OnFailure, OnUnknown,
+    RateLimit, RetrySettings, Settings, StopSettings, known_keys,
 };
 pub use source::{Columns, Expression, Field, Relation, SourceSettings, SourceShape};

@@ -16,6 +16,7 @@ use crate::model::Secret;
 pub enum Field {
     App,
     UserId,
+    LoginId,
     TenantId,
     AccessToken,
     RefreshToken,
@@ -30,9 +31,10 @@ pub enum Field {
 
 impl Field {
     /// All of them, in the order in which a page selects them.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::App,
         Self::UserId,
+        Self::LoginId,
         Self::TenantId,
         Self::AccessToken,
         Self::RefreshToken,
@@ -51,6 +53,7 @@ impl Field {
         match self {
             Self::App => "app",
             Self::UserId => "user_id",
+            Self::LoginId => "login_id",
             Self::TenantId => "tenant_id",
             Self::AccessToken => "access_token",
             Self::RefreshToken => "refresh_token",
@@ -263,10 +266,10 @@ fn columns(reader: &mut Reader<'_>) -> Columns {
             "is missing: the column with the app's name (for a single app: { sql = \"'google'\" })",
         );
     }
-    if !has(Field::UserId) && !has(Field::TenantId) {
+    if !has(Field::UserId) && !has(Field::LoginId) && !has(Field::TenantId) {
         reader.problem(
             "source.columns.user_id",
-            "is missing: map `user_id`, `tenant_id` or both",
+            "is missing: map `user_id` (or `login_id`), `tenant_id` or both",
         );
     }
     if !has(Field::AccessToken) && !has(Field::RefreshToken) {

@@ -12,6 +12,9 @@ use super::{
     retry_after::retry_after,
 };
 
+/// The codes of "user not found", for management keys and for others.
+pub const USER_NOT_FOUND: [&str; 2] = ["E112102", "E062108"];
+
 /// What a question came to. A refusal's text is ours: the API's own words may repeat an e-mail address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Looked<T> {
@@ -92,17 +95,18 @@ fn interpret<T: DeserializeOwned>(
             .map_or_else(|| format!("http_{status}").into(), Into::into),
         text: text.to_owned(),
     };
-    match (status, code.as_deref()) {
-        (200, _) => match body.map(serde_json::from_slice) {
+    let no_such_user = code.as_deref().is_some_and(|code| USER_NOT_FOUND.contains(&code));
+    match status {
+        200 => match body.map(serde_json::from_slice) {
             Some(Ok(found)) => Looked::Found(found),
             _ => Looked::TryAgain {
                 retry_after,
                 refusal: refusal("the answer could not be read"),
             },
         },
-        // An entity that is not there comes with a Descope error code; a path that is not there comes without. The two
-        // codes say "user not found", to management keys and to others.
-        (404, Some(_)) | (400, Some("E112102" | "E062108")) => Looked::Absent,
+        // An entity that is not there comes with a Descope error code; a path that is not there comes without.
+        404 if code.is_some() => Looked::Absent,
+        400 if no_such_user => Looked::Absent,
         _ => match Trouble::of(status) {
             Trouble::Refused => Looked::Refused(refusal("the API does not take the question")),
             Trouble::TooLarge => Looked::Refused(refusal("the API finds the question too large")),

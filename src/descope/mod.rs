@@ -15,7 +15,7 @@ mod wire;
 pub use answer::{Answer, Named, Refusal};
 pub use client::{ApiError, Client};
 pub use directory::{App, AppType, License, User, UserPage, UserStatus};
-pub use looked::Looked;
+pub use looked::{Looked, USER_NOT_FOUND};
 pub use read_back::{ReadBack, sent_value};
 pub use scrub::scrub;
 pub use wire::{BODY_OVERHEAD, RequestBody, encode};

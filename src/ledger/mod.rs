@@ -10,6 +10,7 @@ mod error;
 mod failures;
 mod findings;
 mod key;
+mod known_users;
 mod lock;
 mod reports;
 mod retry;

@@ -27,6 +27,7 @@ pub struct RunReport {
     pub requests: i64,
     pub retries: i64,
     pub rate_limited: i64,
+    pub lookups: i64,
     pub duration_s: f64,
     pub batches_committed: i64,
     pub batches_failed: i64,
@@ -92,7 +93,7 @@ impl Reports {
         let found = sqlx::query!(
             r#"select id, mode, status, resumed, started_at, finished_at, progressed_at, holder, stop_reason,
                       tokens_selected, tokens_committed, tokens_failed, tokens_superseded, tokens_unchanged, requests,
-                      retries, rate_limited, active_seconds, estimated_batches, estimated_requests, estimated_bytes,
+                      retries, rate_limited, lookups, active_seconds, estimated_batches, estimated_requests, estimated_bytes,
                       estimated_seconds
                from runs where migration = $1 and ($2::bigint is null or id = $2)
                order by mode = 'dry_run', id desc limit 1"#,
@@ -175,6 +176,7 @@ impl Reports {
             requests: run.requests,
             retries: run.retries,
             rate_limited: run.rate_limited,
+            lookups: run.lookups,
             duration_s: run.active_seconds,
             batches_committed: batches.committed,
             batches_failed: batches.failed,

@@ -42,12 +42,14 @@ impl Run {
 /// What a run counts beside tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Counters {
-    /// Requests to the API, of any kind.
+    /// Requests that carried tokens, or asked what became of them.
     pub requests: i64,
     /// Requests that repeated an earlier one.
     pub retries: i64,
     /// Answers 429.
     pub rate_limited: i64,
+    /// Requests that asked who and what exists, beside the others.
+    pub lookups: i64,
     /// Seconds that processes worked on it.
     pub active_seconds: f64,
 }
@@ -79,7 +81,7 @@ impl Ledger {
                                    order by id desc limit 1)
                          and $3 = 'all' and status in ('running', 'interrupted', 'stopped')
                        returning id, epoch, cursor, cursor_committed, cursor_failed, cursor_superseded,
-                                 cursor_unchanged, requests, retries, rate_limited, active_seconds"#,
+                                 cursor_unchanged, requests, retries, rate_limited, lookups, active_seconds"#,
                     self.migration,
                     Mode::Migrate.as_str(),
                     selection.as_str(),
@@ -108,6 +110,7 @@ impl Ledger {
                     requests: run.requests,
                     retries: run.retries,
                     rate_limited: run.rate_limited,
+                    lookups: run.lookups,
                     active_seconds: run.active_seconds,
                 },
             });
@@ -187,7 +190,7 @@ impl Ledger {
                 "update runs set cursor = coalesce($3, cursor), cursor_committed = $4, cursor_failed = $5,
                         cursor_superseded = $6, cursor_unchanged = $7, tokens_selected = $8, tokens_committed = $9,
                         tokens_failed = $10, tokens_superseded = $11, tokens_unchanged = $12, requests = $13,
-                        retries = $14, rate_limited = $15, active_seconds = $16, progressed_at = now()
+                        retries = $14, rate_limited = $15, active_seconds = $16, lookups = $17, progressed_at = now()
                  where id = $1 and epoch = $2",
                 run.id,
                 run.epoch,
@@ -205,6 +208,7 @@ impl Ledger {
                 counters.retries,
                 counters.rate_limited,
                 counters.active_seconds,
+                counters.lookups,
             )
             .execute(&self.pool)
         })

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 /// HMAC-SHA256 over exactly the bytes that are sent for a token. Equal fingerprints mean that the API was
 /// given the very same token; nobody without the key can test a guess against one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
@@ -56,6 +56,13 @@ impl FingerprintKey {
         self.digest("value", value.as_bytes())
     }
 
+    /// A digest of a login ID within a project, in place of which the ledger keeps whose it is.
+    #[must_use]
+    pub fn login_digest(&self, project_id: &str, login_id: &str) -> Fingerprint {
+        // A project ID has no zero byte: it goes into a header.
+        self.digest("login", [project_id, login_id].join("\0").as_bytes())
+    }
+
     /// What the ledger keeps to notice that another key is being used than the one it was begun with.
     #[must_use]
     pub fn check(&self) -> Fingerprint {
@@ -99,6 +106,7 @@ mod tests {
         );
         assert_ne!(key.fingerprint(b"a"), key.fingerprint(b"b"));
         assert_ne!(key.fingerprint(b"a"), key.value_digest("a"));
+        assert_ne!(key.login_digest("p", "a"), key.login_digest("q", "a"));
         assert_ne!(
             key.fingerprint(b"a"),
             FingerprintKey::new(&[2; 32], None).fingerprint(b"a")

@@ -89,6 +89,18 @@ rules! {
     IdControlCharacters = "id_control_characters", Suspicion,
         "the app, user or tenant holds a line break or another control character",
         "correct the ID in the source";
+    /// A login ID that the API knows nobody by.
+    LoginIdUnknown = "login_id_unknown", Error,
+        "no Descope user has the row's login ID",
+        "create the user, or correct the login ID in the source (letter case may count)";
+    /// A login ID of several users.
+    LoginIdAmbiguous = "login_id_ambiguous", Error,
+        "more than one Descope user has the row's login ID",
+        "merge the users, or map the right one's ID as `user_id`";
+    /// A login ID that the API does not take for one.
+    LoginIdRefused = "login_id_refused", Error,
+        "the API does not take the row's login ID for one",
+        "correct the login ID in the source";
     /// White space in place of a tenant, beside a user.
     TenantBlank = "tenant_blank", Warning,
         "the tenant is white space: the token goes up as the user's, without a tenant",
@@ -197,6 +209,15 @@ impl Rule {
     #[must_use]
     pub fn is_tolerable(self) -> bool {
         self.weight() == Weight::Suspicion
+    }
+
+    /// Whether it takes the API to find out.
+    #[must_use]
+    pub fn is_asked(self) -> bool {
+        matches!(
+            self,
+            Self::LoginIdUnknown | Self::LoginIdAmbiguous | Self::LoginIdRefused
+        )
     }
 
     /// The rule with this code.

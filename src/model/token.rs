@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Secret;
+use super::{Login, Secret};
 
 /// The key of a source row, in its text form (`42`, a uuid, or the text itself).
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -102,6 +102,8 @@ pub struct LegacyToken {
     pub app: Option<String>,
     /// The Descope user the token belongs to.
     pub user_id: Option<String>,
+    /// What else the row says of that user.
+    pub login: Login,
     /// The Descope tenant the token belongs to, alone or beside the user.
     pub tenant_id: Option<String>,
     /// The provider's access token.
@@ -132,6 +134,7 @@ impl LegacyToken {
             key,
             app: None,
             user_id: None,
+            login: Login::Absent,
             tenant_id: None,
             access_token: None,
             refresh_token: None,

@@ -12,7 +12,7 @@ use crate::{
     config::RateLimit,
     descope::RequestBody,
     model::{Batch, Estimate, Tally},
-    upload::{Pacer, Stop},
+    pace::{Pacer, Stop},
 };
 
 /// Shared by the stage and whoever reports.

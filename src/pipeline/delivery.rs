@@ -13,7 +13,8 @@ use super::{
 use crate::{
     config::BatchSettings,
     model::{Batch, Estimate},
-    upload::{SizeLimit, Stop, Uploader},
+    pace::Stop,
+    upload::{SizeLimit, Uploader},
 };
 
 /// What is handed to the last stage.

@@ -17,6 +17,7 @@ use crate::{
     ledger::{Counters, Ledger, Run},
     model::Estimate,
     report::View,
+    who::Asker,
 };
 
 /// How often the view is renewed, and how often at most the cursor is written.
@@ -31,16 +32,25 @@ pub(super) struct Desk {
     pub(super) run: Run,
     pub(super) books: Arc<Books>,
     delivery: Delivery,
+    /// Asks the API who and what exists.
+    pub(super) asker: Arc<Asker>,
     begin: Instant,
 }
 
 impl Desk {
-    pub(super) fn new(ledger: Ledger, run: Run, books: Arc<Books>, delivery: Delivery) -> Self {
+    pub(super) fn new(
+        ledger: Ledger,
+        run: Run,
+        books: Arc<Books>,
+        delivery: Delivery,
+        asker: Arc<Asker>,
+    ) -> Self {
         Self {
             ledger,
             run,
             books,
             delivery,
+            asker,
             begin: Instant::now(),
         }
     }
@@ -83,18 +93,20 @@ impl Desk {
             view.tally = self.books.snapshot().live;
             view.requests = self.delivery.requests().0;
             view.in_flight = self.delivery.in_flight();
-            view.held_for = self.delivery.held_for();
+            view.held_for = self.delivery.held_for().max(self.asker.held_for());
         });
     }
 
     /// Requests and time, earlier processes included.
     pub(super) fn counters(&self) -> Counters {
         let (requests, retries, rate_limited) = self.delivery.requests();
+        let (lookups, lookups_limited) = self.asker.lookups();
         let before = &self.run.counters;
         Counters {
             requests: before.requests + requests,
             retries: before.retries + retries,
-            rate_limited: before.rate_limited + rate_limited,
+            rate_limited: before.rate_limited + rate_limited + lookups_limited,
+            lookups: before.lookups + lookups,
             active_seconds: before.active_seconds + self.begin.elapsed().as_secs_f64(),
         }
     }

@@ -14,9 +14,11 @@ use crate::{
     descope::Client,
     ledger::{Counters, Ledger, LedgerError, Lock, Run},
     model::{Estimate, Mode, RunId, RunStatus, Selection, StopReason, Tally},
+    pace::Stop,
     report::View,
     source::Source,
-    upload::{Stop, Uploader},
+    upload::Uploader,
+    who::Asker,
 };
 
 /// How a run ended.
@@ -77,9 +79,10 @@ pub async fn migrate(
         .unwrap_or(u32::MAX)
         .saturating_add(3);
     let ledger = Ledger::open(&access, connections, patience).await?;
+    let client = Client::new(&settings.api)?;
+    let asker = Arc::new(Asker::new(client.clone(), &settings.api, stop.clone()));
     let (run, errand) = match request.mode {
         Mode::Migrate => {
-            let client = Client::new(&settings.api)?;
             let lock = ledger.lock(&access).await?;
             let run = ledger.begin(&request.selection, &holder()).await?;
             let sending = Sending { access, client, lock };
@@ -107,6 +110,7 @@ pub async fn migrate(
         ledger,
         run,
         errand,
+        asker,
     };
     Ok(opened.work(settings, request, stop, view).instrument(span).await)
 }
@@ -117,6 +121,7 @@ struct Opened {
     ledger: Ledger,
     run: Run,
     errand: Errand,
+    asker: Arc<Asker>,
 }
 
 /// What only one of the modes works with: a dry run neither sends nor keeps others out.
@@ -145,6 +150,7 @@ impl Opened {
             ledger,
             run,
             errand,
+            asker,
         } = self;
         let books = Arc::new(Books::new(run.cursor.clone(), run.tally));
         let (delivery, mut held) = match errand {
@@ -161,7 +167,7 @@ impl Opened {
                 (Delivery::Count(counter), None)
             }
         };
-        let desk = Desk::new(ledger.clone(), run.clone(), books, delivery.clone());
+        let desk = Desk::new(ledger.clone(), run.clone(), books, delivery.clone(), asker);
         let stages = Stages {
             settings,
             request,

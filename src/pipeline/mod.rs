@@ -14,6 +14,7 @@ mod read_stage;
 mod record;
 mod stages;
 mod upload_stage;
+mod who_stage;
 
 pub use error::PipelineError;
 pub use migrate::{Ended, Request, migrate};

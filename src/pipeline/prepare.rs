@@ -11,9 +11,10 @@ use super::{PipelineError, books::Books, delivery::Work, memory::Memory, record:
 use crate::{
     chunk::Chunker,
     model::{Batch, Decision, DestinationId, Finding, Item, Known, Reason, Rule, Tally, TokenState},
+    pace::Stop,
     screen::{Examined, Screen, Screened},
     source::Page,
-    upload::{SizeLimit, Stop},
+    upload::SizeLimit,
 };
 
 /// What this stage works with.

@@ -6,8 +6,8 @@ use super::PipelineError;
 use crate::{
     ledger::Ledger,
     model::SourceKey,
+    pace::Stop,
     source::{Page, Source},
-    upload::Stop,
 };
 
 /// Rows that are asked for by their keys at once.

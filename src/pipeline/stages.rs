@@ -1,6 +1,6 @@
 //! The stages of a run, wired together.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, future::ready, sync::Arc};
 
 use fail::fail_point;
 use futures_util::{StreamExt, future::BoxFuture};
@@ -18,18 +18,21 @@ use super::{
     prepare::{Limit, Prepare},
     read_stage,
     record::Record,
+    who_stage,
 };
 use crate::{
     chunk::{Chunker, Limits},
-    config::Settings,
+    config::{Field, Settings},
     descope::BODY_OVERHEAD,
     ledger::{Ledger, LedgerError},
     model::{Selection, StopReason},
+    pace::Stop,
     postgres::{FailureKind, Outage},
     report::View,
     screen::Screen,
     source::{Source, SourceError},
-    upload::{Settlement, Stop, Uploader},
+    upload::{Settlement, Uploader},
+    who::Resolver,
 };
 
 /// What the stages of one run have in common.
@@ -58,14 +61,16 @@ impl Stages<'_> {
         let mut memory = Memory::new(desk.ledger.is_new_to(&desk.run).await?);
         let screen =
             Screen::new(settings.apps.clone(), desk.ledger.key().clone()).tolerating(settings.tolerated);
+        let resolver = self.resolver().await?;
         let rivals_known = match self.request.selection {
             // A run that goes on has asked before.
             Selection::All if desk.run.cursor.is_some() => true,
             Selection::All => self.leave_out_outdated(&mut source, &screen, &mut memory).await?,
             // The other rows are not looked at.
             Selection::Failed { .. } => false,
-        };
-        let mut stages = std::pin::pin!(self.spawn(source, screen, memory, rivals_known, delivery));
+            // The source does not know which of its login IDs are the same user's.
+        } && resolver.is_none();
+        let mut stages = std::pin::pin!(self.spawn(source, resolver, screen, memory, rivals_known, delivery));
         let error = tokio::select! {
             ended = &mut stages => return ended,
             Err(error) = desk.keep(view) => error,
@@ -75,6 +80,15 @@ impl Stages<'_> {
         // What follows from a ledger that is gone adds nothing to that.
         let _ = stages.await;
         Err(error)
+    }
+
+    /// Who finds the users of login IDs, where the source has any.
+    async fn resolver(&self) -> Result<Option<Resolver>, PipelineError> {
+        if !self.settings.source.columns.contains_key(&Field::LoginId) {
+            return Ok(None);
+        }
+        let (asker, ledger) = (Arc::clone(&self.desk.asker), self.desk.ledger.clone());
+        Ok(Some(Resolver::new(asker, ledger, &self.settings.api).await?))
     }
 
     /// Asks the source which rows are outdated, and records them before the first of them could be sent. `false` if the
@@ -139,6 +153,7 @@ impl Stages<'_> {
     async fn spawn(
         &self,
         source: Source,
+        resolver: Option<Resolver>,
         screen: Screen,
         memory: Memory,
         rivals_known: bool,
@@ -150,7 +165,7 @@ impl Stages<'_> {
             max_bytes: batch.max_bytes,
             overhead: BODY_OVERHEAD,
         };
-        let (pages_in, pages) = mpsc::channel(1);
+        let (pages_in, mut pages) = mpsc::channel(1);
         let (work_in, work) = mpsc::channel(1);
         let prepare = Prepare {
             screen: Arc::new(screen),
@@ -180,17 +195,27 @@ impl Stages<'_> {
                 pages_in,
             )),
         };
+        let resolving: BoxFuture<'static, _> = match resolver {
+            Some(resolver) => {
+                let (known_in, known) = mpsc::channel(1);
+                let read = std::mem::replace(&mut pages, known);
+                Box::pin(who_stage::run(resolver, read, known_in))
+            }
+            None => Box::pin(ready(Ok(()))),
+        };
         let delivering = delivery.run(batch, stop.clone(), work);
         let reading = tokio::spawn(reading.in_current_span());
+        let resolving = tokio::spawn(resolving.in_current_span());
         let preparing = tokio::spawn(prepare.run(pages).in_current_span());
         let delivering = tokio::spawn(delivering.in_current_span());
-        let (reader, preparer, sender) = tokio::join!(
+        let (reader, resolver, preparer, sender) = tokio::join!(
             guarded(stop, reading),
+            guarded(stop, resolving),
             guarded(stop, preparing),
             guarded(stop, delivering)
         );
         // The cause comes before its consequences: a stage whose neighbour is gone ends without an error.
-        reader.and(preparer).and(sender)
+        reader.and(resolver).and(preparer).and(sender)
     }
 }
 

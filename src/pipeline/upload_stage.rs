@@ -4,7 +4,7 @@ use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument;
 
 use super::{PipelineError, delivery::Work};
-use crate::upload::{Stop, Uploader};
+use crate::{pace::Stop, upload::Uploader};
 
 /// Delivers batches until there are none, then those that were put aside. A stop is obeyed by the uploader: what is in
 /// flight finishes, and nothing new leaves.

@@ -28,12 +28,14 @@ pub struct Summary {
     pub tokens: Tally,
     /// Batches that have an outcome.
     pub batches: Batches,
-    /// Requests to the API, of any kind.
+    /// Requests that carried tokens, or asked what became of them.
     pub requests: i64,
     /// Requests that repeated an earlier one.
     pub retries: i64,
     /// Answers 429.
     pub rate_limited: i64,
+    /// Requests that asked who and what exists, beside the others.
+    pub lookups: i64,
     /// Seconds that processes worked on it.
     pub duration_s: f64,
     /// How many tokens failed in this run, by code; of a dry run, how many would.
@@ -87,6 +89,7 @@ impl Summary {
             requests: report.requests,
             retries: report.retries,
             rate_limited: report.rate_limited,
+            lookups: report.lookups,
             duration_s: report.duration_s,
             failures_by_code: by_code(&report.failures),
             warnings_by_code: by_code(&report.warnings),
@@ -154,6 +157,10 @@ impl Summary {
 
     fn write_work(&self, text: &mut String) {
         let took = humantime::format_duration(rounded(self.duration_s));
+        if self.lookups > 0 {
+            let lookups = grouped(self.lookups);
+            let _ = writeln!(text, "  {lookups} lookups of users, apps and tenants");
+        }
         if let Some(estimate) = &self.estimate {
             let _ = writeln!(
                 text,

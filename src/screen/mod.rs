@@ -10,7 +10,7 @@ use crate::{
     config::AppMap,
     model::{
         Decision, Destination, DestinationId, EncodedToken, Fingerprint, FingerprintKey, Known, LegacyToken,
-        Reason, RuleSet, RunId, SourceKey, TokenState, Version,
+        Login, Reason, RuleSet, RunId, SourceKey, TokenState, Version,
     },
 };
 
@@ -82,7 +82,7 @@ impl Screen {
                 Err(reason) => decisions.push(Decision {
                     key: token.key,
                     destination: None,
-                    app: token.app,
+                    app: self.apps.resolve_or_keep(token.app),
                     version: token.version,
                     state: TokenState::Failed,
                     reason: Some(reason),
@@ -97,15 +97,20 @@ impl Screen {
     }
 
     /// Rows that the source found to be outdated: superseded, without a look at the rest of them. A row without a
-    /// destination is none of these.
+    /// destination is none of these, unless it only lacks the user of its login ID, who is not looked up for it.
     #[must_use]
     pub fn outdated(&self, rows: Vec<LegacyToken>) -> Vec<Decision> {
         let place = |row: LegacyToken| {
-            let destination = rules::destination(&row, &self.apps).ok()?;
+            let destination = rules::destination(&row, &self.apps).ok();
+            let app = match (&destination, &row.login) {
+                (None, Login::Id(_)) => Some(self.apps.resolve(row.app.as_ref()?)?.to_owned()),
+                (None, _) => return None,
+                (Some(_), _) => None,
+            };
             Some(Decision {
                 key: row.key,
-                destination: Some(destination),
-                app: None,
+                destination,
+                app,
                 version: row.version,
                 state: TokenState::Superseded,
                 reason: None,

@@ -127,6 +127,14 @@ impl SimulatorHandle {
         self.api.faults.lock().lookups.extend(faults);
     }
 
+    /// Takes back whatever was scripted.
+    pub fn clear_scripts(&self) {
+        let mut faults = self.api.faults.lock();
+        faults.uploads.clear();
+        faults.reads.clear();
+        faults.lookups.clear();
+    }
+
     /// How many scripted faults no request has met yet.
     #[must_use]
     pub fn scripted(&self) -> usize {

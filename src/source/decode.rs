@@ -6,7 +6,7 @@ use sqlx::{Row, postgres::PgRow};
 use super::plan::{Column, Form};
 use crate::{
     config::Field,
-    model::{Expiry, LegacyToken, Scopes, Secret, SourceKey, Version},
+    model::{Expiry, LegacyToken, Login, LoginId, Scopes, Secret, SourceKey, Version},
 };
 
 /// From here on a number of seconds would be past the year 5000, so it is milliseconds (of 1973 and later).
@@ -37,6 +37,7 @@ pub(super) fn token(
         match column.field {
             Field::App => token.app = Some(text.to_owned()),
             Field::UserId => token.user_id = Some(text.to_owned()),
+            Field::LoginId => token.login = Login::Id(LoginId::from(text)),
             Field::TenantId => token.tenant_id = Some(text.to_owned()),
             Field::AccessToken => token.access_token = Some(Secret::new(text)),
             Field::RefreshToken => token.refresh_token = Some(Secret::new(text)),

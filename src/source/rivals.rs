@@ -21,9 +21,10 @@ use crate::{
 };
 
 /// The fields that make a destination, in the order of the query's columns, and the one that tells which row is newer.
-const FIELDS: [Field; 5] = [
+const FIELDS: [Field; 6] = [
     Field::App,
     Field::UserId,
+    Field::LoginId,
     Field::TenantId,
     Field::ExternalIdentifier,
     Field::UpdatedAt,
@@ -76,7 +77,8 @@ fn not_blank(text: &str) -> String {
 }
 
 /// Counts hashes first, and ranks only the rows whose hash occurs twice: a table without rivals is not sorted. What is
-/// blank counts as none, and rows without a destination rival nobody, as in the screen.
+/// blank counts as none, and rows without a destination rival nobody, as in the screen. Where a row has no user but a login
+/// ID, the latter is compared: that two of them may be one user's is nothing that the source knows.
 fn query(plan: &Plan, apps: &AppMap) -> String {
     let text = |field| {
         plan.column(field)
@@ -88,8 +90,11 @@ fn query(plan: &Plan, apps: &AppMap) -> String {
         format!("case when {} then ({text}) collate \"C\" end", not_blank(text))
     };
     // White space for a user beside a tenant is neither's: the screen turns such a row down.
-    let user = text(Field::UserId);
-    let user_blank = format!("coalesce({user} <> '' and not ({}), false)", not_blank(user));
+    let blank = |field| {
+        let text = text(field);
+        format!("coalesce({text} <> '' and not ({}), false)", not_blank(text))
+    };
+    let user_blank = format!("({} or {})", blank(Field::UserId), blank(Field::LoginId));
     let mapped = FIELDS.iter().filter(|&&field| plan.column(field).is_some());
     let columns = mapped.fold(String::new(), |list, field| list + ", " + field.name());
     // Two legacy names may stand for one app; a name without an entry has no destination.
@@ -103,19 +108,20 @@ fn query(plan: &Plan, apps: &AppMap) -> String {
     };
     format!(
         "with named as (
-             select {key}::text as key_text, {key} as key_value, {app} as app, {user} as user_id, {tenant} as tenant_id, {user_blank} as user_blank,
+             select {key}::text as key_text, {key} as key_value, {app} as app, {user} as user_id,
+                    case when {user} is null then {login} end as login_id, {tenant} as tenant_id, {user_blank} as user_blank,
                     nullif(({external}) collate \"C\", '') as external_identifier, {version} as updated_at, {newness} as newness
              from {from}{filter}
          ), placed as not materialized (
              select named.*, {app_id} as app_id,
-                    hashtextextended(concat_ws(e'\\x1f', {app_id}, coalesce(user_id, ''), coalesce(tenant_id, ''),
-                                               external_identifier), 0) as place
+                    hashtextextended(concat_ws(e'\\x1f', {app_id}, coalesce(user_id, ''), coalesce(login_id, ''),
+                                               coalesce(tenant_id, ''), external_identifier), 0) as place
              from named{join}
-             where app is not null and not user_blank and (user_id is not null or tenant_id is not null)
+             where app is not null and (user_id is not null or login_id is not null or tenant_id is not null and not user_blank)
          ), contested as materialized (
              select place from placed group by place having count(*) > 1
          ), ranked as (
-             select *, row_number() over (partition by app_id, user_id, tenant_id, external_identifier
+             select *, row_number() over (partition by app_id, user_id, login_id, tenant_id, external_identifier
                                           order by newness desc nulls last, {tie_break} desc) as rank
              from placed where place in (select place from contested)
          )
@@ -123,6 +129,7 @@ fn query(plan: &Plan, apps: &AppMap) -> String {
         key = plan.key,
         app = id(Field::App),
         user = id(Field::UserId),
+        login = id(Field::LoginId),
         tenant = id(Field::TenantId),
         external = text(Field::ExternalIdentifier),
         version = text(Field::UpdatedAt),

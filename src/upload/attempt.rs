@@ -9,7 +9,6 @@ use tracing::{Instrument, debug, info, info_span, warn};
 use super::{
     Settlement,
     isolate::{self, Isolated},
-    retry::Attempts,
     uploader::{UploadError, Uploader},
 };
 use crate::{
@@ -17,6 +16,7 @@ use crate::{
     descope::{Answer, Named, Refusal, RequestBody, scrub},
     ledger::OutcomeOf,
     model::{Batch, Reason, StopReason},
+    pace::Attempts,
 };
 
 /// What became of one batch as it was.

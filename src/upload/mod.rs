@@ -6,16 +6,11 @@
 mod attempt;
 mod claims;
 mod isolate;
-mod pacer;
 mod parked;
-mod retry;
 mod settle;
-mod stop;
 mod traffic;
 mod uploader;
 
-pub use pacer::Pacer;
 pub use settle::Settlement;
-pub use stop::Stop;
 pub use traffic::{SizeLimit, Traffic};
 pub use uploader::{Listener, Settled, UploadError, Uploader};

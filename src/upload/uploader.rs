@@ -14,11 +14,10 @@ use tokio::time::Instant;
 use tracing::{info, warn};
 
 use super::{
-    Pacer, Settlement, SizeLimit, Stop, Traffic,
+    Settlement, SizeLimit, Traffic,
     attempt::Sent,
     claims::{Claim, Claims, Taken},
     parked::Parked,
-    retry::Attempts,
     settle::Witness,
 };
 use crate::{
@@ -26,6 +25,7 @@ use crate::{
     descope::{Client, Refusal},
     ledger::{Ledger, LedgerError, OutcomeOf, Run, Unsettled},
     model::{Batch, FingerprintKey, Reason, StopReason},
+    pace::{Attempts, Pacer, Stop},
 };
 
 /// The uploader cannot go on.

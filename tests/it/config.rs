@@ -190,7 +190,7 @@ fn what_the_example_shows_for_an_optional_key_is_its_default() {
 fn what_the_example_shows_for_the_other_keys_is_valid() {
     let with_table = with_optional(&example(), |key| key != "source.query");
     let settings = load(&with_table).unwrap();
-    assert_eq!(settings.source.columns.len(), 12);
+    assert_eq!(settings.source.columns.len(), 13);
     assert_eq!(settings.source.condition.as_deref(), Some("revoked_at IS NULL"));
     assert!(settings.ledger.pepper.is_some());
     assert!(settings.tolerated.contains(Rule::TokenEncrypted));

@@ -26,3 +26,4 @@ mod simulator;
 mod source;
 mod support;
 mod unknown;
+mod who;

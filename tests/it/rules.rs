@@ -177,7 +177,8 @@ fn capital(text: &str) -> String {
 
 #[tokio::test]
 async fn every_rule_is_broken_by_a_row_that_is_named_and_no_bad_row_goes_up() {
-    let rules: BTreeSet<&str> = Rule::ALL.iter().map(|rule| rule.code()).collect();
+    let local = Rule::ALL.iter().filter(|rule| !rule.is_asked());
+    let rules: BTreeSet<&str> = local.map(|rule| rule.code()).collect();
     let broken: BTreeSet<&str> = BROKEN
         .iter()
         .flat_map(|(_, codes)| codes.iter().copied())

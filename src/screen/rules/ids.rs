@@ -3,7 +3,7 @@
 use super::{Found, has_control, in_part, is_padded, is_plain, reason};
 use crate::{
     config::AppMap,
-    model::{Destination, LegacyToken, Reason, Rule, Subject},
+    model::{Destination, LegacyToken, Login, LoginId, Reason, Rule, Subject, Unresolved},
 };
 
 /// Far longer than what Descope makes or takes for an ID, in bytes. The API's own limit is not published.
@@ -26,9 +26,17 @@ pub(in crate::screen) fn destination(token: &LegacyToken, apps: &AppMap) -> Resu
     })?;
     let user_id = token.user_id.as_ref().filter(|id| !is_blank(id));
     let tenant_id = token.tenant_id.as_ref().filter(|id| !is_blank(id));
+    // Without its user it must not be taken for the tenant's own.
+    if user_id.is_none()
+        && let Some(reason) = unresolved(&token.login)
+    {
+        return Err(reason);
+    }
     let subject = match (user_id, tenant_id) {
         (Some(_), _) => Subject::User,
-        (None, Some(_)) if token.user_id.is_some() => return Err(reason(Rule::UserBlank)),
+        (None, Some(_)) if token.user_id.is_some() || token.login != Login::Absent => {
+            return Err(reason(Rule::UserBlank));
+        }
         (None, Some(_)) => Subject::Tenant,
         (None, None) => return Err(reason(Rule::NoSubject)),
     };
@@ -49,6 +57,24 @@ pub(in crate::screen) fn destination(token: &LegacyToken, apps: &AppMap) -> Resu
         tenant_id: tenant_id.cloned(),
         external_identifier: token.external_identifier.clone(),
     })
+}
+
+/// Why a login ID stands for no user. The sentences do not repeat it: it is personal data.
+fn unresolved(login: &Login) -> Option<Reason> {
+    match login {
+        Login::Absent => None,
+        Login::Id(login_id) if is_blank(login_id.reveal()) => None,
+        Login::Id(login_id) if login_id.reveal().len() > LoginId::LONGEST => {
+            Some(in_part(Rule::IdTooLong, "login ID"))
+        }
+        Login::Unresolved(login_id, Unresolved::Unknown) if is_padded(login_id.reveal()) => {
+            Some(in_part(Rule::IdPadded, "login ID"))
+        }
+        // One that nobody asked about is not known either.
+        Login::Id(_) | Login::Unresolved(_, Unresolved::Unknown) => Some(reason(Rule::LoginIdUnknown)),
+        Login::Unresolved(_, Unresolved::Ambiguous) => Some(reason(Rule::LoginIdAmbiguous)),
+        Login::Unresolved(_, Unresolved::Refused(code)) => Some(in_part(Rule::LoginIdRefused, code)),
+    }
 }
 
 /// Whether the IDs look like IDs.

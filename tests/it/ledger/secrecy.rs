@@ -6,10 +6,10 @@ use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use tokenferry::{
     model::{RunStatus, Secret},
+    pace::Stop,
     pipeline::{Request, migrate},
     report::View,
     simulator::{Fault, Simulator},
-    upload::Stop,
 };
 use tokio::sync::watch;
 

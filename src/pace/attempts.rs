@@ -10,7 +10,7 @@ use crate::config::RetrySettings;
 
 /// The attempts at one thing: each paid for, counted, and with growing pauses between them.
 #[derive(Debug)]
-pub(super) struct Attempts<'a> {
+pub struct Attempts<'a> {
     pacer: &'a Pacer,
     stop: &'a Stop,
     most: u32,
@@ -20,7 +20,9 @@ pub(super) struct Attempts<'a> {
 }
 
 impl<'a> Attempts<'a> {
-    pub(super) fn new(settings: &RetrySettings, pacer: &'a Pacer, stop: &'a Stop) -> Self {
+    /// Attempts with these pauses, paid for at `pacer`, until `stop` is turned.
+    #[must_use]
+    pub fn new(settings: &RetrySettings, pacer: &'a Pacer, stop: &'a Stop) -> Self {
         Self {
             pacer,
             stop,
@@ -31,14 +33,14 @@ impl<'a> Attempts<'a> {
     }
 
     /// Waits for the quota; gives the number of the attempt, from 1, or `None` if the run was stopped first.
-    pub(super) async fn next(&mut self) -> Option<u32> {
+    pub async fn next(&mut self) -> Option<u32> {
         self.stop.unless_turned(self.pacer.ready()).await?;
         Some(self.failed + 1)
     }
 
     /// Waits after an attempt that came to nothing; `false` if it was the last one. If the run is stopped meanwhile,
     /// [`next`](Self::next) notices.
-    pub(super) async fn again(&mut self, wait: Duration) -> bool {
+    pub async fn again(&mut self, wait: Duration) -> bool {
         self.failed += 1;
         if self.failed >= self.most {
             return false;
@@ -48,7 +50,7 @@ impl<'a> Attempts<'a> {
     }
 
     /// How long to wait where the API does not say.
-    pub(super) fn delay(&mut self) -> Duration {
+    pub fn delay(&mut self) -> Duration {
         self.delays.next()
     }
 }

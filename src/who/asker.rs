@@ -1,0 +1,181 @@
+//! One question, asked until there is an answer.
+
+use std::{
+    fmt,
+    sync::atomic::{AtomicI64, Ordering},
+    time::Duration,
+};
+
+use tracing::{debug, info};
+
+use super::WhoError;
+use crate::{
+    config::{ApiSettings, RetrySettings},
+    descope::{Client, Looked, Refusal},
+    model::StopReason,
+    pace::{Attempts, Pacer, Stop},
+};
+
+/// Which quota a question pays; the API counts them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quota {
+    /// Apps and tenants: all that has no quota of its own.
+    Plain,
+    /// Users by their IDs.
+    Users,
+    /// The search for users.
+    Search,
+}
+
+/// What came of a question.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answered<T> {
+    /// The answer.
+    Found(T),
+    /// It is not there.
+    Absent,
+    /// The API does not take the question as it is.
+    Refused(Refusal),
+}
+
+/// Asks. Shared by all who do, since they share the quotas.
+pub struct Asker {
+    client: Client,
+    plain: Pacer,
+    users: Pacer,
+    search: Pacer,
+    retry: RetrySettings,
+    stop: Stop,
+    lookups: AtomicI64,
+    rate_limited: AtomicI64,
+}
+
+impl fmt::Debug for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Asker")
+            .field("lookups", &self.lookups())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Asker {
+    /// An asker with the settings' quotas and patience; `stop` ends it, and is turned where asking makes no sense any more.
+    #[must_use]
+    pub fn new(client: Client, settings: &ApiSettings, stop: Stop) -> Self {
+        Self {
+            client,
+            plain: Pacer::new(settings.rate_limit),
+            users: Pacer::new(settings.lookup.users),
+            search: Pacer::new(settings.lookup.search),
+            retry: settings.retry,
+            stop,
+            lookups: AtomicI64::new(0),
+            rate_limited: AtomicI64::new(0),
+        }
+    }
+
+    /// Requests so far, and those of them that were answered with 429.
+    #[must_use]
+    pub fn lookups(&self) -> (i64, i64) {
+        (
+            self.lookups.load(Ordering::Relaxed),
+            self.rate_limited.load(Ordering::Relaxed),
+        )
+    }
+
+    /// How long the API asked us to wait, from now.
+    #[must_use]
+    pub fn held_for(&self) -> Duration {
+        let pacers = [&self.plain, &self.users, &self.search];
+        pacers.into_iter().map(Pacer::held_for).max().unwrap_or_default()
+    }
+
+    /// Asks until there is an answer. `what` says what is asked for, in a sentence: "users could not be looked up".
+    ///
+    /// # Errors
+    /// If the run is stopped, be it because the API refuses the credentials or gives no answer however often it is asked.
+    pub async fn ask<'a, T, F>(
+        &'a self,
+        quota: Quota,
+        what: &str,
+        question: impl Fn(&'a Client) -> F,
+    ) -> Result<Answered<T>, WhoError>
+    where
+        F: Future<Output = Looked<T>>,
+    {
+        let pacer = match quota {
+            Quota::Plain => &self.plain,
+            Quota::Users => &self.users,
+            Quota::Search => &self.search,
+        };
+        let mut attempts = Attempts::new(&self.retry, pacer, &self.stop);
+        while let Some(number) = attempts.next().await {
+            self.lookups.fetch_add(1, Ordering::Relaxed);
+            // Asking changes nothing: an answer on its way may be left behind.
+            let Some(looked) = self.stop.unless_turned(question(&self.client)).await else {
+                break;
+            };
+            let (refusal, wait) = match looked {
+                Looked::Found(found) => return Ok(Answered::Found(found)),
+                Looked::Absent => return Ok(Answered::Absent),
+                Looked::Refused(refusal) => return Ok(Answered::Refused(refusal)),
+                Looked::Credentials(refusal) => {
+                    return Err(self.end(StopReason::Credentials(because(what, &refusal))));
+                }
+                Looked::Endpoint(refusal) => {
+                    return Err(self.end(StopReason::Endpoint(because(what, &refusal))));
+                }
+                Looked::RateLimited { retry_after } => {
+                    self.hold(pacer, retry_after.unwrap_or_else(|| attempts.delay()))?;
+                    let refusal = Refusal {
+                        status: Some(429),
+                        code: "rate_limited".into(),
+                        text: "the API's quota was used up, and stayed so".to_owned(),
+                    };
+                    // The gate that was just closed is the wait.
+                    (refusal, Duration::ZERO)
+                }
+                Looked::TryAgain { retry_after, refusal } => {
+                    let asked = retry_after.unwrap_or_default().min(self.retry.max_retry_after);
+                    (refusal, asked.max(attempts.delay()))
+                }
+            };
+            debug!(code = %refusal.code, attempt = number, ?wait, "no answer");
+            if !attempts.again(wait).await {
+                let text = format!("{} ({number} attempts)", because(what, &refusal));
+                return Err(self.end(StopReason::TooManyFailures(text)));
+            }
+        }
+        Err(WhoError::Stopped)
+    }
+
+    /// Closes the gate for all who pay the same quota. A wait longer than is allowed ends the run.
+    fn hold(&self, pacer: &Pacer, wait: Duration) -> Result<(), WhoError> {
+        self.rate_limited.fetch_add(1, Ordering::Relaxed);
+        if wait > self.retry.max_retry_after {
+            return Err(self.end(StopReason::Endpoint(format!(
+                "the API asked to wait for {}, longer than `api.retry.max_retry_after` allows",
+                humantime::format_duration(Duration::from_secs(wait.as_secs()))
+            ))));
+        }
+        info!(
+            wait_s = wait.as_secs_f64(),
+            "the API's quota for lookups is used up: holding them"
+        );
+        pacer.hold(wait);
+        Ok(())
+    }
+
+    fn end(&self, reason: StopReason) -> WhoError {
+        self.stop.turn(reason);
+        WhoError::Stopped
+    }
+}
+
+fn because(what: &str, refusal: &Refusal) -> String {
+    let status = refusal
+        .status
+        .map(|status| format!("{status} "))
+        .unwrap_or_default();
+    format!("{what}: {status}{}: {}", refusal.code, refusal.text)
+}

@@ -1,0 +1,26 @@
+//! Who is who: the users of login IDs, found in bulk and remembered.
+//!
+//! Every question is paced by the quota of its kind, asked again after a while where that may help, and given up when the
+//! run is stopped. A question that nobody answers stops the run and blames no token.
+
+mod asker;
+mod matching;
+mod resolver;
+
+pub use asker::{Answered, Asker, Quota};
+pub use resolver::Resolver;
+
+use thiserror::Error;
+
+use crate::ledger::LedgerError;
+
+/// The users cannot be found now.
+#[derive(Debug, Error)]
+pub enum WhoError {
+    /// The run ends; the switch says why.
+    #[error("the run was stopped")]
+    Stopped,
+    /// What was found cannot be remembered.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+}
