@@ -85,6 +85,15 @@ pub struct MigrateArgs {
     /// repeated at will, and while another run is active
     #[arg(long)]
     pub dry_run: bool,
+    /// With --dry-run: ask the API, too, whether every app, tenant and user exists. Says first how much there is to ask
+    #[arg(long, requires = "dry_run")]
+    pub online: bool,
+    /// With --online: ask about so many users only, evenly over the rows
+    #[arg(
+        long, value_name = "N", requires = "online", conflicts_with = "only_failed",
+        value_parser = clap::value_parser!(u64).range(1..)
+    )]
+    pub sample: Option<u64>,
     /// Only the tokens whose last outcome is a failure, without reading the rest of the source
     #[arg(long)]
     pub only_failed: bool,

@@ -17,7 +17,7 @@ use crate::{
     ledger::Reports,
     model::{Mode, Selection, StopReason},
     pace::Stop,
-    pipeline::{self, Ended, Request},
+    pipeline::{self, Ended, Online, Request},
     report::{Batches, Summary, View, show_progress},
 };
 
@@ -46,6 +46,7 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
         mode,
         selection,
         limit: args.limit,
+        online: args.online.then_some(Online { sample: args.sample }),
     };
     let ended = pipeline::migrate(&settings, &request, stop, &view).await;
     drop(view);

@@ -101,6 +101,26 @@ rules! {
     LoginIdRefused = "login_id_refused", Error,
         "the API does not take the row's login ID for one",
         "correct the login ID in the source";
+    /// An app that the API does not know.
+    AppUnknown = "app_unknown", Error,
+        "there is no such outbound app",
+        "create the app, or correct its ID under [apps] or in the source";
+    /// An app for something else.
+    AppNotOauth = "app_not_oauth", Error,
+        "the outbound app is not for OAuth, and takes no tokens",
+        "create an OAuth app for these tokens, or exclude the rows";
+    /// A tenant that the API does not know.
+    TenantUnknown = "tenant_unknown", Error,
+        "there is no such tenant",
+        "create the tenant, or correct its ID in the source";
+    /// A user that the API does not know.
+    UserUnknown = "user_unknown", Error,
+        "there is no such user",
+        "create the user, or correct the ID in the source";
+    /// A user who may not sign in.
+    UserDisabled = "user_disabled", Warning,
+        "the user is disabled: the token goes up and is of no use until the user is enabled",
+        "nothing, or exclude the rows with `source.where`";
     /// White space in place of a tenant, beside a user.
     TenantBlank = "tenant_blank", Warning,
         "the tenant is white space: the token goes up as the user's, without a tenant",
@@ -216,7 +236,14 @@ impl Rule {
     pub fn is_asked(self) -> bool {
         matches!(
             self,
-            Self::LoginIdUnknown | Self::LoginIdAmbiguous | Self::LoginIdRefused
+            Self::LoginIdUnknown
+                | Self::LoginIdAmbiguous
+                | Self::LoginIdRefused
+                | Self::AppUnknown
+                | Self::AppNotOauth
+                | Self::TenantUnknown
+                | Self::UserUnknown
+                | Self::UserDisabled
         )
     }
 

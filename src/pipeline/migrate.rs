@@ -55,6 +55,15 @@ pub struct Request {
     pub selection: Selection,
     /// After how many tokens to end; the next run goes on.
     pub limit: Option<u64>,
+    /// Whether a dry run asks the API about what the tokens name.
+    pub online: Option<Online>,
+}
+
+/// What a dry run asks the API about: every app and tenant, and users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Online {
+    /// So many users, evenly over the rows, in place of all.
+    pub sample: Option<u64>,
 }
 
 /// Runs the migration, or goes on with it; or says what would happen, and changes nothing but the ledger's findings. `stop`

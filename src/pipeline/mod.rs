@@ -9,6 +9,7 @@ mod desk;
 mod error;
 mod memory;
 mod migrate;
+mod online;
 mod prepare;
 mod read_stage;
 mod record;
@@ -17,4 +18,4 @@ mod upload_stage;
 mod who_stage;
 
 pub use error::PipelineError;
-pub use migrate::{Ended, Request, migrate};
+pub use migrate::{Ended, Online, Request, migrate};

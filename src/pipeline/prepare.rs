@@ -10,11 +10,14 @@ use tokio::sync::{mpsc, oneshot};
 use super::{PipelineError, books::Books, delivery::Work, memory::Memory, record::Record};
 use crate::{
     chunk::Chunker,
-    model::{Batch, Decision, DestinationId, Finding, Item, Known, Reason, Rule, Tally, TokenState},
+    model::{
+        Batch, Decision, DestinationId, Finding, Item, Known, Reason, Rule, Severity, Tally, TokenState,
+    },
     pace::Stop,
     screen::{Examined, Screen, Screened},
     source::Page,
     upload::SizeLimit,
+    who::{Check, WhoError},
 };
 
 /// What this stage works with.
@@ -34,6 +37,8 @@ pub(super) struct Prepare {
     pub(super) memory: Memory,
     /// The source was asked for outdated rows when the run began.
     pub(super) rivals_known: bool,
+    /// Asks the API about what is about to go.
+    pub(super) check: Option<Check>,
 }
 
 /// So many pages may wait for an end. A batch that was put aside keeps its page open, and all pages after it with that.
@@ -96,7 +101,7 @@ impl Prepare {
             self.memory.add_destination(id);
         }
         self.unsettled.push_back((number, destinations));
-        self.enter(number, screened).await
+        self.enter(number, selected, screened).await
     }
 
     async fn look_up(&self, examined: &Examined) -> Result<Known, PipelineError> {
@@ -108,7 +113,7 @@ impl Prepare {
     }
 
     /// Records what needs no request and hands on the rest.
-    async fn enter(&mut self, page: u64, screened: Screened) -> Result<bool, PipelineError> {
+    async fn enter(&mut self, page: u64, selected: i64, screened: Screened) -> Result<bool, PipelineError> {
         let Screened {
             mut items,
             warnings,
@@ -128,6 +133,14 @@ impl Prepare {
             .filter_map(|(position, rules)| Some((items.get(position)?, rules)))
             .flat_map(|(item, rules)| rules.iter().map(|rule| Finding::warning(item, rule)))
             .collect();
+        if let Some(check) = &mut self.check {
+            let found = match check.page(selected.unsigned_abs(), &items).await {
+                Ok(found) => found,
+                Err(WhoError::Stopped) => return Ok(false),
+                Err(WhoError::Ledger(error)) => return Err(error.into()),
+            };
+            items = leave_out(items, found, &mut warnings, &mut decisions);
+        }
         if !self.rivals_known {
             self.record.departing(&items).await?;
         }
@@ -194,17 +207,49 @@ impl Prepare {
     }
 }
 
+/// The items that may go, without those that the API says go nowhere.
+fn leave_out(
+    items: Vec<Item>,
+    found: Vec<Option<(Rule, Reason)>>,
+    warnings: &mut Vec<Finding>,
+    decisions: &mut Vec<Decision>,
+) -> Vec<Item> {
+    let mut kept = Vec::with_capacity(items.len());
+    let mut gone = HashSet::new();
+    for (item, found) in items.into_iter().zip(found) {
+        match found {
+            None => kept.push(item),
+            Some((rule, _)) if rule.severity() == Severity::Warning => {
+                warnings.push(Finding::warning(&item, rule));
+                kept.push(item);
+            }
+            Some((_, reason)) => {
+                gone.insert(item.key.clone());
+                decisions.push(failed(item, reason));
+            }
+        }
+    }
+    if !gone.is_empty() {
+        warnings.retain(|warning| !gone.contains(&warning.key));
+    }
+    kept
+}
+
 fn too_large(item: Item) -> Decision {
     let what = format!(
         "the token alone is {} bytes, more than a request may have",
         item.encoded.len()
     );
+    failed(item, Reason::of(Rule::TooLarge, &what))
+}
+
+fn failed(item: Item, reason: Reason) -> Decision {
     Decision {
         key: item.key,
         destination: Some(item.destination),
         app: None,
         version: item.version,
         state: TokenState::Failed,
-        reason: Some(Reason::of(Rule::TooLarge, &what)),
+        reason: Some(reason),
     }
 }

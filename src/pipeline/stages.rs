@@ -15,6 +15,7 @@ use super::{
     delivery::Delivery,
     desk::Desk,
     memory::Memory,
+    online,
     prepare::{Limit, Prepare},
     read_stage,
     record::Record,
@@ -32,7 +33,7 @@ use crate::{
     screen::Screen,
     source::{Source, SourceError},
     upload::{Settlement, Uploader},
-    who::Resolver,
+    who::{Check, Resolver},
 };
 
 /// What the stages of one run have in common.
@@ -42,6 +43,18 @@ pub(super) struct Stages<'a> {
     pub(super) stop: &'a Stop,
     pub(super) desk: &'a Desk,
     pub(super) record: &'a Record,
+}
+
+/// What the stages begin with.
+struct Start {
+    source: Source,
+    /// Finds the users of login IDs, where the source has any.
+    resolver: Option<Resolver>,
+    screen: Screen,
+    memory: Memory,
+    rivals_known: bool,
+    /// Asks the API about what is about to go.
+    check: Option<Check>,
 }
 
 impl Stages<'_> {
@@ -70,7 +83,16 @@ impl Stages<'_> {
             Selection::Failed { .. } => false,
             // The source does not know which of its login IDs are the same user's.
         } && resolver.is_none();
-        let mut stages = std::pin::pin!(self.spawn(source, resolver, screen, memory, rivals_known, delivery));
+        let check = online::check(settings, self.request, &mut source, &desk.asker).await?;
+        let start = Start {
+            source,
+            resolver,
+            screen,
+            memory,
+            rivals_known,
+            check,
+        };
+        let mut stages = std::pin::pin!(self.spawn(start, delivery));
         let error = tokio::select! {
             ended = &mut stages => return ended,
             Err(error) = desk.keep(view) => error,
@@ -150,15 +172,15 @@ impl Stages<'_> {
     }
 
     /// Each stage on a task of its own, so that they use all cores; joined here, so that none outlives the run.
-    async fn spawn(
-        &self,
-        source: Source,
-        resolver: Option<Resolver>,
-        screen: Screen,
-        memory: Memory,
-        rivals_known: bool,
-        delivery: Delivery,
-    ) -> Result<(), PipelineError> {
+    async fn spawn(&self, start: Start, delivery: Delivery) -> Result<(), PipelineError> {
+        let Start {
+            source,
+            resolver,
+            screen,
+            memory,
+            rivals_known,
+            check,
+        } = start;
         let (batch, stop, desk) = (self.settings.batch, self.stop, self.desk);
         let limits = Limits {
             max_tokens: batch.max_tokens,
@@ -179,6 +201,7 @@ impl Stages<'_> {
             limit: self.request.limit.map(Limit::new),
             memory,
             rivals_known,
+            check,
         };
         let reading: BoxFuture<'static, _> = match self.request.selection.clone() {
             Selection::All => Box::pin(read_stage::all(

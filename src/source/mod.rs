@@ -3,6 +3,7 @@
 //! Pages are keyset pages: `where key > $last order by key limit n`. No transaction stays open between two pages, so
 //! a run of hours holds nothing on the source and survives its restart.
 
+mod census;
 mod decode;
 mod error;
 mod inspect;
@@ -12,6 +13,7 @@ mod rivals;
 mod rows_sql;
 mod session;
 
+pub use census::Census;
 pub use error::SourceError;
 pub use reader::{Page, Source};
 pub use rows_sql::RowsSql;

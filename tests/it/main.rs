@@ -16,6 +16,7 @@ mod interrupt;
 mod kills;
 mod ledger;
 mod migrate;
+mod online;
 mod outages;
 mod pooler;
 mod refusals;
