@@ -80,6 +80,7 @@ pub enum Command {
     credentials or too much failed in a row, 5 if another run is active, 6 if a database does not answer, 2 if the \
     configuration is wrong, 130 or 143 after a signal. Whatever interrupts it: run it again, and it goes on."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct MigrateArgs {
     /// Read and check everything, send nothing: says what would happen, and which tokens would fail and why. May be
     /// repeated at will, and while another run is active

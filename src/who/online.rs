@@ -11,7 +11,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use super::{Answered, Asker, Quota, WhoError};
 use crate::{
     config::LookupSettings,
-    descope::{App, AppType, UserStatus},
+    descope::{App, AppType, Client, UserStatus},
     model::{Item, Reason, Rule},
 };
 
@@ -121,7 +121,7 @@ impl Check {
         let mut known = match self.apps.take() {
             Some(known) => known,
             None => {
-                let listed = self.asker.ask(Quota::Plain, WHAT, |client| client.apps()).await?;
+                let listed = self.asker.ask(Quota::Plain, WHAT, Client::apps).await?;
                 let apps = found(listed).unwrap_or_default();
                 apps.into_iter()
                     .map(|app| (app.id.clone(), judge(&app)))
@@ -163,10 +163,7 @@ impl Check {
         let mut known: HashMap<String, Option<Reason>> = match self.tenants.take() {
             Some(known) => known,
             None => {
-                let listed = self
-                    .asker
-                    .ask(Quota::Plain, WHAT, |client| client.tenants())
-                    .await?;
+                let listed = self.asker.ask(Quota::Plain, WHAT, Client::tenants).await?;
                 let ids = found(listed).unwrap_or_default();
                 ids.into_iter().map(|id| (id, None)).collect()
             }
@@ -225,10 +222,8 @@ async fn ask_about(asker: Arc<Asker>, list: Vec<String>) -> Result<Vec<(String, 
     let mut judged = Vec::with_capacity(list.len());
     let mut lists = vec![list];
     while let Some(mut list) = lists.pop() {
-        let asked: Vec<&str> = list.iter().map(String::as_str).collect();
-        let answered = asker
-            .ask(Quota::Users, WHAT, |client| client.users(&asked))
-            .await?;
+        let ids: Vec<&str> = list.iter().map(String::as_str).collect();
+        let answered = asker.ask(Quota::Users, WHAT, |client| client.users(&ids)).await?;
         let users = match answered {
             Answered::Found(users) => users,
             Answered::Refused(_) if list.len() > 1 => {

@@ -10,19 +10,28 @@ use tokio::time::{Duration, sleep, timeout};
 
 use crate::support::bed::{Bed, ended};
 
-/// A table that makes a run come by every place: outdated rows, refused ones, and lost answers.
+/// A table that makes a run come by every place: outdated rows, users known by login ID alone, refused ones, and lost
+/// answers.
 async fn eventful_bed() -> Bed {
     let bed = Bed::new().await;
     bed.rows(1, 600).await;
     bed.sql(
         "update legacy_tokens set user_id = 'user-2', updated_at = now() - interval '1 day' where id in (1, 501);
-         update legacy_tokens set access_token = null, refresh_token = null where id = 33",
+         update legacy_tokens set access_token = null, refresh_token = null where id = 33;
+         update legacy_tokens set user_id = null where tenant_id is null and id % 3 = 2 and id <> 2",
     )
     .await;
     bed.api.set_refused_users(["user-44", "user-345"]);
     bed.api
         .script([Fault::None, Fault::CutAfterCommit, Fault::Unreadable]);
-    bed.set("batch.max_tokens = 50\nsource.page_size = 150")
+    // The stand-in knows everybody; a login ID is the user's ID there.
+    bed.set(
+        "batch.max_tokens = 50
+         source.page_size = 150
+         source.columns.login_id = { sql = \"case when tenant_id is null then 'user-' || id end\" }
+         api.lookup.search.requests = 100000
+         api.lookup.search.per = \"1s\"",
+    )
 }
 
 async fn killed_at(bed: &Bed, place: &str, nth: u32) -> bool {
