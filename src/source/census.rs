@@ -2,10 +2,10 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{Source, SourceError, plan::Plan, reader::row_error};
+use super::{Source, SourceError, plan::Plan, reader::row_error, session};
 use crate::{
     config::Field,
-    postgres::{Failure, FailureKind},
+    postgres::{FailureKind, Outage},
 };
 
 /// What the source holds.
@@ -18,26 +18,38 @@ pub struct Census {
 }
 
 impl Source {
-    /// Counts; `None` if that takes longer than the statement timeout.
+    /// Counts; `None` if that takes longer than the statement timeout. A lost connection is taken up again.
     ///
     /// # Errors
-    /// If the database does not answer.
+    /// If the database stays away, or the rows cannot be counted.
     pub async fn census(&mut self) -> Result<Option<Census>, SourceError> {
-        let sql = AssertSqlSafe(query(&self.plan));
-        let Some(connection) = &mut self.connection else {
-            return Err(SourceError::Database(Failure::from(sqlx::Error::PoolClosed)));
-        };
-        let counted: Result<(i64, i64), _> = sqlx::query_as(sql).fetch_one(connection).await;
-        match counted {
-            Ok((rows, users)) => Ok(Some(Census {
-                rows: rows.unsigned_abs(),
-                users: users.unsigned_abs(),
-            })),
-            Err(error) => match row_error(error, None) {
-                SourceError::Database(failure) if failure.kind == FailureKind::Timeout => Ok(None),
-                error => Err(error),
-            },
+        let mut outage = Outage::of("source", self.patience);
+        loop {
+            match self.count().await {
+                Ok(census) => {
+                    outage.over();
+                    return Ok(Some(census));
+                }
+                Err(SourceError::Database(failure)) if failure.kind == FailureKind::Timeout => {
+                    return Ok(None);
+                }
+                Err(SourceError::Database(failure)) => outage.wait_out(failure).await?,
+                Err(error) => return Err(error),
+            }
+            self.disconnect();
         }
+    }
+
+    async fn count(&mut self) -> Result<Census, SourceError> {
+        let sql = AssertSqlSafe(query(&self.plan));
+        let connection =
+            session::connected(&mut self.connection, &self.settings, &self.application_name).await?;
+        let counted: Result<(i64, i64), _> = sqlx::query_as(sql).fetch_one(connection).await;
+        let (rows, users) = counted.map_err(|error| row_error(error, None))?;
+        Ok(Census {
+            rows: rows.unsigned_abs(),
+            users: users.unsigned_abs(),
+        })
     }
 }
 

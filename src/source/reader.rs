@@ -31,7 +31,7 @@ pub struct Page {
 pub struct Source {
     pub(super) settings: SourceSettings,
     pub(super) application_name: String,
-    patience: Duration,
+    pub(super) patience: Duration,
     pub(super) connection: Option<PgConnection>,
     pub(super) plan: Plan,
     limit: u32,

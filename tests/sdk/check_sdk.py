@@ -33,6 +33,9 @@ class SdkAgainstSimulator(unittest.TestCase):
         client = DescopeClient(PROJECT_ID)
         assert not warnings.messages, warnings.messages
         cls.apps = client.mgmt.outbound_application
+        cls.users = client.mgmt.user
+        cls.tenants = client.mgmt.tenant
+        cls.license = client.mgmt.license
 
     def test_batch_of_user_tokens(self):
         tokens = [
@@ -118,6 +121,29 @@ class SdkAgainstSimulator(unittest.TestCase):
 
     def test_an_empty_batch_is_refused(self):
         self.refuses(400, lambda: self.apps.batch_upload_user_tokens([]))
+
+    def test_users(self):
+        # This simulator knows everybody: a login ID belongs to a user whose ID is the same text.
+        user = self.users.load("alice@example.com")["user"]
+        self.assertEqual(user["userId"], "alice@example.com")
+        self.assertEqual(user["loginIds"], ["alice@example.com"])
+        self.assertEqual(user["status"], "enabled")
+        self.assertEqual(self.users.load_by_user_id("U1")["user"]["userId"], "U1")
+        loaded = self.users.load_users(["U1", "U2"], include_invalid_users=True)["users"]
+        self.assertEqual([user["userId"] for user in loaded], ["U1", "U2"])
+        asked = ["a@example.com", "b@example.com", "c@example.com"]
+        found = self.users.search_all(login_ids=asked, limit=2, page=1, with_test_user=True)
+        self.assertEqual([user["userId"] for user in found["users"]], ["c@example.com"])
+        self.assertEqual(found["total"], 3)
+        self.refuses(400, lambda: self.users.search_all(text="alice"))
+        self.refuses(400, lambda: self.users.search_all(limit=1000))
+
+    def test_apps_tenants_and_license(self):
+        self.assertEqual(self.apps.load_application("crm")["app"]["id"], "crm")
+        self.assertEqual(self.apps.load_all_applications(), {"apps": []})
+        self.assertEqual(self.tenants.load("acme")["id"], "acme")
+        self.assertEqual(self.tenants.load_all(), {"tenants": []})
+        self.assertEqual(self.license.get(), {"rateLimitTier": "tier1"})
 
     def test_wrong_credentials_are_refused(self):
         logging.getLogger("descope").setLevel(logging.ERROR)
