@@ -89,38 +89,6 @@ rules! {
     IdControlCharacters = "id_control_characters", Suspicion,
         "the app, user or tenant holds a line break or another control character",
         "correct the ID in the source";
-    /// A login ID that the API knows nobody by.
-    LoginIdUnknown = "login_id_unknown", Error,
-        "no Descope user has the row's login ID",
-        "create the user, or correct the login ID in the source (letter case may count)";
-    /// A login ID of several users.
-    LoginIdAmbiguous = "login_id_ambiguous", Error,
-        "more than one Descope user has the row's login ID",
-        "merge the users, or map the right one's ID as `user_id`";
-    /// A login ID that the API does not take for one.
-    LoginIdRefused = "login_id_refused", Error,
-        "the API does not take the row's login ID for one",
-        "correct the login ID in the source";
-    /// An app that the API does not know.
-    AppUnknown = "app_unknown", Error,
-        "there is no such outbound app",
-        "create the app, or correct its ID under [apps] or in the source";
-    /// An app for something else.
-    AppNotOauth = "app_not_oauth", Error,
-        "the outbound app is not for OAuth, and takes no tokens",
-        "create an OAuth app for these tokens, or exclude the rows";
-    /// A tenant that the API does not know.
-    TenantUnknown = "tenant_unknown", Error,
-        "there is no such tenant",
-        "create the tenant, or correct its ID in the source";
-    /// A user that the API does not know.
-    UserUnknown = "user_unknown", Error,
-        "there is no such user",
-        "create the user, or correct the ID in the source";
-    /// A user who may not sign in.
-    UserDisabled = "user_disabled", Warning,
-        "the user is disabled: the token goes up and is of no use until the user is enabled",
-        "nothing, or exclude the rows with `source.where`";
     /// White space in place of a tenant, beside a user.
     TenantBlank = "tenant_blank", Warning,
         "the tenant is white space: the token goes up as the user's, without a tenant",
@@ -213,6 +181,38 @@ rules! {
     JwtExpiryDiffers = "jwt_expiry_differs", Warning,
         "the access token is a JWT, and its own expiry differs from the column's by more than five minutes",
         "see whether the column is in another time zone or belongs to another token";
+    /// A login ID that the API knows nobody by.
+    LoginIdUnknown = "login_id_unknown", Error,
+        "no Descope user has the row's login ID",
+        "create the user, or correct the login ID in the source (letter case may count)";
+    /// A login ID of several users.
+    LoginIdAmbiguous = "login_id_ambiguous", Error,
+        "more than one Descope user has the row's login ID",
+        "merge the users, or map the right one's ID as `user_id`";
+    /// A login ID that the API does not take for one.
+    LoginIdRefused = "login_id_refused", Error,
+        "the API does not take the row's login ID for one",
+        "correct the login ID in the source";
+    /// An app that the API does not know.
+    AppUnknown = "app_unknown", Error,
+        "there is no such outbound app",
+        "create the app, or correct its ID under [apps] or in the source";
+    /// An app for something else.
+    AppNotOauth = "app_not_oauth", Error,
+        "the outbound app is not for OAuth, and takes no tokens",
+        "create an OAuth app for these tokens, or exclude the rows";
+    /// A tenant that the API does not know.
+    TenantUnknown = "tenant_unknown", Error,
+        "there is no such tenant",
+        "create the tenant, or correct its ID in the source";
+    /// A user that the API does not know.
+    UserUnknown = "user_unknown", Error,
+        "there is no such user",
+        "create the user, or correct the ID in the source";
+    /// A user who may not sign in.
+    UserDisabled = "user_disabled", Warning,
+        "the user is disabled: the token goes up and is of no use until the user is enabled",
+        "nothing, or exclude the rows with `source.where`";
 }
 
 impl Rule {

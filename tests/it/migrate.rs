@@ -51,6 +51,7 @@ async fn the_json_has_the_keys_that_scripts_rely_on_and_stdout_holds_nothing_els
             "batches",
             "duration_s",
             "failures_by_code",
+            "lookups",
             "migration",
             "mode",
             "rate_limited",
