@@ -126,7 +126,10 @@ async fn nobody_and_several_are_failures_and_no_tenants_token() {
          update legacy_tokens set external_id = id::text",
     )
     .await;
-    bed.migrate().await.ended_with(3);
+    let ran = bed.migrate().await.ended_with(3);
+    for text in [&ran.stdout, &ran.stderr, &bed.ledger_dump().await] {
+        assert!(!text.contains("example.com"), "not in an address either: {text}");
+    }
     assert_eq!(
         bed.outcomes().await,
         [
