@@ -39,6 +39,7 @@ pub mod chunk;
 pub mod cli;
 pub mod config;
 pub mod descope;
+pub mod doctor;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
 pub mod ledger;

@@ -62,6 +62,8 @@ pub enum Command {
     Status(StatusArgs),
     /// List every token that failed, or would, with its reason and where to find its row
     Failures(FailuresArgs),
+    /// Look at the configuration, both databases and the API, and change nothing
+    Doctor(DoctorArgs),
     /// Run a stand-in for the Descope API, for rehearsals and tests
     Simulate(Box<SimulateArgs>),
     /// Show the whole job on a throwaway Postgres and the stand-in API, with nothing configured
@@ -135,6 +137,19 @@ pub struct FailuresArgs {
     /// Write to a file instead of standard output
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// Options of `doctor`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Ends with 0 if a run will work (warnings allowed); else with the code of the first thing that failed, in the \
+    order configuration, source, ledger, API: 2 if the configuration is wrong or the source is not as configured, 6 if a \
+    database does not answer or lacks a permission, 4 if the API refuses the credentials or is not there."
+)]
+pub struct DoctorArgs {
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod args;
 pub mod demo;
+mod doctor;
 mod exit;
 mod failures;
 mod logging;
@@ -31,6 +32,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Migrate(args) => migrate::run(&cli.global, args, &console).await,
         Command::Status(args) => status::run(&cli.global, &args).await,
         Command::Failures(args) => failures::run(&cli.global, &args).await,
+        Command::Doctor(args) => doctor::run(&cli.global, &args).await,
         Command::Simulate(args) => {
             let shutdown = CancellationToken::new();
             signals::cancel_on_first(shutdown.clone());

@@ -5,13 +5,18 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use config::{Config, Environment, File, FileFormat, Value};
+use config::{Config, Environment, File, FileFormat, Source, Value};
 
 use super::ConfigError;
 
 /// Every variable that overrides a key begins so: `TOKENFERRY__BATCH__MAX_TOKENS` is `batch.max_tokens`.
 const PREFIX: &str = "TOKENFERRY";
 const SEPARATOR: &str = "__";
+
+/// The variable that overrides a key.
+pub(super) fn variable(key: &str) -> String {
+    format!("{PREFIX}{SEPARATOR}{}", key.replace('.', SEPARATOR)).to_uppercase()
+}
 
 /// The merged layers, not yet judged.
 #[derive(Debug)]
@@ -75,7 +80,8 @@ pub(super) fn merge(
         .add_source(File::from_str(text, FileFormat::Toml))
         .add_source(variables)
         .build()
-        .and_then(Config::try_deserialize)
+        // Deserialized, the values would lose where they are from.
+        .and_then(|merged| merged.collect())
         .map(|root| Loaded { root })
         .map_err(|error| ConfigError::Environment {
             message: match error {

@@ -4,6 +4,7 @@
 //! its key and what the key must be. No message repeats a value, since any value may be a secret.
 
 mod base_url;
+mod inspection;
 mod load;
 mod nearest;
 mod problem;
@@ -12,6 +13,7 @@ mod rules;
 mod settings;
 mod source;
 
+pub use inspection::{Inspection, Origin, Value};
 pub use load::{Loaded, load};
 pub use nearest::nearest;
 pub use problem::{ConfigError, Problem};

@@ -11,8 +11,27 @@ use crate::model::Secret;
 /// Collects problems instead of stopping at the first; a getter that found one returns `None`.
 pub(super) struct Reader<'a> {
     root: &'a HashMap<String, Value>,
-    asked: Vec<String>,
+    asked: Vec<Asked>,
     problems: Vec<Problem>,
+}
+
+/// A key that was asked for.
+pub(super) struct Asked {
+    pub(super) key: String,
+    pub(super) shown: Shown,
+    /// What it is where nobody set it, as a person would write it.
+    pub(super) default: Option<String>,
+}
+
+/// How much of a value a report may show.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Shown {
+    /// All of it.
+    Whole,
+    /// A Postgres URL, without its password.
+    Address,
+    /// That there is one.
+    Hidden,
 }
 
 impl<'a> Reader<'a> {
@@ -33,18 +52,19 @@ impl<'a> Reader<'a> {
     }
 
     /// The keys that were asked for.
-    pub(super) fn asked(&self) -> &[String] {
+    pub(super) fn asked(&self) -> &[Asked] {
         &self.asked
     }
 
     /// What was found wrong, unknown keys included.
     pub(super) fn finish(mut self) -> Vec<Problem> {
+        let known: Vec<String> = self.asked.iter().map(|asked| asked.key.clone()).collect();
         let mut present = Vec::new();
-        flatten(self.root, "", &self.asked, &mut present);
+        flatten(self.root, "", &known, &mut present);
         present.sort();
         for key in present {
-            if !self.asked.contains(&key) {
-                let must = match nearest(&key, self.asked.iter().map(String::as_str)) {
+            if !known.contains(&key) {
+                let must = match nearest(&key, known.iter().map(String::as_str)) {
                     Some(known) => format!("is not a known key; did you mean `{known}`?"),
                     None => "is not a known key".to_owned(),
                 };
@@ -61,23 +81,33 @@ impl<'a> Reader<'a> {
 
     /// The value under a dotted key, whatever it is.
     pub(super) fn value(&mut self, key: &str) -> Option<&'a Value> {
-        if !self.asked.iter().any(|asked| asked == key) {
-            self.asked.push(key.to_owned());
+        if !self.asked.iter().any(|asked| asked.key == key) {
+            self.asked.push(Asked {
+                key: key.to_owned(),
+                shown: Shown::Whole,
+                default: None,
+            });
         }
-        let mut parts = key.split('.');
-        let mut value = self.root.get(parts.next()?)?;
-        for part in parts {
-            let ValueKind::Table(table) = &value.kind else {
-                return None;
-            };
-            value = table.get(part)?;
-        }
-        Some(value)
+        find(self.root, key)
     }
 
     /// Takes back that `key` was asked for: it turned out to be a table with keys of its own.
     pub(super) fn forget(&mut self, key: &str) {
-        self.asked.retain(|asked| asked != key);
+        self.asked.retain(|asked| asked.key != key);
+    }
+
+    /// Says how much of the value of `key` may be shown.
+    pub(super) fn show(&mut self, key: &str, shown: Shown) {
+        if let Some(asked) = self.asked.iter_mut().find(|asked| asked.key == key) {
+            asked.shown = shown;
+        }
+    }
+
+    /// Says what `key` is where nobody set it.
+    pub(super) fn default(&mut self, key: &str, default: impl Into<String>) {
+        if let Some(asked) = self.asked.iter_mut().find(|asked| asked.key == key) {
+            asked.default = Some(default.into());
+        }
     }
 
     /// A text, with `env:` and `file:` followed.
@@ -112,7 +142,32 @@ impl<'a> Reader<'a> {
 
     /// A secret that must be there.
     pub(super) fn required_secret(&mut self, key: &str, must: &str) -> Option<Secret> {
-        self.required(key, must).map(Secret::new)
+        let secret = self.required(key, must).map(Secret::new);
+        self.show(key, Shown::Hidden);
+        secret
+    }
+
+    /// A secret.
+    pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
+        self.hidden(key).map(Secret::new)
+    }
+
+    /// SQL, which may hold a secret in a literal.
+    pub(super) fn sql(&mut self, key: &str) -> Option<String> {
+        self.hidden(key)
+    }
+
+    /// SQL that must be there.
+    pub(super) fn required_sql(&mut self, key: &str, must: &str) -> Option<String> {
+        let text = self.required(key, must);
+        self.show(key, Shown::Hidden);
+        text
+    }
+
+    fn hidden(&mut self, key: &str) -> Option<String> {
+        let text = self.text(key);
+        self.show(key, Shown::Hidden);
+        text
     }
 
     /// A whole number of at least `least`, or the default.
@@ -121,7 +176,9 @@ impl<'a> Reader<'a> {
         N: FromStr + PartialOrd + std::fmt::Display + Copy,
     {
         let before = self.problems.len();
-        match self.text(key).map(|text| text.trim().parse::<N>()) {
+        let text = self.text(key);
+        self.default(key, default.to_string());
+        match text.map(|text| text.trim().parse::<N>()) {
             Some(Ok(number)) if number >= least => number,
             None if self.problems.len() == before => default,
             _ => {
@@ -134,7 +191,9 @@ impl<'a> Reader<'a> {
 
     /// A length of time above zero, or the default.
     pub(super) fn duration(&mut self, key: &str, default: Duration) -> Duration {
-        match self.text(key).map(|text| humantime::parse_duration(text.trim())) {
+        let text = self.text(key);
+        self.default(key, humantime::format_duration(default).to_string());
+        match text.map(|text| humantime::parse_duration(text.trim())) {
             None => default,
             Some(Ok(duration)) if !duration.is_zero() => duration,
             Some(_) => {
@@ -149,7 +208,9 @@ impl<'a> Reader<'a> {
 
     /// A size in bytes of at least `least`, or the default.
     pub(super) fn size(&mut self, key: &str, default: u64, least: u64) -> usize {
-        let bytes = match self.text(key).map(|text| text.trim().parse::<ByteSize>()) {
+        let text = self.text(key);
+        self.default(key, ByteSize(default).display().iec().to_string());
+        let bytes = match text.map(|text| text.trim().parse::<ByteSize>()) {
             None => default,
             Some(Ok(size)) if size.as_u64() >= least => size.as_u64(),
             Some(_) => {
@@ -166,19 +227,18 @@ impl<'a> Reader<'a> {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    /// One of a few words, or the default.
-    pub(super) fn word<T: Copy>(&mut self, key: &str, default: T, words: &[(&str, T)]) -> T {
-        let Some(text) = self.text(key) else {
+    /// One of a few words; the first of them is the default.
+    pub(super) fn word<T: Copy, const N: usize>(&mut self, key: &str, words: [(&str, T); N]) -> T {
+        let (first, default) = words[0];
+        let text = self.text(key);
+        self.default(key, first);
+        let Some(text) = text else {
             return default;
         };
         if let Some((_, value)) = words.iter().find(|(word, _)| *word == text.trim()) {
             return *value;
         }
-        let list = words
-            .iter()
-            .map(|(word, _)| format!("\"{word}\""))
-            .collect::<Vec<_>>()
-            .join(" or ");
+        let list = words.map(|(word, _)| format!("\"{word}\"")).join(" or ");
         self.problem(key, format!("must be {list}"));
         default
     }
@@ -208,33 +268,46 @@ impl<'a> Reader<'a> {
 
     /// `env:NAME` and `file:/path` stand for what the variable or the file holds.
     fn follow(&mut self, key: &str, text: String) -> Option<String> {
-        if let Some(name) = text.strip_prefix("env:") {
-            let found = std::env::var(name).ok();
-            if found.is_none() {
-                self.problem(
-                    key,
-                    format!("points to the environment variable {name}, which is not set (or not UTF-8)"),
-                );
+        match follow(text) {
+            Ok(text) => Some(text),
+            Err(must) => {
+                self.problem(key, must);
+                None
             }
-            found
-        } else if let Some(path) = text.strip_prefix("file:") {
-            match std::fs::read_to_string(path) {
-                Ok(content) => Some(content.trim_end_matches(['\r', '\n']).to_owned()),
-                Err(error) => {
-                    self.problem(
-                        key,
-                        format!(
-                            "points to the file {path}, which cannot be read: {}",
-                            error.kind()
-                        ),
-                    );
-                    None
-                }
-            }
-        } else {
-            Some(text)
         }
     }
+}
+
+/// What a text stands for, or why that cannot be had.
+pub(super) fn follow(text: String) -> Result<String, String> {
+    if let Some(name) = text.strip_prefix("env:") {
+        std::env::var(name).map_err(|_| {
+            format!("points to the environment variable {name}, which is not set (or not UTF-8)")
+        })
+    } else if let Some(path) = text.strip_prefix("file:") {
+        match std::fs::read_to_string(path) {
+            Ok(content) => Ok(content.trim_end_matches(['\r', '\n']).to_owned()),
+            Err(error) => Err(format!(
+                "points to the file {path}, which cannot be read: {}",
+                error.kind()
+            )),
+        }
+    } else {
+        Ok(text)
+    }
+}
+
+/// The value under a dotted key.
+pub(super) fn find<'a>(root: &'a HashMap<String, Value>, key: &str) -> Option<&'a Value> {
+    let mut parts = key.split('.');
+    let mut value = root.get(parts.next()?)?;
+    for part in parts {
+        let ValueKind::Table(table) = &value.kind else {
+            return None;
+        };
+        value = table.get(part)?;
+    }
+    Some(value)
 }
 
 /// The dotted keys that are present. A table that was asked for as a whole is one key.

@@ -197,34 +197,55 @@ pub fn known_keys() -> Vec<String> {
     let nothing = HashMap::new();
     let mut reader = Reader::new(&nothing);
     read(&mut reader);
-    reader.asked().to_vec()
+    let keys = reader.asked().iter().map(|asked| asked.key.clone());
+    keys.collect()
+}
+
+/// The parts of the settings, as far as each can be had.
+pub(super) struct Parts {
+    pub(super) source: Option<SourceSettings>,
+    pub(super) apps: AppMap,
+    tolerated: RuleSet,
+    pub(super) access: Option<LedgerAccess>,
+    pub(super) api: Option<ApiSettings>,
+    batch: BatchSettings,
+    stop: StopSettings,
+}
+
+impl Parts {
+    fn whole(self) -> Option<Settings> {
+        let access = self.access?;
+        Some(Settings {
+            migration: access.migration,
+            source: self.source?,
+            apps: self.apps,
+            tolerated: self.tolerated,
+            ledger: access.ledger,
+            api: self.api?,
+            batch: self.batch,
+            stop: self.stop,
+        })
+    }
 }
 
 /// Asks for every key; what is wrong or missing is in the reader afterwards.
-fn read(reader: &mut Reader<'_>) -> Option<Settings> {
+pub(super) fn read(reader: &mut Reader<'_>) -> Parts {
     let access = ledger_access(reader);
     let source = source::read(reader);
-    let apps = reader
-        .entries("apps")
-        .map(|entries| entries.into_iter().collect());
-    let tolerated = rules::tolerated(reader);
-    let api = api(reader);
-    let batch = batch(reader);
-    let stop = StopSettings {
-        after_failed_batches: reader.number("stop.after_failed_batches", 10, 1),
-        after_unreachable: reader.duration("stop.after_unreachable", Duration::from_secs(300)),
-    };
-    let access = access?;
-    Some(Settings {
-        migration: access.migration,
-        source: source?,
-        apps: AppMap(apps),
-        tolerated,
-        ledger: access.ledger,
-        api: api?,
-        batch,
-        stop,
-    })
+    let apps = reader.entries("apps");
+    reader.default("apps", "names are app IDs");
+    Parts {
+        source,
+        apps: AppMap(apps.map(|entries| entries.into_iter().collect())),
+        tolerated: rules::tolerated(reader),
+        access,
+        api: api(reader),
+        batch: batch(reader),
+        stop: StopSettings {
+            after_failed_batches: reader.number("stop.after_failed_batches", 10, 1),
+            after_unreachable: reader.duration("stop.after_unreachable", Duration::from_secs(300)),
+        },
+    }
 }
 
 impl Loaded {
@@ -234,9 +255,10 @@ impl Loaded {
     /// All problems at once, unknown keys included.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         let mut reader = Reader::new(&self.root);
-        let settings = read(&mut reader);
+        let parts = read(&mut reader);
         let problems = reader.finish();
-        settings
+        parts
+            .whole()
             .filter(|_| problems.is_empty())
             .ok_or(ConfigError::Invalid(problems))
     }
@@ -271,6 +293,8 @@ fn ledger_access(reader: &mut Reader<'_>) -> Option<LedgerAccess> {
     let schema = reader
         .text("ledger.schema")
         .unwrap_or_else(|| "tokenferry".to_owned());
+    reader.default("ledger.url", "that of the source");
+    reader.default("ledger.schema", "tokenferry");
     // Postgres cuts longer names off, silently.
     if schema.is_empty() || schema.len() > 63 || schema.contains('\0') || schema.starts_with("pg_") {
         reader.problem(
@@ -278,7 +302,7 @@ fn ledger_access(reader: &mut Reader<'_>) -> Option<LedgerAccess> {
             "must be a schema's name of at most 63 bytes, not beginning with pg_",
         );
     }
-    let pepper = reader.text("ledger.pepper").map(Secret::new);
+    let pepper = reader.secret("ledger.pepper");
     Some(LedgerAccess {
         migration: migration?,
         ledger: LedgerSettings {
@@ -311,10 +335,12 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
             );
         }
     }
-    let base_url = reader
-        .text("api.base_url")
-        .or_else(|| project_id.as_deref().map(base_url::for_project))
-        .map(|text| base_url::check(&text));
+    let configured = reader.text("api.base_url");
+    let by_project = project_id.as_deref().map(base_url::for_project);
+    if let Some(url) = &by_project {
+        reader.default("api.base_url", url);
+    }
+    let base_url = configured.or(by_project).map(|text| base_url::check(&text));
     let base_url = match base_url {
         Some(Ok(url)) => Some(url),
         Some(Err(must)) => {
@@ -380,13 +406,11 @@ fn batch(reader: &mut Reader<'_>) -> BatchSettings {
         concurrency: reader.number("batch.concurrency", 4, 1),
         on_failure: reader.word(
             "batch.on_failure",
-            OnFailure::Isolate,
-            &[("isolate", OnFailure::Isolate), ("reject", OnFailure::Reject)],
+            [("isolate", OnFailure::Isolate), ("reject", OnFailure::Reject)],
         ),
         on_unknown: reader.word(
             "batch.on_unknown",
-            OnUnknown::Ask,
-            &[("ask", OnUnknown::Ask), ("resend", OnUnknown::Resend)],
+            [("ask", OnUnknown::Ask), ("resend", OnUnknown::Resend)],
         ),
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use config::ValueKind;
 
-use super::reader::Reader;
+use super::reader::{Reader, Shown};
 use crate::model::Secret;
 
 /// A part of a token that a column can be mapped to.
@@ -126,7 +126,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     let relation = relation(reader);
     let key = key(reader);
     let condition = reader
-        .text("source.where")
+        .sql("source.where")
         .filter(|condition| !condition.trim().is_empty());
     let page_size = reader.number("source.page_size", 5000, 1);
     let statement_timeout = reader.duration("source.statement_timeout", Duration::from_secs(60));
@@ -151,7 +151,7 @@ fn key(reader: &mut Reader<'_>) -> Option<String> {
 
 fn relation(reader: &mut Reader<'_>) -> Option<Relation> {
     let table = reader.text("source.table");
-    let query = reader.text("source.query");
+    let query = reader.sql("source.query");
     match (table, query) {
         (Some(table), None) => match table_name(&table) {
             Some(parts) => Some(Relation::Table(parts)),
@@ -195,7 +195,9 @@ pub(super) fn shape(reader: &mut Reader<'_>) -> Option<SourceShape> {
 
 /// A Postgres URL, as a secret.
 pub(super) fn database_url(reader: &mut Reader<'_>, key: &str) -> Option<Secret> {
-    let url = reader.required_secret(key, "a Postgres URL, such as \"env:SOURCE_DATABASE_URL\"")?;
+    let url = reader.required_secret(key, "a Postgres URL, such as \"env:SOURCE_DATABASE_URL\"");
+    reader.show(key, Shown::Address);
+    let url = url?;
     let is_postgres = ["postgres://", "postgresql://"]
         .iter()
         .any(|scheme| url.reveal().starts_with(scheme));
@@ -241,7 +243,7 @@ fn columns(reader: &mut Reader<'_>) -> Columns {
             // The inner key is what is known then, and anything beside it is not.
             reader.forget(&key);
             reader
-                .required(&format!("{key}.sql"), "an SQL expression")
+                .required_sql(&format!("{key}.sql"), "an SQL expression")
                 .map(Expression::Sql)
         } else {
             reader.text(&key).map(Expression::Column)

@@ -24,15 +24,28 @@ pub(super) async fn fetch_or_make(
     .execute(&mut *connection)
     .await
     .map_err(Failure::from)?;
+    fetch(connection, pepper)
+        .await?
+        .ok_or_else(|| LedgerError::Contradiction("its fingerprint key is gone".to_owned()))
+}
+
+/// The ledger's key, mixed with the pepper; `None` if nobody made it yet.
+pub(super) async fn fetch(
+    connection: &mut PgConnection,
+    pepper: Option<&Secret>,
+) -> Result<Option<FingerprintKey>, LedgerError> {
     let kept = sqlx::query!("select key_bytes, key_check from fingerprint_key")
-        .fetch_one(&mut *connection)
+        .fetch_optional(&mut *connection)
         .await
         .map_err(Failure::from)?;
+    let Some(kept) = kept else {
+        return Ok(None);
+    };
     let bytes = Zeroizing::new(kept.key_bytes);
     let bytes: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| LedgerError::Pepper)?;
     let key = FingerprintKey::new(bytes, pepper.map(Secret::reveal));
     if key.check().as_bytes()[..] == kept.key_check[..] {
-        Ok(key)
+        Ok(Some(key))
     } else {
         Err(LedgerError::Pepper)
     }

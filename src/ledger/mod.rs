@@ -16,6 +16,7 @@ mod reports;
 mod retry;
 mod runs;
 mod schema;
+mod survey;
 mod tokens;
 
 use std::time::Duration;
@@ -31,6 +32,7 @@ pub use failures::{FailedToken, FailureGroup, Listing};
 pub use lock::Lock;
 pub use reports::{CodeCount, Reports, RunReport};
 pub use runs::{Counters, Run};
+pub use survey::{Missing, State, Survey};
 
 use crate::{
     config::LedgerAccess,

@@ -2,20 +2,15 @@
 
 use sqlx::{AssertSqlSafe, Executor, PgConnection, migrate::MigrateError};
 
-use super::{LedgerError, set_search_path};
+use super::{LedgerError, State, set_search_path};
 use crate::postgres::{Failure, quote_identifier};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
 /// Brings the schema up to date. Safe to run twice, and by two processes at once: the migrator takes a lock.
 pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), LedgerError> {
-    let known: Option<String> =
-        sqlx::query_scalar("select nspname::text from pg_namespace where nspname = $1")
-            .bind(schema)
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(Failure::from)?;
-    if known.is_none() {
+    let state = state(connection, schema).await?;
+    if state == State::NoSchema {
         // Only asked for where it is missing, since the privilege to create one is not needed otherwise.
         let create = format!("create schema if not exists {}", quote_identifier(schema));
         if let Err(error) = connection.execute(AssertSqlSafe(create)).await {
@@ -27,12 +22,14 @@ pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Resu
             }
         }
     }
-    // Without the right to use the schema, the migrator would only hear that there is none to create tables in.
-    is_present(connection, schema).await?;
     connection
         .execute(AssertSqlSafe(set_search_path(schema)))
         .await
         .map_err(Failure::from)?;
+    if state == State::Current {
+        // The migrator would ask for the right to create tables even if there is nothing to create.
+        return Ok(());
+    }
     // `create table if not exists` speaks up each time.
     connection
         .execute("set client_min_messages to warning")
@@ -42,20 +39,70 @@ pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Resu
         .run(&mut *connection)
         .await
         .map_err(|error| match error {
-            MigrateError::VersionMissing(_) => LedgerError::Newer {
-                schema: schema.to_owned(),
-            },
+            MigrateError::VersionMissing(_) => newer(schema),
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
                 Failure::from(error).into()
             }
-            MigrateError::VersionMismatch(version) => LedgerError::Schema(format!(
-                "migration {version} was applied in another form than this version has it"
-            )),
-            MigrateError::Dirty(version) => {
-                LedgerError::Schema(format!("migration {version} was begun and not finished"))
-            }
+            MigrateError::VersionMismatch(version) => another_form(version),
+            MigrateError::Dirty(version) => unfinished(version),
             other => LedgerError::Schema(format!("{other:?}").chars().take(120).collect()),
         })
+}
+
+/// How far the schema is, without a change to it.
+pub(super) async fn state(connection: &mut PgConnection, schema: &str) -> Result<State, LedgerError> {
+    let known: bool = sqlx::query_scalar("select exists (select from pg_namespace where nspname = $1)")
+        .bind(schema)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(Failure::from)?;
+    if !known {
+        return Ok(State::NoSchema);
+    }
+    // Without the right to use the schema, a table in it would look as if it were not there; this is refused instead.
+    let table = format!("{}._sqlx_migrations", quote_identifier(schema));
+    let present: bool = sqlx::query_scalar("select to_regclass($1) is not null")
+        .bind(&table)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(Failure::from)?;
+    if !present {
+        return Ok(State::Empty);
+    }
+    let sql = format!("select version, success, checksum from {table} order by version");
+    let applied: Vec<(i64, bool, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(sql))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(Failure::from)?;
+    for (version, finished, checksum) in &applied {
+        match MIGRATIONS.iter().find(|migration| migration.version == *version) {
+            None => return Err(newer(schema)),
+            Some(_) if !finished => return Err(unfinished(*version)),
+            Some(migration) if *migration.checksum != checksum[..] => return Err(another_form(*version)),
+            Some(_) => {}
+        }
+    }
+    match MIGRATIONS.iter().count() - applied.len() {
+        0 => Ok(State::Current),
+        _ if applied.is_empty() => Ok(State::Empty),
+        pending => Ok(State::Behind(pending)),
+    }
+}
+
+fn newer(schema: &str) -> LedgerError {
+    LedgerError::Newer {
+        schema: schema.to_owned(),
+    }
+}
+
+fn another_form(version: i64) -> LedgerError {
+    LedgerError::Schema(format!(
+        "migration {version} was applied in another form than this version has it"
+    ))
+}
+
+fn unfinished(version: i64) -> LedgerError {
+    LedgerError::Schema(format!("migration {version} was begun and not finished"))
 }
 
 /// Whether the tables are there. A schema out of sight is an error of its own, not an absent ledger.

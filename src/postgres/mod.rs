@@ -1,12 +1,14 @@
-//! What source and ledger share: quoting, and what an error of a database means.
+//! What source and ledger share: quoting, what an error of a database means, and what a server says of itself.
 
 mod failure;
 mod outage;
+mod server;
 
 use std::fmt::Write as _;
 
 pub use failure::{Failure, FailureKind};
 pub use outage::Outage;
+pub use server::{Server, Transport};
 
 /// An identifier in double quotes, so that it means exactly the name that was configured.
 #[must_use]

@@ -191,7 +191,13 @@ async fn check_key(
 ) -> Result<(), SourceError> {
     let key = quote_identifier(&settings.key);
     let (unique, not_null) = match &settings.relation {
-        Relation::Table(_) => constraints(connection, from, &settings.key).await?,
+        Relation::Table(_) => {
+            let index = unique_index(connection, from, &settings.key).await?;
+            (
+                index.is_some(),
+                is_not_null(connection, from, &settings.key).await?,
+            )
+        }
         Relation::Query(_) => (false, false),
     };
     let filter = |extra: &str| match condition {
@@ -242,25 +248,37 @@ async fn probe(connection: &mut PgConnection, sql: String) -> Result<Option<bool
     }
 }
 
-/// Whether the catalog promises that the column is unique and that it is never null.
-async fn constraints(
+/// The index by which the catalog promises that the column is unique.
+pub(super) async fn unique_index(
     connection: &mut PgConnection,
     table: &str,
     key: &str,
-) -> Result<(bool, bool), SourceError> {
-    let promised: Option<(bool, bool)> = sqlx::query_as(
+) -> Result<Option<String>, Failure> {
+    let name = sqlx::query_scalar(
         // An index of a parent says nothing of the rows of its children, unless they are partitions.
-        "select (c.relkind = 'p' or not c.relhassubclass) \
-                and exists (select from pg_index i where i.indrelid = a.attrelid and i.indisunique and i.indisvalid \
-                            and i.indpred is null and i.indnkeyatts = 1 and i.indkey[0] = a.attnum), a.attnotnull \
-         from pg_attribute a join pg_class c on c.oid = a.attrelid where a.attrelid = to_regclass($1) and a.attname = $2 and not a.attisdropped",
+        "select i.indexrelid::regclass::text from pg_index i join pg_class c on c.oid = i.indrelid \
+                join pg_attribute a on a.attrelid = i.indrelid \
+         where i.indrelid = to_regclass($1) and a.attname = $2 and not a.attisdropped and i.indisunique and i.indisvalid \
+               and i.indpred is null and i.indnkeyatts = 1 and i.indkey[0] = a.attnum \
+               and (c.relkind = 'p' or not c.relhassubclass) limit 1",
     )
     .bind(table)
     .bind(key)
     .fetch_optional(&mut *connection)
-    .await
-    .map_err(Failure::from)?;
-    Ok(promised.unwrap_or((false, false)))
+    .await?;
+    Ok(name)
+}
+
+/// Whether the catalog promises that the column is never null.
+async fn is_not_null(connection: &mut PgConnection, table: &str, key: &str) -> Result<bool, Failure> {
+    let promised: Option<bool> = sqlx::query_scalar(
+        "select attnotnull from pg_attribute where attrelid = to_regclass($1) and attname = $2 and not attisdropped",
+    )
+    .bind(table)
+    .bind(key)
+    .fetch_optional(&mut *connection)
+    .await?;
+    Ok(promised.unwrap_or(false))
 }
 
 /// How many rows the planner expects; good enough for a progress bar, and free.

@@ -12,8 +12,10 @@ mod reader;
 mod rivals;
 mod rows_sql;
 mod session;
+mod survey;
 
 pub use census::Census;
 pub use error::SourceError;
 pub use reader::{Page, Source};
 pub use rows_sql::RowsSql;
+pub use survey::{KeyIndex, Survey, Writable};

@@ -31,9 +31,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "doctor",
+        &["config", "descope", "ledger", "model", "postgres", "source"],
+    ),
+    (
         "cli",
         &[
             "config",
+            "doctor",
             "ledger",
             "model",
             "pace",

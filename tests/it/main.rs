@@ -9,6 +9,7 @@
 mod architecture;
 mod config;
 mod directory;
+mod doctor;
 mod dry_run;
 mod exit_codes;
 mod interrupt;

@@ -1,0 +1,73 @@
+//! `doctor`: looks at everything a run will need, and changes nothing.
+
+use std::{
+    fmt::Write as _,
+    io::{self, Write as _},
+};
+
+use super::{
+    Exit,
+    args::{DoctorArgs, Global},
+    load,
+};
+use crate::doctor::{self, Blame, Check, Examination, Status};
+
+pub(super) async fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<Exit> {
+    let examination = doctor::examine(&load(global)).await;
+    let text = if args.json {
+        serde_json::to_string(&examination)? + "\n"
+    } else {
+        text(&examination)
+    };
+    let mut out = io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever read our output has seen enough; what was found stays as it is.
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
+        _ => {}
+    }
+    Ok(match examination.blame() {
+        None => Exit::Done,
+        Some(Blame::Configuration) => Exit::Usage,
+        Some(Blame::Database) => Exit::Database,
+        Some(Blame::Api) => Exit::StoppedEarly,
+    })
+}
+
+/// For people: area by area, a line each, with what to do below it.
+fn text(examination: &Examination) -> String {
+    let width = examination.checks.iter().map(|check| check.name.len()).max();
+    let width = width.unwrap_or_default().min(36);
+    let mut text = String::new();
+    let mut area = None;
+    for check in &examination.checks {
+        if area != Some(check.area) {
+            area = Some(check.area);
+            let _ = writeln!(text, "{}", check.area.title());
+        }
+        line(&mut text, check, width);
+    }
+    let count = |status| examination.count(status);
+    let _ = writeln!(
+        text,
+        "{} ok, {} warnings, {} failed, {} skipped",
+        count(Status::Ok),
+        count(Status::Warning),
+        count(Status::Failed),
+        count(Status::Skipped)
+    );
+    text
+}
+
+fn line(text: &mut String, check: &Check, width: usize) {
+    let status = match check.status {
+        Status::Ok => "ok",
+        Status::Warning => "warning",
+        Status::Failed => "FAILED",
+        Status::Skipped => "skipped",
+    };
+    // Writing to a text cannot fail.
+    let _ = writeln!(text, "  {status:<8} {:<width$}  {}", check.name, check.detail);
+    if let Some(advice) = &check.advice {
+        let _ = writeln!(text, "           {:<width$}  -> {advice}", "");
+    }
+}

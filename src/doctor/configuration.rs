@@ -1,0 +1,87 @@
+//! The configuration: every value with its origin, and every problem.
+
+use super::{Area, Blame, Check};
+use crate::config::{ConfigError, Inspection, Loaded, Origin, Value};
+
+const AREA: Area = Area::Configuration;
+
+/// A configuration that cannot even be taken apart.
+pub(super) fn unreadable(error: &ConfigError) -> Vec<Check> {
+    let advice = match error {
+        ConfigError::Missing { .. } => "begin with a copy of config/tokenferry.example.toml",
+        ConfigError::Unreadable { .. } => "let this user read it",
+        ConfigError::Syntax { .. } => "correct that line",
+        ConfigError::Environment { .. } | ConfigError::Invalid(_) => "correct or unset the variable",
+    };
+    let mut detail = error.to_string();
+    if let Some(cause) = std::error::Error::source(error) {
+        detail = format!("{detail}: {cause}");
+    }
+    vec![Check::failed(AREA, Blame::Configuration, "file", detail, advice)]
+}
+
+/// One check per key, and one per problem with a key that is not known.
+pub(super) fn examine(loaded: &Loaded, inspection: &Inspection) -> Vec<Check> {
+    let mut problems = inspection.problems.clone();
+    let mut checks = Vec::with_capacity(inspection.values.len());
+    for value in &inspection.values {
+        let mut own: Vec<String> = Vec::new();
+        problems.retain(|problem| {
+            let is_own = problem.key == value.key;
+            if is_own {
+                own.push(problem.must.clone());
+            }
+            !is_own
+        });
+        checks.push(if own.is_empty() {
+            Check::ok(AREA, &value.key, describe(value))
+        } else {
+            failed(
+                &value.key,
+                &value.origin,
+                value.pointer.as_deref(),
+                &own.join("; "),
+            )
+        });
+    }
+    // Keys that nobody knows, and entries of tables whose keys are free.
+    let others = problems
+        .iter()
+        .map(|problem| failed(&problem.key, &loaded.origin(&problem.key), None, &problem.must));
+    checks.extend(others);
+    checks
+}
+
+fn describe(value: &Value) -> String {
+    let shown = value.shown.as_deref().unwrap_or("not set");
+    match value.origin {
+        Origin::Default if value.shown.is_none() => shown.to_owned(),
+        _ => format!("{shown} ({})", origin(&value.origin, value.pointer.as_deref())),
+    }
+}
+
+fn failed(key: &str, from: &Origin, pointer: Option<&str>, must: &str) -> Check {
+    let detail = match from {
+        Origin::Default => must.to_owned(),
+        _ => format!("{must} ({})", origin(from, pointer)),
+    };
+    let advice = match from {
+        Origin::Default => format!("set `{key}` in the file"),
+        Origin::File => format!("correct `{key}` in the file"),
+        Origin::Environment(name) => format!("correct or unset the variable {name}"),
+    };
+    Check::failed(AREA, Blame::Configuration, key, detail, advice)
+}
+
+/// Where the value is from, and what it points to.
+fn origin(origin: &Origin, pointer: Option<&str>) -> String {
+    let origin = match origin {
+        Origin::File => "file".to_owned(),
+        Origin::Environment(name) => format!("environment, {name}"),
+        Origin::Default => "default".to_owned(),
+    };
+    match pointer {
+        Some(pointer) => format!("{origin}, from {pointer}"),
+        None => origin,
+    }
+}

@@ -1,0 +1,183 @@
+//! The ledger: reached, there or to be made, and ours to write.
+
+use super::{Area, Blame, Check, database};
+use crate::{
+    config::{Inspection, LedgerAccess},
+    ledger::{LedgerError, Missing, State, Survey},
+    postgres::Server,
+};
+
+const AREA: Area = Area::Ledger;
+
+/// Everything about the ledger.
+pub(super) async fn examine(inspection: &Inspection) -> Vec<Check> {
+    let skip = |names: &[&str], needs: &str| -> Vec<Check> {
+        names
+            .iter()
+            .map(|name| Check::skipped(AREA, *name, needs))
+            .collect()
+    };
+    let Some(access) = &inspection.ledger else {
+        return skip(&["connection"], "valid settings under [ledger]");
+    };
+    let opened = async {
+        let mut survey = Survey::open(access).await?;
+        let server = survey.server().await?;
+        Ok::<_, LedgerError>((survey, server))
+    };
+    let (mut survey, server) = match opened.await {
+        Ok(opened) => opened,
+        Err(error) => {
+            let mut checks = vec![match error {
+                LedgerError::Database(failure) => database::unreachable(AREA, "ledger.url", &failure),
+                error => failed("connection", access, &error),
+            }];
+            checks.extend(skip(
+                &["tls", "writable", "schema", "privileges", "pepper"],
+                "a connection",
+            ));
+            return checks;
+        }
+    };
+    let mut checks = vec![
+        database::reached(AREA, &server),
+        database::line(AREA, "ledger.url", &server),
+        writable(&server),
+    ];
+    match survey.state().await {
+        Ok(state) => {
+            checks.push(schema(access, &state));
+            checks.extend(allowed(&mut survey, access, &server, &state).await);
+        }
+        Err(error) => {
+            checks.push(failed("schema", access, &error));
+            checks.extend(skip(
+                &["privileges", "pepper"],
+                "a ledger that this version can use",
+            ));
+        }
+    }
+    survey.close().await;
+    checks
+}
+
+fn writable(server: &Server) -> Check {
+    if server.is_standby {
+        return Check::failed(
+            AREA,
+            Blame::Database,
+            "writable",
+            "the server is a standby, which takes no writes",
+            "let `ledger.url` point to the primary",
+        );
+    }
+    if server.read_only_by_default {
+        return Check::failed(
+            AREA,
+            Blame::Database,
+            "writable",
+            format!(
+                "transactions of the role \"{}\" are read-only by default",
+                server.role
+            ),
+            "give the ledger a role of its own (`ledger.url`), without default_transaction_read_only",
+        );
+    }
+    Check::ok(AREA, "writable", "the server takes writes")
+}
+
+fn schema(access: &LedgerAccess, state: &State) -> Check {
+    let name = &access.ledger.schema;
+    let detail = match state {
+        State::NoSchema => format!("\"{name}\" is not there yet: the first `migrate` makes it"),
+        State::Empty => {
+            format!("\"{name}\" is there, its tables are not yet: the first `migrate` makes them")
+        }
+        State::Behind(1) => {
+            format!("\"{name}\" is of an earlier version: the next `migrate` brings it up to date (1 step)")
+        }
+        State::Behind(steps) => {
+            format!(
+                "\"{name}\" is of an earlier version: the next `migrate` brings it up to date ({steps} steps)"
+            )
+        }
+        State::Current => format!("\"{name}\" is there and up to date"),
+    };
+    Check::ok(AREA, "schema", detail)
+}
+
+/// Whether the role may do what the ledger needs, and whether its fingerprints can be used.
+async fn allowed(survey: &mut Survey, access: &LedgerAccess, server: &Server, state: &State) -> Vec<Check> {
+    let missing = match survey.missing(state).await {
+        Ok(missing) => missing,
+        Err(error) => {
+            return vec![
+                failed("privileges", access, &error),
+                Check::skipped(AREA, "pepper", "the ledger's privileges"),
+            ];
+        }
+    };
+    let privileges = privileges(server, state, &missing);
+    let pepper = match state {
+        State::NoSchema | State::Empty if access.ledger.pepper.is_some() => {
+            Check::ok(AREA, "pepper", "set, and the ledger will be begun with it")
+        }
+        State::NoSchema | State::Empty => Check::ok(AREA, "pepper", "not set"),
+        State::Behind(_) | State::Current if !missing.is_empty() => {
+            Check::skipped(AREA, "pepper", "the privileges above")
+        }
+        State::Behind(_) | State::Current => match survey.pepper_fits().await {
+            Ok(true) => Check::ok(AREA, "pepper", "as the ledger was begun"),
+            Ok(false) => failed("pepper", access, &LedgerError::Pepper),
+            Err(error) => failed("pepper", access, &error),
+        },
+    };
+    vec![privileges, pepper]
+}
+
+fn privileges(server: &Server, state: &State, missing: &[Missing]) -> Check {
+    if missing.is_empty() {
+        let detail = match state {
+            State::NoSchema => "the role may make the schema",
+            State::Empty => "the role may make the tables",
+            State::Behind(_) => "the role may update the tables",
+            State::Current => "the role may read and write the tables",
+        };
+        return Check::ok(AREA, "privileges", detail);
+    }
+    let list = |each: &dyn Fn(&Missing) -> String| missing.iter().map(each).collect::<Vec<_>>().join("; ");
+    let detail = format!(
+        "the role \"{}\" lacks {}",
+        server.role,
+        list(&|one| format!("{} on {}", one.privileges, one.on))
+    );
+    let role = server.role.replace('"', "\"\"");
+    let advice = list(&|one| match one.privileges.as_str() {
+        "ownership" => format!("alter {} owner to \"{role}\"", one.on),
+        privileges => format!("grant {privileges} on {} to \"{role}\"", one.on),
+    });
+    Check::failed(AREA, Blame::Database, "privileges", detail, advice)
+}
+
+fn failed(name: &str, access: &LedgerAccess, error: &LedgerError) -> Check {
+    let usage =
+        |detail: String, advice: &str| Check::failed(AREA, Blame::Configuration, name, detail, advice);
+    match error {
+        LedgerError::Database(failure) => database::broken(AREA, name, failure),
+        LedgerError::Newer { .. } => usage(
+            error.to_string(),
+            "use the newer tokenferry, or another `ledger.schema`",
+        ),
+        LedgerError::Pepper => usage(
+            "`ledger.pepper` is not the one this ledger was begun with".to_owned(),
+            "put the former pepper back: with another one every token would look changed and be sent again",
+        ),
+        error => usage(
+            error.to_string(),
+            &format!(
+                "let another tokenferry version put it right, or use another `ledger.schema` than \"{}\"",
+                access.ledger.schema
+            ),
+        ),
+    }
+}

@@ -1,0 +1,39 @@
+//! Looks at everything a run will need, before the first one, and changes nothing.
+//!
+//! Each look ends in a [`Check`]: ok, a warning, or failed, with what to do. What depends on a failed look is skipped, and
+//! said to be. The configuration is taken apart however wrong it is, and each of source, ledger and API is looked at as
+//! soon as its own settings can be had.
+
+mod check;
+mod configuration;
+mod database;
+mod ledger;
+mod source;
+
+pub use check::{Area, Blame, Check, Examination, Overall, Status};
+
+use crate::config::{ConfigError, Loaded};
+
+/// Looks at everything. The order of the checks is that of the areas, whatever is done side by side.
+pub async fn examine(loaded: &Result<Loaded, ConfigError>) -> Examination {
+    let loaded = match loaded {
+        Ok(loaded) => loaded,
+        Err(error) => {
+            let mut checks = configuration::unreadable(error);
+            for (area, needs) in [
+                (Area::Source, "a configuration"),
+                (Area::Ledger, "a configuration"),
+                (Area::Api, "a configuration"),
+            ] {
+                checks.push(Check::skipped(area, "connection", needs));
+            }
+            return Examination::new(checks);
+        }
+    };
+    let inspection = loaded.inspect();
+    let mut checks = configuration::examine(loaded, &inspection);
+    let (source, ledger) = tokio::join!(source::examine(&inspection), ledger::examine(&inspection));
+    checks.extend(source);
+    checks.extend(ledger);
+    Examination::new(checks)
+}

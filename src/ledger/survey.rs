@@ -1,0 +1,205 @@
+//! What a person should know of the ledger's database before the first run. Reads only: nothing is made.
+
+use std::collections::HashMap;
+
+use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+
+use super::{LedgerError, connect, key, options, schema, set_search_path};
+use crate::{
+    config::LedgerAccess,
+    postgres::{Failure, Server},
+};
+
+/// A connection to the ledger's database that was made to look around.
+#[derive(Debug)]
+pub struct Survey {
+    connection: PgConnection,
+    access: LedgerAccess,
+}
+
+/// What there is of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Not even its schema.
+    NoSchema,
+    /// A schema without the ledger's tables.
+    Empty,
+    /// Made by an earlier version: so many migrations are still to come.
+    Behind(usize),
+    /// As this version wants it.
+    Current,
+}
+
+/// Something the role would need to be allowed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Missing {
+    /// Privileges, as `grant` spells them.
+    pub privileges: String,
+    /// On what.
+    pub on: String,
+}
+
+impl Survey {
+    /// Connects, for reading.
+    ///
+    /// # Errors
+    /// If the database does not answer or does not let us.
+    pub async fn open(access: &LedgerAccess) -> Result<Self, LedgerError> {
+        let mut connection = connect(&options(access)?).await?;
+        let session = format!(
+            "{}; set default_transaction_read_only = on",
+            set_search_path(&access.ledger.schema)
+        );
+        connection
+            .execute(AssertSqlSafe(session))
+            .await
+            .map_err(Failure::from)?;
+        Ok(Self {
+            connection,
+            access: access.clone(),
+        })
+    }
+
+    /// The server.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn server(&mut self) -> Result<Server, LedgerError> {
+        Ok(Server::ask(&mut self.connection).await?)
+    }
+
+    /// How far the ledger is.
+    ///
+    /// # Errors
+    /// If a newer version made it, or it is not as any version makes it.
+    pub async fn state(&mut self) -> Result<State, LedgerError> {
+        schema::state(&mut self.connection, &self.access.ledger.schema).await
+    }
+
+    /// What the role lacks to make, update or keep a ledger that is in this state.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn missing(&mut self, state: &State) -> Result<Vec<Missing>, LedgerError> {
+        let schema = &self.access.ledger.schema;
+        let connection = &mut self.connection;
+        let missing = match state {
+            State::NoSchema => database_privileges(connection).await?,
+            State::Empty => schema_privileges(connection, schema, &["usage", "create"]).await?,
+            State::Behind(_) => {
+                let mut missing = schema_privileges(connection, schema, &["usage", "create"]).await?;
+                missing.extend(tables_of_others(connection, schema).await?);
+                missing
+            }
+            State::Current => table_privileges(connection, schema).await?,
+        };
+        Ok(missing)
+    }
+
+    /// Whether the pepper is the one the ledger was begun with; `true` where there is no ledger yet.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn pepper_fits(&mut self) -> Result<bool, LedgerError> {
+        match key::fetch(&mut self.connection, self.access.ledger.pepper.as_ref()).await {
+            Ok(_) => Ok(true),
+            Err(LedgerError::Pepper) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Ends the session.
+    pub async fn close(self) {
+        // A failed goodbye costs nothing.
+        let _ = self.connection.close().await;
+    }
+}
+
+async fn database_privileges(connection: &mut PgConnection) -> Result<Vec<Missing>, Failure> {
+    let (database, may_create): (String, bool) = sqlx::query_as(
+        "select quote_ident(current_database()), has_database_privilege(current_database(), 'create')",
+    )
+    .fetch_one(connection)
+    .await?;
+    let missing = (!may_create).then(|| Missing {
+        privileges: "create".to_owned(),
+        on: format!("database {database}"),
+    });
+    Ok(missing.into_iter().collect())
+}
+
+async fn schema_privileges(
+    connection: &mut PgConnection,
+    schema: &str,
+    wanted: &[&str],
+) -> Result<Vec<Missing>, Failure> {
+    let (name, lacking): (String, Vec<String>) = sqlx::query_as(
+        "select quote_ident($1), array(select wanted from unnest($2::text[]) as wanted \
+                                       where not has_schema_privilege($1, wanted))",
+    )
+    .bind(schema)
+    .bind(
+        wanted
+            .iter()
+            .map(|&privilege| privilege.to_owned())
+            .collect::<Vec<_>>(),
+    )
+    .fetch_one(connection)
+    .await?;
+    let missing = (!lacking.is_empty()).then(|| Missing {
+        privileges: lacking.join(", "),
+        on: format!("schema {name}"),
+    });
+    Ok(missing.into_iter().collect())
+}
+
+/// Only its owner may alter a table.
+async fn tables_of_others(connection: &mut PgConnection, schema: &str) -> Result<Vec<Missing>, Failure> {
+    let tables: Vec<String> = sqlx::query_scalar(
+        "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace \
+         where n.nspname = $1 and c.relkind = 'r' and not pg_has_role(c.relowner, 'usage') order by 1",
+    )
+    .bind(schema)
+    .fetch_all(connection)
+    .await?;
+    let missing = tables.into_iter().map(|table| Missing {
+        privileges: "ownership".to_owned(),
+        on: format!("table {table}"),
+    });
+    Ok(missing.collect())
+}
+
+async fn table_privileges(connection: &mut PgConnection, schema: &str) -> Result<Vec<Missing>, Failure> {
+    let mut missing = schema_privileges(connection, schema, &["usage"]).await?;
+    let tables: Vec<(String, String, Vec<String>)> = sqlx::query_as(
+        "select c.relname::text, format('%I.%I', n.nspname, c.relname),
+                array(select wanted from unnest(array['select', 'insert', 'update']) as wanted
+                      where not has_table_privilege(c.oid, wanted))
+         from pg_class c join pg_namespace n on n.oid = c.relnamespace
+         where n.nspname = $1 and c.relkind = 'r' order by 1",
+    )
+    .bind(schema)
+    .fetch_all(connection)
+    .await?;
+    // What is not all read and written.
+    let less: HashMap<&str, &[&str]> = HashMap::from([
+        ("_sqlx_migrations", ["select"].as_slice()),
+        ("fingerprint_key", ["select", "insert"].as_slice()),
+    ]);
+    for (name, table, lacking) in tables {
+        let lacking: Vec<String> = match less.get(name.as_str()) {
+            Some(enough) => lacking
+                .into_iter()
+                .filter(|privilege| enough.contains(&privilege.as_str()))
+                .collect(),
+            None => lacking,
+        };
+        if !lacking.is_empty() {
+            missing.push(Missing {
+                privileges: lacking.join(", "),
+                on: format!("table {table}"),
+            });
+        }
+    }
+    Ok(missing)
+}

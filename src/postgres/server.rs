@@ -1,0 +1,81 @@
+//! What a session says about its server and itself.
+
+use sqlx::PgConnection;
+
+use super::Failure;
+
+/// A server, and who we are there.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// Its version, as it prints it.
+    pub version: String,
+    /// The database we are in.
+    pub database: String,
+    /// The role we are.
+    pub role: String,
+    /// Whether that role may do anything.
+    pub is_superuser: bool,
+    /// Whether it is a standby, which nobody can write to.
+    pub is_standby: bool,
+    /// Whether the role's transactions are read-only unless it says otherwise.
+    pub read_only_by_default: bool,
+    /// Whether the connection leaves the machine, and how it is protected.
+    pub transport: Transport,
+}
+
+/// How the connection is protected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Transport {
+    /// A Unix socket, or this machine's own address.
+    Local,
+    /// TLS, with this version of it.
+    Tls(String),
+    /// A network, as plain text.
+    Plain,
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    version: String,
+    database: String,
+    role: String,
+    is_superuser: bool,
+    is_standby: bool,
+    read_only_by_default: bool,
+    transport: String,
+}
+
+impl Server {
+    /// Asks the server.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn ask(connection: &mut PgConnection) -> Result<Self, Failure> {
+        // `reset_val` is what the session began with, whatever it set since.
+        let row: Row = sqlx::query_as(
+            "select current_setting('server_version') as version, current_database()::text as database,
+                    current_user::text as role, current_setting('is_superuser') = 'on' as is_superuser,
+                    pg_is_in_recovery() as is_standby,
+                    (select reset_val = 'on' from pg_settings where name = 'default_transaction_read_only')
+                        as read_only_by_default,
+                    coalesce((select version from pg_stat_ssl where pid = pg_backend_pid() and ssl),
+                             case when inet_client_addr() <<= '127.0.0.0/8' or inet_client_addr() = '::1'
+                                    or inet_client_addr() is null then 'local' else 'plain' end) as transport",
+        )
+        .fetch_one(connection)
+        .await?;
+        Ok(Self {
+            version: row.version,
+            database: row.database,
+            role: row.role,
+            is_superuser: row.is_superuser,
+            is_standby: row.is_standby,
+            read_only_by_default: row.read_only_by_default,
+            transport: match row.transport.as_str() {
+                "local" => Transport::Local,
+                "plain" => Transport::Plain,
+                _ => Transport::Tls(row.transport),
+            },
+        })
+    }
+}

@@ -1,0 +1,134 @@
+//! The configuration: every value with its origin, no secret, every problem.
+
+use std::process::Stdio;
+
+use secrecy::ExposeSecret;
+
+use super::{Checks, doctor};
+use crate::support::bed::Bed;
+
+#[tokio::test]
+async fn every_value_has_an_origin_and_secrets_stay_hidden() {
+    let bed = Bed::new().await.set("source.where = \"provider <> 'hunter2'\"");
+    bed.rows(1, 20).await;
+    let secret_url = bed.database.url_for("nobody", "pa55word", None);
+    let variables = [
+        ("TOKENFERRY__BATCH__MAX_TOKENS", "50"),
+        ("TOKENFERRY__LEDGER__PEPPER", "black-pepper"),
+        ("TOKENFERRY__LEDGER__URL", secret_url.as_str()),
+    ];
+    let ran = doctor(&bed, &variables).await;
+    let checks = Checks::of(&ran);
+    checks.assert("configuration", "migration", "ok", "test (file)");
+    checks.assert(
+        "configuration",
+        "source.url",
+        "ok",
+        "(file, from env:SOURCE_DATABASE_URL)",
+    );
+    checks.assert(
+        "configuration",
+        "batch.max_tokens",
+        "ok",
+        "50 (environment, TOKENFERRY__BATCH__MAX_TOKENS)",
+    );
+    checks.assert("configuration", "batch.concurrency", "ok", "4 (default)");
+    checks.assert("configuration", "stop.after_failed_batches", "ok", "10 (default)");
+    checks.assert("configuration", "source.where", "ok", "(hidden) (file)");
+    checks.assert(
+        "configuration",
+        "ledger.pepper",
+        "ok",
+        "(hidden) (environment, TOKENFERRY__LEDGER__PEPPER)",
+    );
+    checks.assert("configuration", "ledger.url", "ok", "nobody:***@");
+    checks.assert("configuration", "source.query", "ok", "not set");
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    for secret in [
+        "pa55word",
+        "black-pepper",
+        "hunter2",
+        bed.api.management_key().expose_secret(),
+    ] {
+        assert!(!told.contains(secret), "{secret} in {told}");
+    }
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_gets_a_whole_report_all_the_same() {
+    let bed = Bed::new()
+        .await
+        .set("batch.max_token = 5\napi.timeout = \"soon\"");
+    bed.rows(1, 20).await;
+    let ran = doctor(&bed, &[("TOKENFERRY__BATCH__ON_FAILURE", "explode")])
+        .await
+        .ended_with(2);
+    let checks = Checks::of(&ran);
+    checks.assert(
+        "configuration",
+        "batch.max_token",
+        "failed",
+        "did you mean `batch.max_tokens`? (file)",
+    );
+    checks.assert(
+        "configuration",
+        "api.timeout",
+        "failed",
+        "must be a length of time",
+    );
+    checks.assert(
+        "configuration",
+        "batch.on_failure",
+        "failed",
+        "must be \\\"isolate\\\" or \\\"reject\\\" (environment, TOKENFERRY__BATCH__ON_FAILURE)",
+    );
+    // What does not depend on these is looked at.
+    checks.assert("source", "connection", "ok", "Postgres");
+    checks.assert("ledger", "schema", "ok", "is not there yet");
+
+    // Nothing but nonsense.
+    let path = bed.config();
+    for (text, said) in [("[source\nurl = \"pa55word\"", "line 1"), ("", "is missing")] {
+        std::fs::write(&path, text).unwrap();
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tokenferry"));
+        command.args(["doctor", "--json", "--config"]).arg(&path);
+        let ran = crate::support::bed::Ran::from(command.output().await.unwrap()).ended_with(2);
+        let checks = Checks::of(&ran);
+        assert!(
+            ran.stdout.contains(said) && !ran.stdout.contains("pa55word"),
+            "{}",
+            ran.stdout
+        );
+        checks.assert("source", "connection", "skipped", "it needs");
+        checks.assert("ledger", "connection", "skipped", "it needs");
+    }
+    std::fs::remove_file(&path).unwrap();
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tokenferry"));
+    command.args(["doctor", "--json", "--config"]).arg(&path);
+    let ran = crate::support::bed::Ran::from(command.output().await.unwrap()).ended_with(2);
+    Checks::of(&ran).assert(
+        "configuration",
+        "file",
+        "failed",
+        "there is no configuration file",
+    );
+}
+
+#[tokio::test]
+async fn people_get_lines_and_a_closed_pipe_is_no_panic() {
+    let bed = Bed::new().await;
+    bed.rows(1, 20).await;
+    let ran = bed.run(&["doctor"]).await.ended_with(0);
+    for said in ["configuration\n", "source\n", "ledger\n", "-> ", " failed, "] {
+        assert!(ran.stdout.contains(said), "{said:?}: {}", ran.stdout);
+    }
+
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut command = bed.command(&["doctor", "--json"]);
+    command.stdout(Stdio::from(writer));
+    let output = command.output().await.unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(!stderr.contains("panic"), "{stderr}");
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+}
