@@ -4,6 +4,7 @@
 //! said to be. The configuration is taken apart however wrong it is, and each of source, ledger and API is looked at as
 //! soon as its own settings can be had.
 
+mod api;
 mod check;
 mod configuration;
 mod database;
@@ -12,7 +13,9 @@ mod source;
 
 pub use check::{Area, Blame, Check, Examination, Overall, Status};
 
-use crate::config::{ConfigError, Loaded};
+use std::collections::BTreeSet;
+
+use crate::config::{AppMap, ConfigError, Loaded};
 
 /// Looks at everything. The order of the checks is that of the areas, whatever is done side by side.
 pub async fn examine(loaded: &Result<Loaded, ConfigError>) -> Examination {
@@ -33,7 +36,17 @@ pub async fn examine(loaded: &Result<Loaded, ConfigError>) -> Examination {
     let inspection = loaded.inspect();
     let mut checks = configuration::examine(loaded, &inspection);
     let (source, ledger) = tokio::join!(source::examine(&inspection), ledger::examine(&inspection));
-    checks.extend(source);
+    let app_ids = app_ids(&inspection.apps, source.app_names);
+    checks.extend(source.checks);
     checks.extend(ledger);
+    checks.extend(api::examine(inspection.api.as_ref(), app_ids).await);
     Examination::new(checks)
+}
+
+/// The apps that tokens go to: those of [apps], else those that the rows name.
+fn app_ids(apps: &AppMap, names: Option<Vec<String>>) -> Option<BTreeSet<String>> {
+    match apps.entries() {
+        Some(entries) => Some(entries.map(|(_, id)| id).collect()),
+        None => names.map(|names| names.into_iter().collect()),
+    }
 }

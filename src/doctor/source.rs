@@ -12,8 +12,21 @@ const AREA: Area = Area::Source;
 /// Different names of apps that are looked at. Somebody with more has another column in mind.
 const MOST_APPS: u32 = 200;
 
+/// What was found out about the source.
+pub(super) struct Examined {
+    pub(super) checks: Vec<Check>,
+    /// The names of apps in the rows; `None` if they could not be had, or are too many to be that.
+    pub(super) app_names: Option<Vec<String>>,
+}
+
 /// Everything about the source.
-pub(super) async fn examine(inspection: &Inspection) -> Vec<Check> {
+pub(super) async fn examine(inspection: &Inspection) -> Examined {
+    let mut app_names = None;
+    let checks = checks(inspection, &mut app_names).await;
+    Examined { checks, app_names }
+}
+
+async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) -> Vec<Check> {
     let skip = |names: &[&str], needs: &str| -> Vec<Check> {
         names
             .iter()
@@ -61,7 +74,12 @@ pub(super) async fn examine(inspection: &Inspection) -> Vec<Check> {
         });
         checks.push(rows(settings, survey.expected_rows().await));
         checks.push(match survey.app_names(MOST_APPS + 1).await {
-            Ok(names) => app_names(&inspection.apps, &names.unwrap_or_default()),
+            Ok(names) => {
+                let names = names.unwrap_or_default();
+                let check = named(&inspection.apps, &names);
+                *app_names = Some(names).filter(|names| (1..=MOST_APPS as usize).contains(&names.len()));
+                check
+            }
             Err(failure) => unlisted(&failure),
         });
     } else {
@@ -220,8 +238,9 @@ fn rows(settings: &SourceSettings, expected: Option<u64>) -> Check {
             AREA,
             NAME,
             format!(
-                "about {rows}, in {} pages or more, as the planner expects",
-                rows.div_ceil(u64::from(settings.page_size))
+                "about {rows}, as the planner expects ({} pages of at most {})",
+                rows.div_ceil(u64::from(settings.page_size)),
+                settings.page_size
             ),
         ),
         None => Check::ok(AREA, NAME, "the planner has no idea"),
@@ -229,7 +248,7 @@ fn rows(settings: &SourceSettings, expected: Option<u64>) -> Check {
 }
 
 /// The names of apps in the rows, held against [apps].
-fn app_names(apps: &AppMap, names: &[String]) -> Check {
+fn named(apps: &AppMap, names: &[String]) -> Check {
     const NAME: &str = "app_names";
     if names.is_empty() {
         return Check::warning(

@@ -1,5 +1,6 @@
 //! `doctor`: every trouble is found, named with what to do, and nothing is changed.
 
+mod api;
 mod databases;
 mod settings;
 

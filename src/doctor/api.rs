@@ -1,0 +1,247 @@
+//! The API: there, in step with our clock, open to our credentials, and with the apps that tokens go to.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, SystemTime},
+};
+
+use super::{Area, Blame, Check};
+use crate::{
+    config::ApiSettings,
+    descope::{App, AppType, Client, License, Looked},
+};
+
+const AREA: Area = Area::Api;
+
+/// A clock that is further off is worth a word: the expiry of tokens is reckoned with it.
+const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
+
+/// Apps that are asked for one by one, where a list of all does not name them.
+const MOST_QUESTIONS: usize = 30;
+
+/// Everything about the API. `app_ids` are those that tokens go to, as far as that is known.
+pub(super) async fn examine(settings: Option<&ApiSettings>, app_ids: Option<BTreeSet<String>>) -> Vec<Check> {
+    let skip = |names: &[&str], needs: &str| -> Vec<Check> {
+        names
+            .iter()
+            .map(|name| Check::skipped(AREA, *name, needs))
+            .collect()
+    };
+    let Some(settings) = settings else {
+        return skip(&["connection"], "valid settings under [api]");
+    };
+    let client = match Client::new(settings) {
+        Ok(client) => client,
+        Err(error) => {
+            let advice = "see that this machine has its certificate authorities (ca-certificates)";
+            return vec![failed("connection", error.to_string(), advice)];
+        }
+    };
+    // A key may be allowed to do one of the two only; either answer proves it.
+    let (license, apps) = tokio::join!(client.license(), client.apps());
+    let mut checks = Vec::new();
+    match reached(settings, &license, &apps) {
+        Ok(check) => checks.push(check),
+        Err(check) => {
+            checks.push(check);
+            checks.extend(skip(
+                &["clock", "credentials", "rate_tier", "apps"],
+                "a connection",
+            ));
+            return checks;
+        }
+    }
+    checks.push(clock(&license));
+    let credentials = credentials(&license, &apps);
+    let is_accepted = credentials.blame.is_none();
+    checks.push(credentials);
+    if is_accepted {
+        checks.push(rate_tier(settings, &license));
+        checks.push(match app_ids {
+            Some(ids) => exist(&client, &ids, apps).await,
+            None => Check::skipped(AREA, "apps", "[apps], or a source that names them"),
+        });
+    } else {
+        checks.extend(skip(&["rate_tier", "apps"], "credentials"));
+    }
+    checks
+}
+
+fn failed(name: &str, detail: impl Into<String>, advice: impl Into<String>) -> Check {
+    Check::failed(AREA, Blame::Api, name, detail, advice)
+}
+
+/// Whether there is an API at all: what answers in a way that it never does is none.
+fn reached(
+    settings: &ApiSettings,
+    license: &Looked<License>,
+    apps: &Looked<Vec<App>>,
+) -> Result<Check, Check> {
+    let address = settings.base_url.as_str();
+    let foreign = "check `api.base_url`: this is not the Descope API, or not its root";
+    match (license, apps) {
+        (Looked::TryAgain { refusal, .. }, Looked::TryAgain { .. }) => Err(match refusal.status {
+            Some(status) => failed(
+                "connection",
+                format!("{address}: {} (HTTP {status})", refusal.text),
+                "try again; if that does not help, see the API's status and `api.base_url`",
+            ),
+            None => failed(
+                "connection",
+                format!("{address}: {}", refusal.text),
+                "check `api.base_url`, and that this machine may connect there (a proxy, a firewall, DNS)",
+            ),
+        }),
+        (
+            Looked::Endpoint(_) | Looked::Absent | Looked::TryAgain { .. },
+            Looked::Endpoint(_) | Looked::Absent | Looked::TryAgain { .. },
+        ) => Err(failed(
+            "connection",
+            format!("{address} answers, and not as the API does"),
+            foreign,
+        )),
+        _ => Ok(Check::ok(AREA, "connection", address)),
+    }
+}
+
+fn clock(license: &Looked<License>) -> Check {
+    const NAME: &str = "clock";
+    let Looked::Found(License {
+        server_time: Some(theirs),
+        ..
+    }) = license
+    else {
+        return Check::skipped(AREA, NAME, "an answer with the API's time");
+    };
+    let (ahead, off) = match SystemTime::now().duration_since(*theirs) {
+        Ok(ahead) => ("ahead of", ahead),
+        Err(error) => ("behind", error.duration()),
+    };
+    if off > CLOCK_TOLERANCE {
+        let detail = format!("this machine is {} s {ahead} the API", off.as_secs());
+        let advice = "set this machine's clock (NTP): what has expired is told by it";
+        return Check::warning(AREA, NAME, detail, advice);
+    }
+    Check::ok(AREA, NAME, "in step with the API's")
+}
+
+fn credentials(license: &Looked<License>, apps: &Looked<Vec<App>>) -> Check {
+    const NAME: &str = "credentials";
+    const CORRECT: &str = "check that `api.management_key` is a valid management key of the project `api.project_id`, \
+                           and that the key may manage outbound apps";
+    match (license, apps) {
+        (Looked::Found(_), _) | (_, Looked::Found(_)) => Check::ok(AREA, NAME, "accepted"),
+        (Looked::Credentials(refusal) | Looked::Refused(refusal), _)
+        | (_, Looked::Credentials(refusal) | Looked::Refused(refusal)) => {
+            failed(NAME, format!("{} ({})", refusal.text, refusal.code), CORRECT)
+        }
+        (Looked::RateLimited { .. }, _) | (_, Looked::RateLimited { .. }) => Check::warning(
+            AREA,
+            NAME,
+            "not known: the quota is used up",
+            "ask again in a minute",
+        ),
+        _ => Check::warning(AREA, NAME, "not known: no usable answer came", "ask again"),
+    }
+}
+
+fn rate_tier(settings: &ApiSettings, license: &Looked<License>) -> Check {
+    const NAME: &str = "rate_tier";
+    let limit = settings.rate_limit;
+    let ours = format!(
+        "{} requests per {}",
+        limit.requests,
+        humantime::format_duration(limit.per)
+    );
+    match license {
+        Looked::Found(License {
+            rate_limit_tier: Some(tier),
+            ..
+        }) => {
+            let tier: String = tier.chars().filter(|c| !c.is_control()).take(40).collect();
+            Check::ok(AREA, NAME, format!("{tier}; `api.rate_limit` is {ours}"))
+        }
+        Looked::Found(_) => Check::ok(AREA, NAME, format!("not told; `api.rate_limit` is {ours}")),
+        _ => Check::warning(
+            AREA,
+            NAME,
+            format!("the API does not tell this key; `api.rate_limit` is {ours}"),
+            "see the console for the project's rate limit, and keep `api.rate_limit` below it",
+        ),
+    }
+}
+
+/// Whether each app is there and takes tokens.
+async fn exist(client: &Client, ids: &BTreeSet<String>, all: Looked<Vec<App>>) -> Check {
+    const NAME: &str = "apps";
+    let listed: BTreeMap<String, App> = match all {
+        Looked::Found(apps) => apps.into_iter().map(|app| (app.id.clone(), app)).collect(),
+        _ => BTreeMap::new(),
+    };
+    let mut found = Found::default();
+    for (position, id) in ids.iter().enumerate() {
+        let app = match listed.get(id) {
+            Some(app) => Looked::Found(app.clone()),
+            None if position < MOST_QUESTIONS => client.app(id).await,
+            None => Looked::RateLimited { retry_after: None },
+        };
+        found.add(id, &app);
+    }
+    found.into_check(NAME)
+}
+
+/// Apps by what became of the question for them.
+#[derive(Default)]
+struct Found {
+    good: Vec<String>,
+    absent: Vec<String>,
+    other: Vec<String>,
+    unknown: Vec<String>,
+}
+
+impl Found {
+    fn add(&mut self, id: &str, app: &Looked<App>) {
+        let id: String = id.chars().filter(|c| !c.is_control()).take(80).collect();
+        match app {
+            Looked::Found(App { app_type, .. }) => match app_type {
+                AppType::OAuth | AppType::Unsaid => self.good.push(id),
+                AppType::Other(word) => self.other.push(format!("{id} ({word})")),
+            },
+            // An ID that the API finds malformed is no app's.
+            Looked::Absent | Looked::Refused(_) => self.absent.push(id),
+            _ => self.unknown.push(id),
+        }
+    }
+
+    fn into_check(self, name: &str) -> Check {
+        let mut wrong = Vec::new();
+        if !self.absent.is_empty() {
+            wrong.push(format!("not there: {}", self.absent.join(", ")));
+        }
+        if !self.other.is_empty() {
+            wrong.push(format!("not for OAuth: {}", self.other.join(", ")));
+        }
+        if !wrong.is_empty() {
+            return Check::failed(
+                AREA,
+                Blame::Configuration,
+                name,
+                wrong.join("; "),
+                "make these outbound apps in the Descope console (type OAuth), or correct the IDs under [apps]",
+            );
+        }
+        if !self.unknown.is_empty() {
+            return Check::warning(
+                AREA,
+                name,
+                format!("the API did not tell about {}", self.unknown.join(", ")),
+                "ask again, or look for them in the Descope console",
+            );
+        }
+        Check::ok(
+            AREA,
+            name,
+            format!("there, and for OAuth: {}", self.good.join(", ")),
+        )
+    }
+}
