@@ -38,6 +38,7 @@
 pub mod chunk;
 pub mod cli;
 pub mod config;
+pub mod decrypt;
 pub mod descope;
 pub mod doctor;
 #[cfg(feature = "failpoints")]

@@ -58,7 +58,12 @@ impl Loaded {
     pub fn inspect(&self) -> Inspection {
         let mut reader = Reader::new(&self.root);
         let parts = settings::read(&mut reader);
-        let values = reader.asked().iter().map(|asked| self.value(asked)).collect();
+        let values = reader
+            .asked()
+            .iter()
+            .filter(|asked| !asked.is_alternative || find(&self.root, &asked.key).is_some())
+            .map(|asked| self.value(asked))
+            .collect();
         Inspection {
             values,
             problems: reader.finish(),

@@ -6,6 +6,7 @@
 mod base_url;
 mod inspection;
 mod load;
+mod mapping;
 mod nearest;
 mod problem;
 mod reader;
@@ -21,4 +22,4 @@ pub use settings::{
     ApiSettings, AppMap, BatchSettings, LedgerAccess, LedgerSettings, LookupSettings, OnFailure, OnUnknown,
     RateLimit, RetrySettings, Settings, StopSettings, known_keys,
 };
-pub use source::{Columns, Expression, Field, Relation, SourceSettings, SourceShape};
+pub use source::{Columns, Expression, Field, Mapping, Relation, SessionValue, SourceSettings, SourceShape};

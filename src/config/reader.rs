@@ -4,6 +4,7 @@ use std::{collections::HashMap, str::FromStr, time::Duration};
 
 use bytesize::ByteSize;
 use config::{Value, ValueKind};
+use zeroize::Zeroizing;
 
 use super::{Problem, nearest::nearest};
 use crate::model::Secret;
@@ -19,6 +20,8 @@ pub(super) struct Reader<'a> {
 pub(super) struct Asked {
     pub(super) key: String,
     pub(super) shown: Shown,
+    /// Whether the key is not worth a word where nobody set it: there is another way to say the same.
+    pub(super) is_alternative: bool,
     /// What it is where nobody set it, as a person would write it.
     pub(super) default: Option<String>,
 }
@@ -49,6 +52,11 @@ impl<'a> Reader<'a> {
             key: key.into(),
             must: must.into(),
         });
+    }
+
+    /// How much was found wrong so far.
+    pub(super) fn problem_count(&self) -> usize {
+        self.problems.len()
     }
 
     /// The keys that were asked for.
@@ -85,6 +93,7 @@ impl<'a> Reader<'a> {
             self.asked.push(Asked {
                 key: key.to_owned(),
                 shown: Shown::Whole,
+                is_alternative: false,
                 default: None,
             });
         }
@@ -100,6 +109,13 @@ impl<'a> Reader<'a> {
     pub(super) fn show(&mut self, key: &str, shown: Shown) {
         if let Some(asked) = self.asked.iter_mut().find(|asked| asked.key == key) {
             asked.shown = shown;
+        }
+    }
+
+    /// Says that `key` is not worth a word where nobody set it.
+    pub(super) fn alternative(&mut self, key: &str) {
+        if let Some(asked) = self.asked.iter_mut().find(|asked| asked.key == key) {
+            asked.is_alternative = true;
         }
     }
 
@@ -157,11 +173,36 @@ impl<'a> Reader<'a> {
         self.hidden(key)
     }
 
-    /// SQL that must be there.
-    pub(super) fn required_sql(&mut self, key: &str, must: &str) -> Option<String> {
-        let text = self.required(key, must);
+    /// Secrets: a list of texts, or one text with commas between them. Whatever is pointed to may hold several, on lines
+    /// of their own or with commas.
+    pub(super) fn secrets(&mut self, key: &str) -> Option<Vec<Secret>> {
+        let value = self.value(key)?;
         self.show(key, Shown::Hidden);
-        text
+        let parts: Vec<String> = match &value.kind {
+            ValueKind::String(text) => text.split(',').map(|part| part.trim().to_owned()).collect(),
+            ValueKind::Array(list) => {
+                let texts = list.iter().map(|one| match &one.kind {
+                    ValueKind::String(text) => Some(text.trim().to_owned()),
+                    _ => None,
+                });
+                texts.collect::<Option<_>>().unwrap_or_default()
+            }
+            _ => Vec::new(),
+        };
+        let before = self.problems.len();
+        let mut secrets = Vec::new();
+        for part in parts {
+            let held = Zeroizing::new(self.follow(key, part).unwrap_or_default());
+            let each = held.split(|c: char| c == ',' || c.is_whitespace());
+            secrets.extend(each.filter(|one| !one.is_empty()).map(Secret::new));
+        }
+        if secrets.is_empty() && self.problems.len() == before {
+            self.problem(
+                key,
+                "must be a list of keys, such as [\"env:KEY_NEW\", \"env:KEY_OLD\"]",
+            );
+        }
+        (self.problems.len() == before).then_some(secrets)
     }
 
     fn hidden(&mut self, key: &str) -> Option<String> {

@@ -2,10 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use config::ValueKind;
-
-use super::reader::{Reader, Shown};
-use crate::model::Secret;
+use super::{
+    mapping,
+    reader::{Reader, Shown},
+};
+use crate::{decrypt::Decryptor, model::Secret};
 
 /// A part of a token that a column can be mapped to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -68,6 +69,34 @@ impl Field {
     }
 }
 
+/// How a field is had from a row.
+#[derive(Debug, Clone)]
+pub struct Mapping {
+    /// Its value.
+    pub expression: Expression,
+    /// What opens the value, if it is encrypted. Only tokens may be.
+    pub decrypt: Option<Decryptor>,
+}
+
+impl From<Expression> for Mapping {
+    /// As it stands there.
+    fn from(expression: Expression) -> Self {
+        Self {
+            expression,
+            decrypt: None,
+        }
+    }
+}
+
+/// A setting of the session that expressions may ask for, such as the key of `pgp_sym_decrypt`.
+#[derive(Debug, Clone)]
+pub struct SessionValue {
+    /// Its name, with a dot in it: Postgres keeps such names free.
+    pub name: String,
+    /// What it is set to.
+    pub value: Secret,
+}
+
 /// How the value of a field is had from a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {
@@ -77,8 +106,8 @@ pub enum Expression {
     Sql(String),
 }
 
-/// Which expression gives which field.
-pub type Columns = BTreeMap<Field, Expression>;
+/// Which field is had in which way.
+pub type Columns = BTreeMap<Field, Mapping>;
 
 /// What the rows are read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -104,6 +133,8 @@ pub struct SourceSettings {
     pub page_size: u32,
     /// How long one page may take the database.
     pub statement_timeout: Duration,
+    /// What every session is given before it reads.
+    pub session: Vec<SessionValue>,
     /// Which column means what.
     pub columns: Columns,
 }
@@ -130,6 +161,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
         .filter(|condition| !condition.trim().is_empty());
     let page_size = reader.number("source.page_size", 5000, 1);
     let statement_timeout = reader.duration("source.statement_timeout", Duration::from_secs(60));
+    let session = session(reader);
     let columns = columns(reader);
     Some(SourceSettings {
         url: url?,
@@ -138,6 +170,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
         condition,
         page_size,
         statement_timeout,
+        session,
         columns,
     })
 }
@@ -231,34 +264,43 @@ fn table_name(text: &str) -> Option<Vec<String>> {
     (!quoted && parts.len() <= 2 && parts.iter().all(|part| !part.is_empty())).then_some(parts)
 }
 
+/// [source.session], whose keys are free as far as Postgres leaves them free.
+fn session(reader: &mut Reader<'_>) -> Vec<SessionValue> {
+    const KEY: &str = "source.session";
+    let entries = reader.entries(KEY).unwrap_or_default();
+    reader.show(KEY, Shown::Hidden);
+    let mut values = Vec::with_capacity(entries.len());
+    for (name, value) in entries {
+        if is_custom_setting(&name) {
+            let value = Secret::new(value);
+            values.push(SessionValue { name, value });
+        } else {
+            reader.problem(
+                format!("{KEY}.{name}"),
+                "must be a name of your own with a dot in it, such as \"tokenferry.key\"",
+            );
+        }
+    }
+    values
+}
+
+/// Whether Postgres takes this for a setting that nobody declared: identifiers with dots between them.
+fn is_custom_setting(name: &str) -> bool {
+    let is_identifier = |part: &str| {
+        part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && part
+                .chars()
+                .all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$'))
+    };
+    name.len() < 64 && name.contains('.') && name.split('.').all(is_identifier)
+}
+
 fn columns(reader: &mut Reader<'_>) -> Columns {
+    let shared = mapping::shared_keys(reader);
     let mut columns = Columns::new();
     for field in Field::ALL {
-        let key = format!("source.columns.{}", field.name());
-        let is_table = matches!(
-            reader.value(&key).map(|value| &value.kind),
-            Some(ValueKind::Table(_))
-        );
-        let expression = if is_table {
-            // The inner key is what is known then, and anything beside it is not.
-            reader.forget(&key);
-            reader
-                .required_sql(&format!("{key}.sql"), "an SQL expression")
-                .map(Expression::Sql)
-        } else {
-            reader.text(&key).map(Expression::Column)
-        };
-        match expression {
-            Some(Expression::Column(name)) if name.trim().is_empty() => {
-                reader.problem(
-                    key,
-                    "must be a column's name or { sql = \"expression\" }; leave it out if there is none",
-                );
-            }
-            Some(expression) => {
-                columns.insert(field, expression);
-            }
-            None => {}
+        if let Some(mapping) = mapping::read(reader, field, &shared) {
+            columns.insert(field, mapping);
         }
     }
     let has = |field| columns.contains_key(&field);
@@ -285,7 +327,28 @@ fn columns(reader: &mut Reader<'_>) -> Columns {
 
 #[cfg(test)]
 mod tests {
-    use super::table_name;
+    use super::{is_custom_setting, table_name};
+
+    #[test]
+    fn settings_of_ones_own_have_a_dot() {
+        for good in ["tokenferry.key", "_a.b$1", "a.b.c"] {
+            assert!(is_custom_setting(good), "{good}");
+        }
+        for bad in [
+            "",
+            "key",
+            "search_path",
+            ".key",
+            "a.",
+            "a..b",
+            "a.1b",
+            "a.b c",
+            "a.b'; --",
+            "a.é",
+        ] {
+            assert!(!is_custom_setting(bad), "{bad}");
+        }
+    }
 
     #[test]
     fn table_names_split_at_dots_outside_quotes() {

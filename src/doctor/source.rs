@@ -60,6 +60,33 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
         database::reached(AREA, &server),
         database::line(AREA, "source.url", &server),
     ];
+    if !settings.session.is_empty() {
+        match survey.hand_over().await {
+            Ok(()) => checks.push(Check::ok(
+                AREA,
+                "session",
+                format!(
+                    "{} set, and the server does not log them",
+                    list(settings.session.iter().map(|value| &value.name))
+                ),
+            )),
+            Err(failure) => {
+                checks.push(Check::failed(
+                    AREA,
+                    Blame::Database,
+                    "session",
+                    failure.to_string(),
+                    "change the server's settings for this role as said, or decrypt with `decrypt` instead of in the database",
+                ));
+                checks.extend(skip(
+                    &["table", "read_only", "key_index", "rows", "app_names"],
+                    "the session",
+                ));
+                survey.close().await;
+                return checks;
+            }
+        }
+    }
     let fit = survey.inspect().await;
     let fits = fit.is_ok();
     checks.extend(table(settings, fit));

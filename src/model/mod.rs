@@ -31,4 +31,4 @@ pub use probe::Probe;
 pub use rule::{Rule, RuleSet};
 pub use run::{Mode, RunId, RunStatus, Selection, StopReason, Tally};
 pub use secret::Secret;
-pub use token::{Expiry, LegacyToken, Scopes, SourceKey, Version};
+pub use token::{Expiry, LegacyToken, Scopes, Sealed, SourceKey, Version, WhyNot};

@@ -97,6 +97,10 @@ rules! {
     ExternalIdentifierUnclean = "external_identifier_unclean", Warning,
         "the external identifier is blank, padded with white space, very long, or holds control characters",
         "whoever fetches the token has to name it letter by letter: trim it, or map another column";
+    /// No key opens a value, or it is not encrypted.
+    NotDecryptable = "not_decryptable", Error,
+        "a column that says `decrypt` holds a value that cannot be decrypted",
+        "add the key it was encrypted with, or exclude rows that are not encrypted with `source.where`";
     /// Nothing to send.
     NoToken = "no_token", Error,
         "the row has neither an access token nor a refresh token",

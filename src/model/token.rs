@@ -93,6 +93,26 @@ pub enum Scopes {
     Unreadable,
 }
 
+/// A value that stayed encrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sealed {
+    /// The key under `[source.columns]`.
+    pub field: &'static str,
+    /// Why it could not be opened.
+    pub why: WhyNot,
+}
+
+/// Why a value could not be decrypted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhyNot {
+    /// It does not look as the method writes it: perhaps it never was encrypted.
+    NotEncrypted,
+    /// It looks right, and no key opens it: it was encrypted with another one, or changed since.
+    NoKeyFits,
+    /// It was opened, and is no text.
+    NotText,
+}
+
 /// One legacy token as the source holds it. Empty texts were read as absent; nothing else was judged yet.
 #[derive(Debug, Clone)]
 pub struct LegacyToken {
@@ -124,6 +144,8 @@ pub struct LegacyToken {
     pub granted_by: Option<String>,
     /// Which of two rows for one destination is the newer.
     pub version: Version,
+    /// A value that should have been decrypted and was not; the token lacks it.
+    pub sealed: Option<Sealed>,
 }
 
 impl LegacyToken {
@@ -145,6 +167,7 @@ impl LegacyToken {
             external_identifier: None,
             granted_by: None,
             version: Version::default(),
+            sealed: None,
         }
     }
 }

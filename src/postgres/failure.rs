@@ -41,6 +41,16 @@ impl Failure {
         self.kind == FailureKind::Unreachable
     }
 
+    /// We did not do it: the server is set up in a way that forbids it.
+    #[must_use]
+    pub fn withheld(text: impl Into<String>) -> Self {
+        Self {
+            kind: FailureKind::Permission,
+            sqlstate: None,
+            text: text.into(),
+        }
+    }
+
     /// The same without the database's words: where rows are at hand, a message of any class may quote one (a token cast
     /// to `regclass`, a function of the user's own that raises an error).
     #[must_use]

@@ -6,7 +6,8 @@ use sqlx::{Row, postgres::PgRow};
 use super::plan::{Column, Form};
 use crate::{
     config::Field,
-    model::{Expiry, LegacyToken, Login, LoginId, Scopes, Secret, SourceKey, Version},
+    decrypt::Wrapping,
+    model::{Expiry, LegacyToken, Login, LoginId, Scopes, Sealed, Secret, SourceKey, Version},
 };
 
 /// From here on a number of seconds would be past the year 5000, so it is milliseconds (of 1973 and later).
@@ -24,6 +25,7 @@ pub(super) fn token(
     columns: &[Column],
 ) -> Result<(LegacyToken, usize), sqlx::Error> {
     let mut token = LegacyToken::empty(key);
+    let mut sealed = None;
     let mut size = token.key.as_str().len();
     for (position, column) in columns.iter().enumerate() {
         // Empty is how many schemas write "none".
@@ -39,9 +41,9 @@ pub(super) fn token(
             Field::UserId => token.user_id = Some(text.to_owned()),
             Field::LoginId => token.login = Login::Id(LoginId::from(text)),
             Field::TenantId => token.tenant_id = Some(text.to_owned()),
-            Field::AccessToken => token.access_token = Some(Secret::new(text)),
-            Field::RefreshToken => token.refresh_token = Some(Secret::new(text)),
-            Field::IdToken => token.id_token = Some(Secret::new(text)),
+            Field::AccessToken => token.access_token = secret(column, text, &mut sealed),
+            Field::RefreshToken => token.refresh_token = secret(column, text, &mut sealed),
+            Field::IdToken => token.id_token = secret(column, text, &mut sealed),
             Field::AccessTokenExpiry => token.expiry = expiry(text),
             Field::AccessTokenType => token.access_token_type = Some(text.to_owned()),
             Field::Scopes => token.scopes = scopes(text, column.form),
@@ -50,7 +52,29 @@ pub(super) fn token(
             Field::UpdatedAt => token.version = version(text, column.form),
         }
     }
+    token.sealed = sealed;
     Ok((token, size))
+}
+
+/// The value, decrypted if it must be. The first that cannot be is noted. Costs microseconds a value, so it is done where
+/// the row is at hand.
+fn secret(column: &Column, text: &str, sealed: &mut Option<Sealed>) -> Option<Secret> {
+    let Some(decryptor) = &column.decrypt else {
+        return Some(Secret::new(text));
+    };
+    let wrapping = match column.form {
+        Form::Bytes => Wrapping::Bytes,
+        _ => Wrapping::Text,
+    };
+    match decryptor.open(text, wrapping) {
+        // Empty is how many programs encrypt "none".
+        Ok(secret) => Some(secret).filter(|secret| !secret.reveal().is_empty()),
+        Err(why) => {
+            let field = column.field.name();
+            sealed.get_or_insert(Sealed { field, why });
+            None
+        }
+    }
 }
 
 /// Epoch seconds or milliseconds, with or without a fraction, or a date with its time in RFC 3339.

@@ -34,9 +34,12 @@ pub(super) async fn inspect(
     let mut columns = Vec::new();
     for (&field, wanted) in &settings.columns {
         let key = format!("source.columns.{}", field.name());
-        let sql = expression(wanted);
+        let sql = expression(&wanted.expression);
         match types(connection, format!("select {sql} from {from} limit 0")).await? {
-            Ok(found) => match found.first().map(|info| Form::of(field, info)) {
+            Ok(found) => match found
+                .first()
+                .map(|info| Form::of(field, info, wanted.decrypt.is_some()))
+            {
                 Some(Ok((form, template))) => {
                     let text = template.replacen("{}", &sql, 1);
                     columns.push(Column {
@@ -44,12 +47,13 @@ pub(super) async fn inspect(
                         form,
                         raw: sql,
                         sql: text,
+                        decrypt: wanted.decrypt.clone(),
                     });
                 }
                 Some(Err(must)) => problems.push(problem(key, must)),
                 None => problems.push(problem(key, "gives no value")),
             },
-            Err(failure) => problems.push(match wanted {
+            Err(failure) => problems.push(match &wanted.expression {
                 Expression::Column(name) => missing_column(key, name, &names),
                 Expression::Sql(_) => {
                     problem(key, format!("is not an expression over these rows: {failure}"))

@@ -6,6 +6,7 @@
 mod census;
 mod decode;
 mod error;
+mod handover;
 mod inspect;
 mod plan;
 mod reader;

@@ -7,6 +7,7 @@ use sqlx::postgres::{PgTypeInfo, PgTypeKind};
 
 use crate::{
     config::{Expression, Field, Relation, SourceSettings},
+    decrypt::Decryptor,
     postgres::quote_identifier,
 };
 
@@ -56,6 +57,8 @@ impl KeyType {
 pub(super) enum Form {
     /// As it is.
     Text,
+    /// Bytes, as base64.
+    Bytes,
     /// Seconds since 1970, with a fraction, or another number that may have one.
     Number,
     /// A whole number of whatever the source counts in.
@@ -68,7 +71,11 @@ pub(super) enum Form {
 
 impl Form {
     /// How `field` is had from a column of this type, or what the column should be instead.
-    pub(super) fn of(field: Field, info: &PgTypeInfo) -> Result<(Self, &'static str), &'static str> {
+    pub(super) fn of(
+        field: Field,
+        info: &PgTypeInfo,
+        is_encrypted: bool,
+    ) -> Result<(Self, &'static str), &'static str> {
         let name = base_name(info);
         let textual = matches!(
             name.as_str(),
@@ -78,9 +85,12 @@ impl Form {
         match field {
             Field::AccessToken | Field::RefreshToken | Field::IdToken => match name.as_str() {
                 _ if textual => Ok((Self::Text, "({})::text")),
+                "BYTEA" if is_encrypted => Ok((Self::Bytes, "encode({}, 'base64')")),
                 "BYTEA" => Err(
-                    "is bytea: say how it becomes text, such as { sql = \"convert_from(column, 'UTF8')\" }",
+                    "is bytea: say how it becomes text, such as { sql = \"convert_from(column, 'UTF8')\" }, or how it is \
+                     decrypted",
                 ),
+                _ if is_encrypted => Err("must be text or bytea"),
                 _ => Err("must be of a text type"),
             },
             Field::AccessTokenExpiry => match name.as_str() {
@@ -127,6 +137,8 @@ pub(super) struct Column {
     pub(super) raw: String,
     /// The same as text.
     pub(super) sql: String,
+    /// What opens the value, if it is encrypted.
+    pub(super) decrypt: Option<Decryptor>,
 }
 
 /// All that is needed to ask for a page. Made once the columns were checked.
@@ -233,6 +245,7 @@ mod tests {
             condition: condition.map(Into::into),
             page_size: 10,
             statement_timeout: std::time::Duration::from_secs(1),
+            session: Vec::new(),
             columns: crate::config::Columns::new(),
         };
         let column = Column {
@@ -240,6 +253,7 @@ mod tests {
             form: Form::Text,
             raw: "\"provider\"".into(),
             sql: "(\"provider\")::text".into(),
+            decrypt: None,
         };
         Plan::new(&settings, KeyType::Uuid, vec![column])
     }

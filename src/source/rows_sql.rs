@@ -19,10 +19,10 @@ impl RowsSql {
     pub fn new(shape: &SourceShape) -> Self {
         let key = quote_identifier(&shape.key);
         let mut columns = vec![key.clone()];
-        for (field, expression) in &shape.columns {
+        for (field, mapping) in &shape.columns {
             let secret = matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken);
             // Expressions are left out: what they are for is to be read in the configuration.
-            if let (false, Expression::Column(name)) = (secret, expression) {
+            if let (false, Expression::Column(name)) = (secret, &mapping.expression) {
                 let name = quote_identifier(name);
                 if !columns.contains(&name) {
                     columns.push(name);
@@ -71,7 +71,9 @@ mod tests {
         SourceShape {
             relation,
             key: "Id".to_owned(),
-            columns: columns.into_iter().collect(),
+            columns: columns
+                .map(|(field, expression)| (field, expression.into()))
+                .into(),
             holds_ledger: false,
         }
     }

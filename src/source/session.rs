@@ -4,13 +4,21 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, postgres::PgConnectOptions};
 
+use super::handover;
 use crate::{config::SourceSettings, postgres::Failure};
 
-/// Opens a connection that cannot write, says who it is, and bounds every statement.
+/// Opens a connection that cannot write, says who it is, bounds every statement, and has what expressions ask for.
 pub(super) async fn connect(
     settings: &SourceSettings,
     application_name: &str,
 ) -> Result<PgConnection, Failure> {
+    let mut connection = open(settings, application_name).await?;
+    handover::hand_over(&mut connection, &settings.session).await?;
+    Ok(connection)
+}
+
+/// The same without what expressions ask for.
+pub(super) async fn open(settings: &SourceSettings, application_name: &str) -> Result<PgConnection, Failure> {
     let options: PgConnectOptions = settings.url.reveal().parse()?;
     // Statements are not logged: an expression of the user's may hold what should not be in a log.
     let options = options

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{
-    SourceError, inspect,
+    SourceError, handover, inspect,
     plan::{Plan, from_clause},
     session,
 };
@@ -42,13 +42,13 @@ pub struct KeyIndex {
 }
 
 impl Survey {
-    /// Opens the session that a run would open.
+    /// Opens the session that a run would open, without the values of [source.session] as yet.
     ///
     /// # Errors
     /// If the database does not answer or does not let us.
     pub async fn open(settings: &SourceSettings, application_name: &str) -> Result<Self, Failure> {
         Ok(Self {
-            connection: session::connect(settings, application_name).await?,
+            connection: session::open(settings, application_name).await?,
             settings: settings.clone(),
             plan: None,
         })
@@ -60,6 +60,14 @@ impl Survey {
     /// If it does not answer.
     pub async fn server(&mut self) -> Result<Server, Failure> {
         Server::ask(&mut self.connection).await
+    }
+
+    /// Gives the session the values of [source.session], as every run does.
+    ///
+    /// # Errors
+    /// If the server does not take them, or would write them into its log.
+    pub async fn hand_over(&mut self) -> Result<(), Failure> {
+        handover::hand_over(&mut self.connection, &self.settings.session).await
     }
 
     /// Holds the configuration against the database, as every run does before its first page.

@@ -17,7 +17,7 @@ fn example() -> String {
 /// A line that is a key commented out has no space after its `#`; prose has one.
 fn is_optional_key(line: &str) -> bool {
     line.strip_prefix('#')
-        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase()))
+        .is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '"'))
 }
 
 /// Puts optional keys in, where `wanted` agrees.
@@ -53,6 +53,16 @@ fn without_environment(text: &str) -> String {
         ("env:SOURCE_DATABASE_URL", "postgres://u:p@localhost/source"),
         ("env:LEDGER_DATABASE_URL", "postgres://u:p@localhost/ledger"),
         ("env:TOKENFERRY_PEPPER", "black"),
+        (
+            "env:FERNET_KEY_NEW",
+            "cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=",
+        ),
+        (
+            "env:FERNET_KEY_OLD",
+            "9CjbDK-yXQSKsxMnDjvvqvSpylW0f1boWZ-pFenilK0=",
+        ),
+        ("env:AES_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
+        ("env:LEGACY_KEY", "legacy"),
         ("env:DESCOPE_PROJECT_ID", "P123"),
         ("env:DESCOPE_MANAGEMENT_KEY", "K123"),
     ]
@@ -73,8 +83,12 @@ fn has_a_default(key: &str) -> bool {
         "ledger.url",
         "ledger.pepper",
     ];
-    !without.contains(&key) && !key.starts_with("source.columns.")
+    let tables = ["source.columns.", "source.decrypt.", "source.session."];
+    !without.contains(&key) && !tables.iter().any(|table| key.starts_with(table))
 }
+
+/// Tables whose keys are the user's.
+const FREE: [&str; 2] = ["apps", "source.session"];
 
 /// The dotted keys of a text; a table with free keys is one.
 fn keys(text: &str) -> BTreeSet<String> {
@@ -86,7 +100,7 @@ fn keys(text: &str) -> BTreeSet<String> {
                 format!("{prefix}.{name}")
             };
             match value {
-                toml::Value::Table(inner) if key != "apps" => collect(&key, inner, into),
+                toml::Value::Table(inner) if !FREE.contains(&key.as_str()) => collect(&key, inner, into),
                 _ => {
                     into.insert(key);
                 }
@@ -194,6 +208,7 @@ fn what_the_example_shows_for_the_other_keys_is_valid() {
     assert_eq!(settings.source.condition.as_deref(), Some("revoked_at IS NULL"));
     assert!(settings.ledger.pepper.is_some());
     assert!(settings.tolerated.contains(Rule::TokenEncrypted));
+    assert_eq!(settings.source.session[0].name, "tokenferry.key");
     let with_query =
         with_optional(&example(), |key| key == "source.query").replace("\ntable = ", "\n#table = ");
     load(&with_query).unwrap();
@@ -252,7 +267,7 @@ fn a_misspelt_key_is_answered_with_the_right_one() {
     let everything = with_optional(&example(), |key| key != "source.query");
     for key in keys(&everything) {
         let (table, name) = key.rsplit_once('.').unwrap_or(("", &key));
-        if key == "apps" {
+        if FREE.contains(&key.as_str()) {
             continue;
         }
         // A letter doubled at the end; the line stays in its table.

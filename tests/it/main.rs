@@ -11,6 +11,7 @@ mod config;
 mod directory;
 mod doctor;
 mod dry_run;
+mod encrypted;
 mod exit_codes;
 mod interrupt;
 #[cfg(feature = "failpoints")]

@@ -52,7 +52,8 @@ const BROKEN: &[(&str, &[&str])] = &[
         &["token_encrypted"],
     ),
     (
-        "id_token = 'vault:v1:8SDd3WHDOjf7mq69CyCqYjBXAiQQAVZR'",
+        // What is opened may be sealed once more.
+        "id_token = 'gAAAAABlU_EAAAECAwQFBgcICQoLDA0ODx_ZVs_GzGhacwVP_ydzCz9tF8DHdrusSENqlW_5x9yPpyt1xFSSkTdB9AjPeZNtHjmiYxnoTqZ0tlJlmleoAoOfwI58hOTb9YDoAtH3iVAu'",
         &["token_encrypted"],
     ),
     ("access_token = repeat('x', 9000)", &["too_large"]),
@@ -61,6 +62,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("epoch = '1790000000000000'", &["expiry_scaled"]),
     ("epoch = '2208988800'", &["expiry_out_of_range"]),
     ("epoch = '-5'", &["expiry_out_of_range"]),
+    ("id_token = 'in the clear'", &["not_decryptable"]),
     // What goes up, and should be looked at.
     ("tenant_id = ' '", &["tenant_blank"]),
     ("external_id = ' work'", &["external_identifier_unclean"]),
@@ -94,6 +96,8 @@ async fn bed() -> Bed {
         "apps.google = \"google\"
          batch.max_bytes = \"8KiB\"
          source.page_size = 20
+         source.columns.id_token = { column = \"id_token\", decrypt = \"fernet\" }
+         source.decrypt.fernet = \"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=\"
          source.columns.access_token_expiry = { sql = \"coalesce(epoch, extract(epoch from expires_at)::text)\" }",
     );
     bed.sql("alter table legacy_tokens add epoch text").await;

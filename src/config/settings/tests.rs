@@ -59,7 +59,7 @@ fn the_environment_wins_over_the_file() {
     .unwrap();
     assert_eq!(settings.batch.max_tokens, 50);
     assert_eq!(
-        settings.source.columns[&crate::config::Field::UserId],
+        settings.source.columns[&crate::config::Field::UserId].expression,
         crate::config::Expression::Column("uid".into())
     );
 }
@@ -197,7 +197,7 @@ fn a_column_may_be_an_expression() {
     let text = MINIMAL.replace("app = \"provider\"", "app = { sql = \"'google'\" }");
     let settings = settings(&text, &[]).unwrap();
     assert_eq!(
-        settings.source.columns[&crate::config::Field::App],
+        settings.source.columns[&crate::config::Field::App].expression,
         crate::config::Expression::Sql("'google'".into())
     );
 }

@@ -10,7 +10,7 @@ mod tokens;
 
 pub(super) use ids::destination;
 
-use crate::model::{Destination, LegacyToken, Reason, Rule, RuleSet, Severity};
+use crate::model::{Destination, LegacyToken, Reason, Rule, RuleSet, Sealed, Severity, WhyNot};
 
 /// What may be sent of a row, beside what the row holds itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +34,9 @@ pub(super) fn sendable(
         tolerated,
         warnings: RuleSet::default(),
     };
+    if let Some(sealed) = token.sealed {
+        return Err(not_decryptable(sealed));
+    }
     if token.access_token.is_none() && token.refresh_token.is_none() {
         return Err(reason(Rule::NoToken));
     }
@@ -69,6 +72,19 @@ impl Found {
 
 fn reason(rule: Rule) -> Reason {
     Reason::of(rule, rule.what())
+}
+
+fn not_decryptable(Sealed { field, why }: Sealed) -> Reason {
+    let what = match why {
+        WhyNot::NotEncrypted => format!(
+            "the value of `{field}` does not look as if it were encrypted in the way that is configured"
+        ),
+        WhyNot::NoKeyFits => format!(
+            "no key opens the value of `{field}`: it was encrypted with another one, or changed since"
+        ),
+        WhyNot::NotText => format!("the value of `{field}` was decrypted, and is no text"),
+    };
+    Reason::of(Rule::NotDecryptable, &what)
 }
 
 fn in_part(rule: Rule, part: &str) -> Reason {

@@ -1,0 +1,171 @@
+//! One line of [source.columns]: a column, or a table that says how a field is had.
+
+use config::ValueKind;
+
+use super::{
+    reader::Reader,
+    source::{Expression, Field, Mapping},
+};
+use crate::{
+    decrypt::{Decryptor, Method},
+    model::Secret,
+};
+
+/// The keys of [source.decrypt], which serve every column that names none of its own.
+pub(super) struct SharedKeys {
+    fernet: Option<Vec<Secret>>,
+    aes_256_gcm: Option<Vec<Secret>>,
+}
+
+impl SharedKeys {
+    fn of(&self, method: Method) -> Option<&[Secret]> {
+        match method {
+            Method::Fernet => self.fernet.as_deref(),
+            Method::Aes256Gcm => self.aes_256_gcm.as_deref(),
+        }
+    }
+}
+
+const METHODS: [(&str, Method); 2] = [("fernet", Method::Fernet), ("aes-256-gcm", Method::Aes256Gcm)];
+
+fn shared_key(method: Method) -> &'static str {
+    match method {
+        Method::Fernet => "source.decrypt.fernet",
+        Method::Aes256Gcm => "source.decrypt.aes_256_gcm",
+    }
+}
+
+/// Reads [source.decrypt]. Keys that are none are named whether they are used or not.
+pub(super) fn shared_keys(reader: &mut Reader<'_>) -> SharedKeys {
+    let mut read = |method| {
+        let key = shared_key(method);
+        let keys = reader.secrets(key)?;
+        decryptor(reader, key, method, &keys).map(|_| keys)
+    };
+    SharedKeys {
+        fernet: read(Method::Fernet),
+        aes_256_gcm: read(Method::Aes256Gcm),
+    }
+}
+
+/// How `field` is had; `None` if it is not mapped, or wrongly.
+pub(super) fn read(reader: &mut Reader<'_>, field: Field, shared: &SharedKeys) -> Option<Mapping> {
+    let key = format!("source.columns.{}", field.name());
+    let is_table = matches!(
+        reader.value(&key).map(|value| &value.kind),
+        Some(ValueKind::Table(_))
+    );
+    if is_table {
+        // The inner keys are what is known then, and anything beside them is not.
+        reader.forget(&key);
+        return table(reader, field, &key, shared);
+    }
+    let name = reader.text(&key)?;
+    if name.trim().is_empty() {
+        reader.problem(
+            key,
+            "must be a column's name or { sql = \"expression\" }; leave it out if there is none",
+        );
+        return None;
+    }
+    Some(Expression::Column(name).into())
+}
+
+fn table(reader: &mut Reader<'_>, field: Field, key: &str, shared: &SharedKeys) -> Option<Mapping> {
+    let inner = |name: &str| format!("{key}.{name}");
+    let column = reader
+        .text(&inner("column"))
+        .filter(|name| !name.trim().is_empty());
+    let sql = reader.sql(&inner("sql")).filter(|sql| !sql.trim().is_empty());
+    for name in ["column", "sql", "decrypt", "keys"] {
+        // All are asked for here, so that a misspelt one is answered with the right one.
+        reader.value(&inner(name));
+        reader.alternative(&inner(name));
+    }
+    let expression = match (column, sql) {
+        (Some(name), None) => Some(Expression::Column(name)),
+        (None, Some(sql)) => Some(Expression::Sql(sql)),
+        (None, None) => {
+            reader.problem(
+                key,
+                "must hold `column` (a column's name) or `sql` (an expression)",
+            );
+            None
+        }
+        (Some(_), Some(_)) => {
+            reader.problem(inner("sql"), "cannot stand beside `column`: give one of the two");
+            None
+        }
+    };
+    let decrypt = decrypt(reader, field, key, shared);
+    Some(Mapping {
+        expression: expression?,
+        decrypt: decrypt.ok()?,
+    })
+}
+
+/// A problem was noted where it was found.
+struct Noted;
+
+/// What opens the field, if anything must.
+fn decrypt(
+    reader: &mut Reader<'_>,
+    field: Field,
+    key: &str,
+    shared: &SharedKeys,
+) -> Result<Option<Decryptor>, Noted> {
+    let (method_key, own_key) = (format!("{key}.decrypt"), format!("{key}.keys"));
+    let has_own = reader.value(&own_key).is_some();
+    if reader.value(&method_key).is_none() {
+        if has_own {
+            reader.problem(
+                own_key,
+                "needs `decrypt` beside it: \"fernet\" or \"aes-256-gcm\"",
+            );
+            return Err(Noted);
+        }
+        return Ok(None);
+    }
+    let before = reader.problem_count();
+    let method = reader.word(&method_key, METHODS);
+    if reader.problem_count() > before {
+        return Err(Noted);
+    }
+    if !matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken) {
+        reader.problem(
+            method_key,
+            "can only be said of tokens; anything else must be decrypted by the database: { sql = \"…\" }",
+        );
+        return Err(Noted);
+    }
+    if has_own {
+        let keys = reader.secrets(&own_key).ok_or(Noted)?;
+        return decryptor(reader, &own_key, method, &keys).map(Some).ok_or(Noted);
+    }
+    let shared_key = shared_key(method);
+    match shared.of(method) {
+        Some(keys) => decryptor(reader, shared_key, method, keys).map(Some).ok_or(Noted),
+        // Given, and wrong: that was said where it stands.
+        None if reader.value(shared_key).is_some() => Err(Noted),
+        None => {
+            reader.problem(
+                method_key,
+                format!("needs keys: `keys` beside it, or `{shared_key}` for all columns"),
+            );
+            Err(Noted)
+        }
+    }
+}
+
+fn decryptor(reader: &mut Reader<'_>, key: &str, method: Method, keys: &[Secret]) -> Option<Decryptor> {
+    match Decryptor::new(method, keys) {
+        Ok(decryptor) => Some(decryptor),
+        Err(bad) => {
+            reader.problem(
+                key,
+                format!("{} (key {} of {})", bad.must, bad.position, keys.len()),
+            );
+            None
+        }
+    }
+}
