@@ -9,6 +9,7 @@ mod check;
 mod configuration;
 mod database;
 mod ledger;
+mod rows;
 mod source;
 
 pub use check::{Area, Blame, Check, Examination, Overall, Status};

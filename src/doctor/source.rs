@@ -1,16 +1,19 @@
 //! The source: reached, as configured, read-only, and fit to be read page by page.
 
-use super::{Area, Blame, Check, database};
+use super::{
+    Area, Blame, Check, database,
+    rows::{self, MOST_APPS},
+};
 use crate::{
-    config::{AppMap, Inspection, Problem, Relation, SourceSettings},
-    postgres::{Failure, FailureKind, Server},
-    source::{KeyIndex, SourceError, Survey, Writable},
+    config::{Inspection, Problem, Relation, SourceSettings},
+    postgres::{Failure, Server},
+    source::{SourceError, Survey, Writable},
 };
 
 const AREA: Area = Area::Source;
 
-/// Different names of apps that are looked at. Somebody with more has another column in mind.
-const MOST_APPS: u32 = 200;
+/// Rows that are read to see whether their values can be decrypted.
+const FIRST_ROWS: u32 = 100;
 
 /// What was found out about the source.
 pub(super) struct Examined {
@@ -67,7 +70,7 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
                 "session",
                 format!(
                     "{} set, and the server does not log them",
-                    list(settings.session.iter().map(|value| &value.name))
+                    rows::list(settings.session.iter().map(|value| &value.name))
                 ),
             )),
             Err(failure) => {
@@ -96,18 +99,24 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
     });
     if fits {
         checks.push(match survey.key_index().await {
-            Ok(index) => key_index(settings, index),
+            Ok(index) => rows::key_index(settings, index),
             Err(failure) => database::broken(AREA, "key_index", &failure),
         });
-        checks.push(rows(settings, survey.expected_rows().await));
+        checks.push(rows::rows(settings, survey.expected_rows().await));
+        if is_encrypted(settings) {
+            checks.push(match survey.first_rows(FIRST_ROWS).await {
+                Ok((count, sealed)) => rows::decryption(count, sealed),
+                Err(error) => rows::unreadable(error),
+            });
+        }
         checks.push(match survey.app_names(MOST_APPS + 1).await {
             Ok(names) => {
                 let names = names.unwrap_or_default();
-                let check = named(&inspection.apps, &names);
+                let check = rows::named(&inspection.apps, &names);
                 *app_names = Some(names).filter(|names| (1..=MOST_APPS as usize).contains(&names.len()));
                 check
             }
-            Err(failure) => unlisted(&failure),
+            Err(failure) => rows::unlisted(&failure),
         });
     } else {
         checks.extend(skip(&["key_index", "rows", "app_names"], "a table as configured"));
@@ -193,142 +202,7 @@ fn read_only(server: &Server, writable: &[Writable]) -> Check {
     )
 }
 
-fn key_index(settings: &SourceSettings, index: Option<KeyIndex>) -> Check {
-    const NAME: &str = "key_index";
-    let key = &settings.key;
-    let is_table = matches!(settings.relation, Relation::Table(_));
-    let sorted = format!(
-        "no index gives the rows in the order of \"{key}\": each page of {} sorts all that is left",
-        settings.page_size
-    );
-    match index {
-        Some(KeyIndex {
-            unique: Some(name),
-            gives_order: true,
-        }) => Check::ok(
-            AREA,
-            NAME,
-            format!("{name} is unique and gives the pages their order"),
-        ),
-        Some(KeyIndex {
-            gives_order: true, ..
-        }) if is_table => Check::warning(
-            AREA,
-            NAME,
-            format!(
-                "an index gives the pages their order, and none promises that \"{key}\" is unique: that was looked up row by row"
-            ),
-            format!("create unique index concurrently on the table ({key})"),
-        ),
-        Some(KeyIndex {
-            gives_order: true, ..
-        }) => Check::ok(
-            AREA,
-            NAME,
-            format!(
-                "pages are had in the order of \"{key}\" without sorting; that it is unique was looked up row by row"
-            ),
-        ),
-        Some(KeyIndex {
-            unique: Some(name), ..
-        }) => Check::warning(
-            AREA,
-            NAME,
-            format!("{sorted} ({name} has another order)"),
-            format!("create an index on ({key}) with the column's own collation and operators"),
-        ),
-        _ if is_table => Check::warning(
-            AREA,
-            NAME,
-            sorted,
-            format!("create unique index concurrently on the table ({key}), or choose a key that has one"),
-        ),
-        _ => Check::warning(
-            AREA,
-            NAME,
-            sorted,
-            "let `source.key` be a column that an index of a table behind the query is on, or raise `source.page_size`",
-        ),
-    }
-}
-
-fn rows(settings: &SourceSettings, expected: Option<u64>) -> Check {
-    const NAME: &str = "rows";
-    match expected {
-        Some(0) => Check::warning(
-            AREA,
-            NAME,
-            "the planner expects none",
-            "check `source.table` and `source.where`; for a table just filled, `analyze` it",
-        ),
-        Some(rows) => Check::ok(
-            AREA,
-            NAME,
-            format!(
-                "about {rows}, as the planner expects ({} pages of at most {})",
-                rows.div_ceil(u64::from(settings.page_size)),
-                settings.page_size
-            ),
-        ),
-        None => Check::ok(AREA, NAME, "the planner has no idea"),
-    }
-}
-
-/// The names of apps in the rows, held against [apps].
-fn named(apps: &AppMap, names: &[String]) -> Check {
-    const NAME: &str = "app_names";
-    if names.is_empty() {
-        return Check::warning(
-            AREA,
-            NAME,
-            "no row names an app",
-            "check what `source.columns.app` is mapped to",
-        );
-    }
-    if names.len() > MOST_APPS as usize {
-        return Check::warning(
-            AREA,
-            NAME,
-            format!("the rows name more than {MOST_APPS} different apps"),
-            "check what `source.columns.app` is mapped to: it should name a provider",
-        );
-    }
-    let unmapped: Vec<_> = names.iter().filter(|name| apps.resolve(name).is_none()).collect();
-    if unmapped.is_empty() {
-        Check::ok(AREA, NAME, list(names.iter()))
-    } else {
-        Check::warning(
-            AREA,
-            NAME,
-            format!("without an entry under [apps]: {}", list(unmapped.into_iter())),
-            "add them to [apps], or exclude their rows with `source.where`: such rows fail as app_not_mapped",
-        )
-    }
-}
-
-fn unlisted(failure: &Failure) -> Check {
-    if failure.kind == FailureKind::Timeout {
-        return Check::warning(
-            AREA,
-            "app_names",
-            "listing them takes longer than `source.statement_timeout`",
-            "raise it for this once, or have the column indexed",
-        );
-    }
-    database::broken(AREA, "app_names", failure)
-}
-
-/// What a source holds may be anything: short, and without control characters.
-fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    const AT_MOST: usize = 20;
-    let names: Vec<String> = names
-        .map(|name| name.chars().filter(|c| !c.is_control()).take(80).collect())
-        .collect();
-    let more = names.len().saturating_sub(AT_MOST);
-    let listed = names.into_iter().take(AT_MOST).collect::<Vec<_>>().join(", ");
-    if more > 0 {
-        format!("{listed} and {more} more")
-    } else {
-        listed
-    }
+/// Whether some value has to be decrypted on its way. What a setting of the session is for is not said, and mostly it is that.
+fn is_encrypted(settings: &SourceSettings) -> bool {
+    !settings.session.is_empty() || settings.columns.values().any(|mapping| mapping.decrypt.is_some())
 }

@@ -99,7 +99,7 @@ rules! {
         "whoever fetches the token has to name it letter by letter: trim it, or map another column";
     /// No key opens a value, or it is not encrypted.
     NotDecryptable = "not_decryptable", Error,
-        "a column that says `decrypt` holds a value that cannot be decrypted",
+        "an encrypted column holds a value that cannot be decrypted",
         "add the key it was encrypted with, or exclude rows that are not encrypted with `source.where`";
     /// Nothing to send.
     NoToken = "no_token", Error,

@@ -111,6 +111,8 @@ pub enum WhyNot {
     NoKeyFits,
     /// It was opened, and is no text.
     NotText,
+    /// The database should have done it, and could not.
+    ByDatabase,
 }
 
 /// One legacy token as the source holds it. Empty texts were read as absent; nothing else was judged yet.

@@ -8,6 +8,7 @@ mod decode;
 mod error;
 mod handover;
 mod inspect;
+mod one_by_one;
 mod plan;
 mod reader;
 mod rivals;

@@ -155,15 +155,10 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(settings: &SourceSettings, key_type: KeyType, columns: Vec<Column>) -> Self {
         let key = quote_identifier(&settings.key);
-        // Named out of the way: `order by "id"` means an output column of that name before it means the table's.
-        let mut list = format!("{key}::text as \"tokenferry 0\"");
-        for (position, column) in columns.iter().enumerate() {
-            // Writing to a text cannot fail.
-            let _ = write!(list, ", {} as \"tokenferry {}\"", column.sql, position + 1);
-        }
+        let select = select_list(&key, columns.iter().map(|column| column.sql.as_str()));
         Self {
             columns,
-            select: list,
+            select,
             from: from_clause(&settings.relation),
             key,
             key_type,
@@ -187,6 +182,34 @@ impl Plan {
         )
     }
 
+    /// The query for the keys of such a page, and for nothing else.
+    pub(super) fn keys(&self, after_key: bool, limit: u32) -> String {
+        let after = after_key.then(|| format!("{} > $1::text::{}", self.key, self.key_type.sql()));
+        let filter = self.filter(after);
+        format!(
+            "select {key}::text as \"tokenferry 0\" from {}{filter} order by {key} limit {limit}",
+            self.from,
+            key = self.key
+        )
+    }
+
+    /// The query for one row by its key (`$1`, as text), with null in place of some fields.
+    pub(super) fn row_without(&self, fields: &[Field]) -> String {
+        let filter = self.filter(Some(format!("{} = $1::text::{}", self.key, self.key_type.sql())));
+        let columns = self.columns.iter().map(|column| {
+            if fields.contains(&column.field) {
+                "null::text"
+            } else {
+                column.sql.as_str()
+            }
+        });
+        format!(
+            "select {} from {}{filter}",
+            select_list(&self.key, columns),
+            self.from
+        )
+    }
+
     /// The query for rows by their keys (`$1`, as texts).
     pub(super) fn rows(&self) -> String {
         let among = format!("{} = any ($1::text[]::{}[])", self.key, self.key_type.sql());
@@ -207,6 +230,16 @@ impl Plan {
             format!(" where {}", conditions.join(" and "))
         }
     }
+}
+
+/// Named out of the way: `order by "id"` means an output column of that name before it means the table's.
+fn select_list<'a>(key: &str, columns: impl Iterator<Item = &'a str>) -> String {
+    let mut list = format!("{key}::text as \"tokenferry 0\"");
+    for (position, sql) in columns.enumerate() {
+        // Writing to a text cannot fail.
+        let _ = write!(list, ", {sql} as \"tokenferry {}\"", position + 1);
+    }
+    list
 }
 
 /// Closed by a line break, in case the user's text ends in a comment.

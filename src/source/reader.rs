@@ -13,7 +13,7 @@ use crate::{
 
 /// A page ends early once it holds this much text, so that memory is bounded whatever the rows are like.
 /// Smaller than it could be: what is read, encoded and sent while it is still in the processor's cache costs less.
-const PAGE_BYTES: usize = 2 << 20;
+pub(super) const PAGE_BYTES: usize = 2 << 20;
 
 /// Rows that were read together.
 #[derive(Debug)]
@@ -92,7 +92,14 @@ impl Source {
     async fn patiently(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
         let mut outage = Outage::of("source", self.patience);
         loop {
-            match self.read(wanted).await {
+            let read = match self.read(wanted).await {
+                Err(SourceError::Rows { source, after }) if is_about_decrypting(&source) => {
+                    // Seldom needed, and large.
+                    Box::pin(self.one_by_one(wanted, SourceError::Rows { source, after })).await
+                }
+                read => read,
+            };
+            match read {
                 Ok(page) => {
                     outage.over();
                     return Ok(page);
@@ -124,11 +131,22 @@ impl Source {
         let mut size = 0;
         let broken =
             |error, last: Option<&LegacyToken>| row_error(error, last.map(|token| &token.key).or(after));
-        while let Some(row) = rows
-            .try_next()
-            .await
-            .map_err(|error| broken(error, tokens.last()))?
-        {
+        loop {
+            let row = match rows.try_next().await {
+                Ok(Some(row)) => row,
+                Ok(None) => break,
+                Err(error) => match broken(error, tokens.last()) {
+                    // The rows before it are good; the next page begins with this one.
+                    SourceError::Rows { source, .. }
+                        if is_about_decrypting(&source)
+                            && !tokens.is_empty()
+                            && matches!(wanted, Rows::After(_)) =>
+                    {
+                        break;
+                    }
+                    error => return Err(error),
+                },
+            };
             let previous = tokens.last().map(|token| &token.key).or(after);
             let key = match decode::key(&row).map_err(|error| row_error(error, previous))? {
                 None => return Err(not_a_key(previous, "has none")),
@@ -155,18 +173,27 @@ impl Source {
             // One large row must not make all pages after it small.
             self.limit = self.limit.saturating_mul(2).min(self.settings.page_size);
         }
-        let Some(last) = tokens.last().map(|token| token.key.clone()) else {
-            return Ok(None);
-        };
+        drop(rows);
+        let last = tokens.last().map(|token| token.key.clone());
+        Ok(last.map(|last| self.turn(tokens, last)))
+    }
+
+    /// The next page.
+    pub(super) fn turn(&mut self, tokens: Vec<LegacyToken>, last: SourceKey) -> Page {
         let number = self.next_number;
         self.next_number += 1;
-        Ok(Some(Page { number, tokens, last }))
+        Page { number, tokens, last }
+    }
+
+    /// The session, connected anew if it was lost.
+    pub(super) async fn session(&mut self) -> Result<&mut PgConnection, Failure> {
+        session::connected(&mut self.connection, &self.settings, &self.application_name).await
     }
 }
 
 /// Which rows are asked for.
 #[derive(Debug, Clone, Copy)]
-enum Rows<'a> {
+pub(super) enum Rows<'a> {
     After(Option<&'a SourceKey>),
     Among(&'a [SourceKey]),
 }
@@ -182,7 +209,16 @@ pub(super) fn row_error(error: sqlx::Error, after: Option<&SourceKey>) -> Source
     }
 }
 
-fn not_a_key(previous: Option<&SourceKey>, what: &str) -> SourceError {
+/// Whether this is what the database says about a value that it could not decrypt: pgcrypto's own errors, and bytes that
+/// are no text.
+pub(super) fn is_about_decrypting(failure: &Failure) -> bool {
+    failure
+        .sqlstate
+        .as_deref()
+        .is_some_and(|state| state.starts_with("39") || matches!(state, "22021" | "22023"))
+}
+
+pub(super) fn not_a_key(previous: Option<&SourceKey>, what: &str) -> SourceError {
     SourceError::NotAKey {
         after: describe(previous),
         what: what.to_owned(),

@@ -1,12 +1,12 @@
 //! What a person should know of the source before the first run. Reads only, and holds nothing.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{
-    SourceError, handover, inspect,
+    Source, SourceError, handover, inspect,
     plan::{Plan, from_clause},
     session,
 };
@@ -20,6 +20,7 @@ use crate::{
 pub struct Survey {
     connection: PgConnection,
     settings: SourceSettings,
+    application_name: String,
     plan: Option<Plan>,
 }
 
@@ -50,6 +51,7 @@ impl Survey {
         Ok(Self {
             connection: session::open(settings, application_name).await?,
             settings: settings.clone(),
+            application_name: application_name.to_owned(),
             plan: None,
         })
     }
@@ -77,6 +79,32 @@ impl Survey {
     pub async fn inspect(&mut self) -> Result<(), SourceError> {
         self.plan = Some(inspect::inspect(&mut self.connection, &self.settings).await?);
         Ok(())
+    }
+
+    /// Reads the first `count` rows as a run would: how many there are, and how many of them hold a value that could not be
+    /// decrypted.
+    ///
+    /// # Errors
+    /// If they cannot be had.
+    pub async fn first_rows(&mut self, count: u32) -> Result<(usize, usize), SourceError> {
+        let name = self.application_name.clone();
+        let settings = SourceSettings {
+            page_size: count,
+            ..self.settings.clone()
+        };
+        let mut source = Source::open(&settings, &name, Duration::ZERO).await?;
+        let (mut rows, mut sealed, mut last) = (0, 0, None);
+        while let Some(page) = source.page(last.as_ref()).await? {
+            for token in page.tokens.iter().take(count as usize - rows) {
+                sealed += usize::from(token.sealed.is_some());
+                rows += 1;
+            }
+            if rows >= count as usize {
+                break;
+            }
+            last = Some(page.last);
+        }
+        Ok((rows, sealed))
     }
 
     /// About how many rows there are, where the planner has an idea.

@@ -105,6 +105,13 @@ async fn what_arrives_is_the_plaintext_and_it_is_nowhere_else() {
     assert_eq!(stored(&bed), all);
 
     let doctor = run(&bed, &["doctor", "--json"]).await.ended_with(0);
+    assert!(
+        doctor
+            .stdout
+            .contains("every value of the first 43 rows could be decrypted"),
+        "{}",
+        doctor.stdout
+    );
     let told = [
         ran.stdout,
         ran.stderr,
@@ -174,6 +181,44 @@ async fn what_cannot_be_decrypted_fails_with_that_reason_and_the_rest_goes_up() 
         .json();
     assert_eq!(again["tokens"]["committed"], 1);
     assert!(stored(&bed).contains(&("user-21".into(), Some(token(21)), None)));
+}
+
+#[tokio::test]
+async fn keys_that_open_nothing_are_told_before_the_first_run() {
+    let bed = Bed::new().await.set(
+        &COLUMNS
+            .replace("env:FERNET_", "env:OTHER_")
+            .replace("\"env:OTHER_NEW\", \"env:OTHER_OLD\"", &format!("\"{STRANGE}\"")),
+    );
+    rows(&bed, 20).await;
+    let doctor = run(&bed, &["doctor"]).await.ended_with(2);
+    let said = "20 of the first 20 rows hold a value that cannot be decrypted";
+    assert!(doctor.stdout.contains(said), "{}", doctor.stdout);
+}
+
+#[tokio::test]
+async fn parts_in_columns_of_their_own_are_joined_and_keys_may_lie_in_a_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let keys = folder.path().join("keys");
+    std::fs::write(&keys, format!("{}\n{GCM}\n", "1".repeat(64))).unwrap();
+    let bed = Bed::new().await.set(&format!(
+        "source.columns.access_token = {{ sql = \"nonce || body || tag\", decrypt = \"aes-256-gcm\" }}\n\
+         source.decrypt.aes_256_gcm = \"file:{}\"",
+        keys.display()
+    ));
+    bed.sql("alter table legacy_tokens add nonce bytea, add body bytea, add tag bytea")
+        .await;
+    let sealed = gcm(GCM, &format!("{TOKEN}-access-1"));
+    let row = sqlx::query("insert into legacy_tokens (id, provider, user_id, nonce, body, tag) values (1, 'google', 'user-1', $1, $2, $3)")
+        .bind(&sealed[..12])
+        .bind(&sealed[12..sealed.len() - 16])
+        .bind(&sealed[sealed.len() - 16..]);
+    bed.pool.execute(row).await.unwrap();
+    run(&bed, &["migrate", "--json"]).await.ended_with(0);
+    assert_eq!(
+        stored(&bed),
+        [("user-1".into(), Some(format!("{TOKEN}-access-1")), None)]
+    );
 }
 
 #[tokio::test]

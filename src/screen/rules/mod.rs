@@ -82,6 +82,7 @@ fn not_decryptable(Sealed { field, why }: Sealed) -> Reason {
         WhyNot::NoKeyFits => format!(
             "no key opens the value of `{field}`: it was encrypted with another one, or changed since"
         ),
+        WhyNot::ByDatabase => format!("the database could not decrypt the value of `{field}`"),
         WhyNot::NotText => format!("the value of `{field}` was decrypted, and is no text"),
     };
     Reason::of(Rule::NotDecryptable, &what)

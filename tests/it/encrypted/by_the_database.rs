@@ -2,6 +2,7 @@
 
 use std::{path::Path, time::Duration};
 
+use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 use tokenferry::scratch::{Options, ScratchPostgres};
 
@@ -118,6 +119,73 @@ async fn the_key_is_in_no_log_and_is_withheld_from_a_server_that_would_log_it() 
     for secret in ["c0rrect", "staple", TOKEN] {
         assert!(!told.contains(secret), "{secret} was told");
     }
+}
+
+#[tokio::test]
+async fn what_the_database_cannot_decrypt_fails_alone() {
+    let mut legacy = Legacy::start().await;
+    legacy
+        .sql("alter role reader set log_parameter_max_length = 0")
+        .await;
+    // Not encrypted, with another key, cut off, and no text; alone and side by side.
+    legacy
+        .sql(
+            "update legacy_tokens set sealed = 'ya29.in-the-clear' where id in (1, 50, 51, 52, 200);
+             update legacy_tokens set sealed = pgp_sym_encrypt('x', 'another') where id in (53, 120);
+             update legacy_tokens set sealed = substr(sealed, 1, 40) where id = 121;
+             update legacy_tokens set sealed = pgp_sym_encrypt_bytea('\\xff00', 'another') where id = 122;
+             update legacy_tokens set sealed = null, refresh_token = 'refresh-123' where id = 123",
+        )
+        .await;
+    let bed = Bed::new().await.set(COLUMNS);
+    let doctor = legacy.run(&bed, &["doctor", "--json"]).await.ended_with(0);
+    assert!(
+        doctor.stdout.contains("5 of the first 100 rows"),
+        "{}",
+        doctor.stdout
+    );
+
+    let dry = legacy
+        .run(&bed, &["migrate", "--dry-run", "--json"])
+        .await
+        .ended_with(3)
+        .json();
+    let ran = legacy
+        .run(&bed, &["migrate", "--json", "-vv"])
+        .await
+        .ended_with(3);
+    let report = ran.json();
+    for report in [&dry, &report] {
+        assert_eq!(report["failures_by_code"], json!({ "not_decryptable": 9 }));
+        assert_eq!(report["tokens"]["selected"], 200);
+        assert_eq!(report["tokens"]["committed"], 191);
+    }
+    assert_eq!(bed.api.stored_count(), 191);
+    let failed = bed
+        .texts("select source_key from tokenferry.tokens where state = 'failed' and user_id = 'user-' || source_key order by source_key::int")
+        .await;
+    assert_eq!(failed, ["1", "50", "51", "52", "53", "120", "121", "122", "200"]);
+    let reason = bed
+        .texts("select distinct reason from tokenferry.tokens where state = 'failed'")
+        .await;
+    assert!(
+        reason[0].starts_with("the database could not decrypt the value of `access_token`"),
+        "{reason:?}"
+    );
+    let told = [ran.stdout, ran.stderr, bed.ledger_dump().await].concat();
+    assert!(!told.contains("in-the-clear") && !told.contains(TOKEN));
+
+    // Asked for by their keys, they fail again, and the one that was put right goes up.
+    legacy
+        .sql("update legacy_tokens set sealed = null, refresh_token = 'refresh-51' where id = 51")
+        .await;
+    let again = legacy
+        .run(&bed, &["migrate", "--json", "--only-failed"])
+        .await
+        .ended_with(3)
+        .json();
+    assert_eq!(again["tokens"]["committed"], 1);
+    assert_eq!(again["tokens"]["failed"], 8);
 }
 
 #[tokio::test]
