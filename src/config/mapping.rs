@@ -1,4 +1,4 @@
-//! One line of [source.columns]: a column, or a table that says how a field is had.
+//! One line of `[source.columns]`: a column, or a table that says how a field is had.
 
 use config::ValueKind;
 
@@ -11,7 +11,7 @@ use crate::{
     model::Secret,
 };
 
-/// The keys of [source.decrypt], which serve every column that names none of its own.
+/// The keys of `[source.decrypt]`, which serve every column that names none of its own.
 pub(super) struct SharedKeys {
     fernet: Option<Vec<Secret>>,
     aes_256_gcm: Option<Vec<Secret>>,
@@ -35,7 +35,7 @@ fn shared_key(method: Method) -> &'static str {
     }
 }
 
-/// Reads [source.decrypt]. Keys that are none are named whether they are used or not.
+/// Reads `[source.decrypt]`. Keys that are none are named whether they are used or not.
 pub(super) fn shared_keys(reader: &mut Reader<'_>) -> SharedKeys {
     let mut read = |method| {
         let key = shared_key(method);

@@ -264,7 +264,7 @@ fn table_name(text: &str) -> Option<Vec<String>> {
     (!quoted && parts.len() <= 2 && parts.iter().all(|part| !part.is_empty())).then_some(parts)
 }
 
-/// [source.session], whose keys are free as far as Postgres leaves them free.
+/// `[source.session]`, whose keys are free as far as Postgres leaves them free.
 fn session(reader: &mut Reader<'_>) -> Vec<SessionValue> {
     const KEY: &str = "source.session";
     let entries = reader.entries(KEY).unwrap_or_default();

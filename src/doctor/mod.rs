@@ -44,7 +44,7 @@ pub async fn examine(loaded: &Result<Loaded, ConfigError>) -> Examination {
     Examination::new(checks)
 }
 
-/// The apps that tokens go to: those of [apps], else those that the rows name.
+/// The apps that tokens go to: those of `[apps]`, else those that the rows name.
 fn app_ids(apps: &AppMap, names: Option<Vec<String>>) -> Option<BTreeSet<String>> {
     match apps.entries() {
         Some(entries) => Some(entries.map(|(_, id)| id).collect()),

@@ -127,7 +127,7 @@ pub(super) fn rows(settings: &SourceSettings, expected: Option<u64>) -> Check {
     }
 }
 
-/// The names of apps in the rows, held against [apps].
+/// The names of apps in the rows, held against `[apps]`.
 pub(super) fn named(apps: &AppMap, names: &[String]) -> Check {
     const NAME: &str = "app_names";
     if names.is_empty() {

@@ -1,7 +1,5 @@
 //! What a person should know of the ledger's database before the first run. Reads only: nothing is made.
 
-use std::collections::HashMap;
-
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 
 use super::{LedgerError, connect, key, options, schema, set_search_path};
@@ -169,11 +167,21 @@ async fn tables_of_others(connection: &mut PgConnection, schema: &str) -> Result
     Ok(missing.collect())
 }
 
+/// What is needed of a table; most are written and never deleted from.
+fn needed(table: &str) -> &'static [&'static str] {
+    match table {
+        "_sqlx_migrations" => &["select"],
+        "fingerprint_key" => &["select", "insert"],
+        "dry_run_rows" | "known_users" => &["select", "insert", "update", "delete"],
+        _ => &["select", "insert", "update"],
+    }
+}
+
 async fn table_privileges(connection: &mut PgConnection, schema: &str) -> Result<Vec<Missing>, Failure> {
     let mut missing = schema_privileges(connection, schema, &["usage"]).await?;
     let tables: Vec<(String, String, Vec<String>)> = sqlx::query_as(
         "select c.relname::text, format('%I.%I', n.nspname, c.relname),
-                array(select wanted from unnest(array['select', 'insert', 'update']) as wanted
+                array(select wanted from unnest(array['select', 'insert', 'update', 'delete']) as wanted
                       where not has_table_privilege(c.oid, wanted))
          from pg_class c join pg_namespace n on n.oid = c.relnamespace
          where n.nspname = $1 and c.relkind = 'r' order by 1",
@@ -181,19 +189,8 @@ async fn table_privileges(connection: &mut PgConnection, schema: &str) -> Result
     .bind(schema)
     .fetch_all(connection)
     .await?;
-    // What is not all read and written.
-    let less: HashMap<&str, &[&str]> = HashMap::from([
-        ("_sqlx_migrations", ["select"].as_slice()),
-        ("fingerprint_key", ["select", "insert"].as_slice()),
-    ]);
-    for (name, table, lacking) in tables {
-        let lacking: Vec<String> = match less.get(name.as_str()) {
-            Some(enough) => lacking
-                .into_iter()
-                .filter(|privilege| enough.contains(&privilege.as_str()))
-                .collect(),
-            None => lacking,
-        };
+    for (name, table, mut lacking) in tables {
+        lacking.retain(|privilege| needed(&name).contains(&privilege.as_str()));
         if !lacking.is_empty() {
             missing.push(Missing {
                 privileges: lacking.join(", "),

@@ -43,7 +43,7 @@ pub struct KeyIndex {
 }
 
 impl Survey {
-    /// Opens the session that a run would open, without the values of [source.session] as yet.
+    /// Opens the session that a run would open, without the values of `[source.session]` as yet.
     ///
     /// # Errors
     /// If the database does not answer or does not let us.
@@ -64,7 +64,7 @@ impl Survey {
         Server::ask(&mut self.connection).await
     }
 
-    /// Gives the session the values of [source.session], as every run does.
+    /// Gives the session the values of `[source.session]`, as every run does.
     ///
     /// # Errors
     /// If the server does not take them, or would write them into its log.
