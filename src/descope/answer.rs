@@ -54,7 +54,7 @@ pub struct Named {
     pub refusal: Refusal,
 }
 
-/// What the API (or the wire) said. As it comes from the client it may quote a secret: see [`scrub`](super::scrub).
+/// What the API (or the wire) said. As it comes from the client it may quote a secret: see [`scrub`](fn@super::scrub).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     /// The HTTP status, where there was an answer.

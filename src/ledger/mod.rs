@@ -31,7 +31,7 @@ pub use error::LedgerError;
 pub use failures::{FailedToken, FailureGroup, Listing};
 pub use lock::Lock;
 pub use reports::{CodeCount, Reports, RunReport};
-pub use runs::{Counters, Run};
+pub use runs::{Counters, Run, Standing};
 pub use survey::{Missing, State, Survey};
 
 use crate::{

@@ -25,6 +25,19 @@ pub struct Run {
     pub counters: Counters,
 }
 
+/// How a run stands. As selected counts what has an end: of a run that ends early, the rest is none of its books.
+#[derive(Debug, Clone, Copy)]
+pub struct Standing<'a> {
+    /// The greatest key that everything is settled up to; `None` leaves it where it was.
+    pub cursor: Option<&'a SourceKey>,
+    /// The books up to the cursor.
+    pub up_to_cursor: Tally,
+    /// The books of the whole run.
+    pub tally: Tally,
+    /// What was counted, earlier processes included.
+    pub counters: Counters,
+}
+
 impl Run {
     /// A run that nobody has worked on.
     fn new(id: RunId) -> Self {
@@ -173,25 +186,52 @@ impl Ledger {
     }
 
     /// Moves the cursor, the books up to it, and those of the whole run. The numbers are totals, so that a repetition
-    /// changes nothing. As selected counts what has an end: of a run that ends early, the rest is none of its books.
+    /// changes nothing.
     ///
     /// # Errors
     /// If the database stays away, or another process has taken the run over.
-    pub async fn advance(
+    pub async fn advance(&self, run: &Run, standing: &Standing<'_>) -> Result<(), LedgerError> {
+        self.write(run, standing, None, None).await
+    }
+
+    /// Ends the run, with its books as they are now.
+    ///
+    /// # Errors
+    /// If the database stays away, or another process has taken the run over.
+    pub async fn finish(
         &self,
         run: &Run,
-        cursor: Option<&SourceKey>,
-        up_to_cursor: &Tally,
-        tally: &Tally,
-        counters: &Counters,
+        standing: &Standing<'_>,
+        status: RunStatus,
+        why: Option<&str>,
     ) -> Result<(), LedgerError> {
+        self.write(run, standing, Some(status), why).await
+    }
+
+    /// An earlier entry that was given up while it was under way may be carried out after the end of the run was recorded:
+    /// only an end may be written over an end.
+    async fn write(
+        &self,
+        run: &Run,
+        standing: &Standing<'_>,
+        end: Option<RunStatus>,
+        why: Option<&str>,
+    ) -> Result<(), LedgerError> {
+        let Standing {
+            cursor,
+            up_to_cursor,
+            tally,
+            counters,
+        } = *standing;
         self.persist(|| {
             sqlx::query!(
                 "update runs set cursor = coalesce($3, cursor), cursor_committed = $4, cursor_failed = $5,
                         cursor_superseded = $6, cursor_unchanged = $7, tokens_selected = $8, tokens_committed = $9,
                         tokens_failed = $10, tokens_superseded = $11, tokens_unchanged = $12, requests = $13,
-                        retries = $14, rate_limited = $15, active_seconds = $16, lookups = $17, progressed_at = now()
-                 where id = $1 and epoch = $2",
+                        retries = $14, rate_limited = $15, active_seconds = $16, lookups = $17, progressed_at = now(),
+                        status = coalesce($18::text, status), finished_at = case when $18::text is null then finished_at else now() end,
+                        stop_reason = coalesce($19::text, stop_reason)
+                 where id = $1 and epoch = $2 and (status = 'running' or $18::text is not null)",
                 run.id,
                 run.epoch,
                 cursor.map(SourceKey::as_str),
@@ -209,25 +249,8 @@ impl Ledger {
                 counters.rate_limited,
                 counters.active_seconds,
                 counters.lookups,
-            )
-            .execute(&self.pool)
-        })
-        .await
-        .and_then(|done| ours(&done))
-    }
-
-    /// Ends the run.
-    ///
-    /// # Errors
-    /// If the database stays away.
-    pub async fn finish(&self, run: &Run, status: RunStatus, why: Option<&str>) -> Result<(), LedgerError> {
-        self.persist(|| {
-            sqlx::query!(
-                "update runs set status = $2, finished_at = now(), stop_reason = $3 where id = $1 and epoch = $4",
-                run.id,
-                status.as_str(),
+                end.map(RunStatus::as_str),
                 why,
-                run.epoch,
             )
             .execute(&self.pool)
         })

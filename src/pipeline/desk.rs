@@ -14,8 +14,8 @@ use super::{
     delivery::Delivery,
 };
 use crate::{
-    ledger::{Counters, Ledger, Run},
-    model::Estimate,
+    ledger::{Counters, Ledger, Run, Standing},
+    model::{Estimate, RunStatus},
     report::View,
     who::Asker,
 };
@@ -78,14 +78,33 @@ impl Desk {
     }
 
     /// Writes books and cursor.
-    pub(super) async fn record(&self, snapshot: &Snapshot) -> Result<(), PipelineError> {
-        let counters = self.counters();
+    async fn record(&self, snapshot: &Snapshot) -> Result<(), PipelineError> {
+        let standing = self.standing(snapshot);
         fail_point!("cursor");
-        let cursor = snapshot.cursor.as_ref();
-        let advanced = self
-            .ledger
-            .advance(&self.run, cursor, &snapshot.closed, &snapshot.live, &counters);
-        Ok(advanced.await?)
+        Ok(self.ledger.advance(&self.run, &standing).await?)
+    }
+
+    /// Writes the books for the last time.
+    pub(super) async fn close(
+        &self,
+        snapshot: &Snapshot,
+        status: RunStatus,
+        why: Option<&str>,
+    ) -> Result<(), PipelineError> {
+        if let Some(estimate) = self.estimate() {
+            self.ledger.estimate(&self.run, &estimate).await?;
+        }
+        let standing = self.standing(snapshot);
+        Ok(self.ledger.finish(&self.run, &standing, status, why).await?)
+    }
+
+    fn standing<'a>(&self, snapshot: &'a Snapshot) -> Standing<'a> {
+        Standing {
+            cursor: snapshot.cursor.as_ref(),
+            up_to_cursor: snapshot.closed,
+            tally: snapshot.live,
+            counters: self.counters(),
+        }
     }
 
     fn show(&self, view: &watch::Sender<View>) {

@@ -213,14 +213,7 @@ impl Opened {
             .as_ref()
             .map(ToString::to_string)
             .or_else(|| error.as_ref().map(ToString::to_string));
-        let recorded = async {
-            desk.record(&snapshot).await?;
-            if let Some(estimate) = desk.estimate() {
-                ledger.estimate(&run, &estimate).await?;
-            }
-            Ok::<_, PipelineError>(ledger.finish(&run, status, why.as_deref()).await?)
-        };
-        if let Err(failure) = recorded.await {
+        if let Err(failure) = desk.close(&snapshot, status, why.as_deref()).await {
             warn!(reason = %failure, "the end of the run could not be recorded: the next run finds it as it is and goes on");
             error = Some(cause(error, failure));
         }

@@ -1,8 +1,8 @@
 //! Outcomes: each may be recorded twice, since an answer may be lost, and none may be changed into another.
 
 use tokenferry::{
-    ledger::{Ledger, LedgerError, Run},
-    model::{Decision, Reason, SourceKey, TokenState, Version},
+    ledger::{Counters, Ledger, LedgerError, Run, Standing},
+    model::{Decision, Reason, RunStatus, SourceKey, Tally, TokenState, Version},
 };
 
 use crate::support::{
@@ -211,4 +211,35 @@ async fn another_migration_sees_none_of_it() {
         .await
         .unwrap();
     assert!(known.rows.is_empty() && known.incumbents.is_empty());
+}
+
+#[tokio::test]
+async fn an_entry_that_comes_after_the_end_of_its_run_changes_nothing() {
+    let (database, ledger, run) = ledger().await;
+    let standing = |committed| {
+        let tally = Tally {
+            selected: committed,
+            committed,
+            ..Tally::default()
+        };
+        Standing {
+            cursor: None,
+            up_to_cursor: tally,
+            tally,
+            counters: Counters::default(),
+        }
+    };
+    ledger.advance(&run, &standing(5)).await.unwrap();
+    // Recorded twice, as if the first answer had been lost.
+    for _ in 0..2 {
+        let finished = ledger
+            .finish(&run, &standing(9), RunStatus::Completed, None)
+            .await;
+        finished.unwrap();
+    }
+    // Given up while it was under way, and carried out late.
+    let late = ledger.advance(&run, &standing(7)).await;
+    assert!(matches!(late, Err(LedgerError::TakenOver)), "{late:?}");
+    let books = "select status || ' ' || tokens_committed || ' ' || tokens_selected || ' ' || cursor_committed from tokenferry.runs";
+    assert_eq!(database.texts(books).await, ["completed 9 9 9"]);
 }
