@@ -6,10 +6,13 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rand::distr::{Alphanumeric, SampleString};
 use tokenferry::{
-    chunk::{Chunker, Limits},
+    chunk::{Chunker, Limits, Singly},
     config::AppMap,
-    descope::{BODY_OVERHEAD, RequestBody},
-    model::{Expiry, FingerprintKey, Item, Known, LegacyToken, RuleSet, Scopes, Secret, SourceKey, Version},
+    descope::{BODY_OVERHEAD, RequestBody, SINGLE_OVERHEAD},
+    model::{
+        Batch, Call, Expiry, FingerprintKey, Item, Known, LegacyToken, RuleSet, Scopes, Secret, SourceKey,
+        Subject, Version,
+    },
     screen::Screen,
 };
 
@@ -111,6 +114,7 @@ fn chunking(criterion: &mut Criterion) {
         max_tokens: BATCH,
         max_bytes: 1 << 20,
         overhead: BODY_OVERHEAD,
+        single_overhead: SINGLE_OVERHEAD,
     };
     let mut group = criterion.benchmark_group("chunk");
     group
@@ -120,7 +124,7 @@ fn chunking(criterion: &mut Criterion) {
         bencher.iter_batched(
             || items.clone(),
             |items| {
-                let mut chunker = Chunker::new(limits);
+                let mut chunker = Chunker::new(limits, Singly::First(0));
                 let mut full = Vec::new();
                 for item in items {
                     // None of them is too large.
@@ -136,11 +140,16 @@ fn chunking(criterion: &mut Criterion) {
 }
 
 fn bodies(criterion: &mut Criterion) {
-    let items = items(BATCH);
+    let batch = Batch {
+        subject: Subject::User,
+        call: Call::Batch,
+        items: items(BATCH),
+        parent: None,
+    };
     let mut group = criterion.benchmark_group("body");
     group.throughput(Throughput::Elements(BATCH as u64));
     group.bench_function("of 500 tokens", |bencher| {
-        bencher.iter(|| RequestBody::new(black_box(&items).iter().map(|item| &item.encoded)));
+        bencher.iter(|| RequestBody::new(black_box(&batch)));
     });
     group.finish();
 }

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use super::Limits;
-use crate::model::{Batch, Identity, Item, Subject};
+use crate::model::{Batch, Call, Identity, Item, Subject};
 
 /// So many batches may be open at once before the oldest is given out half full. It is reached only where one user has
 /// more connections to one app than that, close together.
@@ -73,6 +73,7 @@ impl Lane {
         if let Some(open) = self.open.remove(position).filter(|open| !open.items.is_empty()) {
             full.push(Batch {
                 subject: self.subject,
+                call: Call::Batch,
                 items: open.items,
                 parent: None,
             });

@@ -4,7 +4,7 @@ mod lane;
 
 use lane::Lane;
 
-use crate::model::{Batch, Item, Subject};
+use crate::model::{Batch, Call, Item, Subject};
 
 /// How large a batch may become.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,13 +15,45 @@ pub struct Limits {
     pub max_bytes: usize,
     /// Bytes of a body without any token.
     pub overhead: usize,
+    /// Bytes of a body beside its token where that goes by itself.
+    pub single_overhead: usize,
 }
 
 impl Limits {
     /// Whether a token of this size fits into a request at all.
     #[must_use]
-    pub fn admits(&self, token_bytes: usize) -> bool {
-        token_bytes.saturating_add(self.overhead) <= self.max_bytes
+    pub fn admits(&self, call: Call, token_bytes: usize) -> bool {
+        let overhead = match call {
+            Call::Batch => self.overhead,
+            Call::Single => self.single_overhead,
+        };
+        token_bytes.saturating_add(overhead) <= self.max_bytes
+    }
+}
+
+/// Which tokens go by themselves, whatever the limits of a batch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Singly {
+    /// The first so many; none, for 0.
+    First(u64),
+    /// Every one.
+    All,
+}
+
+impl Singly {
+    /// How the next token goes.
+    fn next(self) -> Call {
+        match self {
+            Self::First(0) => Call::Batch,
+            Self::First(_) | Self::All => Call::Single,
+        }
+    }
+
+    /// A token went by itself.
+    fn went(&mut self) {
+        if let Self::First(left) = self {
+            *left = left.saturating_sub(1);
+        }
     }
 }
 
@@ -33,6 +65,7 @@ impl Limits {
 #[derive(Debug)]
 pub struct Chunker {
     limits: Limits,
+    singly: Singly,
     user: Lane,
     tenant: Lane,
 }
@@ -40,9 +73,10 @@ pub struct Chunker {
 impl Chunker {
     /// A chunker with nothing in it.
     #[must_use]
-    pub fn new(limits: Limits) -> Self {
+    pub fn new(limits: Limits, singly: Singly) -> Self {
         Self {
             limits,
+            singly,
             user: Lane::new(Subject::User),
             tenant: Lane::new(Subject::Tenant),
         }
@@ -53,8 +87,19 @@ impl Chunker {
     /// # Errors
     /// Gives the token back if it alone exceeds the byte limit. It must never be sent.
     pub fn push(&mut self, item: Item, full: &mut Vec<Batch>) -> Result<(), Box<Item>> {
-        if !self.limits.admits(item.encoded.len()) {
+        let call = self.singly.next();
+        if !self.limits.admits(call, item.encoded.len()) {
             return Err(Box::new(item));
+        }
+        if call == Call::Single {
+            self.singly.went();
+            full.push(Batch {
+                subject: item.destination.subject,
+                call,
+                items: vec![item],
+                parent: None,
+            });
+            return Ok(());
         }
         let lane = match item.destination.subject {
             Subject::User => &mut self.user,

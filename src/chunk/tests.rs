@@ -4,10 +4,17 @@ use std::collections::{HashMap, HashSet};
 
 use proptest::prelude::*;
 
-use super::{Chunker, Limits};
+use super::{Chunker, Limits, Singly};
 use crate::{
-    descope::{BODY_OVERHEAD, RequestBody},
-    model::{Batch, Destination, EncodedToken, FingerprintKey, Item, SourceKey, Subject, Version},
+    descope::{BODY_OVERHEAD, RequestBody, SINGLE_OVERHEAD},
+    model::{Batch, Call, Destination, EncodedToken, FingerprintKey, Item, SourceKey, Subject, Version},
+};
+
+const LIMITS: Limits = Limits {
+    max_tokens: 100,
+    max_bytes: 1 << 20,
+    overhead: BODY_OVERHEAD,
+    single_overhead: SINGLE_OVERHEAD,
 };
 
 fn item(key: usize, subject: Subject, app: u8, id: u8, size: usize) -> Item {
@@ -34,9 +41,9 @@ fn item(key: usize, subject: Subject, app: u8, id: u8, size: usize) -> Item {
         fingerprint: FingerprintKey::new(&[0; 32], None).fingerprint(&[]),
         expiry: None,
         has_access_token: true,
-        has_refresh_token: false,
+        has_refresh_token: key.is_multiple_of(3),
         replaces: None,
-        encoded: EncodedToken::new(vec![b'x'; size]),
+        encoded: EncodedToken::new(vec![b'}'; size]),
     }
 }
 
@@ -51,8 +58,8 @@ fn identity(item: &Item) -> (String, String) {
     )
 }
 
-fn run(items: Vec<Item>, limits: Limits, lower_at: Option<usize>) -> (Vec<Batch>, Vec<Item>) {
-    let mut chunker = Chunker::new(limits);
+fn run(items: Vec<Item>, limits: Limits, singly: Singly, lower_at: Option<usize>) -> (Vec<Batch>, Vec<Item>) {
+    let mut chunker = Chunker::new(limits, singly);
     let (mut batches, mut too_large) = (Vec::new(), Vec::new());
     for (position, item) in items.into_iter().enumerate() {
         if lower_at == Some(position) {
@@ -73,26 +80,32 @@ proptest! {
         max_tokens in 1usize..30,
         max_bytes in 60usize..2000,
         lower_at in prop::option::of(0usize..400),
+        singly in prop_oneof![
+            Just(Singly::First(0)),
+            (1u64..500).prop_map(Singly::First),
+            Just(Singly::All),
+        ],
     ) {
-        let limits = Limits { max_tokens, max_bytes, overhead: BODY_OVERHEAD };
+        let limits = Limits { max_tokens, max_bytes, ..LIMITS };
         let items: Vec<_> = tokens
             .iter()
             .enumerate()
             .map(|(key, &(subject, app, id, size))| item(key, subject, app, id, size))
             .collect();
         let count = items.len();
-        let (batches, too_large) = run(items, limits, lower_at);
+        let (batches, too_large) = run(items, limits, singly, lower_at);
 
         let mut seen = HashSet::new();
         for item in &too_large {
-            prop_assert!(item.encoded.len() + BODY_OVERHEAD > max_bytes);
+            prop_assert!(item.encoded.len() + SINGLE_OVERHEAD > max_bytes);
+            prop_assert!(singly != Singly::First(0) || item.encoded.len() + BODY_OVERHEAD > max_bytes);
             prop_assert!(seen.insert(item.key.clone()));
         }
         let mut last_of: HashMap<(Subject, (String, String)), usize> = HashMap::new();
         for batch in &batches {
             prop_assert!(!batch.items.is_empty());
             prop_assert!(batch.items.len() <= max_tokens);
-            prop_assert!(RequestBody::new(batch.items.iter().map(|item| &item.encoded)).len() <= max_bytes);
+            prop_assert!(RequestBody::new(batch).len() <= max_bytes);
             let mut identities = HashSet::new();
             let mut last = None;
             for item in &batch.items {
@@ -107,33 +120,33 @@ proptest! {
             }
         }
         prop_assert_eq!(seen.len(), count);
+
+        // Those that go by themselves are the first that go at all.
+        let expected = match singly {
+            Singly::First(first) => usize::try_from(first).unwrap().min(count - too_large.len()),
+            Singly::All => count - too_large.len(),
+        };
+        let single = batches.iter().take_while(|batch| batch.call == Call::Single);
+        prop_assert!(single.clone().all(|batch| batch.items.len() == 1));
+        prop_assert_eq!(single.count(), expected);
+        prop_assert!(batches[expected..].iter().all(|batch| batch.call == Call::Batch));
     }
 }
 
 #[test]
 fn five_thousand_tokens_at_a_hundred_are_fifty_batches() {
-    let limits = Limits {
-        max_tokens: 100,
-        max_bytes: 1 << 20,
-        overhead: BODY_OVERHEAD,
-    };
     let items = (0..5000).map(|key| {
         let mut item = item(key, Subject::User, 0, 0, 100);
         item.destination.user_id = Some(format!("user {key}"));
         item.identity = item.destination.identity();
         item
     });
-    let (batches, _) = run(items.collect(), limits, None);
+    let (batches, _) = run(items.collect(), LIMITS, Singly::First(0), None);
     assert_eq!(batches.len(), 50);
 }
 
 #[test]
 fn a_user_with_two_connections_does_not_halve_the_batches() {
-    let limits = Limits {
-        max_tokens: 100,
-        max_bytes: 1 << 20,
-        overhead: BODY_OVERHEAD,
-    };
     // Rows of one user stand side by side, as they do in a table that grew over time.
     let items = (0..1000).map(|key| {
         let mut item = item(key, Subject::User, 0, 0, 100);
@@ -141,7 +154,7 @@ fn a_user_with_two_connections_does_not_halve_the_batches() {
         item.identity = item.destination.identity();
         item
     });
-    let (batches, _) = run(items.collect(), limits, None);
+    let (batches, _) = run(items.collect(), LIMITS, Singly::First(0), None);
     assert_eq!(batches.len(), 10);
 }
 
@@ -150,11 +163,12 @@ fn a_token_that_is_exactly_as_large_as_allowed_fits() {
     let limits = Limits {
         max_tokens: 10,
         max_bytes: BODY_OVERHEAD + 50,
-        overhead: BODY_OVERHEAD,
+        ..LIMITS
     };
     let (batches, too_large) = run(
         vec![item(0, Subject::User, 0, 0, 50), item(1, Subject::User, 0, 1, 51)],
         limits,
+        Singly::First(0),
         None,
     );
     assert_eq!((batches.len(), too_large.len()), (1, 1));

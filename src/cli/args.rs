@@ -1,6 +1,6 @@
 //! The commands and their options.
 
-use std::path::PathBuf;
+use std::{num::NonZeroU64, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
@@ -77,11 +77,15 @@ pub enum Command {
 
 /// Options of `migrate`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Ends with 0 if everything selected is committed, 3 if some tokens failed (or, with --dry-run, would), 4 if the API refused the \
-    credentials or too much failed in a row, 5 if another run is active, 6 if a database does not answer, 2 if the \
-    configuration is wrong, 130 or 143 after a signal. Whatever interrupts it: run it again, and it goes on."
-)]
+#[command(after_help = "Examples:
+  tokenferry migrate --dry-run                          what would happen, in how many requests
+  tokenferry migrate --canary 20                        prove 20 tokens one by one, then everything else in batches
+  tokenferry migrate --canary 200 --canary-failures 5   the same, and let up to 5 of 200 be dead
+  tokenferry migrate --canary 20 --limit 20             nothing but the canary; the next run goes on behind it
+
+Ends with 0 if everything selected is committed, 3 if some tokens failed (or, with --dry-run, would), 4 if the API refused the \
+    credentials, the canary failed or too much failed in a row, 5 if another run is active, 6 if a database does not answer, 2 if the \
+    configuration is wrong, 130 or 143 after a signal. Whatever interrupts it: run it again, and it goes on.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct MigrateArgs {
     /// Read and check everything, send nothing: says what would happen, and which tokens would fail and why. May be
@@ -103,6 +107,14 @@ pub struct MigrateArgs {
     /// Only those that failed with this code
     #[arg(long, value_name = "CODE", requires = "only_failed")]
     pub code: Option<String>,
+    /// Send the first N tokens one by one, each verified at its provider before anything of it is stored, and open the
+    /// bulk only if they arrive; else the run stops (exit 4). At some providers, verifying ends the refresh token that the
+    /// source holds
+    #[arg(long, value_name = "N")]
+    pub canary: Option<NonZeroU64>,
+    /// So many of them may fail
+    #[arg(long, value_name = "M", requires = "canary", default_value_t = 0)]
+    pub canary_failures: u64,
     /// End after so many tokens were sent; the next run goes on from there. With --dry-run: after so many that would be
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,

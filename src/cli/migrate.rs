@@ -8,7 +8,9 @@ use tracing::info;
 use super::{
     Exit,
     args::{Global, MigrateArgs},
-    exit, load,
+    exit,
+    exit::UsageError,
+    load,
     logging::Console,
     print, signals,
 };
@@ -17,11 +19,12 @@ use crate::{
     ledger::Reports,
     model::{Mode, Selection, StopReason},
     pace::Stop,
-    pipeline::{self, Ended, Online, Request},
+    pipeline::{self, Canary, Ended, Online, Request},
     report::{Batches, Summary, View, show_progress},
 };
 
 pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -> anyhow::Result<Exit> {
+    let canary = canary(&args)?;
     let loaded = load(global)?;
     let settings = loaded.settings()?;
     let access = loaded.ledger_access()?;
@@ -47,6 +50,7 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
         selection,
         limit: args.limit,
         online: args.online.then_some(Online { sample: args.sample }),
+        canary,
     };
     let ended = pipeline::migrate(&settings, &request, stop, &view).await;
     drop(view);
@@ -64,6 +68,16 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
     match ended.error {
         Some(error) => Ok(exit::report(&error.into())),
         None => Ok(exit),
+    }
+}
+
+fn canary(args: &MigrateArgs) -> Result<Option<Canary>, UsageError> {
+    let failures = args.canary_failures;
+    match args.canary {
+        Some(tokens) if failures >= tokens.get() => Err(UsageError(format!(
+            "--canary-failures {failures} would let a canary of {tokens} pass whatever becomes of it: it must be less"
+        ))),
+        tokens => Ok(tokens.map(|tokens| Canary { tokens, failures })),
     }
 }
 

@@ -57,6 +57,10 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
     refuse_users: Vec<String>,
 
+    /// Refresh tokens that begin like this are refused, with E152110, when a single upload asks to verify them
+    #[arg(long, value_name = "PREFIX")]
+    dead_refresh: Option<String>,
+
     /// Answer 429 to requests above this rate, for example 100/60s
     #[arg(long, value_name = "REQUESTS/DURATION")]
     rate_limit: Option<RateLimit>,
@@ -143,6 +147,9 @@ impl SimulateArgs {
         }
         if let Some(tenants) = self.tenants {
             simulator = simulator.tenants(tenants);
+        }
+        if let Some(prefix) = self.dead_refresh {
+            simulator = simulator.dead_refresh_prefix(prefix);
         }
         if let Some(limit) = self.rate_limit {
             simulator = simulator.rate_limit(limit);

@@ -284,6 +284,16 @@ impl<'a> Reader<'a> {
         default
     }
 
+    /// `true` or `false`; `false` where it says nothing.
+    pub(super) fn flag(&mut self, key: &str) -> bool {
+        if let Some(ValueKind::Boolean(flag)) = self.value(key).map(|value| &value.kind) {
+            self.default(key, "false");
+            return *flag;
+        }
+        // A variable of the environment is a text.
+        self.word(key, [("false", false), ("true", true)])
+    }
+
     /// The entries of a table with free keys.
     pub(super) fn entries(&mut self, key: &str) -> Option<Vec<(String, String)>> {
         let value = self.value(key)?;

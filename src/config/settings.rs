@@ -180,6 +180,8 @@ pub struct BatchSettings {
     pub on_failure: OnFailure,
     /// What to do when the outcome is unknown.
     pub on_unknown: OnUnknown,
+    /// Every token goes by itself, and its refresh token is tried at the provider first.
+    pub verify_refresh: bool,
 }
 
 /// When going on makes no sense.
@@ -412,6 +414,7 @@ fn batch(reader: &mut Reader<'_>) -> BatchSettings {
             "batch.on_unknown",
             [("ask", OnUnknown::Ask), ("resend", OnUnknown::Resend)],
         ),
+        verify_refresh: reader.flag("batch.verify_refresh"),
     }
 }
 

@@ -5,7 +5,7 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::Deserialize;
 
-use crate::model::Subject;
+use crate::model::{Call, Subject};
 
 /// What became of a request, as far as its answer tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -134,6 +134,7 @@ impl Trouble {
 
 /// What became of an upload. `body` is the whole body, or `None` if it could not be read to its end.
 pub(super) fn interpret(
+    call: Call,
     subject: Subject,
     status: u16,
     retry_after: Option<Duration>,
@@ -165,6 +166,8 @@ pub(super) fn interpret(
                 },
             }
         }
+        // The one token's app, user or tenant is not there. A path that is not there comes without an error code.
+        (404, _) if call == Call::Single && error.code.is_some() => Answer::RefusedWhole(refusal),
         (_, _) => match Trouble::of(status) {
             Trouble::Refused => Answer::RefusedWhole(refusal),
             Trouble::TooLarge => Answer::TooLarge(refusal),
@@ -258,7 +261,12 @@ mod tests {
     use super::*;
 
     fn answer(status: u16, body: &str) -> Answer {
+        answer_to(Call::Batch, status, body)
+    }
+
+    fn answer_to(call: Call, status: u16, body: &str) -> Answer {
         interpret(
+            call,
             Subject::User,
             status,
             Some(Duration::from_secs(7)),
@@ -334,9 +342,43 @@ mod tests {
             assert_eq!(word(&answer(status, body)), expected, "{status} {body}");
         }
         assert_eq!(
-            word(&interpret(Subject::User, 200, None, None)),
+            word(&interpret(Call::Batch, Subject::User, 200, None, None)),
             "unknown",
             "a body that broke off"
+        );
+    }
+
+    #[test]
+    fn an_error_about_a_token_by_itself_refuses_that_token() {
+        const ERROR: &str = r#"{"errorCode":"E152110","errorDescription":"bad token"}"#;
+        let rows = [
+            (200, "{}", "committed"),
+            (200, ERROR, "unknown"),
+            (200, "", "unknown"),
+            (400, ERROR, "refused whole"),
+            (401, ERROR, "credentials"),
+            (403, ERROR, "credentials"),
+            (404, ERROR, "refused whole"),
+            (404, "", "endpoint"),
+            (404, "<html>", "endpoint"),
+            (405, "", "endpoint"),
+            (409, ERROR, "refused whole"),
+            (413, "", "too large"),
+            (422, ERROR, "refused whole"),
+            (429, ERROR, "rate limited"),
+            (500, ERROR, "unknown"),
+            (503, "", "try again"),
+        ];
+        for (status, body, expected) in rows {
+            let answer = answer_to(Call::Single, status, body);
+            assert_eq!(word(&answer), expected, "{status} {body}");
+        }
+        let Answer::RefusedWhole(refusal) = answer_to(Call::Single, 404, ERROR) else {
+            panic!("not refused")
+        };
+        assert_eq!(
+            (refusal.code.as_ref(), refusal.text.as_str()),
+            ("E152110", "bad token")
         );
     }
 
@@ -361,7 +403,9 @@ mod tests {
     #[test]
     fn a_failure_is_named_by_the_id_of_its_variant() {
         let body = r#"{"failures":[{"appId":"a","tenantId":"t","errorCode":"E1","reason":"r"}]}"#;
-        let Answer::Refused(named) = interpret(Subject::Tenant, 200, None, Some(body.as_bytes())) else {
+        let Answer::Refused(named) =
+            interpret(Call::Batch, Subject::Tenant, 200, None, Some(body.as_bytes()))
+        else {
             panic!("not refused")
         };
         assert_eq!(

@@ -18,11 +18,13 @@ use super::{
 };
 use crate::{
     config::ApiSettings,
-    model::{Probe, Secret, Subject},
+    model::{Call, Probe, Secret, Subject},
 };
 
-const USER_UPLOAD: &str = "v1/mgmt/outbound/app/user/oauthtoken/batch/upload";
-const TENANT_UPLOAD: &str = "v1/mgmt/outbound/app/tenant/oauthtoken/batch/upload";
+const USER_BATCH: &str = "v1/mgmt/outbound/app/user/oauthtoken/batch/upload";
+const TENANT_BATCH: &str = "v1/mgmt/outbound/app/tenant/oauthtoken/batch/upload";
+const USER_SINGLE: &str = "v1/mgmt/outbound/app/user/oauthtoken/upload";
+const TENANT_SINGLE: &str = "v1/mgmt/outbound/app/tenant/oauthtoken/upload";
 const USER_LATEST: &str = "v1/mgmt/outbound/app/user/token/latest";
 const TENANT_LATEST: &str = "v1/mgmt/outbound/app/tenant/token/latest";
 
@@ -39,8 +41,10 @@ pub struct ApiError(#[source] Box<dyn std::error::Error + Send + Sync>);
 pub struct Client {
     pub(super) http: reqwest::Client,
     base: Url,
-    user_upload: Url,
-    tenant_upload: Url,
+    user_batch: Url,
+    tenant_batch: Url,
+    user_single: Url,
+    tenant_single: Url,
     user_latest: Url,
     tenant_latest: Url,
     management_key: Secret,
@@ -81,8 +85,10 @@ impl Client {
         Ok(Self {
             http,
             base: settings.base_url.clone(),
-            user_upload: url(USER_UPLOAD),
-            tenant_upload: url(TENANT_UPLOAD),
+            user_batch: url(USER_BATCH),
+            tenant_batch: url(TENANT_BATCH),
+            user_single: url(USER_SINGLE),
+            tenant_single: url(TENANT_SINGLE),
             user_latest: url(USER_LATEST),
             tenant_latest: url(TENANT_LATEST),
             management_key: settings.management_key.clone(),
@@ -100,11 +106,13 @@ impl Client {
         below(&self.base, path)
     }
 
-    /// Sends one batch, once.
-    pub async fn upload(&self, subject: Subject, body: &RequestBody) -> Answer {
-        let url = match subject {
-            Subject::User => &self.user_upload,
-            Subject::Tenant => &self.tenant_upload,
+    /// Sends the body of one batch, once.
+    pub async fn upload(&self, subject: Subject, call: Call, body: &RequestBody) -> Answer {
+        let url = match (call, subject) {
+            (Call::Batch, Subject::User) => &self.user_batch,
+            (Call::Batch, Subject::Tenant) => &self.tenant_batch,
+            (Call::Single, Subject::User) => &self.user_single,
+            (Call::Single, Subject::Tenant) => &self.tenant_single,
         };
         match self.http.post(url.clone()).body(body.bytes()).send().await {
             Ok(response) => {
@@ -112,7 +120,7 @@ impl Client {
                 let status = response.status();
                 let wait = retry_after(response.headers(), SystemTime::now());
                 let body = whole_body(response).await;
-                answer::interpret(subject, status.as_u16(), wait, body.as_deref())
+                answer::interpret(call, subject, status.as_u16(), wait, body.as_deref())
             }
             Err(error) => {
                 let refusal = wire_refusal(&error);

@@ -18,4 +18,4 @@ pub use directory::{App, AppType, License, User, UserPage, UserStatus};
 pub use looked::{Looked, USER_NOT_FOUND};
 pub use read_back::{ReadBack, sent_value};
 pub use scrub::scrub;
-pub use wire::{BODY_OVERHEAD, RequestBody, encode};
+pub use wire::{BODY_OVERHEAD, RequestBody, SINGLE_OVERHEAD, encode};

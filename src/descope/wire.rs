@@ -4,7 +4,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use zeroize::Zeroizing;
 
-use crate::model::{Destination, EncodedToken, LegacyToken, Scopes, Secret};
+use crate::model::{Batch, Call, Destination, EncodedToken, Item, LegacyToken, Scopes, Secret};
 
 const OPEN: &[u8] = br#"{"tokens":["#;
 const CLOSE: &[u8] = b"]}";
@@ -12,7 +12,13 @@ const CLOSE: &[u8] = b"]}";
 /// Bytes of a body beside its tokens and the comma after each but the last.
 pub const BODY_OVERHEAD: usize = OPEN.len() + CLOSE.len();
 
-/// `UserToken` and `TenantToken` of the batch endpoints: the latter is the former without `userId`. Absent fields are
+/// Takes the place of a token's closing brace. Only the single upload knows the field; in a batch it would be refused.
+const VERIFY: &[u8] = br#","verifyRefresh":true}"#;
+
+/// The most bytes that a body has beside its token where that goes up by itself.
+pub const SINGLE_OVERHEAD: usize = VERIFY.len() - 1;
+
+/// `UserToken` and `TenantToken` of the upload endpoints: the latter is the former without `userId`. Absent fields are
 /// left out, as the gateway rejects what it does not know.
 ///
 /// The order of the fields is part of the ledger's format: fingerprints are taken over these bytes.
@@ -89,34 +95,27 @@ impl EncodedSecrets {
     }
 }
 
-/// The body of one batch, put together once; a retry sends the same bytes. Wiped when the last user is done.
+/// The body of one batch, put together once from what is encoded already; a retry sends the same bytes. Wiped when the last
+/// user is done.
 #[derive(Clone)]
 pub struct RequestBody(Bytes);
 
 impl RequestBody {
-    /// Joins encoded tokens.
+    /// The body that carries a batch by its call.
     #[must_use]
-    pub fn new<'a>(tokens: impl Iterator<Item = &'a EncodedToken> + Clone) -> Self {
-        let size = Self::size(tokens.clone());
+    pub fn new(batch: &Batch) -> Self {
         // Allocated in full at once: a buffer that grows leaves unwiped copies behind.
-        let mut body = Vec::with_capacity(size);
-        body.extend_from_slice(OPEN);
-        for (position, token) in tokens.enumerate() {
-            if position > 0 {
-                body.push(b',');
-            }
-            body.extend_from_slice(token.reveal());
+        let mut body = Zeroizing::new(Vec::with_capacity(Self::size(batch)));
+        for part in parts(batch) {
+            body.extend_from_slice(part);
         }
-        body.extend_from_slice(CLOSE);
-        Self(Bytes::from_owner(Zeroizing::new(body)))
+        Self(Bytes::from_owner(body))
     }
 
-    /// How many bytes a body of these tokens has.
+    /// How many bytes the body of a batch has.
     #[must_use]
-    pub fn size<'a>(tokens: impl Iterator<Item = &'a EncodedToken>) -> usize {
-        let size: usize = tokens.map(|token| token.len() + 1).sum();
-        // There is no comma after the last.
-        size.saturating_sub(1) + BODY_OVERHEAD
+    pub fn size(batch: &Batch) -> usize {
+        parts(batch).map(<[u8]>::len).sum()
     }
 
     /// Size in bytes.
@@ -136,6 +135,32 @@ impl RequestBody {
     }
 }
 
+/// The stretches of bytes that make a body.
+fn parts(batch: &Batch) -> impl Iterator<Item = &[u8]> {
+    let (open, separator, close): (&[u8], &[u8], &[u8]) = match batch.call {
+        Call::Batch => (OPEN, b",", CLOSE),
+        Call::Single => (b"", b"", b""),
+    };
+    let tokens = batch.items.iter().enumerate().flat_map(move |(position, item)| {
+        let separator = if position > 0 { separator } else { b"" };
+        let (token, end) = match batch.call {
+            Call::Batch => (item.encoded.reveal(), &b""[..]),
+            Call::Single => verified(item),
+        };
+        [separator, token, end]
+    });
+    std::iter::once(open).chain(tokens).chain(std::iter::once(close))
+}
+
+/// The token with the order to verify in place of its closing brace. Without a refresh token there is nothing to verify.
+fn verified(item: &Item) -> (&[u8], &[u8]) {
+    let encoded = item.encoded.reveal();
+    match encoded.strip_suffix(b"}") {
+        Some(open) if item.has_refresh_token => (open, VERIFY),
+        _ => (encoded, b""),
+    }
+}
+
 impl std::fmt::Debug for RequestBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "RequestBody([{} bytes, redacted])", self.0.len())
@@ -145,7 +170,7 @@ impl std::fmt::Debug for RequestBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{SourceKey, Subject};
+    use crate::model::{FingerprintKey, SourceKey, Subject, Version};
 
     fn token() -> LegacyToken {
         let mut token = LegacyToken::empty(SourceKey::from("1"));
@@ -193,22 +218,64 @@ mod tests {
         );
     }
 
+    fn batch(call: Call, token: &LegacyToken, count: usize) -> Batch {
+        let destination = destination();
+        let encoded = encode(token, &destination, None);
+        let item = Item {
+            key: token.key.clone(),
+            page: 0,
+            destination_id: destination.id(),
+            identity: destination.identity(),
+            destination,
+            version: Version::default(),
+            fingerprint: FingerprintKey::new(&[0; 32], None).fingerprint(&[]),
+            expiry: None,
+            has_access_token: token.access_token.is_some(),
+            has_refresh_token: token.refresh_token.is_some(),
+            replaces: None,
+            encoded,
+        };
+        Batch {
+            subject: Subject::User,
+            call,
+            items: vec![item; count],
+            parent: None,
+        }
+    }
+
     #[test]
     fn a_body_is_exactly_as_long_as_the_chunker_counts() {
-        let one = encode(&token(), &destination(), None);
         for count in 1..4 {
-            let tokens = vec![one.clone(); count];
-            let body = RequestBody::new(tokens.iter());
-            assert_eq!(body.len(), RequestBody::size(tokens.iter()));
-            assert_eq!(body.len(), BODY_OVERHEAD + count * one.len() + (count - 1));
+            let batch = batch(Call::Batch, &token(), count);
+            let body = RequestBody::new(&batch);
+            assert_eq!(body.len(), RequestBody::size(&batch));
+            let one = batch.items[0].encoded.len();
+            assert_eq!(body.len(), BODY_OVERHEAD + count * one + (count - 1));
             assert!(serde_json::from_slice::<serde_json::Value>(&body.bytes()).is_ok());
         }
     }
 
     #[test]
+    fn a_single_upload_is_the_token_with_the_order_to_verify_what_can_be_verified() {
+        let mut token = token();
+        let plain = batch(Call::Single, &token, 1);
+        assert_eq!(RequestBody::new(&plain).bytes(), plain.items[0].encoded.reveal());
+
+        token.refresh_token = Some(Secret::new("r}"));
+        let verified = batch(Call::Single, &token, 1);
+        let body = RequestBody::new(&verified);
+        assert_eq!(
+            body.bytes(),
+            &br#"{"appId":"google","userId":"U1","refreshToken":"r}","accessToken":"a\"1","verifyRefresh":true}"#[..]
+        );
+        assert_eq!(body.len(), RequestBody::size(&verified));
+        assert_eq!(body.len(), verified.items[0].encoded.len() + SINGLE_OVERHEAD);
+    }
+
+    #[test]
     fn debug_shows_no_token() {
-        let one = encode(&token(), &destination(), None);
-        let text = format!("{one:?} {:?}", RequestBody::new([one.clone()].iter()));
+        let batch = batch(Call::Batch, &token(), 1);
+        let text = format!("{:?} {:?}", batch.items[0].encoded, RequestBody::new(&batch));
         assert!(
             !text.contains("a\\\"1") && !text.contains("accessToken"),
             "{text}"

@@ -170,12 +170,14 @@ impl Ledger {
         self.persist(|| {
             sqlx::query!(
                 "with cleared as (delete from dry_run_rows where run_id = $1)
-                 update runs set estimated_batches = $3, estimated_requests = $4, estimated_bytes = $5, estimated_seconds = $6
+                 update runs set estimated_batches = $3, estimated_requests = $4, estimated_single_requests = $5,
+                        estimated_bytes = $6, estimated_seconds = $7
                  where id = $1 and epoch = $2",
                 run.id,
                 run.epoch,
                 estimate.batches,
                 estimate.requests,
+                estimate.single_requests,
                 estimate.bytes,
                 estimate.duration_s,
             )

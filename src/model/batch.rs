@@ -5,12 +5,23 @@ use super::{Item, Subject};
 /// Tokens that go up in one request: of one subject, never two for one (app, user) or one (app, tenant).
 #[derive(Debug)]
 pub struct Batch {
-    /// Which of the two endpoints takes it.
+    /// Whose tokens they are.
     pub subject: Subject,
-    /// The tokens, in the order of the source; never empty.
+    /// Which call carries them.
+    pub call: Call,
+    /// The tokens, in the order of the source; never empty, and just one where the call takes no more.
     pub items: Vec<Item>,
     /// The batch this one was taken out of, after that one was refused.
     pub parent: Option<i64>,
+}
+
+/// The API's two ways to take tokens; each has an endpoint for either subject.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Call {
+    /// Many tokens, all of them or none.
+    Batch,
+    /// One token by itself. If it has a refresh token, the API tries that at the provider, and writes nothing if it fails.
+    Single,
 }
 
 /// What the ledger knows of a batch.

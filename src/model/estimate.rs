@@ -9,6 +9,8 @@ pub struct Estimate {
     pub batches: i64,
     /// Requests: one for each batch, if none is refused and every answer arrives.
     pub requests: i64,
+    /// Those of them that carry one token by itself.
+    pub single_requests: i64,
     /// Bytes of the requests' bodies.
     pub bytes: i64,
     /// From the first request to the last, in seconds, at the configured rate.

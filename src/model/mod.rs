@@ -18,7 +18,7 @@ mod run;
 mod secret;
 mod token;
 
-pub use batch::{Batch, BatchState};
+pub use batch::{Batch, BatchState, Call};
 pub use decision::{Decision, Reason, RefusedBy, TokenState};
 pub use destination::{Destination, DestinationId, Identity, Subject};
 pub use estimate::Estimate;

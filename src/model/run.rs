@@ -94,6 +94,8 @@ pub enum StopReason {
     Endpoint(String),
     /// So many batches failed in a row; the sentence holds the last reason.
     TooManyFailures(String),
+    /// Too many of the first tokens failed; the sentence holds how many, and why.
+    Canary(String),
     /// It is unknown what became of this batch, and the API does not tell.
     Unsettled(i64),
     /// As many tokens were sent as were asked for.
@@ -106,7 +108,7 @@ impl fmt::Display for StopReason {
             Self::Signal(signal) => write!(f, "ended by signal {signal}"),
             Self::Credentials(text) => write!(f, "the API refused the credentials: {text}"),
             Self::Endpoint(text) => write!(f, "the API is not there, or not as expected: {text}"),
-            Self::TooManyFailures(text) => f.write_str(text),
+            Self::TooManyFailures(text) | Self::Canary(text) => f.write_str(text),
             Self::Unsettled(batch) => write!(
                 f,
                 "it is unknown whether batch {batch} of an earlier process was stored, and the API does not tell: nothing is \

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use crate::{
     model::{SourceKey, Tally},
-    upload::Settled,
+    upload::{End, Settled},
 };
 
 /// Shared by the stages. The cursor moves past a page once every row of it, and of all pages before it, has an end.
@@ -90,13 +90,13 @@ impl Books {
     }
 
     /// The same, as the uploader tells it.
-    pub(super) fn sent(&self, settled: Settled) {
+    pub(super) fn sent(&self, settled: &Settled) {
         fail_point!("miscount", |_| ());
-        let ended = Tally {
-            committed: settled.committed,
-            failed: settled.failed,
-            ..Tally::default()
-        };
+        let mut ended = Tally::default();
+        match settled.end {
+            End::Committed => ended.committed = settled.count,
+            End::Failed(_) => ended.failed = settled.count,
+        }
         self.settle(settled.page, ended);
     }
 

@@ -11,7 +11,7 @@ use super::{PipelineError, books::Books, delivery::Work};
 use crate::{
     config::RateLimit,
     descope::RequestBody,
-    model::{Batch, Estimate, Tally},
+    model::{Batch, Call, Estimate, Tally},
     pace::{Pacer, Stop},
 };
 
@@ -26,6 +26,7 @@ pub(super) struct Counter {
 #[derive(Debug, Default)]
 struct Counted {
     batches: AtomicI64,
+    single: AtomicI64,
     bytes: AtomicI64,
 }
 
@@ -44,6 +45,7 @@ impl Counter {
         Estimate {
             batches,
             requests: batches,
+            single_requests: self.counted.single.load(Ordering::Relaxed),
             bytes: self.counted.bytes.load(Ordering::Relaxed),
             duration_s: Pacer::time_for(self.rate_limit, batches).as_secs_f64(),
         }
@@ -51,8 +53,11 @@ impl Counter {
 
     /// Its tokens have the end that they would have if the API took them.
     fn count(&self, batch: &Batch) {
-        let bytes = RequestBody::size(batch.items.iter().map(|item| &item.encoded));
+        let bytes = RequestBody::size(batch);
         self.counted.batches.fetch_add(1, Ordering::Relaxed);
+        self.counted
+            .single
+            .fetch_add(i64::from(batch.call == Call::Single), Ordering::Relaxed);
         self.counted
             .bytes
             .fetch_add(i64::try_from(bytes).unwrap_or(i64::MAX), Ordering::Relaxed);

@@ -26,6 +26,12 @@ pub(super) enum Work {
     Barrier(oneshot::Sender<()>),
 }
 
+/// Waits until everything that was handed on has its end in the ledger. `false` if nobody takes work any more.
+pub(super) async fn barrier(work: &mpsc::Sender<Work>) -> bool {
+    let (done, reached) = oneshot::channel();
+    work.send(Work::Barrier(done)).await.is_ok() && reached.await.is_ok()
+}
+
 /// What becomes of batches.
 #[derive(Debug, Clone)]
 pub(super) enum Delivery {

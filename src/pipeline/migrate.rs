@@ -6,18 +6,18 @@ use tokio::sync::watch;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::{
-    PipelineError, books::Books, count_stage::Counter, delivery::Delivery, desk::Desk, record::Record,
-    stages::Stages,
+    Canary, PipelineError, books::Books, canary::Gate, count_stage::Counter, delivery::Delivery, desk::Desk,
+    record::Record, stages::Stages,
 };
 use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
     ledger::{Counters, Ledger, LedgerError, Lock, Run},
     model::{Estimate, Mode, RunId, RunStatus, Selection, StopReason, Tally},
-    pace::Stop,
+    pace::{Pacer, Stop},
     report::View,
     source::Source,
-    upload::Uploader,
+    upload::{Settled, Uploader},
     who::Asker,
 };
 
@@ -55,6 +55,8 @@ pub struct Request {
     pub selection: Selection,
     /// After how many tokens to end; the next run goes on.
     pub limit: Option<u64>,
+    /// What is asked of the first tokens before the bulk opens.
+    pub canary: Option<Canary>,
     /// Whether a dry run asks the API about what the tokens name.
     pub online: Option<Online>,
 }
@@ -114,6 +116,9 @@ pub async fn migrate(
     } else {
         info!(parent: &span, mode = request.mode.as_str(), "started");
     }
+    if request.mode == Mode::Migrate {
+        announce_verifying(settings, request, expected);
+    }
     let opened = Opened {
         source,
         ledger,
@@ -122,6 +127,31 @@ pub async fn migrate(
         asker,
     };
     Ok(opened.work(settings, request, stop, view).instrument(span).await)
+}
+
+/// Verifying does something to tokens that nothing else here does, and takes its time: both are said before it begins.
+fn announce_verifying(settings: &Settings, request: &Request, expected: Option<u64>) {
+    if settings.batch.verify_refresh {
+        let rows = expected.and_then(|rows| i64::try_from(rows).ok());
+        let time = rows.map(|rows| Pacer::time_for(settings.api.rate_limit, rows).as_secs());
+        info!(
+            rows,
+            hours_at_most = time.map(|seconds| seconds.div_ceil(3600)),
+            "every token goes by itself, which takes a request each"
+        );
+    } else if let Some(canary) = request.canary {
+        info!(
+            tokens = canary.tokens,
+            may_fail = canary.failures,
+            "a canary goes first, token by token"
+        );
+    } else {
+        return;
+    }
+    warn!(
+        "refresh tokens are verified at their providers. Some of them answer with a new refresh token and end the old one: \
+         the source's copy may stop working then"
+    );
 }
 
 /// Everything a run works with.
@@ -162,18 +192,25 @@ impl Opened {
             asker,
         } = self;
         let books = Arc::new(Books::new(run.cursor.clone(), run.tally));
-        let (delivery, mut held) = match errand {
+        let (delivery, gate, mut held) = match errand {
             Errand::Migrate(sending) => {
                 let Sending { access, client, lock } = *sending;
                 let books = Arc::clone(&books);
-                let listener = Box::new(move |settled| books.sent(settled));
+                let gate = request.canary.map(|canary| Gate::new(canary, stop.clone()));
+                let watching = gate.clone();
+                let listener = Box::new(move |settled: &Settled| {
+                    if let Some(gate) = &watching {
+                        gate.watch(settled);
+                    }
+                    books.sent(settled);
+                });
                 let (ledger, run) = (ledger.clone(), run.clone());
                 let uploader = Uploader::new(client, ledger, run, stop.clone(), settings, listener);
-                (Delivery::Upload(uploader), Some((lock, access)))
+                (Delivery::Upload(uploader), gate, Some((lock, access)))
             }
             Errand::DryRun => {
                 let counter = Counter::new(Arc::clone(&books), settings.api.rate_limit);
-                (Delivery::Count(counter), None)
+                (Delivery::Count(counter), None, None)
             }
         };
         let desk = Desk::new(ledger.clone(), run.clone(), books, delivery.clone(), asker);
@@ -183,6 +220,7 @@ impl Opened {
             stop: &stop,
             desk: &desk,
             record: &Record::new(ledger.clone(), run.clone(), request.mode),
+            gate,
         };
         let holding = async {
             match &mut held {
@@ -201,7 +239,7 @@ impl Opened {
         }
         let status = match (&stopped, &error) {
             (_, Some(_)) | (Some(StopReason::Signal(_)), None) => RunStatus::Interrupted,
-            // The next run goes on behind a canary; a dry run is done with what it was asked for.
+            // The next run goes on from there; a dry run is done with what it was asked for.
             (Some(StopReason::Limit(_)), None) if request.mode == Mode::Migrate => RunStatus::Interrupted,
             (None | Some(StopReason::Limit(_)), None) if snapshot.live.failed > 0 => {
                 RunStatus::CompletedWithFailures

@@ -3,6 +3,7 @@
 //! A dry run is the same way with another last stage, which counts, and another record, which holds findings.
 
 mod books;
+mod canary;
 mod count_stage;
 mod delivery;
 mod desk;
@@ -17,5 +18,6 @@ mod stages;
 mod upload_stage;
 mod who_stage;
 
+pub use canary::Canary;
 pub use error::PipelineError;
 pub use migrate::{Ended, Online, Request, migrate};

@@ -5,9 +5,15 @@ use std::{
     sync::Arc,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
-use super::{PipelineError, books::Books, delivery::Work, memory::Memory, record::Record};
+use super::{
+    PipelineError,
+    books::Books,
+    delivery::{Work, barrier},
+    memory::Memory,
+    record::Record,
+};
 use crate::{
     chunk::Chunker,
     model::{
@@ -44,7 +50,7 @@ pub(super) struct Prepare {
 /// So many pages may wait for an end. A batch that was put aside keeps its page open, and all pages after it with that.
 const MOST_UNSETTLED: usize = 64;
 
-/// A canary's size.
+/// How far a run goes that is to end early.
 #[derive(Debug)]
 pub(super) struct Limit {
     asked: u64,
@@ -200,8 +206,7 @@ impl Prepare {
         if !self.send(full).await {
             return false;
         }
-        let (done, reached) = oneshot::channel();
-        let passed = self.work.send(Work::Barrier(done)).await.is_ok() && reached.await.is_ok();
+        let passed = barrier(&self.work).await;
         self.unsettled.clear();
         passed
     }

@@ -12,6 +12,7 @@ use tracing::{Instrument, warn};
 
 use super::{
     PipelineError, Request,
+    canary::Gate,
     delivery::Delivery,
     desk::Desk,
     memory::Memory,
@@ -22,9 +23,9 @@ use super::{
     who_stage,
 };
 use crate::{
-    chunk::{Chunker, Limits},
+    chunk::{Chunker, Limits, Singly},
     config::{Field, Settings},
-    descope::BODY_OVERHEAD,
+    descope::{BODY_OVERHEAD, SINGLE_OVERHEAD},
     ledger::{Ledger, LedgerError},
     model::{Selection, StopReason},
     pace::Stop,
@@ -43,6 +44,8 @@ pub(super) struct Stages<'a> {
     pub(super) stop: &'a Stop,
     pub(super) desk: &'a Desk,
     pub(super) record: &'a Record,
+    /// Holds the bulk back until the canary arrived, where there is to be one.
+    pub(super) gate: Option<Gate>,
 }
 
 /// What the stages begin with.
@@ -186,14 +189,20 @@ impl Stages<'_> {
             max_tokens: batch.max_tokens,
             max_bytes: batch.max_bytes,
             overhead: BODY_OVERHEAD,
+            single_overhead: SINGLE_OVERHEAD,
+        };
+        let singly = match self.request.canary {
+            _ if batch.verify_refresh => Singly::All,
+            Some(canary) => Singly::First(canary.tokens.get()),
+            None => Singly::First(0),
         };
         let (pages_in, mut pages) = mpsc::channel(1);
-        let (work_in, work) = mpsc::channel(1);
+        let (work_in, mut work) = mpsc::channel(1);
         let prepare = Prepare {
             screen: Arc::new(screen),
             record: self.record.clone(),
             books: Arc::clone(&desk.books),
-            chunker: Chunker::new(limits),
+            chunker: Chunker::new(limits, singly),
             size_limit: delivery.size_limit(batch),
             stop: stop.clone(),
             work: work_in,
@@ -226,19 +235,29 @@ impl Stages<'_> {
             }
             None => Box::pin(ready(Ok(()))),
         };
+        let gating: BoxFuture<'static, _> = match self.gate.clone() {
+            Some(gate) => {
+                let (passed_in, passed) = mpsc::channel(1);
+                let prepared = std::mem::replace(&mut work, passed);
+                Box::pin(gate.run(prepared, passed_in))
+            }
+            None => Box::pin(ready(Ok(()))),
+        };
         let delivering = delivery.run(batch, stop.clone(), work);
         let reading = tokio::spawn(reading.in_current_span());
         let resolving = tokio::spawn(resolving.in_current_span());
         let preparing = tokio::spawn(prepare.run(pages).in_current_span());
+        let gating = tokio::spawn(gating.in_current_span());
         let delivering = tokio::spawn(delivering.in_current_span());
-        let (reader, resolver, preparer, sender) = tokio::join!(
+        let (reader, resolver, preparer, gate, sender) = tokio::join!(
             guarded(stop, reading),
             guarded(stop, resolving),
             guarded(stop, preparing),
+            guarded(stop, gating),
             guarded(stop, delivering)
         );
         // The cause comes before its consequences: a stage whose neighbour is gone ends without an error.
-        reader.and(resolver).and(preparer).and(sender)
+        reader.and(resolver).and(preparer).and(gate).and(sender)
     }
 }
 

@@ -15,6 +15,10 @@ pub fn advice(code: &str) -> Option<&'static str> {
         "E011001" | "E011002" | "E011003" | "E011004" => {
             "the API takes the token for malformed: compare the row with one that went through"
         }
+        "E152110" => {
+            "the provider, or the API, takes the token for dead: the user has to connect again, unless the outbound app has \
+             another client than the one that the token was given to"
+        }
         "batch_rejected" => {
             "fix the token that was refused in the same batch, or set `batch.on_failure` to \"isolate\""
         }

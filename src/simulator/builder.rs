@@ -120,6 +120,12 @@ impl Simulator {
         self.rule(|rules| rules.bad_token_prefix = Some(prefix.into()))
     }
 
+    /// See [`Rules::dead_refresh_prefix`].
+    #[must_use]
+    pub fn dead_refresh_prefix(self, prefix: impl Into<String>) -> Self {
+        self.rule(|rules| rules.dead_refresh_prefix = Some(prefix.into()))
+    }
+
     /// See [`Rules::failures_status`].
     #[must_use]
     pub fn failures_status(self, status: u16) -> Self {

@@ -136,30 +136,51 @@ impl Item {
         if self.verify_refresh && refresh_token.is_none() {
             return Err(problem(MISSING_ARGUMENTS, "verifyRefresh needs a refreshToken"));
         }
-        let is_bad = |token: &SecretString| {
-            let prefix = rules.bad_token_prefix.as_deref();
-            prefix.is_some_and(|prefix| token.expose_secret().starts_with(prefix))
-        };
-        if access_token.iter().chain(refresh_token).any(is_bad) {
+        if access_token
+            .iter()
+            .chain(refresh_token)
+            .any(|token| begins(token, rules.bad_token_prefix.as_deref()))
+        {
             return Err(problem(BAD_TOKEN, "bad token"));
         }
         Ok(())
     }
 
+    /// Whether the refresh token is to be tried at the provider.
+    pub(super) fn asks_to_verify(&self) -> bool {
+        self.verify_refresh
+    }
+
+    /// What the provider says to the refresh token.
+    pub(super) fn verify(&self, rules: &Rules) -> Result<(), Problem> {
+        let is_dead = |token: &SecretString| begins(token, rules.dead_refresh_prefix.as_deref());
+        if self.content.refresh_token.as_ref().is_some_and(is_dead) {
+            return Err(problem(BAD_TOKEN, "the provider refused the refresh token"));
+        }
+        Ok(())
+    }
+
+    pub(super) fn destination(&self) -> Destination {
+        Destination {
+            app_id: self.app_id.clone().unwrap_or_default(),
+            user_id: self.user_id.clone(),
+            tenant_id: self.tenant_id.clone(),
+            external_identifier: self.external_identifier.clone(),
+        }
+    }
+
     /// Where the token goes and what it is; only for one that was checked.
     pub(super) fn into_parts(self) -> (Destination, Content) {
-        let destination = Destination {
-            app_id: self.app_id.unwrap_or_default(),
-            user_id: self.user_id,
-            tenant_id: self.tenant_id,
-            external_identifier: self.external_identifier,
-        };
-        (destination, self.content)
+        (self.destination(), self.content)
     }
 }
 
 pub(super) fn filled(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
+}
+
+fn begins(token: &SecretString, prefix: Option<&str>) -> bool {
+    prefix.is_some_and(|prefix| token.expose_secret().starts_with(prefix))
 }
 
 fn is_filled(secret: &SecretString) -> bool {

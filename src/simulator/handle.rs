@@ -100,6 +100,12 @@ impl SimulatorHandle {
         self.api.store.lock().writes().clone()
     }
 
+    /// How often the refresh token for each destination was tried at its provider.
+    #[must_use]
+    pub fn verifies(&self) -> BTreeMap<Destination, u64> {
+        self.api.store.lock().verifies().clone()
+    }
+
     /// The requests so far.
     #[must_use]
     pub fn requests(&self) -> RequestLog {

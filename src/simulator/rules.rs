@@ -9,6 +9,9 @@ pub struct Rules {
     pub refused_users: HashSet<String>,
     /// An access or refresh token that begins like this is refused with `E152110`.
     pub bad_token_prefix: Option<String>,
+    /// A refresh token that begins like this is refused by its provider when a single upload asks to verify it. In a batch,
+    /// where nobody asks, it goes through.
+    pub dead_refresh_prefix: Option<String>,
     /// The status that carries a non-empty `failures` list: 200, or 400.
     pub failures_status: u16,
     /// The most failures that one answer names; the list is incomplete when there are more.
@@ -37,6 +40,7 @@ impl Default for Rules {
         Self {
             refused_users: HashSet::new(),
             bad_token_prefix: None,
+            dead_refresh_prefix: None,
             failures_status: 200,
             failures_at_once: None,
             on_repeat: OnRepeat::default(),

@@ -1,4 +1,4 @@
-//! The tokens that were committed, and how often each destination was written to.
+//! The tokens that were committed, and how often each destination was written to or verified.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -130,6 +130,7 @@ pub(super) struct Store {
     /// Each token with its place in the order of creation.
     tokens: HashMap<Owner, Vec<(u64, StoredToken)>>,
     writes: BTreeMap<Destination, u64>,
+    verifies: BTreeMap<Destination, u64>,
     created: u64,
 }
 
@@ -193,6 +194,15 @@ impl Store {
 
     pub(super) fn len(&self) -> usize {
         self.tokens.values().map(Vec::len).sum()
+    }
+
+    /// A refresh token was tried at its provider, whatever that said.
+    pub(super) fn verified(&mut self, destination: Destination) {
+        *self.verifies.entry(destination).or_default() += 1;
+    }
+
+    pub(super) fn verifies(&self) -> &BTreeMap<Destination, u64> {
+        &self.verifies
     }
 
     pub(super) fn writes(&self) -> &BTreeMap<Destination, u64> {

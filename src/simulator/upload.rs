@@ -130,7 +130,13 @@ fn commit_single(api: &Api, item: Item) -> Result<Response, Refusal> {
     let rules = api.rules.lock();
     item.check(&rules, &api.directory.lock())
         .map_err(|problem| Refusal::item(problem.code, problem.reason))?;
+    let mut store = api.store.lock();
+    if item.asks_to_verify() {
+        store.verified(item.destination());
+        item.verify(&rules)
+            .map_err(|problem| Refusal::item(problem.code, problem.reason))?;
+    }
     let (destination, content) = item.into_parts();
-    api.store.lock().commit(destination, content, rules.on_repeat);
+    store.commit(destination, content, rules.on_repeat);
     Ok(Json(serde_json::json!({})).into_response())
 }

@@ -15,7 +15,7 @@ use crate::{
     config::{OnFailure, OnUnknown},
     descope::{Answer, Named, Refusal, RequestBody, scrub},
     ledger::OutcomeOf,
-    model::{Batch, Reason, StopReason},
+    model::{Batch, Call, Reason, StopReason},
     pace::Attempts,
 };
 
@@ -28,6 +28,8 @@ pub(super) enum Sent {
     Refused {
         /// The pages of the failed tokens, in their order.
         failed: Vec<u64>,
+        /// Why the first of them did.
+        reason: Reason,
         again: Vec<Batch>,
     },
     /// Nothing of it is stored, as no attempt got through; it may be sent later.
@@ -85,7 +87,7 @@ impl Uploader {
     }
 
     async fn send_within(&self, mut batch: Batch, span: &tracing::Span) -> Result<Sent, UploadError> {
-        let body = RequestBody::new(batch.items.iter().map(|item| &item.encoded));
+        let body = RequestBody::new(&batch);
         let mut attempts = self.attempts();
         let mut opened: Option<(i64, u32)> = None;
         loop {
@@ -123,7 +125,7 @@ impl Uploader {
                 number,
                 settled_at: Instant::now() + self.timeout(),
             };
-            let answer = self.client().upload(batch.subject, &body).await;
+            let answer = self.client().upload(batch.subject, batch.call, &body).await;
             // From here on, what the API said may be shown and recorded.
             let answer = scrub(
                 answer,
@@ -181,7 +183,10 @@ impl Uploader {
                     .await?
             }
             Answer::TooLarge(refusal) => {
-                self.size_limit().lower(batch.items.len() / 2);
+                // The size of a token by itself says nothing about batches.
+                if batch.call == Call::Batch {
+                    self.size_limit().lower(batch.items.len() / 2);
+                }
                 let reason = isolate::api_reason(&refusal);
                 self.refuse(batch, &outcome(refusal.status), Refused::Whole(reason))
                     .await?
@@ -329,7 +334,16 @@ impl Uploader {
         for batch in &mut again {
             batch.parent = Some(outcome.batch);
         }
-        Ok(Sent::Refused { failed, again })
+        let reason = isolated
+            .blamed
+            .into_iter()
+            .next()
+            .map_or(reason, |(_, reason)| reason);
+        Ok(Sent::Refused {
+            failed,
+            reason,
+            again,
+        })
     }
 
     async fn stop_at(

@@ -149,7 +149,7 @@ fn selects(wanted: &Place, stored: &Place) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Destination, EncodedToken, FingerprintKey, SourceKey, Subject, Version};
+    use crate::model::{Call, Destination, EncodedToken, FingerprintKey, SourceKey, Subject, Version};
 
     fn batch(tokens: &[(&str, Option<&str>, Option<&str>)]) -> Batch {
         let items = tokens.iter().map(|&(user, tenant, external)| {
@@ -177,6 +177,7 @@ mod tests {
         });
         Batch {
             subject: Subject::User,
+            call: Call::Batch,
             items: items.collect(),
             parent: None,
         }

@@ -53,6 +53,7 @@ pub(super) fn api_reason(refusal: &Refusal) -> Reason {
 pub(super) fn without(batch: Batch, blamed: Vec<(usize, Reason)>) -> Isolated {
     let Batch {
         subject,
+        call,
         items,
         parent,
     } = batch;
@@ -73,6 +74,7 @@ pub(super) fn without(batch: Batch, blamed: Vec<(usize, Reason)>) -> Isolated {
     } else {
         vec![Batch {
             subject,
+            call,
             items: rest,
             parent,
         }]
@@ -85,6 +87,7 @@ pub(super) fn without(batch: Batch, blamed: Vec<(usize, Reason)>) -> Isolated {
 pub(super) fn by_halving(batch: Batch, reason: impl FnOnce() -> Reason) -> Isolated {
     let Batch {
         subject,
+        call,
         mut items,
         parent,
     } = batch;
@@ -97,6 +100,7 @@ pub(super) fn by_halving(batch: Batch, reason: impl FnOnce() -> Reason) -> Isola
     let second = items.split_off(items.len() / 2);
     let half = |items| Batch {
         subject,
+        call,
         items,
         parent,
     };
@@ -110,7 +114,7 @@ pub(super) fn by_halving(batch: Batch, reason: impl FnOnce() -> Reason) -> Isola
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Destination, EncodedToken, FingerprintKey, SourceKey, Subject, Version};
+    use crate::model::{Call, Destination, EncodedToken, FingerprintKey, SourceKey, Subject, Version};
 
     fn batch(users: &[&str]) -> Batch {
         let items = users.iter().map(|user| {
@@ -138,6 +142,7 @@ mod tests {
         });
         Batch {
             subject: Subject::User,
+            call: Call::Batch,
             items: items.collect(),
             parent: None,
         }

@@ -13,4 +13,4 @@ mod uploader;
 
 pub use settle::Settlement;
 pub use traffic::{SizeLimit, Traffic};
-pub use uploader::{Listener, Settled, UploadError, Uploader};
+pub use uploader::{End, Listener, Settled, UploadError, Uploader};

@@ -10,7 +10,7 @@ use super::{
     Settlement,
     attempt::{InDoubt, outcome},
     claims::Claim,
-    uploader::{Chance, Settled, UploadError, Uploader, pages},
+    uploader::{Chance, End, UploadError, Uploader, pages},
 };
 use crate::model::{Batch, Decision, Reason, TokenState};
 
@@ -66,11 +66,7 @@ impl Uploader {
                     Settlement::Committed => {
                         self.ledger().commit_batch(&outcome).await?;
                         self.traffic().batch(true);
-                        self.settled(&pages(&doubt.batch), |page, count| Settled {
-                            page,
-                            committed: count,
-                            failed: 0,
-                        });
+                        self.settled(&pages(&doubt.batch), &End::Committed);
                         return Ok(());
                     }
                     Settlement::NotThere | Settlement::CannotAsk => {
@@ -103,11 +99,7 @@ impl Uploader {
             })
             .collect();
         self.ledger().decide(self.run(), &decisions).await?;
-        self.settled(&pages(batch), |page, count| Settled {
-            page,
-            committed: 0,
-            failed: count,
-        });
+        self.settled(&pages(batch), &End::Failed(reason.clone()));
         Ok(())
     }
 

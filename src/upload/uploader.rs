@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -24,7 +24,7 @@ use crate::{
     config::{BatchSettings, OnFailure, OnUnknown, RetrySettings, Settings},
     descope::{Client, Refusal},
     ledger::{Ledger, LedgerError, OutcomeOf, Run, Unsettled},
-    model::{Batch, FingerprintKey, Reason, StopReason},
+    model::{Batch, Call, FingerprintKey, Reason, StopReason},
     pace::{Attempts, Pacer, Stop},
 };
 
@@ -39,15 +39,24 @@ pub enum UploadError {
     NothingToRecognise,
 }
 
-/// Tokens of one page that came to an end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Tokens of one page that came to the same end.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settled {
     /// The page.
     pub page: u64,
+    /// How many they are.
+    pub count: i64,
+    /// What became of them.
+    pub end: End,
+}
+
+/// What becomes of a token that was sent, or was to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum End {
     /// Stored.
-    pub committed: i64,
-    /// Turned down.
-    pub failed: i64,
+    Committed,
+    /// Turned down, or given up. Of several tokens, this is the first one's reason.
+    Failed(Reason),
 }
 
 /// Shared by all tasks that send.
@@ -73,8 +82,22 @@ pub(super) enum Chance {
     Last,
 }
 
+/// Why nothing of a delivery arrived.
+enum Failure {
+    /// The reason of a whole batch.
+    Batch(String),
+    /// The reason of a token that was refused by itself.
+    Token(String),
+}
+
+impl Failure {
+    fn batch(reason: &str) -> Self {
+        Self::Batch(reason.to_owned())
+    }
+}
+
 /// Is told of every token that came to an end.
-pub type Listener = Box<dyn Fn(Settled) + Send + Sync>;
+pub type Listener = Box<dyn Fn(&Settled) + Send + Sync>;
 
 struct Shared {
     listener: Listener,
@@ -89,7 +112,8 @@ struct Shared {
     retry: RetrySettings,
     batch: BatchSettings,
     stop_after: u32,
-    failed_in_a_row: AtomicU32,
+    /// Since the last commit, in tokens: a batch counts as many as it may have.
+    failed_in_a_row: AtomicU64,
     reading_refused: AtomicBool,
     /// Batches that no attempt got through, or whose outcome nobody tells; they get one more chance at the end.
     parked: Mutex<VecDeque<Parked>>,
@@ -124,7 +148,7 @@ impl Uploader {
                 retry: api.retry,
                 batch,
                 stop_after: settings.stop.after_failed_batches,
-                failed_in_a_row: AtomicU32::new(0),
+                failed_in_a_row: AtomicU64::new(0),
                 reading_refused: AtomicBool::new(false),
                 parked: Mutex::default(),
                 claims: Arc::default(),
@@ -196,8 +220,9 @@ impl Uploader {
             // Only where the run was stopped first.
             Err(Taken::InFlight) => return Ok(()),
         };
+        let call = batch.call;
         let mut any_commit = false;
-        let mut last_refusal = None;
+        let mut last_failure = None;
         let mut stack = vec![batch];
         while let Some(batch) = stack.pop() {
             match self.send(batch).await? {
@@ -205,25 +230,24 @@ impl Uploader {
                     any_commit = true;
                     self.shared.failed_in_a_row.store(0, Ordering::Relaxed);
                     self.traffic().batch(true);
-                    self.settled(&pages(&batch), |page, count| Settled {
-                        page,
-                        committed: count,
-                        failed: 0,
-                    });
+                    self.settled(&pages(&batch), &End::Committed);
                 }
-                Sent::Refused { failed, again } => {
+                Sent::Refused {
+                    failed,
+                    reason,
+                    again,
+                } => {
                     self.traffic().batch(false);
-                    last_refusal = Some("the API refused every token of them".to_owned());
-                    self.settled(&failed, |page, count| Settled {
-                        page,
-                        committed: 0,
-                        failed: count,
+                    last_failure = Some(match call {
+                        Call::Batch => Failure::batch("the API refused every token of them"),
+                        Call::Single => Failure::Token(reason.text.clone()),
                     });
+                    self.settled(&failed, &End::Failed(reason));
                     stack.extend(again);
                 }
                 Sent::Exhausted { batch, reason } => {
                     self.traffic().batch(false);
-                    last_refusal = Some(reason.text.clone());
+                    last_failure = Some(Failure::batch(&reason.text));
                     if chance == Chance::Last {
                         self.give_up(&batch, &reason).await?;
                     } else {
@@ -231,7 +255,7 @@ impl Uploader {
                     }
                 }
                 Sent::Unknown(doubt) => {
-                    last_refusal = Some("the API does not tell what became of them".to_owned());
+                    last_failure = Some(Failure::batch("the API does not tell what became of them"));
                     let claim = self.shared.claims.park(&doubt.batch);
                     if chance == Chance::Last {
                         self.leave_in_doubt(&doubt, claim).await?;
@@ -242,15 +266,32 @@ impl Uploader {
                 Sent::Stopped => return Ok(()),
             }
         }
-        if let Some(reason) = last_refusal.filter(|_| !any_commit) {
-            let in_a_row = self.shared.failed_in_a_row.fetch_add(1, Ordering::Relaxed) + 1;
-            if in_a_row >= self.shared.stop_after {
-                self.stop().turn(StopReason::TooManyFailures(format!(
-                    "{in_a_row} batches failed in a row: {reason}"
-                )));
-            }
+        if let Some(failure) = last_failure.filter(|_| !any_commit) {
+            self.failed_again(&failure);
         }
         Ok(())
+    }
+
+    /// Counts failures without a commit between them, and ends the run when there are too many. A token that was refused by
+    /// itself says less than a batch of which nothing arrived: it counts as one of the tokens that a batch may have.
+    fn failed_again(&self, failure: &Failure) {
+        let batch = self.shared.batch.max_tokens as u64;
+        let weight = match failure {
+            Failure::Batch(_) => batch,
+            Failure::Token(_) => 1,
+        };
+        let in_a_row = self.shared.failed_in_a_row.fetch_add(weight, Ordering::Relaxed) + weight;
+        if in_a_row >= u64::from(self.shared.stop_after).saturating_mul(batch) {
+            let text = match failure {
+                Failure::Batch(reason) => {
+                    format!("{} batches failed in a row: {reason}", in_a_row / batch)
+                }
+                Failure::Token(reason) => {
+                    format!("{in_a_row} tokens failed in a row, the last one: {reason}")
+                }
+            };
+            self.stop().turn(StopReason::TooManyFailures(text));
+        }
     }
 
     /// Claims the places of a batch. Waits while one in flight is in its way, unless the run is stopped.
@@ -307,9 +348,13 @@ impl Uploader {
     }
 
     /// Tells the listener, once for each page among these.
-    pub(super) fn settled(&self, pages: &[u64], end: impl Fn(u64, i64) -> Settled) {
+    pub(super) fn settled(&self, pages: &[u64], end: &End) {
         for same in pages.chunk_by(|one, next| one == next) {
-            (self.shared.listener)(end(same[0], i64::try_from(same.len()).unwrap_or(i64::MAX)));
+            (self.shared.listener)(&Settled {
+                page: same[0],
+                count: i64::try_from(same.len()).unwrap_or(i64::MAX),
+                end: end.clone(),
+            });
         }
     }
 

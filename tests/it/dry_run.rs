@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Fault, Gate, LoggedRequest};
 use tokio::time::{sleep, timeout};
 
 use crate::support::bed::{Bed, Ran};
@@ -49,19 +49,24 @@ async fn mixed_rows(bed: &Bed) {
 
 #[tokio::test]
 async fn the_estimate_is_what_the_real_run_then_does() {
-    for settings in [
-        "source.page_size = 100",
-        "source.page_size = 50\nbatch.max_tokens = 40",
-        "batch.max_bytes = \"60KiB\"\nbatch.max_tokens = 500",
-        "source.page_size = 1000\nbatch.concurrency = 1",
+    let verifying = "batch.verify_refresh = true\nbatch.max_bytes = \"60KiB\"";
+    for (settings, arguments) in [
+        ("source.page_size = 100", vec![]),
+        ("source.page_size = 50\nbatch.max_tokens = 40", vec![]),
+        ("batch.max_bytes = \"60KiB\"\nbatch.max_tokens = 500", vec![]),
+        ("source.page_size = 1000\nbatch.concurrency = 1", vec![]),
+        ("source.page_size = 100", vec!["--canary", "130"]),
+        (verifying, vec![]),
     ] {
         let bed = Bed::new().await.set(settings);
         mixed_rows(&bed).await;
         let before = bed.api.requests().all().len();
 
-        let dry = dry_run(&bed, &[]).await.ended_with(3).json();
+        let dry = dry_run(&bed, &arguments).await.ended_with(3).json();
         assert_eq!(bed.api.requests().all().len(), before, "nothing was sent");
-        let real = bed.migrate().await.ended_with(3).json();
+        let mut real = vec!["migrate", "--json"];
+        real.extend(arguments);
+        let real = bed.run(&real).await.ended_with(3).json();
 
         assert_eq!(dry["tokens"], real["tokens"], "{settings}");
         assert_eq!(dry["failures_by_code"], real["failures_by_code"], "{settings}");
@@ -70,6 +75,9 @@ async fn the_estimate_is_what_the_real_run_then_does() {
         assert_eq!(estimate["requests"], real["requests"], "{settings}");
         assert_eq!(estimate["batches"], real["batches"]["committed"], "{settings}");
         let requests = bed.api.requests();
+        let single = |request: &&LoggedRequest| request.path.ends_with("/oauthtoken/upload");
+        let single = requests.all()[before..].iter().filter(single).count();
+        assert_eq!(estimate["single_requests"], json!(single), "{settings}");
         let bytes: usize = requests.all()[before..].iter().map(|request| request.bytes).sum();
         assert_eq!(estimate["bytes"], json!(bytes), "{settings}");
         assert_eq!(

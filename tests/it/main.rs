@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod canary;
 mod config;
 mod directory;
 mod doctor;
@@ -29,4 +30,5 @@ mod simulator;
 mod source;
 mod support;
 mod unknown;
+mod verify_refresh;
 mod who;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tokenferry::{
     config::{LedgerAccess, LedgerSettings},
     ledger::{Ledger, LedgerError, OutcomeOf, Run},
-    model::{Batch, Destination, EncodedToken, Fingerprint, Item, Secret, SourceKey, Subject, Version},
+    model::{Batch, Call, Destination, EncodedToken, Fingerprint, Item, Secret, SourceKey, Subject, Version},
 };
 
 use crate::support::database::TestDatabase;
@@ -57,6 +57,7 @@ pub(crate) fn fingerprint(ledger: &Ledger, key: &str) -> Fingerprint {
 pub(crate) fn batch(items: Vec<Item>) -> Batch {
     Batch {
         subject: Subject::User,
+        call: Call::Batch,
         items,
         parent: None,
     }
