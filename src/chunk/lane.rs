@@ -12,7 +12,7 @@ const MAX_OPEN: usize = 16;
 #[derive(Debug)]
 pub(super) struct Lane {
     subject: Subject,
-    /// Oldest first. Every identity of a later one stands in all earlier ones or did not fit there.
+    /// Oldest first. Every identity of a later one stands in all earlier ones, so they are given out in this order only.
     open: VecDeque<Open>,
 }
 
@@ -37,7 +37,11 @@ impl Lane {
         let mut position = 0;
         while let Some(open) = self.open.get(position) {
             if !open.fits(&item, limits) {
-                self.close(position, full);
+                // Those before it hold older tokens of its identities.
+                for _ in 0..=position {
+                    self.close(0, full);
+                }
+                position = 0;
             } else if open.identities.contains(&identity) {
                 position += 1;
             } else {

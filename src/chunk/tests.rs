@@ -159,6 +159,24 @@ fn a_user_with_two_connections_does_not_halve_the_batches() {
 }
 
 #[test]
+fn a_later_batch_that_is_full_first_does_not_leave_first() {
+    let limits = Limits {
+        max_bytes: BODY_OVERHEAD + 300,
+        ..LIMITS
+    };
+    // The second connections are larger, so their batch is full before that of the first ones.
+    let sizes = [(0, 50), (0, 200), (1, 10), (1, 150)];
+    let items = sizes.iter().enumerate();
+    let items = items.map(|(key, &(user, size))| item(key, Subject::User, 0, user, size));
+    let (batches, _) = run(items.collect(), limits, Singly::First(0), None);
+    let keys: Vec<Vec<&str>> = batches
+        .iter()
+        .map(|batch| batch.items.iter().map(|item| item.key.as_str()).collect())
+        .collect();
+    assert_eq!(keys, [vec!["0", "2"], vec!["1"], vec!["3"]]);
+}
+
+#[test]
 fn a_token_that_is_exactly_as_large_as_allowed_fits() {
     let limits = Limits {
         max_tokens: 10,
