@@ -23,7 +23,7 @@ pub enum Exit {
     Usage,
     /// 3: finished, and some tokens failed.
     SomeFailed,
-    /// 4: stopped early, by the API or by too many failures in a row.
+    /// 4: stopped early, by the API, a canary that failed, or too many failures in a row.
     StoppedEarly,
     /// 5: another run of this migration is active.
     Locked,

@@ -164,9 +164,10 @@ impl Summary {
         if let Some(estimate) = &self.estimate {
             let _ = writeln!(
                 text,
-                "  {} batches, {} requests, {}, {} at the configured rate; nothing was sent ({took} to find out)",
+                "  {} batches, {} requests{}, {}, {} at the configured rate; nothing was sent ({took} to find out)",
                 grouped(estimate.batches),
                 grouped(estimate.requests),
+                single_requests(estimate.single_requests),
                 bytesize::ByteSize::b(estimate.bytes.unsigned_abs()),
                 humantime::format_duration(rounded(estimate.duration_s)),
             );
@@ -247,6 +248,15 @@ fn write_code(text: &mut String, found: &CodeCount, what: &str) {
     // The reasons of local rules say it already.
     if let Some(advice) = advice(&found.code).filter(|advice| !found.example.ends_with(advice)) {
         let _ = writeln!(text, "             → {advice}");
+    }
+}
+
+/// What a canary, or `batch.verify_refresh`, adds to the requests.
+fn single_requests(count: i64) -> String {
+    if count > 0 {
+        format!(" ({} of them for one token each)", grouped(count))
+    } else {
+        String::new()
     }
 }
 

@@ -185,6 +185,7 @@ fn the_example_is_the_contract_of_keys() {
         "batch.concurrency",
         "batch.on_failure",
         "batch.on_unknown",
+        "batch.verify_refresh",
         "stop.after_failed_batches",
     ] {
         assert!(known.iter().any(|known| known == key), "{key}");

@@ -49,14 +49,12 @@ async fn mixed_rows(bed: &Bed) {
 
 #[tokio::test]
 async fn the_estimate_is_what_the_real_run_then_does() {
-    let verifying = "batch.verify_refresh = true\nbatch.max_bytes = \"60KiB\"";
     for (settings, arguments) in [
         ("source.page_size = 100", vec![]),
         ("source.page_size = 50\nbatch.max_tokens = 40", vec![]),
         ("batch.max_bytes = \"60KiB\"\nbatch.max_tokens = 500", vec![]),
         ("source.page_size = 1000\nbatch.concurrency = 1", vec![]),
         ("source.page_size = 100", vec!["--canary", "130"]),
-        (verifying, vec![]),
     ] {
         let bed = Bed::new().await.set(settings);
         mixed_rows(&bed).await;

@@ -137,6 +137,17 @@ async fn takes_tenant_tokens_and_single_tokens() {
     verified["refreshToken"] = json!("rt");
     assert_eq!(post(&simulator, USER, &verified).await.0, 200);
 
+    // What the provider does not know any more is found out only when somebody asks it, and is not stored then.
+    simulator.change_rules(|rules| rules.dead_refresh_prefix = Some("dead-".to_owned()));
+    verified["refreshToken"] = json!("dead-rt");
+    let (status, body) = post(&simulator, USER, &verified).await;
+    assert_eq!((status, &body["errorCode"]), (400, &json!("E152110")));
+    let user = Destination::user("crm", "u2");
+    assert_eq!((simulator.writes()[&user], simulator.verifies()[&user]), (1, 2));
+    verified["verifyRefresh"] = json!(false);
+    assert_eq!(post(&simulator, USER, &verified).await.0, 200);
+    assert_eq!((simulator.writes()[&user], simulator.verifies()[&user]), (2, 2));
+
     assert_eq!(simulator.writes()[&Destination::tenant("crm", "t1")], 2);
     assert_eq!(
         simulator.stored_count(),

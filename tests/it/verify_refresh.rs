@@ -160,3 +160,44 @@ async fn behind_a_canary_they_go_on_one_by_one_and_several_at_once() {
     assert_eq!(bed.api.requests().to(BATCH), 0);
     bed.assert_arrived_once().await;
 }
+
+#[tokio::test]
+async fn the_estimate_is_what_the_real_run_then_does() {
+    let bed = verifying_bed("false").await;
+    bed.sql(
+        "update legacy_tokens set provider = null where id = 30;
+         update legacy_tokens set access_token = null where id = 31;
+         update legacy_tokens set refresh_token = null where id in (32, 40);
+         update legacy_tokens set user_id = 'user-1' where id = 33;
+         update legacy_tokens set access_token = repeat('x', 70000) where id = 34",
+    )
+    .await;
+    let bed =
+        bed.set("batch.verify_refresh = true\nbatch.max_bytes = \"60KiB\"\napi.rate_limit.requests = 60");
+    let dry = bed.run(&["migrate", "--dry-run"]).await.ended_with(3);
+    assert!(
+        dry.stderr
+            .contains("117 requests (117 of them for one token each)"),
+        "{}",
+        dry.stderr
+    );
+    let dry = bed
+        .run(&["migrate", "--dry-run", "--json"])
+        .await
+        .ended_with(3)
+        .json();
+    assert!(bed.api.requests().all().is_empty());
+    let real = bed.migrate().await.ended_with(3).json();
+    assert_eq!(dry["tokens"], real["tokens"]);
+    let estimate = &dry["estimate"];
+    assert_eq!(
+        (&estimate["requests"], &estimate["single_requests"]),
+        (&real["requests"], &real["requests"])
+    );
+    let requests = bed.api.requests();
+    let bytes: usize = requests.all().iter().map(|request| request.bytes).sum();
+    assert_eq!(estimate["bytes"], json!(bytes));
+    let expected = estimate["duration_s"].as_f64().unwrap();
+    let took = (requests.all().last().unwrap().at - requests.all()[0].at).as_secs_f64();
+    assert!((took - expected).abs() < 1.0, "{took} and {expected}");
+}

@@ -48,6 +48,16 @@ fn the_least_configuration_gets_every_default() {
 }
 
 #[test]
+fn a_switch_is_true_or_false_in_the_file_and_in_the_environment() {
+    assert!(!settings(MINIMAL, &[]).unwrap().batch.verify_refresh);
+    let on = format!("{MINIMAL}\n[batch]\nverify_refresh = true");
+    assert!(settings(&on, &[]).unwrap().batch.verify_refresh);
+    let variable = |value| [("TOKENFERRY__BATCH__VERIFY_REFRESH", value)];
+    assert!(!settings(&on, &variable("false")).unwrap().batch.verify_refresh);
+    assert!(settings(MINIMAL, &variable("true")).unwrap().batch.verify_refresh);
+}
+
+#[test]
 fn the_environment_wins_over_the_file() {
     let settings = settings(
         MINIMAL,
@@ -108,6 +118,11 @@ fn every_problem_names_its_key_and_what_it_must_be() {
             "TOKENFERRY__BATCH__ON_FAILURE",
             "explode",
             "must be \"isolate\" or \"reject\"",
+        ),
+        (
+            "TOKENFERRY__BATCH__VERIFY_REFRESH",
+            "yes",
+            "`batch.verify_refresh` must be \"false\" or \"true\"",
         ),
         (
             "TOKENFERRY__API__BASE_URL",
