@@ -35,7 +35,11 @@ async fn eventful_bed() -> Bed {
 }
 
 async fn killed_at(bed: &Bed, place: &str, nth: u32) -> bool {
-    let mut command = bed.command(&["migrate", "--json"]);
+    killed_within(bed, &["migrate", "--json"], place, nth).await
+}
+
+async fn killed_within(bed: &Bed, arguments: &[&str], place: &str, nth: u32) -> bool {
+    let mut command = bed.command(arguments);
     let status = command
         .env("TOKENFERRY_KILL_AT", format!("{place}={nth}"))
         .output()
@@ -84,6 +88,38 @@ async fn a_process_killed_at_any_place_loses_nothing_and_repeats_nothing() {
                 assert_true_ledger(&bed).await;
             }
         }
+    }
+}
+
+#[tokio::test]
+async fn a_canary_killed_at_any_place_loses_nothing_and_repeats_nothing() {
+    for place in ["intent", "sent", "answered", "settling", "isolating", "committed"] {
+        let bed = Bed::new().await;
+        bed.rows(1, 100).await;
+        bed.sql("update legacy_tokens set refresh_token = 'dead' where id = 2")
+            .await;
+        bed.api
+            .change_rules(|rules| rules.dead_refresh_prefix = Some("dead".to_owned()));
+        bed.api.script([Fault::CutAfterCommit]);
+        let canary = ["migrate", "--json", "--canary", "9", "--canary-failures", "1"];
+        let nth = if ["settling", "isolating"].contains(&place) {
+            1
+        } else {
+            3
+        };
+        assert!(killed_within(&bed, &canary, place, nth).await, "{place}");
+        let ran = bed.run(&canary).await.ended_with(3).json();
+        assert_eq!(
+            (
+                &ran["resumed"],
+                &ran["tokens"]["committed"],
+                &ran["tokens"]["failed"]
+            ),
+            (&json!(true), &json!(99), &json!(1)),
+            "{place}"
+        );
+        assert!(bed.api.writes().values().all(|&count| count == 1), "{place}");
+        assert_eq!(bed.api.stored_count(), 99);
     }
 }
 
