@@ -78,10 +78,11 @@ pub enum Command {
 /// Options of `migrate`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
-  tokenferry migrate --dry-run                          what would happen, in how many requests
-  tokenferry migrate --canary 20                        prove 20 tokens one by one, then everything else in batches
-  tokenferry migrate --canary 200 --canary-failures 5   the same, and let up to 5 of 200 be dead
-  tokenferry migrate --canary 20 --limit 20             nothing but the canary; the next run goes on behind it
+  tokenferry migrate --dry-run               what would happen, in how many requests
+  tokenferry migrate --canary 20             prove 20 tokens, then send the rest in batches
+  tokenferry migrate --canary 200 --canary-failures 5
+                                             the same, and let up to 5 of 200 be dead
+  tokenferry migrate --canary 20 --limit 20  the canary alone; the next run goes on behind it
 
 Ends with 0 if everything selected is committed, 3 if some tokens failed (or, with --dry-run, would), 4 if the API refused the \
     credentials, the canary failed or too much failed in a row, 5 if another run is active, 6 if a database does not answer, 2 if the \

@@ -8,6 +8,7 @@ mod claims;
 mod isolate;
 mod parked;
 mod settle;
+mod streak;
 mod traffic;
 mod uploader;
 

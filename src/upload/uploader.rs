@@ -4,7 +4,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, Ordering},
     },
     time::Duration,
 };
@@ -19,6 +19,7 @@ use super::{
     claims::{Claim, Claims, Taken},
     parked::Parked,
     settle::Witness,
+    streak::{Failure, Streak},
 };
 use crate::{
     config::{BatchSettings, OnFailure, OnUnknown, RetrySettings, Settings},
@@ -82,20 +83,6 @@ pub(super) enum Chance {
     Last,
 }
 
-/// Why nothing of a delivery arrived.
-enum Failure {
-    /// The reason of a whole batch.
-    Batch(String),
-    /// The reason of a token that was refused by itself.
-    Token(String),
-}
-
-impl Failure {
-    fn batch(reason: &str) -> Self {
-        Self::Batch(reason.to_owned())
-    }
-}
-
 /// Is told of every token that came to an end.
 pub type Listener = Box<dyn Fn(&Settled) + Send + Sync>;
 
@@ -111,9 +98,7 @@ struct Shared {
     timeout: Duration,
     retry: RetrySettings,
     batch: BatchSettings,
-    stop_after: u32,
-    /// Since the last commit, in tokens: a batch counts as many as it may have.
-    failed_in_a_row: AtomicU64,
+    streak: Streak,
     reading_refused: AtomicBool,
     /// Batches that no attempt got through, or whose outcome nobody tells; they get one more chance at the end.
     parked: Mutex<VecDeque<Parked>>,
@@ -147,8 +132,7 @@ impl Uploader {
                 timeout: api.timeout,
                 retry: api.retry,
                 batch,
-                stop_after: settings.stop.after_failed_batches,
-                failed_in_a_row: AtomicU64::new(0),
+                streak: Streak::new(batch, settings.stop),
                 reading_refused: AtomicBool::new(false),
                 parked: Mutex::default(),
                 claims: Arc::default(),
@@ -228,7 +212,7 @@ impl Uploader {
             match self.send(batch).await? {
                 Sent::Committed(batch) => {
                     any_commit = true;
-                    self.shared.failed_in_a_row.store(0, Ordering::Relaxed);
+                    self.shared.streak.end();
                     self.traffic().batch(true);
                     self.settled(&pages(&batch), &End::Committed);
                 }
@@ -266,32 +250,12 @@ impl Uploader {
                 Sent::Stopped => return Ok(()),
             }
         }
-        if let Some(failure) = last_failure.filter(|_| !any_commit) {
-            self.failed_again(&failure);
-        }
-        Ok(())
-    }
-
-    /// Counts failures without a commit between them, and ends the run when there are too many. A token that was refused by
-    /// itself says less than a batch of which nothing arrived: it counts as one of the tokens that a batch may have.
-    fn failed_again(&self, failure: &Failure) {
-        let batch = self.shared.batch.max_tokens as u64;
-        let weight = match failure {
-            Failure::Batch(_) => batch,
-            Failure::Token(_) => 1,
-        };
-        let in_a_row = self.shared.failed_in_a_row.fetch_add(weight, Ordering::Relaxed) + weight;
-        if in_a_row >= u64::from(self.shared.stop_after).saturating_mul(batch) {
-            let text = match failure {
-                Failure::Batch(reason) => {
-                    format!("{} batches failed in a row: {reason}", in_a_row / batch)
-                }
-                Failure::Token(reason) => {
-                    format!("{in_a_row} tokens failed in a row, the last one: {reason}")
-                }
-            };
+        if let Some(failure) = last_failure.filter(|_| !any_commit)
+            && let Some(text) = self.shared.streak.failed(&failure)
+        {
             self.stop().turn(StopReason::TooManyFailures(text));
         }
+        Ok(())
     }
 
     /// Claims the places of a batch. Waits while one in flight is in its way, unless the run is stopped.
@@ -365,7 +329,7 @@ impl Uploader {
 
     /// So many may be put aside at once: as many as may fail in a row.
     pub(super) fn most_parked(&self) -> usize {
-        self.shared.stop_after as usize
+        self.shared.streak.most_batches()
     }
 
     /// What is counted.
