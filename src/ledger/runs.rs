@@ -27,7 +27,7 @@ pub struct Run {
 
 impl Run {
     /// A run that nobody has worked on.
-    fn new(id: RunId) -> Self {
+    pub(super) fn new(id: RunId) -> Self {
         Self {
             id,
             epoch: 1,

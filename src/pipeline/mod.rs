@@ -15,7 +15,9 @@ mod read_stage;
 mod record;
 mod stages;
 mod upload_stage;
+mod verify;
 mod who_stage;
 
 pub use error::PipelineError;
 pub use migrate::{Ended, Online, Request, migrate};
+pub use verify::verify;

@@ -29,4 +29,5 @@ mod simulator;
 mod source;
 mod support;
 mod unknown;
+mod verify;
 mod who;
