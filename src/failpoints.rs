@@ -17,6 +17,9 @@ pub const PLACES: [&str; 9] = [
     "cursor",
 ];
 
+/// Places that only other commands than `migrate` come by.
+pub const PLACES_ELSEWHERE: [&str; 1] = ["verified"];
+
 /// Arms the place that the environment names. An unknown or unreadable one is a mistake of the test's, and ends the process.
 #[cfg(feature = "failpoints")]
 pub fn arm() {
@@ -36,8 +39,10 @@ pub fn arm() {
     let place = order
         .split_once('=')
         .and_then(|(place, nth)| Some((place, nth.parse::<u32>().ok()?)));
-    let Some((place, nth)) = place.filter(|(place, _)| PLACES.contains(place)) else {
-        eprintln!("TOKENFERRY_KILL_AT must be one of {PLACES:?}, `=` and a number");
+    let Some((place, nth)) =
+        place.filter(|(place, _)| PLACES.contains(place) || PLACES_ELSEWHERE.contains(place))
+    else {
+        eprintln!("TOKENFERRY_KILL_AT must be one of {PLACES:?} or {PLACES_ELSEWHERE:?}, `=` and a number");
         std::process::exit(2);
     };
     let visits = AtomicU32::new(0);

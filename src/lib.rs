@@ -10,7 +10,8 @@
 //!                   encoded once       per batch          isolate, settle      per outcome
 //! ```
 //!
-//! A dry run is the same way with another last stage, which counts, and another record, which holds what it found.
+//! A dry run is the same way with another last stage, which counts, and another record, which holds what it found. `verify`
+//! goes from the ledger's committed tokens to their rows in the source and to what the API holds of them.
 //!
 //! Where the source knows users by login ID alone, [`who`] stands between source and screen and finds them. Every stage is
 //! a task with a bounded channel before it, so memory does not depend on the size of the table. Only

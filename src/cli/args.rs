@@ -58,6 +58,8 @@ pub enum LogFormat {
 pub enum Command {
     /// Upload what is new, changed or failed; go on with a run that was interrupted
     Migrate(MigrateArgs),
+    /// Read tokens back from Descope and hold them against the source
+    Verify(VerifyArgs),
     /// Show where the migration stands
     Status(StatusArgs),
     /// List every token that failed, or would, with its reason and where to find its row
@@ -124,6 +126,30 @@ pub struct MigrateArgs {
     pub json: bool,
 }
 
+/// Options of `verify`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Changes nothing at Descope and no token's state, and may run beside `migrate`. Each token costs one request of the quota. An \
+    interrupted verification of the same tokens is gone on with.\n\n\
+    Example: tokenferry verify --sample 200\n\n\
+    Ends with 0 if nothing differs, 3 if something does: `tokenferry failures --run ID` lists which field of which row. 4 if the API \
+    does not let tokens be read back, 5 if another verification is active, otherwise as `migrate`."
+)]
+pub struct VerifyArgs {
+    /// Only so many tokens, drawn evenly over the keys [default: every committed token]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(i64).range(1..))]
+    pub sample: Option<i64>,
+    /// Draw the same sample as the verification that printed this seed
+    #[arg(long, value_name = "SEED", requires = "sample")]
+    pub seed: Option<i64>,
+    /// Only tokens that this run committed [default: those of all runs]
+    #[arg(long, value_name = "ID")]
+    pub run: Option<RunId>,
+    /// Print one JSON object about it on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
@@ -138,10 +164,11 @@ pub struct StatusArgs {
 /// Options of `failures`.
 #[derive(Debug, Args)]
 pub struct FailuresArgs {
-    /// Only what failed in this run [default: whatever failed last in any]; of a dry run, the problems that it found
+    /// Only what failed in this run [default: whatever failed last in any]; of a dry run, the problems that it found; of a
+    /// verification, what differs
     #[arg(long, value_name = "ID")]
     pub run: Option<RunId>,
-    /// List what was found about tokens that did go up, too; of a dry run it is always listed
+    /// List what was found about tokens that did go up, too; of a dry run or a verification it is always listed
     #[arg(long, requires = "run")]
     pub warnings: bool,
     /// How to write them

@@ -107,7 +107,8 @@ fn of_ledger(error: &LedgerError) -> Exit {
         LedgerError::Absent { .. }
         | LedgerError::Newer { .. }
         | LedgerError::Pepper
-        | LedgerError::NoSuchRun(_) => Exit::Usage,
+        | LedgerError::NoSuchRun(_)
+        | LedgerError::UploadsNothing { .. } => Exit::Usage,
         LedgerError::Schema(_) | LedgerError::Contradiction(_) => Exit::Unforeseen,
     }
 }

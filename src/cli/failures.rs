@@ -30,10 +30,10 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
     let mut reports = Reports::open(&access).await?;
     // A run that does not exist is a mistake, not an empty list.
     let run = reports.run(args.run).await?;
-    let dry = run.as_ref().is_some_and(|run| run.mode == Mode::DryRun.as_str());
+    let found = run.as_ref().is_some_and(|run| run.mode != Mode::Migrate);
     let listing = Listing {
         run: args.run,
-        warnings: args.warnings || dry,
+        warnings: args.warnings || found,
     };
     let groups = match (args.format, &args.output) {
         (Format::Table, None) => reports.failure_groups(listing, KEYS_SHOWN).await?,

@@ -1,6 +1,7 @@
 //! What a person types and sees: one file per command, how it is printed, and with which code it ends.
 
 mod args;
+mod conduct;
 pub mod demo;
 mod doctor;
 mod exit;
@@ -10,6 +11,7 @@ mod migrate;
 mod signals;
 pub mod simulate;
 mod status;
+mod verify;
 
 use std::{
     io::{self, Write},
@@ -30,6 +32,7 @@ pub async fn run(cli: Cli) -> Exit {
     let console = logging::start(&cli.global);
     let ended = match cli.command {
         Command::Migrate(args) => migrate::run(&cli.global, args, &console).await,
+        Command::Verify(args) => verify::run(&cli.global, &args, &console).await,
         Command::Status(args) => status::run(&cli.global, &args).await,
         Command::Failures(args) => failures::run(&cli.global, &args).await,
         Command::Doctor(args) => doctor::run(&cli.global, &args).await,

@@ -142,13 +142,19 @@ impl Client {
 
     /// Reads one token back, without making the API refresh it.
     pub async fn read_back(&self, probe: &Probe) -> ReadBack {
-        let url = match probe.subject {
-            Subject::User => &self.user_latest,
-            Subject::Tenant => &self.tenant_latest,
-        };
-        match self.post(url, &ReadRequest::new(probe)).await {
+        match self
+            .post(self.latest_url(probe.subject), &ReadRequest::new(probe))
+            .await
+        {
             Ok((status, wait, body)) => read_back::interpret(probe, status.as_u16(), wait, body.as_deref()),
             Err(error) => ReadBack::TryAgain(wire_refusal(&error)),
+        }
+    }
+
+    pub(super) fn latest_url(&self, subject: Subject) -> &Url {
+        match subject {
+            Subject::User => &self.user_latest,
+            Subject::Tenant => &self.tenant_latest,
         }
     }
 

@@ -45,8 +45,13 @@ pub enum Looked<T> {
 impl<T> Looked<T> {
     /// The same with another answer.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Looked<U> {
+        self.and_then(|found| Looked::Found(change(found)))
+    }
+
+    /// What the answer comes to.
+    pub(super) fn and_then<U>(self, then: impl FnOnce(T) -> Looked<U>) -> Looked<U> {
         match self {
-            Self::Found(found) => Looked::Found(change(found)),
+            Self::Found(found) => then(found),
             Self::Absent => Looked::Absent,
             Self::RateLimited { retry_after } => Looked::RateLimited { retry_after },
             Self::TryAgain { retry_after, refusal } => Looked::TryAgain { retry_after, refusal },

@@ -10,6 +10,7 @@ mod looked;
 mod read_back;
 mod retry_after;
 mod scrub;
+mod stored;
 mod wire;
 
 pub use answer::{Answer, Named, Refusal};
@@ -18,4 +19,5 @@ pub use directory::{App, AppType, License, User, UserPage, UserStatus};
 pub use looked::{Looked, USER_NOT_FOUND};
 pub use read_back::{ReadBack, sent_value};
 pub use scrub::scrub;
+pub use stored::StoredToken;
 pub use wire::{BODY_OVERHEAD, RequestBody, SINGLE_OVERHEAD, encode};

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::{Refusal, answer::ErrorBody, wire::EncodedSecrets};
+use super::{Refusal, answer::ErrorBody, stored::ReadAnswer, wire::EncodedSecrets};
 use crate::model::{EncodedToken, Probe, Secret};
 
 /// The value that was sent, by which the probed token is recognised.
@@ -75,32 +75,6 @@ pub enum ReadBack {
     Credentials(Refusal),
     /// The API does not let us read: it will not answer this question.
     Refused(Refusal),
-}
-
-#[derive(Deserialize)]
-struct ReadAnswer {
-    token: Option<ReadToken>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct ReadToken {
-    access_token: Option<Secret>,
-    refresh_token: Option<Secret>,
-    tenant_id: Option<String>,
-    external_identifier: Option<String>,
-}
-
-impl ReadToken {
-    /// Whether it stands at the place that was asked for. An answer that leaves a field out is taken at the word of the
-    /// question: the field is documented as optional.
-    fn is_of(&self, probe: &Probe) -> bool {
-        let same = |asked: &Option<String>, found: &Option<String>| match found.as_deref() {
-            None | Some("") => true,
-            found => asked.as_deref() == found,
-        };
-        same(&probe.tenant_id, &self.tenant_id) && same(&probe.external_identifier, &self.external_identifier)
-    }
 }
 
 /// What an answer to reading back means.

@@ -34,8 +34,10 @@ pub enum LedgerError {
     )]
     Pepper,
     /// Another process works on the same migration.
-    #[error("another run of migration \"{migration}\" is active: {holder}, since {since}")]
+    #[error("another {what} of migration \"{migration}\" is active: {holder}, since {since}")]
     Locked {
+        /// What it is that only one may do: a run, or a verification.
+        what: &'static str,
         /// The migration.
         migration: String,
         /// Host and process.
@@ -49,6 +51,14 @@ pub enum LedgerError {
     /// There is no such run.
     #[error("there is no run {0} of this migration")]
     NoSuchRun(i64),
+    /// A run that has no tokens of its own is asked for them.
+    #[error("run {run} has the mode {mode}, and so has uploaded nothing: name a run of `migrate`")]
+    UploadsNothing {
+        /// The run.
+        run: i64,
+        /// What it does.
+        mode: String,
+    },
     /// A row that this run wrote is not as it wrote it.
     #[error("the ledger contradicts itself: {0}. This is a bug: please report it")]
     Contradiction(String),

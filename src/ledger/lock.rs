@@ -1,4 +1,4 @@
-//! One run of a migration at a time.
+//! One run of a migration at a time, and beside it one that verifies.
 
 use std::time::Duration;
 
@@ -14,17 +14,44 @@ use crate::{config::LedgerAccess, postgres::Failure};
 #[derive(Debug)]
 pub struct Lock {
     connection: PgConnection,
+    what: Locked,
+}
+
+/// What only one process may do at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locked {
+    /// Change what is at the API.
+    Migration,
+    /// Read it back.
+    Verification,
+}
+
+impl Locked {
+    /// The lock's name. Two ledgers in one database are two schemas, so the schema belongs into it.
+    fn name(self, schema: &str, migration: &str) -> String {
+        match self {
+            Self::Migration => format!("tokenferry/{schema}/{migration}"),
+            Self::Verification => format!("tokenferry verify/{schema}/{migration}"),
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Migration => "run",
+            Self::Verification => "verification",
+        }
+    }
 }
 
 /// How often it is made sure that the lock is still held.
 const CHECK_EVERY: Duration = Duration::from_secs(5);
 
 impl Ledger {
-    /// Takes the migration's lock.
+    /// Takes one of the migration's locks.
     ///
     /// # Errors
     /// [`LedgerError::Locked`] if another process has it.
-    pub async fn lock(&self, access: &LedgerAccess) -> Result<Lock, LedgerError> {
+    pub async fn lock(&self, access: &LedgerAccess, what: Locked) -> Result<Lock, LedgerError> {
         let mut connection = connect(&super::options(access)?).await?;
         connection
             .execute(
@@ -32,8 +59,7 @@ impl Ledger {
             )
             .await
             .map_err(Failure::from)?;
-        // Two ledgers in one database are two schemas, so the schema belongs into the lock's name.
-        let name = format!("tokenferry/{}/{}", access.ledger.schema, self.migration);
+        let name = what.name(&access.ledger.schema, &self.migration);
         let taken = sqlx::query_scalar!(
             r#"select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as "taken!""#,
             name
@@ -42,9 +68,9 @@ impl Ledger {
         .await
         .map_err(Failure::from)?;
         if taken {
-            Ok(Lock { connection })
+            Ok(Lock { connection, what })
         } else {
-            Err(self.locked().await?)
+            Err(self.locked(what).await?)
         }
     }
 
@@ -61,7 +87,7 @@ impl Ledger {
             }
             let begin = Instant::now();
             *lock = loop {
-                match self.lock(access).await {
+                match self.lock(access, lock.what).await {
                     Ok(lock) => break lock,
                     Err(LedgerError::Database(failure))
                         if failure.is_transient() && begin.elapsed() < self.patience =>
@@ -79,12 +105,14 @@ impl Ledger {
     }
 
     /// Who has the lock, and since when.
-    pub(super) async fn locked(&self) -> Result<LedgerError, LedgerError> {
+    pub(super) async fn locked(&self, what: Locked) -> Result<LedgerError, LedgerError> {
         let holder = sqlx::query!(
             r#"select holder, to_char(progressed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "progressed!",
                       to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "since!"
-               from runs where migration = $1 and mode <> 'dry_run' and status = 'running' order by id desc limit 1"#,
+               from runs where migration = $1 and mode <> 'dry_run' and (mode = 'verify') = $2 and status = 'running'
+               order by id desc limit 1"#,
             self.migration,
+            what == Locked::Verification,
         )
         .fetch_optional(&self.pool)
         .await
@@ -100,6 +128,7 @@ impl Ledger {
             ),
         };
         Ok(LedgerError::Locked {
+            what: what.word(),
             migration: self.migration.clone(),
             holder,
             since,

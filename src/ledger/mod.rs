@@ -18,6 +18,7 @@ mod runs;
 mod schema;
 mod survey;
 mod tokens;
+mod verifications;
 
 use std::time::Duration;
 
@@ -29,10 +30,11 @@ use sqlx::{
 pub use batches::{OutcomeOf, Unsettled};
 pub use error::LedgerError;
 pub use failures::{FailedToken, FailureGroup, Listing};
-pub use lock::Lock;
+pub use lock::{Lock, Locked};
 pub use reports::{CodeCount, Reports, RunReport};
 pub use runs::{Counters, Run, Standing};
 pub use survey::{Missing, State, Survey};
+pub use verifications::{Committed, VerifyRun};
 
 use crate::{
     config::LedgerAccess,
@@ -81,6 +83,19 @@ impl Ledger {
             key,
             patience,
         })
+    }
+
+    /// The same, where there is a ledger already.
+    ///
+    /// # Errors
+    /// [`LedgerError::Absent`] where there is none, and as for [`open`](Self::open).
+    pub async fn open_existing(
+        access: &LedgerAccess,
+        connections: u32,
+        patience: Duration,
+    ) -> Result<Self, LedgerError> {
+        Reports::open(access).await?.close().await;
+        Self::open(access, connections, patience).await
     }
 
     /// The key behind all fingerprints.

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use super::{LedgerError, connect, options, schema, set_search_path};
 use crate::{
     config::LedgerAccess,
-    model::{Estimate, RunId, Tally},
+    model::{Estimate, Mode, RunId, Tally, Verification},
     postgres::Failure,
 };
 
@@ -15,7 +15,7 @@ use crate::{
 #[allow(missing_docs, reason = "the columns of the table")]
 pub struct RunReport {
     pub run_id: RunId,
-    pub mode: String,
+    pub mode: Mode,
     pub status: String,
     pub resumed: bool,
     pub started_at: DateTime<Utc>,
@@ -34,6 +34,8 @@ pub struct RunReport {
     pub batches_in_flight: i64,
     /// A dry run's, once it has ended.
     pub estimate: Option<Estimate>,
+    /// Of a run that verifies.
+    pub verification: Option<Verification>,
     pub failures: Vec<CodeCount>,
     pub warnings: Vec<CodeCount>,
 }
@@ -84,8 +86,8 @@ impl Reports {
         })
     }
 
-    /// A run of this migration, or the latest one; `None` if there was none yet. A dry run is the latest only where nothing
-    /// else is: it says nothing of where the migration stands.
+    /// A run of this migration, or the latest one; `None` if there was none yet. One that uploads
+    /// nothing is the latest only where nothing else is: it says nothing of where the migration stands.
     ///
     /// # Errors
     /// If the run does not exist, or the database does not answer.
@@ -96,7 +98,7 @@ impl Reports {
                       retries, rate_limited, lookups, active_seconds, estimated_batches, estimated_requests,
                       estimated_single_requests, estimated_bytes, estimated_seconds
                from runs where migration = $1 and ($2::bigint is null or id = $2)
-               order by mode = 'dry_run', id desc limit 1"#,
+               order by mode <> 'migrate', id desc limit 1"#,
             self.migration,
             id,
         )
@@ -106,6 +108,8 @@ impl Reports {
         let Some(run) = found else {
             return id.map_or(Ok(None), |id| Err(LedgerError::NoSuchRun(id)));
         };
+        let mode = Mode::parse(&run.mode)
+            .ok_or_else(|| LedgerError::Contradiction(format!("run {} has the mode {}", run.id, run.mode)))?;
         let batches = sqlx::query!(
             r#"select count(*) filter (where state = 'committed') as "committed!",
                       count(*) filter (where state = 'failed') as "failed!",
@@ -116,40 +120,8 @@ impl Reports {
         .fetch_one(&mut self.connection)
         .await
         .map_err(Failure::from)?;
-        let failed = sqlx::query_as!(
-            CodeCount,
-            r#"select error_code as "code!", count(*) as "count!", coalesce(min(reason), '') as "example!"
-               from tokens where migration = $1 and run_id = $2 and state = 'failed'
-               group by error_code order by count(*) desc, error_code"#,
-            self.migration,
-            run.id,
-        )
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(Failure::from)?;
-        let found = sqlx::query!(
-            r#"select severity, error_code as code, count(*) as "count!", min(reason) as "example!"
-               from findings where run_id = $1
-               group by severity, error_code order by count(*) desc, error_code"#,
-            run.id,
-        )
-        .fetch_all(&mut self.connection)
-        .await
-        .map_err(Failure::from)?;
-        // A real run has its errors among the tokens, a dry run among the findings.
-        let mut report = (failed, Vec::new());
-        for found in found {
-            let of_severity = match found.severity.as_str() {
-                "error" => &mut report.0,
-                _ => &mut report.1,
-            };
-            of_severity.push(CodeCount {
-                code: found.code,
-                count: found.count,
-                example: found.example,
-            });
-        }
-        let (failures, warnings) = report;
+        let (failures, warnings) = self.counts_by_code(run.id).await?;
+        let verification = self.verification(run.id).await?;
         let estimate = run.estimated_batches.map(|batches| Estimate {
             batches,
             requests: run.estimated_requests.unwrap_or(batches),
@@ -159,7 +131,7 @@ impl Reports {
         });
         Ok(Some(RunReport {
             run_id: run.id,
-            mode: run.mode,
+            mode,
             status: run.status,
             resumed: run.resumed,
             started_at: run.started_at,
@@ -183,9 +155,62 @@ impl Reports {
             batches_failed: batches.failed,
             batches_in_flight: batches.in_flight,
             estimate,
+            verification,
             failures,
             warnings,
         }))
+    }
+
+    /// Errors and warnings of a run, most frequent first.
+    async fn counts_by_code(&mut self, run: RunId) -> Result<(Vec<CodeCount>, Vec<CodeCount>), LedgerError> {
+        let failed = sqlx::query_as!(
+            CodeCount,
+            r#"select error_code as "code!", count(*) as "count!", coalesce(min(reason), '') as "example!"
+               from tokens where migration = $1 and run_id = $2 and state = 'failed'
+               group by error_code order by count(*) desc, error_code"#,
+            self.migration,
+            run,
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(Failure::from)?;
+        let found = sqlx::query!(
+            r#"select severity, error_code as code, count(*) as "count!", min(reason) as "example!"
+               from findings where run_id = $1
+               group by severity, error_code order by count(*) desc, error_code"#,
+            run,
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(Failure::from)?;
+        // A real run has its errors among the tokens, a dry run among the findings.
+        let mut report = (failed, Vec::new());
+        for found in found {
+            let of_severity = match found.severity.as_str() {
+                "error" => &mut report.0,
+                _ => &mut report.1,
+            };
+            of_severity.push(CodeCount {
+                code: found.code,
+                count: found.count,
+                example: found.example,
+            });
+        }
+        Ok(report)
+    }
+
+    async fn verification(&mut self, run: RunId) -> Result<Option<Verification>, LedgerError> {
+        let found = sqlx::query_as!(
+            Verification,
+            r#"select of_run, sample, seed, equal + refreshed + different + missing as "checked!", equal, refreshed, different,
+                      missing, changed_in_source, gone_from_source, inconclusive, not_uploaded
+               from verifications where run_id = $1"#,
+            run,
+        )
+        .fetch_optional(&mut self.connection)
+        .await
+        .map_err(Failure::from)?;
+        Ok(found)
     }
 
     /// Closes the connection.

@@ -40,7 +40,7 @@ pub struct Standing<'a> {
 
 impl Run {
     /// A run that nobody has worked on.
-    fn new(id: RunId) -> Self {
+    pub(super) fn new(id: RunId) -> Self {
         Self {
             id,
             epoch: 1,

@@ -6,6 +6,7 @@
 mod batch;
 mod decision;
 mod destination;
+mod dry_run;
 mod estimate;
 mod finding;
 mod fingerprint;
@@ -17,10 +18,12 @@ mod rule;
 mod run;
 mod secret;
 mod token;
+mod verification;
 
 pub use batch::{Batch, BatchState, Call};
 pub use decision::{Decision, Reason, RefusedBy, TokenState};
 pub use destination::{Destination, DestinationId, Identity, Subject};
+pub use dry_run::DryRun;
 pub use estimate::Estimate;
 pub use finding::{Finding, Severity};
 pub use fingerprint::{Fingerprint, FingerprintKey};
@@ -32,3 +35,4 @@ pub use rule::{Rule, RuleSet};
 pub use run::{Mode, RunId, RunStatus, Selection, StopReason, Tally};
 pub use secret::Secret;
 pub use token::{Expiry, LegacyToken, Scopes, Sealed, SourceKey, Version, WhyNot};
+pub use verification::{Chosen, Difference, Verdict, Verification};

@@ -16,6 +16,8 @@ pub enum Mode {
     Migrate,
     /// Goes the same way up to the first request, sends nothing, and says what would happen.
     DryRun,
+    /// Reads back what was uploaded.
+    Verify,
 }
 
 impl Mode {
@@ -25,7 +27,16 @@ impl Mode {
         match self {
             Self::Migrate => "migrate",
             Self::DryRun => "dry_run",
+            Self::Verify => "verify",
         }
+    }
+
+    /// From the word the ledger stores.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Migrate, Self::DryRun, Self::Verify]
+            .into_iter()
+            .find(|mode| mode.as_str() == word)
     }
 }
 

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
-    ledger::{Counters, Ledger, LedgerError, Lock, Run},
-    model::{Estimate, Mode, RunId, RunStatus, Selection, StopReason, Tally},
+    ledger::{Counters, Ledger, LedgerError, Lock, Locked, Run},
+    model::{DryRun, Estimate, Mode, RunId, RunStatus, Selection, StopReason, Tally, Verification},
     pace::{Pacer, Stop},
     report::View,
     source::Source,
@@ -42,6 +42,8 @@ pub struct Ended {
     pub batches: (i64, i64),
     /// What a dry run expects of the real one.
     pub estimate: Option<Estimate>,
+    /// What reading tokens back found.
+    pub verification: Option<Verification>,
     /// What went wrong, where it was an error that ended the run.
     pub error: Option<PipelineError>,
 }
@@ -50,7 +52,7 @@ pub struct Ended {
 #[derive(Debug, Clone, Default)]
 pub struct Request {
     /// Whether anything is sent.
-    pub mode: Mode,
+    pub dry_run: DryRun,
     /// Which rows.
     pub selection: Selection,
     /// After how many tokens to end; the next run goes on.
@@ -59,6 +61,15 @@ pub struct Request {
     pub canary: Option<Canary>,
     /// Whether a dry run asks the API about what the tokens name.
     pub online: Option<Online>,
+}
+
+impl Request {
+    fn mode(&self) -> Mode {
+        match self.dry_run {
+            DryRun::Off => Mode::Migrate,
+            DryRun::On => Mode::DryRun,
+        }
+    }
 }
 
 /// What a dry run asks the API about: every app and tenant, and users.
@@ -92,14 +103,14 @@ pub async fn migrate(
     let ledger = Ledger::open(&access, connections, patience).await?;
     let client = Client::new(&settings.api)?;
     let asker = Arc::new(Asker::new(client.clone(), &settings.api, stop.clone()));
-    let (run, errand) = match request.mode {
-        Mode::Migrate => {
-            let lock = ledger.lock(&access).await?;
+    let (run, errand) = match request.dry_run {
+        DryRun::Off => {
+            let lock = ledger.lock(&access, Locked::Migration).await?;
             let run = ledger.begin(&request.selection, &holder()).await?;
             let sending = Sending { access, client, lock };
             (run, Errand::Migrate(Box::new(sending)))
         }
-        Mode::DryRun => {
+        DryRun::On => {
             let run = ledger.begin_dry_run(&request.selection, &holder()).await?;
             (run, Errand::DryRun)
         }
@@ -107,16 +118,16 @@ pub async fn migrate(
     let span = info_span!("run", run_id = run.id);
     let expected = source.expected_rows().await;
     view.send_modify(|view| {
-        view.mode = request.mode;
+        view.mode = request.mode();
         view.expected = expected;
     });
     if run.resumed {
         let cursor = run.cursor.as_ref().map(tracing::field::display);
         info!(parent: &span, cursor, "going on with an unfinished run");
     } else {
-        info!(parent: &span, mode = request.mode.as_str(), "started");
+        info!(parent: &span, mode = request.mode().as_str(), "started");
     }
-    if request.mode == Mode::Migrate {
+    if request.dry_run == DryRun::Off {
         announce_verifying(settings, request, expected);
     }
     let opened = Opened {
@@ -219,7 +230,7 @@ impl Opened {
             request,
             stop: &stop,
             desk: &desk,
-            record: &Record::new(ledger.clone(), run.clone(), request.mode),
+            record: &Record::new(ledger.clone(), run.clone(), request.dry_run),
             gate,
         };
         let holding = async {
@@ -239,8 +250,8 @@ impl Opened {
         }
         let status = match (&stopped, &error) {
             (_, Some(_)) | (Some(StopReason::Signal(_)), None) => RunStatus::Interrupted,
-            // The next run goes on from there; a dry run is done with what it was asked for.
-            (Some(StopReason::Limit(_)), None) if request.mode == Mode::Migrate => RunStatus::Interrupted,
+            // The next run goes on behind a canary; a dry run is done with what it was asked for.
+            (Some(StopReason::Limit(_)), None) if request.dry_run == DryRun::Off => RunStatus::Interrupted,
             (None | Some(StopReason::Limit(_)), None) if snapshot.live.failed > 0 => {
                 RunStatus::CompletedWithFailures
             }
@@ -261,7 +272,7 @@ impl Opened {
         ledger.close().await;
         Ended {
             run_id: run.id,
-            mode: request.mode,
+            mode: request.mode(),
             resumed: run.resumed,
             status,
             stopped,
@@ -272,6 +283,7 @@ impl Opened {
             counters: desk.counters(),
             batches: desk.batches(),
             estimate: desk.estimate(),
+            verification: None,
             error,
         }
     }
@@ -279,7 +291,7 @@ impl Opened {
 
 /// What ended the run, if its end could not be recorded either. What the ledger holds against a process that was replaced
 /// is the other one's work, and no contradiction.
-fn cause(first: Option<PipelineError>, last: PipelineError) -> PipelineError {
+pub(super) fn cause(first: Option<PipelineError>, last: PipelineError) -> PipelineError {
     match (first, &last) {
         (
             Some(PipelineError::Ledger(LedgerError::Contradiction(_))),
@@ -290,7 +302,7 @@ fn cause(first: Option<PipelineError>, last: PipelineError) -> PipelineError {
 }
 
 /// Host and process, for whoever finds the migration locked.
-fn holder() -> String {
+pub(super) fn holder() -> String {
     let host = nix::unistd::gethostname()
         .map(|name| name.to_string_lossy().into_owned())
         .unwrap_or_default();

@@ -16,8 +16,10 @@ mod read_stage;
 mod record;
 mod stages;
 mod upload_stage;
+mod verify;
 mod who_stage;
 
 pub use canary::Canary;
 pub use error::PipelineError;
 pub use migrate::{Ended, Online, Request, migrate};
+pub use verify::verify;

@@ -3,7 +3,7 @@
 use super::PipelineError;
 use crate::{
     ledger::{Ledger, Run},
-    model::{Decision, DestinationId, Finding, Item, Known, Mode, RunId, SourceKey},
+    model::{Decision, DestinationId, DryRun, Finding, Item, Known, RunId, SourceKey},
 };
 
 /// A run's side of the ledger. A real run writes what becomes of tokens; a dry run writes what would, as findings of its
@@ -12,12 +12,12 @@ use crate::{
 pub(super) struct Record {
     ledger: Ledger,
     run: Run,
-    mode: Mode,
+    dry_run: DryRun,
 }
 
 impl Record {
-    pub(super) fn new(ledger: Ledger, run: Run, mode: Mode) -> Self {
-        Self { ledger, run, mode }
+    pub(super) fn new(ledger: Ledger, run: Run, dry_run: DryRun) -> Self {
+        Self { ledger, run, dry_run }
     }
 
     pub(super) fn run(&self) -> RunId {
@@ -30,9 +30,9 @@ impl Record {
         keys: impl Iterator<Item = &'a SourceKey> + Clone,
         destinations: impl Iterator<Item = DestinationId> + Clone,
     ) -> Result<Known, PipelineError> {
-        Ok(match self.mode {
-            Mode::Migrate => self.ledger.known(keys, destinations).await?,
-            Mode::DryRun => {
+        Ok(match self.dry_run {
+            DryRun::Off => self.ledger.known(keys, destinations).await?,
+            DryRun::On => {
                 self.ledger
                     .known_to_dry_run(&self.run, keys, destinations)
                     .await?
@@ -42,9 +42,9 @@ impl Record {
 
     /// Rows that the source found outdated.
     pub(super) async fn outdated(&self, decisions: &[Decision]) -> Result<(), PipelineError> {
-        match self.mode {
-            Mode::Migrate => self.ledger.decide(&self.run, decisions).await?,
-            Mode::DryRun => self.ledger.remember_outdated(&self.run, decisions).await?,
+        match self.dry_run {
+            DryRun::Off => self.ledger.decide(&self.run, decisions).await?,
+            DryRun::On => self.ledger.remember_outdated(&self.run, decisions).await?,
         }
         Ok(())
     }
@@ -55,9 +55,9 @@ impl Record {
         decisions: Vec<Decision>,
         mut warnings: Vec<Finding>,
     ) -> Result<(), PipelineError> {
-        match self.mode {
-            Mode::Migrate => self.ledger.decide(&self.run, &decisions).await?,
-            Mode::DryRun => warnings.extend(decisions.into_iter().filter_map(Finding::of)),
+        match self.dry_run {
+            DryRun::Off => self.ledger.decide(&self.run, &decisions).await?,
+            DryRun::On => warnings.extend(decisions.into_iter().filter_map(Finding::of)),
         }
         Ok(self.ledger.note(&self.run, &warnings).await?)
     }
@@ -65,9 +65,9 @@ impl Record {
     /// Tokens that are about to be sent, where the source could not say which rows share a destination. The uploader
     /// records those of a real run.
     pub(super) async fn departing(&self, items: &[Item]) -> Result<(), PipelineError> {
-        match self.mode {
-            Mode::Migrate => Ok(()),
-            Mode::DryRun => Ok(self.ledger.remember_sent(&self.run, items).await?),
+        match self.dry_run {
+            DryRun::Off => Ok(()),
+            DryRun::On => Ok(self.ledger.remember_sent(&self.run, items).await?),
         }
     }
 }

@@ -23,6 +23,18 @@ pub fn advice(code: &str) -> Option<&'static str> {
             "fix the token that was refused in the same batch, or set `batch.on_failure` to \"isolate\""
         }
         "rate_limited" => "lower `api.rate_limit.requests`: something else uses the same quota",
+        "access_token_differs"
+        | "refresh_token_differs"
+        | "refresh_token_lost"
+        | "refresh_token_added"
+        | "expiry_differs"
+        | "type_differs"
+        | "scopes_differ"
+        | "granted_by_differs" => {
+            "something else has written there since the upload, or Descope keeps the field otherwise: look at the token in its \
+             console"
+        }
+        "token_missing" => "it was deleted since the upload, or its user or tenant was",
         "outcome_unknown" => "run `migrate` again: it asks the API before it sends anything",
         "connect_failed" | "connection_lost" | "timeout" => {
             "check the network and the API's status, then run `migrate` again"

@@ -4,6 +4,7 @@ mod advice;
 mod failures;
 mod progress;
 mod summary;
+mod verified;
 
 pub use advice::advice;
 pub use failures::{Format, write_failures, write_groups};

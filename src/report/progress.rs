@@ -74,14 +74,22 @@ async fn bar(view: &mut watch::Receiver<View>, bars: &MultiProgress) {
 fn message(now: &View) -> String {
     let failed = now.tally.failed;
     let failed = if failed > 0 {
-        format!("{failed} failed, ")
+        let what = if now.mode == Mode::Verify {
+            "differ"
+        } else {
+            "failed"
+        };
+        format!("{failed} {what}, ")
     } else {
         String::new()
     };
     if now.mode == Mode::DryRun {
         format!("{failed}dry run: nothing is sent")
     } else if now.held_for.is_zero() {
-        format!("{failed}{} in flight", now.in_flight)
+        match now.mode {
+            Mode::Verify => format!("{failed}reading back"),
+            _ => format!("{failed}{} in flight", now.in_flight),
+        }
     } else {
         format!(
             "{failed}waiting {} s: the API asked for it",

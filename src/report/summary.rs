@@ -5,21 +5,21 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::advice;
+use super::{advice, verified};
 use crate::{
     ledger::{CodeCount, RunReport},
-    model::{Estimate, Mode, RunId, Tally},
+    model::{Estimate, Mode, RunId, Tally, Verification},
 };
 
-/// What `migrate --json` and `status --json` print.
+/// What `migrate --json`, `verify --json` and `status --json` print.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     /// The run.
     pub run_id: RunId,
     /// The migration's name.
     pub migration: String,
-    /// `migrate`, `dry_run` or `verify`.
-    pub mode: String,
+    /// What the run does.
+    pub mode: Mode,
     /// Where the run stands.
     pub status: String,
     /// Whether more than one process worked on it.
@@ -45,6 +45,9 @@ pub struct Summary {
     /// What a dry run expects of the real one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
+    /// What reading tokens back found.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub verify: Option<Verification>,
     /// When it began; `status` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<DateTime<Utc>>,
@@ -94,6 +97,7 @@ impl Summary {
             failures_by_code: by_code(&report.failures),
             warnings_by_code: by_code(&report.warnings),
             estimate: report.estimate,
+            verify: report.verification,
             started_at: None,
             finished_at: None,
             stop_reason: report.stop_reason,
@@ -105,15 +109,22 @@ impl Summary {
     /// A few lines that a person understands.
     #[must_use]
     pub fn text(&self) -> String {
+        let (mode, headline) = match self.mode {
+            Mode::Verify => (" (verification)", verified::headline(self)),
+            Mode::DryRun => (" (dry run)", self.headline()),
+            Mode::Migrate => ("", self.headline()),
+        };
         let mut text = format!(
-            "Run {} of \"{}\"{}: {}\n",
-            self.run_id,
-            self.migration,
-            if self.is_dry() { " (dry run)" } else { "" },
-            self.headline()
+            "Run {} of \"{}\"{mode}: {headline}\n",
+            self.run_id, self.migration
         );
-        self.write_books(&mut text);
-        self.write_work(&mut text);
+        match &self.verify {
+            Some(found) => verified::write(&mut text, self, found),
+            None => {
+                self.write_books(&mut text);
+                self.write_work(&mut text);
+            }
+        }
         if let Some(reason) = &self.stop_reason {
             let _ = writeln!(text, "  ended early: {reason}");
         }
@@ -193,10 +204,12 @@ impl Summary {
 
     fn write_next_step(&self, text: &mut String) {
         let run = self.run_id;
-        let _ = match (
-            self.is_dry(),
-            self.failures.is_empty() && self.warnings.is_empty(),
-        ) {
+        let nothing_found = self.failures.is_empty() && self.warnings.is_empty();
+        let _ = match (self.is_dry(), nothing_found) {
+            _ if self.mode == Mode::Verify && nothing_found => Ok(()),
+            _ if self.mode == Mode::Verify => {
+                writeln!(text, "  `tokenferry failures --run {run}` lists every row.")
+            }
             (true, true) => writeln!(text, "  No problem was found. `tokenferry migrate` does it."),
             (true, false) => writeln!(
                 text,
@@ -213,7 +226,7 @@ impl Summary {
     }
 
     fn is_dry(&self) -> bool {
-        self.mode == Mode::DryRun.as_str()
+        self.mode == Mode::DryRun
     }
 
     fn headline(&self) -> &str {
@@ -261,7 +274,7 @@ fn single_requests(count: i64) -> String {
 }
 
 /// To the millisecond below ten seconds, to the second above.
-fn rounded(seconds: f64) -> Duration {
+pub(super) fn rounded(seconds: f64) -> Duration {
     let exact = Duration::try_from_secs_f64(seconds).unwrap_or_default();
     if exact.as_secs() >= 10 {
         Duration::from_secs(exact.as_secs())
@@ -271,7 +284,7 @@ fn rounded(seconds: f64) -> Duration {
 }
 
 /// 1234567 as 1,234,567.
-fn grouped(number: i64) -> String {
+pub(super) fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3 + 1);
     if number < 0 {

@@ -42,6 +42,19 @@ struct Candidate {
     verdict: Result<Ready, Reason>,
 }
 
+/// What would be sent for a row.
+#[derive(Debug)]
+pub struct AsSent {
+    /// Where it goes.
+    pub destination: Destination,
+    /// By which the ledger knows it.
+    pub fingerprint: Fingerprint,
+    /// An access token is sent.
+    pub has_access_token: bool,
+    /// What is sent.
+    pub encoded: EncodedToken,
+}
+
 #[derive(Debug)]
 struct Ready {
     encoded: EncodedToken,
@@ -127,6 +140,23 @@ impl Screen {
     pub fn check(&self, token: &LegacyToken, now: i64) -> Result<RuleSet, Reason> {
         let destination = rules::destination(token, &self.apps)?;
         rules::sendable(token, &destination, self.tolerated, now).map(|sendable| sendable.warnings)
+    }
+
+    /// What would be sent for a row today, whatever the ledger knows of it. `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// The first rule that forbids it.
+    pub fn as_sent(&self, token: &LegacyToken, now: i64) -> Result<AsSent, Reason> {
+        let Candidate {
+            destination, verdict, ..
+        } = self.candidate(token, now)?;
+        let ready = verdict?;
+        Ok(AsSent {
+            destination,
+            fingerprint: ready.fingerprint,
+            has_access_token: ready.has_access_token,
+            encoded: ready.encoded,
+        })
     }
 
     fn candidate(&self, token: &LegacyToken, now: i64) -> Result<Candidate, Reason> {

@@ -100,7 +100,7 @@ fn found(token: &StoredToken, with_refresh_token: bool) -> FoundToken {
         access_token_expiry: token.access_token_expiry.to_string(),
         has_refresh_token: token.refresh_token.is_some(),
         refresh_token: refresh_token.map(|token| token.expose_secret().to_owned()),
-        last_refresh_time: "0".to_owned(),
+        last_refresh_time: token.last_refresh_time.to_string(),
         last_refresh_error: String::new(),
         scopes: token.scopes.clone(),
         tenant_id: token.destination.tenant_id.clone(),

@@ -88,6 +88,9 @@ pub struct StoredToken {
     pub scopes: Vec<String>,
     /// Who granted the token.
     pub granted_by: Option<String>,
+    /// When it was refreshed at its provider, in epoch seconds; 0 if never. No provider stands behind the simulator: tests
+    /// set it.
+    pub last_refresh_time: i64,
 }
 
 impl StoredToken {
@@ -161,6 +164,7 @@ impl Store {
                 access_token_type: content.access_token_type,
                 scopes: content.scopes,
                 granted_by: content.granted_by,
+                last_refresh_time: 0,
             },
         ));
     }

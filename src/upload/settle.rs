@@ -78,14 +78,7 @@ impl Uploader {
     fn summon(&self, batch: &Batch, rank: &Rank) -> Option<Witness> {
         let position = rank.position.0;
         let item = batch.items.get(position)?;
-        let probe = Probe {
-            subject: batch.subject,
-            app_id: item.destination.app_id.clone(),
-            user_id: item.destination.user_id.clone(),
-            tenant_id: item.destination.tenant_id.clone(),
-            external_identifier: item.destination.external_identifier.clone(),
-            by_refresh_token: rank.by == RecognisedBy::Refresh,
-        };
+        let probe = Probe::new(&item.destination, rank.by == RecognisedBy::Refresh);
         let value = sent_value(&probe, &item.encoded)?;
         Some(Witness {
             position,

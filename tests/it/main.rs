@@ -30,5 +30,6 @@ mod simulator;
 mod source;
 mod support;
 mod unknown;
+mod verify;
 mod verify_refresh;
 mod who;

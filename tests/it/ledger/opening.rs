@@ -3,7 +3,7 @@
 use futures_util::future::join_all;
 use tokenferry::{
     config::LedgerAccess,
-    ledger::{Ledger, LedgerError, Reports},
+    ledger::{Ledger, LedgerError, Locked, Reports},
     model::Secret,
     postgres::FailureKind,
 };
@@ -65,8 +65,13 @@ async fn two_ledgers_may_be_made_at_once_in_one_database() {
     let (first, second) = (first.unwrap(), second.unwrap());
     assert_ne!(check(&first), check(&second));
     // Locks of the same migration in two ledgers are two locks.
-    let lock = first.lock(&one).await.unwrap();
-    second.lock(&other).await.unwrap().release().await;
+    let lock = first.lock(&one, Locked::Migration).await.unwrap();
+    second
+        .lock(&other, Locked::Migration)
+        .await
+        .unwrap()
+        .release()
+        .await;
     lock.release().await;
 }
 
@@ -83,9 +88,9 @@ async fn a_schema_may_be_called_anything() {
         access.ledger.schema = name.to_owned();
         let ledger = open(&access).await.unwrap();
         begin(&ledger).await;
-        let lock = ledger.lock(&access).await.unwrap();
+        let lock = ledger.lock(&access, Locked::Migration).await.unwrap();
         assert!(matches!(
-            ledger.lock(&access).await,
+            ledger.lock(&access, Locked::Migration).await,
             Err(LedgerError::Locked { .. })
         ));
         lock.release().await;
@@ -172,14 +177,14 @@ async fn a_second_run_is_locked_out_and_told_by_whom() {
     let access = access(&database);
     let first = open(&access).await.unwrap();
     let second = open(&access).await.unwrap();
-    let lock = first.lock(&access).await.unwrap();
+    let lock = first.lock(&access, Locked::Migration).await.unwrap();
     // Between the lock and the run's row.
     assert!(matches!(
-        second.lock(&access).await,
+        second.lock(&access, Locked::Migration).await,
         Err(LedgerError::Locked { .. })
     ));
     begin(&first).await;
-    let error = second.lock(&access).await.unwrap_err();
+    let error = second.lock(&access, Locked::Migration).await.unwrap_err();
     let LedgerError::Locked {
         migration, holder, ..
     } = &error
@@ -190,7 +195,12 @@ async fn a_second_run_is_locked_out_and_told_by_whom() {
     assert!(error.to_string().contains("the tests"));
 
     lock.release().await;
-    second.lock(&access).await.unwrap().release().await;
+    second
+        .lock(&access, Locked::Migration)
+        .await
+        .unwrap()
+        .release()
+        .await;
 }
 
 #[tokio::test]
@@ -198,15 +208,15 @@ async fn a_lock_whose_holder_is_gone_is_free() {
     let database = TestDatabase::create().await;
     let access = access(&database);
     let ledger = open(&access).await.unwrap();
-    drop(ledger.lock(&access).await.unwrap());
-    let mut again = ledger.lock(&access).await;
+    drop(ledger.lock(&access, Locked::Migration).await.unwrap());
+    let mut again = ledger.lock(&access, Locked::Migration).await;
     // The server notices a connection that just ends a moment later.
     for _ in 0..200 {
         if again.is_ok() {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        again = ledger.lock(&access).await;
+        again = ledger.lock(&access, Locked::Migration).await;
     }
     again.unwrap().release().await;
 }
@@ -218,8 +228,8 @@ async fn two_migrations_may_run_at_once_in_one_ledger() {
     let mut other = access(&database);
     other.migration = "others".to_owned();
     let (first, second) = (open(&one).await.unwrap(), open(&other).await.unwrap());
-    let held = first.lock(&one).await.unwrap();
-    let also = second.lock(&other).await.unwrap();
+    let held = first.lock(&one, Locked::Migration).await.unwrap();
+    let also = second.lock(&other, Locked::Migration).await.unwrap();
     assert_ne!(begin(&first).await.id, begin(&second).await.id);
     held.release().await;
     also.release().await;
@@ -280,6 +290,11 @@ async fn a_role_needs_no_more_than_a_schema_of_its_own() {
     let mut as_guest = access(&database);
     as_guest.ledger.url = Secret::new(url);
     let ledger = open(&as_guest).await.unwrap();
-    ledger.lock(&as_guest).await.unwrap().release().await;
+    ledger
+        .lock(&as_guest, Locked::Migration)
+        .await
+        .unwrap()
+        .release()
+        .await;
     begin(&ledger).await;
 }

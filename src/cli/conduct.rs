@@ -1,0 +1,101 @@
+//! Around a run: signals, progress, the summary, the exit code.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+use tracing::info;
+
+use super::{Exit, args::Global, exit, logging::Console, print, signals};
+use crate::{
+    config::LedgerAccess,
+    ledger::Reports,
+    model::StopReason,
+    pace::Stop,
+    pipeline::{Ended, PipelineError},
+    report::{Batches, Summary, View, show_progress},
+};
+
+/// How a run is shown.
+pub(super) struct Shown<'a> {
+    pub(super) global: &'a Global,
+    pub(super) console: &'a Console,
+    /// Where its summary is read.
+    pub(super) access: &'a LedgerAccess,
+    /// Whether one JSON object is printed about it.
+    pub(super) json: bool,
+}
+
+/// Does `work` with a switch that signals turn, shows how it comes along, and says how it ended.
+pub(super) async fn conduct(
+    shown: &Shown<'_>,
+    work: impl AsyncFnOnce(Stop, &watch::Sender<View>) -> Result<Ended, PipelineError>,
+) -> anyhow::Result<Exit> {
+    let stop = Stop::new();
+    let on_signal = stop.clone();
+    signals::watch(move |signal| {
+        info!(
+            signal,
+            "finishing what is in flight; a second signal ends at once"
+        );
+        on_signal.turn(StopReason::Signal(signal));
+    });
+    let (view, seen) = watch::channel(View::default());
+    let watching = tokio::spawn(show_progress(seen, shown.console.bars.clone()));
+    let ended = work(stop, &view).await;
+    drop(view);
+    // Nothing but showing went wrong if this fails.
+    let _ = watching.await;
+    let ended = ended?;
+
+    let summary = summary(shown.access, &ended).await;
+    if shown.json {
+        print(&(serde_json::to_string(&summary)? + "\n"))?;
+    } else if !shown.global.quiet {
+        eprint!("{}", summary.text());
+    }
+    let exit = exit::of_run(&ended);
+    match ended.error {
+        Some(error) => Ok(exit::report(&error.into())),
+        None => Ok(exit),
+    }
+}
+
+/// From the ledger, which knows what earlier processes did; from this process alone where the ledger is out of reach.
+async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
+    match from_ledger(access, ended).await {
+        Ok(Some(summary)) => summary,
+        Ok(None) | Err(_) => Summary {
+            run_id: ended.run_id,
+            migration: access.migration.clone(),
+            mode: ended.mode,
+            status: ended.status.as_str().to_owned(),
+            resumed: ended.resumed,
+            tokens: ended.tally,
+            batches: Batches {
+                committed: ended.batches.0,
+                failed: ended.batches.1,
+            },
+            requests: ended.counters.requests,
+            retries: ended.counters.retries,
+            rate_limited: ended.counters.rate_limited,
+            lookups: ended.counters.lookups,
+            duration_s: ended.counters.active_seconds,
+            failures_by_code: BTreeMap::new(),
+            warnings_by_code: BTreeMap::new(),
+            estimate: ended.estimate,
+            verify: ended.verification,
+            started_at: None,
+            finished_at: None,
+            stop_reason: ended.stopped.as_ref().map(ToString::to_string),
+            failures: Vec::new(),
+            warnings: Vec::new(),
+        },
+    }
+}
+
+async fn from_ledger(access: &LedgerAccess, ended: &Ended) -> anyhow::Result<Option<Summary>> {
+    let mut reports = Reports::open(access).await?;
+    let report = reports.run(Some(ended.run_id)).await?;
+    reports.close().await;
+    Ok(report.map(|report| Summary::from_report(&access.migration, report)))
+}

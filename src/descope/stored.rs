@@ -1,0 +1,314 @@
+//! A token as the API shows it, and what it has in common with what was sent.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Deserializer};
+
+use super::{Client, Looked, looked::ask, read_back::ReadRequest};
+use crate::model::{Difference, EncodedToken, Probe, Secret, Verdict};
+
+/// The clocks of the ledger's database and of the API may differ by so many seconds.
+const SKEW_SECONDS: i64 = 60;
+
+/// Times beyond the year 5000 are milliseconds.
+const MILLISECONDS_FROM: i64 = 100_000_000_000;
+
+#[derive(Deserialize)]
+pub(super) struct ReadAnswer {
+    pub(super) token: Option<StoredToken>,
+}
+
+/// The latest token of an app and a user or tenant. All but the token itself is documented as optional, or not documented:
+/// what is left out is not known.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoredToken {
+    /// What it is deleted by.
+    #[serde(default, deserialize_with = "filled")]
+    pub id: Option<String>,
+    pub(super) access_token: Option<Secret>,
+    pub(super) refresh_token: Option<Secret>,
+    has_refresh_token: Option<bool>,
+    #[serde(default, deserialize_with = "whole_number")]
+    access_token_expiry: Option<i64>,
+    #[serde(default, deserialize_with = "filled")]
+    access_token_type: Option<String>,
+    /// In seconds since 1970; 0 if there was none.
+    #[serde(default, deserialize_with = "whole_number")]
+    last_refresh_time: Option<i64>,
+    scopes: Option<Vec<String>>,
+    #[serde(default, deserialize_with = "filled")]
+    tenant_id: Option<String>,
+    #[serde(default, deserialize_with = "filled")]
+    external_identifier: Option<String>,
+    #[serde(default, deserialize_with = "filled")]
+    granted_by: Option<String>,
+}
+
+/// An empty text says as much as none.
+fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let text = Option::<String>::deserialize(deserializer)?;
+    Ok(text.filter(|text| !text.is_empty()))
+}
+
+/// 64-bit numbers come as texts.
+fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Number {
+        Number(i64),
+        Text(String),
+    }
+    Ok(match Option::<Number>::deserialize(deserializer)? {
+        None => None,
+        Some(Number::Number(number)) => Some(number),
+        Some(Number::Text(text)) => text.parse().ok(),
+    })
+}
+
+/// What the comparison needs of what was sent.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SentToken {
+    access_token: Option<Secret>,
+    refresh_token: Option<Secret>,
+    access_token_expiry: Option<i64>,
+    access_token_type: Option<String>,
+    #[serde(default)]
+    scopes: Vec<String>,
+    granted_by: Option<String>,
+}
+
+impl StoredToken {
+    /// Whether it stands at the place that was asked for. An answer that leaves a field out is taken at the word of the
+    /// question: the field is documented as optional.
+    #[must_use]
+    pub fn is_of(&self, probe: &Probe) -> bool {
+        let same = |asked: &Option<String>, found: &Option<String>| found.is_none() || asked == found;
+        same(&probe.tenant_id, &self.tenant_id) && same(&probe.external_identifier, &self.external_identifier)
+    }
+
+    /// Holds it against what was sent at `sent_at`, in seconds since 1970. A field that was not sent is Descope's own to
+    /// fill in.
+    #[must_use]
+    pub fn compare(&self, encoded: &EncodedToken, sent_at: i64) -> Verdict {
+        let Ok(sent) = serde_json::from_slice::<SentToken>(encoded.reveal()) else {
+            // This program's own encoding can always be read.
+            return Verdict::NotTaken("not_encoded".to_owned());
+        };
+        let mut differences = self.differences(&sent);
+        if differences.is_empty() {
+            return Verdict::Equal;
+        }
+        if self.refreshed_since(sent_at) {
+            differences.retain(|difference| !difference.comes_of_refreshing());
+            if differences.is_empty() {
+                return Verdict::Refreshed;
+            }
+        }
+        Verdict::Different(differences)
+    }
+
+    fn differences(&self, sent: &SentToken) -> Vec<Difference> {
+        let mut found = Vec::new();
+        let mut note = |differs, difference| {
+            if differs {
+                found.push(difference);
+            }
+        };
+        let held =
+            |secret: &Option<Secret>| secret.as_ref().is_some_and(|secret| !secret.reveal().is_empty());
+        let has_refresh_token = self
+            .has_refresh_token
+            .or_else(|| held(&self.refresh_token).then_some(true));
+        match (&sent.access_token, &sent.refresh_token) {
+            (Some(access), _) => note(
+                self.access_token.as_ref().map(Secret::reveal) != Some(access.reveal()),
+                Difference::AccessToken,
+            ),
+            // It was asked for; one that is not shown is told by its absence below.
+            (None, Some(refresh)) if held(&self.refresh_token) => note(
+                self.refresh_token.as_ref().map(Secret::reveal) != Some(refresh.reveal()),
+                Difference::RefreshToken,
+            ),
+            (None, _) => {}
+        }
+        match (sent.refresh_token.is_some(), has_refresh_token) {
+            (true, Some(false)) => note(true, Difference::RefreshTokenLost),
+            (false, Some(true)) => note(true, Difference::RefreshTokenAdded),
+            _ => {}
+        }
+        // 0 is "unknown" on both sides.
+        if let Some(expiry) = sent.access_token_expiry.filter(|expiry| *expiry != 0) {
+            note(self.access_token_expiry != Some(expiry), Difference::Expiry);
+        }
+        if let Some(sent) = &sent.access_token_type {
+            // RFC 6749, 7.1: a type's letter case says nothing.
+            let same = self
+                .access_token_type
+                .as_ref()
+                .is_some_and(|held| held.eq_ignore_ascii_case(sent));
+            note(!same, Difference::Type);
+        }
+        if !sent.scopes.is_empty() {
+            let held: BTreeSet<&String> = self.scopes.iter().flatten().collect();
+            note(held != sent.scopes.iter().collect(), Difference::Scopes);
+        }
+        if sent.granted_by.is_some() {
+            note(self.granted_by != sent.granted_by, Difference::GrantedBy);
+        }
+        found
+    }
+
+    /// Whether the server has refreshed it since it was sent.
+    fn refreshed_since(&self, sent_at: i64) -> bool {
+        let at = match self.last_refresh_time {
+            None | Some(..=0) => return false,
+            Some(at @ MILLISECONDS_FROM..) => at / 1000,
+            Some(at) => at,
+        };
+        at + SKEW_SECONDS >= sent_at
+    }
+}
+
+impl Client {
+    /// The latest token that a question finds, without making the API refresh it.
+    pub async fn latest(&self, probe: &Probe) -> Looked<StoredToken> {
+        let request = self
+            .http
+            .post(self.latest_url(probe.subject).clone())
+            .json(&ReadRequest::new(probe));
+        let (looked, _) = ask::<ReadAnswer>(request).await;
+        looked.and_then(|answer| answer.token.map_or(Looked::Absent, Looked::Found))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    const SENT_AT: i64 = 1_700_000_000;
+
+    fn sent() -> Value {
+        json!({"appId": "a", "userId": "u", "accessToken": "at", "refreshToken": "rt", "accessTokenExpiry": 1_800_000_000,
+               "accessTokenType": "bearer", "scopes": ["x", "y"], "grantedBy": "admin"})
+    }
+
+    fn held() -> Value {
+        json!({"id": "1", "accessToken": "at", "hasRefreshToken": true, "accessTokenExpiry": "1800000000",
+               "accessTokenType": "Bearer", "scopes": ["y", "x"], "grantedBy": "admin", "lastRefreshTime": "0"})
+    }
+
+    fn compared(sent: &Value, held: &Value) -> Verdict {
+        let held: StoredToken = serde_json::from_value(held.clone()).unwrap();
+        held.compare(&EncodedToken::new(sent.to_string().into_bytes()), SENT_AT)
+    }
+
+    fn with(mut token: Value, field: &str, value: Value) -> Value {
+        token[field] = value;
+        token
+    }
+
+    #[test]
+    fn each_field_is_held_against_its_own() {
+        assert_eq!(compared(&sent(), &held()), Verdict::Equal);
+        for (field, value, difference) in [
+            ("accessToken", json!("other"), Difference::AccessToken),
+            ("accessToken", json!(null), Difference::AccessToken),
+            ("hasRefreshToken", json!(false), Difference::RefreshTokenLost),
+            ("accessTokenExpiry", json!(1_800_000_001), Difference::Expiry),
+            ("accessTokenExpiry", json!("0"), Difference::Expiry),
+            ("accessTokenType", json!("mac"), Difference::Type),
+            ("scopes", json!(["x"]), Difference::Scopes),
+            ("scopes", json!(null), Difference::Scopes),
+            ("grantedBy", json!("someone"), Difference::GrantedBy),
+            ("grantedBy", json!(""), Difference::GrantedBy),
+        ] {
+            let verdict = compared(&sent(), &with(held(), field, value.clone()));
+            assert_eq!(verdict, Verdict::Different(vec![difference]), "{field} {value}");
+        }
+    }
+
+    #[test]
+    fn what_was_not_sent_is_not_compared_but_a_refresh_token_is() {
+        let sent = json!({"appId": "a", "userId": "u", "accessToken": "at"});
+        let held = with(held(), "hasRefreshToken", json!(false));
+        assert_eq!(compared(&sent, &held), Verdict::Equal);
+        assert_eq!(
+            compared(&sent, &with(held.clone(), "hasRefreshToken", json!(true))),
+            Verdict::Different(vec![Difference::RefreshTokenAdded])
+        );
+        let silent = json!({"accessToken": "at"});
+        assert_eq!(
+            compared(&sent, &silent),
+            Verdict::Equal,
+            "an answer of nothing but the token"
+        );
+    }
+
+    #[test]
+    fn a_refresh_token_alone_is_compared_where_it_is_shown() {
+        let sent = json!({"appId": "a", "userId": "u", "refreshToken": "rt"});
+        for (shown, expected) in [
+            (
+                json!({"hasRefreshToken": true, "refreshToken": "rt"}),
+                Verdict::Equal,
+            ),
+            (json!({"hasRefreshToken": true}), Verdict::Equal),
+            (
+                json!({"hasRefreshToken": true, "refreshToken": "other"}),
+                Verdict::Different(vec![Difference::RefreshToken]),
+            ),
+            (
+                json!({"hasRefreshToken": false}),
+                Verdict::Different(vec![Difference::RefreshTokenLost]),
+            ),
+        ] {
+            assert_eq!(compared(&sent, &shown), expected, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_refresh_since_explains_what_a_refresh_changes_and_nothing_else() {
+        let renewed = with(
+            with(held(), "accessToken", json!("new")),
+            "accessTokenExpiry",
+            json!("1900000000"),
+        );
+        let at = |time: i64| with(renewed.clone(), "lastRefreshTime", json!(time.to_string()));
+        assert_eq!(compared(&sent(), &at(SENT_AT + 5)), Verdict::Refreshed);
+        assert_eq!(
+            compared(&sent(), &at((SENT_AT + 5) * 1000)),
+            Verdict::Refreshed,
+            "in milliseconds"
+        );
+        assert_eq!(
+            compared(&sent(), &at(SENT_AT - 5)),
+            Verdict::Refreshed,
+            "clocks differ a little"
+        );
+        let differs = Verdict::Different(vec![Difference::AccessToken, Difference::Expiry]);
+        assert_eq!(
+            compared(&sent(), &at(SENT_AT - 3600)),
+            differs,
+            "an earlier token was"
+        );
+        assert_eq!(compared(&sent(), &at(0)), differs);
+        assert_eq!(
+            compared(&sent(), &with(at(SENT_AT + 5), "grantedBy", json!("someone"))),
+            Verdict::Different(vec![Difference::GrantedBy])
+        );
+        assert_eq!(
+            compared(&sent(), &with(held(), "lastRefreshTime", json!(SENT_AT + 5))),
+            Verdict::Equal
+        );
+    }
+
+    #[test]
+    fn nothing_of_it_is_printed() {
+        let held: StoredToken = serde_json::from_value(held()).unwrap();
+        assert!(!format!("{held:?}").contains("\"at\""), "{held:?}");
+    }
+}

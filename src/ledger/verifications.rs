@@ -1,0 +1,324 @@
+//! Runs that read tokens back: which tokens they are about, and what they found.
+
+use super::{Counters, Ledger, LedgerError, Run, runs::ours};
+use crate::{
+    model::{Chosen, Destination, Fingerprint, Mode, RunId, SourceKey, Subject, Tally, Verification},
+    postgres::Failure,
+};
+
+/// A token that the API said it stored.
+#[derive(Debug, Clone)]
+pub struct Committed {
+    /// The source row.
+    pub key: SourceKey,
+    /// What was sent.
+    pub fingerprint: Fingerprint,
+    /// When it was about to be sent, in seconds since 1970.
+    pub sent_at: i64,
+    /// Where it went, without the external identifier, which is not recorded; for reports.
+    pub destination: Destination,
+}
+
+/// A run that reads tokens back, and what it found so far.
+#[derive(Debug, Clone)]
+pub struct VerifyRun {
+    /// The run.
+    pub run: Run,
+    /// What it is about, and what it found up to its cursor.
+    pub verification: Verification,
+    /// A token is in the sample if its hash is not above this.
+    sample_limit: Option<Vec<u8>>,
+}
+
+impl Ledger {
+    /// Takes up the latest unfinished run about the same tokens, or begins one. Only with the lock for verifying held.
+    ///
+    /// # Errors
+    /// If the run whose tokens are asked for uploads nothing or does not exist, or the database does not answer.
+    pub async fn begin_verification(&self, chosen: &Chosen, holder: &str) -> Result<VerifyRun, LedgerError> {
+        if let Some(run) = chosen.of_run {
+            self.expect_upload(run).await?;
+        }
+        self.persist(|| {
+            sqlx::query!(
+                "update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended', epoch = epoch + 1
+                 where migration = $1 and mode = $2 and status = 'running'",
+                self.migration,
+                Mode::Verify.as_str(),
+            )
+            .execute(&self.pool)
+        })
+        .await?;
+        // `running` can only be our own answer that was lost.
+        let taken_up = self
+            .persist(|| {
+                sqlx::query!(
+                    r#"update runs set status = 'running', finished_at = null, stop_reason = null, holder = $3,
+                              epoch = epoch + 1, resumed = true, progressed_at = now()
+                       from verifications
+                       where run_id = id and status in ('running', 'interrupted', 'stopped')
+                         and id = (select max(id) from runs join verifications on run_id = id
+                                   where migration = $1 and mode = $2 and of_run is not distinct from $4
+                                     and sample is not distinct from $5 and ($6::bigint is null or seed = $6))
+                       returning id, epoch, cursor, requests, retries, rate_limited, lookups, active_seconds, of_run, sample,
+                                 seed, sample_limit, equal, refreshed, different, missing, changed_in_source,
+                                 gone_from_source, inconclusive"#,
+                    self.migration,
+                    Mode::Verify.as_str(),
+                    holder,
+                    chosen.of_run,
+                    chosen.sample,
+                    chosen.seed,
+                )
+                .fetch_optional(&self.pool)
+            })
+            .await?;
+        let Some(row) = taken_up else {
+            return self.new_verification(chosen, holder).await;
+        };
+        let verification = Verification {
+            of_run: row.of_run,
+            sample: row.sample,
+            seed: row.seed,
+            checked: row.equal + row.refreshed + row.different + row.missing,
+            equal: row.equal,
+            refreshed: row.refreshed,
+            different: row.different,
+            missing: row.missing,
+            changed_in_source: row.changed_in_source,
+            gone_from_source: row.gone_from_source,
+            inconclusive: row.inconclusive,
+            not_uploaded: None,
+        };
+        let counters = Counters {
+            requests: row.requests,
+            retries: row.retries,
+            rate_limited: row.rate_limited,
+            lookups: row.lookups,
+            active_seconds: row.active_seconds,
+        };
+        let run = Run {
+            id: row.id,
+            epoch: row.epoch,
+            resumed: true,
+            cursor: row.cursor.map(SourceKey::from),
+            tally: verification.tally(),
+            counters,
+        };
+        Ok(VerifyRun {
+            run,
+            verification,
+            sample_limit: row.sample_limit,
+        })
+    }
+
+    async fn new_verification(&self, chosen: &Chosen, holder: &str) -> Result<VerifyRun, LedgerError> {
+        // Short enough to be typed again.
+        let seed = chosen
+            .sample
+            .map(|_| chosen.seed.unwrap_or_else(|| i64::from(rand::random::<u32>())));
+        let sample_limit = match chosen.sample {
+            Some(sample) => {
+                // One pass over the keys; the database keeps no more of them than the sample has.
+                self.persist(|| {
+                    sqlx::query_scalar!(
+                        r#"select sha256(convert_to($3::bigint::text || '/' || source_key, 'UTF8')) as "hash!"
+                           from tokens
+                           where migration = $1 and state = 'committed' and ($2::bigint is null or run_id = $2)
+                           order by 1 limit 1 offset $4::bigint - 1"#,
+                        self.migration,
+                        chosen.of_run,
+                        seed,
+                        sample,
+                    )
+                    .fetch_optional(&self.pool)
+                })
+                .await?
+            }
+            None => None,
+        };
+        // Not repeated when the answer is lost: the run would then be taken up by the next attempt.
+        let id = sqlx::query_scalar!(
+            "with run as (insert into runs (migration, mode, holder) values ($1, $2, $3) returning id)
+             insert into verifications (run_id, of_run, sample, seed, sample_limit)
+             select id, $4, $5, $6, $7 from run returning run_id",
+            self.migration,
+            Mode::Verify.as_str(),
+            holder,
+            chosen.of_run,
+            chosen.sample,
+            seed,
+            sample_limit.as_deref(),
+        )
+        .fetch_one(&self.pool)
+        .await
+        .map_err(Failure::from)?;
+        let verification = Verification {
+            of_run: chosen.of_run,
+            sample: chosen.sample,
+            seed,
+            ..Verification::default()
+        };
+        Ok(VerifyRun {
+            run: Run::new(id),
+            verification,
+            sample_limit,
+        })
+    }
+
+    /// Only an upload has tokens of its own.
+    async fn expect_upload(&self, run: RunId) -> Result<(), LedgerError> {
+        let mode = self
+            .persist(|| {
+                sqlx::query_scalar!(
+                    "select mode from runs where migration = $1 and id = $2",
+                    self.migration,
+                    run
+                )
+                .fetch_optional(&self.pool)
+            })
+            .await?
+            .ok_or(LedgerError::NoSuchRun(run))?;
+        if mode == Mode::Migrate.as_str() {
+            Ok(())
+        } else {
+            Err(LedgerError::UploadsNothing { run, mode })
+        }
+    }
+
+    /// How many tokens a run that verifies is about.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn count_committed(&self, of: &VerifyRun) -> Result<i64, LedgerError> {
+        self.persist(|| {
+            sqlx::query_scalar!(
+                r#"select count(*) as "count!" from tokens
+                   where migration = $1 and state = 'committed' and ($2::bigint is null or run_id = $2)
+                     and ($4::bytea is null or sha256(convert_to($3::bigint::text || '/' || source_key, 'UTF8')) <= $4)"#,
+                self.migration,
+                of.verification.of_run,
+                of.verification.seed,
+                of.sample_limit.as_deref(),
+            )
+            .fetch_one(&self.pool)
+        })
+        .await
+    }
+
+    /// The next tokens that a run that verifies is about, in the order of their keys as text.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn committed(
+        &self,
+        of: &VerifyRun,
+        after: Option<&SourceKey>,
+        limit: i64,
+    ) -> Result<Vec<Committed>, LedgerError> {
+        let rows = self
+            .persist(|| {
+                sqlx::query!(
+                    r#"select source_key, fingerprint as "fingerprint!", app_id as "app_id!", user_id, tenant_id,
+                              floor(extract(epoch from coalesce(
+                                  (select submitted_at from batches where id = batch_id), updated_at)))::bigint as "sent_at!"
+                       from tokens
+                       where migration = $1 and state = 'committed' and ($2::bigint is null or run_id = $2)
+                         and ($4::bytea is null or sha256(convert_to($3::bigint::text || '/' || source_key, 'UTF8')) <= $4)
+                         and ($5::text is null or source_key > $5)
+                       order by source_key limit $6"#,
+                    self.migration,
+                    of.verification.of_run,
+                    of.verification.seed,
+                    of.sample_limit.as_deref(),
+                    after.map(SourceKey::as_str),
+                    limit,
+                )
+                .fetch_all(&self.pool)
+            })
+            .await?;
+        rows.into_iter()
+            .map(|row| {
+                let fingerprint = Fingerprint::from_slice(&row.fingerprint).ok_or_else(|| {
+                    LedgerError::Contradiction(format!("the fingerprint of row {} is none", row.source_key))
+                })?;
+                Ok(Committed {
+                    key: SourceKey::from(row.source_key),
+                    fingerprint,
+                    sent_at: row.sent_at,
+                    destination: Destination {
+                        subject: if row.user_id.is_some() {
+                            Subject::User
+                        } else {
+                            Subject::Tenant
+                        },
+                        app_id: row.app_id,
+                        user_id: row.user_id,
+                        tenant_id: row.tenant_id,
+                        external_identifier: None,
+                    },
+                })
+            })
+            .collect()
+    }
+
+    /// Moves the cursor, and with it what was found up to there. The numbers are totals, so that a repetition changes
+    /// nothing.
+    ///
+    /// # Errors
+    /// If the database stays away, or another process has taken the run over.
+    pub async fn advance_verification(
+        &self,
+        run: &Run,
+        cursor: Option<&SourceKey>,
+        found: &Verification,
+        counters: &Counters,
+    ) -> Result<(), LedgerError> {
+        let Tally {
+            selected,
+            committed,
+            failed,
+            superseded,
+            unchanged,
+        } = found.tally();
+        self.persist(|| {
+            sqlx::query!(
+                "with run as (
+                     update runs set cursor = coalesce($3, cursor), cursor_committed = $4, cursor_failed = $5,
+                            cursor_superseded = $6, cursor_unchanged = $7, tokens_selected = $8, tokens_committed = $4,
+                            tokens_failed = $5, tokens_superseded = $6, tokens_unchanged = $7, requests = $9, retries = $10,
+                            rate_limited = $11, lookups = $12, active_seconds = $13, progressed_at = now()
+                     where id = $1 and epoch = $2 and status = 'running'
+                     returning id
+                 )
+                 update verifications set equal = $14, refreshed = $15, different = $16, missing = $17,
+                        changed_in_source = $18, gone_from_source = $19, inconclusive = $20, not_uploaded = $21
+                 where run_id = (select id from run)",
+                run.id,
+                run.epoch,
+                cursor.map(SourceKey::as_str),
+                committed,
+                failed,
+                superseded,
+                unchanged,
+                selected,
+                counters.requests,
+                counters.retries,
+                counters.rate_limited,
+                counters.lookups,
+                counters.active_seconds,
+                found.equal,
+                found.refreshed,
+                found.different,
+                found.missing,
+                found.changed_in_source,
+                found.gone_from_source,
+                found.inconclusive,
+                found.not_uploaded,
+            )
+            .execute(&self.pool)
+        })
+        .await
+        .and_then(|done| ours(&done))
+    }
+}

@@ -1,0 +1,263 @@
+//! Reads the tokens back, several at a time, and keeps the books in the order of their keys.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use fail::fail_point;
+use futures_util::{StreamExt, stream};
+use tokio::{sync::watch, time::Instant};
+use tracing::warn;
+
+use crate::{
+    ledger::{Committed, Counters, Ledger, VerifyRun},
+    model::{EncodedToken, Finding, LegacyToken, Probe, SourceKey, Verdict, Verification},
+    pace::Stop,
+    pipeline::PipelineError,
+    report::View,
+    screen::Screen,
+    source::Source,
+    who::{Answered, Asker, Quota, Resolver, WhoError},
+};
+
+/// Tokens that are looked up in ledger and source at once.
+const TOKENS_AT_ONCE: i64 = 200;
+
+/// How often at least what was found is written, as long as anything is.
+const RECORD_EVERY: Duration = Duration::from_secs(1);
+
+/// What is said when it cannot go on.
+const WHAT: &str = "tokens could not be read back";
+
+/// How far it has come: what was found, up to which key. Both move together, in the order of the keys.
+#[derive(Debug, Clone)]
+pub(super) struct Now {
+    pub(super) cursor: Option<SourceKey>,
+    pub(super) found: Verification,
+}
+
+/// The books of a verification.
+pub(super) struct Progress {
+    now: Mutex<Now>,
+    before: Counters,
+    asker: Arc<Asker>,
+    people: Arc<Asker>,
+    begin: Instant,
+}
+
+impl Progress {
+    pub(super) fn new(begun: &VerifyRun, asker: Arc<Asker>, people: Arc<Asker>) -> Self {
+        Self {
+            now: Mutex::new(Now {
+                cursor: begun.run.cursor.clone(),
+                found: begun.verification,
+            }),
+            before: begun.run.counters,
+            asker,
+            people,
+            begin: Instant::now(),
+        }
+    }
+
+    pub(super) fn now(&self) -> Now {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn change(&self, change: impl FnOnce(&mut Now)) {
+        change(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Requests and time, earlier processes included.
+    pub(super) fn counters(&self) -> Counters {
+        let (requests, limited) = self.asker.lookups();
+        let (lookups, lookups_limited) = self.people.lookups();
+        Counters {
+            requests: self.before.requests + requests,
+            retries: self.before.retries,
+            rate_limited: self.before.rate_limited + limited + lookups_limited,
+            lookups: self.before.lookups + lookups,
+            active_seconds: self.before.active_seconds + self.begin.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+/// What it takes to check tokens.
+pub(super) struct Checking<'a> {
+    pub(super) ledger: &'a Ledger,
+    pub(super) begun: &'a VerifyRun,
+    pub(super) source: Source,
+    /// Finds the users of login IDs, where the source has any.
+    pub(super) resolver: Option<Resolver>,
+    pub(super) screen: Screen,
+    pub(super) asker: &'a Asker,
+    pub(super) stop: &'a Stop,
+    /// So many are read back at a time.
+    pub(super) in_flight: usize,
+    pub(super) progress: &'a Progress,
+    pub(super) view: &'a watch::Sender<View>,
+}
+
+/// A committed token, and what is to be done about it.
+enum Check {
+    /// Without a question.
+    Told(Committed, Verdict),
+    /// To be held against what Descope has.
+    Ask(Committed, Probe, EncodedToken),
+}
+
+impl Checking<'_> {
+    /// Works until every chosen token has a verdict, or the switch is turned.
+    pub(super) async fn run(mut self) -> Result<(), PipelineError> {
+        loop {
+            let after = self.progress.now().cursor;
+            let tokens = self
+                .ledger
+                .committed(self.begun, after.as_ref(), TOKENS_AT_ONCE)
+                .await?;
+            if tokens.is_empty() {
+                return self.count_the_rest().await;
+            }
+            let Some(checks) = self.prepare(tokens).await? else {
+                return Ok(());
+            };
+            if !self.judge(checks).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Looks the rows up, and sees what would be sent for them today. `None` if the run is stopped.
+    async fn prepare(&mut self, tokens: Vec<Committed>) -> Result<Option<Vec<Check>>, PipelineError> {
+        let keys: Vec<SourceKey> = tokens.iter().map(|token| token.key.clone()).collect();
+        let mut rows = match self.stop.unless_turned(self.source.rows(&keys)).await {
+            None => return Ok(None),
+            Some(page) => page?.map(|page| page.tokens).unwrap_or_default(),
+        };
+        if let Some(resolver) = &self.resolver {
+            match resolver.resolve(&mut rows).await {
+                Ok(()) => {}
+                Err(WhoError::Stopped) => return Ok(None),
+                Err(WhoError::Ledger(error)) => return Err(error.into()),
+            }
+        }
+        let mut rows: HashMap<SourceKey, LegacyToken> =
+            rows.into_iter().map(|row| (row.key.clone(), row)).collect();
+        let now = chrono::Utc::now().timestamp();
+        let checks = tokens.into_iter().map(|token| {
+            let Some(row) = rows.remove(&token.key) else {
+                return Check::Told(token, Verdict::GoneFromSource);
+            };
+            match self.screen.as_sent(&row, now) {
+                Ok(today) if today.fingerprint == token.fingerprint => {
+                    let probe = Probe::new(&today.destination, !today.has_access_token);
+                    Check::Ask(token, probe, today.encoded)
+                }
+                Ok(_) | Err(_) => Check::Told(token, Verdict::ChangedInSource),
+            }
+        });
+        Ok(Some(checks.collect()))
+    }
+
+    /// Asks, and enters the verdicts in the order of the keys. `false` if the run is stopped.
+    async fn judge(&self, checks: Vec<Check>) -> Result<bool, PipelineError> {
+        let mut verdicts = stream::iter(checks)
+            .map(|check| self.verdict(check))
+            .buffered(self.in_flight);
+        let mut unwritten = Vec::new();
+        let mut written_at = Instant::now();
+        let mut stopped = false;
+        while let Some(verdict) = verdicts.next().await {
+            let (token, verdict) = match verdict {
+                Ok(told) => told,
+                Err(WhoError::Stopped) => {
+                    stopped = true;
+                    break;
+                }
+                Err(WhoError::Ledger(error)) => return Err(error.into()),
+            };
+            unwritten.extend(verdict.findings().into_iter().map(|(severity, reason)| Finding {
+                key: token.key.clone(),
+                destination: Some(token.destination.clone()),
+                app: None,
+                severity,
+                reason,
+            }));
+            // Findings come first: what the cursor has passed is not looked at again.
+            if written_at.elapsed() >= RECORD_EVERY {
+                self.write(&mut unwritten).await?;
+                written_at = Instant::now();
+            }
+            self.progress.change(|now| {
+                now.found.add(&verdict);
+                now.cursor = Some(token.key);
+            });
+            self.show();
+        }
+        drop(verdicts);
+        self.write(&mut unwritten).await?;
+        Ok(!stopped)
+    }
+
+    async fn verdict(&self, check: Check) -> Result<(Committed, Verdict), WhoError> {
+        let (token, probe, encoded) = match check {
+            Check::Told(token, verdict) => return Ok((token, verdict)),
+            Check::Ask(token, probe, encoded) => (token, probe, encoded),
+        };
+        let answered = self
+            .asker
+            .ask(Quota::Plain, WHAT, |client| client.latest(&probe))
+            .await?;
+        let verdict = match answered {
+            Answered::Found(held) if !held.is_of(&probe) => Verdict::Hidden,
+            Answered::Found(held) => held.compare(&encoded, token.sent_at),
+            Answered::Absent => Verdict::Missing,
+            Answered::Refused(refusal) => Verdict::NotTaken(refusal.code.into_owned()),
+        };
+        Ok((token, verdict))
+    }
+
+    /// Writes what was found up to the cursor.
+    async fn write(&self, unwritten: &mut Vec<Finding>) -> Result<(), PipelineError> {
+        let run = &self.begun.run;
+        let now = self.progress.now();
+        self.ledger.note(run, unwritten).await?;
+        unwritten.clear();
+        fail_point!("verified");
+        self.ledger
+            .advance_verification(run, now.cursor.as_ref(), &now.found, &self.progress.counters())
+            .await?;
+        Ok(())
+    }
+
+    /// Where all tokens were asked for: how many rows were not uploaded.
+    async fn count_the_rest(&mut self) -> Result<(), PipelineError> {
+        let found = self.progress.now().found;
+        if found.sample.is_some() || found.of_run.is_some() {
+            return Ok(());
+        }
+        match self.stop.unless_turned(self.source.census()).await {
+            None => {}
+            Some(Err(error)) => return Err(error.into()),
+            Some(Ok(None)) => warn!(
+                "counting the source's rows takes longer than `source.statement_timeout`: how many were not uploaded is not known"
+            ),
+            Some(Ok(Some(census))) => {
+                let rows = i64::try_from(census.rows).unwrap_or(i64::MAX);
+                let uploaded = found.tally().selected - found.gone_from_source;
+                self.progress
+                    .change(|now| now.found.not_uploaded = Some((rows - uploaded).max(0)));
+            }
+        }
+        Ok(())
+    }
+
+    fn show(&self) {
+        self.view.send_modify(|view| {
+            view.tally = self.progress.now().found.tally();
+            view.requests = self.progress.counters().requests;
+            view.held_for = self.asker.held_for();
+        });
+    }
+}

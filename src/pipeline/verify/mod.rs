@@ -1,0 +1,172 @@
+//! `verify`: reads tokens back and holds them against the source. Changes nothing, at the API or in `tokens`.
+
+mod check;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tracing::{Instrument, info, info_span, warn};
+
+use super::{
+    Ended, PipelineError,
+    migrate::{cause, holder},
+};
+use crate::{
+    config::{Field, LedgerAccess, Settings},
+    descope::Client,
+    ledger::{Ledger, Locked, Standing, VerifyRun},
+    model::{Chosen, Mode, RunStatus, StopReason},
+    pace::Stop,
+    report::View,
+    screen::Screen,
+    source::Source,
+    who::{Asker, Resolver},
+};
+use check::{Checking, Progress};
+
+/// Holds what Descope has against the source, or goes on with that. `stop` ends it early, and `view` is kept up to date
+/// meanwhile.
+///
+/// # Errors
+/// If it could not begin. Once it began, what went wrong is in [`Ended`].
+pub async fn verify(
+    settings: &Settings,
+    chosen: &Chosen,
+    stop: Stop,
+    view: &watch::Sender<View>,
+) -> Result<Ended, PipelineError> {
+    let access = LedgerAccess {
+        migration: settings.migration.clone(),
+        ledger: settings.ledger.clone(),
+    };
+    let patience = settings.stop.after_unreachable;
+    let ledger = Ledger::open_existing(&access, CONNECTIONS, patience).await?;
+    let application_name = format!("tokenferry {} verify", settings.migration);
+    let source = Source::open(&settings.source, &application_name, patience).await?;
+    let client = Client::new(&settings.api)?;
+    let mut lock = ledger.lock(&access, Locked::Verification).await?;
+    let begun = ledger.begin_verification(chosen, &holder()).await?;
+    let span = info_span!("run", run_id = begun.run.id);
+    let expected = ledger.count_committed(&begun).await?;
+    view.send_modify(|view| {
+        view.mode = Mode::Verify;
+        view.expected = Some(expected.unsigned_abs());
+    });
+    let seed = begun.verification.seed;
+    if begun.run.resumed {
+        let cursor = begun.run.cursor.as_ref().map(tracing::field::display);
+        info!(parent: &span, cursor, seed, "going on with an unfinished verification");
+    } else {
+        info!(parent: &span, tokens = expected, seed, "verifying {chosen}");
+    }
+    let job = Job {
+        settings,
+        ledger: &ledger,
+        begun,
+        asker: Arc::new(Asker::new(client.clone(), &settings.api, stop.clone())),
+        people: Arc::new(Asker::new(client, &settings.api, stop.clone())),
+        stop,
+        view,
+    };
+    let holding = async { ledger.keep(&mut lock, &access).await };
+    let ended = Box::pin(job.work(source, holding)).instrument(span).await;
+    lock.release().await;
+    ledger.close().await;
+    Ok(ended)
+}
+
+/// Statements are short, and mostly one after the other.
+const CONNECTIONS: u32 = 3;
+
+/// What one verification works with.
+struct Job<'a> {
+    settings: &'a Settings,
+    ledger: &'a Ledger,
+    begun: VerifyRun,
+    /// Reads tokens back.
+    asker: Arc<Asker>,
+    /// Finds the users of login IDs.
+    people: Arc<Asker>,
+    stop: Stop,
+    view: &'a watch::Sender<View>,
+}
+
+impl Job<'_> {
+    /// The run itself: whatever happens in it, it gets a status.
+    async fn work(self, source: Source, holding: impl Future<Output = crate::ledger::LedgerError>) -> Ended {
+        let progress = Progress::new(&self.begun, Arc::clone(&self.asker), Arc::clone(&self.people));
+        let mut checked = std::pin::pin!(self.check(source, &progress));
+        let mut error = tokio::select! {
+            checked = &mut checked => checked.err(),
+            lost = holding => Some(lost.into()),
+        };
+        let (ledger, run) = (self.ledger, &self.begun.run);
+        let stopped = self.stop.reason();
+        let now = progress.now();
+        let status = match (&stopped, &error) {
+            (_, Some(_)) | (Some(StopReason::Signal(_)), None) => RunStatus::Interrupted,
+            (Some(_), None) => RunStatus::Stopped,
+            (None, None) if now.found.tally().failed > 0 => RunStatus::CompletedWithFailures,
+            (None, None) => RunStatus::Completed,
+        };
+        let why = stopped
+            .as_ref()
+            .map(ToString::to_string)
+            .or_else(|| error.as_ref().map(ToString::to_string));
+        let counters = progress.counters();
+        let recorded = async {
+            ledger
+                .advance_verification(run, now.cursor.as_ref(), &now.found, &counters)
+                .await?;
+            let tally = now.found.tally();
+            let standing = Standing {
+                cursor: now.cursor.as_ref(),
+                up_to_cursor: tally,
+                tally,
+                counters,
+            };
+            ledger.finish(run, &standing, status, why.as_deref()).await
+        };
+        if let Err(failure) = recorded.await {
+            warn!(reason = %failure, "the end of the run could not be recorded: the next one finds it as it is and goes on");
+            error = Some(cause(error, failure.into()));
+        }
+        Ended {
+            run_id: run.id,
+            mode: Mode::Verify,
+            resumed: run.resumed,
+            status,
+            stopped,
+            tally: now.found.tally(),
+            counters,
+            batches: (0, 0),
+            estimate: None,
+            verification: Some(now.found),
+            error,
+        }
+    }
+
+    async fn check(&self, source: Source, progress: &Progress) -> Result<(), PipelineError> {
+        let settings = self.settings;
+        let resolver = if settings.source.columns.contains_key(&Field::LoginId) {
+            let (people, ledger) = (Arc::clone(&self.people), self.ledger.clone());
+            Some(Resolver::new(people, ledger, &settings.api).await?)
+        } else {
+            None
+        };
+        let checking = Checking {
+            ledger: self.ledger,
+            begun: &self.begun,
+            source,
+            resolver,
+            screen: Screen::new(settings.apps.clone(), self.ledger.key().clone())
+                .tolerating(settings.tolerated),
+            asker: &self.asker,
+            stop: &self.stop,
+            in_flight: settings.batch.concurrency,
+            progress,
+            view: self.view,
+        };
+        Box::pin(checking.run()).await
+    }
+}

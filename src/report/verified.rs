@@ -1,0 +1,71 @@
+//! What reading tokens back found, in a few lines for people.
+
+use std::fmt::Write as _;
+
+use super::summary::{Summary, grouped, rounded};
+use crate::model::Verification;
+
+/// How it ended.
+pub(super) fn headline(summary: &Summary) -> &str {
+    match summary.status.as_str() {
+        "completed" if summary.tokens.selected == 0 => "completed, there is nothing to read back",
+        "completed" => "completed, no difference was found",
+        "completed_with_failures" => "completed, there are differences",
+        "interrupted" => "interrupted; the next `tokenferry verify` of the same tokens goes on from here",
+        "stopped" => "stopped; the next `tokenferry verify` of the same tokens goes on from here",
+        other => other,
+    }
+}
+
+/// The counts, and the work behind them. Writing to a text cannot fail.
+pub(super) fn write(text: &mut String, summary: &Summary, found: &Verification) {
+    if let (Some(sample), Some(seed)) = (found.sample, found.seed) {
+        let _ = writeln!(
+            text,
+            "  a sample: `--sample {sample} --seed {seed}` draws it again"
+        );
+    }
+    let rows = [
+        (
+            "checked",
+            Some(found.checked),
+            "tokens held against what Descope has",
+        ),
+        ("equal", Some(found.equal), "as they were sent"),
+        ("refreshed", Some(found.refreshed), "refreshed by Descope since"),
+        ("different", Some(found.different), "something differs"),
+        ("missing", Some(found.missing), "not at Descope"),
+        (
+            "changed",
+            Some(found.changed_in_source),
+            "not compared: the row has changed since; `tokenferry migrate` sends it again",
+        ),
+        (
+            "gone",
+            Some(found.gone_from_source),
+            "not compared: the row is not in the source any more",
+        ),
+        (
+            "inconclusive",
+            Some(found.inconclusive),
+            "not compared: Descope does not show this very token",
+        ),
+        (
+            "not uploaded",
+            found.not_uploaded,
+            "other rows of the source: failed, superseded or not sent yet",
+        ),
+    ];
+    for (name, count, what) in rows {
+        if let Some(count) = count.filter(|count| *count > 0 || matches!(name, "checked" | "equal")) {
+            let _ = writeln!(text, "  {name:<12}{:>11}   {what}", grouped(count));
+        }
+    }
+    let _ = writeln!(
+        text,
+        "  {} requests ({} times rate limited), {}",
+        grouped(summary.requests),
+        grouped(summary.rate_limited),
+        humantime::format_duration(rounded(summary.duration_s)),
+    );
+}
