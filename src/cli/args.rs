@@ -62,6 +62,8 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Show where the migration stands
     Status(StatusArgs),
+    /// Show everything that is known of one token, or of a user's or a tenant's
+    Show(ShowArgs),
     /// List every token that failed, or would, with its reason and where to find its row
     Failures(FailuresArgs),
     /// Look at the configuration, both databases and the API, and change nothing
@@ -156,6 +158,23 @@ pub struct StatusArgs {
     /// The run [default: the latest]
     #[arg(long, value_name = "ID")]
     pub run: Option<RunId>,
+    /// Print one JSON object on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `show`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Says when the row was seen and sent, in which batches, what the API said, what dry runs and verifications noticed, and, if the \
+    source is there, whether the row has changed since. Never shows a token, and asks the API nothing.\n\n\
+    Example: tokenferry show 4711\n\n\
+    Ends with 2 if the ledger knows nothing of it."
+)]
+pub struct ShowArgs {
+    /// The key of a row in the source, or the ID of a user or tenant at Descope
+    #[arg(value_name = "KEY|USER|TENANT")]
+    pub of: String,
     /// Print one JSON object on standard output
     #[arg(long)]
     pub json: bool,

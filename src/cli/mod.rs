@@ -8,6 +8,7 @@ mod exit;
 mod failures;
 mod logging;
 mod migrate;
+mod show;
 mod signals;
 pub mod simulate;
 mod status;
@@ -33,6 +34,7 @@ pub async fn run(cli: Cli) -> Exit {
     let ended = match cli.command {
         Command::Migrate(args) => migrate::run(&cli.global, args, &console).await,
         Command::Verify(args) => verify::run(&cli.global, &args, &console).await,
+        Command::Show(args) => show::run(&cli.global, &args).await,
         Command::Status(args) => status::run(&cli.global, &args).await,
         Command::Failures(args) => failures::run(&cli.global, &args).await,
         Command::Doctor(args) => doctor::run(&cli.global, &args).await,

@@ -9,6 +9,7 @@ mod dry_runs;
 mod error;
 mod failures;
 mod findings;
+mod history;
 mod key;
 mod known_users;
 mod lock;
@@ -30,6 +31,7 @@ use sqlx::{
 pub use batches::{OutcomeOf, Unsettled};
 pub use error::LedgerError;
 pub use failures::{FailedToken, FailureGroup, Listing};
+pub use history::{BatchRecord, FindingRecord, History, LastOutcome};
 pub use lock::{Lock, Locked};
 pub use reports::{CodeCount, Reports, RunReport};
 pub use runs::{Counters, Run, Standing};

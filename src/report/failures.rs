@@ -1,11 +1,11 @@
 //! Failed tokens as a table, as CSV or as JSON. Keys and reasons, never a token.
 
-use std::{fmt::Write as _, io::Write};
+use std::io::Write;
 
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use futures_util::{Stream, TryStreamExt};
 
-use super::advice;
+use super::{advice, visible::visible};
 use crate::ledger::{FailedToken, FailureGroup, LedgerError};
 
 /// How failures are written.
@@ -80,20 +80,6 @@ pub fn write_groups(
         }
     }
     Ok(())
-}
-
-/// IDs come from the source and reasons from the API: what they hold must not move the cursor of a terminal.
-fn visible(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for character in text.chars() {
-        if character.is_control() {
-            // Writing to a text cannot fail.
-            let _ = write!(shown, "\\u{{{:x}}}", u32::from(character));
-        } else {
-            shown.push(character);
-        }
-    }
-    shown
 }
 
 /// Writes the failures as they come, however many there are; returns how many.

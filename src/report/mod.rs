@@ -2,11 +2,15 @@
 
 mod advice;
 mod failures;
+mod history;
 mod progress;
 mod summary;
 mod verified;
+mod visible;
 
 pub use advice::advice;
 pub use failures::{Format, write_failures, write_groups};
+pub use history::history_text;
 pub use progress::{View, show_progress};
 pub use summary::{Batches, Summary};
+pub use visible::visible;

@@ -26,6 +26,7 @@ mod refusals;
 mod reruns;
 mod rules;
 mod scratch;
+mod show;
 mod simulator;
 mod source;
 mod support;

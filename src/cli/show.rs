@@ -1,0 +1,128 @@
+//! `show`: everything the ledger knows of one token.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use serde::Serialize;
+
+use super::{
+    Exit,
+    args::{Global, ShowArgs},
+    exit::UsageError,
+    load, print,
+};
+use crate::{
+    config::Loaded,
+    ledger::{History, Reports},
+    model::SourceKey,
+    pipeline::{self, Today},
+    report::{history_text, visible},
+};
+
+/// Of one user or tenant, so many tokens are shown.
+const MOST: usize = 100;
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    migration: &'a str,
+    asked: &'a str,
+    tokens: Vec<Token<'a>>,
+    /// Tokens beyond those that are shown.
+    more: usize,
+    /// Why the source could not be looked at.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    source_error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Token<'a> {
+    #[serde(flatten)]
+    history: &'a History,
+    /// What the row is today; null where the source could not be looked at.
+    source: Option<&'a Today>,
+}
+
+pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit> {
+    let loaded = load(global)?;
+    let access = loaded.ledger_access()?;
+    let mut reports = Reports::open(&access).await?;
+    let (histories, more) = reports.history(&args.of, MOST).await?;
+    reports.close().await;
+    if histories.is_empty() {
+        let text = format!(
+            "migration \"{}\" knows nothing of \"{}\": it is neither the key of a row that has an outcome, nor the ID of a user or \
+             tenant of one",
+            visible(&access.migration),
+            visible(&args.of)
+        );
+        return Err(UsageError(text).into());
+    }
+    let today = look(&loaded, &histories).await;
+    let (today, source_error) = match today {
+        Ok(today) => (Some(today), None),
+        Err(error) => (None, Some(format!("{error:#}"))),
+    };
+    let of = |history: &History| today.as_ref()?.get(&history.key());
+    let text = if args.json {
+        let shown = Shown {
+            migration: &access.migration,
+            asked: &args.of,
+            tokens: histories
+                .iter()
+                .map(|history| Token {
+                    history,
+                    source: of(history),
+                })
+                .collect(),
+            more,
+            source_error,
+        };
+        serde_json::to_string(&shown)? + "\n"
+    } else {
+        let mut text = String::new();
+        for history in &histories {
+            let source = match of(history) {
+                Some(today) => sentence(today),
+                None => format!(
+                    "could not be looked at: {}",
+                    source_error.as_deref().unwrap_or("unknown")
+                ),
+            };
+            text += &history_text(&access.migration, history, &source);
+        }
+        if more > 0 {
+            // Writing to a text cannot fail.
+            let _ = writeln!(text, "… and {more} more");
+        }
+        text
+    };
+    print(&text)?;
+    Ok(Exit::Done)
+}
+
+/// The rows in the source, held against what was sent for them.
+async fn look(loaded: &Loaded, histories: &[History]) -> anyhow::Result<HashMap<SourceKey, Today>> {
+    let settings = loaded.settings()?;
+    let rows: Vec<_> = histories
+        .iter()
+        .map(|history| (history.key(), history.fingerprint()))
+        .collect();
+    Ok(Box::pin(pipeline::today(&settings, &rows)).await?)
+}
+
+fn sentence(today: &Today) -> String {
+    match today {
+        Today::Unchanged => "the row is as it was sent".to_owned(),
+        Today::Changed => {
+            "the row, or how it is mapped, has changed since it was sent: `tokenferry migrate` sends it again"
+                .to_owned()
+        }
+        Today::Sendable => "the row can be sent as it is now: `tokenferry migrate` does it".to_owned(),
+        Today::Refused { code, reason } => {
+            format!("the row cannot be sent: {}: {}", visible(code), visible(reason))
+        }
+        Today::Gone => "there is no such row any more, or it does not meet `source.where`".to_owned(),
+        Today::UserUnknown => {
+            "the row knows its user by a login ID that would have to be looked up".to_owned()
+        }
+    }
+}

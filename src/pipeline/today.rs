@@ -1,0 +1,118 @@
+//! What single rows of the source are today, held against what was sent for them.
+
+use std::collections::HashMap;
+
+use serde::Serialize;
+
+use super::PipelineError;
+use crate::{
+    config::{LedgerAccess, Settings},
+    ledger::Ledger,
+    model::{Fingerprint, LegacyToken, Login, SourceKey},
+    screen::Screen,
+    source::Source,
+};
+
+/// A row of the source today.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "row", rename_all = "snake_case")]
+pub enum Today {
+    /// The same would be sent.
+    Unchanged,
+    /// Something else would be sent.
+    Changed,
+    /// It would be sent; nothing that was sent before is known.
+    Sendable,
+    /// A rule forbids it.
+    Refused {
+        /// The rule's code.
+        code: String,
+        /// What is wrong, and what to do.
+        reason: String,
+    },
+    /// It is not there, or does not meet the configured condition.
+    Gone,
+    /// Its user is known by a login ID that would have to be looked up.
+    UserUnknown,
+}
+
+/// Looks rows up. Asks the databases only, never the API.
+///
+/// # Errors
+/// If one of them cannot be read.
+pub async fn today(
+    settings: &Settings,
+    rows: &[(SourceKey, Option<Fingerprint>)],
+) -> Result<HashMap<SourceKey, Today>, PipelineError> {
+    let access = LedgerAccess {
+        migration: settings.migration.clone(),
+        ledger: settings.ledger.clone(),
+    };
+    let patience = settings.stop.after_unreachable.min(PATIENCE);
+    let application_name = format!("tokenferry {} show", settings.migration);
+    let mut source = Source::open(&settings.source, &application_name, patience).await?;
+    let ledger = Ledger::open_existing(&access, 1, patience).await?;
+    let keys: Vec<SourceKey> = rows.iter().map(|(key, _)| key.clone()).collect();
+    let mut found = source
+        .rows(&keys)
+        .await?
+        .map(|page| page.tokens)
+        .unwrap_or_default();
+    recall_users(settings, &ledger, &mut found).await?;
+    let screen = Screen::new(settings.apps.clone(), ledger.key().clone()).tolerating(settings.tolerated);
+    ledger.close().await;
+    let now = chrono::Utc::now().timestamp();
+    let mut found: HashMap<SourceKey, LegacyToken> =
+        found.into_iter().map(|row| (row.key.clone(), row)).collect();
+    let of = |(key, sent): &(SourceKey, Option<Fingerprint>)| {
+        let today = match found.remove(key) {
+            None => Today::Gone,
+            Some(row) => judge(&screen, &row, *sent, now),
+        };
+        (key.clone(), today)
+    };
+    Ok(rows.iter().map(of).collect())
+}
+
+/// Whoever looks at a screen does not wait for a restart.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+fn judge(screen: &Screen, row: &LegacyToken, sent: Option<Fingerprint>, now: i64) -> Today {
+    if row.user_id.is_none() && matches!(row.login, Login::Id(_)) {
+        return Today::UserUnknown;
+    }
+    match (screen.as_sent(row, now), sent) {
+        (Ok(today), Some(sent)) if today.fingerprint == sent => Today::Unchanged,
+        (Ok(_), Some(_)) => Today::Changed,
+        (Ok(_), None) => Today::Sendable,
+        (Err(reason), _) => Today::Refused {
+            code: reason.code.into_owned(),
+            reason: reason.text,
+        },
+    }
+}
+
+/// Gives rows with a login ID the users that the ledger remembers for them.
+async fn recall_users(
+    settings: &Settings,
+    ledger: &Ledger,
+    rows: &mut [LegacyToken],
+) -> Result<(), PipelineError> {
+    let digest = |row: &LegacyToken| match &row.login {
+        Login::Id(login_id) if row.user_id.is_none() => Some(
+            ledger
+                .key()
+                .login_digest(&settings.api.project_id, login_id.reveal()),
+        ),
+        _ => None,
+    };
+    let digests: Vec<Fingerprint> = rows.iter().filter_map(digest).collect();
+    let users = ledger.known_users(&digests, settings.api.lookup.remember).await?;
+    for row in rows {
+        if let Some(user) = digest(row).and_then(|digest| users.get(&digest)) {
+            row.user_id = Some(user.clone());
+            row.login = Login::Absent;
+        }
+    }
+    Ok(())
+}
