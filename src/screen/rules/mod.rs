@@ -53,6 +53,19 @@ pub(super) fn sendable(
     })
 }
 
+/// Whether a row is worth fetching a token for. Warnings come later, once it is known what goes up.
+pub(super) fn addressable(
+    token: &LegacyToken,
+    destination: &Destination,
+    tolerated: RuleSet,
+) -> Result<(), Reason> {
+    let mut found = Found {
+        tolerated,
+        warnings: RuleSet::default(),
+    };
+    ids::check(token, destination, &mut found)
+}
+
 /// Collects what is wrong with one row.
 struct Found {
     tolerated: RuleSet,
@@ -70,7 +83,7 @@ impl Found {
     }
 }
 
-fn reason(rule: Rule) -> Reason {
+pub(super) fn reason(rule: Rule) -> Reason {
     Reason::of(rule, rule.what())
 }
 
