@@ -12,7 +12,8 @@
 //!
 //! A dry run is the same way with another last stage, which counts, and another record, which holds what it found.
 //!
-//! Where the source knows users by login ID alone, [`who`] stands between source and screen and finds them. Every stage is
+//! Where the source knows users by login ID alone, [`who`] stands between source and screen and finds them; tokens that the
+//! API itself keeps are fetched by it after the screen, which knows by then which are needed. Every stage is
 //! a task with a bounded channel before it, so memory does not depend on the size of the table. Only
 //! [`pipeline`] knows all stages; a stage knows the shared words in [`model`], its settings from [`config`] and, where it
 //! talks to the API, [`descope`] and [`pace`]. Uploading also writes the [`ledger`], since an intent is recorded before its

@@ -9,7 +9,7 @@ pub use judge::Screened;
 pub use provider::Unfetched;
 
 use crate::{
-    config::{AppMap, ProviderSettings},
+    config::{AppMap, Prefer, ProviderSettings},
     model::{
         Decision, Destination, DestinationId, EncodedToken, Fingerprint, FingerprintKey, Item, Known,
         LegacyToken, Login, Reason, RuleSet, RunId, SourceKey, TokenState, Version,
@@ -170,7 +170,8 @@ impl Screen {
                 Err(reason) => Verdict::Forbidden(reason),
             },
             Ok(Some((settings, login_id, provider))) => {
-                match rules::addressable(&token, &destination, self.tolerated) {
+                let keeps_own = settings.prefer == Prefer::Columns;
+                match rules::worth_fetching_for(&token, &destination, keeps_own, self.tolerated) {
                     Ok(()) => {
                         let fingerprint =
                             self.row_fingerprint(settings, &token, &destination, &login_id, &provider);

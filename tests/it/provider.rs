@@ -3,8 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use chrono::Utc;
+use nix::{
+    sys::signal::{self, Signal},
+    unistd::Pid,
+};
 use serde_json::json;
 use tokenferry::simulator::{Bucket, Fault, ProviderToken, RateLimit, Simulator, SimulatorHandle, User};
+use tokio::time::timeout;
 
 use crate::support::{
     bed::{Bed, TOKEN},
@@ -233,7 +238,9 @@ async fn each_way_to_have_no_token_has_its_code() {
              update legacy_tokens set user_id = 'U7', email = ' ' where id = 7;
              update legacy_tokens set token_type = null where id = 8;
              update legacy_tokens set user_id = 'U9 ', email = 'user-1@example.com' where id = 9;
-             update legacy_tokens set tenant_id = 'acme', email = null where id = 10",
+             update legacy_tokens set tenant_id = 'acme', email = null where id = 10;
+             insert into legacy_tokens (id, provider, email, token_type, scope, external_id)
+                    values (11, 'google-app', 'user-1@example.com', 'google', '{mail}', 'other')",
         )
         .await;
         let ran = bed.migrate().await.ended_with(3);
@@ -250,6 +257,7 @@ async fn each_way_to_have_no_token_has_its_code() {
                 "8 failed provider_not_named U8",
                 "9 failed id_padded U9 ",
                 "10 failed provider_no_login_id",
+                "11 failed scopes_unreadable U1",
             ]
         );
         assert_eq!(fetched(&bed.api), 6, "not for rows that go nowhere");
@@ -375,7 +383,7 @@ async fn an_api_that_does_not_answer_stops_the_run_and_blames_no_token() {
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn a_killed_run_does_not_fetch_again_what_is_committed() {
-    for (place, nth) in [("committed", 3), ("fetched", 4), ("answered", 2), ("cursor", 2)] {
+    for (place, nth) in [("committed", 3), ("fetched", 4), ("answered", 2), ("cursor", 1)] {
         let bed = bed(
             users(1, 260),
             "batch.max_tokens = 30\nbatch.concurrency = 1\nsource.page_size = 100",
@@ -413,6 +421,29 @@ async fn a_killed_run_does_not_fetch_again_what_is_committed() {
             "{place}: {committed} and {in_flight} in flight"
         );
     }
+}
+
+#[tokio::test]
+async fn a_signal_ends_a_run_that_fetches_and_the_next_goes_on() {
+    let settings = "api.lookup.users.requests = 60\nbatch.max_tokens = 10\nsource.page_size = 100";
+    let bed = bed(users(1, 200), settings).await;
+    bed.bare_rows(1, 200).await;
+    let mut child = bed.spawn_migrate();
+    bed.arrived(20).await;
+    signal::kill(
+        Pid::from_raw(child.id().unwrap().try_into().unwrap()),
+        Signal::SIGTERM,
+    )
+    .unwrap();
+    let status = timeout(Duration::from_secs(3), child.wait()).await;
+    assert_eq!(status.unwrap().unwrap().code(), Some(143));
+    let committed = bed.number("select count(*) from tokenferry.tokens").await;
+    assert!((20..150).contains(&committed), "{committed}");
+    let before = fetched(&bed.api);
+    bed.migrate().await.ended_with(0);
+    let again = i64::try_from(fetched(&bed.api) - before).unwrap();
+    assert_eq!(again, 200 - committed);
+    assert!(bed.api.writes().values().all(|&count| count == 1));
 }
 
 #[tokio::test]
