@@ -5,9 +5,10 @@
 //! `TOKENFERRY_MISCOUNT=1` leaves a settled batch out of the books, once, to see that books that do not close are noticed.
 
 /// Every place, in the order in which a batch comes by.
-pub const PLACES: [&str; 9] = [
+pub const PLACES: [&str; 10] = [
     "outdated",
     "resolved",
+    "fetched",
     "intent",
     "sent",
     "answered",

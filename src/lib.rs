@@ -13,7 +13,8 @@
 //! A dry run is the same way with another last stage, which counts, and another record, which holds what it found. `verify`
 //! goes from the ledger's committed tokens to their rows in the source and to what the API holds of them.
 //!
-//! Where the source knows users by login ID alone, [`who`] stands between source and screen and finds them. Every stage is
+//! Where the source knows users by login ID alone, [`who`] stands between source and screen and finds them; tokens that the
+//! API itself keeps are fetched by it after the screen, which knows by then which are needed. Every stage is
 //! a task with a bounded channel before it, so memory does not depend on the size of the table. Only
 //! [`pipeline`] knows all stages; a stage knows the shared words in [`model`], its settings from [`config`] and, where it
 //! talks to the API, [`descope`] and [`pace`]. Uploading also writes the [`ledger`], since an intent is recorded before its

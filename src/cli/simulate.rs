@@ -37,7 +37,8 @@ pub struct SimulateArgs {
     listen: SocketAddr,
 
     /// A JSON file of what exists: {"apps": [{"id", "appType"}], "users": [{"userId", "loginIds": [], "email",
-    /// "status"}], "tenants": ["id"]}; of a list that is not there, everything exists
+    /// "status", "providerTokens": {"google": {"accessToken", "refreshToken", "expiration", "scopes": []}}}],
+    /// "tenants": ["id"]}; of a list that is not there, everything exists
     #[arg(long, value_name = "FILE")]
     directory: Option<PathBuf>,
 

@@ -90,6 +90,7 @@ impl Loaded {
         let text = match kind {
             Some(ValueKind::String(text)) => Some(text.clone()),
             Some(ValueKind::I64(number)) => Some(number.to_string()),
+            Some(ValueKind::Boolean(flag)) => Some(flag.to_string()),
             _ => None,
         };
         let pointer = text

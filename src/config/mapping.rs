@@ -50,7 +50,7 @@ pub(super) fn shared_keys(reader: &mut Reader<'_>) -> SharedKeys {
 
 /// How `field` is had; `None` if it is not mapped, or wrongly.
 pub(super) fn read(reader: &mut Reader<'_>, field: Field, shared: &SharedKeys) -> Option<Mapping> {
-    let key = format!("source.columns.{}", field.name());
+    let key = field.key();
     let is_table = matches!(
         reader.value(&key).map(|value| &value.kind),
         Some(ValueKind::Table(_))

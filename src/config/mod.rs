@@ -9,6 +9,7 @@ mod load;
 mod mapping;
 mod nearest;
 mod problem;
+mod provider;
 mod reader;
 mod rules;
 mod settings;
@@ -18,6 +19,7 @@ pub use inspection::{Inspection, Origin, Value};
 pub use load::{Loaded, load};
 pub use nearest::nearest;
 pub use problem::{ConfigError, Problem};
+pub use provider::{Prefer, ProviderSettings};
 pub use settings::{
     ApiSettings, AppMap, BatchSettings, LedgerAccess, LedgerSettings, LookupSettings, OnFailure, OnUnknown,
     RateLimit, RetrySettings, Settings, StopSettings, known_keys,

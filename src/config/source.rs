@@ -4,11 +4,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::{
     mapping,
+    provider::{self, ProviderSettings},
     reader::{Reader, Shown},
 };
 use crate::{decrypt::Decryptor, model::Secret};
 
-/// A part of a token that a column can be mapped to.
+/// A part of a token that a column can be mapped to, or what says where the token is to be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(
     missing_docs,
@@ -28,11 +29,12 @@ pub enum Field {
     IdToken,
     GrantedBy,
     UpdatedAt,
+    Provider,
 }
 
 impl Field {
-    /// All of them, in the order in which a page selects them.
-    pub const ALL: [Self; 13] = [
+    /// Those under `[source.columns]`, in the order in which a page selects them.
+    pub const COLUMNS: [Self; 13] = [
         Self::App,
         Self::UserId,
         Self::LoginId,
@@ -48,7 +50,7 @@ impl Field {
         Self::UpdatedAt,
     ];
 
-    /// The key under `[source.columns]`.
+    /// The last part of its key.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -65,7 +67,18 @@ impl Field {
             Self::IdToken => "id_token",
             Self::GrantedBy => "granted_by",
             Self::UpdatedAt => "updated_at",
+            Self::Provider => "provider",
         }
+    }
+
+    /// Its key in the configuration.
+    #[must_use]
+    pub fn key(self) -> String {
+        let section = match self {
+            Self::Provider => "provider",
+            _ => "columns",
+        };
+        format!("source.{section}.{}", self.name())
     }
 }
 
@@ -137,6 +150,8 @@ pub struct SourceSettings {
     pub session: Vec<SessionValue>,
     /// Which column means what.
     pub columns: Columns,
+    /// How tokens are had that Descope itself keeps, where rows may lack theirs.
+    pub provider: Option<ProviderSettings>,
 }
 
 /// What the rows of the source are called, for reports that name some of them.
@@ -162,7 +177,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     let page_size = reader.number("source.page_size", 5000, 1);
     let statement_timeout = reader.duration("source.statement_timeout", Duration::from_secs(60));
     let session = session(reader);
-    let columns = columns(reader);
+    let (columns, provider) = columns(reader);
     Some(SourceSettings {
         url: url?,
         relation: relation?,
@@ -172,6 +187,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
         statement_timeout,
         session,
         columns,
+        provider,
     })
 }
 
@@ -221,7 +237,7 @@ pub(super) fn shape(reader: &mut Reader<'_>) -> Option<SourceShape> {
     Some(SourceShape {
         relation: relation(reader)?,
         key: key(reader)?,
-        columns: columns(reader),
+        columns: columns(reader).0,
         holds_ledger: reader.value("ledger.url").is_none(),
     })
 }
@@ -295,14 +311,19 @@ fn is_custom_setting(name: &str) -> bool {
     name.len() < 64 && name.contains('.') && name.split('.').all(is_identifier)
 }
 
-fn columns(reader: &mut Reader<'_>) -> Columns {
+/// What is had from the rows, and from elsewhere in their place.
+fn columns(reader: &mut Reader<'_>) -> (Columns, Option<ProviderSettings>) {
     let shared = mapping::shared_keys(reader);
     let mut columns = Columns::new();
-    for field in Field::ALL {
+    for field in Field::COLUMNS {
         if let Some(mapping) = mapping::read(reader, field, &shared) {
             columns.insert(field, mapping);
         }
     }
+    let provider = provider::read(reader).map(|(settings, name)| {
+        columns.insert(Field::Provider, name);
+        settings
+    });
     let has = |field| columns.contains_key(&field);
     if !has(Field::App) {
         reader.problem(
@@ -316,13 +337,19 @@ fn columns(reader: &mut Reader<'_>) -> Columns {
             "is missing: map `user_id` (or `login_id`), `tenant_id` or both",
         );
     }
-    if !has(Field::AccessToken) && !has(Field::RefreshToken) {
+    if provider.is_some() && !has(Field::LoginId) {
         reader.problem(
-            "source.columns.access_token",
-            "is missing: map `access_token`, `refresh_token` or both",
+            "source.columns.login_id",
+            "is missing: Descope is asked for a provider's token by the user's login ID",
         );
     }
-    columns
+    if provider.is_none() && !has(Field::AccessToken) && !has(Field::RefreshToken) {
+        reader.problem(
+            "source.columns.access_token",
+            "is missing: map `access_token`, `refresh_token` or both (or let them be fetched: [source.provider])",
+        );
+    }
+    (columns, provider)
 }
 
 #[cfg(test)]

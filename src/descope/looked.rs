@@ -64,6 +64,14 @@ impl<T> Looked<T> {
 
 /// The question's answer, and the time at which the server says it gave it.
 pub(super) async fn ask<T: DeserializeOwned>(request: RequestBuilder) -> (Looked<T>, Option<SystemTime>) {
+    ask_or(request, |_| Looked::Absent).await
+}
+
+/// The same, where `absent` decides by the error code what it means that something is not there.
+pub(super) async fn ask_or<T: DeserializeOwned>(
+    request: RequestBuilder,
+    absent: impl FnOnce(&str) -> Looked<T>,
+) -> (Looked<T>, Option<SystemTime>) {
     match request.send().await {
         Ok(response) => {
             let status = response.status().as_u16();
@@ -71,7 +79,7 @@ pub(super) async fn ask<T: DeserializeOwned>(request: RequestBuilder) -> (Looked
             let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
             let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
             let body = whole_body(response).await;
-            (interpret(status, wait, body.as_deref()), date)
+            (interpret(status, wait, body.as_deref(), absent), date)
         }
         // Asking changes nothing: whatever happened on the wire, it may be asked again.
         Err(error) => {
@@ -88,6 +96,7 @@ fn interpret<T: DeserializeOwned>(
     status: u16,
     retry_after: Option<Duration>,
     body: Option<&[u8]>,
+    absent: impl FnOnce(&str) -> Looked<T>,
 ) -> Looked<T> {
     let error = body
         .and_then(|body| serde_json::from_slice::<ErrorBody>(body).ok())
@@ -100,7 +109,15 @@ fn interpret<T: DeserializeOwned>(
             .map_or_else(|| format!("http_{status}").into(), Into::into),
         text: text.to_owned(),
     };
-    let no_such_user = code.as_deref().is_some_and(|code| USER_NOT_FOUND.contains(&code));
+    let missing = match (status, code.as_deref()) {
+        // An entity that is not there comes with a Descope error code; a path that is not there comes without.
+        (404, Some(code)) => Some(code),
+        (400, Some(code)) if USER_NOT_FOUND.contains(&code) => Some(code),
+        _ => None,
+    };
+    if let Some(code) = missing {
+        return absent(code);
+    }
     match status {
         200 => match body.map(serde_json::from_slice) {
             Some(Ok(found)) => Looked::Found(found),
@@ -109,9 +126,6 @@ fn interpret<T: DeserializeOwned>(
                 refusal: refusal("the answer could not be read"),
             },
         },
-        // An entity that is not there comes with a Descope error code; a path that is not there comes without.
-        404 if code.is_some() => Looked::Absent,
-        400 if no_such_user => Looked::Absent,
         _ => match Trouble::of(status) {
             Trouble::Refused => Looked::Refused(refusal("the API does not take the question")),
             Trouble::TooLarge => Looked::Refused(refusal("the API finds the question too large")),
@@ -136,7 +150,7 @@ mod tests {
     use super::*;
 
     fn word(status: u16, body: &str) -> &'static str {
-        match interpret::<Value>(status, None, Some(body.as_bytes())) {
+        match interpret::<Value>(status, None, Some(body.as_bytes()), |_| Looked::Absent) {
             Looked::Found(_) => "found",
             Looked::Absent => "absent",
             Looked::RateLimited { .. } => "rate limited",
@@ -172,7 +186,7 @@ mod tests {
             assert_eq!(word(status, body), expected, "{status} {body}");
         }
         assert!(matches!(
-            interpret::<Value>(200, None, None),
+            interpret::<Value>(200, None, None, |_| Looked::Absent),
             Looked::TryAgain { .. }
         ));
     }
@@ -180,7 +194,7 @@ mod tests {
     #[test]
     fn the_apis_own_words_are_not_repeated() {
         let body = br#"{"errorCode":"E011003","errorDescription":"bad loginId alice@example.com"}"#;
-        let looked = interpret::<Value>(400, None, Some(body));
+        let looked = interpret::<Value>(400, None, Some(body), |_| Looked::Absent);
         assert!(!format!("{looked:?}").contains("alice"), "{looked:?}");
     }
 }

@@ -96,7 +96,7 @@ impl Reports {
             r#"select id, mode, status, resumed, started_at, finished_at, progressed_at, holder, stop_reason,
                       tokens_selected, tokens_committed, tokens_failed, tokens_superseded, tokens_unchanged, requests,
                       retries, rate_limited, lookups, active_seconds, estimated_batches, estimated_requests,
-                      estimated_single_requests, estimated_bytes, estimated_seconds
+                      estimated_single_requests, estimated_bytes, estimated_seconds, estimated_fetches
                from runs where migration = $1 and ($2::bigint is null or id = $2)
                order by mode <> 'migrate', id desc limit 1"#,
             self.migration,
@@ -127,6 +127,7 @@ impl Reports {
             requests: run.estimated_requests.unwrap_or(batches),
             single_requests: run.estimated_single_requests.unwrap_or_default(),
             bytes: run.estimated_bytes.unwrap_or_default(),
+            fetches: run.estimated_fetches.unwrap_or_default(),
             duration_s: run.estimated_seconds.unwrap_or_default(),
         });
         Ok(Some(RunReport {

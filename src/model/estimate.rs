@@ -13,6 +13,8 @@ pub struct Estimate {
     pub single_requests: i64,
     /// Bytes of the requests' bodies.
     pub bytes: i64,
+    /// Tokens that are fetched from where Descope keeps them, one request each; the bytes above are without them.
+    pub fetches: i64,
     /// From the first request to the last, in seconds, at the configured rate.
     pub duration_s: f64,
 }

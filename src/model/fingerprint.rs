@@ -7,7 +7,8 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 /// HMAC-SHA256 over exactly the bytes that are sent for a token. Equal fingerprints mean that the API was
-/// given the very same token; nobody without the key can test a guess against one.
+/// given the very same token; nobody without the key can test a guess against one. Of a token that is fetched from where
+/// Descope keeps it, over what the row says in its place: equal ones mean that the row is the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 
@@ -48,6 +49,19 @@ impl FingerprintKey {
     #[must_use]
     pub fn fingerprint(&self, encoded: &[u8]) -> Fingerprint {
         self.digest("token", encoded)
+    }
+
+    /// The fingerprint of a token that is not in its row but fetched: of all that the row says, since that is what tells,
+    /// without fetching, whether there is anything new.
+    #[must_use]
+    pub fn row_fingerprint(&self, parts: &[&[u8]]) -> Fingerprint {
+        let mut row = Zeroizing::new(Vec::new());
+        for part in parts {
+            // Length first, so that no two lists of parts give the same bytes.
+            row.extend((part.len() as u64).to_le_bytes());
+            row.extend_from_slice(part);
+        }
+        self.digest("row", &row)
     }
 
     /// A digest of one secret value, to recognise it when it is read back after a crash.

@@ -38,8 +38,23 @@ pub enum Login {
     Absent,
     /// A login ID, whose user is still to be found; or one that is not worth asking about.
     Id(LoginId),
+    /// A login ID whose user was found: the row has the ID now.
+    Resolved(LoginId),
     /// A login ID whose user was not found.
     Unresolved(LoginId, Unresolved),
+}
+
+impl Login {
+    /// The login ID, if the row has one that anybody could sign in with.
+    #[must_use]
+    pub fn id(&self) -> Option<&LoginId> {
+        let login_id = match self {
+            Self::Absent => return None,
+            Self::Id(login_id) | Self::Resolved(login_id) | Self::Unresolved(login_id, _) => login_id,
+        };
+        let text = login_id.reveal();
+        (!text.trim().is_empty() && text.len() <= LoginId::LONGEST).then_some(login_id)
+    }
 }
 
 /// Why the user of a login ID was not found.

@@ -197,6 +197,30 @@ rules! {
     LoginIdRefused = "login_id_refused", Error,
         "the API does not take the row's login ID for one",
         "correct the login ID in the source";
+    /// No login ID to ask for a token by.
+    ProviderNoLoginId = "provider_no_login_id", Error,
+        "the row has no token of its own, and no login ID by which to ask for the provider's",
+        "fill the column mapped to `login_id`, or exclude the row";
+    /// No provider to ask for.
+    ProviderNotNamed = "provider_not_named", Error,
+        "the row has no token of its own, and does not say whose to ask for",
+        "fill the column that `source.provider.provider` names, or exclude the row";
+    /// A login ID that nobody's provider tokens are kept under.
+    ProviderUserUnknown = "provider_user_unknown", Error,
+        "no Descope user has the login ID by which the provider's token was asked for",
+        "create the user, or correct the login ID in the source";
+    /// Descope keeps no token of the user's.
+    ProviderNoToken = "provider_no_token", Error,
+        "Descope keeps no token of this provider for the user",
+        "see that \"Manage tokens from provider\" is switched on for the provider; the user then has to sign in with it again";
+    /// Descope does not hand the token out.
+    ProviderRefused = "provider_refused", Error,
+        "the API does not hand the provider's token out",
+        "see that the provider's name is right, uses an account of your own, and has \"Manage tokens from provider\" switched on";
+    /// Over, and nothing to renew it with.
+    ProviderTokenExpired = "provider_token_expired", Error,
+        "the provider's token has expired, and Descope keeps no refresh token to renew it with",
+        "the user has to sign in with the provider again";
     /// An app that the API does not know.
     AppUnknown = "app_unknown", Error,
         "there is no such outbound app",
@@ -243,6 +267,10 @@ impl Rule {
             Self::LoginIdUnknown
                 | Self::LoginIdAmbiguous
                 | Self::LoginIdRefused
+                | Self::ProviderUserUnknown
+                | Self::ProviderNoToken
+                | Self::ProviderRefused
+                | Self::ProviderTokenExpired
                 | Self::AppUnknown
                 | Self::AppNotOauth
                 | Self::TenantUnknown

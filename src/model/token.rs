@@ -128,6 +128,8 @@ pub struct LegacyToken {
     pub login: Login,
     /// The Descope tenant the token belongs to, alone or beside the user.
     pub tenant_id: Option<String>,
+    /// Whose token Descope is to be asked for, where it keeps it.
+    pub provider: Option<String>,
     /// The provider's access token.
     pub access_token: Option<Secret>,
     /// The provider's refresh token.
@@ -160,6 +162,7 @@ impl LegacyToken {
             user_id: None,
             login: Login::Absent,
             tenant_id: None,
+            provider: None,
             access_token: None,
             refresh_token: None,
             id_token: None,
@@ -171,6 +174,12 @@ impl LegacyToken {
             version: Version::default(),
             sealed: None,
         }
+    }
+
+    /// Whether the row itself holds a token that can go up.
+    #[must_use]
+    pub fn has_token(&self) -> bool {
+        self.access_token.is_some() || self.refresh_token.is_some()
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 
 use super::{PipelineError, books::Books, delivery::Work};
 use crate::{
-    config::RateLimit,
+    config::{ApiSettings, RateLimit},
     descope::RequestBody,
     model::{Batch, Call, Estimate, Tally},
     pace::{Pacer, Stop},
@@ -20,6 +20,7 @@ use crate::{
 pub(super) struct Counter {
     books: Arc<Books>,
     rate_limit: RateLimit,
+    fetch_limit: RateLimit,
     counted: Arc<Counted>,
 }
 
@@ -28,13 +29,15 @@ struct Counted {
     batches: AtomicI64,
     single: AtomicI64,
     bytes: AtomicI64,
+    fetches: AtomicI64,
 }
 
 impl Counter {
-    pub(super) fn new(books: Arc<Books>, rate_limit: RateLimit) -> Self {
+    pub(super) fn new(books: Arc<Books>, settings: &ApiSettings) -> Self {
         Self {
             books,
-            rate_limit,
+            rate_limit: settings.rate_limit,
+            fetch_limit: settings.lookup.users,
             counted: Arc::default(),
         }
     }
@@ -42,13 +45,24 @@ impl Counter {
     /// What was counted so far.
     pub(super) fn estimate(&self) -> Estimate {
         let batches = self.counted.batches.load(Ordering::Relaxed);
+        let fetches = self.counted.fetches.load(Ordering::Relaxed);
+        // Tokens are sent while others are fetched.
+        let fetching = Pacer::time_for(self.fetch_limit, fetches);
+        let sending = Pacer::time_for(self.rate_limit, batches);
         Estimate {
             batches,
             requests: batches,
             single_requests: self.counted.single.load(Ordering::Relaxed),
             bytes: self.counted.bytes.load(Ordering::Relaxed),
-            duration_s: Pacer::time_for(self.rate_limit, batches).as_secs_f64(),
+            fetches,
+            duration_s: sending.max(fetching).as_secs_f64(),
         }
+    }
+
+    /// So many tokens would be fetched.
+    pub(super) fn fetches(&self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.counted.fetches.fetch_add(count, Ordering::Relaxed);
     }
 
     /// Its tokens have the end that they would have if the API took them.

@@ -220,7 +220,7 @@ impl Opened {
                 (Delivery::Upload(uploader), gate, Some((lock, access)))
             }
             Errand::DryRun => {
-                let counter = Counter::new(Arc::clone(&books), settings.api.rate_limit);
+                let counter = Counter::new(Arc::clone(&books), &settings.api);
                 (Delivery::Count(counter), None, None)
             }
         };

@@ -8,6 +8,7 @@ mod count_stage;
 mod delivery;
 mod desk;
 mod error;
+mod fetching;
 mod memory;
 mod migrate;
 mod online;

@@ -11,6 +11,7 @@ use super::{
     PipelineError,
     books::Books,
     delivery::{Work, barrier},
+    fetching::{Fetched, Fetching},
     memory::Memory,
     record::Record,
 };
@@ -20,7 +21,7 @@ use crate::{
         Batch, Decision, DestinationId, Finding, Item, Known, Reason, Rule, Severity, Tally, TokenState,
     },
     pace::Stop,
-    screen::{Examined, Screen, Screened},
+    screen::{Examined, Screen, Screened, Unfetched},
     source::Page,
     upload::SizeLimit,
     who::{Check, WhoError},
@@ -45,6 +46,8 @@ pub(super) struct Prepare {
     pub(super) rivals_known: bool,
     /// Asks the API about what is about to go.
     pub(super) check: Option<Check>,
+    /// Fetches the tokens of rows that have none.
+    pub(super) fetching: Option<Fetching>,
 }
 
 /// So many pages may wait for an end. A batch that was put aside keeps its page open, and all pages after it with that.
@@ -102,7 +105,13 @@ impl Prepare {
         }
         let screened = examined.judge(&known, self.record.run(), self.rivals_known);
         self.books.open(number, page.last, selected);
-        let destinations: HashSet<_> = screened.items.iter().map(|item| item.destination_id).collect();
+        let unfetched = screened.unfetched.iter().map(Unfetched::destination_id);
+        let destinations: HashSet<_> = screened
+            .items
+            .iter()
+            .map(|item| item.destination_id)
+            .chain(unfetched)
+            .collect();
         for id in &destinations {
             self.memory.add_destination(id);
         }
@@ -122,6 +131,7 @@ impl Prepare {
     async fn enter(&mut self, page: u64, selected: i64, screened: Screened) -> Result<bool, PipelineError> {
         let Screened {
             mut items,
+            mut unfetched,
             warnings,
             mut decisions,
             superseded_before,
@@ -132,6 +142,11 @@ impl Prepare {
             // What is left out is pending: its page is not settled, and the next run begins there.
             items.truncate(limit.left);
             limit.left -= items.len();
+            unfetched.truncate(limit.left);
+            limit.left -= unfetched.len();
+        }
+        if let Some(fetching) = &self.fetching {
+            items.extend(fetching.count(&mut unfetched, &self.screen));
         }
         // Of those that go up, and of no others.
         let mut warnings: Vec<Finding> = warnings
@@ -147,6 +162,43 @@ impl Prepare {
             };
             items = leave_out(items, found, &mut warnings, &mut decisions);
         }
+        let settled = Tally {
+            committed: committed_before,
+            superseded: superseded_before,
+            unchanged,
+            ..Tally::default()
+        };
+        let found = Fetched {
+            items,
+            warnings,
+            decisions,
+        };
+        if !self.hand_on(page, found, settled).await? {
+            return Ok(false);
+        }
+        // Taken out, so that it can be asked while the rest hands on what it found.
+        let fetching = self.fetching.take();
+        let mut takes_more = true;
+        while let Some(fetching) = fetching.as_ref().filter(|_| takes_more) {
+            let fetched = match fetching.next(&mut unfetched, &self.screen).await {
+                Ok(Some(fetched)) => fetched,
+                Ok(None) => break,
+                Err(WhoError::Stopped) => return Ok(false),
+                Err(WhoError::Ledger(error)) => return Err(error.into()),
+            };
+            takes_more = self.hand_on(page, fetched, Tally::default()).await?;
+        }
+        self.fetching = fetching;
+        Ok(takes_more)
+    }
+
+    /// Hands rows of a page on, and records those that go nowhere; `settled` counts others that have their end.
+    async fn hand_on(&mut self, page: u64, rows: Fetched, settled: Tally) -> Result<bool, PipelineError> {
+        let Fetched {
+            items,
+            mut warnings,
+            mut decisions,
+        } = rows;
         if !self.rivals_known {
             self.record.departing(&items).await?;
         }
@@ -161,11 +213,9 @@ impl Prepare {
         let count =
             |state| i64::try_from(decisions.iter().filter(|d| d.state == state).count()).unwrap_or(i64::MAX);
         let ended = Tally {
-            selected: 0,
-            committed: committed_before,
             failed: count(TokenState::Failed),
-            superseded: count(TokenState::Superseded) + superseded_before,
-            unchanged,
+            superseded: settled.superseded + count(TokenState::Superseded),
+            ..settled
         };
         self.record.page(decisions, warnings).await?;
         self.books.settle(page, ended);

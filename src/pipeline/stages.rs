@@ -15,6 +15,7 @@ use super::{
     canary::Gate,
     delivery::Delivery,
     desk::Desk,
+    fetching::Fetching,
     memory::Memory,
     online,
     prepare::{Limit, Prepare},
@@ -75,8 +76,9 @@ impl Stages<'_> {
             settle_left_behind(&desk.ledger, uploader, stop).await?;
         }
         let mut memory = Memory::new(desk.ledger.is_new_to(&desk.run).await?);
-        let screen =
-            Screen::new(settings.apps.clone(), desk.ledger.key().clone()).tolerating(settings.tolerated);
+        let screen = Screen::new(settings.apps.clone(), desk.ledger.key().clone())
+            .tolerating(settings.tolerated)
+            .fetching(settings.source.provider.clone());
         let resolver = self.resolver().await?;
         let rivals_known = match self.request.selection {
             // A run that goes on has asked before.
@@ -211,6 +213,7 @@ impl Stages<'_> {
             memory,
             rivals_known,
             check,
+            fetching: Fetching::new(self.settings, &delivery, &desk.asker),
         };
         let reading: BoxFuture<'static, _> = match self.request.selection.clone() {
             Selection::All => Box::pin(read_stage::all(

@@ -172,6 +172,14 @@ impl Summary {
             let lookups = grouped(self.lookups);
             let _ = writeln!(text, "  {lookups} lookups of users, apps and tenants");
         }
+        if let Some(estimate) = self.estimate.filter(|estimate| estimate.fetches > 0) {
+            let _ = writeln!(
+                text,
+                "  {} tokens would be fetched from where Descope keeps them; whether it has them is not asked, and their bytes are \
+                 not among those below",
+                grouped(estimate.fetches),
+            );
+        }
         if let Some(estimate) = &self.estimate {
             let _ = writeln!(
                 text,

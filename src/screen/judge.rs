@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Candidate, Examined, is_newer};
+use super::{Candidate, Examined, Place, Unfetched, Verdict, is_newer};
 use crate::model::{Decision, DestinationId, Item, Known, RuleSet, RunId, TokenState};
 
 /// What is to be done about a page: every row of it is in exactly one of these.
@@ -10,7 +10,9 @@ use crate::model::{Decision, DestinationId, Item, Known, RuleSet, RunId, TokenSt
 pub struct Screened {
     /// To be sent.
     pub items: Vec<Item>,
-    /// Those of them that somebody should look at: their positions, in their order, and why.
+    /// To be sent once their tokens are fetched.
+    pub unfetched: Vec<Unfetched>,
+    /// Those of the items that somebody should look at: their positions, in their order, and why.
     pub warnings: Vec<(usize, RuleSet)>,
     /// Failed or superseded; still to be recorded.
     pub decisions: Vec<Decision>,
@@ -64,9 +66,10 @@ impl Examined {
                 screened.decisions.push(candidate.superseded());
                 continue;
             }
-            let ready = match candidate.verdict {
-                Ok(ready) => ready,
-                Err(ref reason) => {
+            let fingerprint = match candidate.verdict {
+                Verdict::Ready(ref ready) => ready.fingerprint,
+                Verdict::ToFetch(ref wanted) => wanted.fingerprint,
+                Verdict::Forbidden(ref reason) => {
                     let reason = reason.clone();
                     screened
                         .decisions
@@ -76,7 +79,7 @@ impl Examined {
             };
             if let Some(row) = settled
                 && row.state == TokenState::Committed
-                && row.fingerprint == Some(ready.fingerprint)
+                && row.fingerprint == Some(fingerprint)
             {
                 if row.run == run {
                     screened.committed_before += 1;
@@ -85,23 +88,24 @@ impl Examined {
                 }
                 continue;
             }
-            if !ready.warnings.is_empty() {
-                screened.warnings.push((screened.items.len(), ready.warnings));
-            }
-            screened.items.push(Item {
+            let place = Place {
                 key: candidate.key,
                 page: self.page,
-                identity: candidate.destination.identity(),
                 destination: candidate.destination,
                 destination_id: candidate.destination_id,
                 version: candidate.version,
-                fingerprint: ready.fingerprint,
-                expiry: ready.expiry,
-                has_access_token: ready.has_access_token,
-                has_refresh_token: ready.has_refresh_token,
                 replaces: incumbent.map(|incumbent| incumbent.key.clone()),
-                encoded: ready.encoded,
-            });
+            };
+            match candidate.verdict {
+                Verdict::Ready(ready) => {
+                    if !ready.warnings.is_empty() {
+                        screened.warnings.push((screened.items.len(), ready.warnings));
+                    }
+                    screened.items.push(place.carrying(ready));
+                }
+                Verdict::ToFetch(wanted) => screened.unfetched.push(Unfetched::new(place, wanted)),
+                Verdict::Forbidden(_) => {}
+            }
         }
         screened
     }

@@ -2,15 +2,17 @@
 //! newer row goes to its destination, or it is there already. Pure: the ledger's knowledge is handed in.
 
 mod judge;
+mod provider;
 mod rules;
 
 pub use judge::Screened;
+pub use provider::Unfetched;
 
 use crate::{
-    config::AppMap,
+    config::{AppMap, Prefer, ProviderSettings},
     model::{
-        Decision, Destination, DestinationId, EncodedToken, Fingerprint, FingerprintKey, Known, LegacyToken,
-        Login, Reason, RuleSet, RunId, SourceKey, TokenState, Version,
+        Decision, Destination, DestinationId, EncodedToken, Fingerprint, FingerprintKey, Item, Known,
+        LegacyToken, Login, Reason, RuleSet, RunId, SourceKey, TokenState, Version,
     },
 };
 
@@ -20,6 +22,8 @@ pub struct Screen {
     apps: AppMap,
     key: FingerprintKey,
     tolerated: RuleSet,
+    /// How rows are treated whose token Descope keeps.
+    provider: Option<ProviderSettings>,
 }
 
 /// A page whose rows were held against the local rules and encoded; what the ledger knows comes next.
@@ -38,8 +42,29 @@ struct Candidate {
     destination: Destination,
     destination_id: DestinationId,
     version: Version,
-    /// What would be sent, or the rule that forbids it.
-    verdict: Result<Ready, Reason>,
+    verdict: Verdict,
+}
+
+/// What is to be done about a row, if the ledger does not know it settled.
+#[derive(Debug)]
+enum Verdict {
+    /// To be sent.
+    Ready(Ready),
+    /// Its token is to be fetched first.
+    ToFetch(Box<provider::Wanted>),
+    /// A rule forbids it.
+    Forbidden(Reason),
+}
+
+/// Which row goes where.
+#[derive(Debug)]
+struct Place {
+    key: SourceKey,
+    page: u64,
+    destination: Destination,
+    destination_id: DestinationId,
+    version: Version,
+    replaces: Option<SourceKey>,
 }
 
 /// What would be sent for a row.
@@ -73,7 +98,15 @@ impl Screen {
             apps,
             key,
             tolerated: RuleSet::default(),
+            provider: None,
         }
+    }
+
+    /// Lets tokens be fetched that Descope itself keeps.
+    #[must_use]
+    pub fn fetching(mut self, provider: Option<ProviderSettings>) -> Self {
+        self.provider = provider;
+        self
     }
 
     /// Makes warnings of these suspicions.
@@ -90,8 +123,8 @@ impl Screen {
         let mut decisions = Vec::new();
         let now = chrono::Utc::now().timestamp();
         for token in tokens {
-            match self.candidate(&token, now) {
-                Ok(candidate) => candidates.push(candidate),
+            match rules::destination(&token, &self.apps) {
+                Ok(destination) => candidates.push(self.candidate(token, destination, now)),
                 Err(reason) => decisions.push(Decision {
                     key: token.key,
                     destination: None,
@@ -147,10 +180,8 @@ impl Screen {
     /// # Errors
     /// The first rule that forbids it.
     pub fn as_sent(&self, token: &LegacyToken, now: i64) -> Result<AsSent, Reason> {
-        let Candidate {
-            destination, verdict, ..
-        } = self.candidate(token, now)?;
-        let ready = verdict?;
+        let destination = rules::destination(token, &self.apps)?;
+        let ready = self.ready(token, &destination, now)?;
         Ok(AsSent {
             destination,
             fingerprint: ready.fingerprint,
@@ -159,10 +190,44 @@ impl Screen {
         })
     }
 
-    fn candidate(&self, token: &LegacyToken, now: i64) -> Result<Candidate, Reason> {
-        let destination = rules::destination(token, &self.apps)?;
-        let verdict = rules::sendable(token, &destination, self.tolerated, now).map(|sendable| {
-            let encoded = crate::descope::encode(token, &destination, sendable.expiry);
+    fn candidate(&self, token: LegacyToken, destination: Destination, now: i64) -> Candidate {
+        let (key, version) = (token.key.clone(), token.version);
+        let verdict = match self.provider_of(&token) {
+            Ok(None) => match self.ready(&token, &destination, now) {
+                Ok(ready) => Verdict::Ready(ready),
+                Err(reason) => Verdict::Forbidden(reason),
+            },
+            Ok(Some((settings, login_id, provider))) => {
+                let keeps_own = settings.prefer == Prefer::Columns;
+                match rules::worth_fetching_for(&token, &destination, keeps_own, self.tolerated) {
+                    Ok(()) => {
+                        let fingerprint =
+                            self.row_fingerprint(settings, &token, &destination, &login_id, &provider);
+                        Verdict::ToFetch(Box::new(provider::Wanted {
+                            token,
+                            login_id,
+                            provider,
+                            fingerprint,
+                        }))
+                    }
+                    Err(reason) => Verdict::Forbidden(reason),
+                }
+            }
+            Err(reason) => Verdict::Forbidden(reason),
+        };
+        Candidate {
+            key,
+            destination_id: destination.id(),
+            destination,
+            version,
+            verdict,
+        }
+    }
+
+    /// What is sent of a row, unless a rule forbids it.
+    fn ready(&self, token: &LegacyToken, destination: &Destination, now: i64) -> Result<Ready, Reason> {
+        rules::sendable(token, destination, self.tolerated, now).map(|sendable| {
+            let encoded = crate::descope::encode(token, destination, sendable.expiry);
             Ready {
                 fingerprint: self.key.fingerprint(encoded.reveal()),
                 expiry: sendable.expiry,
@@ -171,14 +236,27 @@ impl Screen {
                 has_refresh_token: token.refresh_token.is_some(),
                 encoded,
             }
-        });
-        Ok(Candidate {
-            key: token.key.clone(),
-            destination_id: destination.id(),
-            destination,
-            version: token.version,
-            verdict,
         })
+    }
+}
+
+impl Place {
+    /// The row's token on its way there.
+    fn carrying(self, ready: Ready) -> Item {
+        Item {
+            key: self.key,
+            page: self.page,
+            identity: self.destination.identity(),
+            destination: self.destination,
+            destination_id: self.destination_id,
+            version: self.version,
+            fingerprint: ready.fingerprint,
+            expiry: ready.expiry,
+            has_access_token: ready.has_access_token,
+            has_refresh_token: ready.has_refresh_token,
+            replaces: self.replaces,
+            encoded: ready.encoded,
+        }
     }
 }
 

@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Deserialize;
 
+use crate::simulator::provider::ProviderToken;
+
 /// A user. Made from an ID alone, it is enabled and has no login ID.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct User {
     /// The ID that tokens are uploaded for.
@@ -21,6 +23,9 @@ pub struct User {
     /// A test user: a search leaves it out unless asked for it.
     #[serde(default)]
     pub test: bool,
+    /// The tokens that are kept of the user's social logins, by the provider's name.
+    #[serde(default)]
+    pub provider_tokens: BTreeMap<String, ProviderToken>,
 }
 
 impl User {
@@ -28,6 +33,13 @@ impl User {
     #[must_use]
     pub fn with_login_id(mut self, login_id: impl Into<String>) -> Self {
         self.login_ids.push(login_id.into());
+        self
+    }
+
+    /// The same user with a token that is kept of a social login.
+    #[must_use]
+    pub fn with_provider_token(mut self, provider: impl Into<String>, token: ProviderToken) -> Self {
+        self.provider_tokens.insert(provider.into(), token);
         self
     }
 
@@ -46,6 +58,7 @@ impl<T: Into<String>> From<T> for User {
             email: None,
             status: UserStatus::Enabled,
             test: false,
+            provider_tokens: BTreeMap::new(),
         }
     }
 }
@@ -188,6 +201,11 @@ impl Directory {
             .filter(|user| any_case || user.login_ids.iter().any(|own| own == login_id))
             .cloned()
             .collect()
+    }
+
+    /// Whether there are only the users that were listed.
+    pub(super) fn lists_users(&self) -> bool {
+        self.users.is_some()
     }
 
     pub(super) fn users(&self) -> Vec<User> {

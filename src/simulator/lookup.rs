@@ -249,7 +249,7 @@ pub(super) async fn users(State(api): Shared, body: Bytes) -> Response {
 }
 
 /// Reads a query string as strictly as a body.
-fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
+pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
     // The reason would quote the value.
     Query::try_from_uri(uri)
         .map(|Query(query)| query)

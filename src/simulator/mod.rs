@@ -34,6 +34,7 @@ mod limits;
 mod log;
 mod lookup;
 mod perform;
+mod provider;
 mod read;
 mod refusal;
 mod routes;
@@ -52,6 +53,7 @@ pub use self::{
     handle::SimulatorHandle,
     limits::{ParseRateLimitError, RateLimit, RetryAfter},
     log::{LoggedRequest, RequestLog},
+    provider::ProviderToken,
     rules::{OnRepeat, Rules, TooLarge},
     store::{Destination, StoredToken},
 };

@@ -24,6 +24,11 @@ pub(super) const APP_NOT_FOUND: &str = "E152102";
 /// The real code is not published; clients go by the status.
 pub(super) const TENANT_NOT_FOUND: &str = "E074101";
 
+/// The real code is not published.
+pub(super) const PROVIDER_TOKEN_NOT_FOUND: &str = "E062404";
+/// The real code is not published.
+pub(super) const TOKENS_NOT_MANAGED: &str = "E062403";
+
 /// Why a whole request is refused. Its text never quotes a value of the request.
 #[derive(Debug)]
 pub(super) struct Refusal {
@@ -89,6 +94,22 @@ impl Refusal {
 
     pub(super) fn tenant_not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, TENANT_NOT_FOUND, "Tenant not found")
+    }
+
+    pub(super) fn provider_token_not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            PROVIDER_TOKEN_NOT_FOUND,
+            "Provider token not found",
+        )
+    }
+
+    pub(super) fn tokens_not_managed() -> Self {
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            TOKENS_NOT_MANAGED,
+            "Tokens of this provider are not managed",
+        )
     }
 
     /// With the status that the rules say.

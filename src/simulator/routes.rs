@@ -17,7 +17,7 @@ use crate::simulator::{
     buckets::Bucket,
     cut::{Connection, Cut},
     log::Entry,
-    lookup, read,
+    lookup, provider, read,
     refusal::Refusal,
     search, upload,
 };
@@ -59,6 +59,7 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .route("/v1/mgmt/tenant", get(lookup::tenant))
         .route("/v1/mgmt/tenant/all", get(lookup::tenants))
         .route("/v1/mgmt/user", get(lookup::user))
+        .route("/v1/mgmt/user/provider/token", get(provider::token))
         .route("/v1/mgmt/users/load", post(lookup::users))
         .route("/v2/mgmt/user/search", post(search::users))
         .route(LICENSE, get(lookup::license))

@@ -29,6 +29,8 @@ pub struct Rules {
     /// Whether a login ID is found in whatever letter case it is asked for. Not published, and it may depend on what the
     /// login ID is.
     pub login_ids_in_any_case: bool,
+    /// Providers without "Manage tokens from provider": none of their tokens is handed out.
+    pub unmanaged_providers: HashSet<String>,
     /// The most IDs that one search or one bulk load may list. The API says that it has such a limit, and not which.
     pub max_listed: usize,
     /// The most users in one answer to a search. Without a wish of the caller's it is 100 (public reference).
@@ -49,6 +51,7 @@ impl Default for Rules {
             too_large: TooLarge::default(),
             user_not_found_status: 400,
             login_ids_in_any_case: false,
+            unmanaged_providers: HashSet::new(),
             max_listed: 100,
             max_search_limit: 100,
         }

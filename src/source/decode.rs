@@ -50,6 +50,7 @@ pub(super) fn token(
             Field::ExternalIdentifier => token.external_identifier = Some(text.to_owned()),
             Field::GrantedBy => token.granted_by = Some(text.to_owned()),
             Field::UpdatedAt => token.version = version(text, column.form),
+            Field::Provider => token.provider = Some(text.to_owned()),
         }
     }
     token.sealed = sealed;

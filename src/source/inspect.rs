@@ -33,7 +33,7 @@ pub(super) async fn inspect(
     let key_type = key_type(connection, settings, &from, &names, &mut problems).await?;
     let mut columns = Vec::new();
     for (&field, wanted) in &settings.columns {
-        let key = format!("source.columns.{}", field.name());
+        let key = field.key();
         let sql = expression(&wanted.expression);
         match types(connection, format!("select {sql} from {from} limit 0")).await? {
             Ok(found) => match found

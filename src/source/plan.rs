@@ -280,6 +280,7 @@ mod tests {
             statement_timeout: std::time::Duration::from_secs(1),
             session: Vec::new(),
             columns: crate::config::Columns::new(),
+            provider: None,
         };
         let column = Column {
             field: Field::App,

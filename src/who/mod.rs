@@ -1,4 +1,5 @@
-//! Who is who: the users of login IDs, found in bulk and remembered; and whether apps, tenants and users exist at all.
+//! Who is who: the users of login IDs, found in bulk and remembered; the tokens that Descope keeps of them; and whether apps,
+//! tenants and users exist at all.
 //!
 //! Every question is paced by the quota of its kind, asked again after a while where that may help, and given up when the
 //! run is stopped. A question that nobody answers stops the run and blames no token.
@@ -6,10 +7,12 @@
 mod asker;
 mod matching;
 mod online;
+mod provider;
 mod resolver;
 
 pub use asker::{Answered, Asker, Quota};
 pub use online::{Check, Sample};
+pub use provider::Fetcher;
 pub use resolver::Resolver;
 
 use thiserror::Error;

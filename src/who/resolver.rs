@@ -68,8 +68,8 @@ impl Resolver {
             let Some(login_id) = needed(token) else { continue };
             match found.get(login_id) {
                 Some(Ok(user_id)) => {
+                    token.login = Login::Resolved(login_id.clone());
                     token.user_id = Some(user_id.clone());
-                    token.login = Login::Absent;
                 }
                 Some(Err(why)) => token.login = Login::Unresolved(login_id.clone(), why.clone()),
                 None => {}
@@ -211,10 +211,7 @@ fn needed(token: &LegacyToken) -> Option<&LoginId> {
     let blank = |text: &str| text.trim().is_empty();
     let has_user = !token.user_id.as_deref().is_none_or(blank);
     match &token.login {
-        Login::Id(login_id) if !has_user => {
-            let text = login_id.reveal();
-            (!blank(text) && text.len() <= LoginId::LONGEST).then_some(login_id)
-        }
+        login @ Login::Id(_) if !has_user => login.id(),
         _ => None,
     }
 }

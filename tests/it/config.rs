@@ -83,7 +83,12 @@ fn has_a_default(key: &str) -> bool {
         "ledger.url",
         "ledger.pepper",
     ];
-    let tables = ["source.columns.", "source.decrypt.", "source.session."];
+    let tables = [
+        "source.columns.",
+        "source.decrypt.",
+        "source.provider.",
+        "source.session.",
+    ];
     !without.contains(&key) && !tables.iter().any(|table| key.starts_with(table))
 }
 
@@ -205,7 +210,8 @@ fn what_the_example_shows_for_an_optional_key_is_its_default() {
 fn what_the_example_shows_for_the_other_keys_is_valid() {
     let with_table = with_optional(&example(), |key| key != "source.query");
     let settings = load(&with_table).unwrap();
-    assert_eq!(settings.source.columns.len(), 13);
+    assert_eq!(settings.source.columns.len(), 14, "and the provider");
+    assert!(settings.source.provider.is_some());
     assert_eq!(settings.source.condition.as_deref(), Some("revoked_at IS NULL"));
     assert!(settings.ledger.pepper.is_some());
     assert!(settings.tolerated.contains(Rule::TokenEncrypted));

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokenferry::{
-    descope::{App, AppType, Client, Looked, UserStatus},
-    simulator::{self, Bucket, Fault, RateLimit, Simulator, SimulatorHandle, User},
+    descope::{App, AppType, Client, Kept, Looked, UserStatus},
+    simulator::{self, Bucket, Fault, ProviderToken, RateLimit, Simulator, SimulatorHandle, User},
 };
 
 use crate::support::settings::try_settings;
@@ -258,4 +258,90 @@ async fn what_goes_wrong_is_told_apart() {
             "endpoint"
         ]
     );
+}
+
+#[tokio::test]
+async fn provider_tokens_are_handed_out_as_strictly_as_the_api_does() {
+    let path = "/v1/mgmt/user/provider/token";
+    let token = ProviderToken::new("kept")
+        .with_refresh_token("kept-refresh")
+        .expiring_at(1_900_000_000)
+        .with_scopes(["a", "b"]);
+    let people = vec![
+        User::from("U1")
+            .with_login_id("alice@example.com")
+            .with_provider_token("google", token),
+        User::from("U2").with_login_id("bob@example.com"),
+    ];
+    let simulator = Simulator::builder().users(people).start().await.unwrap();
+    let get = async |query: &str| raw(&simulator, &format!("{path}?{query}"), None).await;
+    for (query, status, code) in [
+        ("provider=google", 400, "E011004"),
+        ("loginId=alice@example.com", 400, "E011004"),
+        (
+            "loginId=alice@example.com&provider=google&userId=U1",
+            400,
+            "E011001",
+        ),
+        (
+            "loginId=alice@example.com&provider=google&forceRefresh=yes",
+            400,
+            "E011001",
+        ),
+        ("loginId=zoe@example.com&provider=google", 400, "E112102"),
+        ("loginId=bob@example.com&provider=google", 404, "E062404"),
+        ("loginId=alice@example.com&provider=github", 404, "E062404"),
+    ] {
+        let (found, body) = get(query).await;
+        assert_eq!(
+            (found, body["errorCode"].as_str()),
+            (status, Some(code)),
+            "{query}"
+        );
+    }
+    let (_, found) = get("loginId=alice@example.com&provider=google").await;
+    assert_eq!(
+        found,
+        json!({"provider": "google", "providerUserId": "", "accessToken": "kept", "expiration": 1_900_000_000,
+               "scopes": ["a", "b"]}),
+        "the refresh token is for who asks for it"
+    );
+    let (_, found) =
+        get("loginId=alice@example.com&provider=google&withRefreshToken=true&forceRefresh=True").await;
+    assert_eq!(
+        (&found["accessToken"], &found["refreshToken"]),
+        (&json!("kept-renewed"), &json!("kept-refresh"))
+    );
+
+    let client = client(&simulator);
+    let Looked::Found(Kept::Token(token)) = client.provider_token("alice@example.com", "google", false).await
+    else {
+        panic!("no token")
+    };
+    assert_eq!(token.access_token.unwrap().reveal(), "kept");
+    assert_eq!(token.refresh_token.unwrap().reveal(), "kept-refresh");
+    assert_eq!(token.expires_at, Some(1_900_000_000));
+    assert_eq!(token.scopes, ["a", "b"]);
+    let asked = async |login_id: &str| client.provider_token(login_id, "google", false).await;
+    assert!(matches!(
+        asked("bob@example.com").await,
+        Looked::Found(Kept::Nothing)
+    ));
+    for status in [400, 404] {
+        simulator.change_rules(|rules| rules.user_not_found_status = status);
+        assert!(matches!(
+            asked("zoe@example.com").await,
+            Looked::Found(Kept::NoUser)
+        ));
+    }
+    simulator.change_rules(|rules| rules.unmanaged_providers = ["google".to_owned()].into());
+    let Looked::Refused(refusal) = asked("alice@example.com").await else {
+        panic!("it was switched off")
+    };
+    assert_eq!(refusal.code, "E062403");
+    simulator.set_limit(Bucket::Users, Some(RateLimit::new(0, Duration::from_secs(60))));
+    assert!(matches!(
+        asked("alice@example.com").await,
+        Looked::RateLimited { .. }
+    ));
 }

@@ -10,15 +10,16 @@ use tokio::time::{Duration, sleep, timeout};
 
 use crate::support::bed::{Bed, ended};
 
-/// A table that makes a run come by every place: outdated rows, users known by login ID alone, refused ones, and lost
-/// answers.
+/// A table that makes a run come by every place: outdated rows, users known by login ID alone, tokens to be fetched,
+/// refused ones, and lost answers.
 async fn eventful_bed() -> Bed {
     let bed = Bed::new().await;
     bed.rows(1, 600).await;
     bed.sql(
         "update legacy_tokens set user_id = 'user-2', updated_at = now() - interval '1 day' where id in (1, 501);
          update legacy_tokens set access_token = null, refresh_token = null where id = 33;
-         update legacy_tokens set user_id = null where tenant_id is null and id % 3 = 2 and id <> 2",
+         update legacy_tokens set user_id = null where tenant_id is null and id % 3 = 2 and id <> 2;
+         update legacy_tokens set access_token = null, refresh_token = null where id in (35, 353)",
     )
     .await;
     bed.api.set_refused_users(["user-44", "user-345"]);
@@ -29,6 +30,9 @@ async fn eventful_bed() -> Bed {
         "batch.max_tokens = 50
          source.page_size = 150
          source.columns.login_id = { sql = \"case when tenant_id is null then 'user-' || id end\" }
+         source.provider.provider = { sql = \"case when id <> 33 then 'google' end\" }
+         api.lookup.users.requests = 100000
+         api.lookup.users.per = \"1s\"
          api.lookup.search.requests = 100000
          api.lookup.search.per = \"1s\"",
     )

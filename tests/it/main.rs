@@ -22,6 +22,7 @@ mod migrate;
 mod online;
 mod outages;
 mod pooler;
+mod provider;
 mod refusals;
 mod reruns;
 mod rules;

@@ -181,7 +181,10 @@ fn capital(text: &str) -> String {
 
 #[tokio::test]
 async fn every_rule_is_broken_by_a_row_that_is_named_and_no_bad_row_goes_up() {
-    let local = Rule::ALL.iter().filter(|rule| !rule.is_asked());
+    // Those about providers' tokens take another source: tests/it/provider.rs has them.
+    let local = Rule::ALL
+        .iter()
+        .filter(|rule| !rule.is_asked() && !rule.code().starts_with("provider_"));
     let rules: BTreeSet<&str> = local.map(|rule| rule.code()).collect();
     let broken: BTreeSet<&str> = BROKEN
         .iter()

@@ -138,6 +138,17 @@ class SdkAgainstSimulator(unittest.TestCase):
         self.refuses(400, lambda: self.users.search_all(text="alice"))
         self.refuses(400, lambda: self.users.search_all(limit=1000))
 
+    def test_provider_tokens(self):
+        # This simulator knows everybody, with a token of every provider made of the login ID.
+        token = self.users.get_provider_token("alice@example.com", "google")
+        self.assertEqual(token["provider"], "google")
+        self.assertEqual(token["accessToken"], "google-access-of-alice@example.com")
+        self.assertNotIn("refreshToken", token)
+        token = self.users.get_provider_token("alice@example.com", "google", True, True)
+        self.assertEqual(token["refreshToken"], "google-refresh-of-alice@example.com")
+        self.assertEqual(token["accessToken"], "google-access-of-alice@example.com-renewed")
+        self.refuses(400, lambda: self.users.get_provider_token("alice@example.com", ""))
+
     def test_apps_tenants_and_license(self):
         self.assertEqual(self.apps.load_application("crm")["app"]["id"], "crm")
         self.assertEqual(self.apps.load_all_applications(), {"apps": []})

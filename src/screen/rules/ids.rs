@@ -62,7 +62,7 @@ pub(in crate::screen) fn destination(token: &LegacyToken, apps: &AppMap) -> Resu
 /// Why a login ID stands for no user. The sentences do not repeat it: it is personal data.
 fn unresolved(login: &Login) -> Option<Reason> {
     match login {
-        Login::Absent => None,
+        Login::Absent | Login::Resolved(_) => None,
         Login::Id(login_id) if is_blank(login_id.reveal()) => None,
         Login::Id(login_id) if login_id.reveal().len() > LoginId::LONGEST => {
             Some(in_part(Rule::IdTooLong, "login ID"))

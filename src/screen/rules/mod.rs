@@ -53,6 +53,25 @@ pub(super) fn sendable(
     })
 }
 
+/// Whether a row is worth fetching a token for, as far as what it holds goes up beside that: `keeps_own` says that the
+/// fetched token replaces nothing. Warnings come later, once it is known what goes up.
+pub(super) fn worth_fetching_for(
+    token: &LegacyToken,
+    destination: &Destination,
+    keeps_own: bool,
+    tolerated: RuleSet,
+) -> Result<(), Reason> {
+    let mut found = Found {
+        tolerated,
+        warnings: RuleSet::default(),
+    };
+    if keeps_own {
+        scopes::check(&token.scopes, &mut found)?;
+        tokens::check(token, &mut found)?;
+    }
+    ids::check(token, destination, &mut found)
+}
+
 /// Collects what is wrong with one row.
 struct Found {
     tolerated: RuleSet,
@@ -70,7 +89,7 @@ impl Found {
     }
 }
 
-fn reason(rule: Rule) -> Reason {
+pub(super) fn reason(rule: Rule) -> Reason {
     Reason::of(rule, rule.what())
 }
 

@@ -1,0 +1,136 @@
+//! Tokens that Descope itself keeps: those of social logins.
+
+use serde::Deserialize;
+
+use super::{
+    Client, Looked,
+    looked::{USER_NOT_FOUND, ask_or},
+};
+use crate::model::Secret;
+
+const PROVIDER_TOKEN: &str = "v1/mgmt/user/provider/token";
+
+/// A provider's token as Descope keeps it, with an access token, a refresh token or both.
+#[derive(Debug, Clone)]
+pub struct ProviderToken {
+    /// The access token.
+    pub access_token: Option<Secret>,
+    /// The refresh token.
+    pub refresh_token: Option<Secret>,
+    /// When the access token expires, in seconds since 1970, where that is known.
+    pub expires_at: Option<i64>,
+    /// What was granted; empty where that is not known.
+    pub scopes: Vec<String>,
+}
+
+/// What asking for a provider's token found.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(from = "Wire")]
+pub enum Kept {
+    /// There is one.
+    Token(ProviderToken),
+    /// There is the user, and no token.
+    Nothing,
+    /// There is no such user.
+    NoUser,
+}
+
+/// The answer. Every field of it is optional in the public reference.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Wire {
+    access_token: Option<Secret>,
+    refresh_token: Option<Secret>,
+    expiration: Option<Seconds>,
+    scopes: Option<Vec<String>>,
+}
+
+/// A number that may come as a text, as 64-bit ones do.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Seconds {
+    Number(i64),
+    Text(String),
+}
+
+impl From<Wire> for Kept {
+    fn from(wire: Wire) -> Self {
+        let filled = |secret: Option<Secret>| secret.filter(|secret| !secret.reveal().is_empty());
+        let token = ProviderToken {
+            access_token: filled(wire.access_token),
+            refresh_token: filled(wire.refresh_token),
+            expires_at: match wire.expiration {
+                Some(Seconds::Number(seconds)) => Some(seconds),
+                Some(Seconds::Text(text)) => text.parse().ok(),
+                None => None,
+            }
+            .filter(|&seconds| seconds > 0),
+            scopes: wire.scopes.unwrap_or_default(),
+        };
+        if token.access_token.is_none() && token.refresh_token.is_none() {
+            Self::Nothing
+        } else {
+            Self::Token(token)
+        }
+    }
+}
+
+impl Client {
+    /// The token that Descope keeps of this user's social login with a provider, its refresh token included.
+    /// `force_refresh` makes the provider renew it first.
+    ///
+    /// Which code says that there is a user and no token is not published: any "not found" that does not speak of the user
+    /// is taken for that.
+    pub async fn provider_token(&self, login_id: &str, provider: &str, force_refresh: bool) -> Looked<Kept> {
+        let mut url = self.url(PROVIDER_TOKEN);
+        url.query_pairs_mut()
+            .append_pair("loginId", login_id)
+            .append_pair("provider", provider)
+            .append_pair("withRefreshToken", "true")
+            .append_pair("forceRefresh", if force_refresh { "true" } else { "false" });
+        let absent = |code: &str| {
+            Looked::Found(if USER_NOT_FOUND.contains(&code) {
+                Kept::NoUser
+            } else {
+                Kept::Nothing
+            })
+        };
+        ask_or(self.http.get(url), absent).await.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kept(body: &str) -> Kept {
+        serde_json::from_str(body).unwrap()
+    }
+
+    #[test]
+    fn an_expiration_is_a_number_or_a_text_and_zero_is_none() {
+        for (expiration, expected) in [
+            ("1790000000", Some(1_790_000_000)),
+            ("\"1790000000\"", Some(1_790_000_000)),
+            ("0", None),
+            ("\"0\"", None),
+            ("\"soon\"", None),
+            ("null", None),
+        ] {
+            let body = format!(r#"{{"accessToken":"s3cr3t","expiration":{expiration},"provider":"google"}}"#);
+            let Kept::Token(token) = kept(&body) else {
+                panic!("{expiration}")
+            };
+            assert_eq!(token.expires_at, expected, "{expiration}");
+            assert!(!format!("{token:?}").contains("s3cr3t"));
+        }
+    }
+
+    #[test]
+    fn an_answer_without_a_token_is_none() {
+        for body in ["{}", r#"{"accessToken":"","refreshToken":null,"scopes":["a"]}"#] {
+            assert!(matches!(kept(body), Kept::Nothing), "{body}");
+        }
+        assert!(matches!(kept(r#"{"refreshToken":"r"}"#), Kept::Token(_)));
+    }
+}
