@@ -9,7 +9,7 @@ use tokenferry::{
     simulator::{self, Bucket, Fault, ProviderToken, RateLimit, Simulator, SimulatorHandle, User},
 };
 
-use crate::support::settings::try_settings;
+use crate::support::{http, settings::try_settings};
 
 fn client(simulator: &SimulatorHandle) -> Client {
     let text = format!(
@@ -53,8 +53,8 @@ fn people() -> Vec<User> {
 async fn raw(simulator: &SimulatorHandle, path: &str, body: Option<Value>) -> (u16, Value) {
     let url = format!("{}{path}", simulator.base_url());
     let request = match body {
-        Some(body) => reqwest::Client::new().post(url).json(&body),
-        None => reqwest::Client::new().get(url),
+        Some(body) => http::client().post(url).json(&body),
+        None => http::client().get(url),
     };
     let key = simulator.management_key().expose_secret();
     let response = request
@@ -196,7 +196,10 @@ async fn the_stand_in_is_strict() {
     )
     .await;
     assert_eq!(answer["total"], 1, "a disabled user is not valid");
-    let unauthorized = reqwest::get(format!("{}/v1/mgmt/tenant/all", simulator.base_url())).await;
+    let unauthorized = http::client()
+        .get(format!("{}/v1/mgmt/tenant/all", simulator.base_url()))
+        .send()
+        .await;
     assert_eq!(unauthorized.unwrap().status(), 401);
 }
 

@@ -7,13 +7,15 @@
 
 use std::time::Duration;
 
-use reqwest::{Client, Response, StatusCode, header};
+use reqwest::{Response, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokenferry::simulator::{
     Destination, Fault, FaultRates, Gate, OnRepeat, RateLimit, RetryAfter, Simulator, SimulatorHandle,
     TooLarge,
 };
+
+use crate::support::http::client;
 
 const USER_BATCH: &str = "/v1/mgmt/outbound/app/user/oauthtoken/batch/upload";
 const TENANT_BATCH: &str = "/v1/mgmt/outbound/app/tenant/oauthtoken/batch/upload";
@@ -23,15 +25,6 @@ const USER_LATEST: &str = "/v1/mgmt/outbound/app/user/token/latest";
 const USER_SCOPED: &str = "/v1/mgmt/outbound/app/user/token";
 const TENANT_LATEST: &str = "/v1/mgmt/outbound/app/tenant/token/latest";
 const LICENSE: &str = "/v1/mgmt/license";
-
-fn client() -> Client {
-    // reqwest wants one even where no connection is encrypted; only the first call installs it.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    Client::builder()
-        .timeout(Duration::from_secs(10))
-        .build()
-        .unwrap()
-}
 
 fn bearer(simulator: &SimulatorHandle) -> String {
     format!(
