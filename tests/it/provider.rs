@@ -557,3 +557,22 @@ fn a_configuration_that_cannot_work_is_turned_down() {
         );
     }
 }
+
+#[tokio::test]
+async fn a_canary_proves_fetched_tokens_too() {
+    let bed = bed(users(1, 40), "batch.max_tokens = 10").await;
+    bed.bare_rows(1, 40).await;
+    let ran = bed
+        .run(&["migrate", "--canary", "5", "--json"])
+        .await
+        .ended_with(0)
+        .json();
+    assert_eq!(ran["tokens"]["committed"], 40);
+    let requests = bed.api.requests();
+    let single = requests
+        .all()
+        .iter()
+        .filter(|request| request.path == "/v1/mgmt/outbound/app/user/oauthtoken/upload");
+    assert_eq!(single.count(), 5);
+    assert_eq!(fetched(&bed.api), 40);
+}
