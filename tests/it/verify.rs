@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use tokenferry::simulator::{Fault, RateLimit, StoredToken};
+use tokenferry::simulator::{Fault, StoredToken};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::bed::{Bed, Ran, TOKEN};
@@ -482,13 +482,11 @@ async fn it_goes_on_where_a_signal_ended_it() {
 }
 
 #[tokio::test]
-async fn trouble_is_waited_out_and_the_quota_is_kept() {
+async fn trouble_is_waited_out_and_every_question_pays() {
     let bed = Bed::new().await;
     bed.user_rows(1, 60).await;
     bed.migrate().await.ended_with(0);
     let bed = bed.set("api.rate_limit.requests = 30\napi.rate_limit.per = \"1s\"\nbatch.concurrency = 8");
-    bed.api
-        .set_rate_limit(Some(RateLimit::new(30, Duration::from_secs(1))));
     bed.api.script_reads([
         Fault::Status(503),
         Fault::CutBeforeCommit,
