@@ -122,6 +122,8 @@ async fn a_rate_limit_is_waited_out_by_all_tasks_and_nothing_is_lost() {
     let bed = Bed::with(Simulator::builder().rate_limit(limit)).await;
     bed.user_rows(1, 150).await;
     let bed = bed.set("batch.max_tokens = 10\nbatch.concurrency = 8");
+    // At least one, also on a machine that is too slow to use the quota up.
+    bed.api.script([Fault::RateLimited(Duration::from_secs(1))]);
     let ran = bed.migrate().await.ended_with(0).json();
     assert!(ran["rate_limited"].as_i64().unwrap() > 0);
     bed.assert_arrived_once().await;
