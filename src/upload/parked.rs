@@ -37,12 +37,11 @@ impl Uploader {
         Ok(())
     }
 
-    /// Puts a batch aside for the end of the run. If too many wait, the oldest gets its last chance now, so that memory
-    /// stays bounded.
-    pub(super) async fn park(&self, parked: Parked) -> Result<(), UploadError> {
+    /// If too many batches wait for the end of the run, the oldest gets its last chance now, so that memory stays bounded.
+    /// Only for whoever holds no claim: the overdue batch may have to wait for that very claim.
+    pub(super) async fn deliver_overdue(&self) -> Result<(), UploadError> {
         let overdue = {
             let mut waiting = self.parked();
-            waiting.push_back(parked);
             if waiting.len() > self.most_parked() {
                 waiting.pop_front()
             } else {
@@ -50,10 +49,14 @@ impl Uploader {
             }
         };
         match overdue {
-            // Boxed, as a last chance may itself come by here, though never deeper than once.
-            Some(overdue) => Box::pin(self.last_chance(overdue)).await,
+            Some(overdue) => self.last_chance(overdue).await,
             None => Ok(()),
         }
+    }
+
+    /// Puts a batch aside for the end of the run.
+    pub(super) fn park(&self, parked: Parked) {
+        self.parked().push_back(parked);
     }
 
     async fn last_chance(&self, parked: Parked) -> Result<(), UploadError> {
@@ -81,7 +84,7 @@ impl Uploader {
                 }
             }
         };
-        Box::pin(self.deliver_inner(batch, Chance::Last)).await
+        self.deliver_inner(batch, Chance::Last).await
     }
 
     /// Lists the tokens of a batch as failed that neither a commit nor a refusal settled.

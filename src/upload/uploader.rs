@@ -148,7 +148,8 @@ impl Uploader {
     /// If the ledger cannot be written. Nothing more may be sent then.
     pub async fn deliver(&self, batch: Batch) -> Result<(), UploadError> {
         let _in_flight = self.traffic().begin();
-        self.deliver_inner(batch, Chance::First).await
+        self.deliver_inner(batch, Chance::First).await?;
+        self.deliver_overdue().await
     }
 
     /// Finds out what became of a batch that a killed process left in flight, and records it.
@@ -199,7 +200,10 @@ impl Uploader {
         let _claim = match self.claim(&batch).await {
             Ok(claim) => claim,
             // It waits for its turn behind the one that is in its way.
-            Err(Taken::Parked) => return self.park(Parked::Unsent(batch)).await,
+            Err(Taken::Parked) => {
+                self.park(Parked::Unsent(batch));
+                return Ok(());
+            }
             Err(Taken::InDoubt) => return self.wait_for_doubt(&batch).await,
             // Only where the run was stopped first.
             Err(Taken::InFlight) => return Ok(()),
@@ -235,7 +239,7 @@ impl Uploader {
                     if chance == Chance::Last {
                         self.give_up(&batch, &reason).await?;
                     } else {
-                        self.park(Parked::Unsent(batch)).await?;
+                        self.park(Parked::Unsent(batch));
                     }
                 }
                 Sent::Unknown(doubt) => {
@@ -244,7 +248,7 @@ impl Uploader {
                     if chance == Chance::Last {
                         self.leave_in_doubt(&doubt, claim).await?;
                     } else {
-                        self.park(Parked::Unknown { doubt, claim }).await?;
+                        self.park(Parked::Unknown { doubt, claim });
                     }
                 }
                 Sent::Stopped => return Ok(()),

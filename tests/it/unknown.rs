@@ -209,3 +209,23 @@ async fn while_one_of_them_is_in_doubt_the_other_is_not_sent() {
     bed.migrate().await.ended_with(0);
     bed.assert_arrived_once().await;
 }
+
+#[tokio::test]
+async fn a_batch_whose_last_chance_comes_early_does_not_wait_for_the_one_that_pushed_it_out() {
+    let bed = Bed::new().await;
+    bed.sql(TWO_OF_ONE_USER).await;
+    // The plain token is put aside first, and overdue when the one in a tenant is put aside.
+    bed.sql("update legacy_tokens set id = 50 where id = 2").await;
+    bed.user_rows(10, 12).await;
+    bed.user_rows(60, 70).await;
+    let bed = bed.set(
+        "batch.max_tokens = 1\nbatch.concurrency = 1\nstop.after_failed_batches = 2\napi.retry.max_attempts = 1",
+    );
+    let down = Fault::Status(503);
+    bed.api
+        .script([down.clone(), Fault::None, down.clone(), Fault::None, down]);
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(bed.api.scripted(), 0);
+    assert_eq!(ran["tokens"]["committed"], 16);
+    bed.assert_arrived_once().await;
+}
