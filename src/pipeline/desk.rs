@@ -95,6 +95,7 @@ impl Desk {
             self.ledger.estimate(&self.run, &estimate).await?;
         }
         let standing = self.standing(snapshot);
+        fail_point!("cursor");
         Ok(self.ledger.finish(&self.run, &standing, status, why).await?)
     }
 
