@@ -42,6 +42,7 @@ fn item(key: usize, subject: Subject, app: u8, id: u8, size: usize) -> Item {
         expiry: None,
         has_access_token: true,
         has_refresh_token: key.is_multiple_of(3),
+        is_new: true,
         replaces: None,
         encoded: EncodedToken::new(vec![b'}'; size]),
     }

@@ -2,9 +2,8 @@
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use zeroize::Zeroizing;
 
-use crate::model::{Batch, Call, Destination, EncodedToken, Item, LegacyToken, Scopes, Secret};
+use crate::model::{Batch, Call, Destination, EncodedToken, Item, LegacyToken, Scopes, Secret, Wiped};
 
 const OPEN: &[u8] = br#"{"tokens":["#;
 const CLOSE: &[u8] = b"]}";
@@ -105,9 +104,9 @@ impl RequestBody {
     #[must_use]
     pub fn new(batch: &Batch) -> Self {
         // Allocated in full at once: a buffer that grows leaves unwiped copies behind.
-        let mut body = Zeroizing::new(Vec::with_capacity(Self::size(batch)));
+        let mut body = Wiped::with_capacity(Self::size(batch));
         for part in parts(batch) {
-            body.extend_from_slice(part);
+            body.extend(part);
         }
         Self(Bytes::from_owner(body))
     }
@@ -232,6 +231,7 @@ mod tests {
             expiry: None,
             has_access_token: token.access_token.is_some(),
             has_refresh_token: token.refresh_token.is_some(),
+            is_new: true,
             replaces: None,
             encoded,
         };

@@ -5,6 +5,7 @@
 //! when its own answer was lost, and then changes nothing.
 
 mod batches;
+mod commit;
 mod dry_runs;
 mod error;
 mod failures;
@@ -29,6 +30,7 @@ use sqlx::{
 };
 
 pub use batches::{OutcomeOf, Unsettled};
+pub use commit::Rows;
 pub use error::LedgerError;
 pub use failures::{FailedToken, FailureGroup, Listing};
 pub use history::{BatchRecord, FindingRecord, History, LastOutcome};

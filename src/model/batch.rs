@@ -15,6 +15,14 @@ pub struct Batch {
     pub parent: Option<i64>,
 }
 
+impl Batch {
+    /// The ledger holds no outcome of any of the rows yet.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.items.iter().all(|item| item.is_new)
+    }
+}
+
 /// The API's two ways to take tokens; each has an endpoint for either subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {

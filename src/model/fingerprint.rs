@@ -6,6 +6,8 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use super::Wiped;
+
 /// HMAC-SHA256 over exactly the bytes that are sent for a token. Equal fingerprints mean that the API was
 /// given the very same token; nobody without the key can test a guess against one. Of a token that is fetched from where
 /// Descope keeps it, over what the row says in its place: equal ones mean that the row is the same.
@@ -55,13 +57,13 @@ impl FingerprintKey {
     /// without fetching, whether there is anything new.
     #[must_use]
     pub fn row_fingerprint(&self, parts: &[&[u8]]) -> Fingerprint {
-        let mut row = Zeroizing::new(Vec::new());
+        let mut row = Wiped::with_capacity(parts.iter().map(|part| size_of::<u64>() + part.len()).sum());
         for part in parts {
             // Length first, so that no two lists of parts give the same bytes.
-            row.extend((part.len() as u64).to_le_bytes());
-            row.extend_from_slice(part);
+            row.extend(&(part.len() as u64).to_le_bytes());
+            row.extend(part);
         }
-        self.digest("row", &row)
+        self.digest("row", row.as_ref())
     }
 
     /// A digest of one secret value, to recognise it when it is read back after a crash.

@@ -2,43 +2,41 @@
 
 use std::fmt;
 
-use zeroize::Zeroizing;
-
-use super::{Destination, DestinationId, Fingerprint, Identity, SourceKey, Version};
+use super::{Destination, DestinationId, Fingerprint, Identity, SourceKey, Version, Wiped};
 
 /// A token as one element of the request's `tokens` array, encoded once. Wiped on drop.
 #[derive(Clone)]
-pub struct EncodedToken(Zeroizing<Vec<u8>>);
+pub struct EncodedToken(Wiped);
 
 impl EncodedToken {
     /// Takes finished JSON.
     #[must_use]
     pub fn new(json: Vec<u8>) -> Self {
-        Self(Zeroizing::new(json))
+        Self(json.into())
     }
 
     /// The JSON bytes, tokens included.
     #[must_use]
     pub fn reveal(&self) -> &[u8] {
-        &self.0
+        self.0.as_ref()
     }
 
     /// How many bytes this token adds to a request, separators not counted.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.reveal().len()
     }
 
     /// Whether there are no bytes at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.reveal().is_empty()
     }
 }
 
 impl fmt::Debug for EncodedToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[{} bytes, redacted]", self.0.len())
+        write!(f, "[{} bytes, redacted]", self.reveal().len())
     }
 }
 
@@ -65,6 +63,8 @@ pub struct Item {
     pub has_access_token: bool,
     /// A refresh token is sent.
     pub has_refresh_token: bool,
+    /// The ledger holds no outcome of the row yet.
+    pub is_new: bool,
     /// A row that was committed for the same destination before, and is superseded once this one is committed.
     pub replaces: Option<SourceKey>,
     /// What is sent.

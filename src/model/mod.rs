@@ -19,6 +19,7 @@ mod run;
 mod secret;
 mod token;
 mod verification;
+mod wiped;
 
 pub use batch::{Batch, BatchState, Call};
 pub use decision::{Decision, Reason, RefusedBy, TokenState};
@@ -36,3 +37,4 @@ pub use run::{Mode, RunId, RunStatus, Selection, StopReason, Tally};
 pub use secret::Secret;
 pub use token::{Expiry, LegacyToken, Scopes, Sealed, SourceKey, Version, WhyNot};
 pub use verification::{Chosen, Difference, Verdict, Verification};
+pub use wiped::Wiped;

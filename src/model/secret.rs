@@ -2,28 +2,34 @@
 
 use std::fmt;
 
-use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer};
+
+use super::wiped::wipe_text;
 
 /// A value that must never be printed: `Debug` is redacted, there is no `Display` and no `Serialize`, and the
 /// memory is wiped on drop.
 #[derive(Clone)]
-pub struct Secret(SecretString);
+pub struct Secret(String);
 
 impl Secret {
     /// Takes the value in; the caller's own copy, if any, is the caller's to wipe.
     #[must_use]
     pub fn new(value: impl Into<String>) -> Self {
-        Self(SecretString::from(value.into()))
+        Self(value.into())
     }
 
     /// The value itself. Called only where a request is encoded, a fingerprint is taken or a connection opened.
     #[must_use]
     pub fn reveal(&self) -> &str {
-        self.0.expose_secret()
+        &self.0
     }
 }
 
+impl Drop for Secret {
+    fn drop(&mut self) {
+        wipe_text(&mut self.0);
+    }
+}
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("[redacted]")

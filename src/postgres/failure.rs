@@ -35,6 +35,12 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// Whether a row was there already that there may be only one of.
+    #[must_use]
+    pub fn is_duplicate(&self) -> bool {
+        self.sqlstate.as_deref() == Some("23505")
+    }
+
     /// Whether trying again on a new connection may help.
     #[must_use]
     pub fn is_transient(&self) -> bool {

@@ -94,6 +94,7 @@ impl Examined {
                 destination: candidate.destination,
                 destination_id: candidate.destination_id,
                 version: candidate.version,
+                is_new: settled.is_none(),
                 replaces: incumbent.map(|incumbent| incumbent.key.clone()),
             };
             match candidate.verdict {

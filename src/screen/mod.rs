@@ -64,6 +64,7 @@ struct Place {
     destination: Destination,
     destination_id: DestinationId,
     version: Version,
+    is_new: bool,
     replaces: Option<SourceKey>,
 }
 
@@ -254,6 +255,7 @@ impl Place {
             expiry: ready.expiry,
             has_access_token: ready.has_access_token,
             has_refresh_token: ready.has_refresh_token,
+            is_new: self.is_new,
             replaces: self.replaces,
             encoded: ready.encoded,
         }

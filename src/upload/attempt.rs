@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::{OnFailure, OnUnknown},
     descope::{Answer, Named, Refusal, RequestBody, scrub},
-    ledger::OutcomeOf,
+    ledger::{OutcomeOf, Rows},
     model::{Batch, Call, Reason, StopReason},
     pace::Attempts,
 };
@@ -168,7 +168,9 @@ impl Uploader {
         let outcome = |status| outcome(attempt.id, attempt.number, status);
         let done = match answer {
             Answer::Committed => {
-                self.ledger().commit_batch(&outcome(Some(200))).await?;
+                self.ledger()
+                    .commit_batch(&outcome(Some(200)), Rows::of(&batch))
+                    .await?;
                 fail_point!("committed");
                 Sent::Committed(batch)
             }
@@ -232,7 +234,9 @@ impl Uploader {
                 match self.resolve(&batch, settled_at).await {
                     Settlement::Committed => {
                         fail_point!("settling");
-                        self.ledger().commit_batch(&outcome(refusal.status)).await?;
+                        self.ledger()
+                            .commit_batch(&outcome(refusal.status), Rows::of(&batch))
+                            .await?;
                         Sent::Committed(batch)
                     }
                     Settlement::NotThere | Settlement::CannotAsk => {

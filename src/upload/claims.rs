@@ -171,6 +171,7 @@ mod tests {
                 expiry: None,
                 has_access_token: true,
                 has_refresh_token: false,
+                is_new: true,
                 replaces: None,
                 encoded: EncodedToken::new(Vec::new()),
             }

@@ -136,6 +136,7 @@ mod tests {
                 expiry: None,
                 has_access_token: true,
                 has_refresh_token: false,
+                is_new: true,
                 replaces: None,
                 encoded: EncodedToken::new(br#"{"accessToken":"very-secret"}"#.to_vec()),
             }

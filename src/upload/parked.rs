@@ -12,7 +12,10 @@ use super::{
     claims::Claim,
     uploader::{Chance, End, UploadError, Uploader, pages},
 };
-use crate::model::{Batch, Decision, Reason, TokenState};
+use crate::{
+    ledger::Rows,
+    model::{Batch, Decision, Reason, TokenState},
+};
 
 /// A batch that was put aside.
 pub(super) enum Parked {
@@ -67,7 +70,9 @@ impl Uploader {
                 let outcome = outcome(doubt.id, doubt.attempts, None);
                 match self.settle(&witnesses, doubt.settled_at).await {
                     Settlement::Committed => {
-                        self.ledger().commit_batch(&outcome).await?;
+                        self.ledger()
+                            .commit_batch(&outcome, Rows::of(&doubt.batch))
+                            .await?;
                         self.traffic().batch(true);
                         self.settled(&pages(&doubt.batch), &End::Committed);
                         return Ok(());

@@ -24,7 +24,7 @@ use super::{
 use crate::{
     config::{BatchSettings, OnFailure, OnUnknown, RetrySettings, Settings},
     descope::{Client, Refusal},
-    ledger::{Ledger, LedgerError, OutcomeOf, Run, Unsettled},
+    ledger::{Ledger, LedgerError, OutcomeOf, Rows, Run, Unsettled},
     model::{Batch, Call, FingerprintKey, Reason, StopReason},
     pace::{Attempts, Pacer, Stop},
 };
@@ -176,7 +176,7 @@ impl Uploader {
         };
         let text = match settlement {
             Settlement::Committed => {
-                self.ledger().commit_batch(&outcome).await?;
+                self.ledger().commit_batch(&outcome, Rows::Any).await?;
                 None
             }
             Settlement::NotThere => {

@@ -1,7 +1,7 @@
 //! Outcomes: each may be recorded twice, since an answer may be lost, and none may be changed into another.
 
 use tokenferry::{
-    ledger::{Counters, Ledger, LedgerError, Run, Standing},
+    ledger::{Counters, Ledger, LedgerError, Rows, Run, Standing},
     model::{Decision, Reason, RunStatus, SourceKey, Tally, TokenState, Version},
 };
 
@@ -44,7 +44,7 @@ async fn a_commit_that_is_repeated_changes_nothing() {
         "nothing is said before the answer"
     );
     for _ in 0..3 {
-        ledger.commit_batch(&outcome(batch)).await.unwrap();
+        ledger.commit_batch(&outcome(batch), Rows::New).await.unwrap();
         assert_eq!(tokens(&database).await, ["1 committed 1", "2 committed 1"]);
         assert_eq!(batches(&database).await, [format!("{batch} committed 1")]);
     }
@@ -56,6 +56,21 @@ async fn a_commit_that_is_repeated_changes_nothing() {
     let settled = known.rows[&SourceKey::from("1")];
     assert_eq!((settled.state, settled.run), (TokenState::Committed, run.id));
     assert_eq!(settled.fingerprint, Some(fingerprint(&ledger, "1")));
+}
+
+/// What was taken for new may have come to an outcome meanwhile.
+#[tokio::test]
+async fn rows_that_are_not_new_after_all_are_recorded_all_the_same() {
+    let (database, ledger, run) = ledger().await;
+    let failed = open_batch(&ledger, &run, &["2"]).await;
+    ledger
+        .fail_batch(&outcome(failed), &reason(), &[(0, reason())])
+        .await
+        .unwrap();
+    let batch = open_batch(&ledger, &run, &["1", "2"]).await;
+    ledger.commit_batch(&outcome(batch), Rows::New).await.unwrap();
+    assert_eq!(tokens(&database).await, ["1 committed 1", "2 committed 2"]);
+    assert!(ledger.unsettled().await.unwrap().is_empty());
 }
 
 #[tokio::test]
@@ -77,7 +92,10 @@ async fn two_recordings_at_once_count_once() {
     let (database, ledger, run) = ledger().await;
     let batch = open_batch(&ledger, &run, &["1"]).await;
     let outcome = outcome(batch);
-    let (first, second) = tokio::join!(ledger.commit_batch(&outcome), ledger.commit_batch(&outcome));
+    let (first, second) = tokio::join!(
+        ledger.commit_batch(&outcome, Rows::New),
+        ledger.commit_batch(&outcome, Rows::New)
+    );
     first.unwrap();
     second.unwrap();
     assert_eq!(tokens(&database).await, ["1 committed 1"]);
@@ -87,7 +105,7 @@ async fn two_recordings_at_once_count_once() {
 async fn an_outcome_that_contradicts_the_one_before_is_noticed() {
     let (database, ledger, run) = ledger().await;
     let committed = open_batch(&ledger, &run, &["1"]).await;
-    ledger.commit_batch(&outcome(committed)).await.unwrap();
+    ledger.commit_batch(&outcome(committed), Rows::Any).await.unwrap();
     let error = ledger
         .fail_batch(&outcome(committed), &reason(), &[(0, reason())])
         .await
@@ -99,7 +117,10 @@ async fn an_outcome_that_contradicts_the_one_before_is_noticed() {
         .fail_batch(&outcome(failed), &reason(), &[(0, reason())])
         .await
         .unwrap();
-    let error = ledger.commit_batch(&outcome(failed)).await.unwrap_err();
+    let error = ledger
+        .commit_batch(&outcome(failed), Rows::Any)
+        .await
+        .unwrap_err();
     assert!(matches!(error, LedgerError::Contradiction(_)), "{error:?}");
     assert_eq!(tokens(&database).await, ["1 committed 1", "2 failed E152110 1"]);
 }
@@ -107,7 +128,7 @@ async fn an_outcome_that_contradicts_the_one_before_is_noticed() {
 #[tokio::test]
 async fn an_outcome_of_no_batch_is_an_error() {
     let (_database, ledger, _) = ledger().await;
-    assert!(ledger.commit_batch(&outcome(4711)).await.is_err());
+    assert!(ledger.commit_batch(&outcome(4711), Rows::Any).await.is_err());
     let failing = ledger.fail_batch(&outcome(4711), &reason(), &[]).await;
     assert!(failing.is_err());
 }
@@ -121,7 +142,7 @@ async fn a_batch_sent_again_counts_from_its_latest_attempt() {
     let after = ledger.unsettled().await.unwrap();
     assert_eq!((after.len(), after[0].id, after[0].attempts), (1, batch, 2));
     assert!(after[0].age <= before[0].age);
-    ledger.commit_batch(&outcome(batch)).await.unwrap();
+    ledger.commit_batch(&outcome(batch), Rows::Any).await.unwrap();
     // Too late: what is settled stays so.
     assert!(ledger.reopen_batch(&run, batch, 3).await.is_err());
     assert_eq!(batches(&database).await, [format!("{batch} committed 1")]);
@@ -155,7 +176,7 @@ async fn a_batch_left_behind_says_how_to_find_out_about_it() {
 async fn the_newer_row_supersedes_the_one_it_replaces_and_only_when_committed() {
     let (database, ledger, run) = ledger().await;
     let first = open_batch(&ledger, &run, &["1"]).await;
-    ledger.commit_batch(&outcome(first)).await.unwrap();
+    ledger.commit_batch(&outcome(first), Rows::Any).await.unwrap();
     let place = item(&ledger, "1");
     let mut newer = item(&ledger, "9");
     newer.destination = place.destination.clone();
@@ -168,7 +189,7 @@ async fn the_newer_row_supersedes_the_one_it_replaces_and_only_when_committed() 
         .await
         .unwrap();
     assert_eq!(tokens(&database).await, ["1 committed 1"]);
-    ledger.commit_batch(&outcome(second)).await.unwrap();
+    ledger.commit_batch(&outcome(second), Rows::Any).await.unwrap();
     assert_eq!(tokens(&database).await, ["1 superseded 1", "9 committed 1"]);
     let known = ledger
         .known(std::iter::empty(), [place.destination_id].into_iter())
@@ -191,7 +212,7 @@ async fn a_token_that_failed_may_be_committed_later() {
     ledger.decide(&run, &[failed]).await.unwrap();
     assert_eq!(tokens(&database).await, ["1 failed no_token 1"]);
     let batch = open_batch(&ledger, &run, &["1"]).await;
-    ledger.commit_batch(&outcome(batch)).await.unwrap();
+    ledger.commit_batch(&outcome(batch), Rows::Any).await.unwrap();
     assert_eq!(tokens(&database).await, ["1 committed 2"]);
 }
 
@@ -200,7 +221,7 @@ async fn another_migration_sees_none_of_it() {
     let (database, ledger, run) = ledger().await;
     let batch = open_batch(&ledger, &run, &["1"]).await;
     open_batch(&ledger, &run, &["2"]).await;
-    ledger.commit_batch(&outcome(batch)).await.unwrap();
+    ledger.commit_batch(&outcome(batch), Rows::Any).await.unwrap();
     let mut access = access(&database);
     access.migration = "others".to_owned();
     let other = open(&access).await.unwrap();

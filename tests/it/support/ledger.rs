@@ -45,6 +45,7 @@ pub(crate) fn item(ledger: &Ledger, key: &str) -> Item {
         expiry: None,
         has_access_token: true,
         has_refresh_token: false,
+        is_new: true,
         replaces: None,
         encoded: EncodedToken::new(b"{}".to_vec()),
     }
