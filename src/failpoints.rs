@@ -19,7 +19,7 @@ pub const PLACES: [&str; 10] = [
 ];
 
 /// Places that only other commands than `migrate` come by.
-pub const PLACES_ELSEWHERE: [&str; 1] = ["verified"];
+pub const PLACES_ELSEWHERE: [&str; 4] = ["verified", "intended", "undone", "undone_recorded"];
 
 /// Arms the place that the environment names. An unknown or unreadable one is a mistake of the test's, and ends the process.
 #[cfg(feature = "failpoints")]

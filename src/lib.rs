@@ -11,7 +11,8 @@
 //! ```
 //!
 //! A dry run is the same way with another last stage, which counts, and another record, which holds what it found. `verify`
-//! goes from the ledger's committed tokens to their rows in the source and to what the API holds of them.
+//! goes from the ledger's committed tokens to their rows in the source and to what the API holds of them; `rollback` goes the same
+//! way, and deletes what it recognises.
 //!
 //! Where the source knows users by login ID alone, [`who`] stands between source and screen and finds them; tokens that the
 //! API itself keeps are fetched by it after the screen, which knows by then which are needed. Every stage is

@@ -60,6 +60,8 @@ pub enum Command {
     Migrate(MigrateArgs),
     /// Read tokens back from Descope and hold them against the source
     Verify(VerifyArgs),
+    /// Delete at Descope what one run uploaded, and nothing else
+    Rollback(RollbackArgs),
     /// Show where the migration stands
     Status(StatusArgs),
     /// Show everything that is known of one token, or of a user's or a tenant's
@@ -152,6 +154,35 @@ pub struct VerifyArgs {
     pub json: bool,
 }
 
+/// Options of `rollback`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Each token of the run is read back first, and deleted by its own ID if it is as it was sent. What was there before, what has \
+    changed since, at Descope or in the source, and what cannot be recognised stays, with a reason. Costs two requests of the quota for \
+    each token. Deleted tokens count as never sent: the next `migrate` sends them again, so take the rows out of the source, or correct \
+    the configuration, before. An interrupted rollback of the same run is gone on with.\n\n\
+    Examples:\n  \
+    tokenferry rollback --run 7 --dry-run   what would be deleted, and what would stay\n  \
+    tokenferry rollback --run 7             asks, then deletes\n  \
+    tokenferry rollback --run 7 --yes       for scripts\n\n\
+    Ends with 0 if nothing of the run is left, 3 if some tokens stay: `tokenferry failures --run ID` lists them by the rollback's own ID. \
+    4 if the API does not let tokens be read back or deleted, 5 if another run is active, 2 if it was not confirmed, otherwise as `migrate`."
+)]
+pub struct RollbackArgs {
+    /// The run whose tokens are to be deleted
+    #[arg(long, value_name = "ID")]
+    pub run: RunId,
+    /// Say what would be deleted, and what would stay; delete nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Do not ask; needed where there is no terminal to ask at
+    #[arg(long)]
+    pub yes: bool,
+    /// Print one JSON object about it on standard output
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// Options of `status`.
 #[derive(Debug, Args)]
 pub struct StatusArgs {
@@ -184,7 +215,7 @@ pub struct ShowArgs {
 #[derive(Debug, Args)]
 pub struct FailuresArgs {
     /// Only what failed in this run [default: whatever failed last in any]; of a dry run, the problems that it found; of a
-    /// verification, what differs
+    /// verification, what differs; of a rollback, what stays
     #[arg(long, value_name = "ID")]
     pub run: Option<RunId>,
     /// List what was found about tokens that did go up, too; of a dry run or a verification it is always listed

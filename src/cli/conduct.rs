@@ -84,6 +84,7 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
             warnings_by_code: BTreeMap::new(),
             estimate: ended.estimate,
             verify: ended.verification,
+            rollback: ended.rollback,
             started_at: None,
             finished_at: None,
             stop_reason: ended.stopped.as_ref().map(ToString::to_string),

@@ -108,6 +108,8 @@ fn of_ledger(error: &LedgerError) -> Exit {
         | LedgerError::Newer { .. }
         | LedgerError::Pepper
         | LedgerError::NoSuchRun(_)
+        | LedgerError::AnotherApi { .. }
+        | LedgerError::ApiUnknown(_)
         | LedgerError::UploadsNothing { .. } => Exit::Usage,
         LedgerError::Schema(_) | LedgerError::Contradiction(_) => Exit::Unforeseen,
     }

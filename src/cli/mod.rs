@@ -8,6 +8,7 @@ mod exit;
 mod failures;
 mod logging;
 mod migrate;
+mod rollback;
 mod show;
 mod signals;
 pub mod simulate;
@@ -34,6 +35,7 @@ pub async fn run(cli: Cli) -> Exit {
     let ended = match cli.command {
         Command::Migrate(args) => migrate::run(&cli.global, args, &console).await,
         Command::Verify(args) => verify::run(&cli.global, &args, &console).await,
+        Command::Rollback(args) => rollback::run(&cli.global, &args, &console).await,
         Command::Show(args) => show::run(&cli.global, &args).await,
         Command::Status(args) => status::run(&cli.global, &args).await,
         Command::Failures(args) => failures::run(&cli.global, &args).await,

@@ -112,6 +112,10 @@ async fn look(loaded: &Loaded, histories: &[History]) -> anyhow::Result<HashMap<
 fn sentence(today: &Today) -> String {
     match today {
         Today::Unchanged => "the row is as it was sent".to_owned(),
+        Today::UnchangedButFetched => {
+            "the row is as it was; its token was fetched from where Descope keeps it, and whether that has changed is not known"
+                .to_owned()
+        }
         Today::Changed => {
             "the row, or how it is mapped, has changed since it was sent: `tokenferry migrate` sends it again"
                 .to_owned()

@@ -26,6 +26,10 @@ pub struct StoredToken {
     /// What it is deleted by.
     #[serde(default, deserialize_with = "filled")]
     pub id: Option<String>,
+    #[serde(default, deserialize_with = "filled")]
+    app_id: Option<String>,
+    #[serde(default, deserialize_with = "filled")]
+    user_id: Option<String>,
     pub(super) access_token: Option<Secret>,
     pub(super) refresh_token: Option<Secret>,
     has_refresh_token: Option<bool>,
@@ -88,6 +92,43 @@ impl StoredToken {
         same(&probe.tenant_id, &self.tenant_id) && same(&probe.external_identifier, &self.external_identifier)
     }
 
+    /// Whether it shows itself to stand at the place that was asked for, and nowhere else. Letter case sets no two users apart.
+    pub(super) fn stands_at(&self, probe: &Probe) -> bool {
+        let same = |asked: &str, shown: &str| asked.to_lowercase() == shown.to_lowercase();
+        let of_app = self.app_id.as_ref().is_none_or(|app| same(&probe.app_id, app));
+        let of_user = match (&probe.user_id, &self.user_id) {
+            (Some(asked), Some(shown)) => same(asked, shown),
+            (Some(_) | None, None) => true,
+            (None, Some(_)) => false,
+        };
+        of_app
+            && of_user
+            && probe.tenant_id == self.tenant_id
+            && probe.external_identifier == self.external_identifier
+    }
+
+    /// What differs from what was sent, every secret included that is shown; `None` if none is shown that could be compared.
+    pub(super) fn strict_differences(&self, encoded: &EncodedToken) -> Option<Vec<Difference>> {
+        let sent: SentToken = serde_json::from_slice(encoded.reveal()).ok()?;
+        let mut found = self.differences(&sent);
+        let mut any_compared = false;
+        for (sent, shown, difference) in [
+            (&sent.access_token, &self.access_token, Difference::AccessToken),
+            (&sent.refresh_token, &self.refresh_token, Difference::RefreshToken),
+        ] {
+            let shown = shown
+                .as_ref()
+                .map(Secret::reveal)
+                .filter(|shown| !shown.is_empty());
+            let sent = sent.as_ref().map(Secret::reveal);
+            any_compared |= sent.is_some() && shown.is_some();
+            if shown.is_some() && shown != sent && !found.contains(&difference) {
+                found.push(difference);
+            }
+        }
+        (any_compared || !found.is_empty()).then_some(found)
+    }
+
     /// Holds it against what was sent at `sent_at`, in seconds since 1970. A field that was not sent is Descope's own to
     /// fill in.
     #[must_use]
@@ -96,7 +137,24 @@ impl StoredToken {
             // This program's own encoding can always be read.
             return Verdict::NotTaken("not_encoded".to_owned());
         };
+        self.verdict(self.differences(&sent), sent_at)
+    }
+
+    /// The same where the token itself is not known, but only what was sent around it.
+    #[must_use]
+    pub fn compare_around(&self, encoded: &EncodedToken, sent_at: i64) -> Verdict {
+        let Ok(sent) = serde_json::from_slice::<SentToken>(encoded.reveal()) else {
+            return Verdict::NotTaken("not_encoded".to_owned());
+        };
         let mut differences = self.differences(&sent);
+        differences.retain(|difference| !difference.is_of_the_token());
+        match self.verdict(differences, sent_at) {
+            Verdict::Equal | Verdict::Refreshed => Verdict::NotInSource,
+            other => other,
+        }
+    }
+
+    fn verdict(&self, mut differences: Vec<Difference>, sent_at: i64) -> Verdict {
         if differences.is_empty() {
             return Verdict::Equal;
         }
@@ -161,7 +219,7 @@ impl StoredToken {
     }
 
     /// Whether the server has refreshed it since it was sent.
-    fn refreshed_since(&self, sent_at: i64) -> bool {
+    pub(super) fn refreshed_since(&self, sent_at: i64) -> bool {
         let at = match self.last_refresh_time {
             None | Some(..=0) => return false,
             Some(at @ MILLISECONDS_FROM..) => at / 1000,

@@ -59,6 +59,25 @@ pub enum LedgerError {
         /// What it does.
         mode: String,
     },
+    /// A run's tokens are to be deleted elsewhere than they were sent to.
+    #[error(
+        "run {run} went to {went_to}, and the configuration names {configured}: a token that is not there would be taken for \
+         deleted. Use the configuration of that run"
+    )]
+    AnotherApi {
+        /// The run.
+        run: i64,
+        /// Project and address.
+        went_to: String,
+        /// The same of the configuration.
+        configured: String,
+    },
+    /// Where a run's tokens are is not known.
+    #[error(
+        "it is not recorded where the tokens of run {0} went: it was begun by an earlier version of tokenferry, or went on with \
+         another project or address than it began with. Nothing of it can be deleted safely"
+    )]
+    ApiUnknown(i64),
     /// A row that this run wrote is not as it wrote it.
     #[error("the ledger contradicts itself: {0}. This is a bug: please report it")]
     Contradiction(String),

@@ -19,6 +19,8 @@ pub struct History {
     /// The batches it was in, the latest first: the one of its last outcome and those that were refused before, which this one
     /// was taken out of; and one that is in flight.
     pub batches: Vec<BatchRecord>,
+    /// What rollbacks did about it, the latest first.
+    pub rollbacks: Vec<RollbackRecord>,
     /// What was noticed about it, the latest first.
     pub findings: Vec<FindingRecord>,
 }
@@ -56,6 +58,20 @@ pub struct BatchRecord {
     pub reason: Option<String>,
     pub submitted_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+/// What a rollback did about a token.
+#[derive(Debug, Clone, Serialize)]
+#[allow(missing_docs, reason = "the columns of the table")]
+pub struct RollbackRecord {
+    pub run_id: RunId,
+    pub of_run: RunId,
+    pub state: String,
+    pub token_id: Option<String>,
+    pub error_code: Option<String>,
+    pub reason: Option<String>,
+    pub begun_at: DateTime<Utc>,
+    pub ended_at: Option<DateTime<Utc>>,
 }
 
 /// Something that a run noticed about a token.
@@ -99,11 +115,13 @@ impl Reports {
         for source_key in keys {
             let outcome = self.outcome(&source_key).await?;
             let batches = self.batches_of(&source_key).await?;
+            let rollbacks = self.rollbacks_of(&source_key).await?;
             let findings = self.findings_of(&source_key).await?;
             histories.push(History {
                 source_key,
                 outcome,
                 batches,
+                rollbacks,
                 findings,
             });
         }
@@ -117,6 +135,9 @@ impl Reports {
                    where migration = $1 and (source_key = $2 or user_id = $2 or tenant_id = $2)
                    union
                    select source_key from findings join runs on runs.id = run_id
+                   where migration = $1 and (source_key = $2 or user_id = $2 or tenant_id = $2)
+                   union
+                   select source_key from rollbacks join runs on runs.id = run_id
                    where migration = $1 and (source_key = $2 or user_id = $2 or tenant_id = $2)
                    union
                    select key from batches join runs on runs.id = run_id
@@ -170,6 +191,22 @@ impl Reports {
         .await
         .map_err(Failure::from)?;
         Ok(batches)
+    }
+
+    async fn rollbacks_of(&mut self, key: &str) -> Result<Vec<RollbackRecord>, LedgerError> {
+        let rollbacks = sqlx::query_as!(
+            RollbackRecord,
+            "select run_id, of_run, state, token_id, error_code, reason, begun_at, ended_at
+             from rollbacks join runs on runs.id = run_id
+             where migration = $1 and source_key = $2
+             order by run_id desc",
+            self.migration,
+            key,
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(Failure::from)?;
+        Ok(rollbacks)
     }
 
     async fn findings_of(&mut self, key: &str) -> Result<Vec<FindingRecord>, LedgerError> {

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use super::{LedgerError, connect, options, schema, set_search_path};
 use crate::{
     config::LedgerAccess,
-    model::{Estimate, Mode, RunId, Tally, Verification},
+    model::{Estimate, Mode, Rollback, RunId, Tally, Verification},
     postgres::Failure,
 };
 
@@ -36,6 +36,8 @@ pub struct RunReport {
     pub estimate: Option<Estimate>,
     /// Of a run that verifies.
     pub verification: Option<Verification>,
+    /// Of a run that deletes.
+    pub rollback: Option<Rollback>,
     pub failures: Vec<CodeCount>,
     pub warnings: Vec<CodeCount>,
 }
@@ -122,6 +124,7 @@ impl Reports {
         .map_err(Failure::from)?;
         let (failures, warnings) = self.counts_by_code(run.id).await?;
         let verification = self.verification(run.id).await?;
+        let rollback = self.rollback(run.id).await?;
         let estimate = run.estimated_batches.map(|batches| Estimate {
             batches,
             requests: run.estimated_requests.unwrap_or(batches),
@@ -157,6 +160,7 @@ impl Reports {
             batches_in_flight: batches.in_flight,
             estimate,
             verification,
+            rollback,
             failures,
             warnings,
         }))
@@ -203,8 +207,8 @@ impl Reports {
     async fn verification(&mut self, run: RunId) -> Result<Option<Verification>, LedgerError> {
         let found = sqlx::query_as!(
             Verification,
-            r#"select of_run, sample, seed, equal + refreshed + different + missing as "checked!", equal, refreshed, different,
-                      missing, changed_in_source, gone_from_source, inconclusive, not_uploaded
+            r#"select of_run, sample, seed, equal + refreshed + in_part + different + missing as "checked!", equal, refreshed,
+                      in_part, different, missing, changed_in_source, gone_from_source, inconclusive, not_uploaded
                from verifications where run_id = $1"#,
             run,
         )

@@ -74,16 +74,7 @@ impl Ledger {
     /// # Errors
     /// If the database does not answer.
     pub async fn begin(&self, selection: &Selection, holder: &str) -> Result<Run, LedgerError> {
-        self.persist(|| {
-            sqlx::query!(
-                "update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended', epoch = epoch + 1
-                 where migration = $1 and mode = $2 and status = 'running'",
-                self.migration,
-                Mode::Migrate.as_str(),
-            )
-            .execute(&self.pool)
-        })
-        .await?;
+        self.end_those_that_are_gone().await?;
         // `running` can only be our own answer that was lost.
         let taken_up = self
             .persist(|| {
@@ -133,6 +124,21 @@ impl Ledger {
             .await
             .map_err(Failure::from)?;
         Ok(Run::new(id))
+    }
+
+    /// Whatever says that it is running under the migration's lock belongs to a process that is gone, or does not know yet
+    /// that it lost the lock: it can record nothing any more.
+    pub(super) async fn end_those_that_are_gone(&self) -> Result<(), LedgerError> {
+        self.persist(|| {
+            sqlx::query!(
+                "update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended', epoch = epoch + 1
+                 where migration = $1 and mode in ('migrate', 'rollback') and status = 'running'",
+                self.migration,
+            )
+            .execute(&self.pool)
+        })
+        .await?;
+        Ok(())
     }
 
     /// Begins a dry run: a new one each time, without the lock, beside whatever else runs.

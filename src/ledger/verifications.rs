@@ -30,6 +30,38 @@ pub struct VerifyRun {
     sample_limit: Option<Vec<u8>>,
 }
 
+impl Committed {
+    /// From the columns of `tokens`.
+    pub(super) fn new(
+        source_key: String,
+        fingerprint: &[u8],
+        sent_at: i64,
+        app_id: String,
+        user_id: Option<String>,
+        tenant_id: Option<String>,
+    ) -> Result<Self, LedgerError> {
+        let fingerprint = Fingerprint::from_slice(fingerprint).ok_or_else(|| {
+            LedgerError::Contradiction(format!("the fingerprint of row {source_key} is none"))
+        })?;
+        Ok(Self {
+            key: SourceKey::from(source_key),
+            fingerprint,
+            sent_at,
+            destination: Destination {
+                subject: if user_id.is_some() {
+                    Subject::User
+                } else {
+                    Subject::Tenant
+                },
+                app_id,
+                user_id,
+                tenant_id,
+                external_identifier: None,
+            },
+        })
+    }
+}
+
 impl Ledger {
     /// Takes up the latest unfinished run about the same tokens, or begins one. Only with the lock for verifying held.
     ///
@@ -61,7 +93,7 @@ impl Ledger {
                                    where migration = $1 and mode = $2 and of_run is not distinct from $4
                                      and sample is not distinct from $5 and ($6::bigint is null or seed = $6))
                        returning id, epoch, cursor, requests, retries, rate_limited, lookups, active_seconds, of_run, sample,
-                                 seed, sample_limit, equal, refreshed, different, missing, changed_in_source,
+                                 seed, sample_limit, equal, refreshed, in_part, different, missing, changed_in_source,
                                  gone_from_source, inconclusive"#,
                     self.migration,
                     Mode::Verify.as_str(),
@@ -80,9 +112,10 @@ impl Ledger {
             of_run: row.of_run,
             sample: row.sample,
             seed: row.seed,
-            checked: row.equal + row.refreshed + row.different + row.missing,
+            checked: row.equal + row.refreshed + row.in_part + row.different + row.missing,
             equal: row.equal,
             refreshed: row.refreshed,
+            in_part: row.in_part,
             different: row.different,
             missing: row.missing,
             changed_in_source: row.changed_in_source,
@@ -167,7 +200,7 @@ impl Ledger {
     }
 
     /// Only an upload has tokens of its own.
-    async fn expect_upload(&self, run: RunId) -> Result<(), LedgerError> {
+    pub(super) async fn expect_upload(&self, run: RunId) -> Result<(), LedgerError> {
         let mode = self
             .persist(|| {
                 sqlx::query_scalar!(
@@ -239,25 +272,14 @@ impl Ledger {
             .await?;
         rows.into_iter()
             .map(|row| {
-                let fingerprint = Fingerprint::from_slice(&row.fingerprint).ok_or_else(|| {
-                    LedgerError::Contradiction(format!("the fingerprint of row {} is none", row.source_key))
-                })?;
-                Ok(Committed {
-                    key: SourceKey::from(row.source_key),
-                    fingerprint,
-                    sent_at: row.sent_at,
-                    destination: Destination {
-                        subject: if row.user_id.is_some() {
-                            Subject::User
-                        } else {
-                            Subject::Tenant
-                        },
-                        app_id: row.app_id,
-                        user_id: row.user_id,
-                        tenant_id: row.tenant_id,
-                        external_identifier: None,
-                    },
-                })
+                Committed::new(
+                    row.source_key,
+                    &row.fingerprint,
+                    row.sent_at,
+                    row.app_id,
+                    row.user_id,
+                    row.tenant_id,
+                )
             })
             .collect()
     }
@@ -292,7 +314,7 @@ impl Ledger {
                      returning id
                  )
                  update verifications set equal = $14, refreshed = $15, different = $16, missing = $17,
-                        changed_in_source = $18, gone_from_source = $19, inconclusive = $20, not_uploaded = $21
+                        changed_in_source = $18, gone_from_source = $19, inconclusive = $20, not_uploaded = $21, in_part = $22
                  where run_id = (select id from run)",
                 run.id,
                 run.epoch,
@@ -315,6 +337,7 @@ impl Ledger {
                 found.gone_from_source,
                 found.inconclusive,
                 found.not_uploaded,
+                found.in_part,
             )
             .execute(&self.pool)
         })

@@ -18,6 +18,8 @@ pub enum Mode {
     DryRun,
     /// Reads back what was uploaded.
     Verify,
+    /// Deletes what a run uploaded.
+    Rollback,
 }
 
 impl Mode {
@@ -28,13 +30,14 @@ impl Mode {
             Self::Migrate => "migrate",
             Self::DryRun => "dry_run",
             Self::Verify => "verify",
+            Self::Rollback => "rollback",
         }
     }
 
     /// From the word the ledger stores.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
-        [Self::Migrate, Self::DryRun, Self::Verify]
+        [Self::Migrate, Self::DryRun, Self::Verify, Self::Rollback]
             .into_iter()
             .find(|mode| mode.as_str() == word)
     }

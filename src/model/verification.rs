@@ -68,6 +68,19 @@ impl Difference {
         }
     }
 
+    /// Whether it is about the token itself, and not about what was sent around it.
+    #[must_use]
+    pub fn is_of_the_token(self) -> bool {
+        matches!(
+            self,
+            Self::AccessToken
+                | Self::RefreshToken
+                | Self::RefreshTokenLost
+                | Self::RefreshTokenAdded
+                | Self::Expiry
+        )
+    }
+
     /// Whether a refresh by the server may be all that is behind it.
     #[must_use]
     pub fn comes_of_refreshing(self) -> bool {
@@ -87,6 +100,9 @@ pub enum Verdict {
     Refreshed,
     /// These fields differ, at least one.
     Different(Vec<Difference>),
+    /// It is there, and what was sent around it is as it was sent. The token itself was fetched from where Descope keeps it:
+    /// the source does not hold it.
+    NotInSource,
     /// Descope does not have it.
     Missing,
     /// The row would be sent otherwise today: nobody was asked.
@@ -111,6 +127,11 @@ impl Verdict {
                 .iter()
                 .map(|field| (Severity::Error, Reason::api(field.code(), field.what())))
                 .collect(),
+            Self::NotInSource => warning(Reason::validation(
+                "not_in_source",
+                "the token was fetched from where Descope keeps it: the source does not hold it, so all else was compared, and it \
+                 was not",
+            )),
             Self::Missing => error("token_missing", "Descope does not have the token"),
             Self::ChangedInSource => warning(Reason::validation(
                 "changed_in_source",
@@ -150,6 +171,8 @@ pub struct Verification {
     pub refreshed: i64,
     /// Something differs.
     pub different: i64,
+    /// All but the token itself is as it was sent; that was fetched, and the source does not hold it.
+    pub in_part: i64,
     /// Descope does not have it.
     pub missing: i64,
     /// The row would be sent otherwise today.
@@ -170,13 +193,14 @@ impl Verification {
             Verdict::Equal => &mut self.equal,
             Verdict::Refreshed => &mut self.refreshed,
             Verdict::Different(_) => &mut self.different,
+            Verdict::NotInSource => &mut self.in_part,
             Verdict::Missing => &mut self.missing,
             Verdict::ChangedInSource => &mut self.changed_in_source,
             Verdict::GoneFromSource => &mut self.gone_from_source,
             Verdict::Hidden | Verdict::NotTaken(_) => &mut self.inconclusive,
         };
         *counter += 1;
-        self.checked = self.equal + self.refreshed + self.different + self.missing;
+        self.checked = self.equal + self.refreshed + self.in_part + self.different + self.missing;
     }
 
     /// The same as the books of a run: committed is what Descope holds as it should, failed is what it does not, superseded
@@ -188,7 +212,7 @@ impl Verification {
             committed: self.equal + self.refreshed,
             failed: self.different + self.missing,
             superseded: self.changed_in_source + self.gone_from_source,
-            unchanged: self.inconclusive,
+            unchanged: self.in_part + self.inconclusive,
         };
         tally.selected = tally.settled();
         tally

@@ -35,7 +35,13 @@ impl<'a> Attempts<'a> {
     /// Waits for the quota; gives the number of the attempt, from 1, or `None` if the run was stopped first.
     pub async fn next(&mut self) -> Option<u32> {
         self.stop.unless_turned(self.pacer.ready()).await?;
-        Some(self.failed + 1)
+        Some(self.number())
+    }
+
+    /// The number of the attempt that is being made, from 1.
+    #[must_use]
+    pub fn number(&self) -> u32 {
+        self.failed + 1
     }
 
     /// Waits after an attempt that came to nothing; `false` if it was the last one. If the run is stopped meanwhile,

@@ -10,10 +10,10 @@ use super::{
     record::Record, stages::Stages,
 };
 use crate::{
-    config::{LedgerAccess, Settings},
+    config::{ApiSettings, LedgerAccess, Settings},
     descope::Client,
     ledger::{Counters, Ledger, LedgerError, Lock, Locked, Run},
-    model::{DryRun, Estimate, Mode, RunId, RunStatus, Selection, StopReason, Tally, Verification},
+    model::{DryRun, Estimate, Mode, Rollback, RunId, RunStatus, Selection, StopReason, Tally, Verification},
     pace::{Pacer, Stop},
     report::View,
     source::Source,
@@ -44,6 +44,8 @@ pub struct Ended {
     pub estimate: Option<Estimate>,
     /// What reading tokens back found.
     pub verification: Option<Verification>,
+    /// What became of the tokens that were to be deleted.
+    pub rollback: Option<Rollback>,
     /// What went wrong, where it was an error that ended the run.
     pub error: Option<PipelineError>,
 }
@@ -107,6 +109,7 @@ pub async fn migrate(
         DryRun::Off => {
             let lock = ledger.lock(&access, Locked::Migration).await?;
             let run = ledger.begin(&request.selection, &holder()).await?;
+            ledger.goes_to(&run, &api(&settings.api)).await?;
             let sending = Sending { access, client, lock };
             (run, Errand::Migrate(Box::new(sending)))
         }
@@ -284,6 +287,7 @@ impl Opened {
             batches: desk.batches(),
             estimate: desk.estimate(),
             verification: None,
+            rollback: None,
             error,
         }
     }
@@ -299,6 +303,11 @@ pub(super) fn cause(first: Option<PipelineError>, last: PipelineError) -> Pipeli
         ) => last,
         (first, _) => first.unwrap_or(last),
     }
+}
+
+/// Where tokens go: by this it is told later whether another command looks for them at the same place.
+pub(super) fn api(settings: &ApiSettings) -> String {
+    format!("project {} at {}", settings.project_id, settings.base_url)
 }
 
 /// Host and process, for whoever finds the migration locked.

@@ -17,7 +17,7 @@ use super::{
     desk::Desk,
     fetching::Fetching,
     memory::Memory,
-    online,
+    online, originals,
     prepare::{Limit, Prepare},
     read_stage,
     record::Record,
@@ -76,9 +76,7 @@ impl Stages<'_> {
             settle_left_behind(&desk.ledger, uploader, stop).await?;
         }
         let mut memory = Memory::new(desk.ledger.is_new_to(&desk.run).await?);
-        let screen = Screen::new(settings.apps.clone(), desk.ledger.key().clone())
-            .tolerating(settings.tolerated)
-            .fetching(settings.source.provider.clone());
+        let screen = originals::screen(settings, &desk.ledger);
         let resolver = self.resolver().await?;
         let rivals_known = match self.request.selection {
             // A run that goes on has asked before.
@@ -278,7 +276,11 @@ async fn guarded(stop: &Stop, stage: JoinHandle<Result<(), PipelineError>>) -> R
 
 /// Batches in flight whose process is gone, found out one by one before anything new is sent. While it is unknown whether
 /// one of them is stored, nothing may be sent: it could be the same tokens.
-async fn settle_left_behind(ledger: &Ledger, uploader: &Uploader, stop: &Stop) -> Result<(), PipelineError> {
+pub(super) async fn settle_left_behind(
+    ledger: &Ledger,
+    uploader: &Uploader,
+    stop: &Stop,
+) -> Result<(), PipelineError> {
     for left in ledger.unsettled().await? {
         if stop.is_turned() {
             break;

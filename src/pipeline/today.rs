@@ -4,12 +4,12 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::PipelineError;
+use super::{PipelineError, originals};
 use crate::{
     config::{LedgerAccess, Settings},
     ledger::Ledger,
     model::{Fingerprint, LegacyToken, Login, SourceKey},
-    screen::Screen,
+    screen::{Origin, Screen},
     source::Source,
 };
 
@@ -19,6 +19,8 @@ use crate::{
 pub enum Today {
     /// The same would be sent.
     Unchanged,
+    /// The row says the same. Its token was fetched from where Descope keeps it, and what that is today is not known.
+    UnchangedButFetched,
     /// Something else would be sent.
     Changed,
     /// It would be sent; nothing that was sent before is known.
@@ -59,7 +61,7 @@ pub async fn today(
         .map(|page| page.tokens)
         .unwrap_or_default();
     recall_users(settings, &ledger, &mut found).await?;
-    let screen = Screen::new(settings.apps.clone(), ledger.key().clone()).tolerating(settings.tolerated);
+    let screen = originals::screen(settings, &ledger);
     ledger.close().await;
     let now = chrono::Utc::now().timestamp();
     let mut found: HashMap<SourceKey, LegacyToken> =
@@ -82,7 +84,10 @@ fn judge(screen: &Screen, row: &LegacyToken, sent: Option<Fingerprint>, now: i64
         return Today::UserUnknown;
     }
     match (screen.as_sent(row, now), sent) {
-        (Ok(today), Some(sent)) if today.fingerprint == sent => Today::Unchanged,
+        (Ok(today), Some(sent)) if today.fingerprint == sent => match today.origin {
+            Origin::Row { .. } => Today::Unchanged,
+            Origin::Fetched => Today::UnchangedButFetched,
+        },
         (Ok(_), Some(_)) => Today::Changed,
         (Ok(_), None) => Today::Sendable,
         (Err(reason), _) => Today::Refused {
@@ -111,7 +116,9 @@ async fn recall_users(
     for row in rows {
         if let Some(user) = digest(row).and_then(|digest| users.get(&digest)) {
             row.user_id = Some(user.clone());
-            row.login = Login::Absent;
+            if let Login::Id(login_id) = &row.login {
+                row.login = Login::Resolved(login_id.clone());
+            }
         }
     }
     Ok(())

@@ -35,6 +35,15 @@ pub fn advice(code: &str) -> Option<&'static str> {
              console"
         }
         "token_missing" => "it was deleted since the upload, or its user or tenant was",
+        "replaced_another"
+        | "outcome_since"
+        | "another_token_shown"
+        | "refreshed_since"
+        | "changed_since"
+        | "not_shown"
+        | "id_not_shown" => {
+            "look at the token in Descope's console, and delete it there if it really is to go"
+        }
         "outcome_unknown" => "run `migrate` again: it asks the API before it sends anything",
         "connect_failed" | "connection_lost" | "timeout" => {
             "check the network and the API's status, then run `migrate` again"

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Utc};
 
 use super::{advice, visible::visible};
-use crate::ledger::{BatchRecord, History, LastOutcome};
+use crate::ledger::{BatchRecord, History, LastOutcome, RollbackRecord};
 
 /// Writes what the ledger knows; `source` says in a sentence what the row is today.
 #[must_use]
@@ -22,6 +22,9 @@ pub fn history_text(migration: &str, history: &History, source: &str) -> String 
     }
     for batch in &history.batches {
         line(&mut text, &format!("batch {}", batch.id), &of_batch(batch));
+    }
+    for rollback in &history.rollbacks {
+        line(&mut text, "rolled back", &of_rollback(rollback));
     }
     for finding in &history.findings {
         let what = format!(
@@ -96,6 +99,33 @@ fn of_batch(batch: &BatchRecord) -> String {
         let reason = batch.reason.as_deref().unwrap_or_default();
         let _ = write!(text, ": {}: {}", visible(code), visible(reason));
     }
+    text
+}
+
+fn of_rollback(rollback: &RollbackRecord) -> String {
+    let mut text = format!(
+        "{} by run {}, of run {}",
+        rollback.state, rollback.run_id, rollback.of_run
+    );
+    // Writing to a text cannot fail.
+    if let Some(id) = &rollback.token_id {
+        let _ = write!(text, ", token ID {}", visible(id));
+    }
+    let _ = match (&rollback.error_code, rollback.ended_at) {
+        (Some(code), _) => write!(
+            text,
+            ": {}: {}",
+            visible(code),
+            visible(rollback.reason.as_deref().unwrap_or_default())
+        ),
+        (None, Some(at)) => write!(text, ", {}", time(at)),
+        (None, None) => write!(
+            text,
+            ", since {}: `tokenferry rollback --run {}` goes on with it",
+            time(rollback.begun_at),
+            rollback.of_run
+        ),
+    };
     text
 }
 

@@ -4,6 +4,7 @@ mod advice;
 mod failures;
 mod history;
 mod progress;
+mod rolled_back;
 mod summary;
 mod verified;
 mod visible;

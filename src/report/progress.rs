@@ -74,10 +74,10 @@ async fn bar(view: &mut watch::Receiver<View>, bars: &MultiProgress) {
 fn message(now: &View) -> String {
     let failed = now.tally.failed;
     let failed = if failed > 0 {
-        let what = if now.mode == Mode::Verify {
-            "differ"
-        } else {
-            "failed"
+        let what = match now.mode {
+            Mode::Verify => "differ",
+            Mode::Rollback => "stay",
+            Mode::Migrate | Mode::DryRun => "failed",
         };
         format!("{failed} {what}, ")
     } else {
@@ -88,6 +88,7 @@ fn message(now: &View) -> String {
     } else if now.held_for.is_zero() {
         match now.mode {
             Mode::Verify => format!("{failed}reading back"),
+            Mode::Rollback => format!("{failed}reading back and deleting"),
             _ => format!("{failed}{} in flight", now.in_flight),
         }
     } else {

@@ -5,13 +5,13 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{advice, verified};
+use super::{advice, rolled_back, verified};
 use crate::{
     ledger::{CodeCount, RunReport},
-    model::{Estimate, Mode, RunId, Tally, Verification},
+    model::{Estimate, Mode, Rollback, RunId, Tally, Verification},
 };
 
-/// What `migrate --json`, `verify --json` and `status --json` print.
+/// What `migrate --json`, `verify --json`, `rollback --json` and `status --json` print.
 #[derive(Debug, Clone, Serialize)]
 pub struct Summary {
     /// The run.
@@ -48,6 +48,9 @@ pub struct Summary {
     /// What reading tokens back found.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<Verification>,
+    /// What became of the tokens that were to be deleted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollback: Option<Rollback>,
     /// When it began; `status` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<DateTime<Utc>>,
@@ -98,6 +101,7 @@ impl Summary {
             warnings_by_code: by_code(&report.warnings),
             estimate: report.estimate,
             verify: report.verification,
+            rollback: report.rollback,
             started_at: None,
             finished_at: None,
             stop_reason: report.stop_reason,
@@ -111,6 +115,7 @@ impl Summary {
     pub fn text(&self) -> String {
         let (mode, headline) = match self.mode {
             Mode::Verify => (" (verification)", verified::headline(self)),
+            Mode::Rollback => (" (rollback)", rolled_back::headline(self)),
             Mode::DryRun => (" (dry run)", self.headline()),
             Mode::Migrate => ("", self.headline()),
         };
@@ -118,9 +123,10 @@ impl Summary {
             "Run {} of \"{}\"{mode}: {headline}\n",
             self.run_id, self.migration
         );
-        match &self.verify {
-            Some(found) => verified::write(&mut text, self, found),
-            None => {
+        match (&self.verify, &self.rollback) {
+            (Some(found), _) => verified::write(&mut text, self, found),
+            (None, Some(found)) => rolled_back::write(&mut text, self, found),
+            (None, None) => {
                 self.write_books(&mut text);
                 self.write_work(&mut text);
             }
@@ -214,8 +220,8 @@ impl Summary {
         let run = self.run_id;
         let nothing_found = self.failures.is_empty() && self.warnings.is_empty();
         let _ = match (self.is_dry(), nothing_found) {
-            _ if self.mode == Mode::Verify && nothing_found => Ok(()),
-            _ if self.mode == Mode::Verify => {
+            _ if self.reads_back() && nothing_found => Ok(()),
+            _ if self.reads_back() => {
                 writeln!(text, "  `tokenferry failures --run {run}` lists every row.")
             }
             (true, true) => writeln!(text, "  No problem was found. `tokenferry migrate` does it."),
@@ -231,6 +237,11 @@ impl Summary {
             ),
             (false, _) => Ok(()),
         };
+    }
+
+    /// Its problems are no failed uploads.
+    fn reads_back(&self) -> bool {
+        matches!(self.mode, Mode::Verify | Mode::Rollback)
     }
 
     fn is_dry(&self) -> bool {

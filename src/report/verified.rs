@@ -33,6 +33,11 @@ pub(super) fn write(text: &mut String, summary: &Summary, found: &Verification) 
         ),
         ("equal", Some(found.equal), "as they were sent"),
         ("refreshed", Some(found.refreshed), "refreshed by Descope since"),
+        (
+            "in part",
+            Some(found.in_part),
+            "compared but for the token itself, which was fetched and is not in the source",
+        ),
         ("different", Some(found.different), "something differs"),
         ("missing", Some(found.missing), "not at Descope"),
         (

@@ -75,10 +75,24 @@ pub struct AsSent {
     pub destination: Destination,
     /// By which the ledger knows it.
     pub fingerprint: Fingerprint,
-    /// An access token is sent.
-    pub has_access_token: bool,
-    /// What is sent.
+    /// Whose token it is.
+    pub origin: Origin,
+    /// What is sent; of a fetched token all but the token itself, its expiry and what comes with it.
     pub encoded: EncodedToken,
+}
+
+/// Where the token that goes up is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The row itself.
+    Row {
+        /// An access token is sent.
+        has_access_token: bool,
+        /// A refresh token is sent.
+        has_refresh_token: bool,
+    },
+    /// It is fetched from where Descope keeps it: the source does not hold what is sent.
+    Fetched,
 }
 
 #[derive(Debug)]
@@ -182,12 +196,25 @@ impl Screen {
     /// The first rule that forbids it.
     pub fn as_sent(&self, token: &LegacyToken, now: i64) -> Result<AsSent, Reason> {
         let destination = rules::destination(token, &self.apps)?;
-        let ready = self.ready(token, &destination, now)?;
+        let Some((settings, login_id, provider)) = self.provider_of(token)? else {
+            let ready = self.ready(token, &destination, now)?;
+            return Ok(AsSent {
+                destination,
+                fingerprint: ready.fingerprint,
+                origin: Origin::Row {
+                    has_access_token: ready.has_access_token,
+                    has_refresh_token: ready.has_refresh_token,
+                },
+                encoded: ready.encoded,
+            });
+        };
+        let keeps_own = settings.prefer == Prefer::Columns;
+        rules::worth_fetching_for(token, &destination, keeps_own, self.tolerated)?;
         Ok(AsSent {
+            fingerprint: self.row_fingerprint(settings, token, &destination, &login_id, &provider),
+            origin: Origin::Fetched,
+            encoded: provider::around_the_token(settings, token, &destination),
             destination,
-            fingerprint: ready.fingerprint,
-            has_access_token: ready.has_access_token,
-            encoded: ready.encoded,
         })
     }
 

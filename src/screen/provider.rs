@@ -6,8 +6,8 @@ use crate::{
     config::{Prefer, ProviderSettings},
     descope::{self, ProviderToken},
     model::{
-        Decision, Destination, Expiry, Fingerprint, Item, LegacyToken, LoginId, Reason, Rule, RuleSet,
-        Scopes, TokenState,
+        Decision, Destination, EncodedToken, Expiry, Fingerprint, Item, LegacyToken, LoginId, Reason, Rule,
+        RuleSet, Scopes, TokenState,
     },
 };
 
@@ -168,6 +168,21 @@ fn alive(token: ProviderToken, now: i64) -> Result<ProviderToken, Reason> {
     } else {
         Ok(token)
     }
+}
+
+/// What a row sends beside a token that is fetched: [`lay_over`] leaves just this alone.
+pub(super) fn around_the_token(
+    settings: &ProviderSettings,
+    token: &LegacyToken,
+    destination: &Destination,
+) -> EncodedToken {
+    let mut around = token.clone();
+    around.access_token = None;
+    around.refresh_token = None;
+    if settings.prefer == Prefer::Provider {
+        around.scopes = Scopes::Absent;
+    }
+    descope::encode(&around, destination, None)
 }
 
 /// Puts a fetched token into its row. Tokens and expiry belong together and are never mixed with the row's own.

@@ -6,7 +6,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::simulator::gate::Gate;
 
-/// What goes wrong with one request. For a call that reads, "commit" means having looked the token up.
+/// What goes wrong with one request. For a call that reads, "commit" means having looked the token
+/// up; for one that deletes, having deleted it.
 #[derive(Debug, Clone, Default)]
 pub enum Fault {
     /// Nothing.
@@ -110,6 +111,8 @@ pub(super) struct Faults {
     pub(super) reads: VecDeque<Fault>,
     /// The same for calls that ask for users, apps or tenants.
     pub(super) lookups: VecDeque<Fault>,
+    /// The same for calls that delete.
+    pub(super) deletes: VecDeque<Fault>,
     dice: StdRng,
 }
 
@@ -119,6 +122,7 @@ pub(super) enum Call {
     Upload,
     Read,
     Lookup,
+    Delete,
 }
 
 impl Faults {
@@ -128,6 +132,7 @@ impl Faults {
             uploads: VecDeque::new(),
             reads: VecDeque::new(),
             lookups: VecDeque::new(),
+            deletes: VecDeque::new(),
             dice: StdRng::seed_from_u64(seed),
         }
     }
@@ -142,6 +147,7 @@ impl Faults {
             Call::Upload => &mut self.uploads,
             Call::Read => &mut self.reads,
             Call::Lookup => &mut self.lookups,
+            Call::Delete => &mut self.deletes,
         };
         let fault = script.pop_front().unwrap_or_else(|| self.throw());
         (latency, fault)

@@ -133,19 +133,25 @@ impl SimulatorHandle {
         self.api.faults.lock().lookups.extend(faults);
     }
 
+    /// What goes wrong with the next calls that delete tokens.
+    pub fn script_deletes(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.api.faults.lock().deletes.extend(faults);
+    }
+
     /// Takes back whatever was scripted.
     pub fn clear_scripts(&self) {
         let mut faults = self.api.faults.lock();
         faults.uploads.clear();
         faults.reads.clear();
         faults.lookups.clear();
+        faults.deletes.clear();
     }
 
     /// How many scripted faults no request has met yet.
     #[must_use]
     pub fn scripted(&self) -> usize {
         let faults = self.api.faults.lock();
-        faults.uploads.len() + faults.reads.len() + faults.lookups.len()
+        faults.uploads.len() + faults.reads.len() + faults.lookups.len() + faults.deletes.len()
     }
 
     /// What goes wrong by chance from now on.

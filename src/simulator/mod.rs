@@ -26,6 +26,7 @@ mod builder;
 mod check;
 mod cut;
 mod decode;
+mod delete;
 mod directory;
 mod faults;
 mod gate;

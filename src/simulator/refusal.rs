@@ -88,6 +88,12 @@ impl Refusal {
         )
     }
 
+    /// The same where a token is named by its ID, with the status that the rules say.
+    pub(super) fn unknown_token(status: u16) -> Self {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND);
+        Self::new(status, TOKEN_NOT_FOUND, "Outbound app token not found")
+    }
+
     pub(super) fn app_not_found() -> Self {
         Self::new(StatusCode::NOT_FOUND, APP_NOT_FOUND, "Outbound app not found")
     }

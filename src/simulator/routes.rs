@@ -9,13 +9,14 @@ use axum::{
     http::HeaderMap,
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete as deleting, get, post},
 };
 
 use crate::simulator::{
     api::Api,
     buckets::Bucket,
     cut::{Connection, Cut},
+    delete,
     log::Entry,
     lookup, provider, read,
     refusal::Refusal,
@@ -54,6 +55,8 @@ pub(super) fn router(api: Arc<Api>) -> Router {
             "/v1/mgmt/outbound/app/tenant/token",
             post(read::tenant_with_scopes),
         )
+        .route("/v1/mgmt/outbound/token", deleting(delete::token))
+        .route("/v1/mgmt/outbound/user/tokens", deleting(delete::tokens))
         .route("/v1/mgmt/outbound/app/{id}", get(lookup::app))
         .route("/v1/mgmt/outbound/apps", get(lookup::apps))
         .route("/v1/mgmt/tenant", get(lookup::tenant))

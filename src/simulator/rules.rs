@@ -26,6 +26,8 @@ pub struct Rules {
     pub too_large: TooLarge,
     /// The status that tells that a user is not there: 400, or 404.
     pub user_not_found_status: u16,
+    /// The status that tells that there is no token with the ID that is to be deleted: 404, or 400. Not published.
+    pub token_not_found_status: u16,
     /// Whether a login ID is found in whatever letter case it is asked for. Not published, and it may depend on what the
     /// login ID is.
     pub login_ids_in_any_case: bool,
@@ -50,6 +52,7 @@ impl Default for Rules {
             max_bytes: None,
             too_large: TooLarge::default(),
             user_not_found_status: 400,
+            token_not_found_status: 404,
             login_ids_in_any_case: false,
             unmanaged_providers: HashSet::new(),
             max_listed: 100,

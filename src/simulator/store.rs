@@ -177,6 +177,24 @@ impl Store {
         })
     }
 
+    /// Deletes one token, if there is one with this ID.
+    pub(super) fn delete(&mut self, id: &str) -> bool {
+        let before = self.len();
+        for owned in self.tokens.values_mut() {
+            owned.retain(|(_, token)| token.id != id);
+        }
+        self.len() < before
+    }
+
+    /// Deletes all tokens of an app, of a user, or of a user for an app.
+    pub(super) fn delete_all(&mut self, app_id: Option<&str>, user_id: Option<&str>) {
+        self.tokens.retain(|(app, user, _), _| {
+            let of_app = app_id.is_none_or(|wanted| wanted == app);
+            let of_user = user_id.is_none_or(|wanted| user.as_deref() == Some(wanted));
+            !(of_app && of_user)
+        });
+    }
+
     /// Every token in the order of creation.
     pub(super) fn all(&self) -> Vec<StoredToken> {
         let mut tokens: Vec<_> = self.tokens.values().flatten().collect();

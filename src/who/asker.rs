@@ -109,44 +109,85 @@ impl Asker {
             Quota::Search => &self.search,
         };
         let mut attempts = Attempts::new(&self.retry, pacer, &self.stop);
-        while let Some(number) = attempts.next().await {
+        while attempts.next().await.is_some() {
             self.lookups.fetch_add(1, Ordering::Relaxed);
             // Asking changes nothing: an answer on its way may be left behind.
             let Some(looked) = self.stop.unless_turned(question(&self.client)).await else {
                 break;
             };
-            let (refusal, wait) = match looked {
-                Looked::Found(found) => return Ok(Answered::Found(found)),
-                Looked::Absent => return Ok(Answered::Absent),
-                Looked::Refused(refusal) => return Ok(Answered::Refused(refusal)),
-                Looked::Credentials(refusal) => {
-                    return Err(self.end(StopReason::Credentials(because(what, &refusal))));
-                }
-                Looked::Endpoint(refusal) => {
-                    return Err(self.end(StopReason::Endpoint(because(what, &refusal))));
-                }
-                Looked::RateLimited { retry_after } => {
-                    self.hold(pacer, retry_after.unwrap_or_else(|| attempts.delay()))?;
-                    let refusal = Refusal {
-                        status: Some(429),
-                        code: "rate_limited".into(),
-                        text: "the API's quota was used up, and stayed so".to_owned(),
-                    };
-                    // The gate that was just closed is the wait.
-                    (refusal, Duration::ZERO)
-                }
-                Looked::TryAgain { retry_after, refusal } => {
-                    let asked = retry_after.unwrap_or_default().min(self.retry.max_retry_after);
-                    (refusal, asked.max(attempts.delay()))
-                }
-            };
-            debug!(code = %refusal.code, attempt = number, ?wait, "no answer");
-            if !attempts.again(wait).await {
-                let text = format!("{} ({number} attempts)", because(what, &refusal));
-                return Err(self.end(StopReason::TooManyFailures(text)));
+            if let Some(answered) = self.hear(looked, pacer, &mut attempts, what).await? {
+                return Ok(answered);
             }
         }
         Err(WhoError::Stopped)
+    }
+
+    /// The attempts at something that changes what is at the API, paid for like a question with no quota of its own.
+    #[must_use]
+    pub fn attempts(&self) -> Attempts<'_> {
+        Attempts::new(&self.retry, &self.plain, &self.stop)
+    }
+
+    /// Does something that changes what is at the API: once, as whoever does it has to look what became of it before it is
+    /// done again. The attempt was paid for. Once it has left, its answer is waited for even if the run is stopped. `None`
+    /// if no answer tells what became of it; what was to be waited for has been.
+    ///
+    /// # Errors
+    /// As for [`ask`](Self::ask).
+    pub async fn act<'a, T, F>(
+        &'a self,
+        attempts: &mut Attempts<'a>,
+        what: &str,
+        action: impl FnOnce(&'a Client) -> F,
+    ) -> Result<Option<Answered<T>>, WhoError>
+    where
+        F: Future<Output = Looked<T>>,
+    {
+        self.lookups.fetch_add(1, Ordering::Relaxed);
+        let looked = action(&self.client).await;
+        self.hear(looked, &self.plain, attempts, what).await
+    }
+
+    /// What an answer comes to; `None` if there is to be another attempt, after the pause that was just made.
+    async fn hear<T>(
+        &self,
+        looked: Looked<T>,
+        pacer: &Pacer,
+        attempts: &mut Attempts<'_>,
+        what: &str,
+    ) -> Result<Option<Answered<T>>, WhoError> {
+        let (refusal, wait) = match looked {
+            Looked::Found(found) => return Ok(Some(Answered::Found(found))),
+            Looked::Absent => return Ok(Some(Answered::Absent)),
+            Looked::Refused(refusal) => return Ok(Some(Answered::Refused(refusal))),
+            Looked::Credentials(refusal) => {
+                return Err(self.end(StopReason::Credentials(because(what, &refusal))));
+            }
+            Looked::Endpoint(refusal) => {
+                return Err(self.end(StopReason::Endpoint(because(what, &refusal))));
+            }
+            Looked::RateLimited { retry_after } => {
+                self.hold(pacer, retry_after.unwrap_or_else(|| attempts.delay()))?;
+                let refusal = Refusal {
+                    status: Some(429),
+                    code: "rate_limited".into(),
+                    text: "the API's quota was used up, and stayed so".to_owned(),
+                };
+                // The gate that was just closed is the wait.
+                (refusal, Duration::ZERO)
+            }
+            Looked::TryAgain { retry_after, refusal } => {
+                let asked = retry_after.unwrap_or_default().min(self.retry.max_retry_after);
+                (refusal, asked.max(attempts.delay()))
+            }
+        };
+        let number = attempts.number();
+        debug!(code = %refusal.code, attempt = number, ?wait, "no answer");
+        if attempts.again(wait).await {
+            return Ok(None);
+        }
+        let text = format!("{} ({number} attempts)", because(what, &refusal));
+        Err(self.end(StopReason::TooManyFailures(text)))
     }
 
     /// Closes the gate for all who pay the same quota. A wait longer than is allowed ends the run.

@@ -25,6 +25,7 @@ mod pooler;
 mod provider;
 mod refusals;
 mod reruns;
+mod rollback;
 mod rules;
 mod scratch;
 mod show;

@@ -8,7 +8,9 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::json;
-use tokenferry::simulator::{Bucket, Fault, ProviderToken, RateLimit, Simulator, SimulatorHandle, User};
+use tokenferry::simulator::{
+    Bucket, Fault, ProviderToken, RateLimit, Simulator, SimulatorHandle, StoredToken, User,
+};
 use tokio::time::timeout;
 
 use crate::support::{
@@ -575,4 +577,129 @@ async fn a_canary_proves_fetched_tokens_too() {
         .filter(|request| request.path == "/v1/mgmt/outbound/app/user/oauthtoken/upload");
     assert_eq!(single.count(), 5);
     assert_eq!(fetched(&bed.api), 40);
+}
+
+/// What `failures --run` lists of a verification: key and code.
+async fn found(bed: &Bed, run: &serde_json::Value) -> Vec<String> {
+    let run = run["run_id"].to_string();
+    let listed = bed
+        .run(&["failures", "--run", &run, "--format", "json"])
+        .await
+        .ended_with(0)
+        .json();
+    let rows = listed.as_array().unwrap().iter();
+    let mut found: Vec<String> = rows
+        .map(|row| {
+            let word = |name: &str| row[name].as_str().unwrap();
+            format!(
+                "{} {} {}",
+                word("source_key"),
+                word("severity"),
+                word("error_code")
+            )
+        })
+        .collect();
+    found.sort();
+    found
+}
+
+fn of(tokens: &mut [StoredToken], user: &str, change: fn(&mut StoredToken)) {
+    let mut tokens = tokens.iter_mut();
+    change(
+        tokens
+            .find(|token| token.destination.user_id.as_deref() == Some(user))
+            .unwrap(),
+    );
+}
+
+#[tokio::test]
+async fn fetched_tokens_are_verified_as_far_as_the_source_knows_them() {
+    for (prefer, of_scopes) in [
+        ("columns", "6 error scopes_differ"),
+        ("provider", "6 warning not_in_source"),
+    ] {
+        let bed = bed(users(1, 8), &format!("source.provider.prefer = \"{prefer}\"")).await;
+        bed.bare_rows(1, 8).await;
+        bed.sql(&format!(
+            "update legacy_tokens set token_type = 'Bearer', granted_by = 'admin', scope = 'calendar';
+             update legacy_tokens set access_token = '{TOKEN}-own' where id = 8"
+        ))
+        .await;
+        bed.migrate().await.ended_with(0);
+        let asked = fetched(&bed.api);
+        let calm = bed.run(&["verify", "--json"]).await.ended_with(0).json();
+        let own = i64::from(prefer == "columns");
+        assert_eq!(
+            (
+                &calm["verify"]["in_part"],
+                &calm["verify"]["equal"],
+                &calm["verify"]["checked"]
+            ),
+            (&json!(8 - own), &json!(own), &json!(8)),
+            "{prefer}"
+        );
+        assert_eq!(calm["verify"]["changed_in_source"], 0);
+        let text = bed.run(&["verify"]).await.ended_with(0).stderr;
+        assert!(
+            text.contains("in part") && text.contains("not_in_source"),
+            "{text}"
+        );
+
+        bed.api.alter_stored(|tokens| {
+            of(tokens, "U2", |token| token.access_token = Some("another".into()));
+            of(tokens, "U4", |token| {
+                token.granted_by = Some("somebody".to_owned())
+            });
+            of(tokens, "U5", |token| {
+                token.access_token_type = Some("mac".to_owned())
+            });
+            of(tokens, "U6", |token| token.scopes = vec!["files".to_owned()]);
+            tokens.retain(|token| token.destination.user_id.as_deref() != Some("U3"));
+        });
+        bed.sql("update legacy_tokens set updated_at = now() + interval '1 second' where id = 7")
+            .await;
+        let summary = bed.run(&["verify", "--json"]).await.ended_with(3).json();
+        let mut expected = vec![
+            "1 warning not_in_source",
+            "2 warning not_in_source",
+            "3 error token_missing",
+            "4 error granted_by_differs",
+            "5 error type_differs",
+            of_scopes,
+            "7 warning changed_in_source",
+        ];
+        if prefer == "provider" {
+            expected.push("8 warning not_in_source");
+        }
+        assert_eq!(found(&bed, &summary).await, expected, "{prefer}");
+        assert_eq!(fetched(&bed.api), asked, "nothing is fetched to verify");
+    }
+}
+
+#[tokio::test]
+async fn show_tells_whether_a_row_is_unchanged_whose_token_was_fetched() {
+    let bed = bed(users(1, 3), "").await;
+    bed.bare_rows(1, 3).await;
+    bed.sql(&format!(
+        "update legacy_tokens set access_token = '{TOKEN}-own' where id = 3"
+    ))
+    .await;
+    bed.migrate().await.ended_with(0);
+    let asked = bed.api.requests().all().len();
+    bed.sql("update legacy_tokens set updated_at = now() + interval '1 second' where id = 2")
+        .await;
+    for (row, expected) in [
+        ("1", "unchanged_but_fetched"),
+        ("2", "changed"),
+        ("3", "unchanged"),
+    ] {
+        let shown = bed.run(&["show", row, "--json"]).await.ended_with(0).json();
+        assert_eq!(shown["tokens"][0]["source"]["row"], expected, "{row}");
+    }
+    let text = bed.run(&["show", "1"]).await.ended_with(0).stdout;
+    assert!(
+        text.contains("the row is as it was; its token was fetched"),
+        "{text}"
+    );
+    assert_eq!(bed.api.requests().all().len(), asked, "the API is not asked");
 }

@@ -111,6 +111,70 @@ async fn keeps_every_field_and_reads_it_back() {
     assert!(!format!("{stored:?}").contains("rt"), "tokens must not show");
 }
 
+async fn delete(simulator: &SimulatorHandle, path: &str) -> (u16, Value) {
+    let request = client().delete(format!("{}{path}", simulator.base_url()));
+    let response = request.bearer_auth(bearer(simulator)).send().await.unwrap();
+    (
+        response.status().as_u16(),
+        response.json().await.unwrap_or(Value::Null),
+    )
+}
+
+#[tokio::test]
+async fn deletes_a_token_by_its_id_and_strictly() {
+    const TOKEN: &str = "/v1/mgmt/outbound/token";
+    const TOKENS: &str = "/v1/mgmt/outbound/user/tokens";
+    let simulator = start(Simulator::builder()).await;
+    post(&simulator, USER_BATCH, &batch(&["u1", "u2", "u3", "u4"])).await;
+    let tenant = json!({"tokens": [{"appId": "crm", "tenantId": "t1", "refreshToken": "rt"}]});
+    post(&simulator, TENANT_BATCH, &tenant).await;
+
+    for (query, status, code) in [
+        ("?id=token-9", 404, "E152404"),
+        ("", 400, "E011004"),
+        ("?id=", 400, "E011004"),
+        ("?id=token-2&userId=u2", 400, "E011001"),
+        ("?appId=crm&userId=u2", 400, "E011001"),
+    ] {
+        let (answered, body) = delete(&simulator, &format!("{TOKEN}{query}")).await;
+        assert_eq!((answered, &body["errorCode"]), (status, &json!(code)), "{query}");
+    }
+    assert_eq!(simulator.stored_count(), 5);
+    let stranger = client().delete(format!("{}{TOKEN}?id=token-2", simulator.base_url()));
+    assert_eq!(stranger.send().await.unwrap().status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(
+        delete(&simulator, &format!("{TOKEN}?id=token-2")).await,
+        (200, json!({}))
+    );
+    assert_eq!(stored_users(&simulator), ["u1", "u3", "u4"]);
+    simulator.change_rules(|rules| rules.token_not_found_status = 400);
+    assert_eq!(delete(&simulator, &format!("{TOKEN}?id=token-2")).await.0, 400);
+
+    simulator.script_deletes([Fault::Status(503), Fault::StatusAfterCommit(500)]);
+    assert_eq!(delete(&simulator, &format!("{TOKEN}?id=token-1")).await.0, 503);
+    assert_eq!(simulator.stored_count(), 4);
+    assert_eq!(delete(&simulator, &format!("{TOKEN}?id=token-1")).await.0, 500);
+    assert_eq!(stored_users(&simulator), ["u3", "u4"]);
+
+    // The call that takes all of them, which a rollback must never use.
+    assert_eq!(delete(&simulator, TOKENS).await.0, 400);
+    assert_eq!(
+        delete(&simulator, &format!("{TOKENS}?appId=other&userId=u3"))
+            .await
+            .0,
+        200
+    );
+    assert_eq!(
+        delete(&simulator, &format!("{TOKENS}?appId=crm&userId=u3"))
+            .await
+            .0,
+        200
+    );
+    assert_eq!(stored_users(&simulator), ["u4"]);
+    assert_eq!(delete(&simulator, &format!("{TOKENS}?appId=crm")).await.0, 200);
+    assert_eq!(simulator.stored_count(), 0);
+}
+
 #[tokio::test]
 async fn takes_tenant_tokens_and_single_tokens() {
     let simulator = start(Simulator::builder().bad_token_prefix("bad-")).await;

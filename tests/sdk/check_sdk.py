@@ -97,6 +97,17 @@ class SdkAgainstSimulator(unittest.TestCase):
         self.apps.upload_tenant_token("crm", "single-tenant", refresh_token="refresh")
         self.assertTrue(self.apps.fetch_tenant_token("crm", "single-tenant")["token"]["hasRefreshToken"])
 
+    def test_deleting(self):
+        for user in ("leaving", "staying"):
+            self.apps.upload_user_token("crm", user, access_token=f"access-of-{user}")
+        token = self.apps.fetch_token("crm", "leaving")["token"]
+        self.apps.delete_token_by_id(token["id"])
+        self.refuses(404, lambda: self.apps.fetch_token("crm", "leaving"))
+        self.refuses(404, lambda: self.apps.delete_token_by_id(token["id"]))
+        self.assertEqual(self.apps.fetch_token("crm", "staying")["token"]["accessToken"], "access-of-staying")
+        self.apps.delete_user_tokens(app_id="crm", user_id="staying")
+        self.refuses(404, lambda: self.apps.fetch_token("crm", "staying"))
+
     def test_lookup_by_scopes(self):
         self.apps.upload_user_token("crm", "scoped", access_token="scoped", scopes=["read", "write"])
         found = self.apps.fetch_token_by_scopes("crm", "scoped", ["read"])["token"]

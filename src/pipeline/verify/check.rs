@@ -1,7 +1,6 @@
 //! Reads the tokens back, several at a time, and keeps the books in the order of their keys.
 
 use std::{
-    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -13,13 +12,15 @@ use tracing::warn;
 
 use crate::{
     ledger::{Committed, Counters, Ledger, VerifyRun},
-    model::{EncodedToken, Finding, LegacyToken, Probe, SourceKey, Verdict, Verification},
+    model::{Finding, Probe, SourceKey, Verdict, Verification},
     pace::Stop,
-    pipeline::PipelineError,
+    pipeline::{
+        PipelineError,
+        originals::{Original, Originals},
+    },
     report::View,
-    screen::Screen,
-    source::Source,
-    who::{Answered, Asker, Quota, Resolver, WhoError},
+    screen::{AsSent, Origin},
+    who::{Answered, Asker, Quota, WhoError},
 };
 
 /// Tokens that are looked up in ledger and source at once.
@@ -87,10 +88,7 @@ impl Progress {
 pub(super) struct Checking<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) begun: &'a VerifyRun,
-    pub(super) source: Source,
-    /// Finds the users of login IDs, where the source has any.
-    pub(super) resolver: Option<Resolver>,
-    pub(super) screen: Screen,
+    pub(super) originals: Originals,
     pub(super) asker: &'a Asker,
     pub(super) stop: &'a Stop,
     /// So many are read back at a time.
@@ -104,7 +102,7 @@ enum Check {
     /// Without a question.
     Told(Committed, Verdict),
     /// To be held against what Descope has.
-    Ask(Committed, Probe, EncodedToken),
+    Ask(Committed, Probe, AsSent),
 }
 
 impl Checking<'_> {
@@ -130,32 +128,24 @@ impl Checking<'_> {
 
     /// Looks the rows up, and sees what would be sent for them today. `None` if the run is stopped.
     async fn prepare(&mut self, tokens: Vec<Committed>) -> Result<Option<Vec<Check>>, PipelineError> {
-        let keys: Vec<SourceKey> = tokens.iter().map(|token| token.key.clone()).collect();
-        let mut rows = match self.stop.unless_turned(self.source.rows(&keys)).await {
-            None => return Ok(None),
-            Some(page) => page?.map(|page| page.tokens).unwrap_or_default(),
+        let Some(originals) = self.originals.of(tokens.iter()).await? else {
+            return Ok(None);
         };
-        if let Some(resolver) = &self.resolver {
-            match resolver.resolve(&mut rows).await {
-                Ok(()) => {}
-                Err(WhoError::Stopped) => return Ok(None),
-                Err(WhoError::Ledger(error)) => return Err(error.into()),
-            }
-        }
-        let mut rows: HashMap<SourceKey, LegacyToken> =
-            rows.into_iter().map(|row| (row.key.clone(), row)).collect();
-        let now = chrono::Utc::now().timestamp();
-        let checks = tokens.into_iter().map(|token| {
-            let Some(row) = rows.remove(&token.key) else {
-                return Check::Told(token, Verdict::GoneFromSource);
+        let checks = tokens.into_iter().zip(originals).map(|(token, original)| {
+            let today = match original {
+                Original::Same(today) => today,
+                Original::Changed => return Check::Told(token, Verdict::ChangedInSource),
+                Original::Gone => return Check::Told(token, Verdict::GoneFromSource),
             };
-            match self.screen.as_sent(&row, now) {
-                Ok(today) if today.fingerprint == token.fingerprint => {
-                    let probe = Probe::new(&today.destination, !today.has_access_token);
-                    Check::Ask(token, probe, today.encoded)
+            let by_refresh_token = matches!(
+                today.origin,
+                Origin::Row {
+                    has_access_token: false,
+                    ..
                 }
-                Ok(_) | Err(_) => Check::Told(token, Verdict::ChangedInSource),
-            }
+            );
+            let probe = Probe::new(&today.destination, by_refresh_token);
+            Check::Ask(token, probe, today)
         });
         Ok(Some(checks.collect()))
     }
@@ -201,9 +191,9 @@ impl Checking<'_> {
     }
 
     async fn verdict(&self, check: Check) -> Result<(Committed, Verdict), WhoError> {
-        let (token, probe, encoded) = match check {
+        let (token, probe, today) = match check {
             Check::Told(token, verdict) => return Ok((token, verdict)),
-            Check::Ask(token, probe, encoded) => (token, probe, encoded),
+            Check::Ask(token, probe, today) => (token, probe, today),
         };
         let answered = self
             .asker
@@ -211,7 +201,10 @@ impl Checking<'_> {
             .await?;
         let verdict = match answered {
             Answered::Found(held) if !held.is_of(&probe) => Verdict::Hidden,
-            Answered::Found(held) => held.compare(&encoded, token.sent_at),
+            Answered::Found(held) => match today.origin {
+                Origin::Row { .. } => held.compare(&today.encoded, token.sent_at),
+                Origin::Fetched => held.compare_around(&today.encoded, token.sent_at),
+            },
             Answered::Absent => Verdict::Missing,
             Answered::Refused(refusal) => Verdict::NotTaken(refusal.code.into_owned()),
         };
@@ -237,7 +230,7 @@ impl Checking<'_> {
         if found.sample.is_some() || found.of_run.is_some() {
             return Ok(());
         }
-        match self.stop.unless_turned(self.source.census()).await {
+        match self.stop.unless_turned(self.originals.source.census()).await {
             None => {}
             Some(Err(error)) => return Err(error.into()),
             Some(Ok(None)) => warn!(

@@ -10,17 +10,17 @@ use tracing::{Instrument, info, info_span, warn};
 use super::{
     Ended, PipelineError,
     migrate::{cause, holder},
+    originals::Originals,
 };
 use crate::{
-    config::{Field, LedgerAccess, Settings},
+    config::{LedgerAccess, Settings},
     descope::Client,
     ledger::{Ledger, Locked, Standing, VerifyRun},
     model::{Chosen, Mode, RunStatus, StopReason},
     pace::Stop,
     report::View,
-    screen::Screen,
     source::Source,
-    who::{Asker, Resolver},
+    who::Asker,
 };
 use check::{Checking, Progress};
 
@@ -142,28 +142,20 @@ impl Job<'_> {
             batches: (0, 0),
             estimate: None,
             verification: Some(now.found),
+            rollback: None,
             error,
         }
     }
 
     async fn check(&self, source: Source, progress: &Progress) -> Result<(), PipelineError> {
-        let settings = self.settings;
-        let resolver = if settings.source.columns.contains_key(&Field::LoginId) {
-            let (people, ledger) = (Arc::clone(&self.people), self.ledger.clone());
-            Some(Resolver::new(people, ledger, &settings.api).await?)
-        } else {
-            None
-        };
+        let (people, stop) = (Arc::clone(&self.people), self.stop.clone());
         let checking = Checking {
             ledger: self.ledger,
             begun: &self.begun,
-            source,
-            resolver,
-            screen: Screen::new(settings.apps.clone(), self.ledger.key().clone())
-                .tolerating(settings.tolerated),
+            originals: Originals::new(self.settings, source, self.ledger, people, stop).await?,
             asker: &self.asker,
             stop: &self.stop,
-            in_flight: settings.batch.concurrency,
+            in_flight: self.settings.batch.concurrency,
             progress,
             view: self.view,
         };

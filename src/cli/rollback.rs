@@ -1,0 +1,118 @@
+//! `rollback`: deletes what a run uploaded, once somebody said yes.
+
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use super::{
+    Exit,
+    args::{Global, RollbackArgs},
+    conduct::{Shown, conduct},
+    exit::UsageError,
+    load,
+    logging::Console,
+};
+use crate::{
+    ledger::Reports,
+    model::{DryRun, RunId, Undo},
+    pipeline,
+    report::visible,
+};
+
+pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console) -> anyhow::Result<Exit> {
+    let loaded = load(global)?;
+    let settings = loaded.settings()?;
+    let access = loaded.ledger_access()?;
+    let dry_run = if args.dry_run { DryRun::On } else { DryRun::Off };
+    if !args.dry_run && !args.yes {
+        let mut reports = Reports::open(&access).await?;
+        let apps = reports.sent_by(args.run).await?;
+        reports.close().await;
+        let place = format!("project {} at {}", settings.api.project_id, settings.api.base_url);
+        let question = question(args.run, &place, &apps);
+        let (stdin, stderr) = (io::stdin(), io::stderr());
+        if !stdin.is_terminal() || !stderr.is_terminal() {
+            return Err(UsageError(format!(
+                "{question} There is no terminal to ask at: add --yes if that is what you want, or --dry-run to see what would \
+                 be deleted. Nothing was deleted"
+            ))
+            .into());
+        }
+        // Nothing else happens yet that a blocked thread could hold up.
+        if !confirmed(&question, &mut stdin.lock(), &mut stderr.lock())? {
+            return Err(UsageError("that was no yes: nothing was deleted".to_owned()).into());
+        }
+    }
+    let undo = Undo {
+        of_run: args.run,
+        dry_run,
+    };
+    let shown = Shown {
+        global,
+        console,
+        access: &access,
+        json: args.json,
+    };
+    conduct(&shown, async |stop, view| {
+        pipeline::rollback(&settings, undo, stop, view).await
+    })
+    .await
+}
+
+/// What is about to happen.
+fn question(run: RunId, place: &str, apps: &[(String, i64)]) -> String {
+    let total: i64 = apps.iter().map(|(_, count)| count).sum();
+    let apps: Vec<String> = apps
+        .iter()
+        .map(|(app, count)| format!("{count} of {}", visible(app)))
+        .collect();
+    let of = if apps.is_empty() {
+        String::new()
+    } else {
+        format!(" ({})", apps.join(", "))
+    };
+    format!(
+        "This deletes, in {}, those of the {total} tokens that run {run} uploaded{of} that are as they were sent.",
+        visible(place)
+    )
+}
+
+/// Asks, and takes nothing but a yes for one.
+fn confirmed(question: &str, input: &mut impl BufRead, output: &mut impl Write) -> io::Result<bool> {
+    write!(output, "{question} Type `yes` to go on: ")?;
+    output.flush()?;
+    let mut answer = String::new();
+    input.read_line(&mut answer)?;
+    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_but_a_yes_is_one() {
+        for (answer, expected) in [
+            ("yes\n", true),
+            ("Y\n", true),
+            (" yes \r\n", true),
+            ("", false),
+            ("\n", false),
+            ("no\n", false),
+            ("yes please\n", false),
+        ] {
+            let mut asked = Vec::new();
+            let apps = [("google".to_owned(), 40), ("slack\u{1b}".to_owned(), 2)];
+            let question = question(7, "project P1", &apps);
+            assert_eq!(
+                confirmed(&question, &mut answer.as_bytes(), &mut asked).unwrap(),
+                expected,
+                "{answer:?}"
+            );
+            let asked = String::from_utf8(asked).unwrap();
+            assert!(
+                asked.contains("the 42 tokens that run 7 uploaded (40 of google, 2 of slack"),
+                "{asked}"
+            );
+            assert!(!asked.contains('\u{1b}'), "{asked}");
+        }
+    }
+}

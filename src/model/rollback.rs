@@ -1,0 +1,79 @@
+//! What became of a run's tokens that were to be deleted again.
+
+use serde::Serialize;
+
+use super::{DryRun, Reason, RunId, Tally};
+
+/// Which tokens are to be deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Undo {
+    /// Those that this run sent.
+    pub of_run: RunId,
+    /// Whether it is only said which would be.
+    pub dry_run: DryRun,
+}
+
+/// What became of one of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
+    /// It was deleted.
+    Removed,
+    /// It was not there any more.
+    Gone,
+    /// A dry run would delete it.
+    Deletable,
+    /// It is left alone.
+    Refused(Reason),
+}
+
+impl Fate {
+    /// The word the ledger stores.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Removed => "removed",
+            Self::Gone => "gone",
+            Self::Deletable => "deletable",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    /// Why it is left alone, if it is.
+    #[must_use]
+    pub fn reason(&self) -> Option<&Reason> {
+        match self {
+            Self::Refused(reason) => Some(reason),
+            Self::Removed | Self::Gone | Self::Deletable => None,
+        }
+    }
+}
+
+/// What became of all of them so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Rollback {
+    /// The run whose tokens they are.
+    pub of_run: RunId,
+    /// Nothing is deleted: the numbers say what would be.
+    pub dry_run: bool,
+    /// Deleted.
+    pub removed: i64,
+    /// Not there any more.
+    pub gone: i64,
+    /// Left alone, each with a reason.
+    pub refused: i64,
+}
+
+impl Rollback {
+    /// The same as the books of a run: committed is what was deleted, unchanged is what was not there any more, and failed is
+    /// what is left alone.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        Tally {
+            selected: self.removed + self.gone + self.refused,
+            committed: self.removed,
+            failed: self.refused,
+            superseded: 0,
+            unchanged: self.gone,
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Which tokens may be asked for, and why a token is left alone.
+
+use crate::{
+    descope::Unrecognised,
+    ledger::Candidate,
+    model::{Difference, EncodedToken, Probe, Reason},
+    pipeline::originals::Original,
+    screen::Origin,
+};
+
+/// What a token is asked for by, and held against.
+pub(super) struct Question {
+    pub(super) probe: Probe,
+    pub(super) sent: EncodedToken,
+}
+
+/// What is known of a token before anybody is asked: what to ask, or why it is left alone.
+pub(super) fn judge(candidate: &Candidate, original: Original) -> Result<Question, Reason> {
+    if let Some(other) = candidate.shared_with {
+        return Err(Reason::validation(
+            "replaced_another",
+            format!(
+                "run {other} has put a token at the same place, so that what is there need not be this run's creation: it stays as it is"
+            ),
+        ));
+    }
+    let today = match original {
+        Original::Same(today) => today,
+        Original::Changed => {
+            return Err(Reason::validation(
+                "changed_in_source",
+                "the row, or how it is mapped, has changed since it was uploaded: what was sent is not known any more, and so \
+                 cannot be recognised",
+            ));
+        }
+        Original::Gone => {
+            return Err(Reason::validation(
+                "gone_from_source",
+                "the row is not in the source any more, or does not meet `source.where`: what was sent is not known any more, \
+                 and so cannot be recognised",
+            ));
+        }
+    };
+    match today.origin {
+        Origin::Row {
+            has_refresh_token, ..
+        } => Ok(Question {
+            probe: Probe::new(&today.destination, has_refresh_token),
+            sent: today.encoded,
+        }),
+        Origin::Fetched => Err(Reason::validation(
+            "not_in_source",
+            "the token was fetched from where Descope keeps it: the source does not hold what was sent, and so it cannot be \
+             recognised",
+        )),
+    }
+}
+
+/// Why what is there is left alone.
+pub(super) fn left_alone(why: &Unrecognised) -> Reason {
+    match why {
+        Unrecognised::Another => Reason::api(
+            "another_token_shown",
+            "asked for the token, Descope shows another one of the same user or tenant, or does not show whose it is: whether \
+             this one is behind it is not said",
+        ),
+        Unrecognised::Refreshed => Reason::api(
+            "refreshed_since",
+            "Descope has refreshed the token since it was uploaded: it is in use, and not what was sent any more",
+        ),
+        Unrecognised::Different(fields) if fields.is_empty() => Reason::api(
+            "not_shown",
+            "Descope shows neither the access token nor the refresh token that was sent: it cannot be recognised",
+        ),
+        Unrecognised::Different(fields) => {
+            let fields: Vec<&str> = fields.iter().map(|field| Difference::code(*field)).collect();
+            Reason::api(
+                "changed_since",
+                format!(
+                    "Descope holds something else than was sent ({}): it was changed or connected anew since",
+                    fields.join(", ")
+                ),
+            )
+        }
+        Unrecognised::Nameless => Reason::api(
+            "id_not_shown",
+            "Descope does not show the token's ID, by which alone it may be deleted",
+        ),
+    }
+}

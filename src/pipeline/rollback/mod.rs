@@ -1,0 +1,215 @@
+//! `rollback`: deletes at Descope what one run put there, token by token, and nothing else.
+//!
+//! What makes it certain that nothing else goes is in three places, and can be read there:
+//! [`judge`](judge::judge) says which rows may be asked for at all, [`StoredToken::recognise`] makes the only thing that can be
+//! deleted, and [`Remover`](remove::Remover) sends a deletion right after such a recognition, never without one.
+//!
+//! [`StoredToken::recognise`]: crate::descope::StoredToken::recognise
+
+mod judge;
+mod remove;
+
+use std::sync::Arc;
+
+use tokio::{sync::watch, time::Instant};
+use tracing::{Instrument, info, info_span, warn};
+
+use super::{
+    Ended, PipelineError,
+    migrate::{api, cause, holder},
+    originals::Originals,
+    stages::settle_left_behind,
+};
+use crate::{
+    config::{LedgerAccess, Settings},
+    descope::Client,
+    ledger::{Counters, Ledger, LedgerError, Locked, RollbackRun, Standing},
+    model::{Mode, Rollback, RunStatus, StopReason, Tally, Undo},
+    pace::Stop,
+    report::View,
+    source::Source,
+    upload::Uploader,
+    who::Asker,
+};
+use remove::Remover;
+
+/// Deletes what a run put at Descope, or goes on with that; or says what would be deleted. `stop` ends it early, and `view` is
+/// kept up to date meanwhile.
+///
+/// # Errors
+/// If it could not begin. Once it began, what went wrong is in [`Ended`].
+pub async fn rollback(
+    settings: &Settings,
+    undo: Undo,
+    stop: Stop,
+    view: &watch::Sender<View>,
+) -> Result<Ended, PipelineError> {
+    let access = LedgerAccess {
+        migration: settings.migration.clone(),
+        ledger: settings.ledger.clone(),
+    };
+    let patience = settings.stop.after_unreachable;
+    let connections = u32::try_from(settings.batch.concurrency)
+        .unwrap_or(u32::MAX)
+        .saturating_add(2);
+    let ledger = Ledger::open_existing(&access, connections, patience).await?;
+    let application_name = format!("tokenferry {} rollback", settings.migration);
+    let source = Source::open(&settings.source, &application_name, patience).await?;
+    let client = Client::new(&settings.api)?;
+    // The migration's own lock: nothing is uploaded meanwhile.
+    let mut lock = ledger.lock(&access, Locked::Migration).await?;
+    let begun = ledger
+        .begin_rollback(undo, &api(&settings.api), &holder())
+        .await?;
+    let span = info_span!("run", run_id = begun.run.id);
+    view.send_modify(|view| view.mode = Mode::Rollback);
+    info!(
+        parent: &span, of_run = undo.of_run, resumed = begun.run.resumed, dry_run = ?undo.dry_run,
+        "reading tokens back, to delete those that are as they were sent"
+    );
+    let job = Job {
+        settings,
+        ledger: &ledger,
+        counted: Counted {
+            before: begun.run.counters,
+            asker: Arc::new(Asker::new(client.clone(), &settings.api, stop.clone())),
+            people: Arc::new(Asker::new(client.clone(), &settings.api, stop.clone())),
+            begin: Instant::now(),
+        },
+        client,
+        begun,
+        stop,
+        view,
+    };
+    let holding = async { ledger.keep(&mut lock, &access).await };
+    let ended = Box::pin(job.work(source, holding)).instrument(span).await;
+    lock.release().await;
+    ledger.close().await;
+    Ok(ended)
+}
+
+/// What one rollback works with.
+struct Job<'a> {
+    settings: &'a Settings,
+    ledger: &'a Ledger,
+    client: Client,
+    begun: RollbackRun,
+    counted: Counted,
+    stop: Stop,
+    view: &'a watch::Sender<View>,
+}
+
+/// Who asks, and how much was asked.
+struct Counted {
+    /// By earlier processes.
+    before: Counters,
+    /// Reads tokens back, and deletes them.
+    asker: Arc<Asker>,
+    /// Finds the users of login IDs.
+    people: Arc<Asker>,
+    begin: Instant,
+}
+
+impl Counted {
+    /// Requests and time, earlier processes included.
+    fn counters(&self) -> Counters {
+        let (requests, limited) = self.asker.lookups();
+        let (lookups, lookups_limited) = self.people.lookups();
+        Counters {
+            requests: self.before.requests + requests,
+            retries: self.before.retries,
+            rate_limited: self.before.rate_limited + limited + lookups_limited,
+            lookups: self.before.lookups + lookups,
+            active_seconds: self.before.active_seconds + self.begin.elapsed().as_secs_f64(),
+        }
+    }
+}
+
+/// There is no cursor: what became of each token says where to go on.
+fn standing(tally: Tally, counters: Counters) -> Standing<'static> {
+    Standing {
+        cursor: None,
+        up_to_cursor: tally,
+        tally,
+        counters,
+    }
+}
+
+impl Job<'_> {
+    /// The run itself: whatever happens in it, it gets a status.
+    async fn work(self, source: Source, holding: impl Future<Output = LedgerError>) -> Ended {
+        let mut removal = std::pin::pin!(self.remove(source));
+        let mut error = tokio::select! {
+            removed = &mut removal => removed.err(),
+            lost = holding => Some(lost.into()),
+        };
+        let run = &self.begun.run;
+        let stopped = self.stop.reason();
+        let counters = self.counted.counters();
+        let found = self.ledger.rolled_back(&self.begun).await;
+        let now = *found.as_ref().unwrap_or(&Rollback::default());
+        let status = match (&stopped, &error) {
+            (_, Some(_)) | (Some(StopReason::Signal(_)), None) => RunStatus::Interrupted,
+            (Some(_), None) => RunStatus::Stopped,
+            (None, None) if now.refused > 0 => RunStatus::CompletedWithFailures,
+            (None, None) => RunStatus::Completed,
+        };
+        let why = stopped
+            .as_ref()
+            .map(ToString::to_string)
+            .or_else(|| error.as_ref().map(ToString::to_string));
+        let standing = standing(now.tally(), counters);
+        let recorded = match found {
+            Ok(_) => self.ledger.finish(run, &standing, status, why.as_deref()).await,
+            Err(failure) => Err(failure),
+        };
+        if let Err(failure) = recorded {
+            warn!(reason = %failure, "the end of the run could not be recorded: the next one finds it as it is and goes on");
+            error = Some(cause(error, failure.into()));
+        }
+        Ended {
+            run_id: run.id,
+            mode: Mode::Rollback,
+            resumed: run.resumed,
+            status,
+            stopped,
+            tally: now.tally(),
+            counters,
+            batches: (0, 0),
+            estimate: None,
+            verification: None,
+            rollback: Some(now),
+            error,
+        }
+    }
+
+    async fn remove(&self, source: Source) -> Result<(), PipelineError> {
+        let Self {
+            settings,
+            ledger,
+            begun,
+            counted,
+            stop,
+            view,
+            ..
+        } = self;
+        // What is in flight may be the run's, too: it is found out first.
+        let uploader = Uploader::new(
+            self.client.clone(),
+            Ledger::clone(ledger),
+            begun.run.clone(),
+            stop.clone(),
+            settings,
+            Box::new(|_| {}),
+        );
+        settle_left_behind(ledger, &uploader, stop).await?;
+        if stop.is_turned() {
+            return Ok(());
+        }
+        ledger.refuse_former(begun).await?;
+        let people = Arc::clone(&counted.people);
+        let originals = Originals::new(settings, source, ledger, people, stop.clone()).await?;
+        let remover = Remover::new(settings, ledger, begun, counted, stop, view);
+        Box::pin(remover.run(originals)).await
+    }
+}

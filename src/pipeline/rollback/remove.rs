@@ -1,0 +1,253 @@
+//! Reads the tokens back, several at a time, and deletes those that are recognised.
+
+use std::time::Duration;
+
+use fail::fail_point;
+use futures_util::{StreamExt, stream};
+use tokio::{sync::watch, time::Instant};
+
+use super::{
+    Counted,
+    judge::{Question, judge, left_alone},
+    standing,
+};
+use crate::{
+    config::Settings,
+    descope::Recognised,
+    ledger::{Candidate, Committed, Ledger, RollbackRun},
+    model::{DryRun, Fate, Reason},
+    pace::Stop,
+    pipeline::{PipelineError, originals::Originals},
+    report::View,
+    who::{Answered, Asker, Quota, WhoError},
+};
+
+/// Tokens that are looked up in ledger and source at once.
+const TOKENS_AT_ONCE: i64 = 200;
+
+/// How often at least the books are written, as long as anything happens.
+const RECORD_EVERY: Duration = Duration::from_secs(1);
+
+/// What is said when it cannot go on.
+const READING: &str = "tokens could not be read back";
+const DELETING: &str = "tokens could not be deleted";
+
+/// A recognition is good for so long, or for as long as the configured quota makes two requests of each task wait. After
+/// that, as when the API had us wait in between, it is looked again.
+const GOOD_FOR: Duration = Duration::from_secs(60);
+
+/// What it takes to delete tokens.
+pub(super) struct Remover<'a> {
+    ledger: &'a Ledger,
+    begun: &'a RollbackRun,
+    asker: &'a Asker,
+    stop: &'a Stop,
+    counted: &'a Counted,
+    view: &'a watch::Sender<View>,
+    /// So many are worked on at a time.
+    in_flight: usize,
+    good_for: Duration,
+}
+
+/// What reading a token back came to.
+enum Look {
+    /// It is there, and is the one that was sent.
+    There(Recognised),
+    /// Nothing is there.
+    Nothing,
+    /// Something is there that stays.
+    Other(Reason),
+}
+
+impl<'a> Remover<'a> {
+    pub(super) fn new(
+        settings: &Settings,
+        ledger: &'a Ledger,
+        begun: &'a RollbackRun,
+        counted: &'a Counted,
+        stop: &'a Stop,
+        view: &'a watch::Sender<View>,
+    ) -> Self {
+        let (quota, in_flight) = (settings.api.rate_limit, settings.batch.concurrency);
+        let turn = quota.per.div_f64(f64::from(quota.requests.max(1)));
+        Self {
+            ledger,
+            begun,
+            asker: &counted.asker,
+            stop,
+            counted,
+            view,
+            in_flight,
+            good_for: GOOD_FOR.max(turn.mul_f64(2.0 * in_flight as f64)),
+        }
+    }
+
+    /// Works until every token has an end, or the switch is turned.
+    pub(super) async fn run(self, mut originals: Originals) -> Result<(), PipelineError> {
+        let mut after = None;
+        loop {
+            let candidates = self
+                .ledger
+                .to_roll_back(self.begun, after.as_ref(), TOKENS_AT_ONCE)
+                .await?;
+            let Some(last) = candidates.last() else {
+                return Ok(());
+            };
+            after = Some(last.token.key.clone());
+            let tokens = candidates.iter().map(|candidate| &candidate.token);
+            let Some(originals) = originals.of(tokens).await? else {
+                return Ok(());
+            };
+            let (mut asked, mut refused) = (Vec::new(), Vec::new());
+            for (candidate, original) in candidates.into_iter().zip(originals) {
+                match judge(&candidate, original) {
+                    Ok(question) => asked.push((candidate, question)),
+                    Err(reason) => refused.push((candidate.token, Fate::Refused(reason))),
+                }
+            }
+            self.ledger.roll_back(self.begun, &refused).await?;
+            let goes_on = self.work(asked).await?;
+            self.record().await?;
+            if !goes_on {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Each to its end. `false` if the run is stopped; what has left is waited for then, and recorded.
+    async fn work(&self, asked: Vec<(Candidate, Question)>) -> Result<bool, PipelineError> {
+        let mut ends = stream::iter(asked)
+            .map(|(candidate, question)| self.one(candidate, question))
+            .buffer_unordered(self.in_flight);
+        let mut stopped = false;
+        let mut failed = Ok(());
+        let mut recorded_at = Instant::now();
+        while let Some(end) = ends.next().await {
+            match end {
+                Ok(()) if recorded_at.elapsed() >= RECORD_EVERY => {
+                    self.record().await?;
+                    recorded_at = Instant::now();
+                }
+                Ok(()) => {}
+                Err(WhoError::Stopped) => stopped = true,
+                Err(WhoError::Ledger(error)) => {
+                    self.stop.turn_silently();
+                    failed = failed.and(Err(error.into()));
+                }
+            }
+        }
+        failed.map(|()| !stopped)
+    }
+
+    async fn one(&self, candidate: Candidate, question: Question) -> Result<(), WhoError> {
+        let fate = self.fate(&candidate, &question).await?;
+        fail_point!("undone");
+        self.ledger
+            .roll_back(self.begun, &[(candidate.token, fate)])
+            .await?;
+        fail_point!("undone_recorded");
+        Ok(())
+    }
+
+    /// Looks, records what it is about to delete, deletes; and begins with looking again until it is known what became of it.
+    async fn fate(&self, candidate: &Candidate, question: &Question) -> Result<Fate, WhoError> {
+        let mut attempts = self.asker.attempts();
+        // Whether a deletion of ours may have got through, whatever its answer.
+        let mut sent_before = candidate.was_being_deleted;
+        loop {
+            let recognised = match self.look(&candidate.token, question).await? {
+                Look::There(recognised) => recognised,
+                Look::Nothing if sent_before => return Ok(Fate::Removed),
+                Look::Nothing => return Ok(Fate::Gone),
+                Look::Other(reason) => return Ok(Fate::Refused(in_doubt(reason, sent_before))),
+            };
+            if self.begun.undo.dry_run == DryRun::On {
+                return Ok(Fate::Deletable);
+            }
+            let looked_at = Instant::now();
+            if attempts.next().await.is_none() {
+                return Err(WhoError::Stopped);
+            }
+            if looked_at.elapsed() > self.good_for {
+                continue;
+            }
+            // Refused if another process has taken over, which may be sending the row again by now.
+            self.ledger
+                .intend_deletion(self.begun, &candidate.token, recognised.id())
+                .await?;
+            fail_point!("intended");
+            let answered = self
+                .asker
+                .act(&mut attempts, DELETING, |client| client.delete(&recognised))
+                .await?;
+            match answered {
+                Some(Answered::Found(())) => return Ok(Fate::Removed),
+                Some(Answered::Absent) if sent_before => return Ok(Fate::Removed),
+                // Somebody else was faster.
+                Some(Answered::Absent) => return Ok(Fate::Gone),
+                // Which answer says that there is no such token is not published.
+                Some(Answered::Refused(refusal)) => {
+                    return Ok(match self.look(&candidate.token, question).await? {
+                        Look::Nothing if sent_before => Fate::Removed,
+                        Look::Nothing => Fate::Gone,
+                        Look::There(_) => Fate::Refused(Reason::api(
+                            refusal.code.into_owned(),
+                            "the API shows the token, and does not delete it",
+                        )),
+                        Look::Other(reason) => Fate::Refused(in_doubt(reason, sent_before)),
+                    });
+                }
+                None => sent_before = true,
+            }
+        }
+    }
+
+    async fn look(&self, token: &Committed, question: &Question) -> Result<Look, WhoError> {
+        let Question { probe, sent } = question;
+        let answered = self
+            .asker
+            .ask(Quota::Plain, READING, |client| client.latest(probe))
+            .await?;
+        Ok(match answered {
+            Answered::Found(held) => match held.recognise(probe, sent, token.sent_at) {
+                Ok(recognised) => Look::There(recognised),
+                Err(why) => Look::Other(left_alone(&why)),
+            },
+            Answered::Absent => Look::Nothing,
+            Answered::Refused(refusal) => Look::Other(Reason::api(
+                "not_readable",
+                format!(
+                    "the API does not take the question for this token ({})",
+                    refusal.code
+                ),
+            )),
+        })
+    }
+
+    /// Keeps books and view up to date. What became of each token stands in the ledger already.
+    async fn record(&self) -> Result<(), PipelineError> {
+        let tally = self.ledger.rolled_back(self.begun).await?.tally();
+        let standing = standing(tally, self.counted.counters());
+        self.ledger.advance(&self.begun.run, &standing).await?;
+        self.view.send_modify(|view| {
+            view.tally = tally;
+            view.requests = standing.counters.requests;
+            view.held_for = self.asker.held_for();
+        });
+        Ok(())
+    }
+}
+
+/// What is left alone although a deletion was sent: that may have got through.
+fn in_doubt(reason: Reason, sent_before: bool) -> Reason {
+    if !sent_before {
+        return reason;
+    }
+    Reason {
+        text: format!(
+            "{}. It was recognised before, and its deletion may have got through: `tokenferry show` has its ID",
+            reason.text
+        ),
+        ..reason
+    }
+}

@@ -1,0 +1,52 @@
+//! What became of the tokens that were to be deleted, in a few lines for people.
+
+use std::fmt::Write as _;
+
+use super::summary::{Summary, grouped, rounded};
+use crate::model::Rollback;
+
+/// How it ended.
+pub(super) fn headline(summary: &Summary) -> &str {
+    let is_dry = summary.rollback.is_some_and(|found| found.dry_run);
+    match (summary.status.as_str(), is_dry) {
+        ("completed", _) if summary.tokens.selected == 0 => "completed, there is nothing of that run",
+        ("completed", false) => "completed, nothing of that run is there any more",
+        ("completed", true) => "completed, nothing stands in the way; nothing was deleted",
+        ("completed_with_failures", false) => "completed, some tokens stay",
+        ("completed_with_failures", true) => "completed, some tokens would stay; nothing was deleted",
+        ("interrupted", false) => {
+            "interrupted; the next `tokenferry rollback` of the same run goes on from here"
+        }
+        ("stopped", false) => "stopped; the next `tokenferry rollback` of the same run goes on from here",
+        (other, _) => other,
+    }
+}
+
+/// The counts, and the work behind them. Writing to a text cannot fail.
+pub(super) fn write(text: &mut String, summary: &Summary, found: &Rollback) {
+    let (removed, refused) = if found.dry_run {
+        ("would be deleted", "would stay; reasons below")
+    } else {
+        (
+            "deleted; the next `tokenferry migrate` sends them again",
+            "left alone; reasons below",
+        )
+    };
+    let _ = writeln!(text, "  tokens of run {}", found.of_run);
+    for (name, count, what) in [
+        ("removed", found.removed, removed),
+        ("gone", found.gone, "not there any more"),
+        ("refused", found.refused, refused),
+    ] {
+        if count > 0 || name == "removed" {
+            let _ = writeln!(text, "  {name:<12}{:>11}   {what}", grouped(count));
+        }
+    }
+    let _ = writeln!(
+        text,
+        "  {} requests ({} times rate limited), {}",
+        grouped(summary.requests),
+        grouped(summary.rate_limited),
+        humantime::format_duration(rounded(summary.duration_s)),
+    );
+}

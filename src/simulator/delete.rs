@@ -1,0 +1,71 @@
+//! Deleting tokens: one by its ID, or all of an app or a user.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::State,
+    http::Uri,
+    response::{IntoResponse, Response},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::simulator::{
+    api::Api, check::filled, faults::Call, lookup::query, perform::perform, refusal::Refusal,
+};
+
+type Shared = State<Arc<Api>>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ById {
+    id: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct ByOwner {
+    app_id: Option<String>,
+    user_id: Option<String>,
+}
+
+/// One token. What the API answers where there is none with this ID is not published.
+pub(super) async fn token(State(api): Shared, uri: Uri) -> Response {
+    delete(api, move |api| {
+        let wanted: ById = query(&uri)?;
+        let id = filled(wanted.id).ok_or_else(|| Refusal::invalid_arguments("id is required"))?;
+        let status = api.rules.lock().token_not_found_status;
+        if api.store.lock().delete(&id) {
+            Ok(())
+        } else {
+            Err(Refusal::unknown_token(status))
+        }
+    })
+    .await
+}
+
+/// All tokens of an app, of a user, or of a user for an app.
+pub(super) async fn tokens(State(api): Shared, uri: Uri) -> Response {
+    delete(api, move |api| {
+        let wanted: ByOwner = query(&uri)?;
+        let (app, user) = (filled(wanted.app_id), filled(wanted.user_id));
+        if app.is_none() && user.is_none() {
+            return Err(Refusal::invalid_arguments("appId or userId is required"));
+        }
+        api.store.lock().delete_all(app.as_deref(), user.as_deref());
+        Ok(())
+    })
+    .await
+}
+
+async fn delete<F>(api: Arc<Api>, carry_out: F) -> Response
+where
+    F: FnOnce(&Api) -> Result<(), Refusal> + Send + 'static,
+{
+    perform(api, Call::Delete, move |api| match carry_out(api) {
+        Ok(()) => Json(json!({})).into_response(),
+        Err(refusal) => refusal.into_response(),
+    })
+    .await
+}
