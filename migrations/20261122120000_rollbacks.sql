@@ -31,7 +31,7 @@ create table rollbacks (
     ended_at timestamptz,
     primary key (run_id, source_key),
     check ((state = 'deleting') = (ended_at is null)),
-    check (state not in ('deleting', 'removed') or token_id is not null),
+    check (state <> 'deleting' or token_id is not null),
     check ((state = 'refused') = (error_code is not null and reason is not null))
 );
 

@@ -450,7 +450,7 @@ async fn what_changes_between_two_attempts_stays() {
     bed.user_rows(1, 1).await;
     let run = uploaded(&bed).await;
     let gate = Gate::new();
-    let bed = bed.set("api.retry.initial_interval = \"1500ms\"\napi.timeout = \"20s\"");
+    let bed = bed.set("api.timeout = \"20s\"");
     bed.api.script_deletes([Fault::Status(503)]);
     bed.api
         .script_reads([Fault::None, Fault::HoldBeforeCommit(gate.clone())]);
@@ -459,7 +459,7 @@ async fn what_changes_between_two_attempts_stays() {
         .spawn()
         .unwrap();
     gate.reached().await;
-    // Connected anew under the same ID, while the program waits to try again.
+    // Connected anew under the same ID, while the program looks again.
     bed.api
         .alter_stored(|tokens| tokens[0].access_token = Some(format!("{TOKEN}-reconnected").into()));
     gate.release();
