@@ -101,9 +101,9 @@ class SdkAgainstSimulator(unittest.TestCase):
         for user in ("leaving", "staying"):
             self.apps.upload_user_token("crm", user, access_token=f"access-of-{user}")
         token = self.apps.fetch_token("crm", "leaving")["token"]
-        self.apps.delete_token_by_id(token["id"])
+        self.apps.delete_token(token["id"])
         self.refuses(404, lambda: self.apps.fetch_token("crm", "leaving"))
-        self.refuses(404, lambda: self.apps.delete_token_by_id(token["id"]))
+        self.refuses(404, lambda: self.apps.delete_token(token["id"]))
         self.assertEqual(self.apps.fetch_token("crm", "staying")["token"]["accessToken"], "access-of-staying")
         self.apps.delete_user_tokens(app_id="crm", user_id="staying")
         self.refuses(404, lambda: self.apps.fetch_token("crm", "staying"))

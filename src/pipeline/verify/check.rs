@@ -102,7 +102,7 @@ enum Check {
     /// Without a question.
     Told(Committed, Verdict),
     /// To be held against what Descope has.
-    Ask(Committed, Probe, AsSent),
+    Ask(Committed, Probe, Box<AsSent>),
 }
 
 impl Checking<'_> {
@@ -145,7 +145,7 @@ impl Checking<'_> {
                 }
             );
             let probe = Probe::new(&today.destination, by_refresh_token);
-            Check::Ask(token, probe, today)
+            Check::Ask(token, probe, Box::new(today))
         });
         Ok(Some(checks.collect()))
     }
