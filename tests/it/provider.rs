@@ -648,10 +648,10 @@ async fn fetched_tokens_are_verified_as_far_as_the_source_knows_them() {
         bed.api.alter_stored(|tokens| {
             of(tokens, "U2", |token| token.access_token = Some("another".into()));
             of(tokens, "U4", |token| {
-                token.granted_by = Some("somebody".to_owned())
+                token.granted_by = Some("somebody".to_owned());
             });
             of(tokens, "U5", |token| {
-                token.access_token_type = Some("mac".to_owned())
+                token.access_token_type = Some("mac".to_owned());
             });
             of(tokens, "U6", |token| token.scopes = vec!["files".to_owned()]);
             tokens.retain(|token| token.destination.user_id.as_deref() != Some("U3"));
