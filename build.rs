@@ -31,9 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
 /// The commit, with `-dirty` behind it where files were changed since.
 fn commit(root: &Path) -> Option<String> {
-    given()
-        .or_else(|| of_package(root))
-        .or_else(|| of_clone(root))
+    given().or_else(|| of_package(root)).or_else(|| of_clone(root))
 }
 
 /// What the environment says. Only a hash is taken: it becomes part of the program.
@@ -78,7 +76,11 @@ fn of_clone(root: &Path) -> Option<String> {
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     // Looking must not write: the index stays as it is.
     let mut command = Command::new("git");
-    command.arg("--no-optional-locks").arg("-C").arg(root).args(arguments);
+    command
+        .arg("--no-optional-locks")
+        .arg("-C")
+        .arg(root)
+        .args(arguments);
     let output = command.output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8(output.stdout).ok()?.trim().to_owned())
 }

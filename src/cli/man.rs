@@ -34,7 +34,10 @@ pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
 fn write_all(program: &Command, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
     for command in std::iter::once(program).chain(program.get_subcommands()) {
-        fs::write(folder.join(format!("{}.1", name(command))), page(program, command)?)?;
+        fs::write(
+            folder.join(format!("{}.1", name(command))),
+            page(program, command)?,
+        )?;
     }
     Ok(())
 }
@@ -96,7 +99,10 @@ fn paragraphs(roff: &mut Roff, text: &str) {
 fn common(roff: &mut Roff) {
     roff.control("SH", ["EXIT STATUS"]);
     for (exit, meaning) in [
-        (Exit::Done, "Everything selected is committed. With --dry-run: it would be."),
+        (
+            Exit::Done,
+            "Everything selected is committed. With --dry-run: it would be.",
+        ),
         (Exit::Unforeseen, "A bug or an unforeseen error."),
         (Exit::Usage, "Wrong usage or configuration."),
         (
@@ -108,7 +114,10 @@ fn common(roff: &mut Roff) {
             "Stopped early: the API refused the credentials or the endpoint, the canary failed, or too many batches failed in a row.",
         ),
         (Exit::Locked, "Another run of this migration is active."),
-        (Exit::Database, "A database is out of reach or lacks a permission."),
+        (
+            Exit::Database,
+            "A database is out of reach or lacks a permission.",
+        ),
     ] {
         roff.control("TP", []);
         roff.text([bold(exit.code().to_string())]);

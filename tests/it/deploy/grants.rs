@@ -155,7 +155,10 @@ async fn the_job_runs_under_its_roles_and_they_may_do_no_more() {
         )
         .await;
     guarded
-        .may_not("ledger", &["select from legacy_oauth_tokens", "create schema mine"])
+        .may_not(
+            "ledger",
+            &["select from legacy_oauth_tokens", "create schema mine"],
+        )
         .await;
 }
 

@@ -80,7 +80,11 @@ fn every_exit_code_has_its_consequence() {
             };
             assert_eq!(codes.operator, "In");
             assert_eq!(codes.container_name.as_deref(), Some("migrate"));
-            codes.values.iter().map(|&code| u8::try_from(code).unwrap()).collect()
+            codes
+                .values
+                .iter()
+                .map(|&code| u8::try_from(code).unwrap())
+                .collect()
         };
         rules.iter().flat_map(of).collect()
     };

@@ -57,7 +57,11 @@ async fn the_program_finds_its_credentials_where_systemd_puts_them() {
         fs::write(credentials.path().join(name), format!("{value}\n")).unwrap();
     }
     let mut command = bed.command(&["migrate", "--json"]);
-    for name in ["SOURCE_DATABASE_URL", "DESCOPE_PROJECT_ID", "DESCOPE_MANAGEMENT_KEY"] {
+    for name in [
+        "SOURCE_DATABASE_URL",
+        "DESCOPE_PROJECT_ID",
+        "DESCOPE_MANAGEMENT_KEY",
+    ] {
         command.env_remove(name);
     }
     for variable in values("Environment") {
