@@ -11,7 +11,7 @@ work=$(mktemp -d)
 stand_in=
 clean_up() {
     [[ -z $stand_in ]] || docker rm --force "$stand_in" >/dev/null
-    docker rmi --force "$image" "$image-build" "$image-run" >/dev/null 2>&1 || true
+    docker rmi --force "$image" "$image-stage" "$image-build" "$image-run" >/dev/null 2>&1 || true
     rm -rf -- "$work"
 }
 trap clean_up EXIT
@@ -48,9 +48,14 @@ mapfile -t libraries < <(libraries_of "$program")
 cp /etc/ssl/certs/ca-certificates.crt "$work/run/etc/ssl/certs/"
 make_image "$image-run" "$work/run" "${libraries[@]}"
 
-git archive HEAD | DOCKER_BUILDKIT=0 docker build --quiet --file config/deploy/Dockerfile --tag "$image" \
-    --build-arg BUILD_IMAGE="$image-build" --build-arg RUN_IMAGE="$image-run" - >/dev/null 2>"$work/log" ||
-    fail "$(<"$work/log")"
+# The first stage gets a name, too, so that it can be removed; building the second does not repeat it.
+git archive --output "$work/context.tar" HEAD
+build() {
+    DOCKER_BUILDKIT=0 docker build --quiet --file config/deploy/Dockerfile --build-arg BUILD_IMAGE="$image-build" \
+        --build-arg RUN_IMAGE="$image-run" "$@" - <"$work/context.tar" >/dev/null 2>"$work/log" || fail "$(<"$work/log")"
+}
+build --tag "$image-stage" --target build
+build --tag "$image"
 
 # As the CronJob's security context has it.
 confined=(--network host --read-only --cap-drop ALL --security-opt no-new-privileges
