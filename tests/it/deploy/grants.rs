@@ -85,7 +85,7 @@ impl Guarded {
             .args(arguments)
             .arg("--config")
             .arg(path)
-            .env("TOKENFERRY__API__BASE_URL", self.bed.api.base_url().to_string())
+            .env("TOKENFERRY__API__BASE_URL", self.bed.api.base_url())
             .env("TOKENFERRY__API__RATE_LIMIT__REQUESTS", "10000")
             .kill_on_drop(true);
         ended(command.output()).await
@@ -130,7 +130,9 @@ impl Guarded {
                 .execute(AssertSqlSafe((*statement).to_owned()))
                 .await
                 .unwrap_err();
-            let code = error.as_database_error().and_then(|error| error.code());
+            let code = error
+                .as_database_error()
+                .and_then(sqlx::error::DatabaseError::code);
             assert_eq!(code.as_deref(), Some("42501"), "{role}: {statement}: {error}");
         }
     }

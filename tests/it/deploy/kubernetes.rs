@@ -1,4 +1,4 @@
-//! The CronJob and what it needs.
+//! The `CronJob` and what it needs.
 
 use std::{collections::BTreeSet, fs, time::Duration};
 
