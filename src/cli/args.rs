@@ -8,10 +8,13 @@ use clap_complete::Shell;
 use super::{demo::DemoArgs, simulate::SimulateArgs};
 use crate::{model::RunId, report::Format};
 
+/// Made by build.rs: the version, and in release builds the commit.
+const VERSION: &str = env!("TOKENFERRY_VERSION");
+
 /// Moves legacy OAuth tokens out of a Postgres database into Descope outbound apps, in batches, once
 #[derive(Debug, Parser)]
 #[command(
-    version,
+    version = VERSION,
     propagate_version = true,
     arg_required_else_help = true,
     after_help = "Begin with `tokenferry demo`: it shows the whole job on this machine, with nothing configured."
@@ -79,6 +82,8 @@ pub enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Print the manual page, or write a page for each command
+    Man(ManArgs),
 }
 
 /// Options of `migrate`.
@@ -240,6 +245,17 @@ pub struct DoctorArgs {
     /// Print one JSON object on standard output
     #[arg(long)]
     pub json: bool,
+}
+
+/// Options of `man`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tokenferry man | man -l -
+  tokenferry man --output ~/.local/share/man/man1")]
+pub struct ManArgs {
+    /// Write a page for each command into this folder, such as ~/.local/share/man/man1
+    #[arg(long, value_name = "DIR")]
+    pub output: Option<PathBuf>,
 }
 
 #[cfg(test)]

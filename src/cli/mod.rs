@@ -7,6 +7,7 @@ mod doctor;
 mod exit;
 mod failures;
 mod logging;
+mod man;
 mod migrate;
 mod rollback;
 mod show;
@@ -50,6 +51,7 @@ pub async fn run(cli: Cli) -> Exit {
             clap_complete::generate(shell, &mut Cli::command(), "tokenferry", &mut io::stdout());
             Ok(Exit::Done)
         }
+        Command::Man(args) => man::run(&args),
     };
     ended.unwrap_or_else(|error| exit::report(&error))
 }

@@ -1,6 +1,6 @@
 //! Bad input gets a clear answer and the right code.
 
-use crate::support::bed::{Bed, Ran};
+use crate::support::bed::{Bed, Ran, ended};
 
 async fn with_variable(bed: &Bed, name: &str, value: &str) -> Ran {
     bed.command(&["migrate", "--json"])
@@ -96,4 +96,43 @@ async fn help_and_completions_are_there() {
         );
     }
     drop(bed);
+}
+
+#[tokio::test]
+async fn every_command_has_a_page_in_the_manual() {
+    let program = |arguments: &[&str]| {
+        let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tokenferry"));
+        ended(command.args(arguments).output())
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let man = folder.path().join("share/man1");
+    program(&["man", "--output", man.to_str().unwrap()])
+        .await
+        .ended_with(0);
+    let page = |name: &str| std::fs::read_to_string(man.join(name)).unwrap();
+
+    let help = program(&["--help"]).await.ended_with(0).stdout;
+    let (_, commands) = help.split_once("Commands:\n").unwrap();
+    let names: Vec<&str> = commands
+        .lines()
+        .take_while(|line| !line.is_empty())
+        .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "help")
+        .collect();
+    assert!(names.contains(&"migrate") && names.contains(&"man"), "{names:?}");
+    for name in &names {
+        let page = page(&format!("tokenferry-{name}.1"));
+        let title = format!(".TH TOKENFERRY-{} 1 ", name.to_uppercase());
+        assert!(page.starts_with(&title), "{page}");
+    }
+    assert_eq!(std::fs::read_dir(&man).unwrap().count(), names.len() + 1);
+
+    let version = program(&["--version"]).await.ended_with(0).stdout;
+    let first = page("tokenferry.1");
+    assert!(first.starts_with(&format!(".TH TOKENFERRY 1 \"\" \"{}\"\n", version.trim())));
+    for code in ["0", "1", "2", "3", "4", "5", "6", "143"] {
+        assert!(first.contains(&format!("\\fB{code}\\fR")), "{code}: {first}");
+    }
+    assert_eq!(program(&["man"]).await.ended_with(0).stdout, first);
 }

@@ -9,6 +9,7 @@
 mod architecture;
 mod canary;
 mod config;
+mod deploy;
 mod directory;
 mod doctor;
 mod dry_run;

@@ -56,15 +56,15 @@ impl TestDatabase {
 
     /// The URL for a role that may connect and has no other right yet, and the role's name.
     pub(crate) async fn create_guest(&self) -> (String, String) {
-        let guest = self.guest();
+        let guest = self.role("guest");
         self.execute(&format!("create role {guest} login password 'guest'"))
             .await;
         (self.url_for(&guest, "guest", None), guest)
     }
 
-    /// Roles belong to the whole server, so each test needs a name of its own.
-    fn guest(&self) -> String {
-        format!("{}_guest", self.name)
+    /// Roles belong to the whole server, so each test needs names of its own. The role goes when the database goes.
+    pub(crate) fn role(&self, of: &str) -> String {
+        format!("{}_{of}", self.name)
     }
 
     /// The first column of every row, as text.
@@ -95,7 +95,14 @@ impl Drop for TestDatabase {
         let server = self.server;
         let statements = [
             format!("drop database if exists {} with (force)", self.name),
-            format!("drop role if exists {}", self.guest()),
+            format!(
+                "do $$ declare role text; begin
+                     for role in select rolname from pg_roles where starts_with(rolname, '{}_') loop
+                         execute format('drop role %I', role);
+                     end loop;
+                 end $$",
+                self.name
+            ),
         ];
         // The test's runtime cannot be waited on from here.
         let dropped = thread::spawn(move || {

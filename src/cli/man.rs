@@ -1,0 +1,143 @@
+//! `man`: the manual, made from what `--help` says.
+
+use std::{
+    fs,
+    io::{self, Write},
+    path::Path,
+};
+
+use anyhow::Context;
+use clap::{Command, CommandFactory};
+use clap_mangen::{
+    Man,
+    roff::{Roff, bold, italic, roman},
+};
+
+use super::{
+    Exit,
+    args::{Cli, ManArgs},
+};
+
+pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
+    // What `tokenferry help migrate` says is in tokenferry-migrate(1).
+    let mut program = Cli::command().disable_help_subcommand(true);
+    program.build();
+    match &args.output {
+        Some(folder) => write_all(&program, folder)
+            .with_context(|| format!("the pages cannot be written to {}", folder.display()))?,
+        None => super::print(&String::from_utf8_lossy(&page(&program, &program)?))?,
+    }
+    Ok(Exit::Done)
+}
+
+/// A page for the program and one for each command, named as `man` looks for them.
+fn write_all(program: &Command, folder: &Path) -> io::Result<()> {
+    fs::create_dir_all(folder)?;
+    for command in std::iter::once(program).chain(program.get_subcommands()) {
+        fs::write(
+            folder.join(format!("{}.1", name(command))),
+            page(program, command)?,
+        )?;
+    }
+    Ok(())
+}
+
+/// `tokenferry`, or `tokenferry-migrate`.
+fn name(command: &Command) -> &str {
+    command.get_display_name().unwrap_or_else(|| command.get_name())
+}
+
+/// The page of one command; the program's own also says what is common to all.
+fn page(program: &Command, command: &Command) -> io::Result<Vec<u8>> {
+    let man = Man::new(command.clone());
+    let mut page = Vec::new();
+    // Not `render_title`: it drops the empty date, and the version takes its place.
+    let title = name(command).to_uppercase();
+    let version = program.get_version().unwrap_or_default();
+    writeln!(page, ".TH {title} 1 \"\" \"tokenferry {version}\"")?;
+    man.render_name_section(&mut page)?;
+    man.render_synopsis_section(&mut page)?;
+    man.render_description_section(&mut page)?;
+    man.render_options_section(&mut page)?;
+    if command.has_subcommands() {
+        man.render_subcommands_section(&mut page)?;
+    }
+    let mut rest = Roff::default();
+    if let Some(notes) = command.get_after_long_help().or_else(|| command.get_after_help()) {
+        rest.control("SH", ["NOTES"]);
+        paragraphs(&mut rest, &notes.to_string());
+    }
+    if command.get_name() == program.get_name() {
+        common(&mut rest);
+    } else {
+        rest.control("SH", ["SEE ALSO"]);
+        rest.text([bold(program.get_name()), roman("(1)")]);
+    }
+    rest.to_writer(&mut page)?;
+    Ok(page)
+}
+
+/// Text is filled; lines that were laid out by hand, as examples are, stay as they are.
+fn paragraphs(roff: &mut Roff, text: &str) {
+    for (position, paragraph) in text.split("\n\n").enumerate() {
+        if position > 0 {
+            roff.control("PP", []);
+        }
+        let laid_out = paragraph.lines().any(|line| line.starts_with(' '));
+        if laid_out {
+            roff.control("nf", []);
+        }
+        for line in paragraph.lines() {
+            roff.text([roman(line)]);
+        }
+        if laid_out {
+            roff.control("fi", []);
+        }
+    }
+}
+
+fn common(roff: &mut Roff) {
+    roff.control("SH", ["EXIT STATUS"]);
+    for (exit, meaning) in [
+        (
+            Exit::Done,
+            "Everything selected is committed. With --dry-run: it would be.",
+        ),
+        (Exit::Unforeseen, "A bug or an unforeseen error."),
+        (Exit::Usage, "Wrong usage or configuration."),
+        (
+            Exit::SomeFailed,
+            "Finished; some tokens failed. With --dry-run: they would; of verify: some differ.",
+        ),
+        (
+            Exit::StoppedEarly,
+            "Stopped early: the API refused the credentials or the endpoint, the canary failed, or too many batches failed in a row.",
+        ),
+        (Exit::Locked, "Another run of this migration is active."),
+        (
+            Exit::Database,
+            "A database is out of reach or lacks a permission.",
+        ),
+    ] {
+        roff.control("TP", []);
+        roff.text([bold(exit.code().to_string())]);
+        roff.text([roman(meaning)]);
+    }
+    roff.control("TP", []);
+    roff.text([bold("130"), roman(", "), bold("143")]);
+    roff.text([roman(
+        "Ended by SIGINT or SIGTERM after finishing what was in flight. Run it again, and it goes on.",
+    )]);
+    roff.control("SH", ["ENVIRONMENT"]);
+    roff.control("TP", []);
+    roff.text([bold("TOKENFERRY__"), italic("SECTION"), bold("__"), italic("KEY")]);
+    roff.text([roman(
+        "Overrides a key of the configuration: TOKENFERRY__BATCH__MAX_TOKENS is batch.max_tokens.",
+    )]);
+    roff.control("SH", ["FILES"]);
+    roff.control("TP", []);
+    roff.text([italic("tokenferry.toml")]);
+    roff.text([roman(
+        "The configuration, where --config names no other. Any text in it may be env:NAME or file:/path.",
+    )]);
+}
