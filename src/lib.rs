@@ -47,6 +47,7 @@ pub mod doctor;
 pub mod failpoints;
 pub mod ledger;
 pub mod model;
+pub mod notify;
 pub mod pace;
 pub mod pipeline;
 pub mod postgres;

@@ -35,11 +35,11 @@ pub fn advice(code: &str) -> Option<&'static str> {
              console"
         }
         "token_missing" => "it was deleted since the upload, or its user or tenant was",
-        "outcome_unknown" => "run `migrate` again: it asks the API before it sends anything",
+        "outcome_unknown" => "run `tokenferry migrate` again: it asks the API before it sends anything",
         "connect_failed" | "connection_lost" | "timeout" => {
-            "check the network and the API's status, then run `migrate` again"
+            "check the network and the API's status, then run `tokenferry migrate` again"
         }
-        _ if code.starts_with("http_5") => "the API had trouble: run `migrate` again",
+        _ if code.starts_with("http_5") => "the API had trouble: run `tokenferry migrate` again",
         _ => return None,
     })
 }

@@ -140,7 +140,13 @@ impl Asker {
                     (refusal, asked.max(attempts.delay()))
                 }
             };
-            debug!(code = %refusal.code, attempt = number, ?wait, "no answer");
+            debug!(
+                attempt = number,
+                status = refusal.status,
+                code = %refusal.code,
+                wait_s = wait.as_secs_f64(),
+                "no answer"
+            );
             if !attempts.again(wait).await {
                 let text = format!("{} ({number} attempts)", because(what, &refusal));
                 return Err(self.end(StopReason::TooManyFailures(text)));
@@ -159,6 +165,8 @@ impl Asker {
             ))));
         }
         info!(
+            status = 429,
+            code = "rate_limited",
             wait_s = wait.as_secs_f64(),
             "the API's quota for lookups is used up: holding them"
         );

@@ -18,7 +18,9 @@ mod interrupt;
 #[cfg(feature = "failpoints")]
 mod kills;
 mod ledger;
+mod logs;
 mod migrate;
+mod notify;
 mod online;
 mod outages;
 mod pooler;
@@ -31,6 +33,7 @@ mod show;
 mod simulator;
 mod source;
 mod support;
+mod terminal;
 mod unknown;
 mod verify;
 mod verify_refresh;

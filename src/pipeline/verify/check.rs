@@ -2,20 +2,24 @@
 
 use std::{
     collections::HashMap,
+    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use fail::fail_point;
 use futures_util::{StreamExt, stream};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tracing::warn;
 
 use crate::{
     ledger::{Committed, Counters, Ledger, VerifyRun},
-    model::{EncodedToken, Finding, LegacyToken, Probe, SourceKey, Verdict, Verification},
+    model::{EncodedToken, Finding, LegacyToken, Probe, Severity, SourceKey, Verdict, Verification},
     pace::Stop,
-    pipeline::PipelineError,
+    pipeline::{PipelineError, desk::TICK, failed::Failed},
     report::View,
     screen::Screen,
     source::Source,
@@ -41,6 +45,8 @@ pub(super) struct Now {
 /// The books of a verification.
 pub(super) struct Progress {
     now: Mutex<Now>,
+    /// What differs, by code.
+    differing: Failed,
     before: Counters,
     asker: Arc<Asker>,
     people: Arc<Asker>,
@@ -54,6 +60,7 @@ impl Progress {
                 cursor: begun.run.cursor.clone(),
                 found: begun.verification,
             }),
+            differing: Failed::default(),
             before: begun.run.counters,
             asker,
             people,
@@ -67,6 +74,19 @@ impl Progress {
 
     fn change(&self, change: impl FnOnce(&mut Now)) {
         change(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Keeps the view up to date.
+    pub(super) async fn show(&self, view: &watch::Sender<View>) -> Infallible {
+        loop {
+            view.send_modify(|view| {
+                view.tally = self.now().found.tally();
+                view.failures = self.differing.by_code();
+                view.requests = self.counters().requests;
+                view.held_for = self.asker.held_for().max(self.people.held_for());
+            });
+            sleep(TICK).await;
+        }
     }
 
     /// Requests and time, earlier processes included.
@@ -96,7 +116,6 @@ pub(super) struct Checking<'a> {
     /// So many are read back at a time.
     pub(super) in_flight: usize,
     pub(super) progress: &'a Progress,
-    pub(super) view: &'a watch::Sender<View>,
 }
 
 /// A committed token, and what is to be done about it.
@@ -177,13 +196,18 @@ impl Checking<'_> {
                 }
                 Err(WhoError::Ledger(error)) => return Err(error.into()),
             };
-            unwritten.extend(verdict.findings().into_iter().map(|(severity, reason)| Finding {
-                key: token.key.clone(),
-                destination: Some(token.destination.clone()),
-                app: None,
-                severity,
-                reason,
-            }));
+            for (severity, reason) in verdict.findings() {
+                if severity == Severity::Error {
+                    self.progress.differing.add(&reason.code, &reason.text, 1);
+                }
+                unwritten.push(Finding {
+                    key: token.key.clone(),
+                    destination: Some(token.destination.clone()),
+                    app: None,
+                    severity,
+                    reason,
+                });
+            }
             // Findings come first: what the cursor has passed is not looked at again.
             if written_at.elapsed() >= RECORD_EVERY {
                 self.write(&mut unwritten).await?;
@@ -193,7 +217,6 @@ impl Checking<'_> {
                 now.found.add(&verdict);
                 now.cursor = Some(token.key);
             });
-            self.show();
         }
         drop(verdicts);
         self.write(&mut unwritten).await?;
@@ -251,13 +274,5 @@ impl Checking<'_> {
             }
         }
         Ok(())
-    }
-
-    fn show(&self) {
-        self.view.send_modify(|view| {
-            view.tally = self.progress.now().found.tally();
-            view.requests = self.progress.counters().requests;
-            view.held_for = self.asker.held_for();
-        });
     }
 }
