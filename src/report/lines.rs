@@ -182,7 +182,7 @@ fn short(time: Duration) -> String {
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{seconds}s"),
-        (0, 0, minutes) if seconds % 60 == 0 => format!("{minutes}m"),
+        (0, 0, minutes) if seconds.is_multiple_of(60) => format!("{minutes}m"),
         (0, 0, minutes) => format!("{minutes}m {:02}s", seconds % 60),
         (0, hours, minutes) => format!("{hours}h {minutes:02}m"),
         (days, hours, _) => format!("{days}d {hours:02}h"),

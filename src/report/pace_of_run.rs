@@ -119,7 +119,12 @@ impl PaceOfRun {
         // Where more was read than was expected, what is still to come is anybody's guess.
         let expected = view.expected.filter(|expected| selected <= *expected)?;
         let rows = expected.saturating_sub(view.tally.settled().unsigned_abs()) as f64;
-        let by_pace = rows / self.steady?;
+        let by_pace = match self.steady {
+            Some(rate) => rows / rate,
+            // A wait that began before there was a pace: the quota is all there is to go by.
+            None if !view.held_for.is_zero() => 0.0,
+            None => return None,
+        };
         let by_quota = match self.quota {
             Some(quota) => rows * self.requests_per_row()? * quota.spacing.as_secs_f64(),
             None => 0.0,
@@ -162,6 +167,12 @@ fn rate(from: Look, to: Look) -> Option<f64> {
 
 #[cfg(test)]
 mod tests {
+    #![expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "seconds and counts are small and positive here"
+    )]
+
     use super::*;
     use crate::model::{Phase, Tally};
 
@@ -263,6 +274,18 @@ mod tests {
         // Over, it counts: another may follow.
         watch(&mut pace, 160, 170, |now| at(now - 60.0));
         assert!(seconds(pace.left(&at(110.0))) > before + 200);
+    }
+
+    #[test]
+    fn a_wait_before_there_was_a_pace_is_told_by_the_quota() {
+        let held = View {
+            held_for: Duration::from_secs(8),
+            ..view(100, 1)
+        };
+        let mut pace = PaceOfRun::default();
+        pace.look(Duration::ZERO, &view(0, 0));
+        pace.look(Duration::from_millis(200), &held);
+        assert_eq!(seconds(pace.left(&held)), 8 + 608);
     }
 
     #[test]
