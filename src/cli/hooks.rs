@@ -1,5 +1,7 @@
 //! When somebody is told of a run: at the first failure, and when it is over.
 
+use std::time::Duration;
+
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tracing::warn;
 
@@ -80,8 +82,11 @@ async fn first_failure(view: &mut watch::Receiver<View>) -> Option<(RunId, View)
     Some((seen.run_id?, seen))
 }
 
+/// To look up what is told of a run that goes on.
+const LEDGER_MAY_TAKE: Duration = Duration::from_secs(5);
+
 async fn tell_of_failure(settings: &NotifySettings, access: &LedgerAccess, run_id: RunId, seen: &View) {
-    match timeout(settings.timeout, conduct::from_ledger(access, run_id)).await {
+    match timeout(LEDGER_MAY_TAKE, conduct::from_ledger(access, run_id)).await {
         Ok(Ok(Some(mut summary))) => {
             // The ledger's books of a run are a moment old.
             summary.tokens = seen.tally;
