@@ -168,7 +168,7 @@ impl Uploader {
                     status = refusal.status,
                     code = %refusal.code,
                     wait_s = wait.as_secs_f64(),
-                    "came to nothing: trying again"
+                    "came to nothing"
                 );
             }
             if !attempts.again(wait).await {
