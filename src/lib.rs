@@ -19,7 +19,8 @@
 //! a task with a bounded channel before it, so memory does not depend on the size of the table. Only
 //! [`pipeline`] knows all stages; a stage knows the shared words in [`model`], its settings from [`config`] and, where it
 //! talks to the API, [`descope`] and [`pace`]. Uploading also writes the [`ledger`], since an intent is recorded before its
-//! request leaves, and so does finding users, since they are remembered.
+//! request leaves, and so does finding users, since they are remembered. [`notify`] tells a program of the user's own how a run
+//! comes along.
 //!
 //! The program is a thin shell around [`pipeline::migrate`]:
 //!
@@ -48,6 +49,7 @@ pub mod doctor;
 pub mod failpoints;
 pub mod ledger;
 pub mod model;
+pub mod notify;
 pub mod pace;
 pub mod pipeline;
 pub mod postgres;

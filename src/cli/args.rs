@@ -17,7 +17,14 @@ const VERSION: &str = env!("TOKENFERRY_VERSION");
     version = VERSION,
     propagate_version = true,
     arg_required_else_help = true,
-    after_help = "Begin with `tokenferry demo`: it shows the whole job on this machine, with nothing configured."
+    after_help = "Begin with `tokenferry demo`: it shows the whole job on this machine, with nothing configured. Then copy \
+    config/tokenferry.example.toml to tokenferry.toml, and:\n\n  \
+      tokenferry doctor              is everything there that a run needs?\n  \
+      tokenferry migrate --dry-run   what would happen, and which tokens would fail\n  \
+      tokenferry migrate --canary 20 the job, with proof of the first tokens\n  \
+      tokenferry failures            what did not arrive, and why\n  \
+      tokenferry verify --sample 200 what did, read back\n\n\
+    `tokenferry COMMAND --help` has an example of each, and its exit codes."
 )]
 pub struct Cli {
     /// For every command.
@@ -78,6 +85,10 @@ pub enum Command {
     /// Show the whole job on a throwaway Postgres and the stand-in API, with nothing configured
     Demo(DemoArgs),
     /// Print a completion script for a shell
+    #[command(
+        after_help = "Example: tokenferry completions bash > ~/.local/share/bash-completion/completions/tokenferry\n\n\
+        Ends with 0."
+    )]
     Completions {
         /// The shell
         shell: Shell,
@@ -190,6 +201,14 @@ pub struct RollbackArgs {
 
 /// Options of `status`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Asks the ledger alone: it needs no credentials for the API, and may run beside `migrate`.\n\n\
+    Examples:\n  \
+      tokenferry status                       the latest run\n  \
+      tokenferry status --run 4 --json        another one, for scripts\n\n\
+    Ends with 0 whatever became of the run, 2 if there is no such run or nothing was migrated yet, 6 if the ledger's database \
+    does not answer."
+)]
 pub struct StatusArgs {
     /// The run [default: the latest]
     #[arg(long, value_name = "ID")]
@@ -205,7 +224,7 @@ pub struct StatusArgs {
     after_help = "Says when the row was seen and sent, in which batches, what the API said, what dry runs and verifications noticed, and, if the \
     source is there, whether the row has changed since. Never shows a token, and asks the API nothing.\n\n\
     Example: tokenferry show 4711\n\n\
-    Ends with 2 if the ledger knows nothing of it."
+    Ends with 0 if there is something to show, 2 if the ledger knows nothing of it, 6 if the ledger's database does not answer."
 )]
 pub struct ShowArgs {
     /// The key of a row in the source, or the ID of a user or tenant at Descope
@@ -218,6 +237,17 @@ pub struct ShowArgs {
 
 /// Options of `failures`.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Names rows by their keys, and never shows a token. The table comes with the SQL that selects the rows in the \
+    source.\n\n\
+    Examples:\n  \
+      tokenferry failures                               whatever failed last, of all runs\n  \
+      tokenferry failures --run 4 --warnings            of one run, with what somebody should look at\n  \
+      tokenferry failures --format csv --output failed.csv\n\n\
+    Fix the rows, then `tokenferry migrate` sends them (or `tokenferry migrate --only-failed`, without reading the others).\n\n\
+    Ends with 0 however many there are, 2 if there is no such run or nothing was migrated yet, 6 if the ledger's database does not \
+    answer."
+)]
 pub struct FailuresArgs {
     /// Only what failed in this run [default: whatever failed last in any]; of a dry run, the problems that it found; of a
     /// verification, what differs; of a rollback, what stays
@@ -236,11 +266,10 @@ pub struct FailuresArgs {
 
 /// Options of `doctor`.
 #[derive(Debug, Args)]
-#[command(
-    after_help = "Ends with 0 if a run will work (warnings allowed); else with the code of the first thing that failed, in the \
+#[command(after_help = "Example: tokenferry doctor\n\n\
+    Ends with 0 if a run will work (warnings allowed); else with the code of the first thing that failed, in the \
     order configuration, source, ledger, API: 2 if the configuration is wrong or the source is not as configured, 6 if a \
-    database does not answer or lacks a permission, 4 if the API refuses the credentials or is not there."
-)]
+    database does not answer or lacks a permission, 4 if the API refuses the credentials or is not there.")]
 pub struct DoctorArgs {
     /// Print one JSON object on standard output
     #[arg(long)]

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use tokio::sync::watch;
-use tracing::info;
+use tracing::{info, warn};
 
-use super::{Exit, args::Global, exit, logging::Console, print, signals};
+use super::{Exit, args::Global, exit, hooks::Hooks, logging::Console, print, signals};
 use crate::{
-    config::LedgerAccess,
+    config::{LedgerAccess, NotifySettings},
     ledger::Reports,
-    model::StopReason,
+    model::{RunId, StopReason},
     pace::Stop,
     pipeline::{Ended, PipelineError},
     report::{Batches, Summary, View, show_progress},
@@ -21,6 +21,8 @@ pub(super) struct Shown<'a> {
     pub(super) console: &'a Console,
     /// Where its summary is read.
     pub(super) access: &'a LedgerAccess,
+    /// Who is told of it.
+    pub(super) notify: Option<&'a NotifySettings>,
     /// Whether one JSON object is printed about it.
     pub(super) json: bool,
 }
@@ -40,29 +42,70 @@ pub(super) async fn conduct(
         on_signal.turn(StopReason::Signal(signal));
     });
     let (view, seen) = watch::channel(View::default());
-    let watching = tokio::spawn(show_progress(seen, shown.console.bars.clone()));
+    let hooks = Hooks::new(shown.notify, shown.access, &seen);
+    let watching = tokio::spawn(show_progress(seen, shown.console.region.clone()));
     let ended = work(stop, &view).await;
+    if let Ok(ended) = &ended {
+        view.send_modify(|view| view.tally = ended.tally);
+    }
     drop(view);
     // Nothing but showing went wrong if this fails.
     let _ = watching.await;
     let ended = ended?;
 
     let summary = summary(shown.access, &ended).await;
+    let exit = exit::of_run(&ended);
     if shown.json {
         print(&(serde_json::to_string(&summary)? + "\n"))?;
-    } else if !shown.global.quiet {
+    }
+    if shown.console.json {
+        log(&summary, exit);
+    } else if !shown.json && !shown.global.quiet {
         eprint!("{}", summary.text());
     }
-    let exit = exit::of_run(&ended);
+    hooks.over(&ended, &summary).await;
     match ended.error {
-        Some(error) => Ok(exit::report(&error.into())),
+        Some(error) => Ok(shown.console.report(&error.into())),
         None => Ok(exit),
     }
 }
 
+/// The summary, where standard error holds nothing but the log.
+fn log(summary: &Summary, exit: Exit) {
+    let (run_id, tokens) = (summary.run_id, &summary.tokens);
+    if let Some(reason) = summary
+        .stop_reason
+        .as_ref()
+        .filter(|_| exit == Exit::StoppedEarly)
+    {
+        warn!(run_id, reason, "stopped");
+    }
+    info!(
+        run_id,
+        mode = summary.mode.as_str(),
+        run_status = summary.status,
+        resumed = summary.resumed,
+        exit_code = exit.code(),
+        selected = tokens.selected,
+        committed = tokens.committed,
+        failed = tokens.failed,
+        superseded = tokens.superseded,
+        unchanged = tokens.unchanged,
+        batches_committed = summary.batches.committed,
+        batches_failed = summary.batches.failed,
+        requests = summary.requests,
+        retries = summary.retries,
+        rate_limited = summary.rate_limited,
+        lookups = summary.lookups,
+        duration_s = summary.duration_s,
+        stop_reason = summary.stop_reason,
+        "ended"
+    );
+}
+
 /// From the ledger, which knows what earlier processes did; from this process alone where the ledger is out of reach.
 async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
-    match from_ledger(access, ended).await {
+    match from_ledger(access, ended.run_id).await {
         Ok(Some(summary)) => summary,
         Ok(None) | Err(_) => Summary {
             run_id: ended.run_id,
@@ -94,9 +137,10 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
     }
 }
 
-async fn from_ledger(access: &LedgerAccess, ended: &Ended) -> anyhow::Result<Option<Summary>> {
+/// What the ledger knows of a run.
+pub(super) async fn from_ledger(access: &LedgerAccess, run: RunId) -> anyhow::Result<Option<Summary>> {
     let mut reports = Reports::open(access).await?;
-    let report = reports.run(Some(ended.run_id)).await?;
+    let report = reports.run(Some(run)).await?;
     reports.close().await;
     Ok(report.map(|report| Summary::from_report(&access.migration, report)))
 }

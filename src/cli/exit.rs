@@ -68,7 +68,7 @@ pub(super) fn report(error: &anyhow::Error) -> Exit {
 }
 
 /// The kind of the error decides.
-fn of_error(error: &anyhow::Error) -> Exit {
+pub(super) fn of_error(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
         if let Some(error) = cause.downcast_ref::<PipelineError>() {
             return of_pipeline(error);

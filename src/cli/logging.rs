@@ -1,17 +1,41 @@
-//! The log goes to standard error, past the progress bar.
+//! The log goes to standard error, past the lines that show how a run comes along.
 
-use std::io::{self, IsTerminal, Write};
+use std::{
+    env,
+    io::{self, IsTerminal, Write},
+};
 
-use indicatif::{MultiProgress, ProgressDrawTarget};
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter};
+use tracing::error;
+use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
 
-use super::args::{Global, LogFormat};
+use super::{
+    Exit,
+    args::{Global, LogFormat},
+    exit,
+};
+use crate::report::Region;
 
-/// Where a command shows its progress.
+/// How a command talks to whoever started it.
 #[derive(Debug, Clone)]
 pub(super) struct Console {
-    /// Bars to draw, where there is a terminal and nobody asked for quiet.
-    pub(super) bars: Option<MultiProgress>,
+    /// Where its progress is drawn, where there is a terminal and nobody asked for quiet.
+    pub(super) region: Option<Region>,
+    /// Whether standard error holds one JSON object a line, and nothing else.
+    pub(super) json: bool,
+}
+
+impl Console {
+    /// Says what went wrong, and with which code to end.
+    pub(super) fn report(&self, error: &anyhow::Error) -> Exit {
+        if !self.json {
+            return exit::report(error);
+        }
+        let exit = exit::of_error(error);
+        let because: Vec<String> = error.chain().skip(1).map(ToString::to_string).collect();
+        let because = (!because.is_empty()).then(|| because.join(": "));
+        error!(exit_code = exit.code(), because, "{error}");
+        exit
+    }
 }
 
 /// Sets the log up, once per process.
@@ -22,8 +46,8 @@ pub(super) fn start(global: &Global) -> Console {
         LogFormat::Text => true,
         LogFormat::Json => false,
     };
-    let bars = (terminal && text && !global.quiet)
-        .then(|| MultiProgress::with_draw_target(ProgressDrawTarget::stderr()));
+    let colour = terminal && moves_its_cursor() && wants_colour();
+    let region = (terminal && text && !global.quiet && moves_its_cursor()).then(|| Region::new(colour));
     let level = match (global.quiet, global.verbose) {
         (true, _) => "warn",
         (false, 0) => "warn,tokenferry=info",
@@ -33,31 +57,51 @@ pub(super) fn start(global: &Global) -> Console {
     // What a function of the user's own raises as a notice may quote a row.
     let level = format!("{level},sqlx::postgres::notice=off");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let writer = PastBars(bars.clone());
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(writer);
-    let set = if text {
-        log.with_target(false)
-            .with_ansi(terminal && std::env::var_os("NO_COLOR").is_none())
+    let writer = Past(region.clone());
+    // Fails only where several commands run in one process, as in tests: it is set already.
+    if text {
+        tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(writer)
+            .with_target(false)
+            .with_ansi(colour)
             .try_init()
+            .ok();
     } else {
-        log.json().flatten_event(true).with_span_list(false).try_init()
-    };
-    // Set already only where several commands run in one process, as in tests.
-    drop(set);
-    Console { bars }
+        // What an event is about, such as its batch, is said by the spans around it.
+        let layer = json_subscriber::layer()
+            .with_writer(writer)
+            .flatten_event(true)
+            .with_current_span(false)
+            .flatten_span_list_on_top_level(true);
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(layer)
+            .try_init()
+            .ok();
+    }
+    Console { region, json: !text }
 }
 
-/// Takes the bars away while a line is written, so that neither cuts through the other.
-#[derive(Debug, Clone)]
-struct PastBars(Option<MultiProgress>);
+/// Whether the terminal knows more than letters.
+fn moves_its_cursor() -> bool {
+    env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
+}
 
-impl Write for PastBars {
+/// <https://no-color.org>
+fn wants_colour() -> bool {
+    env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Takes the drawn lines away while one is written, so that neither cuts through the other.
+#[derive(Debug, Clone)]
+struct Past(Option<Region>);
+
+impl Write for Past {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let write = || io::stderr().lock().write_all(line).map(|()| line.len());
         match &self.0 {
-            Some(bars) => bars.suspend(write),
+            Some(region) => region.past(write),
             None => write(),
         }
     }
@@ -67,7 +111,7 @@ impl Write for PastBars {
     }
 }
 
-impl<'a> MakeWriter<'a> for PastBars {
+impl<'a> MakeWriter<'a> for Past {
     type Writer = Self;
 
     fn make_writer(&'a self) -> Self {

@@ -6,6 +6,7 @@ pub mod demo;
 mod doctor;
 mod exit;
 mod failures;
+mod hooks;
 mod logging;
 mod man;
 mod migrate;
@@ -33,6 +34,8 @@ use crate::config::{self, ConfigError, Loaded};
 /// Runs a command to its end. What goes wrong is printed here; the caller only ends the process.
 pub async fn run(cli: Cli) -> Exit {
     let console = logging::start(&cli.global);
+    // The others answer a person.
+    let logs_only = matches!(cli.command, Command::Migrate(_) | Command::Verify(_));
     let ended = match cli.command {
         Command::Migrate(args) => migrate::run(&cli.global, args, &console).await,
         Command::Verify(args) => verify::run(&cli.global, &args, &console).await,
@@ -53,7 +56,13 @@ pub async fn run(cli: Cli) -> Exit {
         }
         Command::Man(args) => man::run(&args),
     };
-    ended.unwrap_or_else(|error| exit::report(&error))
+    ended.unwrap_or_else(|error| {
+        if logs_only {
+            console.report(&error)
+        } else {
+            exit::report(&error)
+        }
+    })
 }
 
 /// Says where a panic happened and leaves its message out: it may quote what was being worked on.

@@ -49,6 +49,7 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console)
         global,
         console,
         access: &access,
+        notify: settings.notify.as_ref(),
         json: args.json,
     };
     conduct(&shown, async |stop, view| {

@@ -26,6 +26,13 @@ const MANAGEMENT_KEY: &str = "DESCOPE_MANAGEMENT_KEY";
 /// Takes the credentials from DESCOPE_PROJECT_ID and DESCOPE_MANAGEMENT_KEY, and makes up and prints what is
 /// not set. Prints the variables that point a client at it. Keeps tokens in memory until it ends.
 #[derive(Debug, Args)]
+#[command(
+    after_help = "Example, in a shell of its own, and then in another one with what it prints:\n  \
+      tokenferry simulate --rate-limit 100/60s --error-rate 0.02\n  \
+      export DESCOPE_PROJECT_ID=… DESCOPE_MANAGEMENT_KEY=…\n  \
+      TOKENFERRY__API__BASE_URL=http://127.0.0.1:4000 TOKENFERRY__LEDGER__SCHEMA=rehearsal tokenferry migrate\n\n\
+    Ends with 0 after Ctrl-C, 1 if it cannot listen, 2 if an option is wrong."
+)]
 #[expect(
     clippy::doc_markdown,
     clippy::doc_link_with_quotes,

@@ -4,7 +4,7 @@ use config::ValueKind;
 use url::Url;
 
 use super::{
-    AppMap, Loaded, Problem,
+    AppMap, Loaded, NotifySettings, Problem,
     load::variable,
     reader::{Asked, Reader, Shown, find, follow},
     settings::{self, ApiSettings, LedgerAccess},
@@ -50,6 +50,8 @@ pub struct Inspection {
     pub ledger: Option<LedgerAccess>,
     /// What it takes to talk to the API.
     pub api: Option<ApiSettings>,
+    /// Who is told of a run.
+    pub notify: Option<NotifySettings>,
 }
 
 impl Loaded {
@@ -71,6 +73,7 @@ impl Loaded {
             apps: parts.apps,
             ledger: parts.access,
             api: parts.api,
+            notify: parts.notify,
         }
     }
 

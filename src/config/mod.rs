@@ -8,6 +8,7 @@ mod inspection;
 mod load;
 mod mapping;
 mod nearest;
+mod notify;
 mod problem;
 mod provider;
 mod reader;
@@ -18,6 +19,7 @@ mod source;
 pub use inspection::{Inspection, Origin, Value};
 pub use load::{Loaded, load};
 pub use nearest::nearest;
+pub use notify::{NotifySettings, Occasion};
 pub use problem::{ConfigError, Problem};
 pub use provider::{Prefer, ProviderSettings};
 pub use settings::{

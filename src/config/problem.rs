@@ -24,7 +24,8 @@ impl fmt::Display for Problem {
 pub enum ConfigError {
     /// There is no such file.
     #[error(
-        "there is no configuration file at {}: copy config/tokenferry.example.toml there, or name another with --config",
+        "there is no configuration file at {}: copy config/tokenferry.example.toml there, or name another with --config \
+         (`tokenferry demo` needs none)",
         path.display()
     )]
     Missing {
@@ -58,7 +59,12 @@ pub enum ConfigError {
         message: String,
     },
     /// Keys are missing, unknown or wrong.
-    #[error("the configuration has {} problem{}:{}", .0.len(), if .0.len() == 1 { "" } else { "s" }, list(.0))]
+    #[error(
+        "the configuration has {} problem{}:{}\n`tokenferry doctor` shows every value with its origin",
+        .0.len(),
+        if .0.len() == 1 { "" } else { "s" },
+        list(.0)
+    )]
     Invalid(Vec<Problem>),
 }
 

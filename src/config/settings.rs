@@ -6,7 +6,7 @@ use reqwest::header::HeaderValue;
 use url::Url;
 
 use super::{
-    ConfigError, Loaded, base_url,
+    ConfigError, Loaded, NotifySettings, base_url, notify,
     reader::Reader,
     rules,
     source::{self, SourceSettings, SourceShape},
@@ -32,6 +32,8 @@ pub struct Settings {
     pub batch: BatchSettings,
     /// When to give up.
     pub stop: StopSettings,
+    /// Who is told of it.
+    pub notify: Option<NotifySettings>,
 }
 
 /// What it takes to look at the ledger alone.
@@ -212,6 +214,7 @@ pub(super) struct Parts {
     pub(super) api: Option<ApiSettings>,
     batch: BatchSettings,
     stop: StopSettings,
+    pub(super) notify: Option<NotifySettings>,
 }
 
 impl Parts {
@@ -226,6 +229,7 @@ impl Parts {
             api: self.api?,
             batch: self.batch,
             stop: self.stop,
+            notify: self.notify,
         })
     }
 }
@@ -247,6 +251,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Parts {
             after_failed_batches: reader.number("stop.after_failed_batches", 10, 1),
             after_unreachable: reader.duration("stop.after_unreachable", Duration::from_secs(300)),
         },
+        notify: notify::read(reader),
     }
 }
 

@@ -1,7 +1,10 @@
 //! The configuration: every value with its origin, and every problem.
 
 use super::{Area, Blame, Check};
-use crate::config::{ConfigError, Inspection, Loaded, Origin, Value};
+use crate::{
+    config::{ConfigError, Inspection, Loaded, Origin, Value},
+    notify::whereabouts,
+};
 
 const AREA: Area = Area::Configuration;
 
@@ -33,7 +36,9 @@ pub(super) fn examine(loaded: &Loaded, inspection: &Inspection) -> Vec<Check> {
             }
             !is_own
         });
-        checks.push(if own.is_empty() {
+        checks.push(if let Some(absent) = absent_hook(value, inspection) {
+            absent
+        } else if own.is_empty() {
             Check::ok(AREA, &value.key, describe(value))
         } else {
             failed(
@@ -50,6 +55,23 @@ pub(super) fn examine(loaded: &Loaded, inspection: &Inspection) -> Vec<Check> {
         .map(|problem| failed(&problem.key, &loaded.origin(&problem.key), None, &problem.must));
     checks.extend(others);
     checks
+}
+
+/// A hook that cannot be run. No run depends on it.
+fn absent_hook(value: &Value, inspection: &Inspection) -> Option<Check> {
+    let notify = inspection
+        .notify
+        .as_ref()
+        .filter(|_| value.key == "notify.command")?;
+    if whereabouts(&notify.program).is_some() {
+        return None;
+    }
+    Some(Check::warning(
+        AREA,
+        &value.key,
+        format!("{} is not a program that this user may run", notify.program),
+        "install it, make it executable (`chmod +x`), or name it with its whole path; until then nobody is told of a run",
+    ))
 }
 
 fn describe(value: &Value) -> String {

@@ -8,7 +8,7 @@ use crate::postgres::Failure;
 #[derive(Debug, Error)]
 pub enum LedgerError {
     /// The database is out of reach or does not let us.
-    #[error("the ledger database does not answer as it should")]
+    #[error("the ledger database does not answer as it should (`tokenferry doctor` looks closer)")]
     Database(#[from] Failure),
     /// There is no ledger in the configured schema.
     #[error(
@@ -19,7 +19,9 @@ pub enum LedgerError {
         schema: String,
     },
     /// A newer version of this program made or updated the ledger.
-    #[error("the ledger in schema \"{schema}\" was updated by a newer tokenferry: use that version")]
+    #[error(
+        "the ledger in schema \"{schema}\" was updated by a newer tokenferry: use that version (`tokenferry --version`)"
+    )]
     Newer {
         /// The schema.
         schema: String,
@@ -34,7 +36,9 @@ pub enum LedgerError {
     )]
     Pepper,
     /// Another process works on the same migration.
-    #[error("another {what} of migration \"{migration}\" is active: {holder}, since {since}")]
+    #[error(
+        "another {what} of migration \"{migration}\" is active: {holder}, since {since}. `tokenferry status` shows how it comes along"
+    )]
     Locked {
         /// What it is that only one may do: a run, or a verification.
         what: &'static str,
@@ -46,10 +50,12 @@ pub enum LedgerError {
         since: String,
     },
     /// The lock was lost, and another process has taken the run over meanwhile.
-    #[error("the migration's lock was lost, and another process has taken the run over")]
+    #[error(
+        "the migration's lock was lost, and another process has taken the run over (`tokenferry status` shows it)"
+    )]
     TakenOver,
     /// There is no such run.
-    #[error("there is no run {0} of this migration")]
+    #[error("there is no run {0} of this migration: `tokenferry status` shows the latest")]
     NoSuchRun(i64),
     /// A run that has no tokens of its own is asked for them.
     #[error("run {run} has the mode {mode}, and so has uploaded nothing: name a run of `migrate`")]

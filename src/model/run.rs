@@ -120,13 +120,19 @@ impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signal(signal) => write!(f, "ended by signal {signal}"),
-            Self::Credentials(text) => write!(f, "the API refused the credentials: {text}"),
-            Self::Endpoint(text) => write!(f, "the API is not there, or not as expected: {text}"),
+            Self::Credentials(text) => write!(
+                f,
+                "the API refused the credentials: {text} (correct them; `tokenferry doctor` tries them)"
+            ),
+            Self::Endpoint(text) => write!(
+                f,
+                "the API is not there, or not as expected: {text} (`tokenferry doctor` looks closer)"
+            ),
             Self::TooManyFailures(text) | Self::Canary(text) => f.write_str(text),
             Self::Unsettled(batch) => write!(
                 f,
                 "it is unknown whether batch {batch} of an earlier process was stored, and the API does not tell: nothing is \
-                 sent until it does"
+                 sent until it does. Run `tokenferry migrate` again when the API answers; `tokenferry doctor` says whether it does"
             ),
             Self::Limit(count) => write!(f, "ended after {count} tokens, as asked for"),
         }

@@ -8,6 +8,7 @@ use std::{
 use fail::fail_point;
 use tokio::sync::Notify;
 
+use super::failed::Failed;
 use crate::{
     model::{SourceKey, Tally},
     upload::{End, Settled},
@@ -18,6 +19,7 @@ use crate::{
 pub(super) struct Books {
     inner: Mutex<Inner>,
     moved: Notify,
+    pub(super) failed: Failed,
 }
 
 #[derive(Debug)]
@@ -59,6 +61,7 @@ impl Books {
         Self {
             inner: Mutex::new(inner),
             moved: Notify::new(),
+            failed: Failed::default(),
         }
     }
 
@@ -93,9 +96,12 @@ impl Books {
     pub(super) fn sent(&self, settled: &Settled) {
         fail_point!("miscount", |_| ());
         let mut ended = Tally::default();
-        match settled.end {
+        match &settled.end {
             End::Committed => ended.committed = settled.count,
-            End::Failed(_) => ended.failed = settled.count,
+            End::Failed(reason) => {
+                ended.failed = settled.count;
+                self.failed.add(&reason.code, &reason.text, settled.count);
+            }
         }
         self.settle(settled.page, ended);
     }

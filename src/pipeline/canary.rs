@@ -11,9 +11,10 @@ use tracing::info;
 use super::{
     PipelineError,
     delivery::{Work, barrier},
+    phase::At,
 };
 use crate::{
-    model::StopReason,
+    model::{Phase, StopReason},
     pace::Stop,
     upload::{End, Settled},
 };
@@ -37,6 +38,7 @@ pub(super) struct Gate {
     canary: Canary,
     watched: Arc<Mutex<Watched>>,
     stop: Stop,
+    at: At,
 }
 
 /// How the canary's tokens ended.
@@ -49,11 +51,12 @@ struct Watched {
 }
 
 impl Gate {
-    pub(super) fn new(canary: Canary, stop: Stop) -> Self {
+    pub(super) fn new(canary: Canary, stop: Stop, at: At) -> Self {
         Self {
             canary,
             watched: Arc::default(),
             stop,
+            at,
         }
     }
 
@@ -97,6 +100,7 @@ impl Gate {
         if !self.opens(sent) {
             return Ok(());
         }
+        self.at.enter(Phase::Sending);
         while let Some(next) = work.recv().await {
             if delivery.send(next).await.is_err() {
                 break;

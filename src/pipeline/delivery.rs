@@ -8,6 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     PipelineError,
     count_stage::{self, Counter},
+    phase::At,
     upload_stage,
 };
 use crate::{
@@ -48,9 +49,12 @@ impl Delivery {
         batch: BatchSettings,
         stop: Stop,
         work: mpsc::Receiver<Work>,
+        at: At,
     ) -> BoxFuture<'static, Result<(), PipelineError>> {
         match self {
-            Self::Upload(uploader) => Box::pin(upload_stage::run(uploader, batch.concurrency, stop, work)),
+            Self::Upload(uploader) => {
+                Box::pin(upload_stage::run(uploader, batch.concurrency, stop, work, at))
+            }
             Self::Count(counter) => Box::pin(count_stage::run(counter, stop, work)),
         }
     }

@@ -12,6 +12,7 @@ use super::{
     PipelineError,
     books::{Books, Snapshot},
     delivery::Delivery,
+    phase::At,
 };
 use crate::{
     ledger::{Counters, Ledger, Run, Standing},
@@ -21,7 +22,7 @@ use crate::{
 };
 
 /// How often the view is renewed, and how often at most the cursor is written.
-const TICK: Duration = Duration::from_millis(200);
+pub(super) const TICK: Duration = Duration::from_millis(200);
 
 /// How often the books are written at least.
 const RECORD_AT_LEAST: Duration = Duration::from_secs(2);
@@ -34,6 +35,8 @@ pub(super) struct Desk {
     delivery: Delivery,
     /// Asks the API who and what exists.
     pub(super) asker: Arc<Asker>,
+    /// What the run is at.
+    pub(super) at: At,
     begin: Instant,
 }
 
@@ -44,6 +47,7 @@ impl Desk {
         books: Arc<Books>,
         delivery: Delivery,
         asker: Arc<Asker>,
+        at: At,
     ) -> Self {
         Self {
             ledger,
@@ -51,29 +55,26 @@ impl Desk {
             books,
             delivery,
             asker,
+            at,
             begin: Instant::now(),
         }
     }
 
-    /// Moves the ledger's cursor along, and keeps the view up to date. Ends only if the ledger cannot be written.
-    pub(super) async fn keep(&self, view: &watch::Sender<View>) -> Result<Infallible, PipelineError> {
-        let recording = async {
-            loop {
-                // Without news the books still tell how far rows beyond the cursor are.
-                let _ = timeout(RECORD_AT_LEAST, self.books.moved()).await;
-                self.record(&self.books.snapshot()).await?;
-                sleep(TICK).await;
-            }
-        };
-        let showing = async {
-            loop {
-                self.show(view);
-                sleep(TICK).await;
-            }
-        };
-        tokio::select! {
-            recorded = recording => recorded,
-            never = showing => never,
+    /// Moves the ledger's cursor along. Ends only if the ledger cannot be written.
+    pub(super) async fn keep(&self) -> Result<Infallible, PipelineError> {
+        loop {
+            // Without news the books still tell how far rows beyond the cursor are.
+            let _ = timeout(RECORD_AT_LEAST, self.books.moved()).await;
+            self.record(&self.books.snapshot()).await?;
+            sleep(TICK).await;
+        }
+    }
+
+    /// Keeps the view up to date.
+    pub(super) async fn show(&self, view: &watch::Sender<View>) -> Infallible {
+        loop {
+            self.look(view);
+            sleep(TICK).await;
         }
     }
 
@@ -108,9 +109,11 @@ impl Desk {
         }
     }
 
-    fn show(&self, view: &watch::Sender<View>) {
+    fn look(&self, view: &watch::Sender<View>) {
         view.send_modify(|view| {
+            view.phase = self.at.now();
             view.tally = self.books.snapshot().live;
+            view.failures = self.books.failed.by_code();
             view.requests = self.delivery.requests().0;
             view.in_flight = self.delivery.in_flight();
             view.held_for = self.delivery.held_for().max(self.asker.held_for());

@@ -3,11 +3,11 @@
 use std::{future::pending, sync::Arc};
 
 use tokio::sync::watch;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, error_span, info, warn};
 
 use super::{
     Canary, PipelineError, books::Books, canary::Gate, count_stage::Counter, delivery::Delivery, desk::Desk,
-    record::Record, stages::Stages,
+    phase::At, record::Record, stages::Stages,
 };
 use crate::{
     config::{ApiSettings, LedgerAccess, Settings},
@@ -15,7 +15,7 @@ use crate::{
     ledger::{Counters, Ledger, LedgerError, Lock, Locked, Run},
     model::{DryRun, Estimate, Mode, Rollback, RunId, RunStatus, Selection, StopReason, Tally, Verification},
     pace::{Pacer, Stop},
-    report::View,
+    report::{Quota, View},
     source::Source,
     upload::{Settled, Uploader},
     who::Asker,
@@ -118,11 +118,15 @@ pub async fn migrate(
             (run, Errand::DryRun)
         }
     };
-    let span = info_span!("run", run_id = run.id);
+    let span = error_span!("run", run_id = run.id);
     let expected = source.expected_rows().await;
     view.send_modify(|view| {
+        view.run_id = Some(run.id);
         view.mode = request.mode();
-        view.expected = expected;
+        view.tally = run.tally;
+        // How many of the rows a part of them is, nobody knows.
+        view.expected = expected.filter(|_| request.selection == Selection::All && request.limit.is_none());
+        view.quota = (request.dry_run == DryRun::Off).then(|| quota(settings));
     });
     if run.resumed {
         let cursor = run.cursor.as_ref().map(tracing::field::display);
@@ -141,6 +145,16 @@ pub async fn migrate(
         asker,
     };
     Ok(opened.work(settings, request, stop, view).instrument(span).await)
+}
+
+/// What requests pay, for whoever shows it.
+pub(super) fn quota(settings: &Settings) -> Quota {
+    let limit = settings.api.rate_limit;
+    Quota {
+        requests: limit.requests,
+        per: limit.per,
+        spacing: Pacer::time_for(limit, i64::from(limit.burst) + 1),
+    }
 }
 
 /// Verifying does something to tokens that nothing else here does, and takes its time: both are said before it begins.
@@ -206,11 +220,14 @@ impl Opened {
             asker,
         } = self;
         let books = Arc::new(Books::new(run.cursor.clone(), run.tally));
+        let at = At::default();
         let (delivery, gate, mut held) = match errand {
             Errand::Migrate(sending) => {
                 let Sending { access, client, lock } = *sending;
                 let books = Arc::clone(&books);
-                let gate = request.canary.map(|canary| Gate::new(canary, stop.clone()));
+                let gate = request
+                    .canary
+                    .map(|canary| Gate::new(canary, stop.clone(), at.clone()));
                 let watching = gate.clone();
                 let listener = Box::new(move |settled: &Settled| {
                     if let Some(gate) = &watching {
@@ -227,7 +244,7 @@ impl Opened {
                 (Delivery::Count(counter), None, None)
             }
         };
-        let desk = Desk::new(ledger.clone(), run.clone(), books, delivery.clone(), asker);
+        let desk = Desk::new(ledger.clone(), run.clone(), books, delivery.clone(), asker, at);
         let stages = Stages {
             settings,
             request,

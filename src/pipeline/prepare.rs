@@ -217,7 +217,15 @@ impl Prepare {
             superseded: settled.superseded + count(TokenState::Superseded),
             ..settled
         };
+        let reasons: Vec<Reason> = decisions
+            .iter()
+            .filter(|decision| decision.state == TokenState::Failed)
+            .filter_map(|decision| decision.reason.clone())
+            .collect();
         self.record.page(decisions, warnings).await?;
+        for reason in reasons {
+            self.books.failed.add(&reason.code, &reason.text, 1);
+        }
         self.books.settle(page, ended);
         Ok(self.send(full).await)
     }

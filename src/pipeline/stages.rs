@@ -28,7 +28,7 @@ use crate::{
     config::{Field, Settings},
     descope::{BODY_OVERHEAD, SINGLE_OVERHEAD},
     ledger::{Ledger, LedgerError},
-    model::{Selection, StopReason},
+    model::{Phase, Selection, StopReason},
     pace::Stop,
     postgres::{FailureKind, Outage},
     report::View,
@@ -66,12 +66,26 @@ impl Stages<'_> {
     /// kept meanwhile, and so is the lock by `holding`, which ends only when it is lost.
     pub(super) async fn run(
         self,
-        mut source: Source,
+        source: Source,
         delivery: Delivery,
         holding: impl Future<Output = LedgerError>,
         view: &watch::Sender<View>,
     ) -> Result<(), PipelineError> {
+        let desk = self.desk;
+        tokio::select! {
+            ended = self.work(source, delivery, holding) => ended,
+            never = desk.show(view) => match never {},
+        }
+    }
+
+    async fn work(
+        self,
+        mut source: Source,
+        delivery: Delivery,
+        holding: impl Future<Output = LedgerError>,
+    ) -> Result<(), PipelineError> {
         let (settings, stop, desk) = (self.settings, self.stop, self.desk);
+        desk.at.enter(Phase::Settling);
         if let Delivery::Upload(uploader) = &delivery {
             settle_left_behind(&desk.ledger, uploader, stop).await?;
         }
@@ -81,11 +95,17 @@ impl Stages<'_> {
         let rivals_known = match self.request.selection {
             // A run that goes on has asked before.
             Selection::All if desk.run.cursor.is_some() => true,
-            Selection::All => self.leave_out_outdated(&mut source, &screen, &mut memory).await?,
+            Selection::All => {
+                desk.at.enter(Phase::Outdated);
+                self.leave_out_outdated(&mut source, &screen, &mut memory).await?
+            }
             // The other rows are not looked at.
             Selection::Failed { .. } => false,
             // The source does not know which of its login IDs are the same user's.
         } && resolver.is_none();
+        if self.request.online.is_some() {
+            desk.at.enter(Phase::Asking);
+        }
         let check = online::check(settings, self.request, &mut source, &desk.asker).await?;
         let start = Start {
             source,
@@ -98,7 +118,7 @@ impl Stages<'_> {
         let mut stages = std::pin::pin!(self.spawn(start, delivery));
         let error = tokio::select! {
             ended = &mut stages => return ended,
-            Err(error) = desk.keep(view) => error,
+            Err(error) = desk.keep() => error,
             error = holding => error.into(),
         };
         stop.turn_silently();
@@ -196,6 +216,12 @@ impl Stages<'_> {
             Some(canary) => Singly::First(canary.tokens.get()),
             None => Singly::First(0),
         };
+        match (&self.gate, &check) {
+            (Some(_), _) => desk.at.enter(Phase::Canary),
+            // Every page is asked about.
+            (None, Some(_)) => {}
+            (None, None) => desk.at.enter(Phase::Sending),
+        }
         let (pages_in, mut pages) = mpsc::channel(1);
         let (work_in, mut work) = mpsc::channel(1);
         let prepare = Prepare {
@@ -244,7 +270,7 @@ impl Stages<'_> {
             }
             None => Box::pin(ready(Ok(()))),
         };
-        let delivering = delivery.run(batch, stop.clone(), work);
+        let delivering = delivery.run(batch, stop.clone(), work, desk.at.clone());
         let reading = tokio::spawn(reading.in_current_span());
         let resolving = tokio::spawn(resolving.in_current_span());
         let preparing = tokio::spawn(prepare.run(pages).in_current_span());

@@ -3,8 +3,8 @@
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument;
 
-use super::{PipelineError, delivery::Work};
-use crate::{pace::Stop, upload::Uploader};
+use super::{PipelineError, delivery::Work, phase::At};
+use crate::{model::Phase, pace::Stop, upload::Uploader};
 
 /// Delivers batches until there are none, then those that were put aside. A stop is obeyed by the uploader: what is in
 /// flight finishes, and nothing new leaves.
@@ -13,6 +13,7 @@ pub(super) async fn run(
     concurrency: usize,
     stop: Stop,
     mut work: mpsc::Receiver<Work>,
+    at: At,
 ) -> Result<(), PipelineError> {
     let mut in_flight: JoinSet<Result<(), PipelineError>> = JoinSet::new();
     let taken = take(&uploader, concurrency, &stop, &mut work, &mut in_flight).await;
@@ -20,6 +21,9 @@ pub(super) async fn run(
     drop(work);
     let drained = drain(&mut in_flight).await;
     taken.and(drained)?;
+    if uploader.has_parked() {
+        at.enter(Phase::LastChances);
+    }
     Ok(uploader.deliver_parked().await?)
 }
 

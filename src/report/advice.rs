@@ -44,11 +44,11 @@ pub fn advice(code: &str) -> Option<&'static str> {
         | "id_not_shown" => {
             "look at the token in Descope's console, and delete it there if it really is to go"
         }
-        "outcome_unknown" => "run `migrate` again: it asks the API before it sends anything",
+        "outcome_unknown" => "run `tokenferry migrate` again: it asks the API before it sends anything",
         "connect_failed" | "connection_lost" | "timeout" => {
-            "check the network and the API's status, then run `migrate` again"
+            "check the network and the API's status, then run `tokenferry migrate` again"
         }
-        _ if code.starts_with("http_5") => "the API had trouble: run `migrate` again",
+        _ if code.starts_with("http_5") => "the API had trouble: run `tokenferry migrate` again",
         _ => return None,
     })
 }

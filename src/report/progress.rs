@@ -1,127 +1,105 @@
-//! How a run comes along: a bar on a terminal, a line in the log elsewhere.
+//! How a run comes along: a few lines on a terminal, an event in the log elsewhere.
 
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::{
     sync::watch,
-    time::{Instant, interval},
+    time::{Instant, interval, sleep_until},
 };
 use tracing::info;
 
-use crate::model::{Mode, Tally};
+use super::{
+    PaceOfRun, Quota, Region,
+    lines::{Paper, lines},
+};
+use crate::model::{Mode, Phase, RunId, Tally};
 
 /// What whoever watches a run is told, a few times a second.
 #[derive(Debug, Clone, Default)]
 pub struct View {
+    /// The run, once there is one.
+    pub run_id: Option<RunId>,
     /// What the run does.
     pub mode: Mode,
+    /// What it is at.
+    pub phase: Phase,
     /// The books, pages included that are still being worked on.
     pub tally: Tally,
+    /// What failed in this process, by code.
+    pub failures: Vec<(String, i64)>,
     /// Rows the source is expected to have, where its planner has an idea.
     pub expected: Option<u64>,
     /// Requests so far.
     pub requests: i64,
+    /// What they pay.
+    pub quota: Option<Quota>,
     /// Batches in flight.
     pub in_flight: i64,
     /// How long the API asked us to wait, from now.
     pub held_for: Duration,
 }
 
-/// How often a log is told, where there is no bar.
-const LOG_EVERY: Duration = Duration::from_secs(30);
+/// How often the lines are drawn, and looked at.
+const DRAW_EVERY: Duration = Duration::from_millis(200);
 
-/// Shows the view until its sender is gone. With `bars`, as a bar above everything that is logged through the same
-/// [`MultiProgress`]; without, as a log line now and then.
-pub async fn show_progress(mut view: watch::Receiver<View>, bars: Option<MultiProgress>) {
-    match bars {
-        Some(bars) => bar(&mut view, &bars).await,
-        None => lines(&mut view).await,
-    }
-}
+/// When a log is told first, where there are no lines. Each time after that is twice as far away as the one before.
+const LOG_FIRST: Duration = Duration::from_secs(30);
 
-async fn bar(view: &mut watch::Receiver<View>, bars: &MultiProgress) {
-    let bar = bars.add(ProgressBar::new_spinner());
-    let without_length = "{spinner} {human_pos} tokens, {per_sec}  {msg}";
-    let with_length = "{spinner} {human_pos}/{human_len} tokens [{wide_bar}] {per_sec}, {eta} left  {msg}";
-    let style = |template: &str| {
-        ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
-    };
-    bar.set_style(style(without_length));
-    let mut shown_length = None;
-    while view.changed().await.is_ok() {
-        let now = view.borrow_and_update().clone();
-        let settled = now.tally.settled().unsigned_abs();
-        // The planner's guess may be too low; a bar beyond its end would say nothing.
-        let length = now
-            .expected
-            .map(|expected| expected.max(now.tally.selected.unsigned_abs()));
-        if let Some(length) = length {
-            if shown_length.is_none() {
-                bar.set_style(style(with_length));
-                // What earlier processes did is no pace of this one.
-                bar.reset_eta();
-            }
-            bar.set_length(length);
-            shown_length = Some(length);
-        }
-        bar.set_position(settled);
-        bar.set_message(message(&now));
-    }
-    bar.finish_and_clear();
-}
+/// But never farther than this.
+const LOG_AT_LEAST: Duration = Duration::from_secs(900);
 
-fn message(now: &View) -> String {
-    let failed = now.tally.failed;
-    let failed = if failed > 0 {
-        let what = match now.mode {
-            Mode::Verify => "differ",
-            Mode::Rollback => "stay",
-            Mode::Migrate | Mode::DryRun => "failed",
-        };
-        format!("{failed} {what}, ")
-    } else {
-        String::new()
-    };
-    if now.mode == Mode::DryRun {
-        format!("{failed}dry run: nothing is sent")
-    } else if now.held_for.is_zero() {
-        match now.mode {
-            Mode::Verify => format!("{failed}reading back"),
-            Mode::Rollback => format!("{failed}reading back and deleting"),
-            _ => format!("{failed}{} in flight", now.in_flight),
-        }
-    } else {
-        format!(
-            "{failed}waiting {} s: the API asked for it",
-            now.held_for.as_secs() + 1
-        )
-    }
-}
-
-async fn lines(view: &mut watch::Receiver<View>) {
-    let mut next = interval(LOG_EVERY);
-    next.tick().await;
+/// Shows the view until its sender is gone: in `region`, below everything that is printed past it; without one, as an event
+/// in the log now and then.
+pub async fn show_progress(mut view: watch::Receiver<View>, region: Option<Region>) {
     let begin = Instant::now();
+    let mut pace = PaceOfRun::default();
+    let mut tick = interval(DRAW_EVERY);
+    let mut log_after = LOG_FIRST;
+    let mut log_at = begin + log_after;
     loop {
         tokio::select! {
-            _ = next.tick() => {
+            _ = tick.tick() => {
                 let now = view.borrow().clone();
-                let settled = now.tally.settled();
-                info!(
-                    settled,
-                    failed = now.tally.failed,
-                    expected = now.expected,
-                    requests = now.requests,
-                    elapsed_s = begin.elapsed().as_secs(),
-                    "progress"
-                );
+                pace.look(begin.elapsed(), &now);
+                if let Some(region) = &region {
+                    let colour = region.colour();
+                    region.draw(|width| lines(&now, &pace, begin.elapsed(), Paper { width, colour }));
+                }
+            }
+            () = sleep_until(log_at), if region.is_none() => {
+                log(&view.borrow().clone(), &pace, begin.elapsed());
+                log_after = (log_after * 2).min(LOG_AT_LEAST);
+                log_at += log_after;
             }
             changed = view.changed() => {
                 if changed.is_err() {
-                    return;
+                    break;
                 }
             }
         }
     }
+    if let Some(region) = region {
+        region.clear();
+    }
+}
+
+fn log(view: &View, pace: &PaceOfRun, elapsed: Duration) {
+    // What nobody knows is left out.
+    let rounded = |rate: f64| (rate * 10.0).round() / 10.0;
+    info!(
+        run_id = view.run_id,
+        phase = view.phase.as_str(),
+        selected = view.tally.selected,
+        settled = view.tally.settled(),
+        failed = view.tally.failed,
+        expected = view.expected,
+        requests = view.requests,
+        tokens_per_s = pace.now().map(rounded),
+        tokens_per_s_average = pace.average().map(rounded),
+        quota_used = pace.quota_used().map(|(used, ..)| used),
+        held_s = view.held_for.as_secs(),
+        left_s = pace.left(view).map(|left| left.as_secs()),
+        elapsed_s = elapsed.as_secs(),
+        "progress"
+    );
 }

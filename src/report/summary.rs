@@ -235,6 +235,10 @@ impl Summary {
                 "  `tokenferry failures --run {run}` lists every row. Fix them and run `tokenferry migrate` again: only what is \
                  new, changed or failed is sent.",
             ),
+            (false, _) if self.status == "completed" && self.tokens.committed > 0 => writeln!(
+                text,
+                "  `tokenferry verify --sample 200` reads some of them back and compares them with the source."
+            ),
             (false, _) => Ok(()),
         };
     }

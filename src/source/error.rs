@@ -8,10 +8,10 @@ use crate::{config::Problem, postgres::Failure};
 #[derive(Debug, Error)]
 pub enum SourceError {
     /// What is configured does not fit the database.
-    #[error("the source does not fit its configuration:{}", list(.0))]
+    #[error("the source does not fit its configuration:{}\n`tokenferry doctor` looks at all of it", list(.0))]
     Misfit(Vec<Problem>),
     /// The database is out of reach or does not let us.
-    #[error("the source database does not answer as it should")]
+    #[error("the source database does not answer as it should (`tokenferry doctor` looks closer)")]
     Database(#[from] Failure),
     /// A page's query failed on the rows themselves.
     #[error(

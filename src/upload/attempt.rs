@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fail::fail_point;
 use tokio::time::Instant;
-use tracing::{Instrument, debug, info, info_span, warn};
+use tracing::{Instrument, debug, error_span, info, warn};
 
 use super::{
     Settlement,
@@ -26,9 +26,9 @@ pub(super) enum Sent {
     Committed(Batch),
     /// Nothing of it is stored. These tokens failed, and the ledger says so; the rest is to be sent in other batches.
     Refused {
-        /// The pages of the failed tokens, in their order.
-        failed: Vec<u64>,
-        /// Why the first of them did.
+        /// The pages of the failed tokens, in their order, and why each did.
+        failed: Vec<(u64, Reason)>,
+        /// Why the batch was.
         reason: Reason,
         again: Vec<Batch>,
     },
@@ -78,7 +78,8 @@ enum Next {
 impl Uploader {
     /// Sends a batch until it is known what became of it, or attempts run out, or the run is stopped.
     pub(super) async fn send(&self, batch: Batch) -> Result<Sent, UploadError> {
-        let span = info_span!(
+        // Of the gravest level, so that whatever is logged at all says which batch it is about.
+        let span = error_span!(
             "batch",
             batch_id = tracing::field::Empty,
             tokens = batch.items.len()
@@ -125,14 +126,29 @@ impl Uploader {
                 number,
                 settled_at: Instant::now() + self.timeout(),
             };
+            debug!(
+                attempt = number,
+                subject = batch.subject.as_str(),
+                parent_id = batch.parent,
+                "sending"
+            );
+            let left_at = Instant::now();
             let answer = self.client().upload(batch.subject, batch.call, &body).await;
+            let took = left_at.elapsed();
             // From here on, what the API said may be shown and recorded.
             let answer = scrub(
                 answer,
                 batch.items.iter().map(|item| &item.encoded),
                 self.client().management_key(),
             );
-            debug!(attempt = number, answer = kind(&answer), "answered");
+            debug!(
+                attempt = number,
+                status = status(&answer),
+                code = code(&answer),
+                answer = kind(&answer),
+                took_ms = took.as_secs_f64() * 1000.0,
+                "answered"
+            );
             fail_point!("answered");
             let (refusal, wait) = match self.after(answer, attempt, batch, &mut attempts).await? {
                 Next::Done(sent) => return Ok(sent),
@@ -145,8 +161,23 @@ impl Uploader {
                     (refusal, wait)
                 }
             };
-            debug!(code = %refusal.code, attempt = number, ?wait, "came to nothing");
+            // That the quota is used up is said of all batches at once.
+            if refusal.status != Some(429) {
+                info!(
+                    attempt = number,
+                    status = refusal.status,
+                    code = %refusal.code,
+                    wait_s = wait.as_secs_f64(),
+                    "came to nothing"
+                );
+            }
             if !attempts.again(wait).await {
+                warn!(
+                    attempt = number,
+                    status = refusal.status,
+                    code = %refusal.code,
+                    "no attempt got through"
+                );
                 let text = format!("{} ({number} attempts)", refusal.text);
                 let reason = Reason::transport(refusal.code.clone(), text);
                 self.ledger()
@@ -172,6 +203,7 @@ impl Uploader {
                     .commit_batch(&outcome(Some(200)), Rows::of(&batch))
                     .await?;
                 fail_point!("committed");
+                debug!(attempt = attempt.number, status = 200, "committed");
                 Sent::Committed(batch)
             }
             Answer::Refused(named) => {
@@ -225,13 +257,20 @@ impl Uploader {
                 });
             }
             Answer::Unknown { under_way, refusal } => {
-                warn!(code = %refusal.code, "the outcome is unknown");
+                warn!(
+                    attempt = attempt.number,
+                    status = refusal.status,
+                    code = %refusal.code,
+                    "the outcome is unknown"
+                );
                 let settled_at = if under_way {
                     attempt.settled_at
                 } else {
                     Instant::now()
                 };
-                match self.resolve(&batch, settled_at).await {
+                let settlement = self.resolve(&batch, settled_at).await;
+                info!(attempt = attempt.number, outcome = ?settlement, "asked what became of it");
+                match settlement {
                     Settlement::Committed => {
                         fail_point!("settling");
                         self.ledger()
@@ -328,21 +367,23 @@ impl Uploader {
             .fail_batch(outcome, &reason, &isolated.blamed)
             .await?;
         fail_point!("isolating");
-        info!(code = %reason.code, failed = isolated.blamed.len(), "refused");
-        let failed = isolated
+        debug!(
+            status = outcome.http_status,
+            code = %reason.code,
+            failed = isolated.blamed.len(),
+            batches_again = isolated.again.len(),
+            "refused"
+        );
+        let failed: Vec<(u64, Reason)> = isolated
             .blamed
-            .iter()
-            .filter_map(|(position, _)| pages.get(*position).copied())
+            .into_iter()
+            .filter_map(|(position, reason)| Some((*pages.get(position)?, reason)))
             .collect();
         let mut again = isolated.again;
         for batch in &mut again {
             batch.parent = Some(outcome.batch);
         }
-        let reason = isolated
-            .blamed
-            .into_iter()
-            .next()
-            .map_or(reason, |(_, reason)| reason);
+        let reason = failed.first().map_or(reason, |(_, reason)| reason.clone());
         Ok(Sent::Refused {
             failed,
             reason,
@@ -357,6 +398,7 @@ impl Uploader {
         why: impl FnOnce(String) -> StopReason,
     ) -> Result<Sent, UploadError> {
         let reason = isolate::api_reason(refusal);
+        warn!(status = refusal.status, code = %refusal.code, "the API refuses whatever is sent: the run stops");
         let status = refusal
             .status
             .map(|status| format!("{status} "))
@@ -418,6 +460,34 @@ fn reject_all(count: usize, blamed: Vec<(usize, Reason)>) -> Isolated {
     Isolated {
         blamed,
         again: Vec::new(),
+    }
+}
+
+/// The HTTP status of an answer, where there was one.
+fn status(answer: &Answer) -> Option<u16> {
+    match answer {
+        Answer::Committed => Some(200),
+        Answer::RateLimited { .. } => Some(429),
+        _ => refusal(answer).and_then(|refusal| refusal.status),
+    }
+}
+
+/// The code of a refusal.
+fn code(answer: &Answer) -> Option<&str> {
+    refusal(answer).map(|refusal| &*refusal.code)
+}
+
+/// Why an answer is no good, of several reasons the first.
+fn refusal(answer: &Answer) -> Option<&Refusal> {
+    match answer {
+        Answer::Committed | Answer::RateLimited { .. } => None,
+        Answer::Refused(named) => named.first().map(|named| &named.refusal),
+        Answer::RefusedWhole(refusal)
+        | Answer::TooLarge(refusal)
+        | Answer::TryAgain { refusal, .. }
+        | Answer::Unknown { refusal, .. }
+        | Answer::Credentials(refusal)
+        | Answer::Endpoint(refusal) => Some(refusal),
     }
 }
 

@@ -6,6 +6,8 @@ use std::{
     sync::{MutexGuard, PoisonError},
 };
 
+use tracing::{Instrument, error_span, info};
+
 use super::{
     Settlement,
     attempt::{InDoubt, outcome},
@@ -62,34 +64,53 @@ impl Uploader {
         self.parked().push_back(parked);
     }
 
+    /// Whether batches wait for their last chance.
+    #[must_use]
+    pub fn has_parked(&self) -> bool {
+        !self.parked().is_empty()
+    }
+
     async fn last_chance(&self, parked: Parked) -> Result<(), UploadError> {
-        let batch = match parked {
-            Parked::Unsent(batch) => batch,
+        let unsent = match parked {
+            Parked::Unsent(batch) => Some(batch),
             Parked::Unknown { doubt, claim } => {
-                let witnesses = self.witnesses(&doubt.batch);
-                let outcome = outcome(doubt.id, doubt.attempts, None);
-                match self.settle(&witnesses, doubt.settled_at).await {
-                    Settlement::Committed => {
-                        self.ledger()
-                            .commit_batch(&outcome, Rows::of(&doubt.batch))
-                            .await?;
-                        self.traffic().batch(true);
-                        self.settled(&pages(&doubt.batch), &End::Committed);
-                        return Ok(());
-                    }
-                    Settlement::NotThere | Settlement::CannotAsk => {
-                        let reason =
-                            Reason::transport("not_stored", "no answer came, and nothing of it was stored");
-                        self.ledger().fail_batch(&outcome, &reason, &[]).await?;
-                        self.traffic().batch(false);
-                        doubt.batch
-                    }
-                    Settlement::Unknown => return self.leave_in_doubt(&doubt, claim).await,
-                    Settlement::Stopped => return Ok(()),
-                }
+                let span = error_span!("batch", batch_id = doubt.id, tokens = doubt.batch.items.len());
+                self.resolve_doubt(doubt, claim).instrument(span).await?
             }
         };
-        self.deliver_inner(batch, Chance::Last).await
+        match unsent {
+            Some(batch) => self.deliver_inner(batch, Chance::Last).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Asks once more what became of a batch; gives it back if nothing of it is stored.
+    async fn resolve_doubt(&self, doubt: InDoubt, claim: Claim) -> Result<Option<Batch>, UploadError> {
+        let witnesses = self.witnesses(&doubt.batch);
+        let outcome = outcome(doubt.id, doubt.attempts, None);
+        let settlement = self.settle(&witnesses, doubt.settled_at).await;
+        info!(outcome = ?settlement, "asked once more what became of it");
+        match settlement {
+            Settlement::Committed => {
+                self.ledger()
+                    .commit_batch(&outcome, Rows::of(&doubt.batch))
+                    .await?;
+                self.traffic().batch(true);
+                self.settled(&pages(&doubt.batch), &End::Committed);
+                Ok(None)
+            }
+            Settlement::NotThere | Settlement::CannotAsk => {
+                let reason = Reason::transport("not_stored", "no answer came, and nothing of it was stored");
+                self.ledger().fail_batch(&outcome, &reason, &[]).await?;
+                self.traffic().batch(false);
+                Ok(Some(doubt.batch))
+            }
+            Settlement::Unknown => {
+                self.leave_in_doubt(&doubt, claim).await?;
+                Ok(None)
+            }
+            Settlement::Stopped => Ok(None),
+        }
     }
 
     /// Lists the tokens of a batch as failed that neither a commit nor a refusal settled.

@@ -11,7 +11,7 @@ use std::{
 
 use thiserror::Error;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{Instrument, error_span, info, warn};
 
 use super::{
     Settlement, SizeLimit, Traffic,
@@ -56,7 +56,7 @@ pub struct Settled {
 pub enum End {
     /// Stored.
     Committed,
-    /// Turned down, or given up. Of several tokens, this is the first one's reason.
+    /// Turned down, or given up, all with the same code. Of several tokens, this is the first one's reason.
     Failed(Reason),
 }
 
@@ -157,6 +157,11 @@ impl Uploader {
     /// # Errors
     /// If the ledger cannot be written.
     pub async fn settle_left_behind(&self, left: &Unsettled) -> Result<Settlement, UploadError> {
+        let span = error_span!("batch", batch_id = left.id, tokens = left.token_count);
+        self.settle_within(left).instrument(span).await
+    }
+
+    async fn settle_within(&self, left: &Unsettled) -> Result<Settlement, UploadError> {
         let settled_at = Instant::now() + self.timeout().saturating_sub(left.age);
         let settlement = match self.on_unknown() {
             OnUnknown::Ask => {
@@ -192,7 +197,7 @@ impl Uploader {
                 .fail_batch(&outcome, &Reason::transport("not_stored", text), &[])
                 .await?;
         }
-        info!(batch_id = left.id, tokens = left.token_count, outcome = ?settlement, "settled what an earlier process left");
+        info!(outcome = ?settlement, "settled what an earlier process left");
         Ok(settlement)
     }
 
@@ -230,7 +235,10 @@ impl Uploader {
                         Call::Batch => Failure::batch("the API refused every token of them"),
                         Call::Single => Failure::Token(reason.text.clone()),
                     });
-                    self.settled(&failed, &End::Failed(reason));
+                    for same in failed.chunk_by(|(_, one), (_, next)| one.code == next.code) {
+                        let pages: Vec<u64> = same.iter().map(|(page, _)| *page).collect();
+                        self.settled(&pages, &End::Failed(same[0].1.clone()));
+                    }
                     stack.extend(again);
                 }
                 Sent::Exhausted { batch, reason } => {
@@ -298,6 +306,8 @@ impl Uploader {
             )));
         }
         info!(
+            status = 429,
+            code = "rate_limited",
             wait_s = wait.as_secs_f64(),
             "the API's quota is used up: holding all requests"
         );

@@ -182,7 +182,13 @@ impl Asker {
             }
         };
         let number = attempts.number();
-        debug!(code = %refusal.code, attempt = number, ?wait, "no answer");
+        debug!(
+            attempt = number,
+            status = refusal.status,
+            code = %refusal.code,
+            wait_s = wait.as_secs_f64(),
+            "no answer"
+        );
         if attempts.again(wait).await {
             return Ok(None);
         }
@@ -200,6 +206,8 @@ impl Asker {
             ))));
         }
         info!(
+            status = 429,
+            code = "rate_limited",
             wait_s = wait.as_secs_f64(),
             "the API's quota for lookups is used up: holding them"
         );

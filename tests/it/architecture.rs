@@ -20,6 +20,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("source", &["config", "decrypt", "model", "postgres"]),
     ("screen", &["config", "descope", "model"]),
     ("chunk", &["model"]),
+    ("notify", &["config", "model"]),
     ("ledger", &["config", "model", "postgres"]),
     ("upload", &["config", "descope", "ledger", "model", "pace"]),
     ("who", &["config", "descope", "ledger", "model", "pace"]),
@@ -33,7 +34,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     (
         "doctor",
-        &["config", "descope", "ledger", "model", "postgres", "source"],
+        &[
+            "config", "descope", "ledger", "model", "notify", "postgres", "source",
+        ],
     ),
     (
         "cli",
@@ -42,6 +45,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "doctor",
             "ledger",
             "model",
+            "notify",
             "pace",
             "pipeline",
             "postgres",

@@ -82,6 +82,7 @@ fn has_a_default(key: &str) -> bool {
         "rules.tolerate",
         "ledger.url",
         "ledger.pepper",
+        "notify.command",
     ];
     let tables = [
         "source.columns.",
@@ -214,6 +215,9 @@ fn what_the_example_shows_for_the_other_keys_is_valid() {
     assert!(settings.source.provider.is_some());
     assert_eq!(settings.source.condition.as_deref(), Some("revoked_at IS NULL"));
     assert!(settings.ledger.pepper.is_some());
+    let notify = settings.notify.unwrap();
+    assert_eq!(notify.program, "/usr/local/bin/tell-us");
+    assert_eq!(notify.arguments, ["--channel", "migrations"]);
     assert!(settings.tolerated.contains(Rule::TokenEncrypted));
     assert_eq!(settings.source.session[0].name, "tokenferry.key");
     let with_query =

@@ -290,7 +290,9 @@ async fn keys_that_are_none_are_named_and_never_shown() {
         ),
     ] {
         let bed = Bed::new().await.set(lines);
-        let ran = run(&bed, &["migrate", "--json"]).await.ended_with(2);
+        let ran = run(&bed, &["migrate", "--log-format", "text"])
+            .await
+            .ended_with(2);
         assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
         assert!(
             !ran.stderr.contains("sh0rt") && !ran.stderr.contains(NEW),

@@ -1,9 +1,12 @@
 //! Bad input gets a clear answer and the right code.
 
+use clap::CommandFactory;
+use tokenferry::cli::Cli;
+
 use crate::support::bed::{Bed, Ran, ended};
 
 async fn with_variable(bed: &Bed, name: &str, value: &str) -> Ran {
-    bed.command(&["migrate", "--json"])
+    bed.command(&["migrate", "--json", "--log-format", "text"])
         .env(name, value)
         .output()
         .await
@@ -80,22 +83,36 @@ async fn a_path_that_is_not_the_api_ends_with_4() {
     bed.assert_arrived_once().await;
 }
 
+async fn printed(arguments: &[&str]) -> String {
+    let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_tokenferry"))
+        .args(arguments)
+        .output()
+        .await
+        .unwrap();
+    assert!(output.status.success(), "{arguments:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
 #[tokio::test]
-async fn help_and_completions_are_there() {
-    let bed = Bed::new().await;
-    for arguments in [&["--help"][..], &["migrate", "--help"], &["completions", "bash"]] {
-        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_tokenferry"))
-            .args(arguments)
-            .output()
-            .await;
+async fn the_help_of_every_command_has_an_example_and_its_exit_codes() {
+    let commands: Vec<String> = Cli::command()
+        .get_subcommands()
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    assert!(commands.len() >= 9, "{commands:?}");
+    for command in &commands {
+        let help = printed(&[command, "--help"]).await;
+        // Terminals of people are wide and narrow.
+        let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(help.contains("Example"), "{command}: {help}");
         assert!(
-            String::from_utf8(output.unwrap().stdout)
-                .unwrap()
-                .contains("tokenferry"),
-            "{arguments:?}"
+            help.contains(&format!("tokenferry {command}")),
+            "{command}: {help}"
         );
+        assert!(help.contains("Ends with 0"), "{command}: {help}");
     }
-    drop(bed);
+    assert!(printed(&["--help"]).await.contains("tokenferry demo"));
+    assert!(printed(&["completions", "bash"]).await.contains("tokenferry"));
 }
 
 #[tokio::test]

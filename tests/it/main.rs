@@ -19,7 +19,9 @@ mod interrupt;
 #[cfg(feature = "failpoints")]
 mod kills;
 mod ledger;
+mod logs;
 mod migrate;
+mod notify;
 mod online;
 mod outages;
 mod pooler;
@@ -33,6 +35,7 @@ mod show;
 mod simulator;
 mod source;
 mod support;
+mod terminal;
 mod unknown;
 mod verify;
 mod verify_refresh;

@@ -113,7 +113,7 @@ async fn what_does_not_exist_is_named_row_by_row_and_nothing_is_sent() {
     );
 
     let text = bed
-        .run(&["migrate", "--dry-run", "--online"])
+        .run(&["migrate", "--dry-run", "--online", "--log-format", "text"])
         .await
         .ended_with(3)
         .stderr;

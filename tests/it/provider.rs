@@ -468,7 +468,11 @@ async fn a_dry_run_fetches_nothing_and_says_how_much_the_real_one_will() {
         (1.7..1.8).contains(&lasts),
         "88 waits of a 50th of a second: {lasts}"
     );
-    let shown = bed.run(&["migrate", "--dry-run"]).await.ended_with(3).stderr;
+    let shown = bed
+        .run(&["migrate", "--dry-run", "--log-format", "text"])
+        .await
+        .ended_with(3)
+        .stderr;
     assert!(shown.contains("89 tokens would be fetched"), "{shown}");
     assert_eq!(
         bed.texts("select distinct estimated_fetches::text from tokenferry.runs")

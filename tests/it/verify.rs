@@ -266,7 +266,11 @@ async fn what_cannot_be_compared_is_counted_and_no_difference() {
             ("warning", "9", "another_token_shown"),
         ])
     );
-    let text = bed.run(&["verify"]).await.ended_with(0).stderr;
+    let text = bed
+        .run(&["verify", "--log-format", "text"])
+        .await
+        .ended_with(0)
+        .stderr;
     assert!(
         text.contains("no difference was found") && text.contains("tokenferry migrate"),
         "{text}"
@@ -314,7 +318,7 @@ async fn a_sample_is_even_and_comes_again_with_its_seed() {
     let (all, _) = asked(&["--sample", "5000"]).await;
     assert_eq!(all["verify"]["missing"], 2000);
     let text = bed
-        .run(&["verify", "--sample", "3", "--seed", "7"])
+        .run(&["verify", "--sample", "3", "--seed", "7", "--log-format", "text"])
         .await
         .ended_with(3)
         .stderr;

@@ -174,7 +174,10 @@ async fn the_estimate_is_what_the_real_run_then_does() {
     .await;
     let bed =
         bed.set("batch.verify_refresh = true\nbatch.max_bytes = \"60KiB\"\napi.rate_limit.requests = 60");
-    let dry = bed.run(&["migrate", "--dry-run"]).await.ended_with(3);
+    let dry = bed
+        .run(&["migrate", "--dry-run", "--log-format", "text"])
+        .await
+        .ended_with(3);
     assert!(
         dry.stderr
             .contains("117 requests (117 of them for one token each)"),

@@ -27,7 +27,9 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "Finds a Postgres on this machine (in PATH, through pg_config, in the usual folders) or a Docker engine, and \
-    starts a throwaway server. Nothing is left behind."
+    starts a throwaway server. Nothing is left behind.\n\n\
+    Example: tokenferry demo --tokens 5000\n\n\
+    Ends with 0 if everything arrived, 6 if no Postgres is to be had, 130 after Ctrl-C."
 )]
 pub struct DemoArgs {
     /// Legacy tokens to migrate

@@ -12,11 +12,11 @@ mod remove;
 use std::sync::Arc;
 
 use tokio::{sync::watch, time::Instant};
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, error_span, info, warn};
 
 use super::{
     Ended, PipelineError,
-    migrate::{api, cause, holder},
+    migrate::{api, cause, holder, quota},
     originals::Originals,
     stages::settle_left_behind,
 };
@@ -24,7 +24,7 @@ use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
     ledger::{Counters, Ledger, LedgerError, Locked, RollbackRun, Standing},
-    model::{Mode, Rollback, RunStatus, StopReason, Tally, Undo},
+    model::{Mode, Phase, Rollback, RunStatus, StopReason, Tally, Undo},
     pace::Stop,
     report::View,
     source::Source,
@@ -61,8 +61,13 @@ pub async fn rollback(
     let begun = ledger
         .begin_rollback(undo, &api(&settings.api), &holder())
         .await?;
-    let span = info_span!("run", run_id = begun.run.id);
-    view.send_modify(|view| view.mode = Mode::Rollback);
+    let span = error_span!("run", run_id = begun.run.id);
+    view.send_modify(|view| {
+        view.run_id = Some(begun.run.id);
+        view.mode = Mode::Rollback;
+        view.phase = Phase::ReadingBack;
+        view.quota = Some(quota(settings));
+    });
     info!(
         parent: &span, of_run = undo.of_run, resumed = begun.run.resumed, dry_run = ?undo.dry_run,
         "reading tokens back, to delete those that are as they were sent"

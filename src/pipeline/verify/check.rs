@@ -1,21 +1,27 @@
 //! Reads the tokens back, several at a time, and keeps the books in the order of their keys.
 
 use std::{
+    convert::Infallible,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use fail::fail_point;
 use futures_util::{StreamExt, stream};
-use tokio::{sync::watch, time::Instant};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
 use tracing::warn;
 
 use crate::{
     ledger::{Committed, Counters, Ledger, VerifyRun},
-    model::{Finding, Probe, SourceKey, Verdict, Verification},
+    model::{Finding, Probe, Severity, SourceKey, Verdict, Verification},
     pace::Stop,
     pipeline::{
         PipelineError,
+        desk::TICK,
+        failed::Failed,
         originals::{Original, Originals},
     },
     report::View,
@@ -42,6 +48,8 @@ pub(super) struct Now {
 /// The books of a verification.
 pub(super) struct Progress {
     now: Mutex<Now>,
+    /// What differs, by code.
+    differing: Failed,
     before: Counters,
     asker: Arc<Asker>,
     people: Arc<Asker>,
@@ -55,6 +63,7 @@ impl Progress {
                 cursor: begun.run.cursor.clone(),
                 found: begun.verification,
             }),
+            differing: Failed::default(),
             before: begun.run.counters,
             asker,
             people,
@@ -68,6 +77,19 @@ impl Progress {
 
     fn change(&self, change: impl FnOnce(&mut Now)) {
         change(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Keeps the view up to date.
+    pub(super) async fn show(&self, view: &watch::Sender<View>) -> Infallible {
+        loop {
+            view.send_modify(|view| {
+                view.tally = self.now().found.tally();
+                view.failures = self.differing.by_code();
+                view.requests = self.counters().requests;
+                view.held_for = self.asker.held_for().max(self.people.held_for());
+            });
+            sleep(TICK).await;
+        }
     }
 
     /// Requests and time, earlier processes included.
@@ -94,7 +116,6 @@ pub(super) struct Checking<'a> {
     /// So many are read back at a time.
     pub(super) in_flight: usize,
     pub(super) progress: &'a Progress,
-    pub(super) view: &'a watch::Sender<View>,
 }
 
 /// A committed token, and what is to be done about it.
@@ -167,13 +188,18 @@ impl Checking<'_> {
                 }
                 Err(WhoError::Ledger(error)) => return Err(error.into()),
             };
-            unwritten.extend(verdict.findings().into_iter().map(|(severity, reason)| Finding {
-                key: token.key.clone(),
-                destination: Some(token.destination.clone()),
-                app: None,
-                severity,
-                reason,
-            }));
+            for (severity, reason) in verdict.findings() {
+                if severity == Severity::Error {
+                    self.progress.differing.add(&reason.code, &reason.text, 1);
+                }
+                unwritten.push(Finding {
+                    key: token.key.clone(),
+                    destination: Some(token.destination.clone()),
+                    app: None,
+                    severity,
+                    reason,
+                });
+            }
             // Findings come first: what the cursor has passed is not looked at again.
             if written_at.elapsed() >= RECORD_EVERY {
                 self.write(&mut unwritten).await?;
@@ -183,7 +209,6 @@ impl Checking<'_> {
                 now.found.add(&verdict);
                 now.cursor = Some(token.key);
             });
-            self.show();
         }
         drop(verdicts);
         self.write(&mut unwritten).await?;
@@ -244,13 +269,5 @@ impl Checking<'_> {
             }
         }
         Ok(())
-    }
-
-    fn show(&self) {
-        self.view.send_modify(|view| {
-            view.tally = self.progress.now().found.tally();
-            view.requests = self.progress.counters().requests;
-            view.held_for = self.asker.held_for();
-        });
     }
 }

@@ -5,18 +5,18 @@ mod check;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tracing::{Instrument, info, info_span, warn};
+use tracing::{Instrument, error_span, info, warn};
 
 use super::{
     Ended, PipelineError,
-    migrate::{cause, holder},
+    migrate::{cause, holder, quota},
     originals::Originals,
 };
 use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
     ledger::{Ledger, Locked, Standing, VerifyRun},
-    model::{Chosen, Mode, RunStatus, StopReason},
+    model::{Chosen, Mode, Phase, RunStatus, StopReason},
     pace::Stop,
     report::View,
     source::Source,
@@ -46,10 +46,14 @@ pub async fn verify(
     let client = Client::new(&settings.api)?;
     let mut lock = ledger.lock(&access, Locked::Verification).await?;
     let begun = ledger.begin_verification(chosen, &holder()).await?;
-    let span = info_span!("run", run_id = begun.run.id);
+    let span = error_span!("run", run_id = begun.run.id);
     let expected = ledger.count_committed(&begun).await?;
     view.send_modify(|view| {
+        view.run_id = Some(begun.run.id);
         view.mode = Mode::Verify;
+        view.phase = Phase::ReadingBack;
+        view.tally = begun.verification.tally();
+        view.quota = Some(quota(settings));
         view.expected = Some(expected.unsigned_abs());
     });
     let seed = begun.verification.seed;
@@ -99,6 +103,7 @@ impl Job<'_> {
         let mut error = tokio::select! {
             checked = &mut checked => checked.err(),
             lost = holding => Some(lost.into()),
+            never = progress.show(self.view) => match never {},
         };
         let (ledger, run) = (self.ledger, &self.begun.run);
         let stopped = self.stop.reason();
@@ -157,7 +162,6 @@ impl Job<'_> {
             stop: &self.stop,
             in_flight: self.settings.batch.concurrency,
             progress,
-            view: self.view,
         };
         Box::pin(checking.run()).await
     }

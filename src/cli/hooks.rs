@@ -1,0 +1,102 @@
+//! When somebody is told of a run: at the first failure, and when it is over.
+
+use std::time::Duration;
+
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tracing::warn;
+
+use super::conduct;
+use crate::{
+    config::{LedgerAccess, NotifySettings, Occasion},
+    model::{RunId, StopReason},
+    notify::notify,
+    pipeline::Ended,
+    report::{Summary, View},
+};
+
+/// The hooks of one run.
+pub(super) struct Hooks {
+    settings: Option<NotifySettings>,
+    first_failure: Option<JoinHandle<()>>,
+}
+
+impl Hooks {
+    /// Waits for the first failure, beside the run.
+    pub(super) fn new(
+        settings: Option<&NotifySettings>,
+        access: &LedgerAccess,
+        view: &watch::Receiver<View>,
+    ) -> Self {
+        let wanted = |occasion| {
+            settings
+                .filter(|settings| settings.on.contains(&occasion))
+                .cloned()
+        };
+        let first_failure = wanted(Occasion::FirstFailure).map(|settings| {
+            let (access, mut view) = (access.clone(), view.clone());
+            tokio::spawn(async move {
+                if let Some((run_id, seen)) = first_failure(&mut view).await {
+                    tell_of_failure(&settings, &access, run_id, &seen).await;
+                }
+            })
+        });
+        Self {
+            settings: settings.cloned(),
+            first_failure,
+        }
+    }
+
+    /// The run is over. What is still under way is waited for, no longer than a hook may take.
+    pub(super) async fn over(self, ended: &Ended, summary: &Summary) {
+        let occasion = match (&ended.stopped, &ended.error) {
+            (None | Some(StopReason::Limit(_)), None) => Occasion::End,
+            _ => Occasion::Stop,
+        };
+        let last = async {
+            if let Some(settings) = self.settings.filter(|settings| settings.on.contains(&occasion)) {
+                notify(&settings, occasion, ended.run_id, summary).await;
+            }
+        };
+        let first = async {
+            if let Some(first) = self.first_failure {
+                // Nothing but telling went wrong if this fails.
+                let _ = first.await;
+            }
+        };
+        tokio::join!(first, last);
+    }
+}
+
+/// The first failure of a run, be it in this process; `None` if there is none, or an earlier process has seen it.
+async fn first_failure(view: &mut watch::Receiver<View>) -> Option<(RunId, View)> {
+    let began = view
+        .wait_for(|view| view.run_id.is_some())
+        .await
+        .ok()?
+        .tally
+        .failed;
+    if began > 0 {
+        return None;
+    }
+    let seen = view.wait_for(|view| view.tally.failed > 0).await.ok()?.clone();
+    Some((seen.run_id?, seen))
+}
+
+/// To look up what is told of a run that goes on.
+const LEDGER_MAY_TAKE: Duration = Duration::from_secs(5);
+
+async fn tell_of_failure(settings: &NotifySettings, access: &LedgerAccess, run_id: RunId, seen: &View) {
+    match timeout(LEDGER_MAY_TAKE, conduct::from_ledger(access, run_id)).await {
+        Ok(Ok(Some(mut summary))) => {
+            // The ledger's books of a run are a moment old.
+            summary.tokens = seen.tally;
+            summary.requests = summary.requests.max(seen.requests);
+            notify(settings, Occasion::FirstFailure, run_id, &summary).await;
+        }
+        _ => warn!(
+            run_id,
+            hook = "first_failure",
+            "the ledger did not answer: nobody was told"
+        ),
+    }
+}

@@ -1,0 +1,39 @@
+//! What failed so far, by code.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Mutex, PoisonError},
+};
+
+use tracing::warn;
+
+/// So many codes are told apart. The API has a few dozen.
+const MOST_CODES: usize = 200;
+
+/// What this process saw fail.
+#[derive(Debug, Default)]
+pub(super) struct Failed(Mutex<BTreeMap<String, i64>>);
+
+impl Failed {
+    /// So many tokens failed, or would, or differ, with this code. Says so in the log when it is the first time.
+    pub(super) fn add(&self, code: &str, reason: &str, count: i64) {
+        let mut by_code = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counted) = by_code.get_mut(code) {
+            *counted += count;
+        } else if by_code.len() < MOST_CODES {
+            warn!(
+                code,
+                reason, "the first one with this code; `tokenferry failures` lists all of them"
+            );
+            by_code.insert(code.to_owned(), count);
+        }
+    }
+
+    pub(super) fn by_code(&self) -> Vec<(String, i64)> {
+        let by_code = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        by_code
+            .iter()
+            .map(|(code, count)| (code.clone(), *count))
+            .collect()
+    }
+}
