@@ -280,7 +280,9 @@ pub struct DoctorArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   tokenferry man | man -l -
-  tokenferry man --output ~/.local/share/man/man1")]
+  tokenferry man --output ~/.local/share/man/man1
+
+Ends with 0 if it was written.")]
 pub struct ManArgs {
     /// Write a page for each command into this folder, such as ~/.local/share/man/man1
     #[arg(long, value_name = "DIR")]

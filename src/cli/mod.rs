@@ -35,7 +35,10 @@ use crate::config::{self, ConfigError, Loaded};
 pub async fn run(cli: Cli) -> Exit {
     let console = logging::start(&cli.global);
     // The others answer a person.
-    let logs_only = matches!(cli.command, Command::Migrate(_) | Command::Verify(_));
+    let logs_only = matches!(
+        cli.command,
+        Command::Migrate(_) | Command::Verify(_) | Command::Rollback(_)
+    );
     let ended = match cli.command {
         Command::Migrate(args) => migrate::run(&cli.global, args, &console).await,
         Command::Verify(args) => verify::run(&cli.global, &args, &console).await,

@@ -186,7 +186,7 @@ async fn a_dry_run_says_what_would_go_and_stay_and_touches_nothing() {
     assert_eq!((deletions(&bed), bed.api.stored_count()), (0, 29));
     assert_eq!(bed.ledger_rows().await, before);
     let text = bed
-        .run(&["rollback", "--run", &run, "--dry-run"])
+        .run(&["rollback", "--run", &run, "--dry-run", "--log-format", "text"])
         .await
         .ended_with(3)
         .stderr;
