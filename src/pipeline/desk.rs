@@ -58,10 +58,12 @@ impl Desk {
     /// Moves the ledger's cursor along, and keeps the view up to date. Ends only if the ledger cannot be written.
     pub(super) async fn keep(&self, view: &watch::Sender<View>) -> Result<Infallible, PipelineError> {
         let recording = async {
+            self.ledger.keep_diary(&self.run).await;
             loop {
                 // Without news the books still tell how far rows beyond the cursor are.
                 let _ = timeout(RECORD_AT_LEAST, self.books.moved()).await;
                 self.record(&self.books.snapshot()).await?;
+                self.ledger.keep_diary(&self.run).await;
                 sleep(TICK).await;
             }
         };
