@@ -3,6 +3,7 @@
 mod advice;
 mod failures;
 mod history;
+mod page;
 mod progress;
 mod rolled_back;
 mod summary;
@@ -12,6 +13,7 @@ mod visible;
 pub use advice::advice;
 pub use failures::{Format, write_failures, write_groups};
 pub use history::history_text;
+pub use page::{Depth, PageData, Setting, body, document, page, title};
 pub use progress::{View, show_progress};
 pub use summary::{Batches, Summary};
 pub use visible::visible;
