@@ -25,6 +25,7 @@ mod outages;
 mod pooler;
 mod provider;
 mod refusals;
+mod report;
 mod reruns;
 mod rollback;
 mod rules;

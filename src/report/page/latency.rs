@@ -58,7 +58,7 @@ fn draw(area: &Area<'_>, room: Room, latency: &Latency) -> Result<(), Undrawn> {
         .x_label_area_size(26)
         .y_label_area_size(58)
         .build_cartesian_2d((first..last).into_segmented(), 0..most)?;
-    let every = (last - first + 1).div_ceil(room.labels() + 2);
+    let every = (last - first + 1).div_ceil(room.labels());
     chart
         .configure_mesh()
         .disable_x_mesh()

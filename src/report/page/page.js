@@ -65,10 +65,12 @@
     show();
   }
 
-  addEventListener("hashchange", () => {
-    show();
+  function look() {
     if (asked().has("filter")) document.getElementById("rows")?.scrollIntoView();
-  });
+  }
+
+  addEventListener("hashchange", () => { show(); look(); });
   document.addEventListener("page:changed", prepare);
   prepare();
+  look();
 })();

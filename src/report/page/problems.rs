@@ -8,16 +8,8 @@ use super::{
 };
 use crate::{ledger::FailedToken, model::Mode, report::summary::grouped};
 
-/// Columns that can be sorted by.
-const COLUMNS: [&str; 7] = [
-    "Source key",
-    "App",
-    "User",
-    "Tenant",
-    "Refused by",
-    "Code",
-    "Reason",
-];
+/// Columns; each can be sorted by.
+const COLUMNS: [&str; 5] = ["Source key", "App", "User, tenant", "Code", "Reason"];
 
 /// The table. It can be read, and printed, without the script that sorts and filters it.
 pub(super) fn section(data: &PageData) -> Markup {
@@ -26,7 +18,6 @@ pub(super) fn section(data: &PageData) -> Markup {
     if shown == 0 && data.summary.tokens.failed == 0 {
         return html! {};
     }
-    let has_warnings = data.rows.iter().any(|row| row.severity == "warning");
     html! {
         section #rows aria-labelledby="problems" {
             h2 #problems {
@@ -47,10 +38,9 @@ pub(super) fn section(data: &PageData) -> Markup {
                         thead {
                             tr {
                                 @for name in COLUMNS { th scope="col" { (name) } }
-                                @if has_warnings { th scope="col" { "Severity" } }
                             }
                         }
-                        tbody { @for row in &data.rows { (line(row, has_warnings)) } }
+                        tbody { @for row in &data.rows { (line(row)) } }
                     }
                 }
             }
@@ -58,17 +48,21 @@ pub(super) fn section(data: &PageData) -> Markup {
     }
 }
 
-fn line(row: &FailedToken, has_warnings: bool) -> Markup {
+fn line(row: &FailedToken) -> Markup {
     html! {
         tr {
-            th scope="row" { (text(&row.source_key)) }
+            th.id scope="row" { (text(&row.source_key)) }
             td { (optional(row.app_id.as_deref())) }
-            td { (optional(row.user_id.as_deref())) }
-            td { (optional(row.tenant_id.as_deref())) }
-            td { (optional(row.refused_by.as_deref())) }
-            td { code { (optional(row.error_code.as_deref())) } }
-            td { (optional(row.reason.as_deref())) }
-            @if has_warnings { td { (text(&row.severity)) } }
+            td.id {
+                (optional(row.user_id.as_deref()))
+                @if let Some(tenant) = &row.tenant_id { " " span.share { "tenant " } (text(tenant)) }
+            }
+            td {
+                code { (optional(row.error_code.as_deref())) }
+                @if row.severity == "warning" { " " span.badge { "warning" } }
+                @else if let Some(by) = &row.refused_by { span.what { "by " (text(by)) } }
+            }
+            td.why { (optional(row.reason.as_deref())) }
         }
     }
 }

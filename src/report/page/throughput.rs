@@ -28,7 +28,9 @@ pub(super) fn section(data: &PageData) -> Markup {
     let Some(timeline) = &data.timeline else {
         return html! {};
     };
-    let marks: Vec<Mark> = data.events.iter().filter_map(mark).collect();
+    let marks: Vec<Mark> = idle(&data.events)
+        .chain(data.events.iter().filter_map(mark))
+        .collect();
     let (per, unit) = unit(timeline);
     let end = end(timeline);
     let sentence = sentence(timeline, per, unit);
@@ -47,6 +49,7 @@ pub(super) fn section(data: &PageData) -> Markup {
                         @if timeline.steps.iter().any(|step| step.refused > 0) { (legend("failed", "a batch was refused or not let through")) }
                         @if has(chart::HELD) { (legend("held", "the API asked to wait")) }
                         @if has(chart::AWAY) { (legend("away", "a database did not answer")) }
+                        @if has(chart::IDLE) { (legend("idle", "no process was at it")) }
                         @if has(chart::PROCESS) { (legend("process", "a process went on with the run")) }
                     }
                 }
@@ -57,6 +60,24 @@ pub(super) fn section(data: &PageData) -> Markup {
 
 fn legend(class: &str, what: &str) -> Markup {
     html! { li { svg.swatch aria-hidden="true" { rect class=(class) width="100%" height="100%" {} } (what) } }
+}
+
+/// From where a process put the run down to where the next one took it up. One that was killed did not put it down.
+fn idle(events: &[RunEvent]) -> impl Iterator<Item = Mark> {
+    let ends_and_begins = events
+        .iter()
+        .filter(|event| matches!(event.kind, Some(EventKind::Ended | EventKind::Resumed)));
+    let pairs: Vec<_> = ends_and_begins.collect();
+    let marks: Vec<_> = pairs
+        .windows(2)
+        .filter(|pair| pair[0].kind == Some(EventKind::Ended) && pair[1].kind == Some(EventKind::Resumed))
+        .map(|pair| Mark {
+            from: pair[0].at,
+            until: Some(pair[1].at),
+            colour: chart::IDLE,
+        })
+        .collect();
+    marks.into_iter()
 }
 
 fn mark(event: &RunEvent) -> Option<Mark> {
@@ -171,12 +192,14 @@ fn draw(area: &Area<'_>, room: Room, timeline: &Timeline, marks: &[Mark], per: f
     Ok(())
 }
 
-/// 12k for 12,000.
+/// 12k for 12,000, and 1,500 as it is.
 fn label(rate: f64) -> String {
     if rate >= 999_500.0 {
         format!("{}M", rate / 1e6)
     } else if rate >= 10_000.0 {
         format!("{}k", rate / 1000.0)
+    } else if rate >= 1000.0 {
+        format!("{},{:03}", (rate / 1000.0).floor(), rate % 1000.0)
     } else {
         format!("{rate}")
     }

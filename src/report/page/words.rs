@@ -31,7 +31,7 @@ pub(super) fn seconds(seconds: f64) -> String {
         format!("{:.1} ms", seconds * 1000.0)
     } else if seconds < 0.9995 {
         format!("{:.0} ms", seconds * 1000.0)
-    } else if seconds < 9.95 {
+    } else if seconds < 9.95 && (seconds - seconds.round()).abs() > 0.049 {
         format!("{seconds:.1} s")
     } else {
         humantime::format_duration(crate::report::summary::rounded(seconds)).to_string()
@@ -86,7 +86,8 @@ mod tests {
         for (exact, expected) in [
             (0.0032, "3.2 ms"),
             (0.0421, "42 ms"),
-            (0.9999, "1.0 s"),
+            (0.9999, "1s"),
+            (2.0, "2s"),
             (2.34, "2.3 s"),
             (75.2, "1m 15s"),
         ] {
