@@ -18,7 +18,3 @@ create table run_events (
     detail text,
     primary key (run_id, epoch, number)
 );
-
--- Tells in which parts of the table rows of a run may be, so that a report on a small run need not read all of a large
--- table. Costs next to nothing when tokens are written.
-create index tokens_by_run on tokens using brin (run_id) with (pages_per_range = 32);

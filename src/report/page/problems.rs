@@ -60,10 +60,20 @@ fn line(row: &FailedToken) -> Markup {
             td {
                 code { (optional(row.error_code.as_deref())) }
                 @if row.severity == "warning" { " " span.badge { "warning" } }
-                @else if let Some(by) = &row.refused_by { span.what { "by " (text(by)) } }
+                @else if let Some(by) = &row.refused_by { span.what { (whom(by)) } }
             }
             td.why { (optional(row.reason.as_deref())) }
         }
+    }
+}
+
+/// Who turned the token down. Of a verification, that is its own word for who told.
+fn whom(refused_by: &str) -> &str {
+    match refused_by {
+        "validation" => "found here",
+        "api" => "from the API",
+        "transport" => "no answer",
+        other => other,
     }
 }
 

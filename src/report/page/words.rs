@@ -27,12 +27,15 @@ pub(super) fn count(number: i64, one: &str, many: &str) -> String {
 
 /// Seconds, with as many figures as say something.
 pub(super) fn seconds(seconds: f64) -> String {
+    let tenths = (seconds * 10.0).round() / 10.0;
     if seconds < 0.0095 {
         format!("{:.1} ms", seconds * 1000.0)
     } else if seconds < 0.9995 {
         format!("{:.0} ms", seconds * 1000.0)
-    } else if seconds < 9.95 && (seconds - seconds.round()).abs() > 0.049 {
-        format!("{seconds:.1} s")
+    } else if tenths < 10.0 && tenths.fract() > 0.0 {
+        format!("{tenths} s")
+    } else if seconds < 59.5 {
+        format!("{seconds:.0} s")
     } else {
         humantime::format_duration(crate::report::summary::rounded(seconds)).to_string()
     }
@@ -86,8 +89,9 @@ mod tests {
         for (exact, expected) in [
             (0.0032, "3.2 ms"),
             (0.0421, "42 ms"),
-            (0.9999, "1s"),
-            (2.0, "2s"),
+            (0.9999, "1 s"),
+            (2.0, "2 s"),
+            (42.6, "43 s"),
             (2.34, "2.3 s"),
             (75.2, "1m 15s"),
         ] {
