@@ -124,8 +124,8 @@ pub async fn migrate(
             (run, Errand::DryRun)
         }
     };
-    let asked = format!("{}, by {}", request.described(settings), holder());
-    diary.note(EventKind::taking_up(run.resumed), Some(asked));
+    let order = format!("{}, by {}", request.described(settings), holder());
+    diary.note(EventKind::taking_up(run.resumed), Some(order));
     let span = info_span!("run", run_id = run.id);
     let expected = source.expected_rows().await;
     view.send_modify(|view| {

@@ -120,3 +120,46 @@ pub(super) fn stacked(parts: &[(&str, i64)], whole: i64, sentence: &str) -> Mark
 fn share(part: i64, whole: i64) -> String {
     format!("{:.3}%", part as f64 * 100.0 / whole.max(1) as f64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::page::document::STYLE;
+
+    #[test]
+    fn the_style_sheet_has_a_rule_for_every_colour() {
+        for (colour, attribute) in [
+            (COMMITTED, "fill"),
+            (REFUSED, "fill"),
+            (HELD, "fill"),
+            (AWAY, "fill"),
+            (IDLE, "fill"),
+            (PROCESS, "stroke"),
+            (LABEL, "fill"),
+            (GRID, "stroke"),
+        ] {
+            let RGBColor(red, green, blue) = colour;
+            let rule = format!("svg [{attribute}=\"#{red:02X}{green:02X}{blue:02X}\"]");
+            assert!(STYLE.contains(&rule), "{rule}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_drawn_is_said() {
+        let drawn = figure("So it went.", |_, _| Err(DrawingAreaErrorKind::LayoutError)).into_string();
+        assert_eq!(drawn, "<p>So it went.</p><p>So it went.</p>");
+    }
+
+    #[test]
+    fn a_bar_is_as_long_as_its_parts_and_says_so() {
+        let bar = stacked(
+            &[("committed", 3), ("failed", 1), ("superseded", 0)],
+            4,
+            "Of \"a\" & b",
+        );
+        let bar = bar.into_string();
+        assert!(bar.contains("aria-label=\"Of &quot;a&quot; &amp; b, committed 75.0 %, failed 25.0 %\""));
+        assert!(bar.contains("<rect class=\"failed\" x=\"75.000%\" width=\"25.000%\""));
+        assert!(!bar.contains("superseded"));
+    }
+}

@@ -98,15 +98,17 @@ impl PageData {
             most: Some(depth.rows),
         };
         let rows = reports.failures(listing).try_collect().await?;
-        let apps = match depth.apps {
-            true => Some(reports.outcomes_by_app(run).await?),
-            false => None,
+        let apps = if depth.apps {
+            Some(reports.outcomes_by_app(run).await?)
+        } else {
+            None
         };
         let sent = report.mode == Mode::Migrate && report.requests > 0;
         let until = report.finished_at.unwrap_or(report.progressed_at);
-        let timeline = match sent {
-            true => Some(reports.timeline(run, report.started_at, until).await?),
-            false => None,
+        let timeline = if sent {
+            Some(reports.timeline(run, report.started_at, until).await?)
+        } else {
+            None
         };
         Ok(Some(Self {
             selection: report.selection.clone(),

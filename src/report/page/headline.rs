@@ -104,23 +104,23 @@ fn were(number: i64) -> String {
 
 fn estimated(summary: &Summary) -> String {
     let tokens = &summary.tokens;
-    let mut text = format!(
-        "{} of {} would go up",
-        grouped(tokens.committed),
-        count(tokens.selected, "token", "tokens")
-    );
-    if let Some(estimate) = &summary.estimate {
-        text += &format!(
+    let work = summary.estimate.map(|estimate| {
+        format!(
             ", in {} and {} at the configured rate",
             count(estimate.requests, "request", "requests"),
             seconds(estimate.duration_s)
-        );
-    }
-    text += &match tokens.failed {
-        0 => ". Nothing stands in the way.".to_owned(),
-        failed => format!(". {} would fail as things are.", grouped(failed)),
+        )
+    });
+    let problems = match tokens.failed {
+        0 => "Nothing stands in the way.".to_owned(),
+        failed => format!("{} would fail as things are.", grouped(failed)),
     };
-    text
+    format!(
+        "{} of {} would go up{}. {problems}",
+        grouped(tokens.committed),
+        count(tokens.selected, "token", "tokens"),
+        work.unwrap_or_default(),
+    )
 }
 
 fn verified(summary: &Summary) -> String {
@@ -185,10 +185,10 @@ fn figures(summary: &Summary) -> (i64, Vec<Figure>) {
     };
     let tokens = &summary.tokens;
     let Some(found) = summary.verify.filter(|_| summary.mode == Mode::Verify) else {
-        let dry = summary.mode == Mode::DryRun;
-        let (committed, failed) = match dry {
-            true => ("would be uploaded", "would fail"),
-            false => ("stored by Descope", "not stored"),
+        let (committed, failed) = if summary.mode == Mode::DryRun {
+            ("would be uploaded", "would fail")
+        } else {
+            ("stored by Descope", "not stored")
         };
         let mut figures = vec![
             figure("selected", tokens.selected, "rows read from the source", None),
@@ -280,13 +280,13 @@ fn work(data: &PageData) -> String {
     if data.in_flight > 0 {
         parts.push(format!("{} in flight", count(data.in_flight, "batch", "batches")));
     }
-    let mut time = format!("{} of work", seconds(summary.duration_s));
+    let mut time = vec![format!("{} of work", seconds(summary.duration_s))];
     if summary.mode == Mode::Migrate && summary.duration_s > 0.0 {
         let pace = summary.tokens.committed as f64 * 60.0 / summary.duration_s;
         #[expect(clippy::cast_possible_truncation, reason = "a rate for people")]
         let pace = pace.round() as i64;
-        time += &format!(", {} a minute", count(pace, "token", "tokens"));
+        time.push(format!("{} a minute", count(pace, "token", "tokens")));
     }
-    parts.push(time);
+    parts.push(time.join(", "));
     parts.join(" · ")
 }

@@ -116,16 +116,17 @@ fn sentence(timeline: &Timeline, per: f64, unit: &str) -> String {
     let idle_s = f64::from(timeline.step_s) * idle as f64;
     #[expect(clippy::cast_possible_truncation, reason = "a rate for people")]
     let most = (most as f64 * per).round() as i64;
-    let mut text = format!(
-        "{} stored and {} refused; at best {} {unit}.",
+    let idle = if idle > 0 && batches > 0 {
+        format!(" Nothing arrived during {} of it.", seconds(idle_s))
+    } else {
+        String::new()
+    };
+    format!(
+        "{} stored and {} refused; at best {} {unit}.{idle}",
         count(batches, "batch was", "batches were"),
         grouped(refused),
         count(most, "token", "tokens"),
-    );
-    if idle > 0 && batches > 0 {
-        text += &format!(" Nothing arrived during {} of it.", seconds(idle_s));
-    }
-    text
+    )
 }
 
 fn draw(area: &Area<'_>, room: Room, timeline: &Timeline, marks: &[Mark], per: f64) -> Result<(), Undrawn> {
