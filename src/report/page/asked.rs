@@ -53,6 +53,7 @@ fn mode(mode: Mode) -> &'static str {
         Mode::Migrate => "upload",
         Mode::DryRun => "dry run: read and check, send nothing",
         Mode::Verify => "read tokens back and compare them",
+        Mode::Rollback => "delete what an earlier run put there",
     }
 }
 
@@ -71,6 +72,10 @@ fn selection(data: &PageData) -> String {
             .map(|run| format!(" of run {run}"))
             .unwrap_or_default();
         return format!("{which}{of}{seed}");
+    }
+    if let Some(found) = &data.summary.rollback {
+        let dry = if found.dry_run { ", dry run" } else { "" };
+        return format!("tokens of run {}{dry}", found.of_run);
     }
     match data.selection.as_str() {
         "failed" => "only tokens whose last outcome was a failure".to_owned(),

@@ -30,6 +30,7 @@ fn kind(mode: Mode) -> &'static str {
         Mode::Migrate => "Migration of OAuth tokens into Descope",
         Mode::DryRun => "Dry run: nothing was sent",
         Mode::Verify => "Verification: tokens read back from Descope",
+        Mode::Rollback => "Rollback: tokens deleted at Descope",
     }
 }
 
@@ -59,6 +60,7 @@ fn sentence(summary: &Summary) -> String {
         Mode::Migrate => migrated(summary),
         Mode::DryRun => estimated(summary),
         Mode::Verify => verified(summary),
+        Mode::Rollback => taken_back(summary),
     }
 }
 
@@ -140,6 +142,24 @@ fn verified(summary: &Summary) -> String {
     }
 }
 
+fn taken_back(summary: &Summary) -> String {
+    let Some(found) = &summary.rollback else {
+        return String::new();
+    };
+    let (deleted, stay) = if found.dry_run {
+        ("would be deleted", "would stay")
+    } else {
+        ("deleted", "left alone")
+    };
+    format!(
+        "Of run {}: {} {deleted}, {} not there any more, {} {stay}.",
+        found.of_run,
+        count(found.removed, "token", "tokens"),
+        grouped(found.gone),
+        grouped(found.refused),
+    )
+}
+
 /// One figure of the books.
 struct Figure {
     name: &'static str,
@@ -184,6 +204,19 @@ fn figures(summary: &Summary) -> (i64, Vec<Figure>) {
         colour,
     };
     let tokens = &summary.tokens;
+    if let Some(found) = &summary.rollback {
+        let removed = if found.dry_run {
+            "would be deleted"
+        } else {
+            "deleted"
+        };
+        let figures = vec![
+            figure("removed", found.removed, removed, Some("committed")),
+            figure("gone", found.gone, "not there any more", Some("unchanged")),
+            figure("refused", found.refused, "left alone", Some("failed")),
+        ];
+        return (found.tally().selected, figures);
+    }
     let Some(found) = summary.verify.filter(|_| summary.mode == Mode::Verify) else {
         let (committed, failed) = if summary.mode == Mode::DryRun {
             ("would be uploaded", "would fail")

@@ -14,6 +14,7 @@ pub(super) fn steps(data: &PageData) -> Markup {
         Mode::Migrate => after_upload(data),
         Mode::DryRun => after_dry_run(data),
         Mode::Verify => after_verification(data),
+        Mode::Rollback => after_rollback(data),
     };
     html! {
         ol.steps {
@@ -132,6 +133,33 @@ fn after_verification(data: &PageData) -> Vec<Step> {
     }
     if steps.is_empty() {
         steps.push(("Nothing: what was read back is as it should be.".to_owned(), None));
+    }
+    steps
+}
+
+fn after_rollback(data: &PageData) -> Vec<Step> {
+    let (summary, run) = (&data.summary, data.summary.run_id);
+    let mut steps = Vec::new();
+    let of_run = summary.rollback.map(|found| (found.of_run, found.dry_run));
+    if let Some((of_run, _)) = of_run
+        && matches!(summary.status.as_str(), "interrupted" | "stopped" | "running")
+    {
+        steps.push(step(
+            "Go on with it where it ended.",
+            &format!("tokenferry rollback --run {of_run}"),
+        ));
+    }
+    if !summary.failures.is_empty() {
+        steps.push(step(
+            "List the tokens that stay, and why.",
+            &format!("tokenferry failures --run {run}"),
+        ));
+    }
+    if of_run.is_some_and(|(_, dry_run)| !dry_run) {
+        steps.push(step(
+            "Send them again, once what was wrong is right.",
+            "tokenferry migrate",
+        ));
     }
     steps
 }

@@ -34,6 +34,7 @@ pub(super) fn by_code(data: &PageData) -> Markup {
                     Mode::Migrate => "Reasons",
                     Mode::DryRun => "Problems",
                     Mode::Verify => "Differences",
+                    Mode::Rollback => "Why some stay",
                 }
             }
             div.scroll role="region" aria-labelledby="codes" tabindex="0" {

@@ -25,6 +25,7 @@ pub(super) fn section(data: &PageData) -> Markup {
                     Mode::Migrate => "Rows that failed",
                     Mode::DryRun => "Rows with problems",
                     Mode::Verify => "Rows that differ",
+                    Mode::Rollback => "Rows that stay",
                 }
             }
             (whereabouts(data, shown, total))
