@@ -6,7 +6,7 @@
 //!    v
 //!  source --rows--> screen --tokens--> chunk --batches--> upload --outcomes--> ledger --> report
 //!  keyset pages     valid? newest?     count, bytes,      intent first;        one          status, failures,
-//!  from Postgres    unchanged?         one identity       pace, send, retry,   transaction  summary
+//!  from Postgres    unchanged?         one identity       pace, send, retry,   transaction  summary, page
 //!                   encoded once       per batch          isolate, settle      per outcome
 //! ```
 //!

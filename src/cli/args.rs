@@ -78,6 +78,8 @@ pub enum Command {
     Show(ShowArgs),
     /// List every token that failed, or would, with its reason and where to find its row
     Failures(FailuresArgs),
+    /// Write a page about a run: one HTML file with figures and failing rows, to be kept or handed on
+    Report(ReportArgs),
     /// Look at the configuration, both databases and the API, and change nothing
     Doctor(DoctorArgs),
     /// Run a stand-in for the Descope API, for rehearsals and tests
@@ -262,6 +264,25 @@ pub struct FailuresArgs {
     /// Write to a file instead of standard output
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+}
+
+/// Options of `report`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "One file that needs no network, in light and dark, fit for a phone, a printer, and a mail. It says what was asked, what happened, \
+    how fast it went and what held it back, which rows failed and why, with which settings, and what to do next. It names keys, users and \
+    tenants of rows that failed, and never a token. An earlier file of that name is replaced.\n\n\
+    Examples:\n  \
+    tokenferry report --output run.html\n  \
+    tokenferry report --run 4 --output - | gzip > run-4.html.gz"
+)]
+pub struct ReportArgs {
+    /// The file; `-` is standard output
+    #[arg(long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// The run [default: the one that `status` shows]
+    #[arg(long, value_name = "ID")]
+    pub run: Option<RunId>,
 }
 
 /// Options of `doctor`.

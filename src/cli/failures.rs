@@ -34,6 +34,7 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
     let listing = Listing {
         run: args.run,
         warnings: args.warnings || found,
+        most: None,
     };
     let groups = match (args.format, &args.output) {
         (Format::Table, None) => reports.failure_groups(listing, KEYS_SHOWN).await?,

@@ -10,6 +10,7 @@ mod hooks;
 mod logging;
 mod man;
 mod migrate;
+mod report;
 mod rollback;
 mod show;
 mod signals;
@@ -46,6 +47,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Show(args) => show::run(&cli.global, &args).await,
         Command::Status(args) => status::run(&cli.global, &args).await,
         Command::Failures(args) => failures::run(&cli.global, &args).await,
+        Command::Report(args) => report::run(&cli.global, &args).await,
         Command::Doctor(args) => doctor::run(&cli.global, &args).await,
         Command::Simulate(args) => {
             let shutdown = CancellationToken::new();

@@ -17,6 +17,8 @@ pub struct Listing {
     pub run: Option<RunId>,
     /// What was found about tokens that go up is listed, too.
     pub warnings: bool,
+    /// So many; else all of them.
+    pub most: Option<i64>,
 }
 
 /// A token with a problem; the columns that `failures` gives out.
@@ -181,10 +183,11 @@ impl Reports {
                select source_key, app_id, user_id, tenant_id, refused_by, error_code, reason, 1, found_at, found_at, severity
                from findings join runs on runs.id = run_id
                where run_id = $2 and migration = $1 and (severity = 'error' or $3)
-               order by 11, 6, 2, 1"#,
+               order by 11, 6, 2, 1 limit $4"#,
             self.migration,
             listing.run,
             listing.warnings,
+            listing.most,
         )
         .fetch(&mut self.connection)
         .map_err(|error| Failure::from(error).into())

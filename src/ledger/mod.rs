@@ -4,10 +4,12 @@
 //! All SQL of the ledger is in here, checked at compile time. Every statement that changes something may be repeated
 //! when its own answer was lost, and then changes nothing.
 
+mod apps;
 mod batches;
 mod commit;
 mod dry_runs;
 mod error;
+mod events;
 mod failures;
 mod findings;
 mod history;
@@ -20,19 +22,25 @@ mod rollbacks;
 mod runs;
 mod schema;
 mod survey;
+mod timeline;
 mod tokens;
 mod verifications;
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, atomic::AtomicBool},
+    time::Duration,
+};
 
 use sqlx::{
     AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool,
     postgres::{PgConnectOptions, PgPoolOptions},
 };
 
+pub use apps::AppOutcomes;
 pub use batches::{OutcomeOf, Unsettled};
 pub use commit::Rows;
 pub use error::LedgerError;
+pub use events::RunEvent;
 pub use failures::{FailedToken, FailureGroup, Listing};
 pub use history::{BatchRecord, FindingRecord, History, LastOutcome, RollbackRecord};
 pub use lock::{Lock, Locked};
@@ -40,11 +48,12 @@ pub use reports::{CodeCount, Reports, RunReport};
 pub use rollbacks::{Candidate, RollbackRun};
 pub use runs::{Counters, Run, Standing};
 pub use survey::{Missing, State, Survey};
+pub use timeline::{BOUNDS as LATENCY_BOUNDS, Latency, Step, Timeline};
 pub use verifications::{Committed, VerifyRun};
 
 use crate::{
     config::LedgerAccess,
-    model::FingerprintKey,
+    model::{Diary, FingerprintKey},
     postgres::{Failure, quote_identifier},
 };
 
@@ -55,6 +64,9 @@ pub struct Ledger {
     migration: String,
     key: FingerprintKey,
     patience: Duration,
+    diary: Diary,
+    /// Whether it was said that the diary could not be written.
+    diary_failed: Arc<AtomicBool>,
 }
 
 impl Ledger {
@@ -88,6 +100,8 @@ impl Ledger {
             migration: access.migration.clone(),
             key,
             patience,
+            diary: Diary::default(),
+            diary_failed: Arc::default(),
         })
     }
 

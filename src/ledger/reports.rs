@@ -17,6 +17,8 @@ pub struct RunReport {
     pub run_id: RunId,
     pub mode: Mode,
     pub status: String,
+    /// `all`, or `failed`: only tokens that had failed before.
+    pub selection: String,
     pub resumed: bool,
     pub started_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
@@ -88,6 +90,12 @@ impl Reports {
         })
     }
 
+    /// The migration's name.
+    #[must_use]
+    pub fn migration(&self) -> &str {
+        &self.migration
+    }
+
     /// A run of this migration, or the latest one; `None` if there was none yet. One that uploads
     /// nothing is the latest only where nothing else is: it says nothing of where the migration stands.
     ///
@@ -95,7 +103,7 @@ impl Reports {
     /// If the run does not exist, or the database does not answer.
     pub async fn run(&mut self, id: Option<RunId>) -> Result<Option<RunReport>, LedgerError> {
         let found = sqlx::query!(
-            r#"select id, mode, status, resumed, started_at, finished_at, progressed_at, holder, stop_reason,
+            r#"select id, mode, selection, status, resumed, started_at, finished_at, progressed_at, holder, stop_reason,
                       tokens_selected, tokens_committed, tokens_failed, tokens_superseded, tokens_unchanged, requests,
                       retries, rate_limited, lookups, active_seconds, estimated_batches, estimated_requests,
                       estimated_single_requests, estimated_bytes, estimated_seconds, estimated_fetches
@@ -137,6 +145,7 @@ impl Reports {
             run_id: run.id,
             mode,
             status: run.status,
+            selection: run.selection,
             resumed: run.resumed,
             started_at: run.started_at,
             finished_at: run.finished_at,

@@ -1,7 +1,12 @@
 //! Statements outlive a ledger that goes away for a while.
 
+use tokio::time::Instant;
+
 use super::{Ledger, LedgerError};
-use crate::postgres::{Failure, Outage};
+use crate::{
+    model::EventKind,
+    postgres::{Failure, Outage},
+};
 
 impl Ledger {
     /// Runs `statement` until the database took it, or was out of reach for too long. Every statement given here may be
@@ -14,7 +19,10 @@ impl Ledger {
         loop {
             match statement().await {
                 Ok(value) => {
-                    outage.over();
+                    if let Some(since) = outage.over() {
+                        self.diary
+                            .note_stretch(EventKind::LedgerAway, since, Instant::now());
+                    }
                     return Ok(value);
                 }
                 Err(error) => outage.wait_out(Failure::from(error)).await?,

@@ -6,6 +6,7 @@
 mod batch;
 mod decision;
 mod destination;
+mod diary;
 mod dry_run;
 mod estimate;
 mod finding;
@@ -26,6 +27,7 @@ mod wiped;
 pub use batch::{Batch, BatchState, Call};
 pub use decision::{Decision, Reason, RefusedBy, TokenState};
 pub use destination::{Destination, DestinationId, Identity, Subject};
+pub use diary::{Diary, Entry, EventKind};
 pub use dry_run::DryRun;
 pub use estimate::Estimate;
 pub use finding::{Finding, Severity};

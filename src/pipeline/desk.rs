@@ -62,10 +62,12 @@ impl Desk {
 
     /// Moves the ledger's cursor along. Ends only if the ledger cannot be written.
     pub(super) async fn keep(&self) -> Result<Infallible, PipelineError> {
+        self.ledger.keep_diary(&self.run).await;
         loop {
             // Without news the books still tell how far rows beyond the cursor are.
             let _ = timeout(RECORD_AT_LEAST, self.books.moved()).await;
             self.record(&self.books.snapshot()).await?;
+            self.ledger.keep_diary(&self.run).await;
             sleep(TICK).await;
         }
     }

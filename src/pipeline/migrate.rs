@@ -13,7 +13,10 @@ use crate::{
     config::{ApiSettings, LedgerAccess, Settings},
     descope::Client,
     ledger::{Counters, Ledger, LedgerError, Lock, Locked, Run},
-    model::{DryRun, Estimate, Mode, Rollback, RunId, RunStatus, Selection, StopReason, Tally, Verification},
+    model::{
+        DryRun, Estimate, EventKind, Mode, Rollback, RunId, RunStatus, Selection, StopReason, Tally,
+        Verification,
+    },
     pace::{Pacer, Stop},
     report::{Quota, View},
     source::Source,
@@ -104,7 +107,10 @@ pub async fn migrate(
         .saturating_add(3);
     let ledger = Ledger::open(&access, connections, patience).await?;
     let client = Client::new(&settings.api)?;
-    let asker = Arc::new(Asker::new(client.clone(), &settings.api, stop.clone()));
+    let diary = ledger.diary();
+    let asker = Asker::new(client.clone(), &settings.api, stop.clone()).noting(diary.clone());
+    let asker = Arc::new(asker);
+    source = source.noting(diary.clone());
     let (run, errand) = match request.dry_run {
         DryRun::Off => {
             let lock = ledger.lock(&access, Locked::Migration).await?;
@@ -118,6 +124,8 @@ pub async fn migrate(
             (run, Errand::DryRun)
         }
     };
+    let order = format!("{}, by {}", request.described(settings), holder());
+    diary.note(EventKind::taking_up(run.resumed), Some(order));
     let span = error_span!("run", run_id = run.id);
     let expected = source.expected_rows().await;
     view.send_modify(|view| {
@@ -285,6 +293,8 @@ impl Opened {
         if let Err(failure) = desk.close(&snapshot, status, why.as_deref()).await {
             warn!(reason = %failure, "the end of the run could not be recorded: the next run finds it as it is and goes on");
             error = Some(cause(error, failure));
+        } else {
+            ledger.close_diary(&run, status, why.as_deref()).await;
         }
         if let Some((lock, _)) = held {
             lock.release().await;

@@ -2,6 +2,7 @@
 //!
 //! A dry run is the same way with another last stage, which counts, and another record, which holds findings.
 
+mod asked;
 mod books;
 mod canary;
 mod count_stage;

@@ -148,7 +148,7 @@ impl Stages<'_> {
         loop {
             match self.record_outdated(source, screen, memory).await {
                 Ok(()) => {
-                    outage.over();
+                    source.answers_again(&outage);
                     return Ok(true);
                 }
                 Err(PipelineError::Source(SourceError::Database(failure)))

@@ -49,8 +49,8 @@ impl Outage {
         Ok(())
     }
 
-    /// The work is done.
-    pub fn over(&self) {
+    /// The work is done; since when it had to wait, if it had to.
+    pub fn over(&self) -> Option<Instant> {
         if let Some(since) = self.since {
             info!(
                 database = self.database,
@@ -58,6 +58,7 @@ impl Outage {
                 "answers again"
             );
         }
+        self.since
     }
 }
 

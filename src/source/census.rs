@@ -27,7 +27,7 @@ impl Source {
         loop {
             match self.count().await {
                 Ok(census) => {
-                    outage.over();
+                    self.answers_again(&outage);
                     return Ok(Some(census));
                 }
                 Err(SourceError::Database(failure)) if failure.kind == FailureKind::Timeout => {

@@ -2,12 +2,12 @@
 
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection};
-use tokio::time::Duration;
+use tokio::time::{Duration, Instant};
 
 use super::{SourceError, decode, inspect, plan::Plan, session};
 use crate::{
     config::SourceSettings,
-    model::{LegacyToken, SourceKey},
+    model::{Diary, EventKind, LegacyToken, SourceKey},
     postgres::{Failure, FailureKind, Outage},
 };
 
@@ -36,6 +36,7 @@ pub struct Source {
     pub(super) plan: Plan,
     limit: u32,
     next_number: u64,
+    diary: Diary,
 }
 
 impl Source {
@@ -59,7 +60,23 @@ impl Source {
             plan,
             limit: settings.page_size,
             next_number: 0,
+            diary: Diary::default(),
         })
+    }
+
+    /// Outages are noted there.
+    #[must_use]
+    pub fn noting(mut self, diary: Diary) -> Self {
+        self.diary = diary;
+        self
+    }
+
+    /// Notes an outage that is over, if there was one.
+    pub fn answers_again(&self, outage: &Outage) {
+        if let Some(since) = outage.over() {
+            self.diary
+                .note_stretch(EventKind::SourceAway, since, Instant::now());
+        }
     }
 
     /// About how many rows there are, where the planner has an idea.
@@ -101,7 +118,7 @@ impl Source {
             };
             match read {
                 Ok(page) => {
-                    outage.over();
+                    self.answers_again(&outage);
                     return Ok(page);
                 }
                 Err(SourceError::Database(failure)) => outage.wait_out(failure).await?,

@@ -15,7 +15,7 @@ use crate::{
     config::{OnFailure, OnUnknown},
     descope::{Answer, Named, Refusal, RequestBody, scrub},
     ledger::{OutcomeOf, Rows},
-    model::{Batch, Call, Reason, StopReason},
+    model::{Batch, Call, EventKind, Reason, StopReason},
     pace::Attempts,
 };
 
@@ -218,8 +218,9 @@ impl Uploader {
             }
             Answer::TooLarge(refusal) => {
                 // The size of a token by itself says nothing about batches.
-                if batch.call == Call::Batch {
-                    self.size_limit().lower(batch.items.len() / 2);
+                if batch.call == Call::Batch && self.size_limit().lower(batch.items.len() / 2) {
+                    let detail = format!("{} tokens at most from here on", self.size_limit().get());
+                    self.ledger().diary().note(EventKind::SizeLowered, Some(detail));
                 }
                 let reason = isolate::api_reason(&refusal);
                 self.refuse(batch, &outcome(refusal.status), Refused::Whole(reason))

@@ -92,13 +92,16 @@ impl SizeLimit {
         self.0.load(Ordering::Relaxed)
     }
 
-    pub(super) fn lower(&self, max_tokens: usize) {
+    /// Whether that is less than before.
+    pub(super) fn lower(&self, max_tokens: usize) -> bool {
         let lowered = max_tokens.max(1);
-        if self.0.fetch_min(lowered, Ordering::Relaxed) > lowered {
+        let is_less = self.0.fetch_min(lowered, Ordering::Relaxed) > lowered;
+        if is_less {
             warn!(
                 max_tokens = lowered,
                 "the API refused a batch for its size: smaller ones from here on"
             );
         }
+        is_less
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     config::{BatchSettings, OnFailure, OnUnknown, RetrySettings, Settings},
     descope::{Client, Refusal},
     ledger::{Ledger, LedgerError, OutcomeOf, Rows, Run, Unsettled},
-    model::{Batch, Call, FingerprintKey, Reason, StopReason},
+    model::{Batch, Call, EventKind, FingerprintKey, Reason, StopReason},
     pace::{Attempts, Pacer, Stop},
 };
 
@@ -311,9 +311,12 @@ impl Uploader {
             wait_s = wait.as_secs_f64(),
             "the API's quota is used up: holding all requests"
         );
-        self.shared
-            .pacer
-            .hold(wait.min(self.shared.retry.max_retry_after));
+        let wait = wait.min(self.shared.retry.max_retry_after);
+        let now = Instant::now();
+        self.ledger()
+            .diary()
+            .note_stretch(EventKind::Held, now, now + wait);
+        self.shared.pacer.hold(wait);
     }
 
     pub(super) fn say_once_that_reading_is_refused(&self, refusal: &Refusal) {

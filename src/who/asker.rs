@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
+use tokio::time::Instant;
 use tracing::{debug, info};
 
 use super::WhoError;
 use crate::{
     config::{ApiSettings, RetrySettings},
     descope::{Client, Looked, Refusal},
-    model::StopReason,
+    model::{Diary, EventKind, StopReason},
     pace::{Attempts, Pacer, Stop},
 };
 
@@ -48,6 +49,7 @@ pub struct Asker {
     stop: Stop,
     lookups: AtomicI64,
     rate_limited: AtomicI64,
+    diary: Diary,
 }
 
 impl fmt::Debug for Asker {
@@ -71,7 +73,15 @@ impl Asker {
             stop,
             lookups: AtomicI64::new(0),
             rate_limited: AtomicI64::new(0),
+            diary: Diary::default(),
         }
+    }
+
+    /// Waits that the API asks for are noted there.
+    #[must_use]
+    pub fn noting(mut self, diary: Diary) -> Self {
+        self.diary = diary;
+        self
     }
 
     /// Requests so far, and those of them that were answered with 429.
@@ -211,6 +221,8 @@ impl Asker {
             wait_s = wait.as_secs_f64(),
             "the API's quota for lookups is used up: holding them"
         );
+        let now = Instant::now();
+        self.diary.note_stretch(EventKind::LookupsHeld, now, now + wait);
         pacer.hold(wait);
         Ok(())
     }

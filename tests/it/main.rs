@@ -27,6 +27,7 @@ mod outages;
 mod pooler;
 mod provider;
 mod refusals;
+mod report;
 mod reruns;
 mod rollback;
 mod rules;

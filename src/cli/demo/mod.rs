@@ -75,7 +75,8 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     let exit = told?;
     cleaned?;
     if exit == Exit::Done {
-        story.end("The database, the stand-in and the configuration are gone again. Your own migration: config/tokenferry.example.toml.");
+        story.end("The database, the stand-in and the configuration are gone again. Your own migration: \
+             config/tokenferry.example.toml; `tokenferry report --output run.html` then writes a page about it.");
     }
     Ok(exit)
 }

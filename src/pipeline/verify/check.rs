@@ -246,6 +246,7 @@ impl Checking<'_> {
         self.ledger
             .advance_verification(run, now.cursor.as_ref(), &now.found, &self.progress.counters())
             .await?;
+        self.ledger.keep_diary(run).await;
         Ok(())
     }
 

@@ -16,7 +16,7 @@ use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
     ledger::{Ledger, Locked, Standing, VerifyRun},
-    model::{Chosen, Mode, Phase, RunStatus, StopReason},
+    model::{Chosen, EventKind, Mode, Phase, RunStatus, StopReason},
     pace::Stop,
     report::View,
     source::Source,
@@ -46,6 +46,14 @@ pub async fn verify(
     let client = Client::new(&settings.api)?;
     let mut lock = ledger.lock(&access, Locked::Verification).await?;
     let begun = ledger.begin_verification(chosen, &holder()).await?;
+    let diary = ledger.diary();
+    let source = source.noting(diary.clone());
+    diary.note(
+        EventKind::taking_up(begun.run.resumed),
+        Some(format!("{chosen}, by {}", holder())),
+    );
+    ledger.keep_diary(&begun.run).await;
+    let asker = || Asker::new(client.clone(), &settings.api, stop.clone()).noting(diary.clone());
     let span = error_span!("run", run_id = begun.run.id);
     let expected = ledger.count_committed(&begun).await?;
     view.send_modify(|view| {
@@ -67,8 +75,8 @@ pub async fn verify(
         settings,
         ledger: &ledger,
         begun,
-        asker: Arc::new(Asker::new(client.clone(), &settings.api, stop.clone())),
-        people: Arc::new(Asker::new(client, &settings.api, stop.clone())),
+        asker: Arc::new(asker()),
+        people: Arc::new(asker()),
         stop,
         view,
     };
@@ -135,6 +143,8 @@ impl Job<'_> {
         if let Err(failure) = recorded.await {
             warn!(reason = %failure, "the end of the run could not be recorded: the next one finds it as it is and goes on");
             error = Some(cause(error, failure.into()));
+        } else {
+            ledger.close_diary(run, status, why.as_deref()).await;
         }
         Ended {
             run_id: run.id,

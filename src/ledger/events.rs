@@ -1,0 +1,128 @@
+//! What happened to runs beside their tokens: written from the diary, read by reports.
+
+use std::sync::atomic::Ordering;
+
+use chrono::{DateTime, Utc};
+use tokio::time::Instant;
+use tracing::warn;
+
+use super::{Ledger, LedgerError, Reports, Run};
+use crate::{
+    model::{Diary, EventKind, RunId, RunStatus},
+    postgres::Failure,
+};
+
+/// An event of a run.
+#[derive(Debug, Clone)]
+pub struct RunEvent {
+    /// What it is; `None` if a later version of this program wrote it.
+    pub kind: Option<EventKind>,
+    /// When it began.
+    pub at: DateTime<Utc>,
+    /// When it was over, where it lasted.
+    pub until: Option<DateTime<Utc>>,
+    /// How long it lasted; of several that became one, all of them together.
+    pub seconds: f64,
+    /// How many became one.
+    pub times: i32,
+    /// A sentence about it.
+    pub detail: Option<String>,
+}
+
+/// A report reads so many of a run. A process writes a few hundred at most.
+const MOST: i64 = 2000;
+
+impl Ledger {
+    /// Where whoever works on a run notes what happens to it.
+    #[must_use]
+    pub fn diary(&self) -> &Diary {
+        &self.diary
+    }
+
+    /// Writes what is new in the diary. It is tried once: what could not be written is in the next attempt, and no run
+    /// depends on it.
+    pub async fn keep_diary(&self, run: &Run) {
+        let news = self.diary.unwritten();
+        if news.is_empty() {
+            return;
+        }
+        // The database's clock is the one of all other times in the ledger; ours only tells how long ago it was.
+        let ago = |at: Instant| {
+            let past = at.elapsed().as_secs_f64();
+            past - at.saturating_duration_since(Instant::now()).as_secs_f64()
+        };
+        let numbers: Vec<i32> = news.iter().map(|entry| entry.number).collect();
+        let kinds: Vec<&str> = news.iter().map(|entry| entry.kind.as_str()).collect();
+        let began: Vec<f64> = news.iter().map(|entry| ago(entry.from)).collect();
+        let ended: Vec<Option<f64>> = news.iter().map(|entry| entry.until.map(ago)).collect();
+        let seconds: Vec<f64> = news.iter().map(|entry| entry.seconds).collect();
+        let times: Vec<i32> = news.iter().map(|entry| entry.times).collect();
+        let details: Vec<Option<&str>> = news.iter().map(|entry| entry.detail.as_deref()).collect();
+        let written = sqlx::query!(
+            "insert into run_events (run_id, epoch, number, kind, at, until, seconds, times, detail)
+             select $1, $2, number, kind, now() - make_interval(secs => began), now() - make_interval(secs => ended), seconds,
+                    times, detail
+             from unnest($3::integer[], $4::text[], $5::float8[], $6::float8[], $7::float8[], $8::integer[], $9::text[])
+                  as news (number, kind, began, ended, seconds, times, detail)
+             on conflict (run_id, epoch, number) do update set
+                    until = excluded.until, seconds = excluded.seconds, times = excluded.times, detail = excluded.detail",
+            run.id,
+            run.epoch,
+            &numbers,
+            &kinds as &[&str],
+            &began,
+            &ended as &[Option<f64>],
+            &seconds,
+            &times,
+            &details as &[Option<&str>],
+        )
+        .execute(&self.pool)
+        .await;
+        match written {
+            Ok(_) => self.diary.written(&news),
+            Err(error) => {
+                if !self.diary_failed.swap(true, Ordering::Relaxed) {
+                    warn!(
+                        reason = %Failure::from(error),
+                        "what happens to the run beside its tokens could not be recorded: a report may lack some of it"
+                    );
+                }
+            }
+        }
+    }
+
+    /// Notes that this process puts the run down, and writes the diary for the last time.
+    pub async fn close_diary(&self, run: &Run, status: RunStatus, why: Option<&str>) {
+        let status = status.as_str();
+        let detail = why.map_or_else(|| status.to_owned(), |why| format!("{status}: {why}"));
+        self.diary.note(EventKind::Ended, Some(detail));
+        self.keep_diary(run).await;
+    }
+}
+
+impl Reports {
+    /// What happened to a run, in the order of time.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn events(&mut self, run: RunId) -> Result<Vec<RunEvent>, LedgerError> {
+        let rows = sqlx::query!(
+            "select kind, at, until, seconds, times, detail from run_events where run_id = $1
+             order by at, epoch, number limit $2",
+            run,
+            MOST,
+        )
+        .fetch_all(&mut self.connection)
+        .await
+        .map_err(Failure::from)?;
+        let events = rows.into_iter().map(|row| RunEvent {
+            kind: EventKind::parse(&row.kind),
+            at: row.at,
+            until: row.until,
+            seconds: row.seconds,
+            times: row.times,
+            detail: row.detail,
+        });
+        Ok(events.collect())
+    }
+}

@@ -1,0 +1,325 @@
+//! How the run ended, in a sentence, and its books.
+
+use maud::{Markup, html};
+
+use super::{
+    PageData,
+    chart::stacked,
+    words::{count, list, percent, seconds},
+};
+use crate::{
+    model::Mode,
+    report::{Summary, summary::grouped, visible},
+};
+
+/// Title, status, and the sentence for those who read nothing else.
+pub(super) fn header(data: &PageData) -> Markup {
+    let summary = &data.summary;
+    html! {
+        p.kind { (kind(summary.mode)) ", run " (summary.run_id) }
+        h1 { (visible(&summary.migration)) " " span class={ "status " (tone(summary)) } { (status(summary)) } }
+        p.sentence { (sentence(summary)) }
+        @if let Some(reason) = &summary.stop_reason {
+            p.reason { "It ended early: " (visible(reason)) }
+        }
+    }
+}
+
+fn kind(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Migrate => "Migration of OAuth tokens into Descope",
+        Mode::DryRun => "Dry run: nothing was sent",
+        Mode::Verify => "Verification: tokens read back from Descope",
+        Mode::Rollback => "Rollback: tokens deleted at Descope",
+    }
+}
+
+fn status(summary: &Summary) -> &str {
+    match (summary.status.as_str(), summary.mode) {
+        ("completed", _) => "completed",
+        ("completed_with_failures", Mode::Migrate) => "completed, some failed",
+        ("completed_with_failures", Mode::DryRun) => "completed, problems found",
+        ("completed_with_failures", Mode::Verify) => "completed, differences found",
+        (other, _) => other,
+    }
+}
+
+/// The colour of the status.
+fn tone(summary: &Summary) -> &'static str {
+    match summary.status.as_str() {
+        "completed" => "good",
+        "running" => "busy",
+        "completed_with_failures" | "interrupted" => "warn",
+        _ => "bad",
+    }
+}
+
+/// What happened.
+fn sentence(summary: &Summary) -> String {
+    match summary.mode {
+        Mode::Migrate => migrated(summary),
+        Mode::DryRun => estimated(summary),
+        Mode::Verify => verified(summary),
+        Mode::Rollback => taken_back(summary),
+    }
+}
+
+fn migrated(summary: &Summary) -> String {
+    let tokens = &summary.tokens;
+    if tokens.selected == 0 {
+        return match summary.status.as_str() {
+            "completed" => "There was nothing to do: no token was selected.".to_owned(),
+            _ => "No token has come to an end yet.".to_owned(),
+        };
+    }
+    let mut others = Vec::new();
+    if tokens.unchanged > 0 {
+        others.push(format!("{} there already", were(tokens.unchanged)));
+    }
+    if tokens.superseded > 0 {
+        others.push(format!(
+            "{} left out for a newer one of the same place",
+            were(tokens.superseded)
+        ));
+    }
+    others.push(match tokens.failed {
+        0 => "none failed".to_owned(),
+        failed => format!("{} failed", grouped(failed)),
+    });
+    let so_far = match summary.status.as_str() {
+        "completed" | "completed_with_failures" => "",
+        _ => "So far, ",
+    };
+    let at_descope = tokens.committed + tokens.unchanged;
+    let share = percent(at_descope, tokens.selected - tokens.superseded);
+    format!(
+        "{so_far}{} of {} went up in this run; {}. {share} of what was to arrive is at Descope.",
+        grouped(tokens.committed),
+        count(tokens.selected, "token", "tokens"),
+        list(&others),
+    )
+}
+
+fn were(number: i64) -> String {
+    format!("{} {}", grouped(number), if number == 1 { "was" } else { "were" })
+}
+
+fn estimated(summary: &Summary) -> String {
+    let tokens = &summary.tokens;
+    let work = summary.estimate.map(|estimate| {
+        format!(
+            ", in {} and {} at the configured rate",
+            count(estimate.requests, "request", "requests"),
+            seconds(estimate.duration_s)
+        )
+    });
+    let problems = match tokens.failed {
+        0 => "Nothing stands in the way.".to_owned(),
+        failed => format!("{} would fail as things are.", grouped(failed)),
+    };
+    format!(
+        "{} of {} would go up{}. {problems}",
+        grouped(tokens.committed),
+        count(tokens.selected, "token", "tokens"),
+        work.unwrap_or_default(),
+    )
+}
+
+fn verified(summary: &Summary) -> String {
+    let Some(found) = &summary.verify else {
+        return String::new();
+    };
+    let wrong = found.different + found.missing;
+    let checked = count(found.checked, "token was", "tokens were");
+    match (found.checked, wrong) {
+        (0, _) => "No token was compared.".to_owned(),
+        (_, 0) => format!("{checked} read back and compared: every one is as it should be."),
+        (_, wrong) => format!(
+            "{checked} read back and compared: {} as they should be, {} not.",
+            grouped(found.checked - wrong),
+            count(wrong, "is", "are")
+        ),
+    }
+}
+
+fn taken_back(summary: &Summary) -> String {
+    let Some(found) = &summary.rollback else {
+        return String::new();
+    };
+    let (deleted, stay) = if found.dry_run {
+        ("would be deleted", "would stay")
+    } else {
+        ("deleted", "left alone")
+    };
+    format!(
+        "Of run {}: {} {deleted}, {} not there any more, {} {stay}.",
+        found.of_run,
+        count(found.removed, "token", "tokens"),
+        grouped(found.gone),
+        grouped(found.refused),
+    )
+}
+
+/// One figure of the books.
+struct Figure {
+    name: &'static str,
+    number: i64,
+    what: &'static str,
+    /// The colour's name; none for what is no part of the whole.
+    colour: Option<&'static str>,
+}
+
+/// The books as figures, with a bar of their shares, and the work behind them.
+pub(super) fn books(data: &PageData) -> Markup {
+    let summary = &data.summary;
+    let (whole, figures) = figures(summary);
+    let parts: Vec<_> = figures
+        .iter()
+        .filter_map(|figure| Some((figure.colour?, figure.number)))
+        .collect();
+    html! {
+        (stacked(&parts, whole, "How the tokens ended, as shares of the whole"))
+        dl.figures {
+            @for figure in &figures {
+                @let colour = figure.colour.unwrap_or("plain");
+                div class={ "figure " (colour) } {
+                    dt { (figure.name) }
+                    dd {
+                        strong { (grouped(figure.number)) }
+                        @if figure.colour.is_some() && whole > 0 { " " span.share { (percent(figure.number, whole)) } }
+                        span.what { (figure.what) }
+                    }
+                }
+            }
+        }
+        p.work { (work(data)) }
+    }
+}
+
+fn figures(summary: &Summary) -> (i64, Vec<Figure>) {
+    let figure = |name, number, what, colour| Figure {
+        name,
+        number,
+        what,
+        colour,
+    };
+    let tokens = &summary.tokens;
+    if let Some(found) = &summary.rollback {
+        let removed = if found.dry_run {
+            "would be deleted"
+        } else {
+            "deleted"
+        };
+        let figures = vec![
+            figure("removed", found.removed, removed, Some("committed")),
+            figure("gone", found.gone, "not there any more", Some("unchanged")),
+            figure("refused", found.refused, "left alone", Some("failed")),
+        ];
+        return (found.tally().selected, figures);
+    }
+    let Some(found) = summary.verify.filter(|_| summary.mode == Mode::Verify) else {
+        let (committed, failed) = if summary.mode == Mode::DryRun {
+            ("would be uploaded", "would fail")
+        } else {
+            ("stored by Descope", "not stored")
+        };
+        let mut figures = vec![
+            figure("selected", tokens.selected, "rows read from the source", None),
+            figure("committed", tokens.committed, committed, Some("committed")),
+            figure(
+                "unchanged",
+                tokens.unchanged,
+                "there already, and the same today",
+                Some("unchanged"),
+            ),
+            figure(
+                "superseded",
+                tokens.superseded,
+                "a newer row goes to the same place",
+                Some("superseded"),
+            ),
+            figure("failed", tokens.failed, failed, Some("failed")),
+        ];
+        if let Some(estimate) = summary.estimate.filter(|estimate| estimate.fetches > 0) {
+            figures.push(figure(
+                "to be fetched",
+                estimate.fetches,
+                "from where Descope keeps them",
+                None,
+            ));
+        }
+        return (tokens.selected, figures);
+    };
+    let uncompared = found.changed_in_source + found.gone_from_source + found.inconclusive;
+    let mut figures = vec![
+        figure("equal", found.equal, "as they were sent", Some("committed")),
+        figure(
+            "refreshed",
+            found.refreshed,
+            "refreshed by Descope since",
+            Some("unchanged"),
+        ),
+        figure("different", found.different, "something differs", Some("failed")),
+        figure("missing", found.missing, "not at Descope", Some("failed")),
+        figure(
+            "not compared",
+            uncompared,
+            "changed or gone since, or not shown",
+            Some("superseded"),
+        ),
+    ];
+    if let Some(rest) = found.not_uploaded {
+        figures.push(figure("not uploaded", rest, "other rows of the source", None));
+    }
+    (found.checked + uncompared, figures)
+}
+
+/// Requests and time.
+fn work(data: &PageData) -> String {
+    let summary = &data.summary;
+    let mut parts = Vec::new();
+    if let Some(estimate) = &summary.estimate {
+        parts.push(format!(
+            "{} of {} in all, expected to take {} at the configured rate",
+            count(estimate.batches, "batch", "batches"),
+            bytesize::ByteSize::b(estimate.bytes.unsigned_abs()),
+            seconds(estimate.duration_s),
+        ));
+        if estimate.single_requests > 0 {
+            parts.push(format!(
+                "{} of one token each",
+                count(estimate.single_requests, "request", "requests")
+            ));
+        }
+    }
+    if summary.mode != Mode::DryRun {
+        parts.push(format!(
+            "{} ({} of them repeated, {} answered with 429)",
+            count(summary.requests, "request", "requests"),
+            grouped(summary.retries),
+            grouped(summary.rate_limited)
+        ));
+    }
+    if summary.lookups > 0 {
+        parts.push(count(summary.lookups, "lookup", "lookups"));
+    }
+    if summary.mode == Mode::Migrate {
+        parts.push(format!(
+            "{} stored, {} refused",
+            count(summary.batches.committed, "batch", "batches"),
+            grouped(summary.batches.failed)
+        ));
+    }
+    if data.in_flight > 0 {
+        parts.push(format!("{} in flight", count(data.in_flight, "batch", "batches")));
+    }
+    let mut time = vec![format!("{} of work", seconds(summary.duration_s))];
+    if summary.mode == Mode::Migrate && summary.duration_s > 0.0 {
+        let pace = summary.tokens.committed as f64 * 60.0 / summary.duration_s;
+        #[expect(clippy::cast_possible_truncation, reason = "a rate for people")]
+        let pace = pace.round() as i64;
+        time.push(format!("{} a minute", count(pace, "token", "tokens")));
+    }
+    parts.push(time.join(", "));
+    parts.join(" · ")
+}

@@ -1,0 +1,5 @@
+//! The page about a run.
+
+mod browser;
+mod events;
+mod page;
