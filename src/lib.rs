@@ -26,13 +26,14 @@
 //! ```no_run
 //! use std::path::Path;
 //!
-//! use tokenferry::{config, pipeline::{self, Request}, pace::Stop, report::View};
+//! use tokenferry::{config, meter::Meter, pipeline::{self, Request}, pace::Helm, report::View};
 //! use tokio::sync::watch;
 //!
 //! # async fn example() -> anyhow::Result<()> {
 //! let settings = config::load(Path::new("tokenferry.toml"), true)?.settings()?;
+//! let helm = Helm::new(settings.api.rate_limit, Meter::default());
 //! let (view, _watching) = watch::channel(View::default());
-//! let ended = pipeline::migrate(&settings, &Request::default(), Stop::new(), &view).await?;
+//! let ended = pipeline::migrate(&settings, &Request::default(), helm, &view).await?;
 //! println!("{} tokens arrived", ended.tally.committed);
 //! # Ok(())
 //! # }
@@ -47,6 +48,7 @@ pub mod doctor;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
 pub mod ledger;
+pub mod meter;
 pub mod model;
 pub mod pace;
 pub mod pipeline;

@@ -10,7 +10,7 @@ use crate::{
     config::LedgerAccess,
     ledger::Reports,
     model::StopReason,
-    pace::Stop,
+    pace::Helm,
     pipeline::{Ended, PipelineError},
     report::{Batches, Summary, View, show_progress},
 };
@@ -25,13 +25,13 @@ pub(super) struct Shown<'a> {
     pub(super) json: bool,
 }
 
-/// Does `work` with a switch that signals turn, shows how it comes along, and says how it ended.
+/// Does `work` with a helm whose switch signals turn, shows how it comes along, and says how it ended.
 pub(super) async fn conduct(
     shown: &Shown<'_>,
-    work: impl AsyncFnOnce(Stop, &watch::Sender<View>) -> Result<Ended, PipelineError>,
+    helm: Helm,
+    work: impl AsyncFnOnce(Helm, &watch::Sender<View>) -> Result<Ended, PipelineError>,
 ) -> anyhow::Result<Exit> {
-    let stop = Stop::new();
-    let on_signal = stop.clone();
+    let on_signal = helm.stop.clone();
     signals::watch(move |signal| {
         info!(
             signal,
@@ -41,7 +41,7 @@ pub(super) async fn conduct(
     });
     let (view, seen) = watch::channel(View::default());
     let watching = tokio::spawn(show_progress(seen, shown.console.bars.clone()));
-    let ended = work(stop, &view).await;
+    let ended = work(helm, &view).await;
     drop(view);
     // Nothing but showing went wrong if this fails.
     let _ = watching.await;

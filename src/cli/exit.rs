@@ -29,7 +29,7 @@ pub enum Exit {
     Locked,
     /// 6: a database is out of reach, or lacks a permission.
     Database,
-    /// 128 + n: ended by signal n, after finishing what was in flight.
+    /// 128 + n: ended by signal n, or by hand as if by SIGINT, after finishing what was in flight.
     Signal(i32),
 }
 
@@ -123,6 +123,8 @@ fn of_database(failure: &Failure) -> Exit {
     }
 }
 
+const SIGINT: i32 = nix::sys::signal::Signal::SIGINT as i32;
+
 /// How a run ended.
 pub(super) fn of_run(ended: &Ended) -> Exit {
     if let Some(error) = &ended.error {
@@ -130,6 +132,8 @@ pub(super) fn of_run(ended: &Ended) -> Exit {
     }
     match (&ended.stopped, ended.status) {
         (Some(StopReason::Signal(signal)), _) => Exit::Signal(*signal),
+        // The button is Ctrl-C from elsewhere.
+        (Some(StopReason::Person), _) => Exit::Signal(SIGINT),
         (Some(StopReason::Limit(_)), _) if ended.tally.failed > 0 => Exit::SomeFailed,
         (None, RunStatus::CompletedWithFailures) => Exit::SomeFailed,
         (Some(StopReason::Limit(_)), _) | (None, RunStatus::Completed) => Exit::Done,

@@ -9,7 +9,9 @@ use super::{
     logging::Console,
 };
 use crate::{
-    model::{DryRun, Selection},
+    meter::Meter,
+    model::{DryRun, Mode, Selection},
+    pace::Helm,
     pipeline::{self, Canary, Online, Request},
 };
 
@@ -24,6 +26,7 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
         Selection::All
     };
     let dry_run = if args.dry_run { DryRun::On } else { DryRun::Off };
+    let mode = if args.dry_run { Mode::DryRun } else { Mode::Migrate };
     let request = Request {
         dry_run,
         selection,
@@ -37,8 +40,9 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
         access: &access,
         json: args.json,
     };
-    conduct(&shown, async |stop, view| {
-        pipeline::migrate(&settings, &request, stop, view).await
+    let helm = Helm::new(settings.api.rate_limit, Meter::new(&settings.migration, mode));
+    conduct(&shown, helm, async |helm, view| {
+        pipeline::migrate(&settings, &request, helm, view).await
     })
     .await
 }

@@ -7,7 +7,12 @@ use super::{
     load,
     logging::Console,
 };
-use crate::{model::Chosen, pipeline};
+use crate::{
+    meter::Meter,
+    model::{Chosen, Mode},
+    pace::Helm,
+    pipeline,
+};
 
 pub(super) async fn run(global: &Global, args: &VerifyArgs, console: &Console) -> anyhow::Result<Exit> {
     let loaded = load(global)?;
@@ -24,8 +29,12 @@ pub(super) async fn run(global: &Global, args: &VerifyArgs, console: &Console) -
         access: &access,
         json: args.json,
     };
-    conduct(&shown, async |stop, view| {
-        pipeline::verify(&settings, &chosen, stop, view).await
+    let helm = Helm::new(
+        settings.api.rate_limit,
+        Meter::new(&settings.migration, Mode::Verify),
+    );
+    conduct(&shown, helm, async |helm, view| {
+        pipeline::verify(&settings, &chosen, helm, view).await
     })
     .await
 }

@@ -9,6 +9,7 @@ use fail::fail_point;
 use tokio::sync::Notify;
 
 use crate::{
+    meter::Meter,
     model::{SourceKey, Tally},
     upload::{End, Settled},
 };
@@ -18,6 +19,7 @@ use crate::{
 pub(super) struct Books {
     inner: Mutex<Inner>,
     moved: Notify,
+    meter: Meter,
 }
 
 #[derive(Debug)]
@@ -49,7 +51,7 @@ pub(super) struct Snapshot {
 }
 
 impl Books {
-    pub(super) fn new(cursor: Option<SourceKey>, tally: Tally) -> Self {
+    pub(super) fn new(cursor: Option<SourceKey>, tally: Tally, meter: Meter) -> Self {
         let inner = Inner {
             open: VecDeque::new(),
             closed: tally,
@@ -59,11 +61,13 @@ impl Books {
         Self {
             inner: Mutex::new(inner),
             moved: Notify::new(),
+            meter,
         }
     }
 
     /// A page was read, with so many rows.
     pub(super) fn open(&self, number: u64, last: SourceKey, selected: i64) {
+        self.meter.read(selected);
         let tally = Tally {
             selected,
             ..Tally::default()
@@ -73,6 +77,7 @@ impl Books {
 
     /// Rows of a page came to an end.
     pub(super) fn settle(&self, page: u64, ended: Tally) {
+        self.meter.ended(&ended);
         let mut inner = self.lock();
         if let Some(open) = inner.open.iter_mut().find(|open| open.number == page) {
             open.tally += ended;
@@ -142,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_cursor_waits_for_the_slowest_page() {
-        let books = Books::new(None, Tally::default());
+        let books = Books::new(None, Tally::default(), Meter::default());
         books.open(0, SourceKey::from("10"), 10);
         books.open(1, SourceKey::from("20"), 10);
         books.settle(1, committed(10));
@@ -180,6 +185,7 @@ mod tests {
                 committed: 5,
                 ..Tally::default()
             },
+            Meter::default(),
         );
         books.open(0, SourceKey::from("6"), 1);
         books.settle(0, committed(1));

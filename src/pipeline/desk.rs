@@ -16,12 +16,13 @@ use super::{
 use crate::{
     ledger::{Counters, Ledger, Run, Standing},
     model::{Estimate, RunStatus},
+    pace::Helm,
     report::View,
     who::Asker,
 };
 
 /// How often the view is renewed, and how often at most the cursor is written.
-const TICK: Duration = Duration::from_millis(200);
+pub(super) const TICK: Duration = Duration::from_millis(200);
 
 /// How often the books are written at least.
 const RECORD_AT_LEAST: Duration = Duration::from_secs(2);
@@ -34,6 +35,7 @@ pub(super) struct Desk {
     delivery: Delivery,
     /// Asks the API who and what exists.
     pub(super) asker: Arc<Asker>,
+    helm: Helm,
     begin: Instant,
 }
 
@@ -44,6 +46,7 @@ impl Desk {
         books: Arc<Books>,
         delivery: Delivery,
         asker: Arc<Asker>,
+        helm: Helm,
     ) -> Self {
         Self {
             ledger,
@@ -51,6 +54,7 @@ impl Desk {
             books,
             delivery,
             asker,
+            helm,
             begin: Instant::now(),
         }
     }
@@ -113,29 +117,29 @@ impl Desk {
     fn show(&self, view: &watch::Sender<View>) {
         view.send_modify(|view| {
             view.tally = self.books.snapshot().live;
-            view.requests = self.delivery.requests().0;
-            view.in_flight = self.delivery.in_flight();
+            view.requests = self.helm.meter.requests();
+            view.in_flight = self.helm.meter.in_flight();
             view.held_for = self.delivery.held_for().max(self.asker.held_for());
+            view.paused = self.helm.throttle.pace().paused;
+            view.slowed_to = self.helm.throttle.slowed_to();
         });
     }
 
     /// Requests and time, earlier processes included.
     pub(super) fn counters(&self) -> Counters {
-        let (requests, retries, rate_limited) = self.delivery.requests();
-        let (lookups, lookups_limited) = self.asker.lookups();
-        let before = &self.run.counters;
+        let (before, meter) = (&self.run.counters, &self.helm.meter);
         Counters {
-            requests: before.requests + requests,
-            retries: before.retries + retries,
-            rate_limited: before.rate_limited + rate_limited + lookups_limited,
-            lookups: before.lookups + lookups,
+            requests: before.requests + meter.requests(),
+            retries: before.retries + meter.retries(),
+            rate_limited: before.rate_limited + meter.rate_limited(),
+            lookups: before.lookups + meter.lookups(),
             active_seconds: before.active_seconds + self.begin.elapsed().as_secs_f64(),
         }
     }
 
     /// Batches committed and failed by this process.
     pub(super) fn batches(&self) -> (i64, i64) {
-        self.delivery.batches()
+        self.helm.meter.batches()
     }
 
     /// What a dry run expects of the real one.

@@ -17,7 +17,7 @@ use crate::{
         DryRun, Estimate, EventKind, Mode, Rollback, RunId, RunStatus, Selection, StopReason, Tally,
         Verification,
     },
-    pace::{Pacer, Stop},
+    pace::{Helm, Pacer},
     report::View,
     source::Source,
     upload::{Settled, Uploader},
@@ -84,15 +84,15 @@ pub struct Online {
     pub sample: Option<u64>,
 }
 
-/// Runs the migration, or goes on with it; or says what would happen, and changes nothing but the ledger's findings. `stop`
-/// ends it early, and `view` is kept up to date meanwhile.
+/// Runs the migration, or goes on with it; or says what would happen, and changes nothing but the ledger's findings. The helm
+/// ends it early or holds it back, and `view` is kept up to date meanwhile.
 ///
 /// # Errors
 /// If the run could not begin. Once it began, what went wrong is in [`Ended`].
 pub async fn migrate(
     settings: &Settings,
     request: &Request,
-    stop: Stop,
+    helm: Helm,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
     let access = LedgerAccess {
@@ -106,9 +106,9 @@ pub async fn migrate(
         .unwrap_or(u32::MAX)
         .saturating_add(3);
     let ledger = Ledger::open(&access, connections, patience).await?;
-    let client = Client::new(&settings.api)?;
+    let client = Client::new(&settings.api, helm.meter.clone())?;
     let diary = ledger.diary();
-    let asker = Asker::new(client.clone(), &settings.api, stop.clone()).noting(diary.clone());
+    let asker = Asker::new(client.clone(), &settings.api, &helm).noting(diary.clone());
     let asker = Arc::new(asker);
     source = source.noting(diary.clone());
     let (run, errand) = match request.dry_run {
@@ -129,6 +129,7 @@ pub async fn migrate(
     let span = info_span!("run", run_id = run.id);
     let expected = source.expected_rows().await;
     view.send_modify(|view| {
+        view.run_id = Some(run.id);
         view.mode = request.mode();
         view.expected = expected;
     });
@@ -148,7 +149,7 @@ pub async fn migrate(
         errand,
         asker,
     };
-    Ok(opened.work(settings, request, stop, view).instrument(span).await)
+    Ok(opened.work(settings, request, helm, view).instrument(span).await)
 }
 
 /// Verifying does something to tokens that nothing else here does, and takes its time: both are said before it begins.
@@ -203,7 +204,7 @@ impl Opened {
         self,
         settings: &Settings,
         request: &Request,
-        stop: Stop,
+        helm: Helm,
         view: &watch::Sender<View>,
     ) -> Ended {
         let Self {
@@ -213,12 +214,12 @@ impl Opened {
             errand,
             asker,
         } = self;
-        let books = Arc::new(Books::new(run.cursor.clone(), run.tally));
+        let books = Arc::new(Books::new(run.cursor.clone(), run.tally, helm.meter.clone()));
         let (delivery, gate, mut held) = match errand {
             Errand::Migrate(sending) => {
                 let Sending { access, client, lock } = *sending;
                 let books = Arc::clone(&books);
-                let gate = request.canary.map(|canary| Gate::new(canary, stop.clone()));
+                let gate = request.canary.map(|canary| Gate::new(canary, helm.stop.clone()));
                 let watching = gate.clone();
                 let listener = Box::new(move |settled: &Settled| {
                     if let Some(gate) = &watching {
@@ -227,7 +228,7 @@ impl Opened {
                     books.sent(settled);
                 });
                 let (ledger, run) = (ledger.clone(), run.clone());
-                let uploader = Uploader::new(client, ledger, run, stop.clone(), settings, listener);
+                let uploader = Uploader::new(client, ledger, run, settings, helm.clone(), listener);
                 (Delivery::Upload(uploader), gate, Some((lock, access)))
             }
             Errand::DryRun => {
@@ -235,11 +236,18 @@ impl Opened {
                 (Delivery::Count(counter), None, None)
             }
         };
-        let desk = Desk::new(ledger.clone(), run.clone(), books, delivery.clone(), asker);
+        let desk = Desk::new(
+            ledger.clone(),
+            run.clone(),
+            books,
+            delivery.clone(),
+            asker,
+            helm.clone(),
+        );
         let stages = Stages {
             settings,
             request,
-            stop: &stop,
+            stop: &helm.stop,
             desk: &desk,
             record: &Record::new(ledger.clone(), run.clone(), request.dry_run),
             gate,
@@ -253,14 +261,14 @@ impl Opened {
         let mut error = Box::pin(stages.run(source, delivery, holding, view)).await.err();
 
         let snapshot = desk.books.snapshot();
-        let stopped = stop.reason();
+        let stopped = helm.stop.reason();
         let finished = error.is_none() && stopped.is_none();
         if finished && !(snapshot.closed.closes() && snapshot.live == snapshot.closed) {
             let (selected, settled) = (snapshot.live.selected, snapshot.live.settled());
             error = Some(PipelineError::BooksOpen { selected, settled });
         }
         let status = match (&stopped, &error) {
-            (_, Some(_)) | (Some(StopReason::Signal(_)), None) => RunStatus::Interrupted,
+            (_, Some(_)) | (Some(StopReason::Signal(_) | StopReason::Person), None) => RunStatus::Interrupted,
             // The next run goes on behind a canary; a dry run is done with what it was asked for.
             (Some(StopReason::Limit(_)), None) if request.dry_run == DryRun::Off => RunStatus::Interrupted,
             (None | Some(StopReason::Limit(_)), None) if snapshot.live.failed > 0 => {

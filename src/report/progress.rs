@@ -9,11 +9,16 @@ use tokio::{
 };
 use tracing::info;
 
-use crate::model::{Mode, Tally};
+use crate::{
+    config::RateLimit,
+    model::{Mode, RunId, RunStatus, Tally},
+};
 
 /// What whoever watches a run is told, a few times a second.
 #[derive(Debug, Clone, Default)]
 pub struct View {
+    /// The run, once there is one.
+    pub run_id: Option<RunId>,
     /// What the run does.
     pub mode: Mode,
     /// The books, pages included that are still being worked on.
@@ -26,6 +31,12 @@ pub struct View {
     pub in_flight: i64,
     /// How long the API asked us to wait, from now.
     pub held_for: Duration,
+    /// Whether somebody holds the run back.
+    pub paused: bool,
+    /// The rate somebody asked for in place of the configured one.
+    pub slowed_to: Option<RateLimit>,
+    /// How the run ended, once it has.
+    pub ended: Option<RunStatus>,
 }
 
 /// How often a log is told, where there is no bar.
@@ -83,13 +94,22 @@ fn message(now: &View) -> String {
     } else {
         String::new()
     };
+    let slowed = now.slowed_to.map_or_else(String::new, |rate| {
+        format!(
+            ", slowed to {} requests per {}",
+            rate.requests,
+            humantime::format_duration(rate.per)
+        )
+    });
     if now.mode == Mode::DryRun {
         format!("{failed}dry run: nothing is sent")
+    } else if now.paused {
+        format!("{failed}paused on the live page, {} in flight", now.in_flight)
     } else if now.held_for.is_zero() {
         match now.mode {
-            Mode::Verify => format!("{failed}reading back"),
-            Mode::Rollback => format!("{failed}reading back and deleting"),
-            _ => format!("{failed}{} in flight", now.in_flight),
+            Mode::Verify => format!("{failed}reading back{slowed}"),
+            Mode::Rollback => format!("{failed}reading back and deleting{slowed}"),
+            _ => format!("{failed}{} in flight{slowed}", now.in_flight),
         }
     } else {
         format!(

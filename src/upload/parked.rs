@@ -73,7 +73,7 @@ impl Uploader {
                         self.ledger()
                             .commit_batch(&outcome, Rows::of(&doubt.batch))
                             .await?;
-                        self.traffic().batch(true);
+                        self.meter().batch(true);
                         self.settled(&pages(&doubt.batch), &End::Committed);
                         return Ok(());
                     }
@@ -81,7 +81,7 @@ impl Uploader {
                         let reason =
                             Reason::transport("not_stored", "no answer came, and nothing of it was stored");
                         self.ledger().fail_batch(&outcome, &reason, &[]).await?;
-                        self.traffic().batch(false);
+                        self.meter().batch(false);
                         doubt.batch
                     }
                     Settlement::Unknown => return self.leave_in_doubt(&doubt, claim).await,

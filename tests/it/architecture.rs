@@ -10,30 +10,36 @@ use std::{
 /// `descope`; never another stage. Only the pipeline knows all of them.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("meter", &["model"]),
     ("postgres", &[]),
     ("scratch", &[]),
     ("simulator", &[]),
     ("decrypt", &["model"]),
     ("config", &["decrypt", "model"]),
-    ("descope", &["config", "model"]),
-    ("pace", &["config", "model"]),
+    ("descope", &["config", "meter", "model"]),
+    ("pace", &["config", "meter", "model"]),
     ("source", &["config", "decrypt", "model", "postgres"]),
     ("screen", &["config", "descope", "model"]),
     ("chunk", &["model"]),
     ("ledger", &["config", "model", "postgres"]),
-    ("upload", &["config", "descope", "ledger", "model", "pace"]),
+    (
+        "upload",
+        &["config", "descope", "ledger", "meter", "model", "pace"],
+    ),
     ("who", &["config", "descope", "ledger", "model", "pace"]),
-    ("report", &["ledger", "model"]),
+    ("report", &["config", "ledger", "model"]),
     (
         "pipeline",
         &[
-            "chunk", "config", "descope", "ledger", "model", "pace", "postgres", "report", "screen",
+            "chunk", "config", "descope", "ledger", "meter", "model", "pace", "postgres", "report", "screen",
             "source", "upload", "who",
         ],
     ),
     (
         "doctor",
-        &["config", "descope", "ledger", "model", "postgres", "source"],
+        &[
+            "config", "descope", "ledger", "meter", "model", "postgres", "source",
+        ],
     ),
     (
         "cli",
@@ -41,6 +47,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "doctor",
             "ledger",
+            "meter",
             "model",
             "pace",
             "pipeline",

@@ -1,24 +1,24 @@
 //! Reads the tokens back, several at a time, and keeps the books in the order of their keys.
 
 use std::{
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use fail::fail_point;
 use futures_util::{StreamExt, stream};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
     ledger::{Committed, Counters, Ledger, VerifyRun},
+    meter::Meter,
     model::{Finding, Probe, SourceKey, Verdict, Verification},
     pace::Stop,
     pipeline::{
         PipelineError,
         originals::{Original, Originals},
     },
-    report::View,
     screen::{AsSent, Origin},
     who::{Answered, Asker, Quota, WhoError},
 };
@@ -43,21 +43,19 @@ pub(super) struct Now {
 pub(super) struct Progress {
     now: Mutex<Now>,
     before: Counters,
-    asker: Arc<Asker>,
-    people: Arc<Asker>,
+    meter: Meter,
     begin: Instant,
 }
 
 impl Progress {
-    pub(super) fn new(begun: &VerifyRun, asker: Arc<Asker>, people: Arc<Asker>) -> Self {
+    pub(super) fn new(begun: &VerifyRun, meter: Meter) -> Self {
         Self {
             now: Mutex::new(Now {
                 cursor: begun.run.cursor.clone(),
                 found: begun.verification,
             }),
             before: begun.run.counters,
-            asker,
-            people,
+            meter,
             begin: Instant::now(),
         }
     }
@@ -66,19 +64,28 @@ impl Progress {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// A token has its verdict.
+    fn add(&self, verdict: &Verdict, key: SourceKey) {
+        let mut one = Verification::default();
+        one.add(verdict);
+        self.meter.ended(&one.tally());
+        self.change(|now| {
+            now.found.add(verdict);
+            now.cursor = Some(key);
+        });
+    }
+
     fn change(&self, change: impl FnOnce(&mut Now)) {
         change(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Requests and time, earlier processes included.
     pub(super) fn counters(&self) -> Counters {
-        let (requests, limited) = self.asker.lookups();
-        let (lookups, lookups_limited) = self.people.lookups();
         Counters {
-            requests: self.before.requests + requests,
+            requests: self.before.requests + self.meter.requests(),
             retries: self.before.retries,
-            rate_limited: self.before.rate_limited + limited + lookups_limited,
-            lookups: self.before.lookups + lookups,
+            rate_limited: self.before.rate_limited + self.meter.rate_limited(),
+            lookups: self.before.lookups + self.meter.lookups(),
             active_seconds: self.before.active_seconds + self.begin.elapsed().as_secs_f64(),
         }
     }
@@ -94,7 +101,6 @@ pub(super) struct Checking<'a> {
     /// So many are read back at a time.
     pub(super) in_flight: usize,
     pub(super) progress: &'a Progress,
-    pub(super) view: &'a watch::Sender<View>,
 }
 
 /// A committed token, and what is to be done about it.
@@ -179,11 +185,7 @@ impl Checking<'_> {
                 self.write(&mut unwritten).await?;
                 written_at = Instant::now();
             }
-            self.progress.change(|now| {
-                now.found.add(&verdict);
-                now.cursor = Some(token.key);
-            });
-            self.show();
+            self.progress.add(&verdict, token.key);
         }
         drop(verdicts);
         self.write(&mut unwritten).await?;
@@ -245,13 +247,5 @@ impl Checking<'_> {
             }
         }
         Ok(())
-    }
-
-    fn show(&self) {
-        self.view.send_modify(|view| {
-            view.tally = self.progress.now().found.tally();
-            view.requests = self.progress.counters().requests;
-            view.held_for = self.asker.held_for();
-        });
     }
 }
