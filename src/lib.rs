@@ -59,4 +59,5 @@ pub mod screen;
 pub mod simulator;
 pub mod source;
 pub mod upload;
+pub mod watch;
 pub mod who;

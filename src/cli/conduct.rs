@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tokio::sync::watch;
 use tracing::info;
 
-use super::{Exit, args::Global, exit, logging::Console, print, signals};
+use super::{Exit, args::Global, exit, logging::Console, print, signals, watch::Watching};
 use crate::{
     config::LedgerAccess,
     ledger::Reports,
@@ -13,6 +13,7 @@ use crate::{
     pace::Helm,
     pipeline::{Ended, PipelineError},
     report::{Batches, Summary, View, show_progress},
+    watch::Lookout,
 };
 
 /// How a run is shown.
@@ -28,6 +29,7 @@ pub(super) struct Shown<'a> {
 /// Does `work` with a helm whose switch signals turn, shows how it comes along, and says how it ended.
 pub(super) async fn conduct(
     shown: &Shown<'_>,
+    mut watching: Watching,
     helm: Helm,
     work: impl AsyncFnOnce(Helm, &watch::Sender<View>) -> Result<Ended, PipelineError>,
 ) -> anyhow::Result<Exit> {
@@ -40,8 +42,14 @@ pub(super) async fn conduct(
         on_signal.turn(StopReason::Signal(signal));
     });
     let (view, seen) = watch::channel(View::default());
+    let lookout = Lookout::open(watching.take_orders(), &helm, seen.clone()).await?;
+    watching.tell(&lookout);
     let watching = tokio::spawn(show_progress(seen, shown.console.bars.clone()));
     let ended = work(helm, &view).await;
+    if let Ok(ended) = &ended {
+        view.send_modify(|view| view.end(ended.status, ended.tally));
+    }
+    lookout.close().await;
     drop(view);
     // Nothing but showing went wrong if this fails.
     let _ = watching.await;

@@ -10,6 +10,7 @@ use crate::{
     postgres::{Failure, FailureKind},
     scratch::ScratchError,
     source::SourceError,
+    watch::WatchError,
 };
 
 /// How a command ended.
@@ -74,13 +75,21 @@ fn of_error(error: &anyhow::Error) -> Exit {
             return of_pipeline(error);
         } else if let Some(error) = cause.downcast_ref::<LedgerError>() {
             return of_ledger(error);
-        } else if cause.is::<ConfigError>() || cause.is::<UsageError>() {
+        } else if cause.is::<ConfigError>() || cause.is::<UsageError>() || is_listening(cause) {
             return Exit::Usage;
         } else if cause.is::<ScratchError>() {
             return Exit::Database;
         }
     }
     Exit::Unforeseen
+}
+
+/// An address that cannot be listened on was asked for.
+fn is_listening(cause: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(
+        cause.downcast_ref::<WatchError>(),
+        Some(WatchError::Listen { .. })
+    )
 }
 
 /// Something was asked for that cannot be; the text says what.

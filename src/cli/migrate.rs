@@ -7,6 +7,7 @@ use super::{
     exit::UsageError,
     load,
     logging::Console,
+    watch::Watching,
 };
 use crate::{
     meter::Meter,
@@ -34,6 +35,7 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
         online: args.online.then_some(Online { sample: args.sample }),
         canary,
     };
+    let watching = Watching::new(&args.watch, global, &settings, mode)?;
     let shown = Shown {
         global,
         console,
@@ -41,7 +43,7 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
         json: args.json,
     };
     let helm = Helm::new(settings.api.rate_limit, Meter::new(&settings.migration, mode));
-    conduct(&shown, helm, async |helm, view| {
+    conduct(&shown, watching, helm, async |helm, view| {
         pipeline::migrate(&settings, &request, helm, view).await
     })
     .await

@@ -16,6 +16,7 @@ mod signals;
 pub mod simulate;
 mod status;
 mod verify;
+mod watch;
 
 use std::{
     io::{self, Write},

@@ -6,6 +6,7 @@ use super::{
     conduct::{Shown, conduct},
     load,
     logging::Console,
+    watch::Watching,
 };
 use crate::{
     meter::Meter,
@@ -23,6 +24,7 @@ pub(super) async fn run(global: &Global, args: &VerifyArgs, console: &Console) -
         sample: args.sample,
         seed: args.seed,
     };
+    let watching = Watching::new(&args.watch, global, &settings, Mode::Verify)?;
     let shown = Shown {
         global,
         console,
@@ -33,7 +35,7 @@ pub(super) async fn run(global: &Global, args: &VerifyArgs, console: &Console) -
         settings.api.rate_limit,
         Meter::new(&settings.migration, Mode::Verify),
     );
-    conduct(&shown, helm, async |helm, view| {
+    conduct(&shown, watching, helm, async |helm, view| {
         pipeline::verify(&settings, &chosen, helm, view).await
     })
     .await

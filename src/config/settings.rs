@@ -10,6 +10,7 @@ use super::{
     reader::Reader,
     rules,
     source::{self, SourceSettings, SourceShape},
+    watch::{self, LiveSettings, MetricsSettings},
 };
 use crate::model::{RuleSet, Secret};
 
@@ -32,6 +33,10 @@ pub struct Settings {
     pub batch: BatchSettings,
     /// When to give up.
     pub stop: StopSettings,
+    /// Where its figures go.
+    pub metrics: MetricsSettings,
+    /// Whether it can be watched and steered from a page.
+    pub live: LiveSettings,
 }
 
 /// What it takes to look at the ledger alone.
@@ -212,6 +217,8 @@ pub(super) struct Parts {
     pub(super) api: Option<ApiSettings>,
     batch: BatchSettings,
     stop: StopSettings,
+    metrics: MetricsSettings,
+    live: LiveSettings,
 }
 
 impl Parts {
@@ -226,6 +233,8 @@ impl Parts {
             api: self.api?,
             batch: self.batch,
             stop: self.stop,
+            metrics: self.metrics,
+            live: self.live,
         })
     }
 }
@@ -247,6 +256,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Parts {
             after_failed_batches: reader.number("stop.after_failed_batches", 10, 1),
             after_unreachable: reader.duration("stop.after_unreachable", Duration::from_secs(300)),
         },
+        metrics: watch::metrics(reader),
+        live: watch::live(reader),
     }
 }
 

@@ -187,35 +187,94 @@ impl<F: Fn()> Drop for OnDrop<F> {
 mod tests {
     use super::*;
 
+    /// The value of the one figure with this name and these labels.
+    fn value(meter: &Meter, name: &str, labels: &[(&str, &str)]) -> f64 {
+        let text = meter.text().unwrap();
+        let lines = text.lines().map(|line| Ok(line.to_owned()));
+        let samples = prometheus_parse::Scrape::parse(lines).unwrap().samples;
+        let mut found = samples.into_iter().filter(|sample| {
+            sample.metric == name
+                && sample.labels.get("migration") == Some("crm")
+                && sample.labels.get("mode") == Some("migrate")
+                && labels
+                    .iter()
+                    .all(|(label, value)| sample.labels.get(label) == Some(value))
+        });
+        let (Some(one), None) = (found.next(), found.next()) else {
+            panic!("not one {name} {labels:?} in {text}")
+        };
+        match one.value {
+            prometheus_parse::Value::Counter(value) | prometheus_parse::Value::Gauge(value) => value,
+            // So many took at most half a second.
+            prometheus_parse::Value::Histogram(buckets) => {
+                let half = buckets
+                    .iter()
+                    .find(|bucket| (bucket.less_than - 0.5).abs() < 1e-9);
+                half.unwrap().count
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_request_is_counted_when_it_leaves_and_again_by_what_came_of_it() {
         let meter = Meter::new("crm", Mode::Migrate);
+        let in_flight = || {
+            let labels = [("purpose", "upload")];
+            value(&meter, "tokenferry_http_requests_in_flight", &labels).to_string()
+        };
+        let ended = |purpose, status| {
+            let labels = [("purpose", purpose), ("status", status)];
+            value(&meter, "tokenferry_http_requests_total", &labels).to_string()
+        };
         let exchange = meter.request(Purpose::Upload);
-        assert_eq!((meter.requests(), meter.lookups()), (1, 0));
-        assert!(meter.text().unwrap().contains(
-            "tokenferry_http_requests_in_flight{migration=\"crm\",mode=\"migrate\",purpose=\"upload\"} 1\n"
-        ));
+        assert_eq!(
+            (meter.requests(), meter.lookups(), in_flight().as_str()),
+            (1, 0, "1")
+        );
+        assert_eq!([ended("upload", "200"), ended("upload", "429")], ["0", "0"]);
         tokio::time::sleep(Duration::from_millis(300)).await;
         exchange.answered(429);
+        let exchange = meter.request(Purpose::Upload);
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        exchange.answered(200);
         meter.request(Purpose::ReadBack).lost("timeout");
         // Left behind, as when a run is stopped.
         drop(meter.request(Purpose::Lookup));
         assert_eq!(
-            (meter.requests(), meter.lookups(), meter.rate_limited()),
-            (2, 1, 1)
+            (meter.requests(), meter.lookups(), in_flight().as_str()),
+            (3, 1, "0")
         );
-        assert_eq!(meter.latency(), (Duration::from_millis(150), 2));
-        let text = meter.text().unwrap();
-        for line in [
-            "http_requests_in_flight{migration=\"crm\",mode=\"migrate\",purpose=\"upload\"} 0",
-            "http_requests_total{migration=\"crm\",mode=\"migrate\",purpose=\"upload\",status=\"429\"} 1",
-            "http_requests_total{migration=\"crm\",mode=\"migrate\",purpose=\"read_back\",status=\"timeout\"} 1",
-            "http_requests_total{migration=\"crm\",mode=\"migrate\",purpose=\"lookup\",status=\"abandoned\"} 1",
-            "http_request_duration_seconds_bucket{migration=\"crm\",mode=\"migrate\",purpose=\"upload\",le=\"0.25\"} 0",
-            "http_request_duration_seconds_bucket{migration=\"crm\",mode=\"migrate\",purpose=\"upload\",le=\"0.5\"} 1",
-        ] {
-            assert!(text.contains(&format!("tokenferry_{line}\n")), "{line}\n{text}");
-        }
+        assert_eq!(meter.rate_limited(), 1);
+        assert_eq!([ended("upload", "200"), ended("upload", "429")], ["1", "1"]);
+        assert_eq!(
+            [ended("read_back", "timeout"), ended("lookup", "abandoned")],
+            ["1", "1"]
+        );
+        let quick = ["upload", "read_back", "lookup"].map(|purpose| {
+            let labels = [("purpose", purpose)];
+            value(&meter, "tokenferry_http_request_duration_seconds", &labels).to_string()
+        });
+        assert_eq!(quick, ["1", "1", "0"]);
+        assert_eq!(meter.latency(), (Duration::from_millis(300), 3));
+    }
+
+    #[test]
+    fn tokens_are_counted_by_their_end() {
+        let meter = Meter::new("crm", Mode::Migrate);
+        meter.read(10);
+        let tally = Tally {
+            selected: 10,
+            committed: 4,
+            failed: 3,
+            superseded: 2,
+            unchanged: 1,
+        };
+        meter.ended(&tally);
+        let tokens = ["committed", "failed", "superseded", "unchanged"]
+            .map(|state| value(&meter, "tokenferry_tokens_total", &[("state", state)]).to_string());
+        assert_eq!(tokens, ["4", "3", "2", "1"]);
+        assert_eq!(value(&meter, "tokenferry_rows_read_total", &[]).to_string(), "10");
     }
 
     #[tokio::test(start_paused = true)]

@@ -90,12 +90,13 @@ impl Throttle {
         if pace.requests == self.configured.requests {
             return quota;
         }
-        let share =
-            u64::from(quota.requests) * u64::from(pace.requests) / u64::from(self.configured.requests.max(1));
-        let requests = u32::try_from(share).unwrap_or(u32::MAX).max(1);
+        let share = |of: u32| {
+            let share = u64::from(of) * u64::from(pace.requests) / u64::from(self.configured.requests.max(1));
+            u32::try_from(share).unwrap_or(u32::MAX).max(1)
+        };
         RateLimit {
-            requests,
-            burst: quota.burst.min(requests),
+            requests: share(quota.requests),
+            burst: share(quota.burst),
             ..quota
         }
     }
@@ -140,9 +141,9 @@ mod tests {
         let share = |of| throttle.share(of, throttle.pace());
         assert_eq!(share(quota(450, 10)), quota(450, 10));
         throttle.slow_to(50).unwrap();
-        assert_eq!(share(quota(450, 10)), quota(225, 10));
+        assert_eq!(share(quota(450, 10)), quota(225, 5));
         throttle.slow_to(1).unwrap();
-        assert_eq!(share(quota(450, 10)), quota(4, 4));
+        assert_eq!(share(quota(450, 10)), quota(4, 1));
         assert_eq!(share(quota(20, 3)), quota(1, 1));
     }
 }

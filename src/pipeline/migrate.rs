@@ -128,8 +128,10 @@ pub async fn migrate(
     diary.note(EventKind::taking_up(run.resumed), Some(order));
     let span = info_span!("run", run_id = run.id);
     let expected = source.expected_rows().await;
+    let last_success = ledger.last_success(request.mode()).await?;
     view.send_modify(|view| {
         view.run_id = Some(run.id);
+        view.last_success = last_success;
         view.mode = request.mode();
         view.expected = expected;
     });

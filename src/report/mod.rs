@@ -13,7 +13,7 @@ mod visible;
 pub use advice::advice;
 pub use failures::{Format, write_failures, write_groups};
 pub use history::history_text;
-pub use page::{Depth, PageData, Setting, body, document, page, title};
+pub use page::{Addition, Depth, PageData, Setting, body, document, page, title};
 pub use progress::{View, show_progress};
 pub use summary::{Batches, Summary};
 pub use visible::visible;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use tokio::{
     sync::watch,
@@ -35,8 +36,22 @@ pub struct View {
     pub paused: bool,
     /// The rate somebody asked for in place of the configured one.
     pub slowed_to: Option<RateLimit>,
+    /// When a run of this kind last came to the end of its rows.
+    pub last_success: Option<DateTime<Utc>>,
     /// How the run ended, once it has.
     pub ended: Option<RunStatus>,
+}
+
+impl View {
+    /// The run has ended so, with these books.
+    pub fn end(&mut self, status: RunStatus, tally: Tally) {
+        self.ended = Some(status);
+        self.tally = tally;
+        self.held_for = Duration::ZERO;
+        if matches!(status, RunStatus::Completed | RunStatus::CompletedWithFailures) {
+            self.last_success = Some(Utc::now());
+        }
+    }
 }
 
 /// How often a log is told, where there is no bar.

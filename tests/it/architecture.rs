@@ -35,6 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "source", "upload", "who",
         ],
     ),
+    ("watch", &["config", "ledger", "meter", "model", "pace", "report"]),
     (
         "doctor",
         &[
@@ -57,6 +58,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "simulator",
             "source",
             "upload",
+            "watch",
         ],
     ),
 ];

@@ -37,4 +37,5 @@ mod support;
 mod unknown;
 mod verify;
 mod verify_refresh;
+mod watch;
 mod who;

@@ -54,11 +54,13 @@ pub async fn verify(
         Some(format!("{chosen}, by {}", holder())),
     );
     ledger.keep_diary(&begun.run).await;
-    let asker = Asker::new(client, &settings.api, &helm).noting(diary);
+    let asker = Asker::new(client, &settings.api, &helm).noting(diary.clone());
     let span = info_span!("run", run_id = begun.run.id);
     let expected = ledger.count_committed(&begun).await?;
+    let last_success = ledger.last_success(Mode::Verify).await?;
     view.send_modify(|view| {
         view.run_id = Some(begun.run.id);
+        view.last_success = last_success;
         view.mode = Mode::Verify;
         view.expected = Some(expected.unsigned_abs());
     });
