@@ -21,6 +21,9 @@
 //! talks to the API, [`descope`] and [`pace`]. Uploading also writes the [`ledger`], since an intent is recorded before its
 //! request leaves, and so does finding users, since they are remembered.
 //!
+//! Whoever has a run done holds a [`pace::Helm`]: the switch that ends it, the throttle that holds it back, and the [`meter`] at which
+//! everyone counts what they do. [`watch`] is a seat from which that is looked at and steered over HTTP.
+//!
 //! The program is a thin shell around [`pipeline::migrate`]:
 //!
 //! ```no_run

@@ -142,11 +142,20 @@ impl Lookout {
         self.open.as_ref().map(|open| open.address)
     }
 
+    /// Every figure, as `/metrics` shows it.
+    ///
+    /// # Errors
+    /// If they contradict each other.
+    pub fn text(&self) -> prometheus::Result<String> {
+        let view = self.view.borrow().clone();
+        self.figures.text(&view)
+    }
+
     /// Pushes the last figures, if a run was begun, and lets open pages know how it ended. Nothing here fails a run.
     pub async fn close(self) {
-        let view = self.view.borrow().clone();
-        if let Some(push) = self.push.filter(|_| view.run_id.is_some()) {
-            match self.figures.text(&view) {
+        let has_begun = self.view.borrow().run_id.is_some();
+        if let Some(push) = self.push.as_ref().filter(|_| has_begun) {
+            match self.text() {
                 Ok(text) => push.push(text).await,
                 Err(error) => warn!(reason = %error, "the metrics were not pushed"),
             }

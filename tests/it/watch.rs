@@ -1,7 +1,7 @@
 //! Runs that are watched and steered from elsewhere.
 
-//mod browser;
-//mod deployed;
+mod browser;
+mod deployed;
 mod figures;
 mod health;
 mod live;
