@@ -12,6 +12,7 @@ use super::{
     PipelineError,
     books::{Books, Snapshot},
     delivery::Delivery,
+    showing::{TICK, show},
 };
 use crate::{
     ledger::{Counters, Ledger, Run, Standing},
@@ -20,9 +21,6 @@ use crate::{
     report::View,
     who::Asker,
 };
-
-/// How often the view is renewed, and how often at most the cursor is written.
-pub(super) const TICK: Duration = Duration::from_millis(200);
 
 /// How often the books are written at least.
 const RECORD_AT_LEAST: Duration = Duration::from_secs(2);
@@ -71,15 +69,15 @@ impl Desk {
                 sleep(TICK).await;
             }
         };
-        let showing = async {
-            loop {
-                self.show(view);
-                sleep(TICK).await;
-            }
-        };
+        let showing = show(&self.helm, self.ledger.diary(), view, |view| {
+            view.tally = self.books.snapshot().live;
+            view.requests = self.helm.meter.requests();
+            view.in_flight = self.helm.meter.in_flight();
+            view.held_for = self.delivery.held_for().max(self.asker.held_for());
+        });
         tokio::select! {
             recorded = recording => recorded,
-            never = showing => never,
+            never = showing => match never {},
         }
     }
 
@@ -112,17 +110,6 @@ impl Desk {
             tally: snapshot.live,
             counters: self.counters(),
         }
-    }
-
-    fn show(&self, view: &watch::Sender<View>) {
-        view.send_modify(|view| {
-            view.tally = self.books.snapshot().live;
-            view.requests = self.helm.meter.requests();
-            view.in_flight = self.helm.meter.in_flight();
-            view.held_for = self.delivery.held_for().max(self.asker.held_for());
-            view.paused = self.helm.throttle.pace().paused;
-            view.slowed_to = self.helm.throttle.slowed_to();
-        });
     }
 
     /// Requests and time, earlier processes included.

@@ -18,6 +18,7 @@ mod prepare;
 mod read_stage;
 mod record;
 mod rollback;
+mod showing;
 mod stages;
 mod today;
 mod upload_stage;

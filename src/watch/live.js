@@ -122,11 +122,13 @@
     const [first, last] = [looks[0], looks[looks.length - 1]];
     const pace = last[0] - first[0] > 2 ? (last[1] - first[1]) / (last[0] - first[0]) : null;
     const isOver = over.includes(now.state);
+    // What a migration expects is what the source's planner guesses.
+    const about = now.mode === "verify" || expected === tokens.selected ? "" : "about ";
     get("done").hidden = !expected;
     get("done").max = expected;
     get("done").value = settled;
     get("tokens").textContent = now.expected === null || isOver
-      ? number.format(settled) : `${number.format(settled)} of ${number.format(expected)}`;
+      ? number.format(settled) : `${number.format(settled)} of ${about}${number.format(expected)}`;
     get("failed").textContent = number.format(tokens.failed);
     get("failed").closest(".figure").classList.toggle("failed", tokens.failed > 0);
     get("pace").textContent = pace === null || isOver ? "–" : number.format(Math.round(pace * 10) / 10);

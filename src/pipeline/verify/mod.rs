@@ -2,16 +2,16 @@
 
 mod check;
 
-use std::{convert::Infallible, sync::Arc};
+use std::sync::Arc;
 
-use tokio::{sync::watch, time::sleep};
+use tokio::sync::watch;
 use tracing::{Instrument, info, info_span, warn};
 
 use super::{
     Ended, PipelineError,
-    desk::TICK,
     migrate::{cause, holder},
     originals::Originals,
+    showing::show,
 };
 use crate::{
     config::{LedgerAccess, Settings},
@@ -105,10 +105,15 @@ impl Job<'_> {
     async fn work(self, source: Source, holding: impl Future<Output = crate::ledger::LedgerError>) -> Ended {
         let progress = Progress::new(&self.begun, self.helm.meter.clone());
         let mut checked = std::pin::pin!(self.check(source, &progress));
+        let showing = show(&self.helm, self.ledger.diary(), self.view, |view| {
+            view.tally = progress.now().found.tally();
+            view.requests = progress.counters().requests;
+            view.held_for = self.asker.held_for();
+        });
         let mut error = tokio::select! {
             checked = &mut checked => checked.err(),
             lost = holding => Some(lost.into()),
-            never = self.show(&progress) => match never {},
+            never = showing => match never {},
         };
         let (ledger, run) = (self.ledger, &self.begun.run);
         let stopped = self.helm.stop.reason();
@@ -156,20 +161,6 @@ impl Job<'_> {
             verification: Some(now.found),
             rollback: None,
             error,
-        }
-    }
-
-    /// Keeps the view up to date, whether or not anything moves.
-    async fn show(&self, progress: &Progress) -> Infallible {
-        loop {
-            self.view.send_modify(|view| {
-                view.tally = progress.now().found.tally();
-                view.requests = progress.counters().requests;
-                view.held_for = self.asker.held_for();
-                view.paused = self.helm.throttle.pace().paused;
-                view.slowed_to = self.helm.throttle.slowed_to();
-            });
-            sleep(TICK).await;
         }
     }
 

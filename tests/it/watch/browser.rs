@@ -227,7 +227,7 @@ async fn a_person_watches_pauses_slows_down_resumes_and_stops() {
     bed.sql("update legacy_tokens set access_token = null, refresh_token = null where id % 100 = 7")
         .await;
     let bed = bed.set(
-        "batch.max_tokens = 20\nbatch.concurrency = 2\nsource.page_size = 200\n\
+        "batch.max_tokens = 20\nbatch.concurrency = 2\nsource.page_size = 200\napi.timeout = \"60s\"\n\
          api.rate_limit.requests = 600\napi.rate_limit.per = \"60s\"",
     );
     let gates = [Gate::new(), Gate::new()];

@@ -196,6 +196,12 @@ async fn a_pause_lets_what_is_in_flight_finish_and_a_resumed_run_completes() {
     assert!(events.next().await.is_none(), "nothing after the end");
     let ran = run.ended().await.ended_with(0).json();
     assert_eq!((&ran["requests"], &ran["retries"]), (&json!(5), &json!(0)));
+    assert_eq!(
+        bed.texts("select kind from tokenferry.run_events where kind = 'paused' and seconds > 0.5")
+            .await,
+        ["paused"],
+        "one pause is one event"
+    );
     bed.assert_arrived_once().await;
 }
 

@@ -1,0 +1,42 @@
+//! Keeps whoever watches a run up to date.
+
+use std::{convert::Infallible, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+
+use crate::{
+    model::{Diary, EventKind},
+    pace::Helm,
+    report::View,
+};
+
+/// How often the view is renewed, and how often at most the cursor is written.
+pub(super) const TICK: Duration = Duration::from_millis(200);
+
+/// Renews the view, whether or not anything moves, and notes in the diary when somebody held the run back.
+pub(super) async fn show(
+    helm: &Helm,
+    diary: &Diary,
+    view: &watch::Sender<View>,
+    renew: impl Fn(&mut View),
+) -> Infallible {
+    let mut looked = Instant::now();
+    loop {
+        let paused = helm.throttle.pace().paused;
+        let now = Instant::now();
+        if paused {
+            // Of one pause, each stretch begins where the one before ends: they become one.
+            diary.note_stretch(EventKind::Paused, looked, now);
+        }
+        looked = now;
+        view.send_modify(|view| {
+            renew(view);
+            view.paused = paused;
+            view.slowed_to = helm.throttle.slowed_to();
+        });
+        sleep(TICK).await;
+    }
+}
