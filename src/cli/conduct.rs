@@ -47,7 +47,7 @@ pub(super) async fn conduct(
     let watching = tokio::spawn(show_progress(seen, shown.console.bars.clone()));
     let ended = work(helm, &view).await;
     if let Ok(ended) = &ended {
-        view.send_modify(|view| view.end(ended.status, ended.tally));
+        view.send_modify(|view| view.end(ended.status, ended.tally, ended.counters.requests));
     }
     lookout.close().await;
     drop(view);

@@ -71,7 +71,7 @@ impl Desk {
         };
         let showing = show(&self.helm, self.ledger.diary(), view, |view| {
             view.tally = self.books.snapshot().live;
-            view.requests = self.helm.meter.requests();
+            view.requests = self.counters().requests;
             view.in_flight = self.helm.meter.in_flight();
             view.held_for = self.delivery.held_for().max(self.asker.held_for());
         });

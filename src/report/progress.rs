@@ -26,7 +26,7 @@ pub struct View {
     pub tally: Tally,
     /// Rows the source is expected to have, where its planner has an idea.
     pub expected: Option<u64>,
-    /// Requests so far.
+    /// Requests so far, those of earlier processes included.
     pub requests: i64,
     /// Batches in flight.
     pub in_flight: i64,
@@ -43,10 +43,12 @@ pub struct View {
 }
 
 impl View {
-    /// The run has ended so, with these books.
-    pub fn end(&mut self, status: RunStatus, tally: Tally) {
+    /// The run has ended so, with these books, and sent so much.
+    pub fn end(&mut self, status: RunStatus, tally: Tally, requests: i64) {
         self.ended = Some(status);
         self.tally = tally;
+        self.requests = requests;
+        self.in_flight = 0;
         self.held_for = Duration::ZERO;
         if matches!(status, RunStatus::Completed | RunStatus::CompletedWithFailures) {
             self.last_success = Some(Utc::now());

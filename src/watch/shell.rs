@@ -39,7 +39,7 @@ fn body() -> Markup {
             dl .figures.small {
                 (figure("tokens", "tokens settled"))
                 (figure("failed", "failed"))
-                (figure("pace", "tokens a second, now"))
+                (figure("pace", "tokens/s, now"))
                 (figure("left", "left, at this pace"))
                 (figure("requests", "requests"))
                 (figure("flight", "batches in flight"))
