@@ -63,7 +63,6 @@ impl Meter {
     }
 
     /// A request leaves. The result is told what came of it.
-    #[must_use]
     pub fn request(&self, purpose: Purpose) -> Exchange {
         Exchange::begin(Arc::clone(&self.instruments), purpose)
     }

@@ -217,7 +217,7 @@ impl Opened {
             asker,
         } = self;
         let books = Arc::new(Books::new(run.cursor.clone(), run.tally, helm.meter.clone()));
-        let (delivery, gate, mut held) = match errand {
+        let (delivery, gate, mut locked) = match errand {
             Errand::Migrate(sending) => {
                 let Sending { access, client, lock } = *sending;
                 let books = Arc::clone(&books);
@@ -255,7 +255,7 @@ impl Opened {
             gate,
         };
         let holding = async {
-            match &mut held {
+            match &mut locked {
                 Some((lock, access)) => ledger.keep(lock, access).await,
                 None => pending().await,
             }
@@ -289,7 +289,7 @@ impl Opened {
         } else {
             ledger.close_diary(&run, status, why.as_deref()).await;
         }
-        if let Some((lock, _)) = held {
+        if let Some((lock, _)) = locked {
             lock.release().await;
         }
         ledger.close().await;
