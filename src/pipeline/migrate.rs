@@ -106,6 +106,7 @@ pub async fn migrate(
         .unwrap_or(u32::MAX)
         .saturating_add(3);
     let ledger = Ledger::open(&access, connections, patience).await?;
+    let last_success = ledger.last_success(request.mode()).await?;
     let client = Client::new(&settings.api, helm.meter.clone())?;
     let diary = ledger.diary();
     let asker = Asker::new(client.clone(), &settings.api, &helm).noting(diary.clone());
@@ -128,7 +129,6 @@ pub async fn migrate(
     diary.note(EventKind::taking_up(run.resumed), Some(order));
     let span = info_span!("run", run_id = run.id);
     let expected = source.expected_rows().await;
-    let last_success = ledger.last_success(request.mode()).await?;
     view.send_modify(|view| {
         view.run_id = Some(run.id);
         view.last_success = last_success;

@@ -140,7 +140,7 @@
     get("per").textContent = duration(rate.per_s);
     get("rate").max = rate.configured;
     if (document.activeElement !== get("rate")) get("rate").value = rate.requests;
-    get("pause").textContent = now.state === "paused" ? "Resume" : "Pause";
+    get("pause").textContent = now.paused ? "Resume" : "Pause";
     const still = isOver || now.state === "stopping";
     // A dry run sends nothing that could be held back.
     for (const id of ["pause", "slow"]) get(id).hidden = still || now.mode === "dry_run";
@@ -179,7 +179,7 @@
     }
   }
 
-  get("pause").addEventListener("click", () => order(now.state === "paused" ? "resume" : "pause"));
+  get("pause").addEventListener("click", () => order(now.paused ? "resume" : "pause"));
   get("slow").addEventListener("submit", (event) => {
     event.preventDefault();
     get("rate").blur();

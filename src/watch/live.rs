@@ -70,6 +70,8 @@ struct Now {
     /// `starting`, `running`, `paused`, `held`, `stopping`, or the run's last status.
     state: &'static str,
     stop_reason: Option<String>,
+    /// Also before it has begun.
+    paused: bool,
     tokens: Tally,
     expected: Option<u64>,
     requests: i64,
@@ -141,6 +143,7 @@ impl Live {
             run_id: view.run_id,
             state,
             stop_reason: self.helm.stop.reason().map(|reason| reason.to_string()),
+            paused: throttle.pace().paused,
             tokens: view.tally,
             expected: view.expected,
             requests: view.requests,

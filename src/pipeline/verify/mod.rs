@@ -42,6 +42,7 @@ pub async fn verify(
     };
     let patience = settings.stop.after_unreachable;
     let ledger = Ledger::open_existing(&access, CONNECTIONS, patience).await?;
+    let last_success = ledger.last_success(Mode::Verify).await?;
     let application_name = format!("tokenferry {} verify", settings.migration);
     let source = Source::open(&settings.source, &application_name, patience).await?;
     let client = Client::new(&settings.api, helm.meter.clone())?;
@@ -57,7 +58,6 @@ pub async fn verify(
     let asker = Asker::new(client, &settings.api, &helm).noting(diary.clone());
     let span = info_span!("run", run_id = begun.run.id);
     let expected = ledger.count_committed(&begun).await?;
-    let last_success = ledger.last_success(Mode::Verify).await?;
     view.send_modify(|view| {
         view.run_id = Some(begun.run.id);
         view.last_success = last_success;
