@@ -195,6 +195,9 @@ pub struct RollbackArgs {
     /// Print one JSON object about it on standard output
     #[arg(long)]
     pub json: bool,
+    /// How it is watched.
+    #[command(flatten)]
+    pub watch: WatchArgs,
 }
 
 /// Options of `status`.

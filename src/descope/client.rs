@@ -170,6 +170,11 @@ impl Client {
         self.meter.request(Purpose::Lookup)
     }
 
+    /// A token is about to be deleted.
+    pub(super) fn removal(&self) -> Exchange {
+        self.meter.request(Purpose::Removal)
+    }
+
     /// A token is about to be read back.
     pub(super) fn reading(&self) -> Exchange {
         self.meter.request(Purpose::ReadBack)

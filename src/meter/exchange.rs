@@ -15,10 +15,12 @@ pub enum Purpose {
     ReadBack,
     /// It asks who and what exists.
     Lookup,
+    /// It deletes a token.
+    Removal,
 }
 
 impl Purpose {
-    pub(super) const ALL: [Self; 3] = [Self::Upload, Self::ReadBack, Self::Lookup];
+    pub(super) const ALL: [Self; 4] = [Self::Upload, Self::ReadBack, Self::Lookup, Self::Removal];
 
     /// The label's value.
     pub(super) fn as_str(self) -> &'static str {
@@ -26,6 +28,7 @@ impl Purpose {
             Self::Upload => "upload",
             Self::ReadBack => "read_back",
             Self::Lookup => "lookup",
+            Self::Removal => "removal",
         }
     }
 }

@@ -34,11 +34,11 @@ pub(super) struct Instruments {
     pub(super) waits: [Counter; 3],
     requests: IntCounterVec,
     /// Those answered with 429, by purpose.
-    pub(super) limited: [IntCounter; 3],
-    in_flight: [IntGauge; 3],
-    durations: [Histogram; 3],
+    pub(super) limited: [IntCounter; 4],
+    in_flight: [IntGauge; 4],
+    durations: [Histogram; 4],
     /// Requests that left, by purpose: what came of them is counted when it is known.
-    begun: [AtomicI64; 3],
+    begun: [AtomicI64; 4],
 }
 
 /// A registry with these labels on every figure.

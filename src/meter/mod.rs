@@ -110,10 +110,14 @@ impl Meter {
         Duration::try_from_secs_f64(self.instruments.waits[why as usize].get()).unwrap_or_default()
     }
 
-    /// Requests that carried tokens, or read them back.
+    /// Requests that carried tokens, read them back or deleted them.
     #[must_use]
     pub fn requests(&self) -> i64 {
-        self.instruments.begun(Purpose::Upload) + self.instruments.begun(Purpose::ReadBack)
+        let about_tokens = [Purpose::Upload, Purpose::ReadBack, Purpose::Removal];
+        about_tokens
+            .map(|purpose| self.instruments.begun(purpose))
+            .iter()
+            .sum()
     }
 
     /// Requests that asked who and what exists.
