@@ -269,16 +269,7 @@ impl Opened {
             let (selected, settled) = (snapshot.live.selected, snapshot.live.settled());
             error = Some(PipelineError::BooksOpen { selected, settled });
         }
-        let status = match (&stopped, &error) {
-            (_, Some(_)) | (Some(StopReason::Signal(_) | StopReason::Person), None) => RunStatus::Interrupted,
-            // The next run goes on behind a canary; a dry run is done with what it was asked for.
-            (Some(StopReason::Limit(_)), None) if request.dry_run == DryRun::Off => RunStatus::Interrupted,
-            (None | Some(StopReason::Limit(_)), None) if snapshot.live.failed > 0 => {
-                RunStatus::CompletedWithFailures
-            }
-            (None | Some(StopReason::Limit(_)), None) => RunStatus::Completed,
-            (Some(_), None) => RunStatus::Stopped,
-        };
+        let status = status(stopped.as_ref(), error.as_ref(), request.dry_run, &snapshot.live);
         let why = stopped
             .as_ref()
             .map(ToString::to_string)
@@ -310,6 +301,23 @@ impl Opened {
             rollback: None,
             error,
         }
+    }
+}
+
+/// Where the run stands at its end.
+fn status(
+    stopped: Option<&StopReason>,
+    error: Option<&PipelineError>,
+    dry_run: DryRun,
+    books: &Tally,
+) -> RunStatus {
+    match (stopped, error) {
+        (_, Some(_)) | (Some(StopReason::Signal(_) | StopReason::Person), None) => RunStatus::Interrupted,
+        // The next run goes on behind a canary; a dry run is done with what it was asked for.
+        (Some(StopReason::Limit(_)), None) if dry_run == DryRun::Off => RunStatus::Interrupted,
+        (None | Some(StopReason::Limit(_)), None) if books.failed > 0 => RunStatus::CompletedWithFailures,
+        (None | Some(StopReason::Limit(_)), None) => RunStatus::Completed,
+        (Some(_), None) => RunStatus::Stopped,
     }
 }
 
