@@ -22,18 +22,22 @@
 //! request leaves, and so does finding users, since they are remembered. [`notify`] tells a program of the user's own how a run
 //! comes along.
 //!
+//! Whoever has a run done holds a [`pace::Helm`]: the switch that ends it, the throttle that holds it back, and the [`meter`] at which
+//! everyone counts what they do. [`watch`] is a seat from which that is looked at and steered over HTTP.
+//!
 //! The program is a thin shell around [`pipeline::migrate`]:
 //!
 //! ```no_run
 //! use std::path::Path;
 //!
-//! use tokenferry::{config, pipeline::{self, Request}, pace::Stop, report::View};
+//! use tokenferry::{config, meter::Meter, pipeline::{self, Request}, pace::Helm, report::View};
 //! use tokio::sync::watch;
 //!
 //! # async fn example() -> anyhow::Result<()> {
 //! let settings = config::load(Path::new("tokenferry.toml"), true)?.settings()?;
+//! let helm = Helm::new(settings.api.rate_limit, Meter::default());
 //! let (view, _watching) = watch::channel(View::default());
-//! let ended = pipeline::migrate(&settings, &Request::default(), Stop::new(), &view).await?;
+//! let ended = pipeline::migrate(&settings, &Request::default(), helm, &view).await?;
 //! println!("{} tokens arrived", ended.tally.committed);
 //! # Ok(())
 //! # }
@@ -48,6 +52,7 @@ pub mod doctor;
 #[cfg(feature = "failpoints")]
 pub mod failpoints;
 pub mod ledger;
+pub mod meter;
 pub mod model;
 pub mod notify;
 pub mod pace;
@@ -59,4 +64,5 @@ pub mod screen;
 pub mod simulator;
 pub mod source;
 pub mod upload;
+pub mod watch;
 pub mod who;

@@ -5,7 +5,7 @@ use std::{num::NonZeroU64, path::PathBuf};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::{demo::DemoArgs, simulate::SimulateArgs};
+use super::{demo::DemoArgs, simulate::SimulateArgs, watch::WatchArgs};
 use crate::{model::RunId, report::Format};
 
 /// Made by build.rs: the version, and in release builds the commit.
@@ -106,11 +106,12 @@ pub enum Command {
   tokenferry migrate --canary 20             prove 20 tokens, then send the rest in batches
   tokenferry migrate --canary 200 --canary-failures 5
                                              the same, and let up to 5 of 200 be dead
+  tokenferry migrate --live                  with a page to watch it on, and to pause, slow down or stop it
   tokenferry migrate --canary 20 --limit 20  the canary alone; the next run goes on behind it
 
 Ends with 0 if everything selected is committed, 3 if some tokens failed (or, with --dry-run, would), 4 if the API refused the \
     credentials, the canary failed or too much failed in a row, 5 if another run is active, 6 if a database does not answer, 2 if the \
-    configuration is wrong, 130 or 143 after a signal. Whatever interrupts it: run it again, and it goes on.")]
+    configuration is wrong, 130 or 143 after a signal (130, too, if it is stopped on the live page). Whatever interrupts it: run it again, and it goes on.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct MigrateArgs {
     /// Read and check everything, send nothing: says what would happen, and which tokens would fail and why. May be
@@ -146,6 +147,9 @@ pub struct MigrateArgs {
     /// Print one JSON object about the run on standard output
     #[arg(long)]
     pub json: bool,
+    /// How it is watched.
+    #[command(flatten)]
+    pub watch: WatchArgs,
 }
 
 /// Options of `verify`.
@@ -170,6 +174,9 @@ pub struct VerifyArgs {
     /// Print one JSON object about it on standard output
     #[arg(long)]
     pub json: bool,
+    /// How it is watched.
+    #[command(flatten)]
+    pub watch: WatchArgs,
 }
 
 /// Options of `rollback`.
@@ -199,6 +206,9 @@ pub struct RollbackArgs {
     /// Print one JSON object about it on standard output
     #[arg(long)]
     pub json: bool,
+    /// How it is watched.
+    #[command(flatten)]
+    pub watch: WatchArgs,
 }
 
 /// Options of `status`.

@@ -5,14 +5,15 @@ use std::collections::BTreeMap;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{Exit, args::Global, exit, hooks::Hooks, logging::Console, print, signals};
+use super::{Exit, args::Global, exit, hooks::Hooks, logging::Console, print, signals, watch::Watching};
 use crate::{
     config::{LedgerAccess, NotifySettings},
     ledger::Reports,
     model::{RunId, StopReason},
-    pace::Stop,
+    pace::Helm,
     pipeline::{Ended, PipelineError},
     report::{Batches, Summary, View, show_progress},
+    watch::Lookout,
 };
 
 /// How a run is shown.
@@ -27,13 +28,14 @@ pub(super) struct Shown<'a> {
     pub(super) json: bool,
 }
 
-/// Does `work` with a switch that signals turn, shows how it comes along, and says how it ended.
+/// Does `work` with a helm whose switch signals turn, shows how it comes along, and says how it ended.
 pub(super) async fn conduct(
     shown: &Shown<'_>,
-    work: impl AsyncFnOnce(Stop, &watch::Sender<View>) -> Result<Ended, PipelineError>,
+    mut watching: Watching,
+    helm: Helm,
+    work: impl AsyncFnOnce(Helm, &watch::Sender<View>) -> Result<Ended, PipelineError>,
 ) -> anyhow::Result<Exit> {
-    let stop = Stop::new();
-    let on_signal = stop.clone();
+    let on_signal = helm.stop.clone();
     signals::watch(move |signal| {
         info!(
             signal,
@@ -42,12 +44,15 @@ pub(super) async fn conduct(
         on_signal.turn(StopReason::Signal(signal));
     });
     let (view, seen) = watch::channel(View::default());
+    let lookout = Lookout::open(watching.take_orders(), &helm, seen.clone()).await?;
+    watching.tell(&lookout);
     let hooks = Hooks::new(shown.notify, shown.access, &seen);
     let watching = tokio::spawn(show_progress(seen, shown.console.region.clone()));
-    let ended = work(stop, &view).await;
+    let ended = work(helm, &view).await;
     if let Ok(ended) = &ended {
-        view.send_modify(|view| view.tally = ended.tally);
+        view.send_modify(|view| view.end(ended.status, ended.tally, ended.counters.requests));
     }
+    lookout.close().await;
     drop(view);
     // Nothing but showing went wrong if this fails.
     let _ = watching.await;

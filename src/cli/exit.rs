@@ -10,6 +10,7 @@ use crate::{
     postgres::{Failure, FailureKind},
     scratch::ScratchError,
     source::SourceError,
+    watch::WatchError,
 };
 
 /// How a command ended.
@@ -29,7 +30,7 @@ pub enum Exit {
     Locked,
     /// 6: a database is out of reach, or lacks a permission.
     Database,
-    /// 128 + n: ended by signal n, after finishing what was in flight.
+    /// 128 + n: ended by signal n, or by hand as if by SIGINT, after finishing what was in flight.
     Signal(i32),
 }
 
@@ -74,13 +75,21 @@ pub(super) fn of_error(error: &anyhow::Error) -> Exit {
             return of_pipeline(error);
         } else if let Some(error) = cause.downcast_ref::<LedgerError>() {
             return of_ledger(error);
-        } else if cause.is::<ConfigError>() || cause.is::<UsageError>() {
+        } else if cause.is::<ConfigError>() || cause.is::<UsageError>() || is_listening(cause) {
             return Exit::Usage;
         } else if cause.is::<ScratchError>() {
             return Exit::Database;
         }
     }
     Exit::Unforeseen
+}
+
+/// An address that cannot be listened on was asked for.
+fn is_listening(cause: &(dyn std::error::Error + 'static)) -> bool {
+    matches!(
+        cause.downcast_ref::<WatchError>(),
+        Some(WatchError::Listen { .. })
+    )
 }
 
 /// Something was asked for that cannot be; the text says what.
@@ -123,6 +132,8 @@ fn of_database(failure: &Failure) -> Exit {
     }
 }
 
+const SIGINT: i32 = nix::sys::signal::Signal::SIGINT as i32;
+
 /// How a run ended.
 pub(super) fn of_run(ended: &Ended) -> Exit {
     if let Some(error) = &ended.error {
@@ -130,6 +141,8 @@ pub(super) fn of_run(ended: &Ended) -> Exit {
     }
     match (&ended.stopped, ended.status) {
         (Some(StopReason::Signal(signal)), _) => Exit::Signal(*signal),
+        // The button is Ctrl-C from elsewhere.
+        (Some(StopReason::Person), _) => Exit::Signal(SIGINT),
         (Some(StopReason::Limit(_)), _) if ended.tally.failed > 0 => Exit::SomeFailed,
         (None, RunStatus::CompletedWithFailures) => Exit::SomeFailed,
         (Some(StopReason::Limit(_)), _) | (None, RunStatus::Completed) => Exit::Done,

@@ -7,9 +7,12 @@ use super::{
     exit::UsageError,
     load,
     logging::Console,
+    watch::Watching,
 };
 use crate::{
-    model::{DryRun, Selection},
+    meter::Meter,
+    model::{DryRun, Mode, Selection},
+    pace::Helm,
     pipeline::{self, Canary, Online, Request},
 };
 
@@ -24,6 +27,7 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
         Selection::All
     };
     let dry_run = if args.dry_run { DryRun::On } else { DryRun::Off };
+    let mode = if args.dry_run { Mode::DryRun } else { Mode::Migrate };
     let request = Request {
         dry_run,
         selection,
@@ -31,6 +35,7 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
         online: args.online.then_some(Online { sample: args.sample }),
         canary,
     };
+    let watching = Watching::new(&args.watch, global, &settings, mode)?;
     let shown = Shown {
         global,
         console,
@@ -38,8 +43,9 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
         notify: settings.notify.as_ref(),
         json: args.json,
     };
-    conduct(&shown, async |stop, view| {
-        pipeline::migrate(&settings, &request, stop, view).await
+    let helm = Helm::new(settings.api.rate_limit, Meter::new(&settings.migration, mode));
+    conduct(&shown, watching, helm, async |helm, view| {
+        pipeline::migrate(&settings, &request, helm, view).await
     })
     .await
 }

@@ -17,6 +17,7 @@ mod signals;
 pub mod simulate;
 mod status;
 mod verify;
+mod watch;
 
 use std::{
     io::{self, Write},

@@ -9,10 +9,13 @@ use super::{
     exit::UsageError,
     load,
     logging::Console,
+    watch::Watching,
 };
 use crate::{
     ledger::Reports,
-    model::{DryRun, RunId, Undo},
+    meter::Meter,
+    model::{DryRun, Mode, RunId, Undo},
+    pace::Helm,
     pipeline,
     report::visible,
 };
@@ -45,6 +48,7 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console)
         of_run: args.run,
         dry_run,
     };
+    let watching = Watching::new(&args.watch, global, &settings, Mode::Rollback)?;
     let shown = Shown {
         global,
         console,
@@ -52,8 +56,12 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console)
         notify: settings.notify.as_ref(),
         json: args.json,
     };
-    conduct(&shown, async |stop, view| {
-        pipeline::rollback(&settings, undo, stop, view).await
+    let helm = Helm::new(
+        settings.api.rate_limit,
+        Meter::new(&settings.migration, Mode::Rollback),
+    );
+    conduct(&shown, watching, helm, async |helm, view| {
+        pipeline::rollback(&settings, undo, helm, view).await
     })
     .await
 }

@@ -6,8 +6,14 @@ use super::{
     conduct::{Shown, conduct},
     load,
     logging::Console,
+    watch::Watching,
 };
-use crate::{model::Chosen, pipeline};
+use crate::{
+    meter::Meter,
+    model::{Chosen, Mode},
+    pace::Helm,
+    pipeline,
+};
 
 pub(super) async fn run(global: &Global, args: &VerifyArgs, console: &Console) -> anyhow::Result<Exit> {
     let loaded = load(global)?;
@@ -18,6 +24,7 @@ pub(super) async fn run(global: &Global, args: &VerifyArgs, console: &Console) -
         sample: args.sample,
         seed: args.seed,
     };
+    let watching = Watching::new(&args.watch, global, &settings, Mode::Verify)?;
     let shown = Shown {
         global,
         console,
@@ -25,8 +32,12 @@ pub(super) async fn run(global: &Global, args: &VerifyArgs, console: &Console) -
         notify: settings.notify.as_ref(),
         json: args.json,
     };
-    conduct(&shown, async |stop, view| {
-        pipeline::verify(&settings, &chosen, stop, view).await
+    let helm = Helm::new(
+        settings.api.rate_limit,
+        Meter::new(&settings.migration, Mode::Verify),
+    );
+    conduct(&shown, watching, helm, async |helm, view| {
+        pipeline::verify(&settings, &chosen, helm, view).await
     })
     .await
 }

@@ -15,6 +15,7 @@ mod reader;
 mod rules;
 mod settings;
 mod source;
+mod watch;
 
 pub use inspection::{Inspection, Origin, Value};
 pub use load::{Loaded, load};
@@ -27,3 +28,4 @@ pub use settings::{
     RateLimit, RetrySettings, Settings, StopSettings, known_keys,
 };
 pub use source::{Columns, Expression, Field, Mapping, Relation, SessionValue, SourceSettings, SourceShape};
+pub use watch::{LiveSettings, MetricsSettings, push_url_problem};

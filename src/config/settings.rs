@@ -10,6 +10,7 @@ use super::{
     reader::Reader,
     rules,
     source::{self, SourceSettings, SourceShape},
+    watch::{self, LiveSettings, MetricsSettings},
 };
 use crate::model::{RuleSet, Secret};
 
@@ -34,6 +35,10 @@ pub struct Settings {
     pub stop: StopSettings,
     /// Who is told of it.
     pub notify: Option<NotifySettings>,
+    /// Where its figures go.
+    pub metrics: MetricsSettings,
+    /// Whether it can be watched and steered from a page.
+    pub live: LiveSettings,
 }
 
 /// What it takes to look at the ledger alone.
@@ -215,6 +220,8 @@ pub(super) struct Parts {
     batch: BatchSettings,
     stop: StopSettings,
     pub(super) notify: Option<NotifySettings>,
+    metrics: MetricsSettings,
+    live: LiveSettings,
 }
 
 impl Parts {
@@ -230,6 +237,8 @@ impl Parts {
             batch: self.batch,
             stop: self.stop,
             notify: self.notify,
+            metrics: self.metrics,
+            live: self.live,
         })
     }
 }
@@ -252,6 +261,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Parts {
             after_unreachable: reader.duration("stop.after_unreachable", Duration::from_secs(300)),
         },
         notify: notify::read(reader),
+        metrics: watch::metrics(reader),
+        live: watch::live(reader),
     }
 }
 

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     config::ApiSettings,
+    meter::{Exchange, Meter, Purpose},
     model::{Call, Probe, Secret, Subject},
 };
 
@@ -40,6 +41,7 @@ pub struct ApiError(#[source] Box<dyn std::error::Error + Send + Sync>);
 #[derive(Debug, Clone)]
 pub struct Client {
     pub(super) http: reqwest::Client,
+    meter: Meter,
     base: Url,
     user_batch: Url,
     tenant_batch: Url,
@@ -51,11 +53,11 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client with the settings' credentials, timeouts and base URL.
+    /// A client with the settings' credentials, timeouts and base URL, whose requests `meter` counts.
     ///
     /// # Errors
     /// If the TLS roots of this machine cannot be loaded, or the settings do not make headers and URLs.
-    pub fn new(settings: &ApiSettings) -> Result<Self, ApiError> {
+    pub fn new(settings: &ApiSettings, meter: Meter) -> Result<Self, ApiError> {
         // Only one provider is compiled in; an error here means that it was installed before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let bearer = Secret::new(format!(
@@ -84,6 +86,7 @@ impl Client {
         let url = |path: &str| below(&settings.base_url, path);
         Ok(Self {
             http,
+            meter,
             base: settings.base_url.clone(),
             user_batch: url(USER_BATCH),
             tenant_batch: url(TENANT_BATCH),
@@ -114,16 +117,19 @@ impl Client {
             (Call::Single, Subject::User) => &self.user_single,
             (Call::Single, Subject::Tenant) => &self.tenant_single,
         };
+        let exchange = self.meter.request(Purpose::Upload);
         match self.http.post(url.clone()).body(body.bytes()).send().await {
             Ok(response) => {
                 fail_point!("sent");
                 let status = response.status();
                 let wait = retry_after(response.headers(), SystemTime::now());
                 let body = whole_body(response).await;
+                exchange.answered(status.as_u16());
                 answer::interpret(call, subject, status.as_u16(), wait, body.as_deref())
             }
             Err(error) => {
                 let refusal = wire_refusal(&error);
+                exchange.lost(&refusal.code);
                 // A connection that was never made carried nothing.
                 if error.is_connect() {
                     Answer::TryAgain {
@@ -142,13 +148,36 @@ impl Client {
 
     /// Reads one token back, without making the API refresh it.
     pub async fn read_back(&self, probe: &Probe) -> ReadBack {
+        let exchange = self.reading();
         match self
             .post(self.latest_url(probe.subject), &ReadRequest::new(probe))
             .await
         {
-            Ok((status, wait, body)) => read_back::interpret(probe, status.as_u16(), wait, body.as_deref()),
-            Err(error) => ReadBack::TryAgain(wire_refusal(&error)),
+            Ok((status, wait, body)) => {
+                exchange.answered(status.as_u16());
+                read_back::interpret(probe, status.as_u16(), wait, body.as_deref())
+            }
+            Err(error) => {
+                let refusal = wire_refusal(&error);
+                exchange.lost(&refusal.code);
+                ReadBack::TryAgain(refusal)
+            }
         }
+    }
+
+    /// A question about who and what exists is about to leave.
+    pub(super) fn lookup(&self) -> Exchange {
+        self.meter.request(Purpose::Lookup)
+    }
+
+    /// A token is about to be deleted.
+    pub(super) fn removal(&self) -> Exchange {
+        self.meter.request(Purpose::Removal)
+    }
+
+    /// A token is about to be read back.
+    pub(super) fn reading(&self) -> Exchange {
+        self.meter.request(Purpose::ReadBack)
     }
 
     pub(super) fn latest_url(&self, subject: Subject) -> &Url {

@@ -220,7 +220,8 @@ impl Client {
 
     /// The licence. It costs no quota.
     pub async fn license(&self) -> Looked<License> {
-        let (looked, server_time) = ask::<LicenseAnswer>(self.http.get(self.url(LICENSE))).await;
+        let (looked, server_time) =
+            ask::<LicenseAnswer>(self.lookup(), self.http.get(self.url(LICENSE))).await;
         looked.map(|answer| License {
             rate_limit_tier: answer.rate_limit_tier.filter(|tier| !tier.is_empty()),
             server_time,
@@ -233,25 +234,25 @@ impl Client {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(id);
         }
-        let (looked, _) = ask::<AppAnswer>(self.http.get(url)).await;
+        let (looked, _) = ask::<AppAnswer>(self.lookup(), self.http.get(url)).await;
         looked.map(|answer| answer.app)
     }
 
     /// All outbound apps of the project.
     pub async fn apps(&self) -> Looked<Vec<App>> {
-        let (looked, _) = ask::<AppsAnswer>(self.http.get(self.url(APPS))).await;
+        let (looked, _) = ask::<AppsAnswer>(self.lookup(), self.http.get(self.url(APPS))).await;
         looked.map(|answer| answer.apps.unwrap_or_default())
     }
 
     /// Whether a tenant is there.
     pub async fn tenant(&self, id: &str) -> Looked<()> {
-        let (looked, _) = ask::<Tenant>(self.http.get(self.url_with(TENANT, "id", id))).await;
+        let (looked, _) = ask::<Tenant>(self.lookup(), self.http.get(self.url_with(TENANT, "id", id))).await;
         looked.map(drop)
     }
 
     /// The IDs of all tenants of the project.
     pub async fn tenants(&self) -> Looked<Vec<String>> {
-        let (looked, _) = ask::<TenantsAnswer>(self.http.get(self.url(TENANTS))).await;
+        let (looked, _) = ask::<TenantsAnswer>(self.lookup(), self.http.get(self.url(TENANTS))).await;
         looked.map(|answer| {
             let tenants = answer.tenants.unwrap_or_default();
             tenants.into_iter().map(|tenant| tenant.id).collect()
@@ -261,7 +262,7 @@ impl Client {
     /// The user with this login ID.
     pub async fn user_with_login_id(&self, login_id: &str) -> Looked<User> {
         let request = self.http.get(self.url_with(USER, "loginId", login_id));
-        let (looked, _) = ask::<UserAnswer>(request).await;
+        let (looked, _) = ask::<UserAnswer>(self.lookup(), request).await;
         looked.map(|answer| answer.user)
     }
 
@@ -271,7 +272,8 @@ impl Client {
             user_ids,
             include_invalid_users: true,
         };
-        let (looked, _) = ask::<UsersAnswer>(self.http.post(self.url(USERS_LOAD)).json(&body)).await;
+        let (looked, _) =
+            ask::<UsersAnswer>(self.lookup(), self.http.post(self.url(USERS_LOAD)).json(&body)).await;
         looked.map(|answer| answer.users.unwrap_or_default())
     }
 
@@ -283,7 +285,8 @@ impl Client {
             limit: Self::SEARCH_LIMIT,
             page,
         };
-        let (looked, _) = ask::<UsersAnswer>(self.http.post(self.url(USERS_SEARCH)).json(&body)).await;
+        let (looked, _) =
+            ask::<UsersAnswer>(self.lookup(), self.http.post(self.url(USERS_SEARCH)).json(&body)).await;
         looked.map(|answer| UserPage {
             users: answer.users.unwrap_or_default(),
             total: answer.total.as_ref().and_then(Count::get),

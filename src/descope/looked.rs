@@ -11,6 +11,7 @@ use super::{
     client::{whole_body, wire_refusal},
     retry_after::retry_after,
 };
+use crate::meter::Exchange;
 
 /// The codes of "user not found", for management keys and for others.
 pub const USER_NOT_FOUND: [&str; 2] = ["E112102", "E062108"];
@@ -63,12 +64,16 @@ impl<T> Looked<T> {
 }
 
 /// The question's answer, and the time at which the server says it gave it.
-pub(super) async fn ask<T: DeserializeOwned>(request: RequestBuilder) -> (Looked<T>, Option<SystemTime>) {
-    ask_or(request, |_| Looked::Absent).await
+pub(super) async fn ask<T: DeserializeOwned>(
+    exchange: Exchange,
+    request: RequestBuilder,
+) -> (Looked<T>, Option<SystemTime>) {
+    ask_or(exchange, request, |_| Looked::Absent).await
 }
 
 /// The same, where `absent` decides by the error code what it means that something is not there.
 pub(super) async fn ask_or<T: DeserializeOwned>(
+    exchange: Exchange,
     request: RequestBuilder,
     absent: impl FnOnce(&str) -> Looked<T>,
 ) -> (Looked<T>, Option<SystemTime>) {
@@ -79,13 +84,16 @@ pub(super) async fn ask_or<T: DeserializeOwned>(
             let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
             let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
             let body = whole_body(response).await;
+            exchange.answered(status);
             (interpret(status, wait, body.as_deref(), absent), date)
         }
         // Asking changes nothing: whatever happened on the wire, it may be asked again.
         Err(error) => {
+            let refusal = wire_refusal(&error);
+            exchange.lost(&refusal.code);
             let looked = Looked::TryAgain {
                 retry_after: None,
-                refusal: wire_refusal(&error),
+                refusal,
             };
             (looked, None)
         }

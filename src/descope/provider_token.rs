@@ -95,7 +95,7 @@ impl Client {
                 Kept::Nothing
             })
         };
-        ask_or(self.http.get(url), absent).await.0
+        ask_or(self.lookup(), self.http.get(url), absent).await.0
     }
 }
 

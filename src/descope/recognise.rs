@@ -70,7 +70,7 @@ impl Client {
     pub async fn delete(&self, token: &Recognised) -> Looked<()> {
         let mut url = self.url(TOKEN);
         url.query_pairs_mut().append_pair("id", &token.id);
-        let (looked, _) = ask::<IgnoredAny>(self.http.delete(url)).await;
+        let (looked, _) = ask::<IgnoredAny>(self.removal(), self.http.delete(url)).await;
         looked.map(|_| ())
     }
 }

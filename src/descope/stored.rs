@@ -236,7 +236,7 @@ impl Client {
             .http
             .post(self.latest_url(probe.subject).clone())
             .json(&ReadRequest::new(probe));
-        let (looked, _) = ask::<ReadAnswer>(request).await;
+        let (looked, _) = ask::<ReadAnswer>(self.reading(), request).await;
         looked.and_then(|answer| answer.token.map_or(Looked::Absent, Looked::Found))
     }
 }

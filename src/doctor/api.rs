@@ -9,6 +9,7 @@ use super::{Area, Blame, Check};
 use crate::{
     config::ApiSettings,
     descope::{App, AppType, Client, License, Looked},
+    meter::Meter,
 };
 
 const AREA: Area = Area::Api;
@@ -30,7 +31,7 @@ pub(super) async fn examine(settings: Option<&ApiSettings>, app_ids: Option<BTre
     let Some(settings) = settings else {
         return skip(&["connection"], "valid settings under [api]");
     };
-    let client = match Client::new(settings) {
+    let client = match Client::new(settings, Meter::default()) {
         Ok(client) => client,
         Err(error) => {
             let advice = "see that this machine has its certificate authorities (ca-certificates)";

@@ -1,5 +1,6 @@
 //! Runs: begun or taken up again, moved along with the cursor, finished.
 
+use chrono::{DateTime, Utc};
 use sqlx::{PgPool, postgres::PgQueryResult};
 
 use super::{Ledger, LedgerError};
@@ -139,6 +140,23 @@ impl Ledger {
         })
         .await?;
         Ok(())
+    }
+
+    /// When a run of this kind last came to the end of its rows.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn last_success(&self, mode: Mode) -> Result<Option<DateTime<Utc>>, LedgerError> {
+        self.persist(|| {
+            sqlx::query_scalar!(
+                "select max(finished_at) from runs
+                 where migration = $1 and mode = $2 and status in ('completed', 'completed_with_failures')",
+                self.migration,
+                mode.as_str(),
+            )
+            .fetch_one(&self.pool)
+        })
+        .await
     }
 
     /// Begins a dry run: a new one each time, without the lock, beside whatever else runs.

@@ -15,6 +15,8 @@ pub enum EventKind {
     Held,
     /// The API asked to wait with questions about users, apps and tenants, or with reading back.
     LookupsHeld,
+    /// Somebody held it back on the live page.
+    Paused,
     /// The API refused a batch for its size, and later ones were smaller.
     SizeLowered,
     /// The source did not answer.
@@ -27,11 +29,12 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Started,
         Self::Resumed,
         Self::Held,
         Self::LookupsHeld,
+        Self::Paused,
         Self::SizeLowered,
         Self::SourceAway,
         Self::LedgerAway,
@@ -52,6 +55,7 @@ impl EventKind {
             Self::Resumed => "resumed",
             Self::Held => "held",
             Self::LookupsHeld => "lookups_held",
+            Self::Paused => "paused",
             Self::SizeLowered => "size_lowered",
             Self::SourceAway => "source_away",
             Self::LedgerAway => "ledger_away",

@@ -77,7 +77,7 @@ pub enum RunStatus {
     Completed,
     /// Everything selected was worked on; some tokens failed, or would.
     CompletedWithFailures,
-    /// Ended by a signal or by a database that went away; the next `migrate` goes on.
+    /// Ended by a signal, by hand or by a database that went away; the next `migrate` goes on.
     Interrupted,
     /// Ended by itself, since going on made no sense; the next `migrate` goes on.
     Stopped,
@@ -102,6 +102,8 @@ impl RunStatus {
 pub enum StopReason {
     /// SIGINT or SIGTERM.
     Signal(i32),
+    /// Somebody pressed the button on the live page.
+    Person,
     /// 401 or 403: the sentence says what the API answered.
     Credentials(String),
     /// The path is not there, or is something else than this API.
@@ -120,6 +122,7 @@ impl fmt::Display for StopReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Signal(signal) => write!(f, "ended by signal {signal}"),
+            Self::Person => f.write_str("stopped by hand, on the live page"),
             Self::Credentials(text) => write!(
                 f,
                 "the API refused the credentials: {text} (correct them; `tokenferry doctor` tries them)"

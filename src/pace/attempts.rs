@@ -90,7 +90,7 @@ mod tests {
     use tokio::time::Instant;
 
     use super::*;
-    use crate::{config::RateLimit, model::StopReason};
+    use crate::{config::RateLimit, meter::Meter, model::StopReason, pace::Helm};
 
     const SETTINGS: RetrySettings = RetrySettings {
         max_attempts: 8,
@@ -100,11 +100,12 @@ mod tests {
     };
 
     fn pacer() -> Pacer {
-        Pacer::new(RateLimit {
+        let quota = RateLimit {
             requests: 1,
             per: Duration::from_secs(1),
             burst: 1,
-        })
+        };
+        Pacer::new(quota, &Helm::new(quota, Meter::default()))
     }
 
     #[test]

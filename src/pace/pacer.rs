@@ -20,7 +20,11 @@ use tokio::{
     time::{Instant, sleep_until},
 };
 
-use crate::config::RateLimit;
+use super::{Helm, Throttle};
+use crate::{
+    config::RateLimit,
+    meter::{Meter, Wait},
+};
 
 /// The API counts requests when they arrive, we when they leave. Spacing them this much wider keeps a request that
 /// travelled fast from arriving within the window of one that travelled slowly.
@@ -29,13 +33,24 @@ const HEADROOM: f64 = 0.015;
 /// A timer that wakes us later than this did not merely round: the time is lost, and not made up for.
 const LATENESS: Duration = Duration::from_millis(20);
 
-/// Lets requests pass at the configured rate, first come, first served.
+/// Lets requests pass at the configured rate, or the share of it that the throttle leaves; first come, first served.
 #[derive(Debug)]
 pub struct Pacer {
-    turn: Mutex<Limiter>,
+    turn: Mutex<Turn>,
+    quota: RateLimit,
     schedule: Schedule,
     begin: Instant,
     closed_until: watch::Sender<Instant>,
+    throttle: Throttle,
+    meter: Meter,
+}
+
+/// Belongs to whoever leaves next.
+#[derive(Debug)]
+struct Turn {
+    limiter: Limiter,
+    /// What the limiter was made for.
+    limit: RateLimit,
 }
 
 type Limiter = RateLimiter<NotKeyed, InMemoryState, Schedule, NoOpMiddleware<Duration>>;
@@ -65,18 +80,16 @@ impl Pacer {
     /// A pacer for this quota. In any window of length `per`, at most `requests` leave: a burst of `b` is paid for by
     /// spacing the others as if the quota were smaller by `b - 1`.
     #[must_use]
-    pub fn new(limit: RateLimit) -> Self {
+    pub fn new(quota: RateLimit, helm: &Helm) -> Self {
         let schedule = Schedule::default();
-        let burst = NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN);
-        // `with_period` refuses a period of zero only.
-        let quota = Quota::with_period(interval(limit))
-            .unwrap_or_else(|| Quota::per_second(burst))
-            .allow_burst(burst);
         Self {
-            turn: Mutex::new(RateLimiter::direct_with_clock(quota, schedule.clone())),
+            turn: Mutex::new(Turn::new(quota, &schedule)),
+            quota,
             schedule,
             begin: Instant::now(),
             closed_until: watch::Sender::new(Instant::now()),
+            throttle: helm.throttle.clone(),
+            meter: helm.meter.clone(),
         }
     }
 
@@ -90,16 +103,27 @@ impl Pacer {
     /// Waits until a request may leave, and pays for it. A caller that goes away before its turn pays nothing.
     pub async fn ready(&self) {
         // tokio's mutex is fair: tasks are served in the order in which they came.
-        let limiter = self.turn.lock().await;
+        let mut turn = self.turn.lock().await;
         let mut closed = self.closed_until.subscribe();
+        let mut throttled = self.throttle.changes();
         let mut scheduled: Option<Duration> = None;
         loop {
+            let pace = *throttled.borrow_and_update();
+            if pace.paused {
+                let _waiting = self.meter.waiting(Wait::Pause);
+                // The throttle is ours: this ends with a change only.
+                let _ = throttled.changed().await;
+                scheduled = None;
+                continue;
+            }
             let open_at = *closed.borrow_and_update();
             if open_at > Instant::now() {
+                let _waiting = self.meter.waiting(Wait::RetryAfter);
                 tokio::select! {
                     () = sleep_until(open_at) => {}
                     // Closed for longer meanwhile.
                     _ = closed.changed() => {}
+                    _ = throttled.changed() => {}
                 }
                 scheduled = None;
                 continue;
@@ -110,14 +134,17 @@ impl Pacer {
                 scheduled.max(now.saturating_sub(LATENESS)).min(now)
             });
             self.schedule.show(moment);
-            match limiter.check() {
+            turn.keep_to(self.throttle.share(self.quota, pace), &self.schedule);
+            match turn.limiter.check() {
                 Ok(()) => return,
                 Err(not_until) => {
                     let earliest = self.schedule.now() + not_until.wait_time_from(self.schedule.now());
                     scheduled = Some(earliest);
+                    let _waiting = self.meter.waiting(Wait::Quota);
                     tokio::select! {
                         () = sleep_until(self.begin + earliest) => {}
                         _ = closed.changed() => {}
+                        _ = throttled.changed() => {}
                     }
                 }
             }
@@ -145,6 +172,29 @@ impl Pacer {
     }
 }
 
+impl Turn {
+    fn new(limit: RateLimit, schedule: &Schedule) -> Self {
+        let burst = NonZeroU32::new(limit.burst).unwrap_or(NonZeroU32::MIN);
+        // `with_period` refuses a period of zero only.
+        let quota = Quota::with_period(interval(limit))
+            .unwrap_or_else(|| Quota::per_second(burst))
+            .allow_burst(burst);
+        Self {
+            limiter: RateLimiter::direct_with_clock(quota, schedule.clone()),
+            limit,
+        }
+    }
+
+    /// Goes over to another limit. What has left lately is not known to the new limiter: it begins with nothing to spend, so
+    /// that no window that begins before the change holds more than the quota.
+    fn keep_to(&mut self, limit: RateLimit, schedule: &Schedule) {
+        if limit != self.limit {
+            *self = Self::new(limit, schedule);
+            while self.limiter.check().is_ok() {}
+        }
+    }
+}
+
 /// Between two requests, once the burst is spent.
 fn interval(limit: RateLimit) -> Duration {
     let steady = f64::from(
@@ -165,6 +215,10 @@ mod tests {
 
     fn limit(requests: u32, per: Duration, burst: u32) -> RateLimit {
         RateLimit { requests, per, burst }
+    }
+
+    fn pacer(limit: RateLimit) -> Pacer {
+        Pacer::new(limit, &Helm::new(limit, Meter::default()))
     }
 
     /// When each of `count` requests left, all of them wanting to at once.
@@ -193,7 +247,7 @@ mod tests {
     async fn no_window_holds_more_than_the_quota_and_nearly_all_of_it_is_used() {
         for (requests, per, burst) in [(100, 60, 1), (1000, 10, 1), (50, 1, 1), (100, 60, 10), (7, 1, 7)] {
             let per = Duration::from_secs(per);
-            let pacer = Arc::new(Pacer::new(limit(requests, per, burst)));
+            let pacer = Arc::new(pacer(limit(requests, per, burst)));
             let left = departures(&pacer, requests as usize * 5).await;
             assert!(
                 most_in_any(per, &left) <= requests as usize,
@@ -213,7 +267,7 @@ mod tests {
             [(100, 60, 1, 41), (100, 60, 10, 200), (50, 1, 1, 1), (7, 1, 7, 5)]
         {
             let limit = limit(requests, Duration::from_secs(per), burst);
-            let left = departures(&Arc::new(Pacer::new(limit)), count).await;
+            let left = departures(&Arc::new(pacer(limit)), count).await;
             let expected = Pacer::time_for(limit, i64::try_from(count).unwrap());
             assert!(
                 left.last().unwrap().abs_diff(expected) < Duration::from_millis(5),
@@ -228,7 +282,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_pause_is_not_made_up_for() {
-        let pacer = Arc::new(Pacer::new(limit(10, Duration::from_secs(1), 1)));
+        let pacer = Arc::new(pacer(limit(10, Duration::from_secs(1), 1)));
         pacer.ready().await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(most_in_any(Duration::from_secs(1), &departures(&pacer, 30).await) <= 10);
@@ -236,7 +290,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_hold_stops_everyone_until_it_is_over_and_the_longest_counts() {
-        let pacer = Arc::new(Pacer::new(limit(1000, Duration::from_secs(1), 1)));
+        let pacer = Arc::new(pacer(limit(1000, Duration::from_secs(1), 1)));
         pacer.hold(Duration::from_secs(5));
         pacer.hold(Duration::from_secs(2));
         let begin = Instant::now();
@@ -262,7 +316,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn whoever_goes_away_before_its_turn_pays_nothing() {
-        let pacer = Pacer::new(limit(1, Duration::from_secs(10), 1));
+        let pacer = pacer(limit(1, Duration::from_secs(10), 1));
         pacer.ready().await;
         assert!(
             tokio::time::timeout(Duration::from_secs(3), pacer.ready())
@@ -272,5 +326,76 @@ mod tests {
         let begin = Instant::now();
         pacer.ready().await;
         assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn nothing_leaves_during_a_pause_and_everyone_after_it() {
+        let quota = limit(10, Duration::from_secs(1), 1);
+        let helm = Helm::new(quota, Meter::default());
+        let pacer = Arc::new(Pacer::new(quota, &helm));
+        pacer.ready().await;
+        helm.throttle.pause();
+        let waiting = tokio::spawn({
+            let pacer = Arc::clone(&pacer);
+            async move { departures(&pacer, 20).await }
+        });
+        tokio::time::sleep(Duration::from_secs(3600)).await;
+        helm.throttle.resume();
+        let left = waiting.await.unwrap();
+        assert!(left[0] >= Duration::from_secs(3600), "{left:?}");
+        assert!(most_in_any(Duration::from_secs(1), &left) <= 10, "{left:?}");
+        assert_eq!(helm.meter.waited(Wait::Pause).as_secs(), 3600);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_does_not_shorten_what_the_api_asked_for() {
+        let quota = limit(10, Duration::from_secs(1), 1);
+        let helm = Helm::new(quota, Meter::default());
+        let pacer = Pacer::new(quota, &helm);
+        let begin = Instant::now();
+        pacer.hold(Duration::from_secs(100));
+        helm.throttle.pause();
+        tokio::join!(pacer.ready(), async {
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            helm.throttle.resume();
+        });
+        assert_eq!(begin.elapsed().as_secs(), 100);
+        assert_eq!(
+            (
+                helm.meter.waited(Wait::Pause).as_secs(),
+                helm.meter.waited(Wait::RetryAfter).as_secs()
+            ),
+            (30, 70)
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_rate_that_changes_keeps_to_the_quota_at_every_moment() {
+        for burst in [1, 10] {
+            let (per, quota) = (
+                Duration::from_secs(60),
+                limit(100, Duration::from_secs(60), burst),
+            );
+            let helm = Helm::new(quota, Meter::default());
+            let pacer = Arc::new(Pacer::new(quota, &helm));
+            let leaving = tokio::spawn({
+                let pacer = Arc::clone(&pacer);
+                async move { departures(&pacer, 500).await }
+            });
+            for requests in [100, 20, 100, 50, 100, 1, 100] {
+                helm.throttle.slow_to(requests).unwrap();
+                tokio::time::sleep(Duration::from_secs(61)).await;
+            }
+            let left = leaving.await.unwrap();
+            assert!(most_in_any(per, &left) <= 100, "burst {burst}: {left:?}");
+            // From the change on, at most what was asked for.
+            let slow = left.iter().filter(|at| (61..121).contains(&at.as_secs())).count();
+            assert!((15..=20).contains(&slow), "burst {burst}: {slow} {left:?}");
+            let slower = left
+                .iter()
+                .filter(|at| (305..365).contains(&at.as_secs()))
+                .count();
+            assert!(slower <= 1, "burst {burst}: {slower} {left:?}");
+        }
     }
 }

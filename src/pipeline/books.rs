@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 
 use super::failed::Failed;
 use crate::{
+    meter::Meter,
     model::{SourceKey, Tally},
     upload::{End, Settled},
 };
@@ -20,6 +21,7 @@ pub(super) struct Books {
     inner: Mutex<Inner>,
     moved: Notify,
     pub(super) failed: Failed,
+    meter: Meter,
 }
 
 #[derive(Debug)]
@@ -51,7 +53,7 @@ pub(super) struct Snapshot {
 }
 
 impl Books {
-    pub(super) fn new(cursor: Option<SourceKey>, tally: Tally) -> Self {
+    pub(super) fn new(cursor: Option<SourceKey>, tally: Tally, meter: Meter) -> Self {
         let inner = Inner {
             open: VecDeque::new(),
             closed: tally,
@@ -62,11 +64,13 @@ impl Books {
             inner: Mutex::new(inner),
             moved: Notify::new(),
             failed: Failed::default(),
+            meter,
         }
     }
 
     /// A page was read, with so many rows.
     pub(super) fn open(&self, number: u64, last: SourceKey, selected: i64) {
+        self.meter.read(selected);
         let tally = Tally {
             selected,
             ..Tally::default()
@@ -76,6 +80,7 @@ impl Books {
 
     /// Rows of a page came to an end.
     pub(super) fn settle(&self, page: u64, ended: Tally) {
+        self.meter.ended(&ended);
         let mut inner = self.lock();
         if let Some(open) = inner.open.iter_mut().find(|open| open.number == page) {
             open.tally += ended;
@@ -148,7 +153,7 @@ mod tests {
 
     #[test]
     fn the_cursor_waits_for_the_slowest_page() {
-        let books = Books::new(None, Tally::default());
+        let books = Books::new(None, Tally::default(), Meter::default());
         books.open(0, SourceKey::from("10"), 10);
         books.open(1, SourceKey::from("20"), 10);
         books.settle(1, committed(10));
@@ -186,6 +191,7 @@ mod tests {
                 committed: 5,
                 ..Tally::default()
             },
+            Meter::default(),
         );
         books.open(0, SourceKey::from("6"), 1);
         books.settle(0, committed(1));

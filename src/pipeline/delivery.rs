@@ -67,30 +67,6 @@ impl Delivery {
         }
     }
 
-    /// Requests of any kind, those of them that repeated an earlier one, and answers 429.
-    pub(super) fn requests(&self) -> (i64, i64, i64) {
-        match self {
-            Self::Upload(uploader) => uploader.traffic().requests(),
-            Self::Count(_) => (0, 0, 0),
-        }
-    }
-
-    /// Batches committed and failed by this process.
-    pub(super) fn batches(&self) -> (i64, i64) {
-        match self {
-            Self::Upload(uploader) => uploader.traffic().batches(),
-            Self::Count(_) => (0, 0),
-        }
-    }
-
-    /// Batches being worked on.
-    pub(super) fn in_flight(&self) -> i64 {
-        match self {
-            Self::Upload(uploader) => uploader.traffic().in_flight(),
-            Self::Count(_) => 0,
-        }
-    }
-
     /// How long the API asked us to wait, from now.
     pub(super) fn held_for(&self) -> Duration {
         match self {

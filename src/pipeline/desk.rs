@@ -13,16 +13,15 @@ use super::{
     books::{Books, Snapshot},
     delivery::Delivery,
     phase::At,
+    showing::{TICK, show},
 };
 use crate::{
     ledger::{Counters, Ledger, Run, Standing},
     model::{Estimate, RunStatus},
+    pace::Helm,
     report::View,
     who::Asker,
 };
-
-/// How often the view is renewed, and how often at most the cursor is written.
-pub(super) const TICK: Duration = Duration::from_millis(200);
 
 /// How often the books are written at least.
 const RECORD_AT_LEAST: Duration = Duration::from_secs(2);
@@ -37,6 +36,7 @@ pub(super) struct Desk {
     pub(super) asker: Arc<Asker>,
     /// What the run is at.
     pub(super) at: At,
+    helm: Helm,
     begin: Instant,
 }
 
@@ -48,6 +48,7 @@ impl Desk {
         delivery: Delivery,
         asker: Arc<Asker>,
         at: At,
+        helm: Helm,
     ) -> Self {
         Self {
             ledger,
@@ -56,6 +57,7 @@ impl Desk {
             delivery,
             asker,
             at,
+            helm,
             begin: Instant::now(),
         }
     }
@@ -74,10 +76,7 @@ impl Desk {
 
     /// Keeps the view up to date.
     pub(super) async fn show(&self, view: &watch::Sender<View>) -> Infallible {
-        loop {
-            self.look(view);
-            sleep(TICK).await;
-        }
+        show(&self.helm, self.ledger.diary(), view, |view| self.renew(view)).await
     }
 
     /// Writes books and cursor.
@@ -111,34 +110,30 @@ impl Desk {
         }
     }
 
-    fn look(&self, view: &watch::Sender<View>) {
-        view.send_modify(|view| {
-            view.phase = self.at.now();
-            view.tally = self.books.snapshot().live;
-            view.failures = self.books.failed.by_code();
-            view.requests = self.delivery.requests().0;
-            view.in_flight = self.delivery.in_flight();
-            view.held_for = self.delivery.held_for().max(self.asker.held_for());
-        });
+    fn renew(&self, view: &mut View) {
+        view.phase = self.at.now();
+        view.tally = self.books.snapshot().live;
+        view.failures = self.books.failed.by_code();
+        view.requests = self.counters().requests;
+        view.in_flight = self.helm.meter.in_flight();
+        view.held_for = self.delivery.held_for().max(self.asker.held_for());
     }
 
     /// Requests and time, earlier processes included.
     pub(super) fn counters(&self) -> Counters {
-        let (requests, retries, rate_limited) = self.delivery.requests();
-        let (lookups, lookups_limited) = self.asker.lookups();
-        let before = &self.run.counters;
+        let (before, meter) = (&self.run.counters, &self.helm.meter);
         Counters {
-            requests: before.requests + requests,
-            retries: before.retries + retries,
-            rate_limited: before.rate_limited + rate_limited + lookups_limited,
-            lookups: before.lookups + lookups,
+            requests: before.requests + meter.requests(),
+            retries: before.retries + meter.retries(),
+            rate_limited: before.rate_limited + meter.rate_limited(),
+            lookups: before.lookups + meter.lookups(),
             active_seconds: before.active_seconds + self.begin.elapsed().as_secs_f64(),
         }
     }
 
     /// Batches committed and failed by this process.
     pub(super) fn batches(&self) -> (i64, i64) {
-        self.delivery.batches()
+        self.helm.meter.batches()
     }
 
     /// What a dry run expects of the real one.

@@ -7,7 +7,7 @@ use tracing::{Instrument, error_span, info, warn};
 
 use super::{
     Canary, PipelineError, books::Books, canary::Gate, count_stage::Counter, delivery::Delivery, desk::Desk,
-    phase::At, record::Record, stages::Stages,
+    phase::At, record::Record, showing::quota, stages::Stages,
 };
 use crate::{
     config::{ApiSettings, LedgerAccess, Settings},
@@ -17,8 +17,8 @@ use crate::{
         DryRun, Estimate, EventKind, Mode, Rollback, RunId, RunStatus, Selection, StopReason, Tally,
         Verification,
     },
-    pace::{Pacer, Stop},
-    report::{Quota, View},
+    pace::{Helm, Pacer},
+    report::View,
     source::Source,
     upload::{Settled, Uploader},
     who::Asker,
@@ -84,15 +84,15 @@ pub struct Online {
     pub sample: Option<u64>,
 }
 
-/// Runs the migration, or goes on with it; or says what would happen, and changes nothing but the ledger's findings. `stop`
-/// ends it early, and `view` is kept up to date meanwhile.
+/// Runs the migration, or goes on with it; or says what would happen, and changes nothing but the ledger's findings. The helm
+/// ends it early or holds it back, and `view` is kept up to date meanwhile.
 ///
 /// # Errors
 /// If the run could not begin. Once it began, what went wrong is in [`Ended`].
 pub async fn migrate(
     settings: &Settings,
     request: &Request,
-    stop: Stop,
+    helm: Helm,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
     let access = LedgerAccess {
@@ -106,9 +106,10 @@ pub async fn migrate(
         .unwrap_or(u32::MAX)
         .saturating_add(3);
     let ledger = Ledger::open(&access, connections, patience).await?;
-    let client = Client::new(&settings.api)?;
+    let last_success = ledger.last_success(request.mode()).await?;
+    let client = Client::new(&settings.api, helm.meter.clone())?;
     let diary = ledger.diary();
-    let asker = Asker::new(client.clone(), &settings.api, stop.clone()).noting(diary.clone());
+    let asker = Asker::new(client.clone(), &settings.api, &helm).noting(diary.clone());
     let asker = Arc::new(asker);
     source = source.noting(diary.clone());
     let (run, errand) = match request.dry_run {
@@ -130,11 +131,12 @@ pub async fn migrate(
     let expected = source.expected_rows().await;
     view.send_modify(|view| {
         view.run_id = Some(run.id);
+        view.last_success = last_success;
         view.mode = request.mode();
         view.tally = run.tally;
         // How many of the rows a part of them is, nobody knows.
         view.expected = expected.filter(|_| request.selection == Selection::All && request.limit.is_none());
-        view.quota = (request.dry_run == DryRun::Off).then(|| quota(settings));
+        view.quota = (request.dry_run == DryRun::Off).then(|| quota(settings.api.rate_limit));
     });
     if run.resumed {
         let cursor = run.cursor.as_ref().map(tracing::field::display);
@@ -152,17 +154,7 @@ pub async fn migrate(
         errand,
         asker,
     };
-    Ok(opened.work(settings, request, stop, view).instrument(span).await)
-}
-
-/// What requests pay, for whoever shows it.
-pub(super) fn quota(settings: &Settings) -> Quota {
-    let limit = settings.api.rate_limit;
-    Quota {
-        requests: limit.requests,
-        per: limit.per,
-        spacing: Pacer::time_for(limit, i64::from(limit.burst) + 1),
-    }
+    Ok(opened.work(settings, request, helm, view).instrument(span).await)
 }
 
 /// Verifying does something to tokens that nothing else here does, and takes its time: both are said before it begins.
@@ -217,7 +209,7 @@ impl Opened {
         self,
         settings: &Settings,
         request: &Request,
-        stop: Stop,
+        helm: Helm,
         view: &watch::Sender<View>,
     ) -> Ended {
         let Self {
@@ -227,15 +219,15 @@ impl Opened {
             errand,
             asker,
         } = self;
-        let books = Arc::new(Books::new(run.cursor.clone(), run.tally));
+        let books = Arc::new(Books::new(run.cursor.clone(), run.tally, helm.meter.clone()));
         let at = At::default();
-        let (delivery, gate, mut held) = match errand {
+        let (delivery, gate, mut locked) = match errand {
             Errand::Migrate(sending) => {
                 let Sending { access, client, lock } = *sending;
                 let books = Arc::clone(&books);
                 let gate = request
                     .canary
-                    .map(|canary| Gate::new(canary, stop.clone(), at.clone()));
+                    .map(|canary| Gate::new(canary, helm.stop.clone(), at.clone()));
                 let watching = gate.clone();
                 let listener = Box::new(move |settled: &Settled| {
                     if let Some(gate) = &watching {
@@ -244,7 +236,7 @@ impl Opened {
                     books.sent(settled);
                 });
                 let (ledger, run) = (ledger.clone(), run.clone());
-                let uploader = Uploader::new(client, ledger, run, stop.clone(), settings, listener);
+                let uploader = Uploader::new(client, ledger, run, settings, helm.clone(), listener);
                 (Delivery::Upload(uploader), gate, Some((lock, access)))
             }
             Errand::DryRun => {
@@ -252,17 +244,25 @@ impl Opened {
                 (Delivery::Count(counter), None, None)
             }
         };
-        let desk = Desk::new(ledger.clone(), run.clone(), books, delivery.clone(), asker, at);
+        let desk = Desk::new(
+            ledger.clone(),
+            run.clone(),
+            books,
+            delivery.clone(),
+            asker,
+            at,
+            helm.clone(),
+        );
         let stages = Stages {
             settings,
             request,
-            stop: &stop,
+            stop: &helm.stop,
             desk: &desk,
             record: &Record::new(ledger.clone(), run.clone(), request.dry_run),
             gate,
         };
         let holding = async {
-            match &mut held {
+            match &mut locked {
                 Some((lock, access)) => ledger.keep(lock, access).await,
                 None => pending().await,
             }
@@ -270,22 +270,13 @@ impl Opened {
         let mut error = Box::pin(stages.run(source, delivery, holding, view)).await.err();
 
         let snapshot = desk.books.snapshot();
-        let stopped = stop.reason();
+        let stopped = helm.stop.reason();
         let finished = error.is_none() && stopped.is_none();
         if finished && !(snapshot.closed.closes() && snapshot.live == snapshot.closed) {
             let (selected, settled) = (snapshot.live.selected, snapshot.live.settled());
             error = Some(PipelineError::BooksOpen { selected, settled });
         }
-        let status = match (&stopped, &error) {
-            (_, Some(_)) | (Some(StopReason::Signal(_)), None) => RunStatus::Interrupted,
-            // The next run goes on behind a canary; a dry run is done with what it was asked for.
-            (Some(StopReason::Limit(_)), None) if request.dry_run == DryRun::Off => RunStatus::Interrupted,
-            (None | Some(StopReason::Limit(_)), None) if snapshot.live.failed > 0 => {
-                RunStatus::CompletedWithFailures
-            }
-            (None | Some(StopReason::Limit(_)), None) => RunStatus::Completed,
-            (Some(_), None) => RunStatus::Stopped,
-        };
+        let status = status(stopped.as_ref(), error.as_ref(), request.dry_run, &snapshot.live);
         let why = stopped
             .as_ref()
             .map(ToString::to_string)
@@ -296,7 +287,7 @@ impl Opened {
         } else {
             ledger.close_diary(&run, status, why.as_deref()).await;
         }
-        if let Some((lock, _)) = held {
+        if let Some((lock, _)) = locked {
             lock.release().await;
         }
         ledger.close().await;
@@ -317,6 +308,23 @@ impl Opened {
             rollback: None,
             error,
         }
+    }
+}
+
+/// Where the run stands at its end.
+fn status(
+    stopped: Option<&StopReason>,
+    error: Option<&PipelineError>,
+    dry_run: DryRun,
+    books: &Tally,
+) -> RunStatus {
+    match (stopped, error) {
+        (_, Some(_)) | (Some(StopReason::Signal(_) | StopReason::Person), None) => RunStatus::Interrupted,
+        // The next run goes on behind a canary; a dry run is done with what it was asked for.
+        (Some(StopReason::Limit(_)), None) if dry_run == DryRun::Off => RunStatus::Interrupted,
+        (None | Some(StopReason::Limit(_)), None) if books.failed > 0 => RunStatus::CompletedWithFailures,
+        (None | Some(StopReason::Limit(_)), None) => RunStatus::Completed,
+        (Some(_), None) => RunStatus::Stopped,
     }
 }
 

@@ -20,6 +20,7 @@ mod prepare;
 mod read_stage;
 mod record;
 mod rollback;
+mod showing;
 mod stages;
 mod today;
 mod upload_stage;

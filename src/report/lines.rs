@@ -30,6 +30,7 @@ pub(super) fn lines(view: &View, pace: &PaceOfRun, elapsed: Duration, paper: Pap
     let alarms = [
         (failures(view, paper.width), Style::new().red()),
         (waiting(view), Style::new().yellow()),
+        (steered(view), Style::new().yellow()),
     ];
     for (line, style) in alarms {
         let line = line.map(|line| truncate_str(&line, paper.width, "..").into_owned());
@@ -162,6 +163,20 @@ fn waiting(view: &View) -> Option<String> {
     (!view.held_for.is_zero()).then(|| {
         let seconds = view.held_for.as_millis().div_ceil(1000);
         format!("waiting {seconds} s: the API asked for it")
+    })
+}
+
+/// What somebody has asked for on the live page.
+fn steered(view: &View) -> Option<String> {
+    if view.paused {
+        return Some("paused on the live page".to_owned());
+    }
+    view.slowed_to.map(|rate| {
+        let requests = grouped(rate.requests.into());
+        format!(
+            "slowed to {requests} requests in {} on the live page",
+            short(rate.per)
+        )
     })
 }
 

@@ -17,7 +17,7 @@ pub use advice::advice;
 pub use failures::{Format, write_failures, write_groups};
 pub use history::history_text;
 pub use pace_of_run::{PaceOfRun, Quota};
-pub use page::{Depth, PageData, Setting, body, document, page, title};
+pub use page::{Addition, Depth, PageData, Setting, body, document, page, title};
 pub use progress::{View, show_progress};
 pub use region::Region;
 pub use summary::{Batches, Summary};

@@ -112,7 +112,8 @@ impl PaceOfRun {
     /// How long it still takes; `None` where nobody can say.
     #[must_use]
     pub fn left(&self, view: &View) -> Option<Duration> {
-        if !view.phase.is_working() {
+        // A pause ends when somebody ends it.
+        if !view.phase.is_working() || view.paused {
             return None;
         }
         let selected = view.tally.selected.unsigned_abs();

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::{
     sync::watch,
     time::{Instant, interval, sleep_until},
@@ -12,7 +13,10 @@ use super::{
     PaceOfRun, Quota, Region,
     lines::{Paper, lines},
 };
-use crate::model::{Mode, Phase, RunId, Tally};
+use crate::{
+    config::RateLimit,
+    model::{Mode, Phase, RunId, RunStatus, Tally},
+};
 
 /// What whoever watches a run is told, a few times a second.
 #[derive(Debug, Clone, Default)]
@@ -29,7 +33,7 @@ pub struct View {
     pub failures: Vec<(String, i64)>,
     /// Rows the source is expected to have, where its planner has an idea.
     pub expected: Option<u64>,
-    /// Requests so far.
+    /// Requests so far, those of earlier processes included.
     pub requests: i64,
     /// What they pay.
     pub quota: Option<Quota>,
@@ -37,6 +41,28 @@ pub struct View {
     pub in_flight: i64,
     /// How long the API asked us to wait, from now.
     pub held_for: Duration,
+    /// Whether somebody holds the run back.
+    pub paused: bool,
+    /// The rate somebody asked for in place of the configured one.
+    pub slowed_to: Option<RateLimit>,
+    /// When a run of this kind last came to the end of its rows.
+    pub last_success: Option<DateTime<Utc>>,
+    /// How the run ended, once it has.
+    pub ended: Option<RunStatus>,
+}
+
+impl View {
+    /// The run has ended so, with these books, and sent so much.
+    pub fn end(&mut self, status: RunStatus, tally: Tally, requests: i64) {
+        self.ended = Some(status);
+        self.tally = tally;
+        self.requests = requests;
+        self.in_flight = 0;
+        self.held_for = Duration::ZERO;
+        if matches!(status, RunStatus::Completed | RunStatus::CompletedWithFailures) {
+            self.last_success = Some(Utc::now());
+        }
+    }
 }
 
 /// How often the lines are drawn, and looked at.

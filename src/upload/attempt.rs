@@ -120,7 +120,9 @@ impl Uploader {
             };
             opened = Some((id, number));
             fail_point!("intent");
-            self.traffic().request(number > 1);
+            if number > 1 {
+                self.meter().retry();
+            }
             let attempt = Attempt {
                 id,
                 number,

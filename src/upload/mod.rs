@@ -8,10 +8,10 @@ mod claims;
 mod isolate;
 mod parked;
 mod settle;
+mod size_limit;
 mod streak;
-mod traffic;
 mod uploader;
 
 pub use settle::Settlement;
-pub use traffic::{SizeLimit, Traffic};
+pub use size_limit::SizeLimit;
 pub use uploader::{End, Listener, Settled, UploadError, Uploader};

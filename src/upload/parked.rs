@@ -95,14 +95,14 @@ impl Uploader {
                 self.ledger()
                     .commit_batch(&outcome, Rows::of(&doubt.batch))
                     .await?;
-                self.traffic().batch(true);
+                self.meter().batch(true);
                 self.settled(&pages(&doubt.batch), &End::Committed);
                 Ok(None)
             }
             Settlement::NotThere | Settlement::CannotAsk => {
                 let reason = Reason::transport("not_stored", "no answer came, and nothing of it was stored");
                 self.ledger().fail_batch(&outcome, &reason, &[]).await?;
-                self.traffic().batch(false);
+                self.meter().batch(false);
                 Ok(Some(doubt.batch))
             }
             Settlement::Unknown => {

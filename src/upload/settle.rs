@@ -99,7 +99,6 @@ impl Uploader {
             if attempts.next().await.is_none() {
                 return Settlement::Stopped;
             }
-            self.traffic().request(false);
             let wait = match self.client().read_back(probe).await {
                 ReadBack::Found(value) if self.key().value_digest(value.reveal()) == *digest => {
                     return Settlement::Committed;

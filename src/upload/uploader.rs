@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, error_span, info, warn};
 
 use super::{
-    Settlement, SizeLimit, Traffic,
+    Settlement, SizeLimit,
     attempt::Sent,
     claims::{Claim, Claims, Taken},
     parked::Parked,
@@ -25,8 +25,9 @@ use crate::{
     config::{BatchSettings, OnFailure, OnUnknown, RetrySettings, Settings},
     descope::{Client, Refusal},
     ledger::{Ledger, LedgerError, OutcomeOf, Rows, Run, Unsettled},
+    meter::Meter,
     model::{Batch, Call, EventKind, FingerprintKey, Reason, StopReason},
-    pace::{Attempts, Pacer, Stop},
+    pace::{Attempts, Helm, Pacer, Stop},
 };
 
 /// The uploader cannot go on.
@@ -89,11 +90,10 @@ pub type Listener = Box<dyn Fn(&Settled) + Send + Sync>;
 struct Shared {
     listener: Listener,
     client: Client,
-    pacer: Arc<Pacer>,
+    pacer: Pacer,
     ledger: Ledger,
     run: Run,
-    stop: Stop,
-    traffic: Arc<Traffic>,
+    helm: Helm,
     size_limit: SizeLimit,
     timeout: Duration,
     retry: RetrySettings,
@@ -114,8 +114,8 @@ impl Uploader {
         client: Client,
         ledger: Ledger,
         run: Run,
-        stop: Stop,
         settings: &Settings,
+        helm: Helm,
         listener: Listener,
     ) -> Self {
         let (api, batch) = (&settings.api, settings.batch);
@@ -123,11 +123,10 @@ impl Uploader {
             shared: Arc::new(Shared {
                 listener,
                 client,
-                pacer: Arc::new(Pacer::new(api.rate_limit)),
+                pacer: Pacer::new(api.rate_limit, &helm),
                 ledger,
                 run,
-                stop,
-                traffic: Arc::default(),
+                helm,
                 size_limit: SizeLimit::new(batch.max_tokens),
                 timeout: api.timeout,
                 retry: api.retry,
@@ -147,7 +146,7 @@ impl Uploader {
     /// # Errors
     /// If the ledger cannot be written. Nothing more may be sent then.
     pub async fn deliver(&self, batch: Batch) -> Result<(), UploadError> {
-        let _in_flight = self.traffic().begin();
+        let _in_flight = self.meter().delivery();
         self.deliver_inner(batch, Chance::First).await?;
         self.deliver_overdue().await
     }
@@ -222,7 +221,7 @@ impl Uploader {
                 Sent::Committed(batch) => {
                     any_commit = true;
                     self.shared.streak.end();
-                    self.traffic().batch(true);
+                    self.meter().batch(true);
                     self.settled(&pages(&batch), &End::Committed);
                 }
                 Sent::Refused {
@@ -230,7 +229,7 @@ impl Uploader {
                     reason,
                     again,
                 } => {
-                    self.traffic().batch(false);
+                    self.meter().batch(false);
                     last_failure = Some(match call {
                         Call::Batch => Failure::batch("the API refused every token of them"),
                         Call::Single => Failure::Token(reason.text.clone()),
@@ -242,7 +241,7 @@ impl Uploader {
                     stack.extend(again);
                 }
                 Sent::Exhausted { batch, reason } => {
-                    self.traffic().batch(false);
+                    self.meter().batch(false);
                     last_failure = Some(Failure::batch(&reason.text));
                     if chance == Chance::Last {
                         self.give_up(&batch, &reason).await?;
@@ -292,12 +291,11 @@ impl Uploader {
 
     /// The attempts at one request.
     pub(super) fn attempts(&self) -> Attempts<'_> {
-        Attempts::new(&self.shared.retry, &self.shared.pacer, &self.shared.stop)
+        Attempts::new(&self.shared.retry, &self.shared.pacer, self.stop())
     }
 
     /// Closes the gate for all tasks. A wait longer than is allowed ends the run.
     pub(super) fn rate_limited(&self, retry_after: Option<Duration>, own_delay: Duration) {
-        self.traffic().turned_away();
         let wait = retry_after.unwrap_or(own_delay);
         if wait > self.shared.retry.max_retry_after {
             self.stop().turn(StopReason::Endpoint(format!(
@@ -349,15 +347,9 @@ impl Uploader {
         self.shared.streak.most_batches()
     }
 
-    /// What is counted.
-    #[must_use]
-    pub fn traffic(&self) -> &Arc<Traffic> {
-        &self.shared.traffic
-    }
-
     /// The pacer, for whoever shows how long it is held.
     #[must_use]
-    pub fn pacer(&self) -> &Arc<Pacer> {
+    pub fn pacer(&self) -> &Pacer {
         &self.shared.pacer
     }
 
@@ -384,7 +376,11 @@ impl Uploader {
     }
 
     pub(super) fn stop(&self) -> &Stop {
-        &self.shared.stop
+        &self.shared.helm.stop
+    }
+
+    pub(super) fn meter(&self) -> &Meter {
+        &self.shared.helm.meter
     }
 
     pub(super) fn timeout(&self) -> Duration {

@@ -1,10 +1,6 @@
 //! One question, asked until there is an answer.
 
-use std::{
-    fmt,
-    sync::atomic::{AtomicI64, Ordering},
-    time::Duration,
-};
+use std::{fmt, time::Duration};
 
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -14,7 +10,7 @@ use crate::{
     config::{ApiSettings, RetrySettings},
     descope::{Client, Looked, Refusal},
     model::{Diary, EventKind, StopReason},
-    pace::{Attempts, Pacer, Stop},
+    pace::{Attempts, Helm, Pacer, Stop},
 };
 
 /// Which quota a question pays; the API counts them apart.
@@ -47,32 +43,27 @@ pub struct Asker {
     search: Pacer,
     retry: RetrySettings,
     stop: Stop,
-    lookups: AtomicI64,
-    rate_limited: AtomicI64,
     diary: Diary,
 }
 
 impl fmt::Debug for Asker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asker")
-            .field("lookups", &self.lookups())
-            .finish_non_exhaustive()
+        f.debug_struct("Asker").finish_non_exhaustive()
     }
 }
 
 impl Asker {
-    /// An asker with the settings' quotas and patience; `stop` ends it, and is turned where asking makes no sense any more.
+    /// An asker with the settings' quotas and patience; the helm's switch ends it, and is turned where asking makes no sense any
+    /// more.
     #[must_use]
-    pub fn new(client: Client, settings: &ApiSettings, stop: Stop) -> Self {
+    pub fn new(client: Client, settings: &ApiSettings, helm: &Helm) -> Self {
         Self {
             client,
-            plain: Pacer::new(settings.rate_limit),
-            users: Pacer::new(settings.lookup.users),
-            search: Pacer::new(settings.lookup.search),
+            plain: Pacer::new(settings.rate_limit, helm),
+            users: Pacer::new(settings.lookup.users, helm),
+            search: Pacer::new(settings.lookup.search, helm),
             retry: settings.retry,
-            stop,
-            lookups: AtomicI64::new(0),
-            rate_limited: AtomicI64::new(0),
+            stop: helm.stop.clone(),
             diary: Diary::default(),
         }
     }
@@ -82,15 +73,6 @@ impl Asker {
     pub fn noting(mut self, diary: Diary) -> Self {
         self.diary = diary;
         self
-    }
-
-    /// Requests so far, and those of them that were answered with 429.
-    #[must_use]
-    pub fn lookups(&self) -> (i64, i64) {
-        (
-            self.lookups.load(Ordering::Relaxed),
-            self.rate_limited.load(Ordering::Relaxed),
-        )
     }
 
     /// How long the API asked us to wait, from now.
@@ -120,7 +102,6 @@ impl Asker {
         };
         let mut attempts = Attempts::new(&self.retry, pacer, &self.stop);
         while attempts.next().await.is_some() {
-            self.lookups.fetch_add(1, Ordering::Relaxed);
             // Asking changes nothing: an answer on its way may be left behind.
             let Some(looked) = self.stop.unless_turned(question(&self.client)).await else {
                 break;
@@ -153,7 +134,6 @@ impl Asker {
     where
         F: Future<Output = Looked<T>>,
     {
-        self.lookups.fetch_add(1, Ordering::Relaxed);
         let looked = action(&self.client).await;
         self.hear(looked, &self.plain, attempts, what).await
     }
@@ -208,7 +188,6 @@ impl Asker {
 
     /// Closes the gate for all who pay the same quota. A wait longer than is allowed ends the run.
     fn hold(&self, pacer: &Pacer, wait: Duration) -> Result<(), WhoError> {
-        self.rate_limited.fetch_add(1, Ordering::Relaxed);
         if wait > self.retry.max_retry_after {
             return Err(self.end(StopReason::Endpoint(format!(
                 "the API asked to wait for {}, longer than `api.retry.max_retry_after` allows",

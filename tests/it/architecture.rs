@@ -10,32 +10,37 @@ use std::{
 /// `descope`; never another stage. Only the pipeline knows all of them.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("model", &[]),
+    ("meter", &["model"]),
     ("postgres", &[]),
     ("scratch", &[]),
     ("simulator", &[]),
     ("decrypt", &["model"]),
     ("config", &["decrypt", "model"]),
-    ("descope", &["config", "model"]),
-    ("pace", &["config", "model"]),
+    ("descope", &["config", "meter", "model"]),
+    ("pace", &["config", "meter", "model"]),
     ("source", &["config", "decrypt", "model", "postgres"]),
     ("screen", &["config", "descope", "model"]),
     ("chunk", &["model"]),
     ("notify", &["config", "model"]),
     ("ledger", &["config", "model", "postgres"]),
-    ("upload", &["config", "descope", "ledger", "model", "pace"]),
+    (
+        "upload",
+        &["config", "descope", "ledger", "meter", "model", "pace"],
+    ),
     ("who", &["config", "descope", "ledger", "model", "pace"]),
-    ("report", &["ledger", "model"]),
+    ("report", &["config", "ledger", "model"]),
     (
         "pipeline",
         &[
-            "chunk", "config", "descope", "ledger", "model", "pace", "postgres", "report", "screen",
+            "chunk", "config", "descope", "ledger", "meter", "model", "pace", "postgres", "report", "screen",
             "source", "upload", "who",
         ],
     ),
+    ("watch", &["config", "ledger", "meter", "model", "pace", "report"]),
     (
         "doctor",
         &[
-            "config", "descope", "ledger", "model", "notify", "postgres", "source",
+            "config", "descope", "ledger", "meter", "model", "notify", "postgres", "source",
         ],
     ),
     (
@@ -44,6 +49,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "config",
             "doctor",
             "ledger",
+            "meter",
             "model",
             "notify",
             "pace",
@@ -54,6 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "simulator",
             "source",
             "upload",
+            "watch",
         ],
     ),
 ];

@@ -63,6 +63,7 @@ fn without_environment(text: &str) -> String {
         ),
         ("env:AES_KEY", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="),
         ("env:LEGACY_KEY", "legacy"),
+        ("env:TOKENFERRY_LIVE_TOKEN", "0123456789abcdef"),
         ("env:DESCOPE_PROJECT_ID", "P123"),
         ("env:DESCOPE_MANAGEMENT_KEY", "K123"),
     ]
@@ -83,6 +84,10 @@ fn has_a_default(key: &str) -> bool {
         "ledger.url",
         "ledger.pepper",
         "notify.command",
+        "metrics.listen",
+        "metrics.push_url",
+        "live.token",
+        "live.hosts",
     ];
     let tables = [
         "source.columns.",

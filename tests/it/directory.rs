@@ -6,6 +6,7 @@ use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokenferry::{
     descope::{App, AppType, Client, Kept, Looked, UserStatus},
+    meter::Meter,
     simulator::{self, Bucket, Fault, ProviderToken, RateLimit, Simulator, SimulatorHandle, User},
 };
 
@@ -33,7 +34,7 @@ fn client(simulator: &SimulatorHandle) -> Client {
         simulator.project_id(),
         simulator.management_key().expose_secret()
     );
-    Client::new(&try_settings(&text).unwrap().api).unwrap()
+    Client::new(&try_settings(&text).unwrap().api, Meter::default()).unwrap()
 }
 
 fn people() -> Vec<User> {

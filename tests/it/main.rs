@@ -40,4 +40,5 @@ mod terminal;
 mod unknown;
 mod verify;
 mod verify_refresh;
+mod watch;
 mod who;

@@ -16,16 +16,18 @@ use tracing::{Instrument, error_span, info, warn};
 
 use super::{
     Ended, PipelineError,
-    migrate::{api, cause, holder, quota},
+    migrate::{api, cause, holder},
     originals::Originals,
+    showing::{quota, show},
     stages::settle_left_behind,
 };
 use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
     ledger::{Counters, Ledger, LedgerError, Locked, RollbackRun, Standing},
+    meter::Meter,
     model::{Mode, Phase, Rollback, RunStatus, StopReason, Tally, Undo},
-    pace::Stop,
+    pace::Helm,
     report::View,
     source::Source,
     upload::Uploader,
@@ -33,15 +35,15 @@ use crate::{
 };
 use remove::Remover;
 
-/// Deletes what a run put at Descope, or goes on with that; or says what would be deleted. `stop` ends it early, and `view` is
-/// kept up to date meanwhile.
+/// Deletes what a run put at Descope, or goes on with that; or says what would be deleted. The helm ends it early or holds it
+/// back, and `view` is kept up to date meanwhile.
 ///
 /// # Errors
 /// If it could not begin. Once it began, what went wrong is in [`Ended`].
 pub async fn rollback(
     settings: &Settings,
     undo: Undo,
-    stop: Stop,
+    helm: Helm,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
     let access = LedgerAccess {
@@ -53,9 +55,10 @@ pub async fn rollback(
         .unwrap_or(u32::MAX)
         .saturating_add(2);
     let ledger = Ledger::open_existing(&access, connections, patience).await?;
+    let last_success = ledger.last_success(Mode::Rollback).await?;
     let application_name = format!("tokenferry {} rollback", settings.migration);
     let source = Source::open(&settings.source, &application_name, patience).await?;
-    let client = Client::new(&settings.api)?;
+    let client = Client::new(&settings.api, helm.meter.clone())?;
     // The migration's own lock: nothing is uploaded meanwhile.
     let mut lock = ledger.lock(&access, Locked::Migration).await?;
     let begun = ledger
@@ -64,9 +67,10 @@ pub async fn rollback(
     let span = error_span!("run", run_id = begun.run.id);
     view.send_modify(|view| {
         view.run_id = Some(begun.run.id);
+        view.last_success = last_success;
         view.mode = Mode::Rollback;
         view.phase = Phase::ReadingBack;
-        view.quota = Some(quota(settings));
+        view.quota = Some(quota(settings.api.rate_limit));
     });
     info!(
         parent: &span, of_run = undo.of_run, resumed = begun.run.resumed, dry_run = ?undo.dry_run,
@@ -77,13 +81,13 @@ pub async fn rollback(
         ledger: &ledger,
         counted: Counted {
             before: begun.run.counters,
-            asker: Arc::new(Asker::new(client.clone(), &settings.api, stop.clone())),
-            people: Arc::new(Asker::new(client.clone(), &settings.api, stop.clone())),
+            asker: Arc::new(Asker::new(client.clone(), &settings.api, &helm)),
+            meter: helm.meter.clone(),
             begin: Instant::now(),
         },
         client,
         begun,
-        stop,
+        helm,
         view,
     };
     let holding = async { ledger.keep(&mut lock, &access).await };
@@ -100,7 +104,7 @@ struct Job<'a> {
     client: Client,
     begun: RollbackRun,
     counted: Counted,
-    stop: Stop,
+    helm: Helm,
     view: &'a watch::Sender<View>,
 }
 
@@ -108,23 +112,20 @@ struct Job<'a> {
 struct Counted {
     /// By earlier processes.
     before: Counters,
-    /// Reads tokens back, and deletes them.
+    /// Reads tokens back, and deletes them; finds the users of login IDs.
     asker: Arc<Asker>,
-    /// Finds the users of login IDs.
-    people: Arc<Asker>,
+    meter: Meter,
     begin: Instant,
 }
 
 impl Counted {
     /// Requests and time, earlier processes included.
     fn counters(&self) -> Counters {
-        let (requests, limited) = self.asker.lookups();
-        let (lookups, lookups_limited) = self.people.lookups();
         Counters {
-            requests: self.before.requests + requests,
+            requests: self.before.requests + self.meter.requests(),
             retries: self.before.retries,
-            rate_limited: self.before.rate_limited + limited + lookups_limited,
-            lookups: self.before.lookups + lookups,
+            rate_limited: self.before.rate_limited + self.meter.rate_limited(),
+            lookups: self.before.lookups + self.meter.lookups(),
             active_seconds: self.before.active_seconds + self.begin.elapsed().as_secs_f64(),
         }
     }
@@ -144,17 +145,22 @@ impl Job<'_> {
     /// The run itself: whatever happens in it, it gets a status.
     async fn work(self, source: Source, holding: impl Future<Output = LedgerError>) -> Ended {
         let mut removal = std::pin::pin!(self.remove(source));
+        let showing = show(&self.helm, self.ledger.diary(), self.view, |view| {
+            view.requests = self.counted.counters().requests;
+            view.held_for = self.counted.asker.held_for();
+        });
         let mut error = tokio::select! {
             removed = &mut removal => removed.err(),
             lost = holding => Some(lost.into()),
+            never = showing => match never {},
         };
         let run = &self.begun.run;
-        let stopped = self.stop.reason();
+        let stopped = self.helm.stop.reason();
         let counters = self.counted.counters();
         let found = self.ledger.rolled_back(&self.begun).await;
         let now = *found.as_ref().unwrap_or(&Rollback::default());
         let status = match (&stopped, &error) {
-            (_, Some(_)) | (Some(StopReason::Signal(_)), None) => RunStatus::Interrupted,
+            (_, Some(_)) | (Some(StopReason::Signal(_) | StopReason::Person), None) => RunStatus::Interrupted,
             (Some(_), None) => RunStatus::Stopped,
             (None, None) if now.refused > 0 => RunStatus::CompletedWithFailures,
             (None, None) => RunStatus::Completed,
@@ -194,17 +200,18 @@ impl Job<'_> {
             ledger,
             begun,
             counted,
-            stop,
+            helm,
             view,
             ..
         } = self;
+        let stop = &helm.stop;
         // What is in flight may be the run's, too: it is found out first.
         let uploader = Uploader::new(
             self.client.clone(),
             Ledger::clone(ledger),
             begun.run.clone(),
-            stop.clone(),
             settings,
+            helm.clone(),
             Box::new(|_| {}),
         );
         settle_left_behind(ledger, &uploader, stop).await?;
@@ -212,7 +219,7 @@ impl Job<'_> {
             return Ok(());
         }
         ledger.refuse_former(begun).await?;
-        let people = Arc::clone(&counted.people);
+        let people = Arc::clone(&counted.asker);
         let originals = Originals::new(settings, source, ledger, people, stop.clone()).await?;
         let remover = Remover::new(settings, ledger, begun, counted, stop, view);
         Box::pin(remover.run(originals)).await

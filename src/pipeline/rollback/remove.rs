@@ -224,16 +224,12 @@ impl<'a> Remover<'a> {
         })
     }
 
-    /// Keeps books and view up to date. What became of each token stands in the ledger already.
+    /// Keeps the books up to date, and the view's. What became of each token stands in the ledger already.
     async fn record(&self) -> Result<(), PipelineError> {
         let tally = self.ledger.rolled_back(self.begun).await?.tally();
         let standing = standing(tally, self.counted.counters());
         self.ledger.advance(&self.begun.run, &standing).await?;
-        self.view.send_modify(|view| {
-            view.tally = tally;
-            view.requests = standing.counters.requests;
-            view.held_for = self.asker.held_for();
-        });
+        self.view.send_modify(|view| view.tally = tally);
         Ok(())
     }
 }

@@ -1,26 +1,22 @@
 //! Reads the tokens back, several at a time, and keeps the books in the order of their keys.
 
 use std::{
-    convert::Infallible,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Mutex, PoisonError},
     time::Duration,
 };
 
 use fail::fail_point;
 use futures_util::{StreamExt, stream};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep},
-};
+use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
     ledger::{Committed, Counters, Ledger, VerifyRun},
+    meter::Meter,
     model::{Finding, Probe, Severity, SourceKey, Verdict, Verification},
     pace::Stop,
     pipeline::{
         PipelineError,
-        desk::TICK,
         failed::Failed,
         originals::{Original, Originals},
     },
@@ -51,13 +47,12 @@ pub(super) struct Progress {
     /// What differs, by code.
     differing: Failed,
     before: Counters,
-    asker: Arc<Asker>,
-    people: Arc<Asker>,
+    meter: Meter,
     begin: Instant,
 }
 
 impl Progress {
-    pub(super) fn new(begun: &VerifyRun, asker: Arc<Asker>, people: Arc<Asker>) -> Self {
+    pub(super) fn new(begun: &VerifyRun, meter: Meter) -> Self {
         Self {
             now: Mutex::new(Now {
                 cursor: begun.run.cursor.clone(),
@@ -65,8 +60,7 @@ impl Progress {
             }),
             differing: Failed::default(),
             before: begun.run.counters,
-            asker,
-            people,
+            meter,
             begin: Instant::now(),
         }
     }
@@ -75,32 +69,35 @@ impl Progress {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// A token has its verdict.
+    fn add(&self, verdict: &Verdict, key: SourceKey) {
+        let mut one = Verification::default();
+        one.add(verdict);
+        self.meter.ended(&one.tally());
+        self.change(|now| {
+            now.found.add(verdict);
+            now.cursor = Some(key);
+        });
+    }
+
     fn change(&self, change: impl FnOnce(&mut Now)) {
         change(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Keeps the view up to date.
-    pub(super) async fn show(&self, view: &watch::Sender<View>) -> Infallible {
-        loop {
-            view.send_modify(|view| {
-                view.tally = self.now().found.tally();
-                view.failures = self.differing.by_code();
-                view.requests = self.counters().requests;
-                view.held_for = self.asker.held_for().max(self.people.held_for());
-            });
-            sleep(TICK).await;
-        }
+    /// Says how far it has come.
+    pub(super) fn renew(&self, view: &mut View) {
+        view.tally = self.now().found.tally();
+        view.failures = self.differing.by_code();
+        view.requests = self.counters().requests;
     }
 
     /// Requests and time, earlier processes included.
     pub(super) fn counters(&self) -> Counters {
-        let (requests, limited) = self.asker.lookups();
-        let (lookups, lookups_limited) = self.people.lookups();
         Counters {
-            requests: self.before.requests + requests,
+            requests: self.before.requests + self.meter.requests(),
             retries: self.before.retries,
-            rate_limited: self.before.rate_limited + limited + lookups_limited,
-            lookups: self.before.lookups + lookups,
+            rate_limited: self.before.rate_limited + self.meter.rate_limited(),
+            lookups: self.before.lookups + self.meter.lookups(),
             active_seconds: self.before.active_seconds + self.begin.elapsed().as_secs_f64(),
         }
     }
@@ -205,10 +202,7 @@ impl Checking<'_> {
                 self.write(&mut unwritten).await?;
                 written_at = Instant::now();
             }
-            self.progress.change(|now| {
-                now.found.add(&verdict);
-                now.cursor = Some(token.key);
-            });
+            self.progress.add(&verdict, token.key);
         }
         drop(verdicts);
         self.write(&mut unwritten).await?;

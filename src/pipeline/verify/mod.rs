@@ -9,30 +9,31 @@ use tracing::{Instrument, error_span, info, warn};
 
 use super::{
     Ended, PipelineError,
-    migrate::{cause, holder, quota},
+    migrate::{cause, holder},
     originals::Originals,
+    showing::{quota, show},
 };
 use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
     ledger::{Ledger, Locked, Standing, VerifyRun},
     model::{Chosen, EventKind, Mode, Phase, RunStatus, StopReason},
-    pace::Stop,
+    pace::Helm,
     report::View,
     source::Source,
     who::Asker,
 };
 use check::{Checking, Progress};
 
-/// Holds what Descope has against the source, or goes on with that. `stop` ends it early, and `view` is kept up to date
-/// meanwhile.
+/// Holds what Descope has against the source, or goes on with that. The helm ends it early or holds it back, and
+/// `view` is kept up to date meanwhile.
 ///
 /// # Errors
 /// If it could not begin. Once it began, what went wrong is in [`Ended`].
 pub async fn verify(
     settings: &Settings,
     chosen: &Chosen,
-    stop: Stop,
+    helm: Helm,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
     let access = LedgerAccess {
@@ -41,9 +42,10 @@ pub async fn verify(
     };
     let patience = settings.stop.after_unreachable;
     let ledger = Ledger::open_existing(&access, CONNECTIONS, patience).await?;
+    let last_success = ledger.last_success(Mode::Verify).await?;
     let application_name = format!("tokenferry {} verify", settings.migration);
     let source = Source::open(&settings.source, &application_name, patience).await?;
-    let client = Client::new(&settings.api)?;
+    let client = Client::new(&settings.api, helm.meter.clone())?;
     let mut lock = ledger.lock(&access, Locked::Verification).await?;
     let begun = ledger.begin_verification(chosen, &holder()).await?;
     let diary = ledger.diary();
@@ -53,15 +55,16 @@ pub async fn verify(
         Some(format!("{chosen}, by {}", holder())),
     );
     ledger.keep_diary(&begun.run).await;
-    let asker = || Asker::new(client.clone(), &settings.api, stop.clone()).noting(diary.clone());
+    let asker = Asker::new(client, &settings.api, &helm).noting(diary.clone());
     let span = error_span!("run", run_id = begun.run.id);
     let expected = ledger.count_committed(&begun).await?;
     view.send_modify(|view| {
         view.run_id = Some(begun.run.id);
+        view.last_success = last_success;
         view.mode = Mode::Verify;
         view.phase = Phase::ReadingBack;
         view.tally = begun.verification.tally();
-        view.quota = Some(quota(settings));
+        view.quota = Some(quota(settings.api.rate_limit));
         view.expected = Some(expected.unsigned_abs());
     });
     let seed = begun.verification.seed;
@@ -75,9 +78,8 @@ pub async fn verify(
         settings,
         ledger: &ledger,
         begun,
-        asker: Arc::new(asker()),
-        people: Arc::new(asker()),
-        stop,
+        asker: Arc::new(asker),
+        helm,
         view,
     };
     let holding = async { ledger.keep(&mut lock, &access).await };
@@ -95,29 +97,31 @@ struct Job<'a> {
     settings: &'a Settings,
     ledger: &'a Ledger,
     begun: VerifyRun,
-    /// Reads tokens back.
+    /// Reads tokens back, and finds the users of login IDs.
     asker: Arc<Asker>,
-    /// Finds the users of login IDs.
-    people: Arc<Asker>,
-    stop: Stop,
+    helm: Helm,
     view: &'a watch::Sender<View>,
 }
 
 impl Job<'_> {
     /// The run itself: whatever happens in it, it gets a status.
     async fn work(self, source: Source, holding: impl Future<Output = crate::ledger::LedgerError>) -> Ended {
-        let progress = Progress::new(&self.begun, Arc::clone(&self.asker), Arc::clone(&self.people));
+        let progress = Progress::new(&self.begun, self.helm.meter.clone());
         let mut checked = std::pin::pin!(self.check(source, &progress));
+        let showing = show(&self.helm, self.ledger.diary(), self.view, |view| {
+            progress.renew(view);
+            view.held_for = self.asker.held_for();
+        });
         let mut error = tokio::select! {
             checked = &mut checked => checked.err(),
             lost = holding => Some(lost.into()),
-            never = progress.show(self.view) => match never {},
+            never = showing => match never {},
         };
         let (ledger, run) = (self.ledger, &self.begun.run);
-        let stopped = self.stop.reason();
+        let stopped = self.helm.stop.reason();
         let now = progress.now();
         let status = match (&stopped, &error) {
-            (_, Some(_)) | (Some(StopReason::Signal(_)), None) => RunStatus::Interrupted,
+            (_, Some(_)) | (Some(StopReason::Signal(_) | StopReason::Person), None) => RunStatus::Interrupted,
             (Some(_), None) => RunStatus::Stopped,
             (None, None) if now.found.tally().failed > 0 => RunStatus::CompletedWithFailures,
             (None, None) => RunStatus::Completed,
@@ -163,13 +167,13 @@ impl Job<'_> {
     }
 
     async fn check(&self, source: Source, progress: &Progress) -> Result<(), PipelineError> {
-        let (people, stop) = (Arc::clone(&self.people), self.stop.clone());
+        let (people, stop) = (Arc::clone(&self.asker), self.helm.stop.clone());
         let checking = Checking {
             ledger: self.ledger,
             begun: &self.begun,
             originals: Originals::new(self.settings, source, self.ledger, people, stop).await?,
             asker: &self.asker,
-            stop: &self.stop,
+            stop: &self.helm.stop,
             in_flight: self.settings.batch.concurrency,
             progress,
         };

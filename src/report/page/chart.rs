@@ -13,6 +13,7 @@ pub(super) const COMMITTED: RGBColor = RGBColor(0x1B, 0x85, 0x53);
 pub(super) const REFUSED: RGBColor = RGBColor(0xC0, 0x36, 0x2C);
 pub(super) const HELD: RGBColor = RGBColor(0xC9, 0x8A, 0x00);
 pub(super) const AWAY: RGBColor = RGBColor(0x7A, 0x4F, 0xBF);
+pub(super) const PAUSED: RGBColor = RGBColor(0x12, 0x82, 0x8F);
 pub(super) const PROCESS: RGBColor = RGBColor(0x2F, 0x5F, 0xD0);
 pub(super) const IDLE: RGBColor = RGBColor(0xA3, 0xAB, 0xB7);
 pub(super) const LABEL: RGBColor = RGBColor(0x5B, 0x64, 0x72);

@@ -7,12 +7,25 @@ use sha2::{Digest, Sha256};
 pub(super) const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
+/// What a document has of its own that is kept up to date.
+#[derive(Debug, Clone, Copy)]
+pub struct Addition {
+    /// For what is not on other pages.
+    pub style: &'static str,
+    /// Keeps it up to date.
+    pub script: &'static str,
+}
+
 /// A document with this title and body. It loads nothing and speaks to nobody, unless it has a script of its own that keeps
 /// it up to date: then it may speak to where it came from.
 #[must_use]
-pub fn document(title: &str, body: &Markup, live: Option<&str>) -> String {
-    let scripts: Vec<&str> = std::iter::once(SCRIPT).chain(live).collect();
-    let digests: Vec<String> = scripts.iter().map(|script| digest(script)).collect();
+pub fn document(title: &str, body: &Markup, live: Option<Addition>) -> String {
+    let styles: Vec<&str> = std::iter::once(STYLE)
+        .chain(live.map(|live| live.style))
+        .collect();
+    let scripts: Vec<&str> = std::iter::once(SCRIPT)
+        .chain(live.map(|live| live.script))
+        .collect();
     let connect = if live.is_some() {
         "; connect-src 'self'"
     } else {
@@ -20,8 +33,8 @@ pub fn document(title: &str, body: &Markup, live: Option<&str>) -> String {
     };
     let policy = format!(
         "default-src 'none'; style-src {}; script-src {}{connect}; base-uri 'none'; form-action 'none'",
-        digest(STYLE),
-        digests.join(" ")
+        digests(&styles),
+        digests(&scripts)
     );
     let document = html! {
         (DOCTYPE)
@@ -35,7 +48,7 @@ pub fn document(title: &str, body: &Markup, live: Option<&str>) -> String {
                 meta name="referrer" content="no-referrer";
                 meta name="robots" content="noindex";
                 title { (title) }
-                style { (PreEscaped(STYLE)) }
+                @for style in styles { style { (PreEscaped(style)) } }
             }
             body {
                 div #page { (body) }
@@ -46,7 +59,10 @@ pub fn document(title: &str, body: &Markup, live: Option<&str>) -> String {
     document.into_string()
 }
 
-/// By which a browser knows a style or script that is allowed.
-fn digest(text: &str) -> String {
-    format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text)))
+/// By which a browser knows the styles or scripts that are allowed.
+fn digests(texts: &[&str]) -> String {
+    let digests = texts
+        .iter()
+        .map(|text| format!("'sha256-{}'", BASE64_STANDARD.encode(Sha256::digest(text))));
+    digests.collect::<Vec<_>>().join(" ")
 }

@@ -49,6 +49,7 @@ fn what(event: &RunEvent) -> &'static str {
         Some(EventKind::Resumed) => "A process went on",
         Some(EventKind::Held) => "The API asked to wait",
         Some(EventKind::LookupsHeld) => "The API asked to wait with questions",
+        Some(EventKind::Paused) => "Somebody paused it",
         Some(EventKind::SizeLowered) => "Batches became smaller",
         Some(EventKind::SourceAway) => "The source did not answer",
         Some(EventKind::LedgerAway) => "The ledger did not answer",

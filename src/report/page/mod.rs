@@ -22,7 +22,7 @@ mod words;
 use maud::{Markup, html};
 
 pub use data::{Depth, PageData, Setting};
-pub use document::document;
+pub use document::{Addition, document};
 
 /// The whole page about a run.
 #[must_use]

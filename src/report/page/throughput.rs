@@ -48,6 +48,7 @@ pub(super) fn section(data: &PageData) -> Markup {
                         (legend("committed", "stored"))
                         @if timeline.steps.iter().any(|step| step.refused > 0) { (legend("failed", "a batch was refused or not let through")) }
                         @if has(chart::HELD) { (legend("held", "the API asked to wait")) }
+                        @if has(chart::PAUSED) { (legend("paused", "somebody paused it")) }
                         @if has(chart::AWAY) { (legend("away", "a database did not answer")) }
                         @if has(chart::IDLE) { (legend("idle", "no process was at it")) }
                         @if has(chart::PROCESS) { (legend("process", "a process went on with the run")) }
@@ -84,6 +85,7 @@ fn mark(event: &RunEvent) -> Option<Mark> {
     let (colour, until) = match event.kind? {
         EventKind::Held | EventKind::LookupsHeld => (chart::HELD, event.until),
         EventKind::SourceAway | EventKind::LedgerAway => (chart::AWAY, event.until),
+        EventKind::Paused => (chart::PAUSED, event.until),
         EventKind::Resumed => (chart::PROCESS, None),
         EventKind::Started | EventKind::SizeLowered | EventKind::Ended => return None,
     };

@@ -5,8 +5,9 @@ use std::fmt::Write;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use tokenferry::{
+    meter::Meter,
     model::{RunStatus, Secret},
-    pace::Stop,
+    pace::Helm,
     pipeline::{Request, migrate},
     report::View,
     simulator::{Fault, Simulator},
@@ -124,7 +125,7 @@ async fn the_ledger_never_holds_a_token_in_any_form() {
     let ended = migrate(
         &settings,
         &Request::default(),
-        Stop::new(),
+        Helm::new(settings.api.rate_limit, Meter::default()),
         &watch::channel(View::default()).0,
     )
     .await

@@ -1,0 +1,171 @@
+//! What a run is to be watched with: flags over configuration, and the page's address on the terminal.
+
+use std::{
+    io::{self, IsTerminal},
+    net::{Ipv4Addr, SocketAddr},
+};
+
+use clap::Args;
+use rand::distr::{Alphanumeric, SampleString};
+use tracing::{info, warn};
+use url::Url;
+
+use super::{
+    args::{Global, LogFormat},
+    exit::UsageError,
+};
+use crate::{
+    config::{LedgerAccess, Settings, push_url_problem},
+    model::{Mode, Secret},
+    watch::{LiveOrders, Lookout, Orders, Pushgateway},
+};
+
+/// Options of commands that may be watched.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Watching")]
+pub struct WatchArgs {
+    /// Serve /metrics for Prometheus, /healthz and /readyz here while it works [default: `metrics.listen`]
+    #[arg(long, value_name = "ADDR")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Push the metrics to this Pushgateway when it ends [default: `metrics.push_url`]. A URL with a password belongs there
+    #[arg(long, value_name = "URL")]
+    pub metrics_push: Option<String>,
+    /// Serve a page to watch it, pause it, slow it down or stop it: beside the metrics, else on a free port of this machine.
+    /// Its address, with the token that it takes, is printed
+    #[arg(long)]
+    pub live: bool,
+}
+
+/// Characters of a token that is made up.
+const TOKEN_LENGTH: usize = 43;
+
+/// What was wanted, and how the page's address is told.
+#[derive(Debug)]
+pub(super) struct Watching {
+    pub(super) orders: Orders,
+    told: Told,
+}
+
+/// How the page's address is told.
+#[derive(Debug)]
+enum Told {
+    /// There is no page.
+    Nothing,
+    /// Without the token: whoever configured it knows it.
+    Address,
+    /// With the token, to the person before the terminal. Nothing but a terminal is written to: a log keeps what it is told.
+    WithToken(Secret),
+}
+
+impl Watching {
+    /// Flags win over the configuration.
+    pub(super) fn new(
+        args: &WatchArgs,
+        global: &Global,
+        settings: &Settings,
+        mode: Mode,
+    ) -> Result<Self, UsageError> {
+        let push = match &args.metrics_push {
+            Some(url) => Some(push_flag(url)?),
+            None => settings.metrics.push_url.clone(),
+        };
+        let mut orders = Orders {
+            listen: args.metrics_listen.or(settings.metrics.listen),
+            live: None,
+            push: push.and_then(|url| Pushgateway::new(&url, &settings.migration, mode)),
+        };
+        if !(args.live || settings.live.enabled) {
+            return Ok(Self {
+                orders,
+                told: Told::Nothing,
+            });
+        }
+        let (token, told) = match &settings.live.token {
+            Some(token) => (token.clone(), Told::Address),
+            None if io::stderr().is_terminal() && global.log_format != LogFormat::Json => {
+                let token = Secret::new(Alphanumeric.sample_string(&mut rand::rng(), TOKEN_LENGTH));
+                (token.clone(), Told::WithToken(token))
+            }
+            None => {
+                return Err(UsageError(
+                    "the live page needs a token, and there is no terminal to print one on: set `live.token`, for example with \
+                     TOKENFERRY__LIVE__TOKEN=file:/run/secrets/live-token"
+                        .to_owned(),
+                ));
+            }
+        };
+        // Nobody should have to think of a port to look at a run on the machine before them.
+        orders
+            .listen
+            .get_or_insert(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        orders.live = Some(LiveOrders {
+            token,
+            hosts: settings.live.hosts.clone(),
+            ledger: LedgerAccess {
+                migration: settings.migration.clone(),
+                ledger: settings.ledger.clone(),
+            },
+        });
+        Ok(Self { orders, told })
+    }
+
+    /// Takes the orders, and leaves what is to be told.
+    pub(super) fn take_orders(&mut self) -> Orders {
+        std::mem::take(&mut self.orders)
+    }
+
+    /// Says where the page is.
+    pub(super) fn tell(&self, lookout: &Lookout) {
+        let Some(address) = lookout.address() else {
+            return;
+        };
+        let page = match address.ip() {
+            // Every address of this machine: the one that is always there is as good as any.
+            ip if ip.is_unspecified() => format!("http://localhost:{}/", address.port()),
+            _ => format!("http://{address}/"),
+        };
+        match &self.told {
+            Told::Nothing => return,
+            Told::Address => info!(%page, "the live page is open to whoever has `live.token`"),
+            Told::WithToken(token) => eprintln!("live page: {page}#token={}", token.reveal()),
+        }
+        if !address.ip().is_loopback() {
+            warn!(
+                "the live page is served without TLS beyond this machine: whoever can read along can steer the run. Put a proxy \
+                 with TLS before it, or listen on 127.0.0.1 and forward the port"
+            );
+        }
+    }
+}
+
+/// A password in an argument is in every list of processes.
+fn push_flag(text: &str) -> Result<Secret, UsageError> {
+    push_url_problem(text).map_err(|must| UsageError(format!("--metrics-push {must}")))?;
+    match Url::parse(text.trim()) {
+        Ok(url) if url.password().is_none() => Ok(Secret::new(text)),
+        _ => Err(UsageError(
+            "--metrics-push must not carry a password, as every list of processes shows it: set `metrics.push_url`, for \
+             example with TOKENFERRY__METRICS__PUSH_URL=file:/run/secrets/push-url"
+                .to_owned(),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_no_argument() {
+        assert!(push_flag("http://push:9091").is_ok());
+        let refused = push_flag("http://ferry:hunter2@push:9091")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            refused.contains("metrics.push_url") && !refused.contains("hunter2"),
+            "{refused}"
+        );
+        let refused = push_flag("push.internal").unwrap_err().to_string();
+        assert!(refused.starts_with("--metrics-push must be the URL"), "{refused}");
+    }
+}

@@ -1,0 +1,8 @@
+//! Runs that are watched and steered from elsewhere.
+
+mod browser;
+mod deployed;
+mod figures;
+mod health;
+mod live;
+mod watched;

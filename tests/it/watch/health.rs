@@ -1,0 +1,66 @@
+//! Where it listens, and when it is ready.
+
+use std::time::Duration;
+
+use tokenferry::simulator::{Fault, Gate};
+use tokio::{net::TcpListener, time::timeout};
+
+use super::watched::Watched;
+use crate::support::bed::Bed;
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_said_before_anything_is_begun() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 5).await;
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for command in ["migrate", "verify"] {
+        let ran = bed
+            .run(&[command, "--metrics-listen", &address])
+            .await
+            .ended_with(2);
+        assert!(
+            ran.stderr.contains(&format!("cannot listen on {address}"))
+                && ran.stderr.contains("another process listens there"),
+            "{}",
+            ran.stderr
+        );
+    }
+    let bed = bed.set(&format!("metrics.listen = \"{address}\""));
+    bed.run(&["migrate"]).await.ended_with(2);
+    // The flag wins.
+    bed.run(&["migrate", "--metrics-listen", "127.0.0.1:0"])
+        .await
+        .ended_with(0);
+}
+
+#[tokio::test]
+async fn it_is_ready_from_the_lock_to_the_stop() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 300).await;
+    bed.migrate().await.ended_with(0);
+    bed.user_rows(301, 900).await;
+    // Nobody can begin a run while this holds the table.
+    let mut blocked = bed.pool.begin().await.unwrap();
+    sqlx::query("lock table tokenferry.runs in access exclusive mode")
+        .execute(&mut *blocked)
+        .await
+        .unwrap();
+    let gate = Gate::new();
+    let bed = bed.set("batch.concurrency = 1");
+    bed.api.script([Fault::Hold(gate.clone())]);
+    let run = Watched::start(&bed, &["migrate", "--json"]).await;
+    let (status, text) = run.get("/readyz").await;
+    assert_eq!((status.as_u16(), text.as_str()), (503, "starting\n"));
+    assert_eq!(run.get("/healthz").await.0, 200);
+    blocked.rollback().await.unwrap();
+    timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
+    let (status, text) = run.get("/readyz").await;
+    assert_eq!((status.as_u16(), text.as_str()), (200, "ready\n"));
+    assert_eq!(run.order("stop", "").await.0, 204);
+    let (status, text) = run.get("/readyz").await;
+    assert_eq!((status.as_u16(), text.as_str()), (503, "stopping\n"));
+    assert_eq!(run.get("/healthz").await.0, 200);
+    gate.release();
+    run.ended().await.ended_with(130);
+}
