@@ -13,6 +13,7 @@ mod recognise;
 mod retry_after;
 mod scrub;
 mod stored;
+mod told;
 mod wire;
 
 pub use answer::{Answer, Named, Refusal};

@@ -7,13 +7,13 @@ use tokio::time::Instant;
 use tracing::{Instrument, debug, error_span, info, warn};
 
 use super::{
-    Settlement,
-    isolate::{self, Isolated},
+    Settlement, isolate,
+    refuse::Refused,
     uploader::{UploadError, Uploader},
 };
 use crate::{
-    config::{OnFailure, OnUnknown},
-    descope::{Answer, Named, Refusal, RequestBody, scrub},
+    config::OnUnknown,
+    descope::{Answer, Refusal, RequestBody, scrub},
     ledger::{OutcomeOf, Rows},
     model::{Batch, Call, EventKind, Reason, StopReason},
     pace::Attempts,
@@ -145,9 +145,9 @@ impl Uploader {
             );
             debug!(
                 attempt = number,
-                status = status(&answer),
-                code = code(&answer),
-                answer = kind(&answer),
+                status = answer.status(),
+                code = answer.code(),
+                answer = answer.kind(),
                 took_ms = took.as_secs_f64() * 1000.0,
                 "answered"
             );
@@ -260,58 +260,66 @@ impl Uploader {
                 });
             }
             Answer::Unknown { under_way, refusal } => {
-                warn!(
-                    attempt = attempt.number,
-                    status = refusal.status,
-                    code = %refusal.code,
-                    "the outcome is unknown"
-                );
                 let settled_at = if under_way {
                     attempt.settled_at
                 } else {
                     Instant::now()
                 };
-                let settlement = self.resolve(&batch, settled_at).await;
-                info!(attempt = attempt.number, outcome = ?settlement, "asked what became of it");
-                match settlement {
-                    Settlement::Committed => {
-                        fail_point!("settling");
-                        self.ledger()
-                            .commit_batch(&outcome(refusal.status), Rows::of(&batch))
-                            .await?;
-                        Sent::Committed(batch)
-                    }
-                    Settlement::NotThere | Settlement::CannotAsk => {
-                        return Ok(Next::Again {
-                            batch,
-                            refusal,
-                            wait: attempts.delay(),
-                        });
-                    }
-                    Settlement::Unknown => Sent::Unknown(InDoubt {
+                return self
+                    .unknown(
+                        refusal,
+                        Attempt {
+                            settled_at,
+                            ..attempt
+                        },
                         batch,
-                        id: attempt.id,
-                        attempts: attempt.number,
-                        settled_at,
-                    }),
-                    Settlement::Stopped => Sent::Stopped,
-                }
+                        attempts,
+                    )
+                    .await;
             }
         };
         Ok(Next::Done(done))
     }
 
-    /// Who is to blame for a refusal with names.
-    fn blame(batch: &Batch, named: &[Named]) -> Refused {
-        match isolate::by_name(batch, named) {
-            Some(blamed) => Refused::Named(blamed),
-            // Names that are not in the batch: the first one's words are the best there are.
-            None => Refused::Whole(
-                named
-                    .first()
-                    .map_or_else(nameless, |named| isolate::api_reason(&named.refusal)),
-            ),
-        }
+    /// What is done where no answer tells what became of the batch.
+    async fn unknown(
+        &self,
+        refusal: Refusal,
+        attempt: Attempt,
+        batch: Batch,
+        attempts: &mut Attempts<'_>,
+    ) -> Result<Next, UploadError> {
+        warn!(
+            attempt = attempt.number,
+            status = refusal.status,
+            code = %refusal.code,
+            "the outcome is unknown"
+        );
+        let settlement = self.resolve(&batch, attempt.settled_at).await;
+        info!(attempt = attempt.number, outcome = ?settlement, "asked what became of it");
+        let done = match settlement {
+            Settlement::Committed => {
+                fail_point!("settling");
+                let outcome = outcome(attempt.id, attempt.number, refusal.status);
+                self.ledger().commit_batch(&outcome, Rows::of(&batch)).await?;
+                Sent::Committed(batch)
+            }
+            Settlement::NotThere | Settlement::CannotAsk => {
+                return Ok(Next::Again {
+                    batch,
+                    refusal,
+                    wait: attempts.delay(),
+                });
+            }
+            Settlement::Unknown => Sent::Unknown(InDoubt {
+                batch,
+                id: attempt.id,
+                attempts: attempt.number,
+                settled_at: attempt.settled_at,
+            }),
+            Settlement::Stopped => Sent::Stopped,
+        };
+        Ok(Next::Done(done))
     }
 
     async fn open(&self, batch: &Batch) -> Result<i64, UploadError> {
@@ -337,90 +345,6 @@ impl Uploader {
             OnUnknown::Resend => Settlement::CannotAsk,
         }
     }
-
-    /// Records the refusal, and says what is sent again.
-    async fn refuse(&self, batch: Batch, outcome: &OutcomeOf, refused: Refused) -> Result<Sent, UploadError> {
-        let count = batch.items.len();
-        let pages: Vec<u64> = batch.items.iter().map(|item| item.page).collect();
-        let (mut reason, isolated) = match (refused, self.on_failure()) {
-            (Refused::Named(blamed), OnFailure::Isolate) => {
-                (batch_reason(&blamed, count), isolate::without(batch, blamed))
-            }
-            (Refused::Named(blamed), OnFailure::Reject) => {
-                (batch_reason(&blamed, count), reject_all(count, blamed))
-            }
-            (Refused::Whole(reason), OnFailure::Isolate) => {
-                (reason.clone(), isolate::by_halving(batch, || reason))
-            }
-            (Refused::Whole(reason), OnFailure::Reject) => {
-                let blamed = (0..count).map(|position| (position, reason.clone())).collect();
-                (
-                    reason,
-                    Isolated {
-                        blamed,
-                        again: Vec::new(),
-                    },
-                )
-            }
-        };
-        if isolated.blamed.is_empty() {
-            reason.text = format!("{} (no token was named: sent again in halves)", reason.text);
-        }
-        self.ledger()
-            .fail_batch(outcome, &reason, &isolated.blamed)
-            .await?;
-        fail_point!("isolating");
-        debug!(
-            status = outcome.http_status,
-            code = %reason.code,
-            failed = isolated.blamed.len(),
-            batches_again = isolated.again.len(),
-            "refused"
-        );
-        let failed: Vec<(u64, Reason)> = isolated
-            .blamed
-            .into_iter()
-            .filter_map(|(position, reason)| Some((*pages.get(position)?, reason)))
-            .collect();
-        let mut again = isolated.again;
-        for batch in &mut again {
-            batch.parent = Some(outcome.batch);
-        }
-        let reason = failed.first().map_or(reason, |(_, reason)| reason.clone());
-        Ok(Sent::Refused {
-            failed,
-            reason,
-            again,
-        })
-    }
-
-    async fn stop_at(
-        &self,
-        outcome: &OutcomeOf,
-        refusal: &Refusal,
-        why: impl FnOnce(String) -> StopReason,
-    ) -> Result<Sent, UploadError> {
-        let reason = isolate::api_reason(refusal);
-        warn!(status = refusal.status, code = %refusal.code, "the API refuses whatever is sent: the run stops");
-        let status = refusal
-            .status
-            .map(|status| format!("{status} "))
-            .unwrap_or_default();
-        self.stop()
-            .turn(why(format!("{status}{}: {}", reason.code, reason.text)));
-        self.ledger().fail_batch(outcome, &reason, &[]).await?;
-        Ok(Sent::Stopped)
-    }
-}
-
-/// Who a refusal blames.
-enum Refused {
-    Named(Vec<(usize, Reason)>),
-    Whole(Reason),
-}
-
-fn nameless() -> Reason {
-    Reason::api("refused", "the API refused the batch")
 }
 
 pub(super) fn outcome(batch: i64, attempts: u32, status: Option<u16>) -> OutcomeOf {
@@ -428,82 +352,5 @@ pub(super) fn outcome(batch: i64, attempts: u32, status: Option<u16>) -> Outcome
         batch,
         attempts: attempts.cast_signed(),
         http_status: status.map(i32::from),
-    }
-}
-
-/// The batch's own reason: that of its first culprit, and how many there are.
-fn batch_reason(blamed: &[(usize, Reason)], count: usize) -> Reason {
-    let first = blamed.first().map_or_else(nameless, |(_, reason)| reason.clone());
-    Reason {
-        text: format!(
-            "{} of {count} tokens refused, the first: {}",
-            blamed.len(),
-            first.text
-        ),
-        ..first
-    }
-}
-
-/// `on_failure = "reject"`: those that were not named fail with the batch.
-fn reject_all(count: usize, blamed: Vec<(usize, Reason)>) -> Isolated {
-    let mut named = blamed.into_iter().peekable();
-    let blamed = (0..count)
-        .map(|position| {
-            named.next_if(|(at, _)| *at == position).unwrap_or_else(|| {
-                (
-                    position,
-                    Reason::api(
-                        "batch_rejected",
-                        "another token of its batch was refused, and `on_failure` is \"reject\"",
-                    ),
-                )
-            })
-        })
-        .collect();
-    Isolated {
-        blamed,
-        again: Vec::new(),
-    }
-}
-
-/// The HTTP status of an answer, where there was one.
-fn status(answer: &Answer) -> Option<u16> {
-    match answer {
-        Answer::Committed => Some(200),
-        Answer::RateLimited { .. } => Some(429),
-        _ => refusal(answer).and_then(|refusal| refusal.status),
-    }
-}
-
-/// The code of a refusal.
-fn code(answer: &Answer) -> Option<&str> {
-    refusal(answer).map(|refusal| &*refusal.code)
-}
-
-/// Why an answer is no good, of several reasons the first.
-fn refusal(answer: &Answer) -> Option<&Refusal> {
-    match answer {
-        Answer::Committed | Answer::RateLimited { .. } => None,
-        Answer::Refused(named) => named.first().map(|named| &named.refusal),
-        Answer::RefusedWhole(refusal)
-        | Answer::TooLarge(refusal)
-        | Answer::TryAgain { refusal, .. }
-        | Answer::Unknown { refusal, .. }
-        | Answer::Credentials(refusal)
-        | Answer::Endpoint(refusal) => Some(refusal),
-    }
-}
-
-fn kind(answer: &Answer) -> &'static str {
-    match answer {
-        Answer::Committed => "committed",
-        Answer::Refused(_) => "refused",
-        Answer::RefusedWhole(_) => "refused_whole",
-        Answer::TooLarge(_) => "too_large",
-        Answer::RateLimited { .. } => "rate_limited",
-        Answer::TryAgain { .. } => "try_again",
-        Answer::Unknown { .. } => "unknown",
-        Answer::Credentials(_) => "credentials",
-        Answer::Endpoint(_) => "endpoint",
     }
 }

@@ -7,6 +7,7 @@ mod attempt;
 mod claims;
 mod isolate;
 mod parked;
+mod refuse;
 mod settle;
 mod size_limit;
 mod streak;

@@ -1,0 +1,155 @@
+//! What is done about a refusal: who is to blame, what is sent again, and what ends the run.
+
+use fail::fail_point;
+use tracing::{debug, warn};
+
+use super::{
+    attempt::Sent,
+    isolate::{self, Isolated},
+    uploader::{UploadError, Uploader},
+};
+use crate::{
+    config::OnFailure,
+    descope::{Named, Refusal},
+    ledger::OutcomeOf,
+    model::{Batch, Reason, StopReason},
+};
+
+/// Who a refusal blames.
+pub(super) enum Refused {
+    Named(Vec<(usize, Reason)>),
+    Whole(Reason),
+}
+
+impl Uploader {
+    /// Who is to blame for a refusal with names.
+    pub(super) fn blame(batch: &Batch, named: &[Named]) -> Refused {
+        match isolate::by_name(batch, named) {
+            Some(blamed) => Refused::Named(blamed),
+            // Names that are not in the batch: the first one's words are the best there are.
+            None => Refused::Whole(
+                named
+                    .first()
+                    .map_or_else(nameless, |named| isolate::api_reason(&named.refusal)),
+            ),
+        }
+    }
+
+    /// Records the refusal, and says what is sent again.
+    pub(super) async fn refuse(
+        &self,
+        batch: Batch,
+        outcome: &OutcomeOf,
+        refused: Refused,
+    ) -> Result<Sent, UploadError> {
+        let count = batch.items.len();
+        let pages: Vec<u64> = batch.items.iter().map(|item| item.page).collect();
+        let (mut reason, isolated) = match (refused, self.on_failure()) {
+            (Refused::Named(blamed), OnFailure::Isolate) => {
+                (batch_reason(&blamed, count), isolate::without(batch, blamed))
+            }
+            (Refused::Named(blamed), OnFailure::Reject) => {
+                (batch_reason(&blamed, count), reject_all(count, blamed))
+            }
+            (Refused::Whole(reason), OnFailure::Isolate) => {
+                (reason.clone(), isolate::by_halving(batch, || reason))
+            }
+            (Refused::Whole(reason), OnFailure::Reject) => {
+                let blamed = (0..count).map(|position| (position, reason.clone())).collect();
+                (
+                    reason,
+                    Isolated {
+                        blamed,
+                        again: Vec::new(),
+                    },
+                )
+            }
+        };
+        if isolated.blamed.is_empty() {
+            reason.text = format!("{} (no token was named: sent again in halves)", reason.text);
+        }
+        self.ledger()
+            .fail_batch(outcome, &reason, &isolated.blamed)
+            .await?;
+        fail_point!("isolating");
+        debug!(
+            status = outcome.http_status,
+            code = %reason.code,
+            failed = isolated.blamed.len(),
+            batches_again = isolated.again.len(),
+            "refused"
+        );
+        let failed: Vec<(u64, Reason)> = isolated
+            .blamed
+            .into_iter()
+            .filter_map(|(position, reason)| Some((*pages.get(position)?, reason)))
+            .collect();
+        let mut again = isolated.again;
+        for batch in &mut again {
+            batch.parent = Some(outcome.batch);
+        }
+        let reason = failed.first().map_or(reason, |(_, reason)| reason.clone());
+        Ok(Sent::Refused {
+            failed,
+            reason,
+            again,
+        })
+    }
+
+    pub(super) async fn stop_at(
+        &self,
+        outcome: &OutcomeOf,
+        refusal: &Refusal,
+        why: impl FnOnce(String) -> StopReason,
+    ) -> Result<Sent, UploadError> {
+        let reason = isolate::api_reason(refusal);
+        warn!(status = refusal.status, code = %refusal.code, "the API refuses whatever is sent: the run stops");
+        let status = refusal
+            .status
+            .map(|status| format!("{status} "))
+            .unwrap_or_default();
+        self.stop()
+            .turn(why(format!("{status}{}: {}", reason.code, reason.text)));
+        self.ledger().fail_batch(outcome, &reason, &[]).await?;
+        Ok(Sent::Stopped)
+    }
+}
+
+fn nameless() -> Reason {
+    Reason::api("refused", "the API refused the batch")
+}
+
+/// The batch's own reason: that of its first culprit, and how many there are.
+fn batch_reason(blamed: &[(usize, Reason)], count: usize) -> Reason {
+    let first = blamed.first().map_or_else(nameless, |(_, reason)| reason.clone());
+    Reason {
+        text: format!(
+            "{} of {count} tokens refused, the first: {}",
+            blamed.len(),
+            first.text
+        ),
+        ..first
+    }
+}
+
+/// `on_failure = "reject"`: those that were not named fail with the batch.
+fn reject_all(count: usize, blamed: Vec<(usize, Reason)>) -> Isolated {
+    let mut named = blamed.into_iter().peekable();
+    let blamed = (0..count)
+        .map(|position| {
+            named.next_if(|(at, _)| *at == position).unwrap_or_else(|| {
+                (
+                    position,
+                    Reason::api(
+                        "batch_rejected",
+                        "another token of its batch was refused, and `on_failure` is \"reject\"",
+                    ),
+                )
+            })
+        })
+        .collect();
+    Isolated {
+        blamed,
+        again: Vec::new(),
+    }
+}
