@@ -284,7 +284,8 @@ pub struct FailuresArgs {
     tenants of rows that failed, and never a token. An earlier file of that name is replaced.\n\n\
     Examples:\n  \
     tokenferry report --output run.html\n  \
-    tokenferry report --run 4 --output - | gzip > run-4.html.gz"
+    tokenferry report --run 4 --output - | gzip > run-4.html.gz\n\n\
+    Ends with 0 if it was written, 1 if the file cannot be, 2 if there is no such run, 6 if the ledger does not answer."
 )]
 pub struct ReportArgs {
     /// The file; `-` is standard output

@@ -43,14 +43,7 @@ async fn killed_at(bed: &Bed, place: &str, nth: u32) -> bool {
 }
 
 async fn killed_within(bed: &Bed, arguments: &[&str], place: &str, nth: u32) -> bool {
-    let mut command = bed.command(arguments);
-    let status = command
-        .env("TOKENFERRY_KILL_AT", format!("{place}={nth}"))
-        .output()
-        .await
-        .unwrap()
-        .status;
-    status.signal() == Some(Signal::SIGKILL as i32)
+    bed.killed_at(arguments, place, nth).await.signal() == Some(Signal::SIGKILL as i32)
 }
 
 /// What must hold after the run that completes, however many processes it took.

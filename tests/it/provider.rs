@@ -392,13 +392,8 @@ async fn a_killed_run_does_not_fetch_again_what_is_committed() {
         )
         .await;
         bed.bare_rows(1, 260).await;
-        let mut command = bed.command(&["migrate", "--json"]);
-        let output = command
-            .env("TOKENFERRY_KILL_AT", format!("{place}={nth}"))
-            .output()
-            .await
-            .unwrap();
-        assert_eq!(output.status.code(), None, "killed at {place}");
+        let status = bed.killed_at(&["migrate", "--json"], place, nth).await;
+        assert_eq!(status.code(), None, "killed at {place}");
         let committed = bed
             .number("select count(*) from tokenferry.tokens where state = 'committed'")
             .await;
@@ -643,7 +638,11 @@ async fn fetched_tokens_are_verified_as_far_as_the_source_knows_them() {
             "{prefer}"
         );
         assert_eq!(calm["verify"]["changed_in_source"], 0);
-        let text = bed.run(&["verify"]).await.ended_with(0).stderr;
+        let text = bed
+            .run(&["verify", "--log-format", "text"])
+            .await
+            .ended_with(0)
+            .stderr;
         assert!(
             text.contains("in part") && text.contains("not_in_source"),
             "{text}"

@@ -519,13 +519,9 @@ async fn killed_anywhere_the_next_one_ends_right() {
             bed.user_rows(41, 45).await;
             uploaded(&bed).await;
             bed.api.script_deletes([Fault::None, Fault::CutAfterCommit]);
-            let mut command = bed.command(&["rollback", "--run", &run, "--yes", "--json"]);
-            let status = command
-                .env("TOKENFERRY_KILL_AT", format!("{place}={nth}"))
-                .output()
-                .await
-                .unwrap()
-                .status;
+            let status = bed
+                .killed_at(&["rollback", "--run", &run, "--yes", "--json"], place, nth)
+                .await;
             assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{place}");
             // Nothing that the ledger calls committed may be missed by a run that comes in between, and nothing sent twice.
             let between = bed.migrate().await.ended_with(0).json();
@@ -561,12 +557,10 @@ async fn what_changes_while_nobody_is_at_it_is_looked_at_again() {
     let run = uploaded(&bed).await;
     let bed = bed.set("batch.concurrency = 1");
     for (place, nth) in [("intended", 1), ("undone", 2)] {
-        let mut command = bed.command(&["rollback", "--run", &run, "--yes"]);
-        let output = command
-            .env("TOKENFERRY_KILL_AT", format!("{place}={nth}"))
-            .output()
+        let status = bed
+            .killed_at(&["rollback", "--run", &run, "--yes"], place, nth)
             .await;
-        assert_eq!(output.unwrap().status.signal(), Some(Signal::SIGKILL as i32));
+        assert_eq!(status.signal(), Some(Signal::SIGKILL as i32));
         let id = bed
             .texts("select app_id || ' ' || user_id || ' ' || token_id from tokenferry.rollbacks where state = 'deleting'")
             .await;
@@ -579,12 +573,8 @@ async fn what_changes_while_nobody_is_at_it_is_looked_at_again() {
         }
     }
     // The row of another one in question has changed, and was sent again.
-    let mut command = bed.command(&["rollback", "--run", &run, "--yes"]);
-    command
-        .env("TOKENFERRY_KILL_AT", "intended=1")
-        .output()
-        .await
-        .unwrap();
+    bed.killed_at(&["rollback", "--run", &run, "--yes"], "intended", 1)
+        .await;
     let key = bed
         .texts("select source_key from tokenferry.rollbacks where state = 'deleting'")
         .await

@@ -366,13 +366,7 @@ async fn a_killed_verification_goes_on_and_counts_every_token_once() {
         bed.api
             .alter_stored(|tokens| tokens.retain(|token| !token.id.ends_with('7')));
         let before = bed.api.requests().to("/token/latest");
-        let mut command = bed.command(&["verify", "--json"]);
-        let status = command
-            .env("TOKENFERRY_KILL_AT", format!("verified={nth}"))
-            .output()
-            .await
-            .unwrap()
-            .status;
+        let status = bed.killed_at(&["verify", "--json"], "verified", nth).await;
         if cfg!(feature = "failpoints") {
             assert_eq!(status.signal(), Some(Signal::SIGKILL as i32));
         }

@@ -26,7 +26,7 @@ use crate::{
     descope::Client,
     ledger::{Counters, Ledger, LedgerError, Locked, RollbackRun, Standing},
     meter::Meter,
-    model::{Mode, Phase, Rollback, RunStatus, StopReason, Tally, Undo},
+    model::{DryRun, EventKind, Mode, Phase, Rollback, RunStatus, StopReason, Tally, Undo},
     pace::Helm,
     report::View,
     source::Source,
@@ -64,6 +64,16 @@ pub async fn rollback(
     let begun = ledger
         .begin_rollback(undo, &api(&settings.api), &holder())
         .await?;
+    let diary = ledger.diary();
+    let source = source.noting(diary.clone());
+    let what = match undo.dry_run {
+        DryRun::Off => "taken back",
+        DryRun::On => "looked at, whether it could be taken back",
+    };
+    let order = format!("run {} {what}, by {}", undo.of_run, holder());
+    diary.note(EventKind::taking_up(begun.run.resumed), Some(order));
+    ledger.keep_diary(&begun.run).await;
+    let asker = Asker::new(client.clone(), &settings.api, &helm).noting(diary.clone());
     let span = error_span!("run", run_id = begun.run.id);
     view.send_modify(|view| {
         view.run_id = Some(begun.run.id);
@@ -81,7 +91,7 @@ pub async fn rollback(
         ledger: &ledger,
         counted: Counted {
             before: begun.run.counters,
-            asker: Arc::new(Asker::new(client.clone(), &settings.api, &helm)),
+            asker: Arc::new(asker),
             meter: helm.meter.clone(),
             begin: Instant::now(),
         },
@@ -177,6 +187,8 @@ impl Job<'_> {
         if let Err(failure) = recorded {
             warn!(reason = %failure, "the end of the run could not be recorded: the next one finds it as it is and goes on");
             error = Some(cause(error, failure.into()));
+        } else {
+            self.ledger.close_diary(run, status, why.as_deref()).await;
         }
         Ended {
             run_id: run.id,

@@ -229,6 +229,7 @@ impl<'a> Remover<'a> {
         let tally = self.ledger.rolled_back(self.begun).await?.tally();
         let standing = standing(tally, self.counted.counters());
         self.ledger.advance(&self.begun.run, &standing).await?;
+        self.ledger.keep_diary(&self.begun.run).await;
         self.view.send_modify(|view| view.tally = tally);
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     path::PathBuf,
-    process::{Output, Stdio},
+    process::{ExitStatus, Output, Stdio},
     time::Duration,
 };
 
@@ -12,7 +12,10 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, PgPool, Row};
 use tempfile::TempDir;
 use tokenferry::simulator::{Destination, Simulator, SimulatorHandle, StoredToken};
-use tokio::process::{Child, Command};
+use tokio::{
+    process::{Child, Command},
+    time::{sleep, timeout},
+};
 
 use crate::support::database::TestDatabase;
 
@@ -150,6 +153,26 @@ impl Bed {
             .fetch_one(&self.pool)
             .await
             .unwrap()
+    }
+
+    /// Runs a command that is to be killed where it comes by `place` for the `nth` time, and waits until the database has
+    /// noticed: until then, the next one would be told that another one is active.
+    pub(crate) async fn killed_at(&self, arguments: &[&str], place: &str, nth: u32) -> ExitStatus {
+        let mut command = self.command(arguments);
+        let output = command
+            .env("TOKENFERRY_KILL_AT", format!("{place}={nth}"))
+            .output()
+            .await
+            .unwrap();
+        let sessions = "select count(*) from pg_stat_activity
+                        where datname = current_database() and application_name like 'tokenferry %'";
+        let noticed = timeout(Duration::from_secs(30), async {
+            while self.number(sessions).await > 0 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        noticed.await.expect("the database should have noticed by now");
+        output.status
     }
 
     /// The configuration file.

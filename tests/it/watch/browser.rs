@@ -149,7 +149,7 @@ impl Page {
             }
         });
         if waited.await.is_err() {
-            let page = self.value("document.body.innerText").await;
+            let page = self.value("document.body?.innerText").await;
             panic!(
                 "{expression} should be true by now: {page}\n{:?}",
                 self.complaints
@@ -237,7 +237,8 @@ async fn a_person_watches_pauses_slows_down_resumes_and_stops() {
 
     // Without the token, and with another one, there is nothing to see.
     page.go(&format!("http://{}/", run.address)).await;
-    page.until("!document.getElementById('door').hidden").await;
+    page.until("document.getElementById('door')?.hidden === false")
+        .await;
     page.press("#token").await;
     page.types("not-the-token-at-all").await;
     page.press("#door button").await;
@@ -292,7 +293,8 @@ async fn a_person_watches_pauses_slows_down_resumes_and_stops() {
     page.value("document.getElementById('rate').select()").await;
     page.types("300").await;
     page.press("#slow button").await;
-    page.until("!document.getElementById('full').hidden").await;
+    page.until("document.getElementById('full')?.hidden === false")
+        .await;
     assert_eq!(run.figures().await.count("quota_requests_per_second", &[]), 5);
     page.press("#pause").await;
     page.until("document.getElementById('note').textContent.startsWith('slowed down to 300 of 600')")
