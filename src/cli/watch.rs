@@ -71,6 +71,7 @@ impl Watching {
         };
         let mut orders = Orders {
             listen: args.metrics_listen.or(settings.metrics.listen),
+            insists: args.metrics_listen.is_some(),
             live: None,
             push: push.and_then(|url| Pushgateway::new(&url, &settings.migration, mode)),
         };
@@ -98,6 +99,7 @@ impl Watching {
         orders
             .listen
             .get_or_insert(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
+        orders.insists = true;
         orders.live = Some(LiveOrders {
             token,
             hosts: settings.live.hosts.clone(),

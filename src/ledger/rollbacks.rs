@@ -163,8 +163,6 @@ impl Ledger {
                        where migration = $3 and run_id = $4
                          and not exists (select from tokens where tokens.destination = former_places.destination
                                            and tokens.migration = $3 and state = 'committed' and run_id = $4)
-                         and not exists (select from tokens where tokens.source_key = former_places.source_key
-                                           and tokens.migration = $3 and state = 'committed' and run_id = $4)
                    ), refused as (
                        select former.source_key, app_id, user_id, tenant_id
                        from former left join tokens on tokens.source_key = former.source_key and migration = $3
@@ -218,13 +216,15 @@ impl Ledger {
                                 and rolled.source_key = tokens.source_key
                            where migration = $1 and tokens.run_id = $3 and tokens.state = 'committed'
                              and ($5::text is null or tokens.source_key > $5)
-                             and coalesce(rolled.state, 'deleting') = 'deleting'
+                             -- What was taken out and is there again was sent again by the run, gone on with in between.
+                             and (coalesce(rolled.state, 'deleting') = 'deleting'
+                                  or rolled.state in ('removed', 'gone') and not $7)
                            order by tokens.source_key limit $6
                        )
                        select source_key as "source_key!", fingerprint as "fingerprint!", app_id as "app_id!", user_id, tenant_id,
                               floor(extract(epoch from coalesce(
                                   (select submitted_at from batches where id = batch_id), updated_at)))::bigint as "sent_at!",
-                              rolled is not null as "was_being_deleted!",
+                              coalesce(rolled = 'deleting', false) as "was_being_deleted!",
                               (select max(other.run_id) from (
                                    select former.run_id from former_places former where former.destination = mine.destination
                                    union all
@@ -241,6 +241,7 @@ impl Ledger {
                     of.api,
                     after.map(SourceKey::as_str),
                     limit,
+                    of.undo.dry_run == DryRun::On,
                 )
                 .fetch_all(&self.pool)
             })
@@ -280,8 +281,8 @@ impl Ledger {
                  select runs.id, $3, $4, $5, $6, $7, $8, 'deleting'
                  -- Locked, so that a process that takes the run over either sees this or keeps it from being written.
                  from runs where runs.id = $1 and runs.epoch = $2 for share
-                 on conflict (run_id, source_key) do update set token_id = excluded.token_id
-                 where rollbacks.state = 'deleting'",
+                 on conflict (run_id, source_key) do update set token_id = excluded.token_id, state = 'deleting', ended_at = null
+                 where rollbacks.state in ('deleting', 'removed', 'gone')",
                 of.run.id,
                 of.run.epoch,
                 token.key.as_str(),

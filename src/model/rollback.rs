@@ -38,6 +38,18 @@ impl Fate {
         }
     }
 
+    /// The same in the books of a run.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let mut one = Rollback::default();
+        *match self {
+            Self::Removed | Self::Deletable => &mut one.removed,
+            Self::Gone => &mut one.gone,
+            Self::Refused(_) => &mut one.refused,
+        } = 1;
+        one.tally()
+    }
+
     /// Why it is left alone, if it is.
     #[must_use]
     pub fn reason(&self) -> Option<&Reason> {

@@ -17,6 +17,7 @@ pub struct Attempts<'a> {
     /// Those that came to nothing.
     failed: u32,
     delays: Delays,
+    through_pauses: bool,
 }
 
 impl<'a> Attempts<'a> {
@@ -29,12 +30,29 @@ impl<'a> Attempts<'a> {
             most: settings.max_attempts,
             failed: 0,
             delays: Delays::new(settings),
+            through_pauses: false,
+        }
+    }
+
+    /// The same for a question about what has left already: a pause does not hold it back.
+    #[must_use]
+    pub fn through_pauses(self) -> Self {
+        Self {
+            through_pauses: true,
+            ..self
         }
     }
 
     /// Waits for the quota; gives the number of the attempt, from 1, or `None` if the run was stopped first.
     pub async fn next(&mut self) -> Option<u32> {
-        self.stop.unless_turned(self.pacer.ready()).await?;
+        let ready = async {
+            if self.through_pauses {
+                self.pacer.ready_to_settle().await;
+            } else {
+                self.pacer.ready().await;
+            }
+        };
+        self.stop.unless_turned(ready).await?;
         Some(self.number())
     }
 

@@ -76,6 +76,13 @@ impl Schedule {
     }
 }
 
+/// Whether a pause holds a request back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Pauses {
+    Count,
+    AreNone,
+}
+
 impl Pacer {
     /// A pacer for this quota. In any window of length `per`, at most `requests` leave: a burst of `b` is paid for by
     /// spacing the others as if the quota were smaller by `b - 1`.
@@ -102,6 +109,31 @@ impl Pacer {
 
     /// Waits until a request may leave, and pays for it. A caller that goes away before its turn pays nothing.
     pub async fn ready(&self) {
+        loop {
+            self.resumed().await;
+            if self.turn(Pauses::Count).await {
+                return;
+            }
+        }
+    }
+
+    /// The same for a question about what has left already: a pause does not hold it back, as its answer may be another by
+    /// the end of it.
+    pub async fn ready_to_settle(&self) {
+        self.turn(Pauses::AreNone).await;
+    }
+
+    async fn resumed(&self) {
+        let mut throttled = self.throttle.changes();
+        while throttled.borrow_and_update().paused {
+            let _waiting = self.meter.waiting(Wait::Pause);
+            // The throttle is ours: this ends with a change only.
+            let _ = throttled.changed().await;
+        }
+    }
+
+    /// `false` if a pause began first: whoever waits for its end is in nobody's way.
+    async fn turn(&self, pauses: Pauses) -> bool {
         // tokio's mutex is fair: tasks are served in the order in which they came.
         let mut turn = self.turn.lock().await;
         let mut closed = self.closed_until.subscribe();
@@ -109,12 +141,8 @@ impl Pacer {
         let mut scheduled: Option<Duration> = None;
         loop {
             let pace = *throttled.borrow_and_update();
-            if pace.paused {
-                let _waiting = self.meter.waiting(Wait::Pause);
-                // The throttle is ours: this ends with a change only.
-                let _ = throttled.changed().await;
-                scheduled = None;
-                continue;
+            if pace.paused && pauses == Pauses::Count {
+                return false;
             }
             let open_at = *closed.borrow_and_update();
             if open_at > Instant::now() {
@@ -136,7 +164,7 @@ impl Pacer {
             self.schedule.show(moment);
             turn.keep_to(self.throttle.share(self.quota, pace), &self.schedule);
             match turn.limiter.check() {
-                Ok(()) => return,
+                Ok(()) => return true,
                 Err(not_until) => {
                     let earliest = self.schedule.now() + not_until.wait_time_from(self.schedule.now());
                     scheduled = Some(earliest);
@@ -286,6 +314,32 @@ mod tests {
         pacer.ready().await;
         tokio::time::sleep(Duration::from_secs(60)).await;
         assert!(most_in_any(Duration::from_secs(1), &departures(&pacer, 30).await) <= 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_lets_questions_about_what_has_left_pass_at_the_same_quota() {
+        let limit = limit(10, Duration::from_secs(1), 1);
+        let helm = Helm::new(limit, Meter::default());
+        let pacer = Arc::new(Pacer::new(limit, &helm));
+        helm.throttle.pause();
+        let waiting = tokio::spawn({
+            let pacer = Arc::clone(&pacer);
+            async move { pacer.ready().await }
+        });
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let begin = Instant::now();
+        for _ in 0..10 {
+            pacer.ready_to_settle().await;
+        }
+        assert!(
+            begin.elapsed() >= Duration::from_millis(900),
+            "{:?}",
+            begin.elapsed()
+        );
+        assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+        assert!(!waiting.is_finished());
+        helm.throttle.resume();
+        waiting.await.unwrap();
     }
 
     #[tokio::test(start_paused = true)]

@@ -34,7 +34,7 @@ use crate::{
     report::View,
     screen::Screen,
     source::{Source, SourceError},
-    upload::{Settlement, Uploader},
+    upload::{Settlement, Untold, Uploader},
     who::{Check, Resolver},
 };
 
@@ -87,7 +87,7 @@ impl Stages<'_> {
         let (settings, stop, desk) = (self.settings, self.stop, self.desk);
         desk.at.enter(Phase::Settling);
         if let Delivery::Upload(uploader) = &delivery {
-            settle_left_behind(&desk.ledger, uploader, stop).await?;
+            settle_left_behind(&desk.ledger, uploader, stop, Untold::SendAgain).await?;
         }
         let mut memory = Memory::new(desk.ledger.is_new_to(&desk.run).await?);
         let screen = originals::screen(settings, &desk.ledger);
@@ -306,12 +306,13 @@ pub(super) async fn settle_left_behind(
     ledger: &Ledger,
     uploader: &Uploader,
     stop: &Stop,
+    untold: Untold,
 ) -> Result<(), PipelineError> {
     for left in ledger.unsettled().await? {
         if stop.is_turned() {
             break;
         }
-        if uploader.settle_left_behind(&left).await? == Settlement::Unknown {
+        if uploader.settle_left_behind(&left, untold).await? == Settlement::Unknown {
             stop.turn(StopReason::Unsettled(left.id));
         }
     }

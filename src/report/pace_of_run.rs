@@ -7,6 +7,7 @@
 use std::{collections::VecDeque, time::Duration};
 
 use super::View;
+use crate::model::RunId;
 
 /// "Now" is at least so long, and longer where requests are far apart.
 const NOW: Duration = Duration::from_secs(10);
@@ -48,6 +49,8 @@ pub struct PaceOfRun {
     /// In the order of time; the last one is the latest, all others are some distance apart.
     looks: VecDeque<Look>,
     quota: Option<Quota>,
+    /// The run that was looked at last.
+    run_id: Option<RunId>,
     /// Rows a second that are expected of the rest.
     steady: Option<f64>,
 }
@@ -61,7 +64,9 @@ impl PaceOfRun {
             settled: view.tally.settled().unsigned_abs(),
             requests: view.requests.unsigned_abs(),
         };
-        if self.base.is_none() || !view.phase.is_working() {
+        let begins = self.run_id != view.run_id;
+        self.run_id = view.run_id;
+        if self.base.is_none() || begins || !view.phase.is_working() {
             // What comes before the work is no pace, and what earlier processes did is none of this one.
             self.base = Some(look);
             self.looks.clear();

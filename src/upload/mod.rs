@@ -15,4 +15,4 @@ mod uploader;
 
 pub use settle::Settlement;
 pub use size_limit::SizeLimit;
-pub use uploader::{End, Listener, Settled, UploadError, Uploader};
+pub use uploader::{End, Listener, Settled, Untold, UploadError, Uploader};

@@ -90,7 +90,7 @@ impl Uploader {
     /// Asks until there is an answer. "Not there" is believed only after `settled_at`: before that, the request may
     /// still be on its way through the API.
     pub(super) async fn settle(&self, witnesses: &[Witness], settled_at: Instant) -> Settlement {
-        let mut attempts = self.attempts();
+        let mut attempts = self.attempts().through_pauses();
         let mut left = witnesses.iter();
         loop {
             let Some(Witness { probe, digest, .. }) = left.as_slice().first() else {

@@ -84,6 +84,15 @@ pub(super) enum Chance {
     Last,
 }
 
+/// What is made of a batch that a killed process left, and of which nobody tells whether it is stored.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Untold {
+    /// Its tokens are sent again.
+    SendAgain,
+    /// It stays in flight: nothing will be sent, and what may be stored must not be forgotten.
+    LeaveInDoubt,
+}
+
 /// Is told of every token that came to an end.
 pub type Listener = Box<dyn Fn(&Settled) + Send + Sync>;
 
@@ -155,15 +164,19 @@ impl Uploader {
     ///
     /// # Errors
     /// If the ledger cannot be written.
-    pub async fn settle_left_behind(&self, left: &Unsettled) -> Result<Settlement, UploadError> {
+    pub async fn settle_left_behind(
+        &self,
+        left: &Unsettled,
+        untold: Untold,
+    ) -> Result<Settlement, UploadError> {
         let span = error_span!("batch", batch_id = left.id, tokens = left.token_count);
-        self.settle_within(left).instrument(span).await
+        self.settle_within(left, untold).instrument(span).await
     }
 
-    async fn settle_within(&self, left: &Unsettled) -> Result<Settlement, UploadError> {
+    async fn settle_within(&self, left: &Unsettled, untold: Untold) -> Result<Settlement, UploadError> {
         let settled_at = Instant::now() + self.timeout().saturating_sub(left.age);
-        let settlement = match self.on_unknown() {
-            OnUnknown::Ask => {
+        let settlement = match (self.on_unknown(), untold) {
+            (OnUnknown::Ask, _) | (_, Untold::LeaveInDoubt) => {
                 let witness = Witness {
                     position: 0,
                     probe: left.probe.clone(),
@@ -171,7 +184,11 @@ impl Uploader {
                 };
                 self.settle(&[witness], settled_at).await
             }
-            OnUnknown::Resend => Settlement::CannotAsk,
+            (OnUnknown::Resend, Untold::SendAgain) => Settlement::CannotAsk,
+        };
+        let settlement = match (settlement, untold) {
+            (Settlement::CannotAsk, Untold::LeaveInDoubt) => Settlement::Unknown,
+            (settlement, _) => settlement,
         };
         let outcome = OutcomeOf {
             batch: left.id,

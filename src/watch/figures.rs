@@ -132,7 +132,8 @@ impl Figures {
             .set(view.expected.map_or(f64::NAN, |rows| rows as f64));
         self.held.set(view.held_for.as_secs_f64());
         let throttle = &self.helm.throttle;
-        self.paused.set(i64::from(throttle.pace().paused));
+        self.paused
+            .set(i64::from(throttle.pace().paused && view.ended.is_none()));
         let rate = throttle.slowed_to().unwrap_or(throttle.configured());
         self.quota.set(f64::from(rate.requests) / rate.per.as_secs_f64());
         self.last_success.set(

@@ -32,6 +32,9 @@ use routes::Seat;
 pub struct Orders {
     /// Where to listen.
     pub listen: Option<SocketAddr>,
+    /// Whether somebody asked for the address, or for the page, for this run. Else another run may listen there, and this one
+    /// does without.
+    pub insists: bool,
     /// The page.
     pub live: Option<LiveOrders>,
     /// Where to push the figures at the end.
@@ -101,11 +104,10 @@ impl Lookout {
     /// If the address is taken, or is not this machine's.
     pub async fn open(orders: Orders, helm: &Helm, view: watch::Receiver<View>) -> Result<Self, WatchError> {
         let figures = Figures::new(helm.clone())?;
-        let open = match orders.listen {
+        let open = match Self::bind(&orders).await? {
             None => None,
-            Some(address) => {
+            Some((listener, address)) => {
                 let failed = |source| WatchError::Listen { address, source };
-                let listener = TcpListener::bind(address).await.map_err(failed)?;
                 let address = listener.local_addr().map_err(failed)?;
                 let closing = CancellationToken::new();
                 let live = orders.live.map(|live| {
@@ -134,6 +136,20 @@ impl Lookout {
             push: orders.push,
             open,
         })
+    }
+
+    async fn bind(orders: &Orders) -> Result<Option<(TcpListener, SocketAddr)>, WatchError> {
+        let Some(address) = orders.listen else {
+            return Ok(None);
+        };
+        match TcpListener::bind(address).await {
+            Ok(listener) => Ok(Some((listener, address))),
+            Err(source) if !orders.insists && source.kind() == io::ErrorKind::AddrInUse => {
+                warn!(%address, "another process listens there: this one goes without /metrics, /healthz and /readyz");
+                Ok(None)
+            }
+            Err(source) => Err(WatchError::Listen { address, source }),
+        }
     }
 
     /// Where it listens.

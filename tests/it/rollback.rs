@@ -683,6 +683,53 @@ async fn an_unfinished_run_does_not_pass_over_what_was_deleted() {
     bed.assert_arrived().await;
 }
 
+/// The run is gone on with while its rollback is unfinished, and sends again under its own number what was taken out.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn what_the_run_itself_sent_again_in_between_goes_as_well() {
+    let bed = Bed::new()
+        .await
+        .set("source.page_size = 10\nbatch.concurrency = 1");
+    bed.user_rows(1, 60).await;
+    bed.run(&["migrate", "--limit", "30"]).await.ended_with(0);
+    bed.killed_at(&["rollback", "--run", "1", "--yes"], "undone_recorded", 11)
+        .await;
+    assert_eq!(bed.api.stored_count(), 19);
+    let rest = bed.migrate().await.ended_with(0).json();
+    assert_eq!((&rest["run_id"], &rest["resumed"]), (&json!(1), &json!(true)));
+    assert_eq!(bed.api.stored_count(), 60);
+    let summary = rollback(&bed, "1", &["--yes"]).await.ended_with(0).json();
+    assert_eq!(
+        (&summary["resumed"], &summary["rollback"]["removed"]),
+        (&json!(true), &json!(60))
+    );
+    assert_eq!(bed.api.stored_count(), 0);
+    assert!(committed_keys(&bed).await.is_empty());
+}
+
+/// A migration that would simply send the batch again must not have its rollback forget what may be stored.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn a_batch_left_in_flight_is_asked_about_even_where_a_migration_would_not() {
+    let bed = Bed::new().await.set("batch.on_unknown = \"resend\"");
+    bed.user_rows(1, 20).await;
+    if bed
+        .killed_at(&["migrate"], "answered", 1)
+        .await
+        .signal()
+        .is_none()
+    {
+        return;
+    }
+    assert_eq!(
+        (committed_keys(&bed).await.len(), bed.api.stored_count()),
+        (0, 20)
+    );
+    let summary = rollback(&bed, "1", &["--yes"]).await.ended_with(0).json();
+    assert_eq!(summary["rollback"]["removed"], 20);
+    assert_eq!(bed.api.stored_count(), 0);
+}
+
 #[tokio::test]
 async fn a_batch_that_was_left_in_flight_is_found_out_first() {
     let bed = Bed::new().await;

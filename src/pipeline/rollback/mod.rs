@@ -30,7 +30,7 @@ use crate::{
     pace::Helm,
     report::View,
     source::Source,
-    upload::Uploader,
+    upload::{Untold, Uploader},
     who::Asker,
 };
 use remove::Remover;
@@ -75,8 +75,11 @@ pub async fn rollback(
     ledger.keep_diary(&begun.run).await;
     let asker = Asker::new(client.clone(), &settings.api, &helm).noting(diary.clone());
     let span = error_span!("run", run_id = begun.run.id);
+    let tally = ledger.rolled_back(&begun).await?.tally();
     view.send_modify(|view| {
         view.run_id = Some(begun.run.id);
+        view.tally = tally;
+        view.requests = begun.run.counters.requests;
         view.last_success = last_success;
         view.mode = Mode::Rollback;
         view.phase = Phase::ReadingBack;
@@ -226,14 +229,14 @@ impl Job<'_> {
             helm.clone(),
             Box::new(|_| {}),
         );
-        settle_left_behind(ledger, &uploader, stop).await?;
+        settle_left_behind(ledger, &uploader, stop, Untold::LeaveInDoubt).await?;
         if stop.is_turned() {
             return Ok(());
         }
         ledger.refuse_former(begun).await?;
         let people = Arc::clone(&counted.asker);
         let originals = Originals::new(settings, source, ledger, people, stop.clone()).await?;
-        let remover = Remover::new(settings, ledger, begun, counted, stop, view);
+        let remover = Remover::new(settings, ledger, begun, counted, &self.helm, view);
         Box::pin(remover.run(originals)).await
     }
 }

@@ -14,10 +14,10 @@ use super::{
 use crate::{
     config::Settings,
     descope::Recognised,
-    ledger::{Candidate, Committed, Ledger, RollbackRun},
+    ledger::{Candidate, Committed, Ledger, LedgerError, RollbackRun},
     model::{DryRun, Fate, Reason},
-    pace::Stop,
-    pipeline::{PipelineError, originals::Originals},
+    pace::Helm,
+    pipeline::{PipelineError, originals::Originals, showing::quota},
     report::View,
     who::{Answered, Asker, Quota, WhoError},
 };
@@ -32,7 +32,7 @@ const RECORD_EVERY: Duration = Duration::from_secs(1);
 const READING: &str = "tokens could not be read back";
 const DELETING: &str = "tokens could not be deleted";
 
-/// A recognition is good for so long, or for as long as the configured quota makes two requests of each task wait. After
+/// A recognition is good for so long, or for as long as the quota makes two requests of each task wait. After
 /// that, as when the API had us wait in between, it is looked again.
 const GOOD_FOR: Duration = Duration::from_secs(60);
 
@@ -41,12 +41,11 @@ pub(super) struct Remover<'a> {
     ledger: &'a Ledger,
     begun: &'a RollbackRun,
     asker: &'a Asker,
-    stop: &'a Stop,
+    helm: &'a Helm,
     counted: &'a Counted,
     view: &'a watch::Sender<View>,
     /// So many are worked on at a time.
     in_flight: usize,
-    good_for: Duration,
 }
 
 /// What reading a token back came to.
@@ -65,21 +64,34 @@ impl<'a> Remover<'a> {
         ledger: &'a Ledger,
         begun: &'a RollbackRun,
         counted: &'a Counted,
-        stop: &'a Stop,
+        helm: &'a Helm,
         view: &'a watch::Sender<View>,
     ) -> Self {
-        let (quota, in_flight) = (settings.api.rate_limit, settings.batch.concurrency);
-        let turn = quota.per.div_f64(f64::from(quota.requests.max(1)));
         Self {
             ledger,
             begun,
             asker: &counted.asker,
-            stop,
+            helm,
             counted,
             view,
-            in_flight,
-            good_for: GOOD_FOR.max(turn.mul_f64(2.0 * in_flight as f64)),
+            in_flight: settings.batch.concurrency,
         }
+    }
+
+    /// At the rate of the moment: somebody may have slowed it down.
+    fn good_for(&self) -> Duration {
+        let throttle = &self.helm.throttle;
+        let spacing = quota(throttle.slowed_to().unwrap_or_else(|| throttle.configured())).spacing;
+        GOOD_FOR.max(spacing.mul_f64(2.0 * self.in_flight as f64))
+    }
+
+    /// Records what became of tokens.
+    async fn end(&self, ends: &[(Committed, Fate)]) -> Result<(), LedgerError> {
+        self.ledger.roll_back(self.begun, ends).await?;
+        for (_, fate) in ends {
+            self.helm.meter.ended(&fate.tally());
+        }
+        Ok(())
     }
 
     /// Works until every token has an end, or the switch is turned.
@@ -105,7 +117,7 @@ impl<'a> Remover<'a> {
                     Err(reason) => refused.push((candidate.token, Fate::Refused(reason))),
                 }
             }
-            self.ledger.roll_back(self.begun, &refused).await?;
+            self.end(&refused).await?;
             let goes_on = self.work(asked).await?;
             self.record().await?;
             if !goes_on {
@@ -131,7 +143,7 @@ impl<'a> Remover<'a> {
                 Ok(()) => {}
                 Err(WhoError::Stopped) => stopped = true,
                 Err(WhoError::Ledger(error)) => {
-                    self.stop.turn_silently();
+                    self.helm.stop.turn_silently();
                     failed = failed.and(Err(error.into()));
                 }
             }
@@ -142,9 +154,7 @@ impl<'a> Remover<'a> {
     async fn one(&self, candidate: Candidate, question: Question) -> Result<(), WhoError> {
         let fate = self.fate(&candidate, &question).await?;
         fail_point!("undone");
-        self.ledger
-            .roll_back(self.begun, &[(candidate.token, fate)])
-            .await?;
+        self.end(&[(candidate.token, fate)]).await?;
         fail_point!("undone_recorded");
         Ok(())
     }
@@ -168,7 +178,7 @@ impl<'a> Remover<'a> {
             if attempts.next().await.is_none() {
                 return Err(WhoError::Stopped);
             }
-            if looked_at.elapsed() > self.good_for {
+            if looked_at.elapsed() > self.good_for() {
                 continue;
             }
             // Refused if another process has taken over, which may be sending the row again by now.
@@ -176,22 +186,27 @@ impl<'a> Remover<'a> {
                 .intend_deletion(self.begun, &candidate.token, recognised.id())
                 .await?;
             fail_point!("intended");
+            // The ledger may have been away meanwhile.
+            if looked_at.elapsed() > self.good_for() {
+                continue;
+            }
             let answered = self
                 .asker
                 .act(&mut attempts, DELETING, |client| client.delete(&recognised))
                 .await?;
             match answered {
                 Some(Answered::Found(())) => return Ok(Fate::Removed),
-                Some(Answered::Absent) if sent_before => return Ok(Fate::Removed),
-                // Somebody else was faster.
-                Some(Answered::Absent) => return Ok(Fate::Gone),
                 // Which answer says that there is no such token is not published.
-                Some(Answered::Refused(refusal)) => {
+                Some(refused @ (Answered::Absent | Answered::Refused(_))) => {
+                    let code = match refused {
+                        Answered::Refused(refusal) => refusal.code.into_owned(),
+                        _ => "not_found".to_owned(),
+                    };
                     return Ok(match self.look(&candidate.token, question).await? {
                         Look::Nothing if sent_before => Fate::Removed,
                         Look::Nothing => Fate::Gone,
                         Look::There(_) => Fate::Refused(Reason::api(
-                            refusal.code.into_owned(),
+                            code,
                             "the API shows the token, and does not delete it",
                         )),
                         Look::Other(reason) => Fate::Refused(in_doubt(reason, sent_before)),

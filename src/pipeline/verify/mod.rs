@@ -64,6 +64,7 @@ pub async fn verify(
         view.mode = Mode::Verify;
         view.phase = Phase::ReadingBack;
         view.tally = begun.verification.tally();
+        view.requests = begun.run.counters.requests;
         view.quota = Some(quota(settings.api.rate_limit));
         view.expected = Some(expected.unsigned_abs());
     });

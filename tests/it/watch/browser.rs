@@ -144,7 +144,9 @@ impl Page {
     /// Waits until an expression is true.
     async fn until(&mut self, expression: &str) {
         let waited = timeout(Duration::from_secs(60), async {
-            while self.value(expression).await != json!(true) {
+            // While a page is being loaded there is nothing to look at.
+            let looked = format!("(() => {{ try {{ return {expression} }} catch {{ return false }} }})()");
+            while self.value(&looked).await != json!(true) {
                 sleep(Duration::from_millis(50)).await;
             }
         });
