@@ -216,13 +216,13 @@ pub struct RollbackArgs {
 #[command(
     after_help = "Asks the ledger alone: it needs no credentials for the API, and may run beside `migrate`.\n\n\
     Examples:\n  \
-      tokenferry status                       the latest run\n  \
+      tokenferry status                       the latest run that moved tokens\n  \
       tokenferry status --run 4 --json        another one, for scripts\n\n\
     Ends with 0 whatever became of the run, 2 if there is no such run or nothing was migrated yet, 6 if the ledger's database \
     does not answer."
 )]
 pub struct StatusArgs {
-    /// The run [default: the latest]
+    /// The run [default: the latest that moved tokens, or else the latest]
     #[arg(long, value_name = "ID")]
     pub run: Option<RunId>,
     /// Print one JSON object on standard output

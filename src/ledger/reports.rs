@@ -108,7 +108,8 @@ impl Reports {
                       retries, rate_limited, lookups, active_seconds, estimated_batches, estimated_requests,
                       estimated_single_requests, estimated_bytes, estimated_seconds, estimated_fetches
                from runs where migration = $1 and ($2::bigint is null or id = $2)
-               order by mode <> 'migrate', id desc limit 1"#,
+               -- Of those that moved tokens, where there is one.
+               order by (mode = 'migrate' or mode = 'rollback' and not rehearsal) desc, id desc limit 1"#,
             self.migration,
             id,
         )

@@ -124,9 +124,9 @@ async fn what_a_run_uploaded_goes_and_the_next_run_sends_it_again() {
     for text in [&ran.stdout, &ran.stderr, &bed.ledger_dump().await] {
         assert!(!text.contains(TOKEN), "{text}");
     }
-    // Where the migration stands is told by what uploads; the rollback by its own ID.
+    // Where the migration stands is told by the latest run that moved tokens, whichever way; a rollback by its own ID, too.
     let status = bed.run(&["status", "--json"]).await.ended_with(0).json();
-    assert_eq!(status["mode"], "migrate");
+    assert_eq!(status["mode"], "rollback");
     let id = summary["run_id"].to_string();
     let status = bed
         .run(&["status", "--run", &id, "--json"])
@@ -705,6 +705,14 @@ async fn what_the_run_itself_sent_again_in_between_goes_as_well() {
     );
     assert_eq!(bed.api.stored_count(), 0);
     assert!(committed_keys(&bed).await.is_empty());
+    // A rehearsal moves nothing.
+    rollback(&bed, "1", &["--dry-run"]).await.ended_with(0);
+    let status = bed.run(&["status", "--json"]).await.ended_with(0).json();
+    assert_eq!(
+        (&status["mode"], &status["status"]),
+        (&json!("rollback"), &json!("completed"))
+    );
+    assert_eq!(status["rollback"]["dry_run"], false);
 }
 
 /// A migration that would simply send the batch again must not have its rollback forget what may be stored.
