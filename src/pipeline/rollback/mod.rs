@@ -2,7 +2,7 @@
 //!
 //! What makes it certain that nothing else goes is in three places, and can be read there:
 //! [`judge`](judge::judge) says which rows may be asked for at all, [`StoredToken::recognise`] makes the only thing that can be
-//! deleted, and [`Remover`](remove::Remover) sends a deletion right after such a recognition, never without one.
+//! deleted, and [`Remover`] sends a deletion right after such a recognition, never without one.
 //!
 //! [`StoredToken::recognise`]: crate::descope::StoredToken::recognise
 
