@@ -11,6 +11,8 @@ use tokenferry::{
     simulator::Fault,
 };
 
+use tokio::time::sleep;
+
 use crate::support::bed::{Bed, ended};
 
 const SLOW: &str = "api.rate_limit.requests = 20\napi.rate_limit.per = \"1s\"\nbatch.max_tokens = 20\nsource.page_size = 100";
