@@ -10,7 +10,6 @@ use tokenferry::{
     scratch::{Options, ScratchPostgres, StopMode},
     simulator::Fault,
 };
-
 use tokio::time::sleep;
 
 use crate::support::bed::{Bed, ended};
