@@ -91,12 +91,15 @@ impl Guarded {
         ended(command.output()).await
     }
 
-    /// `doctor` finds nothing to complain about.
+    /// `doctor` finds nothing to complain about, but that a server of the tests may be without TLS.
     async fn is_well(&self) {
         let ran = self.run(&["doctor", "--json"]).await.ended_with(0);
         let report = ran.json();
         let checks = report["checks"].as_array().unwrap();
-        let wrong: Vec<&Value> = checks.iter().filter(|check| check["status"] != "ok").collect();
+        let wrong: Vec<&Value> = checks
+            .iter()
+            .filter(|check| check["status"] != "ok" && check["name"] != "tls")
+            .collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
