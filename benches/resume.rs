@@ -83,7 +83,7 @@ impl Interrupted {
         interrupted.fill(2, settled + PENDING).await?;
         interrupted
             .sql(&format!(
-                "insert into tokenferry.tokens (migration, source_key, state, app_id, user_id, destination, source_version,
+                "insert into tokenferry.token_rows (migration, source_key, state, app_id, user_id, destination, source_version,
                         fingerprint, batch_id, run_id)
                  select migration, id::text, state, app_id, 'user-' || id, decode(md5(id::text), 'hex'), source_version,
                         sha256(id::text::bytea), batch_id, run_id

@@ -18,8 +18,8 @@ pub const PLACES: [&str; 10] = [
     "cursor",
 ];
 
-/// Places that only other commands than `migrate` come by.
-pub const PLACES_ELSEWHERE: [&str; 4] = ["verified", "intended", "undone", "undone_recorded"];
+/// Places that not every run of `migrate` comes by, and those of other commands.
+pub const PLACES_ELSEWHERE: [&str; 5] = ["filed", "verified", "intended", "undone", "undone_recorded"];
 
 /// Arms the place that the environment names. An unknown or unreadable one is a mistake of the test's, and ends the process.
 #[cfg(feature = "failpoints")]

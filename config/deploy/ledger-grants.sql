@@ -29,7 +29,8 @@ declare
     name text;
 begin
     for name in
-        select tablename from pg_tables where schemaname = 'tokenferry' and tablename <> 'fingerprint_key'
+        select relname from pg_class
+        where relnamespace = 'tokenferry'::regnamespace and relkind in ('r', 'v') and relname <> 'fingerprint_key'
     loop
         execute format('grant select on tokenferry.%I to tokenferry_report', name);
     end loop;

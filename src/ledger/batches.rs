@@ -174,7 +174,7 @@ impl Ledger {
                            where id = (select id from batch)
                            returning 1
                        ), written as (
-                           insert into tokens (migration, source_key, state, refused_by, error_code, reason, app_id,
+                           insert into token_rows (migration, source_key, state, refused_by, error_code, reason, app_id,
                                   user_id, tenant_id, destination, source_version, fingerprint, batch_id, run_id)
                            select $4, sent.source_key, 'failed', blamed.refused_by, blamed.error_code, blamed.reason,
                                   sent.app_id, sent.user_id, sent.tenant_id, sent.destination, sent.source_version,
@@ -192,7 +192,7 @@ impl Ledger {
                                   tenant_id = excluded.tenant_id, destination = excluded.destination,
                                   source_version = excluded.source_version, fingerprint = excluded.fingerprint,
                                   batch_id = excluded.batch_id, run_id = excluded.run_id,
-                                  attempts = tokens.attempts + 1, updated_at = now()
+                                  attempts = token_rows.attempts + 1, updated_at = now()
                        )
                        select count(*) as "closed!" from closed"#,
                     outcome.batch,

@@ -78,7 +78,7 @@ impl Reports {
             r#"select severity as "severity!", error_code as "code!", app_id, count(*) as "count!", min(reason) as "example!"
                from (
                    select 'error' as severity, error_code, app_id, reason
-                   from tokens where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
+                   from token_rows where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
                    union all
                    select findings.severity, findings.error_code, findings.app_id, findings.reason
                    from findings join runs on runs.id = run_id
@@ -123,7 +123,7 @@ impl Reports {
         most: i64,
     ) -> Result<Vec<String>, LedgerError> {
         let keys = sqlx::query_scalar!(
-            r#"(select source_key as "key!" from tokens
+            r#"(select source_key as "key!" from token_rows
                 where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2) and $3 = 'error'
                   and error_code = $4
                 order by length(source_key), source_key limit $5)
@@ -178,7 +178,7 @@ impl Reports {
             r#"select source_key as "source_key!", app_id, user_id, tenant_id, refused_by, error_code, reason,
                       attempts as "attempts!", first_seen_at as "first_seen_at!", updated_at as "last_seen_at!",
                       'error' as "severity!"
-               from tokens where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
+               from token_rows where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
                union all
                select source_key, app_id, user_id, tenant_id, refused_by, error_code, reason, 1, found_at, found_at, severity
                from findings join runs on runs.id = run_id

@@ -158,9 +158,9 @@ impl Reports {
     async fn outcome(&mut self, key: &str) -> Result<Option<LastOutcome>, LedgerError> {
         let outcome = sqlx::query_as!(
             LastOutcome,
-            "select state, app_id, user_id, tenant_id, refused_by, error_code, reason, run_id, attempts, first_seen_at,
-                    updated_at, fingerprint
-             from tokens where migration = $1 and source_key = $2",
+            r#"select state as "state!", app_id, user_id, tenant_id, refused_by, error_code, reason, run_id as "run_id!",
+                      attempts as "attempts!", first_seen_at as "first_seen_at!", updated_at as "updated_at!", fingerprint
+               from tokens where migration = $1 and source_key = $2"#,
             self.migration,
             key,
         )

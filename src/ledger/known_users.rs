@@ -78,7 +78,7 @@ impl Ledger {
         self.persist(|| {
             sqlx::query!(
                 "delete from known_users where user_id in (
-                     select user_id from tokens where migration = $1 and state = 'failed' and error_code = any ($2::text[]))",
+                     select user_id from token_rows where migration = $1 and state = 'failed' and error_code = any ($2::text[]))",
                 self.migration,
                 codes as &[&str],
             )

@@ -1,6 +1,8 @@
 //! The only state there is: which batches were sent, and what became of every token.
 //!
-//! The intent to send a batch is committed before its request leaves, its outcome in one transaction after the answer.
+//! The intent to send a batch is committed before its request leaves, its outcome in one transaction after the answer. What is
+//! known of its tokens stands in the batch's row from the first on, and stays there once it arrived, until it is filed: see
+//! `packed`.
 //! All SQL of the ledger is in here, checked at compile time. Every statement that changes something may be repeated
 //! when its own answer was lost, and then changes nothing.
 
@@ -16,6 +18,7 @@ mod history;
 mod key;
 mod known_users;
 mod lock;
+mod packed;
 mod reports;
 mod retry;
 mod rollbacks;
@@ -27,7 +30,7 @@ mod tokens;
 mod verifications;
 
 use std::{
-    sync::{Arc, atomic::AtomicBool},
+    sync::{Arc, Mutex, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -44,6 +47,7 @@ pub use events::RunEvent;
 pub use failures::{FailedToken, FailureGroup, Listing};
 pub use history::{BatchRecord, FindingRecord, History, LastOutcome, RollbackRecord};
 pub use lock::{Lock, Locked};
+use packed::Packed;
 pub use reports::{CodeCount, Reports, RunReport};
 pub use rollbacks::{Candidate, RollbackRun};
 pub use runs::{Counters, Run, Standing};
@@ -67,6 +71,9 @@ pub struct Ledger {
     diary: Diary,
     /// Whether it was said that the diary could not be written.
     diary_failed: Arc<AtomicBool>,
+    packed: Arc<Mutex<Packed>>,
+    /// Held while batches are filed.
+    filing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Ledger {
@@ -102,6 +109,8 @@ impl Ledger {
             patience,
             diary: Diary::default(),
             diary_failed: Arc::default(),
+            packed: Arc::default(),
+            filing: Arc::default(),
         })
     }
 

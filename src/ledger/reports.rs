@@ -181,7 +181,7 @@ impl Reports {
         let failed = sqlx::query_as!(
             CodeCount,
             r#"select error_code as "code!", count(*) as "count!", coalesce(min(reason), '') as "example!"
-               from tokens where migration = $1 and run_id = $2 and state = 'failed'
+               from token_rows where migration = $1 and run_id = $2 and state = 'failed'
                group by error_code order by count(*) desc, error_code"#,
             self.migration,
             run,

@@ -72,10 +72,11 @@ impl Ledger {
         self.expect_upload(undo.of_run).await?;
         self.expect_api(undo.of_run, api).await?;
         if undo.dry_run == DryRun::Off {
-            self.persist(|| sqlx::query!("delete from tokens where false").execute(&self.pool))
+            self.persist(|| sqlx::query!("delete from token_rows where false").execute(&self.pool))
                 .await?;
         }
         self.end_those_that_are_gone().await?;
+        self.file_left_behind().await?;
         let rehearsal = undo.dry_run == DryRun::On;
         // `running` can only be our own answer that was lost.
         let taken_up = self
@@ -161,11 +162,11 @@ impl Ledger {
                        select distinct on (source_key) source_key
                        from former_places
                        where migration = $3 and run_id = $4
-                         and not exists (select from tokens where tokens.destination = former_places.destination
-                                           and tokens.migration = $3 and state = 'committed' and run_id = $4)
+                         and not exists (select from token_rows where token_rows.destination = former_places.destination
+                                           and token_rows.migration = $3 and state = 'committed' and run_id = $4)
                    ), refused as (
                        select former.source_key, app_id, user_id, tenant_id
-                       from former left join tokens on tokens.source_key = former.source_key and migration = $3
+                       from former left join token_rows on token_rows.source_key = former.source_key and migration = $3
                    ), written as (
                        insert into rollbacks (run_id, source_key, of_run, app_id, user_id, tenant_id, state, error_code, reason,
                               ended_at)
@@ -211,15 +212,15 @@ impl Ledger {
             .persist(|| {
                 sqlx::query!(
                     r#"with mine as (
-                           select tokens.*, rolled.state as rolled
-                           from tokens left join rollbacks rolled on rolled.run_id = $2
-                                and rolled.source_key = tokens.source_key
-                           where migration = $1 and tokens.run_id = $3 and tokens.state = 'committed'
-                             and ($5::text is null or tokens.source_key > $5)
+                           select token_rows.*, rolled.state as rolled
+                           from token_rows left join rollbacks rolled on rolled.run_id = $2
+                                and rolled.source_key = token_rows.source_key
+                           where migration = $1 and token_rows.run_id = $3 and token_rows.state = 'committed'
+                             and ($5::text is null or token_rows.source_key > $5)
                              -- What was taken out and is there again was sent again by the run, gone on with in between.
                              and (coalesce(rolled.state, 'deleting') = 'deleting'
                                   or rolled.state in ('removed', 'gone') and not $7)
-                           order by tokens.source_key limit $6
+                           order by token_rows.source_key limit $6
                        )
                        select source_key as "source_key!", fingerprint as "fingerprint!", app_id as "app_id!", user_id, tenant_id,
                               floor(extract(epoch from coalesce(
@@ -228,7 +229,7 @@ impl Ledger {
                               (select max(other.run_id) from (
                                    select former.run_id from former_places former where former.destination = mine.destination
                                    union all
-                                   select token.run_id from tokens token
+                                   select token.run_id from token_rows token
                                    where token.destination = mine.destination and token.state = 'committed'
                                      and (token.source_key, token.migration) <> (mine.source_key, mine.migration)
                                ) as other join runs on runs.id = other.run_id
@@ -339,11 +340,11 @@ impl Ledger {
                               as ended (source_key, fingerprint, app_id, user_id, tenant_id, state, refused_by, error_code,
                                         reason)
                    ), taken_out as (
-                       delete from tokens using ended, run
+                       delete from token_rows using ended, run
                        where ended.state in ('removed', 'gone') and not run.rehearsal
-                         and tokens.migration = $3 and tokens.source_key = ended.source_key
+                         and token_rows.migration = $3 and token_rows.source_key = ended.source_key
                          -- The very row that was judged.
-                         and tokens.run_id = $4 and tokens.state = 'committed' and tokens.fingerprint = ended.fingerprint
+                         and token_rows.run_id = $4 and token_rows.state = 'committed' and token_rows.fingerprint = ended.fingerprint
                        returning 1
                    ), rewound as (
                        update runs set cursor = null, cursor_committed = 0, cursor_failed = 0, cursor_superseded = 0,

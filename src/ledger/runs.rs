@@ -76,6 +76,7 @@ impl Ledger {
     /// If the database does not answer.
     pub async fn begin(&self, selection: &Selection, holder: &str) -> Result<Run, LedgerError> {
         self.end_those_that_are_gone().await?;
+        self.file_left_behind().await?;
         // `running` can only be our own answer that was lost.
         let taken_up = self
             .persist(|| {
@@ -164,6 +165,7 @@ impl Ledger {
     /// # Errors
     /// If the database does not answer.
     pub async fn begin_dry_run(&self, selection: &Selection, holder: &str) -> Result<Run, LedgerError> {
+        self.file_left_behind().await?;
         // No lock tells whose process is gone, so silence does: books are written every two seconds. One that is merely
         // cut off for so long goes on unharmed and gives itself its status at the end.
         self.persist(|| {

@@ -155,7 +155,7 @@ async fn schema_privileges(
 async fn tables_of_others(connection: &mut PgConnection, schema: &str) -> Result<Vec<Missing>, Failure> {
     let tables: Vec<String> = sqlx::query_scalar(
         "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-         where n.nspname = $1 and c.relkind = 'r' and not pg_has_role(c.relowner, 'usage') order by 1",
+         where n.nspname = $1 and c.relkind in ('r', 'v') and not pg_has_role(c.relowner, 'usage') order by 1",
     )
     .bind(schema)
     .fetch_all(connection)
@@ -170,7 +170,8 @@ async fn tables_of_others(connection: &mut PgConnection, schema: &str) -> Result
 /// What is needed of a table; most are written and never deleted from.
 fn needed(table: &str) -> &'static [&'static str] {
     match table {
-        "_sqlx_migrations" => &["select"],
+        // The latter is a view over two others.
+        "_sqlx_migrations" | "tokens" => &["select"],
         "fingerprint_key" => &["select", "insert"],
         "dry_run_rows" | "known_users" => &["select", "insert", "update", "delete"],
         _ => &["select", "insert", "update"],
@@ -184,7 +185,7 @@ async fn table_privileges(connection: &mut PgConnection, schema: &str) -> Result
                 array(select wanted from unnest(array['select', 'insert', 'update', 'delete']) as wanted
                       where not has_table_privilege(c.oid, wanted))
          from pg_class c join pg_namespace n on n.oid = c.relnamespace
-         where n.nspname = $1 and c.relkind = 'r' order by 1",
+         where n.nspname = $1 and c.relkind in ('r', 'v') order by 1",
     )
     .bind(schema)
     .fetch_all(connection)

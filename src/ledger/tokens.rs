@@ -38,6 +38,7 @@ impl Ledger {
     ) -> Result<Known, LedgerError> {
         let keys: Vec<&str> = keys.map(SourceKey::as_str).collect();
         let destinations: Vec<DestinationId> = destinations.collect();
+        self.file_those_at(&destinations).await?;
         let destinations: Vec<&[u8]> = destinations.iter().map(|id| &id.as_bytes()[..]).collect();
         if keys.is_empty() && destinations.is_empty() {
             return Ok(Known::default());
@@ -51,12 +52,12 @@ impl Ledger {
                               null::bytea as destination, null::bigint as source_version, outdated_run,
                               outdated_version
                        from unnest($2::text[]) as asked (row_key) cross join lateral (
-                              select * from tokens where migration = $1 and source_key = asked.row_key offset 0
+                              select * from token_rows where migration = $1 and source_key = asked.row_key offset 0
                        ) as settled
                        union all
                        select source_key, state, run_id, null, destination, source_version, null, null
                        from unnest($3::bytea[]) as asked (place) cross join lateral (
-                              select * from tokens
+                              select * from token_rows
                               where migration = $1 and destination = asked.place and state = 'committed' offset 0
                        ) as incumbent"#,
                     self.migration,
@@ -108,7 +109,7 @@ impl Ledger {
         let keys = self
             .persist(|| {
                 sqlx::query_scalar!(
-                    "select source_key from tokens
+                    "select source_key from token_rows
                      where migration = $1 and state = 'failed' and ($2::text is null or error_code = $2)
                        and ($3::text is null or source_key > $3)
                      order by source_key limit $4",
@@ -156,9 +157,9 @@ impl Ledger {
         let versions: Vec<Option<i64>> = decisions.iter().map(|decision| decision.version.get()).collect();
         self.persist(|| {
             sqlx::query!(
-                "update tokens set outdated_run = runs.id, outdated_version = marked.version
+                "update token_rows set outdated_run = runs.id, outdated_version = marked.version
                  from runs, unnest($3::text[], $4::bigint[]) as marked (row_key, version)
-                 where tokens.migration = $1 and source_key = marked.row_key and runs.id = $2 and runs.epoch = $5",
+                 where token_rows.migration = $1 and source_key = marked.row_key and runs.id = $2 and runs.epoch = $5",
                 self.migration,
                 run.id,
                 &keys as &[&str],
@@ -210,7 +211,7 @@ impl Ledger {
         let versions: Vec<Option<i64>> = decisions.iter().map(|decision| decision.version.get()).collect();
         self.persist(|| {
             sqlx::query!(
-                "insert into tokens (migration, source_key, state, refused_by, error_code, reason, app_id, user_id,
+                "insert into token_rows (migration, source_key, state, refused_by, error_code, reason, app_id, user_id,
                         tenant_id, destination, source_version, run_id, outdated_run, outdated_version)
                  select $1, decided.*, runs.id, case decided.state when 'superseded' then runs.id end,
                         decided.source_version
@@ -225,7 +226,7 @@ impl Ledger {
                         tenant_id = excluded.tenant_id, destination = excluded.destination,
                         source_version = excluded.source_version, fingerprint = null, batch_id = null,
                         run_id = excluded.run_id, outdated_run = excluded.outdated_run,
-                        outdated_version = excluded.outdated_version, attempts = tokens.attempts + 1,
+                        outdated_version = excluded.outdated_version, attempts = token_rows.attempts + 1,
                         updated_at = now()",
                 self.migration,
                 run.id,

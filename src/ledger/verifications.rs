@@ -71,6 +71,7 @@ impl Ledger {
         if let Some(run) = chosen.of_run {
             self.expect_upload(run).await?;
         }
+        self.file_left_behind().await?;
         self.persist(|| {
             sqlx::query!(
                 "update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended', epoch = epoch + 1
@@ -156,7 +157,7 @@ impl Ledger {
                 self.persist(|| {
                     sqlx::query_scalar!(
                         r#"select sha256(convert_to($3::bigint::text || '/' || source_key, 'UTF8')) as "hash!"
-                           from tokens
+                           from token_rows
                            where migration = $1 and state = 'committed' and ($2::bigint is null or run_id = $2)
                            order by 1 limit 1 offset $4::bigint - 1"#,
                         self.migration,
@@ -226,7 +227,7 @@ impl Ledger {
     pub async fn count_committed(&self, of: &VerifyRun) -> Result<i64, LedgerError> {
         self.persist(|| {
             sqlx::query_scalar!(
-                r#"select count(*) as "count!" from tokens
+                r#"select count(*) as "count!" from token_rows
                    where migration = $1 and state = 'committed' and ($2::bigint is null or run_id = $2)
                      and ($4::bytea is null or sha256(convert_to($3::bigint::text || '/' || source_key, 'UTF8')) <= $4)"#,
                 self.migration,
@@ -255,7 +256,7 @@ impl Ledger {
                     r#"select source_key, fingerprint as "fingerprint!", app_id as "app_id!", user_id, tenant_id,
                               floor(extract(epoch from coalesce(
                                   (select submitted_at from batches where id = batch_id), updated_at)))::bigint as "sent_at!"
-                       from tokens
+                       from token_rows
                        where migration = $1 and state = 'committed' and ($2::bigint is null or run_id = $2)
                          and ($4::bytea is null or sha256(convert_to($3::bigint::text || '/' || source_key, 'UTF8')) <= $4)
                          and ($5::text is null or source_key > $5)

@@ -26,6 +26,10 @@ use crate::{
 /// How often the books are written at least.
 const RECORD_AT_LEAST: Duration = Duration::from_secs(2);
 
+/// Batches stay packed for once or twice as long. Long enough that many are filed at once; a process that is started again
+/// finds little to do first.
+const FILE_EVERY: Duration = Duration::from_secs(5);
+
 /// Knows how a run stands.
 pub(super) struct Desk {
     pub(super) ledger: Ledger,
@@ -62,8 +66,19 @@ impl Desk {
         }
     }
 
-    /// Moves the ledger's cursor along. Ends only if the ledger cannot be written.
+    /// Moves the ledger's cursor along, and files what is packed. Ends only if the ledger cannot be written.
     pub(super) async fn keep(&self) -> Result<Infallible, PipelineError> {
+        tokio::try_join!(self.keep_books(), self.file()).map(|(never, _)| never)
+    }
+
+    async fn file(&self) -> Result<Infallible, PipelineError> {
+        loop {
+            sleep(FILE_EVERY).await;
+            self.ledger.file_older().await?;
+        }
+    }
+
+    async fn keep_books(&self) -> Result<Infallible, PipelineError> {
         self.ledger.keep_diary(&self.run).await;
         loop {
             // Without news the books still tell how far rows beyond the cursor are.

@@ -1,9 +1,7 @@
 //! What the ledger need not be asked, since it cannot know it: asking about every row of a first run would cost as much as
 //! writing the answers.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
-use crate::model::{DestinationId, SourceKey};
+use crate::model::{DestinationId, Filter, SourceKey};
 
 /// Rows and destinations that the ledger may know of. Never says "no" of one that it knows.
 #[derive(Debug)]
@@ -19,12 +17,15 @@ pub(super) enum Memory {
     },
 }
 
+/// 2 MiB for each of the two. With more rows they deny fewer strangers, which costs lookups and nothing else.
+const ENTRIES: usize = 1 << 19;
+
 impl Memory {
     pub(super) fn new(ledger_is_empty: bool) -> Self {
         if ledger_is_empty {
             Self::Own {
-                rows: Filter::new(),
-                destinations: Filter::new(),
+                rows: Filter::with_room_for(ENTRIES),
+                destinations: Filter::with_room_for(ENTRIES),
             }
         } else {
             Self::Anything
@@ -56,47 +57,6 @@ impl Memory {
             Self::Own { destinations, .. } => destinations.may_hold(id),
         }
     }
-}
-
-/// A Bloom filter of fixed size: 2 MiB say "no" to all but a thousandth of the strangers up to about a million entries,
-/// and to fewer beyond, which costs lookups and nothing else.
-#[derive(Debug)]
-pub(super) struct Filter(Vec<u64>);
-
-const WORDS: usize = 1 << 18;
-const PROBES: u64 = 6;
-
-impl Filter {
-    fn new() -> Self {
-        Self(vec![0; WORDS])
-    }
-
-    fn add(&mut self, entry: &impl Hash) {
-        for (word, bit) in places(entry) {
-            self.0[word] |= bit;
-        }
-    }
-
-    fn may_hold(&self, entry: &impl Hash) -> bool {
-        places(entry).all(|(word, bit)| self.0[word] & bit != 0)
-    }
-}
-
-/// Places by double hashing.
-fn places(entry: &impl Hash) -> impl Iterator<Item = (usize, u64)> {
-    let mut hasher = DefaultHasher::new();
-    entry.hash(&mut hasher);
-    let first = hasher.finish();
-    0xff_u8.hash(&mut hasher);
-    let second = hasher.finish() | 1;
-    (0..PROBES).map(move |probe| {
-        let place = first.wrapping_add(probe.wrapping_mul(second));
-        // The upper bits choose the word, the lower ones the bit.
-        (
-            usize::try_from(place >> 46).unwrap_or(0) % WORDS,
-            1 << (place & 63),
-        )
-    })
 }
 
 #[cfg(test)]

@@ -147,29 +147,14 @@ async fn a_dry_run_of_a_part_is_that_part() {
 }
 
 /// Every table of the ledger but those a dry run may write to, and every run but dry ones.
-async fn ledger_without_dry_runs(bed: &Bed) -> Vec<String> {
-    let mut rows = Vec::new();
-    for table in ["tokens", "batches", "fingerprint_key"] {
-        rows.extend(
-            bed.texts(&format!("select t::text from tokenferry.{table} t order by 1"))
-                .await,
-        );
-    }
-    rows.extend(
-        bed.texts("select r::text from tokenferry.runs r where mode <> 'dry_run' order by id")
-            .await,
-    );
-    rows
-}
-
 #[tokio::test]
 async fn a_dry_run_changes_nothing_but_its_findings_and_says_the_same_twice() {
     let bed = Bed::new().await.set("source.page_size = 200");
     mixed_rows(&bed).await;
-    let before = ledger_without_dry_runs(&bed).await;
+    let before = bed.ledger_without("dry_run").await;
     let first = dry_run(&bed, &[]).await.ended_with(3).json();
     let second = dry_run(&bed, &[]).await.ended_with(3).json();
-    assert_eq!(ledger_without_dry_runs(&bed).await, before);
+    assert_eq!(bed.ledger_without("dry_run").await, before);
     assert_ne!(first["run_id"], second["run_id"]);
     assert_eq!(second["resumed"], false);
     for same in ["tokens", "estimate", "failures_by_code", "warnings_by_code"] {

@@ -141,41 +141,93 @@ async fn a_process_killed_again_and_again_gets_there() {
     assert_eq!(bed.api.stored_count(), 595);
 }
 
+/// New tokens stay in their batch, tokens that were there before get rows: a statement for each, and a place to wait in it.
 #[tokio::test]
-async fn a_process_killed_inside_of_the_transaction_that_records_the_outcome() {
-    let bed = Bed::new().await;
-    bed.user_rows(1, 10).await;
-    bed.migrate().await.ended_with(0);
-    bed.user_rows(11, 110).await;
-    // The lock makes the outcome wait inside of its statement; the process is killed there.
-    let mut transaction = bed.pool.begin().await.unwrap();
-    sqlx::query("lock table tokenferry.tokens in share mode")
-        .execute(&mut *transaction)
+async fn a_process_killed_inside_of_the_statement_that_records_the_outcome() {
+    for (rows, hold, release) in [
+        (
+            "insert into legacy_tokens (id, provider, user_id, access_token, updated_at)
+             select id, 'google', 'user-' || id, 'access-' || id, now() from generate_series(111, 210) as id",
+            "create function tokenferry.hold() returns trigger language plpgsql as $$ begin
+                 perform pg_advisory_xact_lock(4711);
+                 return new;
+             end $$;
+             create trigger hold before update on tokenferry.batches for each row
+                 when (new.state = 'committed') execute function tokenferry.hold()",
+            "drop trigger hold on tokenferry.batches",
+        ),
+        (
+            "update legacy_tokens set access_token = 'changed-' || id where id > 10",
+            "create function tokenferry.hold() returns trigger language plpgsql as $$ begin
+                 perform pg_advisory_xact_lock(4711);
+                 return new;
+             end $$;
+             create trigger hold before insert or update on tokenferry.token_rows for each row
+                 when (new.state = 'committed') execute function tokenferry.hold()",
+            "drop trigger hold on tokenferry.token_rows",
+        ),
+    ] {
+        let bed = Bed::new().await;
+        bed.user_rows(1, 110).await;
+        bed.migrate().await.ended_with(0);
+        // Filed, so that the next process has nothing of that to do.
+        bed.run(&["migrate", "--dry-run", "--json"]).await.ended_with(0);
+        bed.sql(rows).await;
+        bed.sql(hold).await;
+        let mut transaction = bed.pool.begin().await.unwrap();
+        sqlx::query("select pg_advisory_xact_lock(4711)")
+            .execute(&mut *transaction)
+            .await
+            .unwrap();
+        let mut child = bed.spawn_migrate();
+        let waiting =
+            "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and wait_event = 'advisory'
+                       and datname = current_database()";
+        timeout(Duration::from_secs(30), async {
+            while bed.number(waiting).await == 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        })
         .await
         .unwrap();
-    let mut child = bed.spawn_migrate();
-    let waiting =
-        "select count(*) from pg_stat_activity where wait_event_type = 'Lock' and query like 'with batch as%'
-                   and datname = current_database()";
-    timeout(Duration::from_secs(30), async {
-        while bed.number(waiting).await == 0 {
-            sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await
-    .unwrap();
-    child.kill().await.unwrap();
-    transaction.rollback().await.unwrap();
-    // The server may carry out what it was asked before it notices that nobody listens: either way is right.
+        child.kill().await.unwrap();
+        transaction.rollback().await.unwrap();
+        bed.sql(release).await;
+        // The server may carry out what it was asked before it notices that nobody listens: either way is right.
+        let ran = bed.migrate().await.ended_with(0).json();
+        let all = bed.number("select count(*) from legacy_tokens").await;
+        assert_eq!(
+            ran["tokens"],
+            json!({"selected": all, "committed": 100, "failed": 0, "superseded": 0, "unchanged": all - 100})
+        );
+        let in_flight = "select count(*) from tokenferry.batches where state = 'in_flight'";
+        assert_eq!(bed.number(in_flight).await, 0);
+        bed.assert_arrived().await;
+        let most = bed.api.writes().into_values().max();
+        assert_eq!(most, Some(if rows.starts_with("insert") { 1 } else { 2 }));
+    }
+}
+
+#[tokio::test]
+async fn a_process_killed_while_it_files_leaves_each_token_in_one_place() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 300).await;
+    bed.migrate().await.ended_with(0);
+    let packed =
+        "select count(*) from tokenferry.batches where state = 'committed' and source_keys is not null";
+    assert_eq!(bed.number(packed).await, 3);
+    bed.user_rows(301, 400).await;
+    assert!(killed_at(&bed, "filed", 1).await);
+    assert_eq!(bed.number(packed).await, 0);
     let ran = bed.migrate().await.ended_with(0).json();
     assert_eq!(
         ran["tokens"],
-        json!({"selected": 110, "committed": 100, "failed": 0, "superseded": 0, "unchanged": 10})
+        json!({"selected": 400, "committed": 100, "failed": 0, "superseded": 0, "unchanged": 300})
     );
     assert_eq!(
-        bed.number("select count(*) from tokenferry.batches where state = 'in_flight'")
-            .await,
-        0
+        bed.number("select count(*) from tokenferry.tokens").await,
+        bed.number("select count(distinct source_key) from tokenferry.tokens")
+            .await
     );
     bed.assert_arrived_once().await;
 }

@@ -2,4 +2,5 @@
 
 mod opening;
 mod outcomes;
+mod packed;
 mod secrecy;

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use tokenferry::simulator::{Fault, Gate, OnRepeat, ProviderToken, Simulator, StoredToken, User};
 use tokio::time::{sleep, timeout};
 
-use crate::support::bed::{Bed, Ran, TOKEN};
+use crate::support::bed::{BATCHES, Bed, Ran, TOKEN};
 
 async fn rollback(bed: &Bed, run: &str, more: &[&str]) -> Ran {
     let mut arguments = vec!["rollback", "--run", run, "--json", "-vv"];
@@ -99,8 +99,7 @@ async fn what_a_run_uploaded_goes_and_the_next_run_sends_it_again() {
     let first = uploaded(&bed).await;
     bed.rows(121, 140).await;
     uploaded(&bed).await;
-    let batches = "select b::text from tokenferry.batches b order by id";
-    let history = bed.texts(batches).await;
+    let history = bed.texts(BATCHES).await;
 
     let ran = rollback(&bed, &first, &["--yes"]).await.ended_with(0);
     let summary = ran.json();
@@ -120,7 +119,7 @@ async fn what_a_run_uploaded_goes_and_the_next_run_sends_it_again() {
     let rest: BTreeSet<i64> = (121..=140).collect();
     assert_eq!((stored_rows(&bed), bed.api.stored_count()), (rest.clone(), 20));
     assert_eq!(committed_keys(&bed).await, rest);
-    assert_eq!(bed.texts(batches).await, history, "what was sent stays on record");
+    assert_eq!(bed.texts(BATCHES).await, history, "what was sent stays on record");
     for text in [&ran.stdout, &ran.stderr, &bed.ledger_dump().await] {
         assert!(!text.contains(TOKEN), "{text}");
     }
@@ -176,7 +175,7 @@ async fn a_dry_run_says_what_would_go_and_stay_and_touches_nothing() {
         of_row(tokens, 3).scopes.push("files".to_owned());
         tokens.retain(|token| token.exposed_access_token() != Some(&format!("{TOKEN}-access-8")));
     });
-    let before = bed.ledger_rows().await;
+    let before = bed.ledger_without("rollback").await;
     let summary = rollback(&bed, &run, &["--dry-run"]).await.ended_with(3).json();
     assert_eq!(
         summary["rollback"],
@@ -184,7 +183,7 @@ async fn a_dry_run_says_what_would_go_and_stay_and_touches_nothing() {
     );
     assert_eq!(stays(&bed, &summary).await, listed(&[(3, "changed_since")]));
     assert_eq!((deletions(&bed), bed.api.stored_count()), (0, 29));
-    assert_eq!(bed.ledger_rows().await, before);
+    assert_eq!(bed.ledger_without("rollback").await, before);
     let text = bed
         .run(&["rollback", "--run", &run, "--dry-run", "--log-format", "text"])
         .await
@@ -205,20 +204,6 @@ async fn a_dry_run_says_what_would_go_and_stay_and_touches_nothing() {
     );
     assert_eq!(deletions(&bed), 28);
     assert_eq!(committed_keys(&bed).await, [3].into());
-}
-
-impl Bed {
-    /// Everything that runs add to, but for the runs themselves.
-    async fn ledger_rows(&self) -> Vec<String> {
-        let mut rows = Vec::new();
-        for table in ["tokens", "batches", "former_places"] {
-            rows.extend(
-                self.texts(&format!("select t::text from tokenferry.{table} t order by 1"))
-                    .await,
-            );
-        }
-        rows
-    }
 }
 
 #[tokio::test]
@@ -952,7 +937,7 @@ async fn a_role_that_may_not_delete_from_the_ledger_deletes_nothing_at_descope()
     };
     as_guest().await.ended_with(6);
     assert_eq!((bed.api.stored_count(), deletions(&bed)), (10, 0));
-    bed.sql(&format!("grant delete on tokenferry.tokens to {guest}"))
+    bed.sql(&format!("grant delete on tokenferry.token_rows to {guest}"))
         .await;
     as_guest().await.ended_with(0);
     assert_eq!(bed.api.stored_count(), 0);

@@ -53,22 +53,6 @@ fn of_row(tokens: &mut [StoredToken], row: i64) -> &mut StoredToken {
         .unwrap()
 }
 
-/// Everything but runs, which a verification adds to, and what it writes beside them.
-async fn ledger_without_verifications(bed: &Bed) -> Vec<String> {
-    let mut rows = Vec::new();
-    for table in ["tokens", "batches", "fingerprint_key"] {
-        rows.extend(
-            bed.texts(&format!("select t::text from tokenferry.{table} t order by 1"))
-                .await,
-        );
-    }
-    rows.extend(
-        bed.texts("select r::text from tokenferry.runs r where mode <> 'verify' order by id")
-            .await,
-    );
-    rows
-}
-
 #[tokio::test]
 async fn what_arrived_equals_the_source_and_nothing_changes() {
     let bed = Bed::new().await;
@@ -81,7 +65,7 @@ async fn what_arrived_equals_the_source_and_nothing_changes() {
     )
     .await;
     bed.migrate().await.ended_with(0);
-    let (before, stored) = (ledger_without_verifications(&bed).await, bed.api.stored_count());
+    let (before, stored) = (bed.ledger_without("verify").await, bed.api.stored_count());
     let ran = verify(&bed, &[]).await.ended_with(0);
     let summary = ran.json();
     assert_eq!(
@@ -101,7 +85,7 @@ async fn what_arrived_equals_the_source_and_nothing_changes() {
     assert_eq!(bed.api.requests().to("/user/token/latest"), 406);
     assert_eq!(bed.api.requests().to("/tenant/token/latest"), 45);
     assert_eq!(
-        (ledger_without_verifications(&bed).await, bed.api.stored_count()),
+        (bed.ledger_without("verify").await, bed.api.stored_count()),
         (before, stored)
     );
     // Where the migration stands is told by what uploads.

@@ -155,6 +155,7 @@ async fn the_job_runs_under_its_roles_and_they_may_do_no_more() {
                 "update legacy_oauth_tokens set access_token = ''",
                 "delete from legacy_oauth_tokens",
                 "select from tokenferry.tokens",
+                "select from tokenferry.token_rows",
                 "create schema mine",
             ],
         )
@@ -182,7 +183,7 @@ async fn whoever_only_looks_sees_all_but_the_key() {
             "report",
             &[
                 "select from tokenferry.fingerprint_key",
-                "update tokenferry.tokens set state = 'committed'",
+                "update tokenferry.token_rows set state = 'committed'",
                 "delete from tokenferry.runs",
                 "create table tokenferry.mine ()",
                 "select from legacy_oauth_tokens",
@@ -210,10 +211,10 @@ async fn the_books_can_be_kept_without_owning_them() {
             "runtime",
             &[
                 "create table tokenferry.mine ()",
-                "alter table tokenferry.tokens add mine text",
+                "alter table tokenferry.token_rows add mine text",
                 "drop table tokenferry.findings",
-                "truncate tokenferry.tokens",
-                "delete from tokenferry.tokens",
+                "truncate tokenferry.token_rows",
+                "delete from tokenferry.token_rows",
                 "update tokenferry.fingerprint_key set created_at = now()",
                 "insert into tokenferry._sqlx_migrations select from tokenferry._sqlx_migrations",
                 "select from legacy_oauth_tokens",

@@ -301,7 +301,7 @@ async fn a_ledger_that_cannot_be_kept_is_told_before_the_first_run() {
         "ledger",
         "privileges",
         "failed",
-        "grant select, insert, update on table tokenferry.tokens to",
+        "grant select, insert, update on table tokenferry.token_rows to",
     );
     checks.assert(
         "ledger",

@@ -30,6 +30,12 @@ async fn batches(database: &TestDatabase) -> Vec<String> {
     database.texts(sql).await
 }
 
+/// Everything that this process packed.
+async fn filed(ledger: &Ledger) {
+    ledger.file_older().await.unwrap();
+    ledger.file_older().await.unwrap();
+}
+
 fn reason() -> Reason {
     Reason::api("E152110", "bad token")
 }
@@ -43,14 +49,22 @@ async fn a_commit_that_is_repeated_changes_nothing() {
         tokens(&database).await.is_empty(),
         "nothing is said before the answer"
     );
+    let items = [item(&ledger, "1"), item(&ledger, "2")];
     for _ in 0..3 {
-        ledger.commit_batch(&outcome(batch), Rows::New).await.unwrap();
+        ledger
+            .commit_batch(&outcome(batch), Rows::New(&items))
+            .await
+            .unwrap();
         assert_eq!(tokens(&database).await, ["1 committed 1", "2 committed 1"]);
         assert_eq!(batches(&database).await, [format!("{batch} committed 1")]);
     }
     assert!(ledger.unsettled().await.unwrap().is_empty());
+    // By its place, since a row's own key is asked about once in a run, before there is anything to know.
     let known = ledger
-        .known([SourceKey::from("1")].iter(), std::iter::empty())
+        .known(
+            [SourceKey::from("1")].iter(),
+            [items[0].destination_id].into_iter(),
+        )
         .await
         .unwrap();
     let settled = known.rows[&SourceKey::from("1")];
@@ -68,7 +82,12 @@ async fn rows_that_are_not_new_after_all_are_recorded_all_the_same() {
         .await
         .unwrap();
     let batch = open_batch(&ledger, &run, &["1", "2"]).await;
-    ledger.commit_batch(&outcome(batch), Rows::New).await.unwrap();
+    let items = [item(&ledger, "1"), item(&ledger, "2")];
+    ledger
+        .commit_batch(&outcome(batch), Rows::New(&items))
+        .await
+        .unwrap();
+    filed(&ledger).await;
     assert_eq!(tokens(&database).await, ["1 committed 1", "2 committed 2"]);
     assert!(ledger.unsettled().await.unwrap().is_empty());
 }
@@ -92,9 +111,10 @@ async fn two_recordings_at_once_count_once() {
     let (database, ledger, run) = ledger().await;
     let batch = open_batch(&ledger, &run, &["1"]).await;
     let outcome = outcome(batch);
+    let items = [item(&ledger, "1")];
     let (first, second) = tokio::join!(
-        ledger.commit_batch(&outcome, Rows::New),
-        ledger.commit_batch(&outcome, Rows::New)
+        ledger.commit_batch(&outcome, Rows::New(&items)),
+        ledger.commit_batch(&outcome, Rows::New(&items))
     );
     first.unwrap();
     second.unwrap();

@@ -91,7 +91,7 @@ async fn what_comes_from_a_database_is_text_and_nothing_else() {
     let bed = bed.set(&format!("migration = \"{evil}\""));
     bed.migrate().await.ended_with(3);
     bed.sql(
-        "update tokenferry.tokens set source_key = E'<script>alert(2)</script>\\u001b[2J\\u202e', app_id = '\"><img src=x>',
+        "update tokenferry.token_rows set source_key = E'<script>alert(2)</script>\\u001b[2J\\u202e', app_id = '\"><img src=x>',
                 reason = E'</td><script>alert(3)</script>\\n', error_code = '</code><b>'
          where source_key = '13';
          update tokenferry.runs set stop_reason = '<script>alert(4)</script>', holder = '<script>alert(5)</script>';

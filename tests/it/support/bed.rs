@@ -75,6 +75,10 @@ pub(crate) async fn ended(process: impl Future<Output = std::io::Result<Output>>
         .into()
 }
 
+/// Batches, but not the tokens that some of them still hold.
+pub(crate) const BATCHES: &str = "select (id, run_id, parent_id, subject, state, token_count, attempts, http_status, error_code, reason, \
+                                          submitted_at, finished_at, nonce)::text from tokenferry.batches order by id";
+
 impl Bed {
     /// An empty legacy table, a stand-in that never fails, and a pacer that hardly waits.
     pub(crate) async fn new() -> Self {
@@ -281,6 +285,25 @@ impl Bed {
         })
         .await
         .expect("more should have arrived by now");
+    }
+
+    /// What the ledger says of tokens and batches, and of all runs but those of one mode. Where a token stands, in its batch or in
+    /// a row of its own, is the ledger's own business.
+    pub(crate) async fn ledger_without(&self, mode: &str) -> Vec<String> {
+        let mut said = self.texts(BATCHES).await;
+        for table in ["tokens", "former_places", "fingerprint_key"] {
+            said.extend(
+                self.texts(&format!("select t::text from tokenferry.{table} t order by 1"))
+                    .await,
+            );
+        }
+        said.extend(
+            self.texts(&format!(
+                "select r::text from tokenferry.runs r where mode <> '{mode}' order by id"
+            ))
+            .await,
+        );
+        said
     }
 
     /// Every table of the ledger as text, for looking for what must not be there.
