@@ -174,7 +174,8 @@ impl Ledger {
                        from run, refused
                        on conflict (run_id, source_key) do update set state = 'refused', error_code = excluded.error_code,
                               reason = excluded.reason, ended_at = now()
-                       where rollbacks.state = 'deleting'
+                       -- What was taken out, sent again by the run and then sent elsewhere is at the first place still.
+                       where rollbacks.state in ('deleting', 'removed', 'gone')
                    ), found as (
                        insert into findings (run_id, source_key, severity, refused_by, error_code, reason, app_id, user_id,
                               tenant_id)

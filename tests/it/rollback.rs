@@ -700,6 +700,38 @@ async fn what_the_run_itself_sent_again_in_between_goes_as_well() {
     assert_eq!(status["rollback"]["dry_run"], false);
 }
 
+/// Taken out, sent again by the same run, and after that to another place: what is left at the first one is said to stay.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn what_the_run_itself_sent_elsewhere_in_between_is_listed() {
+    let bed = Bed::new()
+        .await
+        .set("source.page_size = 10\nbatch.concurrency = 1");
+    bed.user_rows(1, 60).await;
+    bed.run(&["migrate", "--limit", "30"]).await.ended_with(0);
+    let back = ["rollback", "--run", "1", "--yes"];
+    // In the order of the keys as text: 1, 10, 11 and so on.
+    bed.killed_at(&back, "undone_recorded", 4).await;
+    bed.run(&["migrate", "--limit", "30"]).await.ended_with(0);
+    bed.killed_at(&back, "undone_recorded", 1).await;
+    bed.sql("update legacy_tokens set user_id = 'elsewhere' where id = 10")
+        .await;
+    bed.migrate().await.ended_with(0);
+    let summary = rollback(&bed, "1", &["--yes"]).await.ended_with(3).json();
+    assert_eq!(summary["rollback"]["refused"], 1, "{summary}");
+    assert_eq!(
+        stays(&bed, &summary).await,
+        [(10, "outcome_since".to_owned())].into()
+    );
+    let left: BTreeSet<String> = bed
+        .api
+        .stored()
+        .into_iter()
+        .filter_map(|token| token.destination.user_id)
+        .collect();
+    assert_eq!(left, ["user-10".to_owned(), "elsewhere".to_owned()].into());
+}
+
 /// A migration that would simply send the batch again must not have its rollback forget what may be stored.
 #[cfg(feature = "failpoints")]
 #[tokio::test]
