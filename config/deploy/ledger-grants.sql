@@ -30,7 +30,8 @@ declare
 begin
     for name in
         select relname from pg_class
-        where relnamespace = 'tokenferry'::regnamespace and relkind in ('r', 'v') and relname <> 'fingerprint_key'
+        where relnamespace = 'tokenferry'::regnamespace and (relkind = 'r' or relname = 'tokens')
+            and relname <> 'fingerprint_key'
     loop
         execute format('grant select on tokenferry.%I to tokenferry_report', name);
     end loop;

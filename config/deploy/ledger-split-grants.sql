@@ -4,7 +4,7 @@
 --   tokenferry_ledger   (ledger-grants.sql) makes and updates the tables, by hand: before the first run and after each update of
 --                       tokenferry, `tokenferry migrate --dry-run --limit 1` with its URL, which sends nothing.
 --
--- `tokenferry rollback` is not for the schedule's role: it also deletes from `token_rows`, and runs as tokenferry_ledger.
+-- `tokenferry rollback` is not for the schedule's role: it also deletes from `token_rows` and `former_places`, and runs as tokenferry_ledger.
 --
 -- Run it after each of those, where you ran ledger-grants.sql. Forgotten, the next run ends with exit 6, and `tokenferry doctor`
 -- says what is missing.
@@ -22,7 +22,7 @@ declare
     name text;
 begin
     for name in
-        select relname from pg_class where relnamespace = 'tokenferry'::regnamespace and relkind in ('r', 'v')
+        select relname from pg_class where relnamespace = 'tokenferry'::regnamespace and (relkind = 'r' or relname = 'tokens')
     loop
         execute format(
             'grant %s on tokenferry.%I to tokenferry_runtime',

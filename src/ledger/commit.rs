@@ -6,7 +6,7 @@ use crate::model::{Batch, Item};
 /// What the ledger holds already of the rows of a batch.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {
-    /// Nothing, as was known when they were screened: these are all of them.
+    /// Nothing, as was known when they were screened, and they replace nothing: these are all of them.
     New(&'a [Item]),
     /// An outcome of some of them, perhaps.
     Any,
@@ -16,7 +16,8 @@ impl<'a> Rows<'a> {
     /// As the rows were screened.
     #[must_use]
     pub fn of(batch: &'a Batch) -> Self {
-        if batch.is_new() {
+        // Tokens that replace others get their rows together with those.
+        if batch.is_new() && batch.items.iter().all(|item| item.replaces.is_none()) {
             Self::New(&batch.items)
         } else {
             Self::Any
@@ -42,12 +43,9 @@ impl Ledger {
         }
     }
 
-    /// The tokens stay in the batch, for now. Tokens that replace others get their rows at once, as those others do.
+    /// The tokens stay in the batch, for now.
     async fn pack(&self, outcome: &OutcomeOf, items: &[Item]) -> Result<bool, LedgerError> {
-        if items.iter().any(|item| item.replaces.is_some()) {
-            return self.write_rows(outcome).await;
-        }
-        self.remember_packed(outcome.batch, items).await?;
+        let _packing = self.remember_packed(outcome.batch, items).await?;
         let done = self
             .persist(|| {
                 sqlx::query!(

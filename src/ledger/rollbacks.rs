@@ -61,7 +61,7 @@ impl Ledger {
     /// tokens would be deleted.
     ///
     /// # Errors
-    /// If the run uploads nothing, does not exist or went elsewhere; if the role may not delete from `tokens`, which shows here
+    /// If the run uploads nothing, does not exist or went elsewhere; if the role may not delete from the ledger, which shows here
     /// rather than after the first token is gone; or if the database does not answer.
     pub async fn begin_rollback(
         &self,
@@ -72,11 +72,15 @@ impl Ledger {
         self.expect_upload(undo.of_run).await?;
         self.expect_api(undo.of_run, api).await?;
         if undo.dry_run == DryRun::Off {
-            self.persist(|| sqlx::query!("delete from token_rows where false").execute(&self.pool))
-                .await?;
+            self.persist(|| {
+                sqlx::query!(
+                    "with places as (delete from former_places where false) delete from token_rows where false"
+                )
+                .execute(&self.pool)
+            })
+            .await?;
         }
         self.end_those_that_are_gone().await?;
-        self.file_left_behind().await?;
         let rehearsal = undo.dry_run == DryRun::On;
         // `running` can only be our own answer that was lost.
         let taken_up = self
@@ -209,6 +213,8 @@ impl Ledger {
         after: Option<&SourceKey>,
         limit: i64,
     ) -> Result<Vec<Candidate>, LedgerError> {
+        // Another migration may be at work, and put something at the same places.
+        self.file_left_behind().await?;
         let rows = self
             .persist(|| {
                 sqlx::query!(
@@ -346,7 +352,12 @@ impl Ledger {
                          and token_rows.migration = $3 and token_rows.source_key = ended.source_key
                          -- The very row that was judged.
                          and token_rows.run_id = $4 and token_rows.state = 'committed' and token_rows.fingerprint = ended.fingerprint
-                       returning 1
+                       returning token_rows.destination
+                   ), vacated as (
+                       -- Nothing of the run is there any more, whichever of its rows it was.
+                       delete from former_places using taken_out
+                       where former_places.destination = taken_out.destination
+                         and former_places.migration = $3 and former_places.run_id = $4
                    ), rewound as (
                        update runs set cursor = null, cursor_committed = 0, cursor_failed = 0, cursor_superseded = 0,
                               cursor_unchanged = 0

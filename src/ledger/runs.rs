@@ -76,7 +76,6 @@ impl Ledger {
     /// If the database does not answer.
     pub async fn begin(&self, selection: &Selection, holder: &str) -> Result<Run, LedgerError> {
         self.end_those_that_are_gone().await?;
-        self.file_left_behind().await?;
         // `running` can only be our own answer that was lost.
         let taken_up = self
             .persist(|| {

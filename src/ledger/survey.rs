@@ -155,7 +155,7 @@ async fn schema_privileges(
 async fn tables_of_others(connection: &mut PgConnection, schema: &str) -> Result<Vec<Missing>, Failure> {
     let tables: Vec<String> = sqlx::query_scalar(
         "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-         where n.nspname = $1 and c.relkind in ('r', 'v') and not pg_has_role(c.relowner, 'usage') order by 1",
+         where n.nspname = $1 and (c.relkind = 'r' or c.relname = 'tokens') and not pg_has_role(c.relowner, 'usage') order by 1",
     )
     .bind(schema)
     .fetch_all(connection)
@@ -185,7 +185,7 @@ async fn table_privileges(connection: &mut PgConnection, schema: &str) -> Result
                 array(select wanted from unnest(array['select', 'insert', 'update', 'delete']) as wanted
                       where not has_table_privilege(c.oid, wanted))
          from pg_class c join pg_namespace n on n.oid = c.relnamespace
-         where n.nspname = $1 and c.relkind in ('r', 'v') order by 1",
+         where n.nspname = $1 and (c.relkind = 'r' or c.relname = 'tokens') order by 1",
     )
     .bind(schema)
     .fetch_all(connection)

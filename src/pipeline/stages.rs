@@ -316,5 +316,9 @@ pub(super) async fn settle_left_behind(
             stop.turn(StopReason::Unsettled(left.id));
         }
     }
+    if !stop.is_turned() {
+        // Not before: what was in flight may have been packed while it was settled, by its own process or by the server alone.
+        ledger.file_left_behind().await?;
+    }
     Ok(())
 }

@@ -146,7 +146,6 @@ async fn a_dry_run_of_a_part_is_that_part() {
     assert_eq!(none["tokens"]["selected"], 0);
 }
 
-/// Every table of the ledger but those a dry run may write to, and every run but dry ones.
 #[tokio::test]
 async fn a_dry_run_changes_nothing_but_its_findings_and_says_the_same_twice() {
     let bed = Bed::new().await.set("source.page_size = 200");

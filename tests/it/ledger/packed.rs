@@ -133,6 +133,7 @@ async fn what_a_process_left_packed_is_filed_before_the_next_one_asks() {
     packed(&first, &run, items(&first, &["1", "2"])).await;
     let second = open(&access).await.unwrap();
     begin(&second).await;
+    second.file_left_behind().await.unwrap();
     assert_eq!(counts(&database).await, counted("0", "2"));
     let keys = [SourceKey::from("2")];
     let known = second.known(keys.iter(), std::iter::empty()).await.unwrap();
@@ -163,6 +164,80 @@ async fn two_who_file_the_same_write_it_once() {
     again.unwrap();
     assert_eq!(counts(&database).await, counted("0", "40"));
     assert_eq!(database.texts(SHOWN).await, shown);
+}
+
+/// A batch is remembered before it is recorded. If that takes long, it must not be forgotten meanwhile.
+#[tokio::test]
+async fn a_batch_whose_recording_takes_long_is_not_forgotten() {
+    let (database, _, ledger, run) = ledger().await;
+    let slow = batch(items(&ledger, &["1"]));
+    let digest = ledger.key().value_digest("at");
+    let id = ledger.open_batch(&run, &slow, 0, false, &digest).await.unwrap();
+    let pool = database.pool().await;
+    let mut holding = pool.begin().await.unwrap();
+    sqlx::query("select from tokenferry.batches where id = $1 for update")
+        .bind(id)
+        .execute(&mut *holding)
+        .await
+        .unwrap();
+    let outcome = outcome(id);
+    let committing = ledger.commit_batch(&outcome, Rows::of(&slow));
+    let meanwhile = async {
+        while database
+            .texts("select count(*)::text from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()")
+            .await
+            != ["1"]
+        {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        // By its own, since filing waits for the batch as well.
+        packed(&ledger, &run, items(&ledger, &["2"])).await;
+        let filing = async {
+            for _ in 0..3 {
+                ledger.file_older().await.unwrap();
+            }
+        };
+        let release = async {
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            holding.rollback().await.unwrap();
+        };
+        tokio::join!(filing, release);
+    };
+    let (committed, ()) = tokio::join!(committing, meanwhile);
+    committed.unwrap();
+    let place = slow.items[0].destination_id;
+    let known = ledger
+        .known(std::iter::empty(), [place].into_iter())
+        .await
+        .unwrap();
+    assert_eq!(known.incumbents[&place].key.as_str(), "1");
+}
+
+/// It takes a defect elsewhere to come to this. It must not keep every other token from being filed.
+#[tokio::test]
+async fn a_key_that_is_packed_twice_is_filed_as_it_was_last() {
+    let (database, access, ledger, run) = ledger().await;
+    packed(&ledger, &run, items(&ledger, &["1", "2"])).await;
+    packed(&ledger, &run, items(&ledger, &["2", "3"])).await;
+    open(&access).await.unwrap().file_left_behind().await.unwrap();
+    let shown = "select source_key || ' ' || batch_id from tokenferry.tokens order by source_key";
+    assert_eq!(database.texts(shown).await, ["1 1", "2 2", "3 2"]);
+}
+
+/// A role's patience is meant for statements that hang.
+#[tokio::test]
+async fn filing_takes_as_long_as_it_takes() {
+    let (database, access, ledger, run) = ledger().await;
+    packed(&ledger, &run, items(&ledger, &["1"])).await;
+    database
+        .execute(
+            "create function tokenferry.slow() returns trigger language plpgsql as $$ begin perform pg_sleep(0.3); return new; end $$;
+             create trigger slow before insert on tokenferry.token_rows for each row execute function tokenferry.slow();
+             do $$ begin execute format('alter database %I set statement_timeout = 100', current_database()); end $$",
+        )
+        .await;
+    open(&access).await.unwrap().file_left_behind().await.unwrap();
+    assert_eq!(counts(&database).await, counted("0", "1"));
 }
 
 /// The ledger as the version before knew it, with rows, a batch in flight and somebody who reads it.
