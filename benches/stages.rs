@@ -26,18 +26,18 @@ fn rows(count: usize) -> Vec<LegacyToken> {
     let mut text = |length| Alphanumeric.sample_string(&mut random, length);
     (0..count)
         .map(|number| LegacyToken {
-            app: Some("google".to_owned()),
+            app: Some("google".into()),
             user_id: Some(format!("U2{number:025}")),
             tenant_id: Some(format!("T{:03}", number % 500)),
             access_token: Some(Secret::new(text(1024))),
             refresh_token: Some(Secret::new(text(200))),
             expiry: Expiry::At(NOW + 3_600),
-            access_token_type: Some("Bearer".to_owned()),
-            scopes: Scopes::Listed(vec![
-                "https://www.googleapis.com/auth/calendar".to_owned(),
-                "openid".to_owned(),
-                "email".to_owned(),
-            ]),
+            access_token_type: Some("Bearer".into()),
+            scopes: Scopes::Listed(
+                ["https://www.googleapis.com/auth/calendar", "openid", "email"]
+                    .map(str::to_owned)
+                    .into(),
+            ),
             version: Version::new(Some(NOW)),
             ..LegacyToken::empty(SourceKey::from(number.to_string()))
         })

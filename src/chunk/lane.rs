@@ -2,6 +2,8 @@
 
 use std::collections::{HashSet, VecDeque};
 
+use foldhash::fast::RandomState;
+
 use super::Limits;
 use crate::model::{Batch, Call, Identity, Item, Subject};
 
@@ -20,7 +22,9 @@ pub(super) struct Lane {
 struct Open {
     items: Vec<Item>,
     bytes: usize,
-    identities: HashSet<Identity>,
+    /// So many of the items have let go of their pages.
+    detached: usize,
+    identities: HashSet<Identity, RandomState>,
 }
 
 impl Lane {
@@ -70,6 +74,16 @@ impl Lane {
     pub(super) fn flush(&mut self, full: &mut Vec<Batch>) {
         while !self.open.is_empty() {
             self.close(0, full);
+        }
+    }
+
+    /// The items that still stand on the sheets of their pages are those that came last.
+    pub(super) fn detach(&mut self) {
+        for open in &mut self.open {
+            for item in &mut open.items[open.detached..] {
+                item.encoded.detach();
+            }
+            open.detached = open.items.len();
         }
     }
 

@@ -115,6 +115,13 @@ impl Chunker {
         self.tenant.flush(full);
     }
 
+    /// Has what waits for its batch to fill up let go of the pages it came with. A tenant's token may wait for the whole table,
+    /// and its page with it.
+    pub fn detach(&mut self) {
+        self.user.detach();
+        self.tenant.detach();
+    }
+
     /// From now on, batches hold at most so many tokens. Raises nothing.
     pub fn lower(&mut self, max_tokens: usize) {
         self.limits.max_tokens = self.limits.max_tokens.min(max_tokens.max(1));

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use foldhash::fast::RandomState;
 use reqwest::header::HeaderValue;
 use url::Url;
 
@@ -52,13 +53,13 @@ pub struct LedgerAccess {
 
 /// Legacy app name to outbound app ID.
 #[derive(Debug, Clone, Default)]
-pub struct AppMap(Option<HashMap<String, String>>);
+pub struct AppMap(Option<HashMap<String, String, RandomState>>);
 
 impl AppMap {
     /// A map with these entries; `None` means that names are IDs already.
     #[must_use]
     pub fn new(entries: Option<HashMap<String, String>>) -> Self {
-        Self(entries)
+        Self(entries.map(|entries| entries.into_iter().collect()))
     }
 
     /// Legacy names and app IDs; `None` if names are IDs already.
@@ -71,8 +72,8 @@ impl AppMap {
 
     /// The outbound app of a legacy name, or the name if the map does not know it.
     #[must_use]
-    pub fn resolve_or_keep(&self, name: Option<String>) -> Option<String> {
-        name.map(|name| self.resolve(&name).map_or_else(|| name.clone(), str::to_owned))
+    pub fn resolve_or_keep(&self, name: &str) -> String {
+        self.resolve(name).unwrap_or(name).to_owned()
     }
 
     /// The outbound app of a legacy name; `None` if the map does not know it.

@@ -1,9 +1,9 @@
 //! The bytes of a request.
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
-use crate::model::{Batch, Call, Destination, EncodedToken, Item, LegacyToken, Scopes, Secret, Wiped};
+use crate::model::{Batch, Call, EncodedToken, Item, Secret, Wiped};
 
 const OPEN: &[u8] = br#"{"tokens":["#;
 const CLOSE: &[u8] = b"]}";
@@ -16,65 +16,6 @@ const VERIFY: &[u8] = br#","verifyRefresh":true}"#;
 
 /// The most bytes that a body has beside its token where that goes up by itself.
 pub const SINGLE_OVERHEAD: usize = VERIFY.len() - 1;
-
-/// `UserToken` and `TenantToken` of the upload endpoints: the latter is the former without `userId`. Absent fields are
-/// left out, as the gateway rejects what it does not know.
-///
-/// The order of the fields is part of the ledger's format: fingerprints are taken over these bytes.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct WireToken<'a> {
-    app_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refresh_token: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    access_token: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    access_token_expiry: Option<i32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    access_token_type: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    scopes: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    external_identifier: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    id_token: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    granted_by: Option<&'a str>,
-}
-
-/// Encodes a token for its destination. `expiry` is in seconds since 1970; `None` lets the API treat it as unknown.
-#[must_use]
-pub fn encode(token: &LegacyToken, destination: &Destination, expiry: Option<i32>) -> EncodedToken {
-    let secret = |secret: &'_ Option<Secret>| secret.as_ref().map_or(0, |secret| secret.reveal().len());
-    let size = 320 + secret(&token.access_token) + secret(&token.refresh_token) + secret(&token.id_token);
-    let wire = WireToken {
-        app_id: &destination.app_id,
-        user_id: destination.user_id.as_deref(),
-        tenant_id: destination.tenant_id.as_deref(),
-        refresh_token: token.refresh_token.as_ref().map(Secret::reveal),
-        access_token: token.access_token.as_ref().map(Secret::reveal),
-        access_token_expiry: expiry,
-        access_token_type: token.access_token_type.as_deref(),
-        scopes: match &token.scopes {
-            Scopes::Listed(scopes) => scopes,
-            Scopes::Absent | Scopes::Unreadable => &[],
-        },
-        external_identifier: destination.external_identifier.as_deref(),
-        id_token: token.id_token.as_ref().map(Secret::reveal),
-        granted_by: token.granted_by.as_deref(),
-    };
-    let mut json = Vec::with_capacity(size);
-    // Writing strings and numbers to memory has no way to fail; were it to, an empty element would be refused by name.
-    if serde_json::to_writer(&mut json, &wire).is_err() {
-        json.clear();
-    }
-    EncodedToken::new(json)
-}
 
 /// The secrets inside of an encoded token, for the rare moments that need them again: reading one back, and keeping
 /// them out of a refusal's text.
@@ -169,7 +110,10 @@ impl std::fmt::Debug for RequestBody {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FingerprintKey, SourceKey, Subject, Version};
+    use crate::{
+        descope::encode,
+        model::{Destination, FingerprintKey, LegacyToken, SourceKey, Subject, Version},
+    };
 
     fn token() -> LegacyToken {
         let mut token = LegacyToken::empty(SourceKey::from("1"));
@@ -185,36 +129,6 @@ mod tests {
             tenant_id: None,
             external_identifier: None,
         }
-    }
-
-    #[test]
-    fn the_encoding_is_pinned_since_fingerprints_are_taken_over_it() {
-        let least = encode(&token(), &destination(), None);
-        assert_eq!(
-            std::str::from_utf8(least.reveal()).unwrap(),
-            r#"{"appId":"google","userId":"U1","accessToken":"a\"1"}"#
-        );
-
-        let mut token = token();
-        token.refresh_token = Some(Secret::new("r"));
-        token.id_token = Some(Secret::new("i"));
-        token.access_token_type = Some("Bearer".into());
-        token.scopes = Scopes::Listed(vec!["x".into(), "y".into()]);
-        token.granted_by = Some("admin".into());
-        let destination = Destination {
-            tenant_id: Some("T1".into()),
-            external_identifier: Some("e".into()),
-            ..destination()
-        };
-        let most = encode(&token, &destination, Some(1_700_000_000));
-        assert_eq!(
-            std::str::from_utf8(most.reveal()).unwrap(),
-            concat!(
-                r#"{"appId":"google","userId":"U1","tenantId":"T1","refreshToken":"r","accessToken":"a\"1","#,
-                r#""accessTokenExpiry":1700000000,"accessTokenType":"Bearer","scopes":["x","y"],"#,
-                r#""externalIdentifier":"e","idToken":"i","grantedBy":"admin"}"#
-            )
-        );
     }
 
     fn batch(call: Call, token: &LegacyToken, count: usize) -> Batch {

@@ -2,9 +2,10 @@
 
 use std::{
     fmt,
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{BuildHasher, Hash, Hasher},
 };
 
+use foldhash::fast::FixedState;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -105,23 +106,17 @@ impl Destination {
     /// The identity of this destination.
     #[must_use]
     pub fn identity(&self) -> Identity {
-        let mut hasher = DefaultHasher::new();
+        let mut hasher = HASHES.build_hasher();
         self.subject.hash(&mut hasher);
-        self.app_id.to_lowercase().hash(&mut hasher);
-        self.subject_id().to_lowercase().hash(&mut hasher);
+        hash_without_case(&self.app_id, &mut hasher);
+        hash_without_case(self.subject_id(), &mut hasher);
         Identity(hasher.finish())
     }
 
     /// What selects among the tokens of one identity, as hashes: the tenant of a user token, and the external identifier.
     #[must_use]
     pub fn qualifiers(&self) -> (Option<u64>, Option<u64>) {
-        let hashed = |text: &Option<String>| {
-            text.as_ref().map(|text| {
-                let mut hasher = DefaultHasher::new();
-                text.hash(&mut hasher);
-                hasher.finish()
-            })
-        };
+        let hashed = |text: &Option<String>| text.as_ref().map(|text| HASHES.hash_one(text));
         (hashed(&self.tenant_id), hashed(&self.external_identifier))
     }
 
@@ -134,6 +129,29 @@ impl Destination {
         }
         .unwrap_or_default()
     }
+}
+
+/// The same in all threads of a process: hashes of different tokens are compared.
+const HASHES: FixedState = FixedState::with_seed(0);
+
+/// Nearly all IDs are ASCII, and need no text made of them in lower case.
+fn hash_without_case(text: &str, hasher: &mut impl Hasher) {
+    const PART: usize = 64;
+    if text.is_ascii() {
+        for part in text.as_bytes().chunks(PART) {
+            let mut lower = [0; PART];
+            let lower = &mut lower[..part.len()];
+            lower.copy_from_slice(part);
+            lower.make_ascii_lowercase();
+            hasher.write(lower);
+        }
+    } else {
+        // In the same parts: what is not ASCII may be so in lower case.
+        for part in text.to_lowercase().as_bytes().chunks(PART) {
+            hasher.write(part);
+        }
+    }
+    hasher.write_u8(0xff);
 }
 
 #[cfg(test)]
@@ -155,5 +173,17 @@ mod tests {
         assert_ne!(user("ab", "c", None).id(), user("a", "bc", None).id());
         assert_ne!(user("a", "b", None).id(), user("a", "b", Some("")).id());
         assert_eq!(user("a", "b", Some("t")).id(), user("a", "b", Some("t")).id());
+    }
+
+    #[test]
+    fn an_identity_has_no_letter_case() {
+        let identity = |app, id: &str| user(app, id, None).identity();
+        let long = "Ab".repeat(100);
+        for (one, other) in [("U1x", "u1X"), ("\u{dc}", "\u{fc}"), ("\u{212a}1", "k1")] {
+            assert_eq!(identity("App", one), identity("aPP", other), "{one}");
+        }
+        assert_eq!(identity("a", &long), identity("a", &long.to_lowercase()));
+        assert_ne!(identity("a", &long), identity("a", &long[1..]));
+        assert_ne!(identity("ab", "c"), identity("a", "bc"));
     }
 }

@@ -1,10 +1,15 @@
 //! A set that forgets what is in it, and only knows what is not.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::fast::RandomState;
 
 /// A Bloom filter of fixed size. Never denies what was added; of strangers it denies all but a few.
 #[derive(Debug)]
-pub struct Filter(Vec<u64>);
+pub struct Filter {
+    words: Vec<u64>,
+    hashes: RandomState,
+}
 
 const BITS_PER_ENTRY: usize = 32;
 const PROBES: u64 = 6;
@@ -14,30 +19,29 @@ impl Filter {
     #[must_use]
     pub fn with_room_for(entries: usize) -> Self {
         let words = (entries * BITS_PER_ENTRY / 64).next_power_of_two();
-        Self(vec![0; words])
+        Self {
+            words: vec![0; words],
+            hashes: RandomState::default(),
+        }
     }
 
     /// Adds an entry.
     pub fn add(&mut self, entry: &impl Hash) {
-        for (word, bit) in places(self.0.len(), entry) {
-            self.0[word] |= bit;
+        for (word, bit) in places(self.words.len(), self.hashes.hash_one(entry)) {
+            self.words[word] |= bit;
         }
     }
 
     /// `false` only of what was not added.
     #[must_use]
     pub fn may_hold(&self, entry: &impl Hash) -> bool {
-        places(self.0.len(), entry).all(|(word, bit)| self.0[word] & bit != 0)
+        places(self.words.len(), self.hashes.hash_one(entry)).all(|(word, bit)| self.words[word] & bit != 0)
     }
 }
 
-/// Places by double hashing, among so many words.
-fn places(words: usize, entry: &impl Hash) -> impl Iterator<Item = (usize, u64)> {
-    let mut hasher = DefaultHasher::new();
-    entry.hash(&mut hasher);
-    let first = hasher.finish();
-    0xff_u8.hash(&mut hasher);
-    let second = hasher.finish() | 1;
+/// Places by double hashing, among so many words; the second hash is made of the first, which has bits enough for both.
+fn places(words: usize, first: u64) -> impl Iterator<Item = (usize, u64)> {
+    let second = first.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(32) | 1;
     (0..PROBES).map(move |probe| {
         let place = first.wrapping_add(probe.wrapping_mul(second));
         // The upper bits choose the word, the lower ones the bit.

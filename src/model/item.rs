@@ -1,24 +1,58 @@
 //! A valid token on its way.
 
-use std::fmt;
+use std::{fmt, ops::Range};
+
+use bytes::Bytes;
 
 use super::{Destination, DestinationId, Fingerprint, Identity, SourceKey, Version, Wiped};
 
-/// A token as one element of the request's `tokens` array, encoded once. Wiped on drop.
+/// Tokens that were encoded one behind the other. A page of them is then one piece of memory, and not thousands that are
+/// taken on one thread and given back on another.
 #[derive(Clone)]
-pub struct EncodedToken(Wiped);
+pub struct Sheet(Bytes);
+
+impl Sheet {
+    /// Takes what was encoded.
+    #[must_use]
+    pub fn new(encoded: Wiped) -> Self {
+        Self(Bytes::from_owner(encoded))
+    }
+
+    /// The token that stands there.
+    #[must_use]
+    pub fn cut(&self, place: Range<usize>) -> EncodedToken {
+        EncodedToken(self.0.slice(place))
+    }
+}
+
+impl fmt::Debug for Sheet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "[{} bytes, redacted]", self.0.len())
+    }
+}
+
+/// A token as one element of the request's `tokens` array, encoded once. Wiped when the last token of its sheet is dropped.
+#[derive(Clone)]
+pub struct EncodedToken(Bytes);
 
 impl EncodedToken {
     /// Takes finished JSON.
     #[must_use]
-    pub fn new(json: Vec<u8>) -> Self {
-        Self(json.into())
+    pub fn new(json: impl Into<Wiped>) -> Self {
+        Self(Bytes::from_owner(json.into()))
+    }
+
+    /// Lets go of the sheet: a token that stays for long must not keep all the others in memory.
+    pub fn detach(&mut self) {
+        let mut own = Wiped::with_capacity(self.len());
+        own.extend(self.reveal());
+        *self = Self::new(own);
     }
 
     /// The JSON bytes, tokens included.
     #[must_use]
     pub fn reveal(&self) -> &[u8] {
-        self.0.as_ref()
+        &self.0
     }
 
     /// How many bytes this token adds to a request, separators not counted.

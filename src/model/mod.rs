@@ -34,7 +34,7 @@ pub use estimate::Estimate;
 pub use filter::Filter;
 pub use finding::{Finding, Severity};
 pub use fingerprint::{Fingerprint, FingerprintKey};
-pub use item::{EncodedToken, Item};
+pub use item::{EncodedToken, Item, Sheet};
 pub use known::{Incumbent, Known, Settled};
 pub use login::{Login, LoginId, Unresolved};
 pub use phase::Phase;

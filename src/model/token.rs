@@ -1,12 +1,15 @@
 //! A row of the source, as it was read.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
+
+use smol_str::SmolStr;
 
 use super::{Login, Secret};
 
-/// The key of a source row, in its text form (`42`, a uuid, or the text itself).
+/// The key of a source row, in its text form (`42`, a uuid, or the text itself). A short one takes no memory beside its own
+/// place, and a long one is shared by its copies.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SourceKey(Box<str>);
+pub struct SourceKey(SmolStr);
 
 impl SourceKey {
     /// The key as Postgres prints it.
@@ -87,8 +90,8 @@ pub enum Scopes {
     /// The source has no scopes for this row; the field is then left out.
     #[default]
     Absent,
-    /// The scopes in the order of the source.
-    Listed(Vec<String>),
+    /// The scopes in the order of the source. Many rows share one list.
+    Listed(Arc<[String]>),
     /// There is a value, and it is not a list of scopes.
     Unreadable,
 }
@@ -121,7 +124,7 @@ pub struct LegacyToken {
     /// The row's key.
     pub key: SourceKey,
     /// The legacy name of the provider or app.
-    pub app: Option<String>,
+    pub app: Option<Arc<str>>,
     /// The Descope user the token belongs to.
     pub user_id: Option<String>,
     /// What else the row says of that user.
@@ -129,7 +132,7 @@ pub struct LegacyToken {
     /// The Descope tenant the token belongs to, alone or beside the user.
     pub tenant_id: Option<String>,
     /// Whose token Descope is to be asked for, where it keeps it.
-    pub provider: Option<String>,
+    pub provider: Option<Arc<str>>,
     /// The provider's access token.
     pub access_token: Option<Secret>,
     /// The provider's refresh token.
@@ -139,7 +142,7 @@ pub struct LegacyToken {
     /// When the access token expires.
     pub expiry: Expiry,
     /// The token's type, mostly `Bearer`.
-    pub access_token_type: Option<String>,
+    pub access_token_type: Option<Arc<str>>,
     /// The granted scopes.
     pub scopes: Scopes,
     /// Tells several connections of one user to one app apart.

@@ -1,6 +1,6 @@
 //! Bytes that do not outlive their use.
 
-use std::{hint::black_box, mem};
+use std::{hint::black_box, io, mem};
 
 /// A buffer that is overwritten with zeros on drop, its spare room included.
 ///
@@ -18,9 +18,25 @@ impl Wiped {
         Self(Vec::with_capacity(bytes))
     }
 
-    /// Appends.
+    /// Appends. What does not fit moves into a larger buffer, and the smaller one is wiped.
     pub fn extend(&mut self, bytes: &[u8]) {
+        if self.0.capacity() - self.0.len() < bytes.len() {
+            let room = (self.0.len() + bytes.len()).max(2 * self.0.capacity());
+            let outgrown = mem::replace(self, Self::with_capacity(room));
+            self.0.extend_from_slice(outgrown.as_ref());
+        }
         self.0.extend_from_slice(bytes);
+    }
+}
+
+impl io::Write for Wiped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -67,5 +83,14 @@ mod tests {
         wipe(&mut bytes);
         assert_eq!((bytes.as_ptr(), bytes.len()), (place, bytes.capacity()));
         assert!(bytes.iter().all(|&byte| byte == 0));
+    }
+
+    #[test]
+    fn a_buffer_that_grows_keeps_what_it_holds() {
+        let mut buffer = Wiped::with_capacity(4);
+        for part in [b"ab", b"cd", b"ef"] {
+            buffer.extend(part);
+        }
+        assert_eq!(buffer.as_ref(), b"abcdef");
     }
 }

@@ -5,6 +5,7 @@ use std::{
     sync::Arc,
 };
 
+use foldhash::fast::RandomState;
 use tokio::sync::mpsc;
 
 use super::{
@@ -37,7 +38,7 @@ pub(super) struct Prepare {
     pub(super) stop: Stop,
     pub(super) work: mpsc::Sender<Work>,
     /// Destinations of pages that are not settled yet, by page.
-    pub(super) unsettled: VecDeque<(u64, HashSet<DestinationId>)>,
+    pub(super) unsettled: VecDeque<(u64, HashSet<DestinationId, RandomState>)>,
     /// How many tokens may still be sent, where that is limited.
     pub(super) limit: Option<Limit>,
     /// What the ledger need not be asked.
@@ -106,7 +107,7 @@ impl Prepare {
         let screened = examined.judge(&known, self.record.run(), self.rivals_known);
         self.books.open(number, page.last, selected);
         let unfetched = screened.unfetched.iter().map(Unfetched::destination_id);
-        let destinations: HashSet<_> = screened
+        let destinations: HashSet<_, RandomState> = screened
             .items
             .iter()
             .map(|item| item.destination_id)
@@ -210,6 +211,7 @@ impl Prepare {
                 decisions.push(too_large(*item));
             }
         }
+        self.chunker.detach();
         let count =
             |state| i64::try_from(decisions.iter().filter(|d| d.state == state).count()).unwrap_or(i64::MAX);
         let ended = Tally {
@@ -254,7 +256,10 @@ impl Prepare {
     /// whether too many pages wait for an end.
     fn is_crowded(&self, mut destinations: impl Iterator<Item = DestinationId>) -> bool {
         self.unsettled.len() > MOST_UNSETTLED
-            || destinations.any(|id| self.unsettled.iter().any(|(_, page)| page.contains(&id)))
+            || destinations.any(|id| {
+                self.memory.may_know_destination(&id)
+                    && self.unsettled.iter().any(|(_, page)| page.contains(&id))
+            })
     }
 
     /// Waits until everything that was handed on has its end in the ledger.

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use foldhash::fast::RandomState;
+
 use super::{Candidate, Examined, Place, Unfetched, Verdict, is_newer};
 use crate::model::{Decision, DestinationId, Item, Known, RuleSet, RunId, TokenState};
 
@@ -102,7 +104,7 @@ impl Examined {
                     if !ready.warnings.is_empty() {
                         screened.warnings.push((screened.items.len(), ready.warnings));
                     }
-                    screened.items.push(place.carrying(ready));
+                    screened.items.push(place.carrying(ready, &self.sheet));
                 }
                 Verdict::ToFetch(wanted) => screened.unfetched.push(Unfetched::new(place, wanted)),
                 Verdict::Forbidden(_) => {}
@@ -114,8 +116,8 @@ impl Examined {
 
 /// The position of the newest row for each destination. A row that the source called outdated is never the newest beside
 /// one that it did not.
-fn newest_of_each(candidates: &[Candidate], outdated: &[bool]) -> HashMap<DestinationId, usize> {
-    let mut newest: HashMap<DestinationId, usize> = HashMap::with_capacity(candidates.len());
+fn newest_of_each(candidates: &[Candidate], outdated: &[bool]) -> HashMap<DestinationId, usize, RandomState> {
+    let mut newest = HashMap::with_capacity_and_hasher(candidates.len(), RandomState::default());
     for (position, candidate) in candidates.iter().enumerate() {
         let best = newest.entry(candidate.destination_id).or_insert(position);
         let other = &candidates[*best];

@@ -8,11 +8,14 @@ mod rules;
 pub use judge::Screened;
 pub use provider::Unfetched;
 
+use std::ops::Range;
+
 use crate::{
     config::{AppMap, Prefer, ProviderSettings},
+    descope,
     model::{
         Decision, Destination, DestinationId, EncodedToken, Fingerprint, FingerprintKey, Item, Known,
-        LegacyToken, Login, Reason, RuleSet, RunId, SourceKey, TokenState, Version,
+        LegacyToken, Login, Reason, RuleSet, RunId, Sheet, SourceKey, TokenState, Version, Wiped,
     },
 };
 
@@ -31,6 +34,8 @@ pub struct Screen {
 pub struct Examined {
     page: u64,
     candidates: Vec<Candidate>,
+    /// What would be sent of them.
+    sheet: Sheet,
     /// Rows that were decided without asking the ledger.
     decisions: Vec<Decision>,
 }
@@ -97,7 +102,8 @@ pub enum Origin {
 
 #[derive(Debug)]
 struct Ready {
-    encoded: EncodedToken,
+    /// Where in its sheet it stands encoded.
+    encoded: Range<usize>,
     fingerprint: Fingerprint,
     expiry: Option<i32>,
     warnings: RuleSet,
@@ -136,14 +142,15 @@ impl Screen {
     pub fn examine(&self, page: u64, tokens: Vec<LegacyToken>) -> Examined {
         let mut candidates: Vec<Candidate> = Vec::with_capacity(tokens.len());
         let mut decisions = Vec::new();
+        let mut sheet = Wiped::with_capacity(tokens.iter().map(descope::room_for).sum());
         let now = chrono::Utc::now().timestamp();
         for token in tokens {
             match rules::destination(&token, &self.apps) {
-                Ok(destination) => candidates.push(self.candidate(token, destination, now)),
+                Ok(destination) => candidates.push(self.candidate(token, destination, now, &mut sheet)),
                 Err(reason) => decisions.push(Decision {
                     key: token.key,
                     destination: None,
-                    app: self.apps.resolve_or_keep(token.app),
+                    app: token.app.map(|name| self.apps.resolve_or_keep(&name)),
                     version: token.version,
                     state: TokenState::Failed,
                     reason: Some(reason),
@@ -153,6 +160,7 @@ impl Screen {
         Examined {
             page,
             candidates,
+            sheet: Sheet::new(sheet),
             decisions,
         }
     }
@@ -197,7 +205,8 @@ impl Screen {
     pub fn as_sent(&self, token: &LegacyToken, now: i64) -> Result<AsSent, Reason> {
         let destination = rules::destination(token, &self.apps)?;
         let Some((settings, login_id, provider)) = self.provider_of(token)? else {
-            let ready = self.ready(token, &destination, now)?;
+            let mut sheet = Wiped::with_capacity(descope::room_for(token));
+            let ready = self.ready(token, &destination, now, &mut sheet)?;
             return Ok(AsSent {
                 destination,
                 fingerprint: ready.fingerprint,
@@ -205,7 +214,7 @@ impl Screen {
                     has_access_token: ready.has_access_token,
                     has_refresh_token: ready.has_refresh_token,
                 },
-                encoded: ready.encoded,
+                encoded: EncodedToken::new(sheet),
             });
         };
         let keeps_own = settings.prefer == Prefer::Columns;
@@ -218,10 +227,16 @@ impl Screen {
         })
     }
 
-    fn candidate(&self, token: LegacyToken, destination: Destination, now: i64) -> Candidate {
+    fn candidate(
+        &self,
+        token: LegacyToken,
+        destination: Destination,
+        now: i64,
+        sheet: &mut Wiped,
+    ) -> Candidate {
         let (key, version) = (token.key.clone(), token.version);
         let verdict = match self.provider_of(&token) {
-            Ok(None) => match self.ready(&token, &destination, now) {
+            Ok(None) => match self.ready(&token, &destination, now, sheet) {
                 Ok(ready) => Verdict::Ready(ready),
                 Err(reason) => Verdict::Forbidden(reason),
             },
@@ -252,12 +267,20 @@ impl Screen {
         }
     }
 
-    /// What is sent of a row, unless a rule forbids it.
-    fn ready(&self, token: &LegacyToken, destination: &Destination, now: i64) -> Result<Ready, Reason> {
+    /// What is sent of a row, unless a rule forbids it; put behind what stands on the sheet.
+    fn ready(
+        &self,
+        token: &LegacyToken,
+        destination: &Destination,
+        now: i64,
+        sheet: &mut Wiped,
+    ) -> Result<Ready, Reason> {
         rules::sendable(token, destination, self.tolerated, now).map(|sendable| {
-            let encoded = crate::descope::encode(token, destination, sendable.expiry);
+            let begin = sheet.as_ref().len();
+            descope::encode_into(sheet, token, destination, sendable.expiry);
+            let encoded = begin..sheet.as_ref().len();
             Ready {
-                fingerprint: self.key.fingerprint(encoded.reveal()),
+                fingerprint: self.key.fingerprint(&sheet.as_ref()[encoded.clone()]),
                 expiry: sendable.expiry,
                 warnings: sendable.warnings,
                 has_access_token: token.access_token.is_some(),
@@ -270,7 +293,7 @@ impl Screen {
 
 impl Place {
     /// The row's token on its way there.
-    fn carrying(self, ready: Ready) -> Item {
+    fn carrying(self, ready: Ready, sheet: &Sheet) -> Item {
         Item {
             key: self.key,
             page: self.page,
@@ -284,7 +307,7 @@ impl Place {
             has_refresh_token: ready.has_refresh_token,
             is_new: self.is_new,
             replaces: self.replaces,
-            encoded: ready.encoded,
+            encoded: sheet.cut(ready.encoded),
         }
     }
 }

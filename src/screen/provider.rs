@@ -7,7 +7,7 @@ use crate::{
     descope::{self, ProviderToken},
     model::{
         Decision, Destination, EncodedToken, Expiry, Fingerprint, Item, LegacyToken, LoginId, Reason, Rule,
-        RuleSet, Scopes, TokenState,
+        RuleSet, Scopes, Sheet, TokenState, Wiped,
     },
 };
 
@@ -118,19 +118,21 @@ impl Screen {
             ..
         } = *wanted;
         let prefer = self.provider.as_ref().map_or(Prefer::Columns, |it| it.prefer);
+        let mut sheet = Wiped::default();
         let ready = match fetched.and_then(|fetched| alive(fetched, now)) {
             Ok(fetched) => {
                 lay_over(&mut token, fetched, prefer);
-                self.ready(&token, &place.destination, now)
+                self.ready(&token, &place.destination, now, &mut sheet)
             }
             // The token that was not preferred.
-            Err(_) if token.has_token() => self.ready(&token, &place.destination, now),
+            Err(_) if token.has_token() => self.ready(&token, &place.destination, now, &mut sheet),
             Err(reason) => Err(reason),
         };
         match ready {
             Ok(ready) => {
                 let warnings = ready.warnings;
-                Ok((place.carrying(Ready { fingerprint, ..ready }), warnings))
+                let ready = Ready { fingerprint, ..ready };
+                Ok((place.carrying(ready, &Sheet::new(sheet)), warnings))
             }
             Err(reason) => Err(Box::new(Decision {
                 key: place.key,
@@ -147,15 +149,17 @@ impl Screen {
     #[must_use]
     pub fn outline(&self, row: Unfetched) -> Item {
         let Unfetched { place, wanted } = row;
-        let encoded = descope::encode(&wanted.token, &place.destination, None);
-        place.carrying(Ready {
-            encoded,
+        let mut sheet = Wiped::default();
+        descope::encode_into(&mut sheet, &wanted.token, &place.destination, None);
+        let ready = Ready {
+            encoded: 0..sheet.as_ref().len(),
             fingerprint: wanted.fingerprint,
             expiry: None,
             warnings: RuleSet::default(),
             has_access_token: true,
             has_refresh_token: true,
-        })
+        };
+        place.carrying(ready, &Sheet::new(sheet))
     }
 }
 
@@ -192,6 +196,6 @@ fn lay_over(token: &mut LegacyToken, fetched: ProviderToken, prefer: Prefer) {
     token.expiry = fetched.expires_at.map_or(Expiry::Unknown, Expiry::At);
     let keeps_scopes = prefer == Prefer::Columns && token.scopes != Scopes::Absent;
     if !keeps_scopes && !fetched.scopes.is_empty() {
-        token.scopes = Scopes::Listed(fetched.scopes);
+        token.scopes = Scopes::Listed(fetched.scopes.into());
     }
 }

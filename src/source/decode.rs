@@ -1,9 +1,14 @@
 //! One row into one token. Nothing is judged here; what cannot be read is marked as such.
 
-use chrono::DateTime;
-use sqlx::{Row, postgres::PgRow};
+use std::str;
 
-use super::plan::{Column, Form};
+use chrono::DateTime;
+use sqlx::{Row, ValueRef, postgres::PgRow};
+
+use super::{
+    common::Common,
+    plan::{Column, Form},
+};
 use crate::{
     config::Field,
     decrypt::Wrapping,
@@ -13,9 +18,14 @@ use crate::{
 /// From here on a number of seconds would be past the year 5000, so it is milliseconds (of 1973 and later).
 const MILLISECONDS_FROM: i64 = 100_000_000_000;
 
+/// 2000-01-01, from which the database counts, in microseconds since 1970.
+const EPOCH: i64 = 946_684_800_000_000;
+
+const MICROSECONDS: i64 = 1_000_000;
+
 /// The key is the first column; `None` if it is null.
 pub(super) fn key(row: &PgRow) -> Result<Option<&str>, sqlx::Error> {
-    row.try_get(0)
+    value(row, 0)?.map(|bytes| text(0, bytes)).transpose()
 }
 
 /// The token of a row, and how many bytes of text it holds.
@@ -23,21 +33,29 @@ pub(super) fn token(
     row: &PgRow,
     key: SourceKey,
     columns: &[Column],
+    common: &mut Common,
 ) -> Result<(LegacyToken, usize), sqlx::Error> {
     let mut token = LegacyToken::empty(key);
     let mut sealed = None;
     let mut size = token.key.as_str().len();
     for (position, column) in columns.iter().enumerate() {
+        let position = position + 1;
         // Empty is how many schemas write "none".
-        let Some(text) = row
-            .try_get::<Option<&str>, _>(position + 1)?
-            .filter(|text| !text.is_empty())
-        else {
+        let Some(bytes) = value(row, position)?.filter(|bytes| !bytes.is_empty()) else {
             continue;
         };
-        size += text.len();
+        size += bytes.len();
+        if column.form == Form::Time {
+            let time = time(position, bytes)?;
+            match column.field {
+                Field::AccessTokenExpiry => token.expiry = expiry_at(time),
+                _ => token.version = version_at(time),
+            }
+            continue;
+        }
+        let text = text(position, bytes)?;
         match column.field {
-            Field::App => token.app = Some(text.to_owned()),
+            Field::App => token.app = Some(common.name(text)),
             Field::UserId => token.user_id = Some(text.to_owned()),
             Field::LoginId => token.login = Login::Id(LoginId::from(text)),
             Field::TenantId => token.tenant_id = Some(text.to_owned()),
@@ -45,16 +63,47 @@ pub(super) fn token(
             Field::RefreshToken => token.refresh_token = secret(column, text, &mut sealed),
             Field::IdToken => token.id_token = secret(column, text, &mut sealed),
             Field::AccessTokenExpiry => token.expiry = expiry(text),
-            Field::AccessTokenType => token.access_token_type = Some(text.to_owned()),
-            Field::Scopes => token.scopes = scopes(text, column.form),
+            Field::AccessTokenType => token.access_token_type = Some(common.name(text)),
+            Field::Scopes => token.scopes = common.scopes(text, |text| scopes(text, column.form)),
             Field::ExternalIdentifier => token.external_identifier = Some(text.to_owned()),
             Field::GrantedBy => token.granted_by = Some(text.to_owned()),
             Field::UpdatedAt => token.version = version(text, column.form),
-            Field::Provider => token.provider = Some(text.to_owned()),
+            Field::Provider => token.provider = Some(common.name(text)),
         }
     }
     token.sealed = sealed;
     Ok((token, size))
+}
+
+/// A value as it travelled. That it is what the plan asked for was checked when the plan was made.
+fn value(row: &PgRow, position: usize) -> Result<Option<&[u8]>, sqlx::Error> {
+    let value = row.try_get_raw(position)?;
+    if value.is_null() {
+        return Ok(None);
+    }
+    value
+        .as_bytes()
+        .map(Some)
+        .map_err(|source| undecodable(position, source))
+}
+
+fn text(position: usize, bytes: &[u8]) -> Result<&str, sqlx::Error> {
+    str::from_utf8(bytes).map_err(|error| undecodable(position, error.into()))
+}
+
+/// Microseconds since 2000; infinities are the greatest and the least number.
+fn time(position: usize, bytes: &[u8]) -> Result<i64, sqlx::Error> {
+    bytes
+        .try_into()
+        .map(i64::from_be_bytes)
+        .map_err(|error: std::array::TryFromSliceError| undecodable(position, error.into()))
+}
+
+fn undecodable(position: usize, source: Box<dyn std::error::Error + Send + Sync>) -> sqlx::Error {
+    sqlx::Error::ColumnDecode {
+        index: position.to_string(),
+        source,
+    }
 }
 
 /// The value, decrypted if it must be. The first that cannot be is noted. Costs microseconds a value, so it is done where
@@ -82,13 +131,25 @@ fn secret(column: &Column, text: &str, sealed: &mut Option<Sealed>) -> Option<Se
 fn expiry(text: &str) -> Expiry {
     let text = text.trim();
     if let Some((whole, _)) = split_number(text) {
-        return match whole {
-            0 => Expiry::Unknown,
-            _ if whole.abs() >= MILLISECONDS_FROM => Expiry::At(whole.div_euclid(1000)),
-            _ => Expiry::At(whole),
-        };
+        return expiry_of(whole);
     }
     DateTime::parse_from_rfc3339(text).map_or(Expiry::Unreadable, |date| Expiry::At(date.timestamp()))
+}
+
+fn expiry_of(number: i64) -> Expiry {
+    match number {
+        0 => Expiry::Unknown,
+        _ if number.abs() >= MILLISECONDS_FROM => Expiry::At(number.div_euclid(1000)),
+        _ => Expiry::At(number),
+    }
+}
+
+/// As of the number of seconds since 1970.
+fn expiry_at(time: i64) -> Expiry {
+    match time {
+        i64::MIN | i64::MAX => Expiry::Unreadable,
+        _ => expiry_of(time.div_euclid(MICROSECONDS) + EPOCH / MICROSECONDS),
+    }
 }
 
 /// A whole number and the millionths after it.
@@ -116,6 +177,14 @@ fn version(text: &str, form: Form) -> Version {
         _ => split_number(text)
             .map(|(whole, millionths)| whole.saturating_mul(1_000_000).saturating_add(millionths)),
     })
+}
+
+/// The same of a time as the database counts it.
+fn version_at(time: i64) -> Version {
+    Version::new(Some(match time {
+        i64::MIN => time,
+        _ => time.saturating_add(EPOCH),
+    }))
 }
 
 fn scopes(text: &str, form: Form) -> Scopes {
@@ -149,7 +218,7 @@ fn listed(scopes: Vec<String>) -> Scopes {
     if scopes.is_empty() {
         Scopes::Absent
     } else {
-        Scopes::Listed(scopes)
+        Scopes::Listed(scopes.into())
     }
 }
 
@@ -174,6 +243,31 @@ mod tests {
             ("99999999999999999999", Expiry::Unreadable),
         ] {
             assert_eq!(expiry(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_read_as_its_seconds_since_1970_would_be() {
+        let since_2000 = |microseconds: i64| microseconds - EPOCH;
+        for (time, seconds, microseconds) in [
+            (
+                since_2000(1_700_000_000_999_999),
+                "1700000000.999999",
+                1_700_000_000_999_999,
+            ),
+            (since_2000(0), "0.000000", 0),
+            (since_2000(-500_000), "-0.500000", -500_000),
+            (
+                since_2000(253_402_300_799_000_000),
+                "253402300799.000000",
+                253_402_300_799_000_000,
+            ),
+            (i64::MAX, "Infinity", i64::MAX),
+            (i64::MIN, "-Infinity", i64::MIN),
+        ] {
+            assert_eq!(expiry_at(time), expiry(seconds), "{seconds}");
+            assert_eq!(version_at(time), version(seconds, Form::Number), "{seconds}");
+            assert_eq!(version_at(time).get(), Some(microseconds), "{seconds}");
         }
     }
 

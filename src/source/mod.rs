@@ -4,6 +4,7 @@
 //! a run of hours holds nothing on the source and survives its restart.
 
 mod census;
+mod common;
 mod decode;
 mod error;
 mod handover;

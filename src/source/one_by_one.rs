@@ -112,7 +112,7 @@ impl Source {
             .fetch_optional(self.session().await?)
             .await
             .map_err(|error| row_error(error, Some(key)))?;
-        row.map(|row| decode::token(&row, key.clone(), &self.plan.columns))
+        row.map(|row| decode::token(&row, key.clone(), &self.plan.columns, &mut self.common))
             .transpose()
             .map_err(|error| row_error(error, Some(key)))
     }

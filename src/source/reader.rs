@@ -4,7 +4,7 @@ use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::{Duration, Instant};
 
-use super::{SourceError, decode, inspect, plan::Plan, session};
+use super::{SourceError, common::Common, decode, inspect, plan::Plan, session};
 use crate::{
     config::SourceSettings,
     model::{Diary, EventKind, LegacyToken, SourceKey},
@@ -34,6 +34,7 @@ pub struct Source {
     pub(super) patience: Duration,
     pub(super) connection: Option<PgConnection>,
     pub(super) plan: Plan,
+    pub(super) common: Common,
     limit: u32,
     next_number: u64,
     diary: Diary,
@@ -58,6 +59,7 @@ impl Source {
             patience,
             connection: Some(connection),
             plan,
+            common: Common::default(),
             limit: settings.page_size,
             next_number: 0,
             diary: Diary::default(),
@@ -175,8 +177,8 @@ impl Source {
                 }
                 Some(key) => SourceKey::from(key),
             };
-            let (token, bytes) =
-                decode::token(&row, key, &self.plan.columns).map_err(|error| row_error(error, previous))?;
+            let (token, bytes) = decode::token(&row, key, &self.plan.columns, &mut self.common)
+                .map_err(|error| row_error(error, previous))?;
             tokens.push(token);
             size += bytes;
             // Rows that were asked for by their keys would not be asked for again.

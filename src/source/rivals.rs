@@ -10,7 +10,9 @@ use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
 use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
 
 use super::{
-    Source, SourceError, decode,
+    Source, SourceError,
+    common::Common,
+    decode,
     plan::{Column, KeyType, Plan},
     reader::row_error,
     session,
@@ -45,6 +47,7 @@ impl Source {
             .iter()
             .filter_map(|&field| self.plan.column(field).cloned())
             .collect();
+        let mut common = Common::default();
         let connection =
             session::connected(&mut self.connection, &self.settings, &self.application_name).await?;
         let rows = match apps.entries() {
@@ -56,7 +59,7 @@ impl Source {
         };
         Ok(rows
             .map_err(unreadable)
-            .and_then(move |row| ready(token(&row, &columns).map_err(unreadable)))
+            .and_then(move |row| ready(token(&row, &columns, &mut common).map_err(unreadable)))
             .boxed())
     }
 }
@@ -67,9 +70,9 @@ fn unreadable(error: sqlx::Error) -> SourceError {
     row_error(error, None)
 }
 
-fn token(row: &PgRow, columns: &[Column]) -> Result<LegacyToken, sqlx::Error> {
-    let key: String = row.try_get(0)?;
-    decode::token(row, SourceKey::from(key), columns).map(|(token, _)| token)
+fn token(row: &PgRow, columns: &[Column], common: &mut Common) -> Result<LegacyToken, sqlx::Error> {
+    let key: &str = row.try_get(0)?;
+    decode::token(row, SourceKey::from(key), columns, common).map(|(token, _)| token)
 }
 
 fn not_blank(text: &str) -> String {

@@ -60,7 +60,15 @@ impl Uploader {
     }
 
     /// Puts a batch aside for the end of the run.
-    pub(super) fn park(&self, parked: Parked) {
+    pub(super) fn park(&self, mut parked: Parked) {
+        let batch = match &mut parked {
+            Parked::Unsent(batch) => batch,
+            Parked::Unknown { doubt, .. } => &mut doubt.batch,
+        };
+        // It waits long, and the pages it was made of need not.
+        for item in &mut batch.items {
+            item.encoded.detach();
+        }
         self.parked().push_back(parked);
     }
 

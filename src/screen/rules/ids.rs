@@ -108,5 +108,6 @@ pub(super) fn check(token: &LegacyToken, destination: &Destination, found: &mut 
 }
 
 fn is_blank(text: &str) -> bool {
-    text.trim().is_empty()
+    // Mostly the first character tells.
+    !text.starts_with(|first: char| first.is_ascii_graphic()) && text.trim().is_empty()
 }

@@ -56,12 +56,14 @@ fn agrees(token: &str, expiry: i64) -> bool {
 
 /// Three parts between dots, of which the first begins as `{"` does in base64; the second holds the claims.
 fn claims<'b>(token: &str, buffer: &'b mut [u8; MOST_CLAIMS]) -> Option<&'b [u8]> {
-    let (_, rest) = token.strip_prefix("eyJ")?.split_once('.')?;
-    let (claims, signature) = rest.split_once('.')?;
-    if signature.contains('.') {
+    let mut dots =
+        memchr::memchr_iter(b'.', token.strip_prefix("eyJ")?.as_bytes()).map(|dot| dot + "eyJ".len());
+    let (before, behind) = (dots.next()?, dots.next()?);
+    if dots.next().is_some() {
         // Five parts: encrypted.
         return None;
     }
+    let claims = &token[before + 1..behind];
     let length = BASE64.decode_slice(claims, buffer).ok()?;
     buffer.get(..length)
 }

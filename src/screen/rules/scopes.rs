@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::Found;
+use super::{Found, is_plain};
 use crate::model::{Reason, Rule, Scopes};
 
 /// Up to so many scopes are compared each with each, which costs less than a set of them.
@@ -14,14 +14,16 @@ pub(super) fn check(scopes: &Scopes, found: &mut Found) -> Result<(), Reason> {
         Scopes::Unreadable => return found.broken(Rule::ScopesUnreadable, None),
         Scopes::Listed(scopes) => scopes,
     };
-    if scopes.iter().any(|scope| scope.trim().is_empty()) {
-        found.broken(Rule::ScopesEmpty, None)?;
-    }
-    if scopes
-        .iter()
-        .any(|scope| scope.trim().contains(char::is_whitespace))
-    {
-        found.broken(Rule::ScopesUnsplit, None)?;
+    if !scopes.iter().all(|scope| !scope.is_empty() && is_plain(scope)) {
+        if scopes.iter().any(|scope| scope.trim().is_empty()) {
+            found.broken(Rule::ScopesEmpty, None)?;
+        }
+        if scopes
+            .iter()
+            .any(|scope| scope.trim().contains(char::is_whitespace))
+        {
+            found.broken(Rule::ScopesUnsplit, None)?;
+        }
     }
     if has_duplicates(scopes) {
         found.broken(Rule::ScopesDuplicate, None)?;

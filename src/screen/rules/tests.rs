@@ -13,7 +13,7 @@ fn good() -> LegacyToken {
         access_token: Some(Secret::new("ya29.a0-_~+/=")),
         refresh_token: Some(Secret::new("1//0g")),
         expiry: Expiry::At(NOW + 60),
-        scopes: Scopes::Listed(vec!["a".into(), "b".into()]),
+        scopes: Scopes::Listed(["a".into(), "b".into()].into()),
         ..LegacyToken::empty(SourceKey::from("1"))
     }
 }
@@ -78,7 +78,7 @@ fn ids_are_those_of_somebody() {
     let long = "x".repeat(513);
     assert_eq!(of(|row| row.user_id = Some(long.clone())), "id_too_long");
     assert_eq!(of(|row| row.tenant_id = Some(long.clone())), "id_too_long");
-    assert_eq!(of(|row| row.app = Some(long.clone())), "id_too_long");
+    assert_eq!(of(|row| row.app = Some(long.clone().into())), "id_too_long");
     assert_eq!(of(|row| row.user_id = Some("x".repeat(512))), "()");
     let blank_user = |row: &mut LegacyToken| {
         row.user_id = Some(" ".into());

@@ -325,14 +325,14 @@ async fn every_field_finds_its_place() {
     let tokens = read(&settings(database.url(), source).source).await.unwrap();
     let token = &tokens[0];
     let texts = [
-        &token.app,
-        &token.user_id,
-        &token.tenant_id,
-        &token.access_token_type,
-        &token.external_identifier,
-        &token.granted_by,
+        token.app.as_deref(),
+        token.user_id.as_deref(),
+        token.tenant_id.as_deref(),
+        token.access_token_type.as_deref(),
+        token.external_identifier.as_deref(),
+        token.granted_by.as_deref(),
     ]
-    .map(|text| text.as_deref().unwrap());
+    .map(Option::unwrap);
     assert_eq!(texts, ["app", "user", "tenant", "Bearer", "ext", "admin"]);
     let secrets =
         [&token.access_token, &token.refresh_token, &token.id_token].map(|it| it.as_ref().unwrap().reveal());
