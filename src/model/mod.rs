@@ -42,7 +42,7 @@ pub use probe::Probe;
 pub use rollback::{Fate, Rollback, Undo};
 pub use rule::{Rule, RuleSet};
 pub use run::{Mode, RunId, RunStatus, Selection, StopReason, Tally};
-pub use secret::Secret;
+pub use secret::{Secret, SecretTexts};
 pub use token::{Expiry, LegacyToken, Scopes, Sealed, SourceKey, Version, WhyNot};
 pub use verification::{Chosen, Difference, Verdict, Verification};
 pub use wiped::Wiped;

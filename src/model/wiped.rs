@@ -58,9 +58,40 @@ impl Drop for Wiped {
     }
 }
 
-/// Overwrites a text and empties it.
-pub(super) fn wipe_text(text: &mut String) {
-    wipe(&mut mem::take(text).into_bytes());
+/// The same for text.
+#[derive(Default)]
+pub(super) struct WipedText(String);
+
+impl WipedText {
+    pub(super) fn with_capacity(bytes: usize) -> Self {
+        Self(String::with_capacity(bytes))
+    }
+
+    pub(super) fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Appends, as [`Wiped::extend`] does.
+    pub(super) fn extend(&mut self, text: &str) {
+        if self.0.capacity() - self.0.len() < text.len() {
+            let room = (self.0.len() + text.len()).max(2 * self.0.capacity());
+            let outgrown = mem::replace(self, Self::with_capacity(room));
+            self.0.push_str(outgrown.as_str());
+        }
+        self.0.push_str(text);
+    }
+}
+
+impl From<String> for WipedText {
+    fn from(text: String) -> Self {
+        Self(text)
+    }
+}
+
+impl Drop for WipedText {
+    fn drop(&mut self) {
+        wipe(&mut mem::take(&mut self.0).into_bytes());
+    }
 }
 
 fn wipe(bytes: &mut Vec<u8>) {

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     config::Field,
     decrypt::Wrapping,
-    model::{Expiry, LegacyToken, Login, LoginId, Scopes, Sealed, Secret, SourceKey, Version},
+    model::{Expiry, LegacyToken, Login, LoginId, Scopes, Sealed, Secret, SecretTexts, SourceKey, Version},
 };
 
 /// From here on a number of seconds would be past the year 5000, so it is milliseconds (of 1973 and later).
@@ -28,15 +28,17 @@ pub(super) fn key(row: &PgRow) -> Result<Option<&str>, sqlx::Error> {
     value(row, 0)?.map(|bytes| text(0, bytes)).transpose()
 }
 
-/// The token of a row, and how many bytes of text it holds.
+/// The token of a row, and how many bytes of text it holds. Its secrets are among `secrets`, and come with them.
 pub(super) fn token(
     row: &PgRow,
     key: SourceKey,
     columns: &[Column],
     common: &mut Common,
+    secrets: &mut SecretTexts,
 ) -> Result<(LegacyToken, usize), sqlx::Error> {
     let mut token = LegacyToken::empty(key);
     let mut sealed = None;
+    let mut secret = |column, text| secret(column, text, secrets, &mut sealed);
     let mut size = token.key.as_str().len();
     for (position, column) in columns.iter().enumerate() {
         let position = position + 1;
@@ -59,9 +61,9 @@ pub(super) fn token(
             Field::UserId => token.user_id = Some(text.to_owned()),
             Field::LoginId => token.login = Login::Id(LoginId::from(text)),
             Field::TenantId => token.tenant_id = Some(text.to_owned()),
-            Field::AccessToken => token.access_token = secret(column, text, &mut sealed),
-            Field::RefreshToken => token.refresh_token = secret(column, text, &mut sealed),
-            Field::IdToken => token.id_token = secret(column, text, &mut sealed),
+            Field::AccessToken => token.access_token = secret(column, text),
+            Field::RefreshToken => token.refresh_token = secret(column, text),
+            Field::IdToken => token.id_token = secret(column, text),
             Field::AccessTokenExpiry => token.expiry = expiry(text),
             Field::AccessTokenType => token.access_token_type = Some(common.name(text)),
             Field::Scopes => token.scopes = common.scopes(text, |text| scopes(text, column.form)),
@@ -108,9 +110,14 @@ fn undecodable(position: usize, source: Box<dyn std::error::Error + Send + Sync>
 
 /// The value, decrypted if it must be. The first that cannot be is noted. Costs microseconds a value, so it is done where
 /// the row is at hand.
-fn secret(column: &Column, text: &str, sealed: &mut Option<Sealed>) -> Option<Secret> {
+fn secret(
+    column: &Column,
+    text: &str,
+    secrets: &mut SecretTexts,
+    sealed: &mut Option<Sealed>,
+) -> Option<Secret> {
     let Some(decryptor) = &column.decrypt else {
-        return Some(Secret::new(text));
+        return Some(secrets.add(text));
     };
     let wrapping = match column.form {
         Form::Bytes => Wrapping::Bytes,

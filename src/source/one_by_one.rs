@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::Field,
-    model::{LegacyToken, Sealed, SourceKey, WhyNot},
+    model::{LegacyToken, Sealed, SecretTexts, SourceKey, WhyNot},
 };
 
 /// What may be encrypted so that the database opens it, and stays out of the token if it cannot.
@@ -112,9 +112,18 @@ impl Source {
             .fetch_optional(self.session().await?)
             .await
             .map_err(|error| row_error(error, Some(key)))?;
-        row.map(|row| decode::token(&row, key.clone(), &self.plan.columns, &mut self.common))
-            .transpose()
-            .map_err(|error| row_error(error, Some(key)))
+        let mut secrets = SecretTexts::default();
+        row.map(|row| {
+            decode::token(
+                &row,
+                key.clone(),
+                &self.plan.columns,
+                &mut self.common,
+                &mut secrets,
+            )
+        })
+        .transpose()
+        .map_err(|error| row_error(error, Some(key)))
     }
 }
 

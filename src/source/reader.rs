@@ -7,7 +7,7 @@ use tokio::time::{Duration, Instant};
 use super::{SourceError, common::Common, decode, inspect, plan::Plan, session};
 use crate::{
     config::SourceSettings,
-    model::{Diary, EventKind, LegacyToken, SourceKey},
+    model::{Diary, EventKind, LegacyToken, SecretTexts, SourceKey},
     postgres::{Failure, FailureKind, Outage},
 };
 
@@ -35,6 +35,8 @@ pub struct Source {
     pub(super) connection: Option<PgConnection>,
     pub(super) plan: Plan,
     pub(super) common: Common,
+    /// So many bytes of secrets had the page before: about as many will the next one have.
+    secret_bytes: usize,
     limit: u32,
     next_number: u64,
     diary: Diary,
@@ -60,6 +62,7 @@ impl Source {
             connection: Some(connection),
             plan,
             common: Common::default(),
+            secret_bytes: 0,
             limit: settings.page_size,
             next_number: 0,
             diary: Diary::default(),
@@ -147,6 +150,7 @@ impl Source {
         };
         let mut rows = query.fetch(connection);
         let mut tokens: Vec<LegacyToken> = Vec::with_capacity(self.limit.min(10_000) as usize);
+        let mut secrets = SecretTexts::with_capacity(self.secret_bytes + self.secret_bytes / 8);
         let mut size = 0;
         let broken =
             |error, last: Option<&LegacyToken>| row_error(error, last.map(|token| &token.key).or(after));
@@ -177,7 +181,7 @@ impl Source {
                 }
                 Some(key) => SourceKey::from(key),
             };
-            let (token, bytes) = decode::token(&row, key, &self.plan.columns, &mut self.common)
+            let (token, bytes) = decode::token(&row, key, &self.plan.columns, &mut self.common, &mut secrets)
                 .map_err(|error| row_error(error, previous))?;
             tokens.push(token);
             size += bytes;
@@ -193,6 +197,8 @@ impl Source {
             self.limit = self.limit.saturating_mul(2).min(self.settings.page_size);
         }
         drop(rows);
+        self.secret_bytes = secrets.len();
+        secrets.close();
         let last = tokens.last().map(|token| token.key.clone());
         Ok(last.map(|last| self.turn(tokens, last)))
     }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::{AppMap, Field},
-    model::{LegacyToken, SourceKey},
+    model::{LegacyToken, SecretTexts, SourceKey},
 };
 
 /// The fields that make a destination, in the order of the query's columns, and the one that tells which row is newer.
@@ -72,7 +72,9 @@ fn unreadable(error: sqlx::Error) -> SourceError {
 
 fn token(row: &PgRow, columns: &[Column], common: &mut Common) -> Result<LegacyToken, sqlx::Error> {
     let key: &str = row.try_get(0)?;
-    decode::token(row, SourceKey::from(key), columns, common).map(|(token, _)| token)
+    // None of these columns holds any.
+    let mut secrets = SecretTexts::default();
+    decode::token(row, SourceKey::from(key), columns, common, &mut secrets).map(|(token, _)| token)
 }
 
 fn not_blank(text: &str) -> String {
