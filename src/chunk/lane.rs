@@ -11,6 +11,9 @@ use crate::model::{Batch, Call, Identity, Item, Subject};
 /// more connections to one app than that, close together.
 const MAX_OPEN: usize = 16;
 
+/// Room is made at once for so many tokens, if a batch may have them.
+const MOST_ROOM: usize = 1000;
+
 #[derive(Debug)]
 pub(super) struct Lane {
     subject: Subject,
@@ -24,6 +27,8 @@ struct Open {
     bytes: usize,
     /// So many of the items have let go of their pages.
     detached: usize,
+    /// So many were there when the last page ended.
+    waited: usize,
     identities: HashSet<Identity, RandomState>,
 }
 
@@ -59,6 +64,12 @@ impl Lane {
         if position == self.open.len() {
             self.open.push_back(Open {
                 bytes: limits.overhead,
+                // Further batches are open only for what cannot be in the first.
+                items: Vec::with_capacity(if position == 0 {
+                    limits.max_tokens.min(MOST_ROOM)
+                } else {
+                    0
+                }),
                 ..Open::default()
             });
         }
@@ -77,13 +88,14 @@ impl Lane {
         }
     }
 
-    /// The items that still stand on the sheets of their pages are those that came last.
+    /// Those of the last page are left as they are: mostly the next page fills their batch up.
     pub(super) fn detach(&mut self) {
         for open in &mut self.open {
-            for item in &mut open.items[open.detached..] {
+            for item in &mut open.items[open.detached..open.waited] {
                 item.encoded.detach();
             }
-            open.detached = open.items.len();
+            open.detached = open.waited;
+            open.waited = open.items.len();
         }
     }
 

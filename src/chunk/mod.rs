@@ -115,8 +115,8 @@ impl Chunker {
         self.tenant.flush(full);
     }
 
-    /// Has what waits for its batch to fill up let go of the pages it came with. A tenant's token may wait for the whole table,
-    /// and its page with it.
+    /// A page has ended. What waited for its batch to fill up since the page before lets go of the memory of its page: a
+    /// tenant's token may wait for the whole table.
     pub fn detach(&mut self) {
         self.user.detach();
         self.tenant.detach();

@@ -39,6 +39,7 @@ impl Examined {
             .collect();
         let newest = newest_of_each(&self.candidates, &outdated);
         let mut screened = Screened {
+            items: Vec::with_capacity(self.candidates.len()),
             decisions: self.decisions,
             ..Screened::default()
         };
