@@ -8,7 +8,7 @@ use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
-use tracing::{Instrument, warn};
+use tracing::{Instrument, Span, warn};
 
 use super::{
     PipelineError, Request,
@@ -240,19 +240,18 @@ impl Stages<'_> {
             fetching: Fetching::new(self.settings, &delivery, &desk.asker),
         };
         let reading: BoxFuture<'static, _> = match self.request.selection.clone() {
+            // The driver enters the span it is used in twice a row. So there is none, and the source says what it has to say
+            // in the span it is given.
             Selection::All => Box::pin(read_stage::all(
-                source,
+                source.heard_in(Span::current()),
                 desk.run.cursor.clone(),
                 stop.clone(),
                 pages_in,
             )),
-            Selection::Failed { code } => Box::pin(read_stage::failed(
-                source,
-                desk.ledger.clone(),
-                code,
-                stop.clone(),
-                pages_in,
-            )),
+            Selection::Failed { code } => Box::pin(
+                read_stage::failed(source, desk.ledger.clone(), code, stop.clone(), pages_in)
+                    .in_current_span(),
+            ),
         };
         let resolving: BoxFuture<'static, _> = match resolver {
             Some(resolver) => {
@@ -271,7 +270,7 @@ impl Stages<'_> {
             None => Box::pin(ready(Ok(()))),
         };
         let delivering = delivery.run(batch, stop.clone(), work, desk.at.clone());
-        let reading = tokio::spawn(reading.in_current_span());
+        let reading = tokio::spawn(reading);
         let resolving = tokio::spawn(resolving.in_current_span());
         let preparing = tokio::spawn(prepare.run(pages).in_current_span());
         let gating = tokio::spawn(gating.in_current_span());

@@ -3,6 +3,7 @@
 use futures_util::TryStreamExt;
 use sqlx::{AssertSqlSafe, PgConnection};
 use tokio::time::{Duration, Instant};
+use tracing::{Instrument, Span};
 
 use super::{SourceError, common::Common, decode, inspect, plan::Plan, session};
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
 
 /// A page ends early once it holds this much text, so that memory is bounded whatever the rows are like.
 /// Smaller than it could be: what is read, encoded and sent while it is still in the processor's cache costs less.
-pub(super) const PAGE_BYTES: usize = 2 << 20;
+pub(super) const PAGE_BYTES: usize = 1 << 20;
 
 /// Rows that were read together.
 #[derive(Debug)]
@@ -40,6 +41,7 @@ pub struct Source {
     limit: u32,
     next_number: u64,
     diary: Diary,
+    span: Span,
 }
 
 impl Source {
@@ -66,6 +68,7 @@ impl Source {
             limit: settings.page_size,
             next_number: 0,
             diary: Diary::default(),
+            span: Span::none(),
         })
     }
 
@@ -76,9 +79,16 @@ impl Source {
         self
     }
 
+    /// What is logged about an outage is logged there, wherever pages are read.
+    #[must_use]
+    pub fn heard_in(mut self, span: Span) -> Self {
+        self.span = span;
+        self
+    }
+
     /// Notes an outage that is over, if there was one.
     pub fn answers_again(&self, outage: &Outage) {
-        if let Some(since) = outage.over() {
+        if let Some(since) = self.span.in_scope(|| outage.over()) {
             self.diary
                 .note_stretch(EventKind::SourceAway, since, Instant::now());
         }
@@ -126,7 +136,9 @@ impl Source {
                     self.answers_again(&outage);
                     return Ok(page);
                 }
-                Err(SourceError::Database(failure)) => outage.wait_out(failure).await?,
+                Err(SourceError::Database(failure)) => {
+                    outage.wait_out(failure).instrument(self.span.clone()).await?;
+                }
                 Err(error) => return Err(error),
             }
             self.connection = None;
