@@ -2,7 +2,7 @@
 //!
 //! Read page by page, an older row may come long before the newer one, and would be uploaded only to be overwritten. So
 //! the database is asked once, at the start of a run, which rows are outdated; mostly there are few or none, and it finds
-//! that out by counting hashes, without sorting the table.
+//! that out by counting hashes, without sorting the table. Nothing is sent before it has answered.
 
 use std::future::ready;
 
@@ -77,13 +77,34 @@ fn token(row: &PgRow, columns: &[Column], common: &mut Common) -> Result<LegacyT
     decode::token(row, SourceKey::from(key), columns, common, &mut secrets).map(|(token, _)| token)
 }
 
-fn not_blank(text: &str) -> String {
-    format!("btrim({text}, e' \\t\\n\\r\\f\\x0b') <> ''")
+fn trimmed(text: &str) -> String {
+    format!("btrim({text}, e' \\t\\n\\r\\f\\x0b')")
 }
 
-/// Counts hashes first, and ranks only the rows whose hash occurs twice: a table without rivals is not sorted. What is
-/// blank counts as none, and rows without a destination rival nobody, as in the screen. Where a row has no user but a login
-/// ID, the latter is compared: that two of them may be one user's is nothing that the source knows.
+fn not_blank(text: &str) -> String {
+    format!("{} <> ''", trimmed(text))
+}
+
+/// A hash that equal destinations have in common, and others seldom. It is taken of every row, so it is made of little: of
+/// texts without the white space around them, by which what is blank becomes what is not there.
+fn place(plan: &Plan, app_id: &str) -> String {
+    let text = |field| plan.column(field).map(|column| column.sql.as_str());
+    let user = [Field::UserId, Field::LoginId].into_iter().filter_map(text);
+    let user = user.fold(String::new(), |list, text| {
+        format!("{list}nullif({}, ''), ", trimmed(text))
+    });
+    let tenant = text(Field::TenantId).map(|text| format!(", coalesce({}, '')", trimmed(text)));
+    let external = text(Field::ExternalIdentifier).map(|text| format!(", coalesce({text}, '')"));
+    format!(
+        "hashtextextended(concat_ws(e'\\x1f', {app_id}, coalesce({user}''){}{}) collate \"C\", 0)",
+        tenant.unwrap_or_default(),
+        external.unwrap_or_default(),
+    )
+}
+
+/// Counts hashes first, and ranks only the rows whose hash occurs twice: a table without rivals is not sorted, and looked at
+/// once. What is blank counts as none, and rows without a destination rival nobody, as in the screen. Where a row has no user
+/// but a login ID, the latter is compared: that two of them may be one user's is nothing that the source knows.
 fn query(plan: &Plan, apps: &AppMap) -> String {
     let text = |field| {
         plan.column(field)
@@ -102,35 +123,36 @@ fn query(plan: &Plan, apps: &AppMap) -> String {
     let user_blank = format!("({} or {})", blank(Field::UserId), blank(Field::LoginId));
     let mapped = FIELDS.iter().filter(|&&field| plan.column(field).is_some());
     let columns = mapped.fold(String::new(), |list, field| list + ", " + field.name());
-    // Two legacy names may stand for one app; a name without an entry has no destination.
-    let (app_id, join) = if apps.entries().is_some() {
-        (
-            "apps.id",
-            " join unnest($1::text[], $2::text[]) as apps (name, id) on apps.name = app",
-        )
+    // Two legacy names may stand for one app; a name without an entry has no destination. No column of the relation's is called
+    // as these are.
+    let (app_id, place_of_app, join) = if apps.entries().is_some() {
+        let (name, id) = ("\"tokenferry name\"", "\"tokenferry id\"");
+        let app = text(Field::App);
+        let join = format!(
+            " join unnest($1::text[], $2::text[]) as \"tokenferry apps\" ({name}, {id}) on {name} = ({app}) collate \"C\""
+        );
+        (id.to_owned(), id, join)
     } else {
-        ("app", "")
+        (id(Field::App), text(Field::App), String::new())
     };
     format!(
-        "with named as (
-             select {key}::text as key_text, {key} as key_value, {app} as app, {user} as user_id,
+        "with contested as materialized (
+             select {place} as place from {from}{join}{filter} group by 1 having count(*) > 1
+         ), named as (
+             select {key}::text as key_text, {key} as key_value, {app} as app, {app_id} as app_id, {user} as user_id,
                     case when {user} is null then {login} end as login_id, {tenant} as tenant_id, {user_blank} as user_blank,
-                    nullif(({external}) collate \"C\", '') as external_identifier, {version} as updated_at, {newness} as newness
-             from {from}{filter}
-         ), placed as not materialized (
-             select named.*, {app_id} as app_id,
-                    hashtextextended(concat_ws(e'\\x1f', {app_id}, coalesce(user_id, ''), coalesce(login_id, ''),
-                                               coalesce(tenant_id, ''), external_identifier), 0) as place
-             from named{join}
-             where app is not null and (user_id is not null or login_id is not null or tenant_id is not null and not user_blank)
-         ), contested as materialized (
-             select place from placed group by place having count(*) > 1
+                    nullif(({external}) collate \"C\", '') as external_identifier, {version} as updated_at, {newness} as newness,
+                    {place} as place
+             from {from}{join}{filter}
          ), ranked as (
              select *, row_number() over (partition by app_id, user_id, login_id, tenant_id, external_identifier
                                           order by newness desc nulls last, {tie_break} desc) as rank
-             from placed where place in (select place from contested)
+             from named
+             where place in (select place from contested) and app is not null
+                   and (user_id is not null or login_id is not null or tenant_id is not null and not user_blank)
          )
          select key_text{columns} from ranked where rank > 1",
+        place = place(plan, place_of_app),
         key = plan.key,
         app = id(Field::App),
         user = id(Field::UserId),

@@ -147,7 +147,7 @@ async fn a_source_that_restarts_while_it_looks_for_outdated_rows_is_asked_again(
     timeout(Duration::from_secs(30), async {
         loop {
             let asking: bool = sqlx::query_scalar(
-                "select exists (select from pg_stat_activity where query like 'with named as%' and state = 'active')",
+                "select exists (select from pg_stat_activity where query like 'with contested as%' and state = 'active')",
             )
             .fetch_one(&mut rows)
             .await
