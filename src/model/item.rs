@@ -49,6 +49,11 @@ impl EncodedToken {
         *self = Self::new(own);
     }
 
+    /// Lets go of the bytes: they are needed no more.
+    pub fn forget(&mut self) {
+        self.0 = Bytes::new();
+    }
+
     /// The JSON bytes, tokens included.
     #[must_use]
     pub fn reveal(&self) -> &[u8] {

@@ -88,7 +88,6 @@ impl Uploader {
     }
 
     async fn send_within(&self, mut batch: Batch, span: &tracing::Span) -> Result<Sent, UploadError> {
-        let body = RequestBody::new(&batch);
         let mut attempts = self.attempts();
         let mut opened: Option<(i64, u32)> = None;
         loop {
@@ -134,9 +133,12 @@ impl Uploader {
                 parent_id = batch.parent,
                 "sending"
             );
+            // Each attempt puts the same bytes together, so that none are held while the ledger is written.
+            let body = RequestBody::new(&batch);
             let left_at = Instant::now();
             let answer = self.client().upload(batch.subject, batch.call, &body).await;
             let took = left_at.elapsed();
+            drop(body);
             // From here on, what the API said may be shown and recorded.
             let answer = scrub(
                 answer,
@@ -195,12 +197,16 @@ impl Uploader {
         &self,
         answer: Answer,
         attempt: Attempt,
-        batch: Batch,
+        mut batch: Batch,
         attempts: &mut Attempts<'_>,
     ) -> Result<Next, UploadError> {
         let outcome = |status| outcome(attempt.id, attempt.number, status);
         let done = match answer {
             Answer::Committed => {
+                // Stored: where the ledger takes its time, no tokens wait for it in memory.
+                for item in &mut batch.items {
+                    item.encoded.forget();
+                }
                 self.ledger()
                     .commit_batch(&outcome(Some(200)), Rows::of(&batch))
                     .await?;
