@@ -21,6 +21,7 @@ mod rollback;
 mod rule;
 mod run;
 mod secret;
+mod spare;
 mod token;
 mod verification;
 mod wiped;

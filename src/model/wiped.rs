@@ -2,6 +2,8 @@
 
 use std::{hint::black_box, io, mem};
 
+use super::spare;
+
 /// A buffer that is overwritten with zeros on drop, its spare room included.
 ///
 /// `zeroize` writes one byte at a time, so that no compiler may leave a write out. That is right for keys; every byte of
@@ -15,7 +17,7 @@ impl Wiped {
     /// A buffer with room for so many bytes: within them it never moves, and leaves no copy behind.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
-        Self(Vec::with_capacity(bytes))
+        Self(spare::take(bytes))
     }
 
     /// Appends. What does not fit moves into a larger buffer, and the smaller one is wiped.
@@ -55,6 +57,7 @@ impl AsRef<[u8]> for Wiped {
 impl Drop for Wiped {
     fn drop(&mut self) {
         wipe(&mut self.0);
+        spare::give_back(mem::take(&mut self.0));
     }
 }
 
@@ -64,7 +67,8 @@ pub(super) struct WipedText(String);
 
 impl WipedText {
     pub(super) fn with_capacity(bytes: usize) -> Self {
-        Self(String::with_capacity(bytes))
+        // Nothing is text in any encoding.
+        Self(String::from_utf8(spare::take(bytes)).unwrap_or_default())
     }
 
     pub(super) fn as_str(&self) -> &str {
@@ -90,7 +94,9 @@ impl From<String> for WipedText {
 
 impl Drop for WipedText {
     fn drop(&mut self) {
-        wipe(&mut mem::take(&mut self.0).into_bytes());
+        let mut bytes = mem::take(&mut self.0).into_bytes();
+        wipe(&mut bytes);
+        spare::give_back(bytes);
     }
 }
 
