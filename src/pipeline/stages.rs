@@ -191,6 +191,10 @@ impl Stages<'_> {
             self.record.outdated(&decisions).await?;
             fail_point!("outdated");
         }
+        drop(outdated);
+        if !self.stop.is_turned() {
+            source.outdated_are_known().await?;
+        }
         Ok(())
     }
 

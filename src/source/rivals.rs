@@ -7,7 +7,7 @@
 use std::future::ready;
 
 use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use sqlx::{AssertSqlSafe, Row, postgres::PgRow};
+use sqlx::{AssertSqlSafe, Executor, Row, postgres::PgRow};
 
 use super::{
     Source, SourceError,
@@ -20,6 +20,7 @@ use super::{
 use crate::{
     config::{AppMap, Field},
     model::{LegacyToken, SecretTexts, SourceKey},
+    postgres::Failure,
 };
 
 /// The fields that make a destination, in the order of the query's columns, and the one that tells which row is newer.
@@ -42,6 +43,7 @@ impl Source {
         &'a mut self,
         apps: &'a AppMap,
     ) -> Result<BoxStream<'a, Result<LegacyToken, SourceError>>, SourceError> {
+        self.share_out_the_work(true).await?;
         let sql = AssertSqlSafe(query(&self.plan, apps));
         let columns: Vec<Column> = FIELDS
             .iter()
@@ -61,6 +63,26 @@ impl Source {
             .map_err(unreadable)
             .and_then(move |row| ready(token(&row, &columns, &mut common).map_err(unreadable)))
             .boxed())
+    }
+
+    /// To be called once all outdated rows are known.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn outdated_are_known(&mut self) -> Result<(), SourceError> {
+        self.share_out_the_work(false).await
+    }
+
+    /// Whether the database may use its parallel workers, as far as it has any to spare, for queries that give many rows. The run
+    /// waits for the outdated rows with nothing else to do; a page is for one.
+    async fn share_out_the_work(&mut self, gladly: bool) -> Result<(), SourceError> {
+        let cost = if gladly { "0" } else { "default" };
+        let connection = self.session().await?;
+        connection
+            .execute(AssertSqlSafe(format!("set parallel_tuple_cost to {cost}")))
+            .await
+            .map_err(Failure::from)?;
+        Ok(())
     }
 }
 
@@ -85,21 +107,27 @@ fn not_blank(text: &str) -> String {
     format!("{} <> ''", trimmed(text))
 }
 
-/// A hash that equal destinations have in common, and others seldom. It is taken of every row, so it is made of little: of
-/// texts without the white space around them, by which what is blank becomes what is not there.
+/// A hash that equal destinations have in common, and others seldom. It is taken of every row, so it is made of little: hashes of
+/// texts without the white space around them, by which what is blank becomes what is not there, each seeding the next.
 fn place(plan: &Plan, app_id: &str) -> String {
     let text = |field| plan.column(field).map(|column| column.sql.as_str());
-    let user = [Field::UserId, Field::LoginId].into_iter().filter_map(text);
-    let user = user.fold(String::new(), |list, text| {
-        format!("{list}nullif({}, ''), ", trimmed(text))
-    });
-    let tenant = text(Field::TenantId).map(|text| format!(", coalesce({}, '')", trimmed(text)));
-    let external = text(Field::ExternalIdentifier).map(|text| format!(", coalesce({text}, '')"));
-    format!(
-        "hashtextextended(concat_ws(e'\\x1f', {app_id}, coalesce({user}''){}{}) collate \"C\", 0)",
-        tenant.unwrap_or_default(),
-        external.unwrap_or_default(),
-    )
+    let user = match (text(Field::UserId), text(Field::LoginId)) {
+        (Some(user), Some(login)) => Some(format!(
+            "coalesce(nullif({}, ''), {})",
+            trimmed(user),
+            trimmed(login)
+        )),
+        (user, login) => user.or(login).map(trimmed),
+    };
+    let tenant = text(Field::TenantId).map(trimmed);
+    let external = text(Field::ExternalIdentifier).map(str::to_owned);
+    let app = format!("hashtextextended({app_id} collate \"C\", 0)");
+    [external, tenant, user]
+        .into_iter()
+        .flatten()
+        .fold(app, |seed, text| {
+            format!("hashtextextended(coalesce({text}, '') collate \"C\", {seed})")
+        })
 }
 
 /// Counts hashes first, and ranks only the rows whose hash occurs twice: a table without rivals is not sorted, and looked at
