@@ -191,10 +191,6 @@ impl Stages<'_> {
             self.record.outdated(&decisions).await?;
             fail_point!("outdated");
         }
-        drop(outdated);
-        if !self.stop.is_turned() {
-            source.outdated_are_known().await?;
-        }
         Ok(())
     }
 

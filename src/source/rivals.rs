@@ -6,8 +6,14 @@
 
 use std::future::ready;
 
-use futures_util::{StreamExt, TryStreamExt, stream::BoxStream};
-use sqlx::{AssertSqlSafe, Executor, Row, postgres::PgRow};
+use futures_util::{
+    StreamExt, TryStreamExt,
+    stream::{self, BoxStream},
+};
+use sqlx::{
+    Arguments, AssertSqlSafe, Executor, Row,
+    postgres::{PgArguments, PgRow},
+};
 
 use super::{
     Source, SourceError,
@@ -43,7 +49,9 @@ impl Source {
         &'a mut self,
         apps: &'a AppMap,
     ) -> Result<BoxStream<'a, Result<LegacyToken, SourceError>>, SourceError> {
-        self.share_out_the_work(true).await?;
+        if !self.has_rivals(apps).await? {
+            return Ok(stream::empty().boxed());
+        }
         let sql = AssertSqlSafe(query(&self.plan, apps));
         let columns: Vec<Column> = FIELDS
             .iter()
@@ -52,37 +60,29 @@ impl Source {
         let mut common = Common::default();
         let connection =
             session::connected(&mut self.connection, &self.settings, &self.application_name).await?;
-        let rows = match apps.entries() {
-            Some(entries) => {
-                let (names, ids): (Vec<String>, Vec<String>) = entries.unzip();
-                sqlx::query(sql).bind(names).bind(ids).fetch(connection)
-            }
-            None => sqlx::query(sql).fetch(connection),
-        };
+        let rows = sqlx::query_with(sql, arguments(apps).map_err(unreadable)?).fetch(connection);
         Ok(rows
             .map_err(unreadable)
             .and_then(move |row| ready(token(&row, &columns, &mut common).map_err(unreadable)))
             .boxed())
     }
 
-    /// To be called once all outdated rows are known.
-    ///
-    /// # Errors
-    /// If the database does not answer.
-    pub async fn outdated_are_known(&mut self) -> Result<(), SourceError> {
-        self.share_out_the_work(false).await
-    }
-
-    /// Whether the database may use its parallel workers, as far as it has any to spare, for queries that give many rows. The run
-    /// waits for the outdated rows with nothing else to do; a page is for one.
-    async fn share_out_the_work(&mut self, gladly: bool) -> Result<(), SourceError> {
-        let cost = if gladly { "0" } else { "default" };
+    /// Whether there are any: mostly not, and then one look at the table is enough. The run waits for that with nothing else to
+    /// do, so the database may use parallel workers for it, as far as it has any to spare; a page is for one.
+    async fn has_rivals(&mut self, apps: &AppMap) -> Result<bool, SourceError> {
+        let sql = AssertSqlSafe(contested(&self.plan, apps));
         let connection = self.session().await?;
         connection
-            .execute(AssertSqlSafe(format!("set parallel_tuple_cost to {cost}")))
+            .execute("set parallel_tuple_cost to 0")
             .await
             .map_err(Failure::from)?;
-        Ok(())
+        let counted: Result<i64, _> = sqlx::query_scalar_with(sql, arguments(apps).map_err(unreadable)?)
+            .fetch_one(&mut *connection)
+            .await;
+        let reset = connection.execute("set parallel_tuple_cost to default").await;
+        let counted = counted.map_err(unreadable)?;
+        reset.map_err(Failure::from)?;
+        Ok(counted > 0)
     }
 }
 
@@ -130,19 +130,80 @@ fn place(plan: &Plan, app_id: &str) -> String {
         })
 }
 
+/// What stands for the app of a row, and how it is come by.
+struct MappedApp {
+    /// Its ID, if the row names one that has an entry.
+    id: String,
+    /// The hash of the row's place.
+    place: String,
+    /// Joins the entries, where there are any.
+    join: String,
+}
+
+/// Two legacy names may stand for one app; a name without an entry has no destination. No column of the relation's is called as
+/// these are.
+fn mapped_app(plan: &Plan, apps: &AppMap) -> MappedApp {
+    let app = plan
+        .column(Field::App)
+        .map_or("null::text", |column| column.sql.as_str());
+    if apps.entries().is_none() {
+        return MappedApp {
+            id: exact(app),
+            place: place(plan, app),
+            join: String::new(),
+        };
+    }
+    let (name, id) = ("\"tokenferry name\"", "\"tokenferry id\"");
+    MappedApp {
+        id: id.to_owned(),
+        place: place(plan, id),
+        join: format!(
+            " join unnest($1::text[], $2::text[]) as \"tokenferry apps\" ({name}, {id}) on {name} = ({app}) collate \"C\""
+        ),
+    }
+}
+
+/// What the queries' parameters stand for.
+fn arguments(apps: &AppMap) -> Result<PgArguments, sqlx::Error> {
+    let mut arguments = PgArguments::default();
+    if let Some(entries) = apps.entries() {
+        let (names, ids): (Vec<String>, Vec<String>) = entries.unzip();
+        arguments.add(names).map_err(sqlx::Error::Encode)?;
+        arguments.add(ids).map_err(sqlx::Error::Encode)?;
+    }
+    Ok(arguments)
+}
+
+/// A text as it is, unless it is blank. "C" compares letter by letter, as the screen does, whatever the columns' own collations
+/// are.
+fn exact(text: &str) -> String {
+    format!("case when {} then ({text}) collate \"C\" end", not_blank(text))
+}
+
+/// Counts the places that several rows seem to have.
+fn contested(plan: &Plan, apps: &AppMap) -> String {
+    let MappedApp { place, join, .. } = mapped_app(plan, apps);
+    format!(
+        "select count(*) from (select from {from}{join}{filter} group by {place} having count(*) > 1) as contested",
+        from = plan.from,
+        filter = plan.filter(None),
+    )
+}
+
 /// Counts hashes first, and ranks only the rows whose hash occurs twice: a table without rivals is not sorted, and looked at
 /// once. What is blank counts as none, and rows without a destination rival nobody, as in the screen. Where a row has no user
 /// but a login ID, the latter is compared: that two of them may be one user's is nothing that the source knows.
 fn query(plan: &Plan, apps: &AppMap) -> String {
+    let MappedApp {
+        id: app_id,
+        place,
+        join,
+    } = mapped_app(plan, apps);
     let text = |field| {
         plan.column(field)
             .map_or("null::text", |column| column.sql.as_str())
     };
-    // "C" compares letter by letter, as the screen does, whatever the columns' own collations are.
-    let id = |field| {
-        let text = text(field);
-        format!("case when {} then ({text}) collate \"C\" end", not_blank(text))
-    };
+    let id = |field| exact(text(field));
     // White space for a user beside a tenant is neither's: the screen turns such a row down.
     let blank = |field| {
         let text = text(field);
@@ -151,18 +212,6 @@ fn query(plan: &Plan, apps: &AppMap) -> String {
     let user_blank = format!("({} or {})", blank(Field::UserId), blank(Field::LoginId));
     let mapped = FIELDS.iter().filter(|&&field| plan.column(field).is_some());
     let columns = mapped.fold(String::new(), |list, field| list + ", " + field.name());
-    // Two legacy names may stand for one app; a name without an entry has no destination. No column of the relation's is called
-    // as these are.
-    let (app_id, place_of_app, join) = if apps.entries().is_some() {
-        let (name, id) = ("\"tokenferry name\"", "\"tokenferry id\"");
-        let app = text(Field::App);
-        let join = format!(
-            " join unnest($1::text[], $2::text[]) as \"tokenferry apps\" ({name}, {id}) on {name} = ({app}) collate \"C\""
-        );
-        (id.to_owned(), id, join)
-    } else {
-        (id(Field::App), text(Field::App), String::new())
-    };
     format!(
         "with contested as materialized (
              select {place} as place from {from}{join}{filter} group by 1 having count(*) > 1
@@ -180,7 +229,6 @@ fn query(plan: &Plan, apps: &AppMap) -> String {
                    and (user_id is not null or login_id is not null or tenant_id is not null and not user_blank)
          )
          select key_text{columns} from ranked where rank > 1",
-        place = place(plan, place_of_app),
         key = plan.key,
         app = id(Field::App),
         user = id(Field::UserId),
