@@ -2,7 +2,7 @@
 //!
 //! The intent to send a batch is committed before its request leaves, its outcome in one transaction after the answer. What is
 //! known of its tokens stands in the batch's row from the first on, and stays there once it arrived, until it is filed: see
-//! `packed`.
+//! `filing`.
 //! All SQL of the ledger is in here, checked at compile time. Every statement that changes something may be repeated
 //! when its own answer was lost, and then changes nothing.
 
@@ -13,6 +13,7 @@ mod dry_runs;
 mod error;
 mod events;
 mod failures;
+mod filing;
 mod findings;
 mod history;
 mod key;
