@@ -35,8 +35,8 @@ impl EncodedSecrets {
     }
 }
 
-/// The body of one batch, put together from what is encoded already; a retry sends the same bytes. Wiped when the last user is
-/// done.
+/// The body of one batch, put together once from what is encoded already; a retry sends the same bytes. Wiped when the last
+/// user is done.
 #[derive(Clone)]
 pub struct RequestBody(Bytes);
 

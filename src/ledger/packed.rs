@@ -4,11 +4,8 @@ use std::collections::{HashSet, VecDeque};
 
 use crate::model::{DestinationId, Filter};
 
-/// So many tokens make a generation. A process that is started again finds at most two and a half times as many to file.
+/// So many tokens make a generation. A process that is started again finds twice as many to file, at most.
 const GENERATION: usize = 200_000;
-
-/// Filing the older generation may lag so far behind packing the newer one.
-const LAG: usize = 100_000;
 
 /// About so many rows are written by one statement.
 const FILED_AT_ONCE: usize = 50_000;
@@ -86,7 +83,8 @@ impl Packed {
     /// The next generation begins once the older one is filed to its last batch: what is forgotten must be found by its rows.
     pub(super) fn turn(&mut self) {
         if self.older.batches.is_empty() {
-            self.older = std::mem::take(&mut self.newer);
+            std::mem::swap(&mut self.older, &mut self.newer);
+            self.newer.clear();
         }
     }
 
@@ -94,8 +92,13 @@ impl Packed {
         self.newer.tokens >= GENERATION && self.older.batches.is_empty()
     }
 
+    /// Whether so little of the older generation is filed that somebody would have to wait for it once the newer one is full.
     pub(super) fn lags(&self) -> bool {
-        self.newer.tokens > self.older.filed + LAG && !self.next().is_empty()
+        let due = match self.newer.tokens {
+            GENERATION.. => self.older.tokens,
+            newer => (self.older.tokens * newer / GENERATION).saturating_sub(FILED_AT_ONCE),
+        };
+        self.older.filed < due && !self.next().is_empty()
     }
 
     pub(super) fn all(&self) -> Vec<PackedBatch> {
@@ -116,6 +119,14 @@ pub(super) fn first_of(batches: impl Iterator<Item = PackedBatch>) -> impl Itera
         tokens += batch.tokens();
         fits
     })
+}
+
+impl Generation {
+    fn clear(&mut self) {
+        self.batches.clear();
+        (self.tokens, self.filed) = (0, 0);
+        self.places.clear();
+    }
 }
 
 impl Default for Generation {
@@ -161,12 +172,12 @@ mod tests {
     #[test]
     fn filing_keeps_step_with_packing() {
         let mut packed = Packed::default();
-        for batch in 0..80 {
+        for batch in 0..150 {
             let statements = pack(&mut packed, batch);
             packed.recorded(batch);
             assert!(statements <= 1, "nobody waits long: {statements}");
             let held: usize = packed.all().into_iter().map(PackedBatch::tokens).sum();
-            assert!(held <= 2 * GENERATION + LAG + TOKENS as usize, "{held}");
+            assert!(held <= 2 * GENERATION + FILED_AT_ONCE, "{held}");
             let held: HashSet<i64> = packed.all().into_iter().map(|batch| batch.id).collect();
             assert!(
                 held.iter()
@@ -180,7 +191,7 @@ mod tests {
         let mut packed = Packed::default();
         packed.add(0, places(0));
         packed.turn();
-        for batch in 1..80 {
+        for batch in 1..50 {
             pack(&mut packed, batch);
             packed.recorded(batch);
             assert!(packed.next().iter().all(|next| next.id != 0));

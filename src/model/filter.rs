@@ -29,6 +29,11 @@ impl Filter {
         }
     }
 
+    /// Forgets all entries.
+    pub fn clear(&mut self) {
+        self.lines.fill(Line::default());
+    }
+
     /// Adds an entry.
     pub fn add(&mut self, entry: &impl Hash) {
         let (line, bits) = self.places(entry);

@@ -90,6 +90,7 @@ impl Uploader {
     async fn send_within(&self, mut batch: Batch, span: &tracing::Span) -> Result<Sent, UploadError> {
         let mut attempts = self.attempts();
         let mut opened: Option<(i64, u32)> = None;
+        let mut unsent: Option<RequestBody> = None;
         loop {
             let Some(number) = attempts.next().await else {
                 // What was sent before, if anything, is known not to be stored: else this point is not reached.
@@ -133,26 +134,10 @@ impl Uploader {
                 parent_id = batch.parent,
                 "sending"
             );
-            // Each attempt puts the same bytes together, so that none are held while the ledger is written.
-            let body = RequestBody::new(&batch);
-            let left_at = Instant::now();
-            let answer = self.client().upload(batch.subject, batch.call, &body).await;
-            let took = left_at.elapsed();
-            drop(body);
-            // From here on, what the API said may be shown and recorded.
-            let answer = scrub(
-                answer,
-                batch.items.iter().map(|item| &item.encoded),
-                self.client().management_key(),
-            );
-            debug!(
-                attempt = number,
-                status = answer.status(),
-                code = answer.code(),
-                answer = answer.kind(),
-                took_ms = took.as_secs_f64() * 1000.0,
-                "answered"
-            );
+            // Put together once, and not before it can leave: the ledger may take its time.
+            let body = unsent.take().unwrap_or_else(|| RequestBody::new(&batch));
+            let answer = self.exchange(&batch, &body, number).await;
+            unsent = (answer != Answer::Committed).then_some(body);
             fail_point!("answered");
             let (refusal, wait) = match self.after(answer, attempt, batch, &mut attempts).await? {
                 Next::Done(sent) => return Ok(sent),
@@ -190,6 +175,27 @@ impl Uploader {
                 return Ok(Sent::Exhausted { batch, reason });
             }
         }
+    }
+
+    /// One request and its answer, which may be shown and recorded from here on.
+    async fn exchange(&self, batch: &Batch, body: &RequestBody, number: u32) -> Answer {
+        let left_at = Instant::now();
+        let answer = self.client().upload(batch.subject, batch.call, body).await;
+        let took = left_at.elapsed();
+        let answer = scrub(
+            answer,
+            batch.items.iter().map(|item| &item.encoded),
+            self.client().management_key(),
+        );
+        debug!(
+            attempt = number,
+            status = answer.status(),
+            code = answer.code(),
+            answer = answer.kind(),
+            took_ms = took.as_secs_f64() * 1000.0,
+            "answered"
+        );
+        answer
     }
 
     /// What is done about an answer.

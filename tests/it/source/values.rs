@@ -77,9 +77,11 @@ async fn an_expiry_may_be_a_time_with_a_zone() {
         "null",
         "'infinity'",
         "'-infinity'",
+        "'9999-12-31 00:00:00+00'",
     ];
     let unreadable = Expiry::Unreadable;
-    let expected = [AT, AT, Expiry::Unknown, unreadable, unreadable];
+    let never = Expiry::At(253_402_214_400);
+    let expected = [AT, AT, Expiry::Unknown, unreadable, unreadable, never];
     assert_eq!(expiries("timestamptz", &written).await, expected);
 }
 
