@@ -732,6 +732,33 @@ async fn what_the_run_itself_sent_elsewhere_in_between_is_listed() {
     assert_eq!(left, ["user-10".to_owned(), "elsewhere".to_owned()].into());
 }
 
+/// Another row of the run took a row's place. Once that is emptied, nothing of the run is there, whoever goes on.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn a_place_that_it_emptied_itself_is_not_listed_when_it_goes_on() {
+    let bed = Bed::new()
+        .await
+        .set("source.page_size = 10\nbatch.concurrency = 1");
+    bed.user_rows(1, 40).await;
+    bed.run(&["migrate", "--limit", "20"]).await.ended_with(0);
+    bed.sql(
+        "insert into legacy_tokens (id, provider, user_id, access_token) values (100, 'google', 'user-1', 'newer')",
+    )
+    .await;
+    bed.migrate().await.ended_with(0);
+    let state = "select state from tokenferry.tokens where source_key = '1'";
+    assert_eq!(bed.texts(state).await, ["superseded"]);
+    // In the order of the keys as text: 10, 100, 11 and so on.
+    bed.killed_at(&["rollback", "--run", "1", "--yes"], "undone_recorded", 3)
+        .await;
+    let summary = rollback(&bed, "1", &["--yes"]).await.ended_with(0).json();
+    assert_eq!(
+        (&summary["rollback"]["removed"], &summary["rollback"]["refused"]),
+        (&json!(40), &json!(0))
+    );
+    assert_eq!(bed.api.stored_count(), 0);
+}
+
 /// A migration that would simply send the batch again must not have its rollback forget what may be stored.
 #[cfg(feature = "failpoints")]
 #[tokio::test]
