@@ -24,13 +24,12 @@ fn item(key: usize, subject: Subject, app: u8, id: u8, size: usize) -> Item {
     } else {
         format!("ID{id}")
     };
-    let destination = Destination {
-        subject,
-        app_id: format!("app{app}"),
-        user_id: (subject == Subject::User).then(|| name.clone()),
-        tenant_id: (subject == Subject::Tenant).then_some(name),
-        external_identifier: Some(key.to_string()),
-    };
+    let app_id = format!("app{app}");
+    let destination = match subject {
+        Subject::User => Destination::user(app_id, name),
+        Subject::Tenant => Destination::tenant(app_id, name),
+    }
+    .identified_by(Some(key.to_string()));
     Item {
         key: SourceKey::from(key.to_string()),
         page: 0,

@@ -117,16 +117,10 @@ fn is_verbatim(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{SourceKey, Subject};
+    use crate::model::SourceKey;
 
     fn destination(app_id: &str) -> Destination {
-        Destination {
-            subject: Subject::User,
-            app_id: app_id.into(),
-            user_id: Some("U1".into()),
-            tenant_id: None,
-            external_identifier: None,
-        }
+        Destination::user(app_id, "U1")
     }
 
     fn encoded(token: &LegacyToken, destination: &Destination, expiry: Option<i32>) -> String {
@@ -147,11 +141,9 @@ mod tests {
         token.access_token_type = Some("Bearer".into());
         token.scopes = Scopes::Listed(["x".into(), "y".into()].into());
         token.granted_by = Some("admin".into());
-        let destination = Destination {
-            tenant_id: Some("T1".into()),
-            external_identifier: Some("e".into()),
-            ..destination("google")
-        };
+        let destination = destination("google")
+            .in_tenant(Some("T1".into()))
+            .identified_by(Some("e".into()));
         assert_eq!(
             encoded(&token, &destination, Some(1_700_000_000)),
             concat!(

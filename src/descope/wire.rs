@@ -122,13 +122,7 @@ mod tests {
     }
 
     fn destination() -> Destination {
-        Destination {
-            subject: Subject::User,
-            app_id: "google".into(),
-            user_id: Some("U1".into()),
-            tenant_id: None,
-            external_identifier: None,
-        }
+        Destination::user("google", "U1")
     }
 
     fn batch(call: Call, token: &LegacyToken, count: usize) -> Batch {

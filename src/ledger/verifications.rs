@@ -2,7 +2,9 @@
 
 use super::{Counters, Ledger, LedgerError, Run, runs::ours};
 use crate::{
-    model::{Chosen, Destination, Fingerprint, Mode, RunId, SourceKey, Subject, Tally, Verification},
+    model::{
+        Chosen, Destination, Fingerprint, Mode, RunId, ScopeSet, SourceKey, Subject, Tally, Verification,
+    },
     postgres::Failure,
 };
 
@@ -57,6 +59,7 @@ impl Committed {
                 user_id,
                 tenant_id,
                 external_identifier: None,
+                scopes: ScopeSet::default(),
             },
         })
     }

@@ -9,6 +9,8 @@ use foldhash::fast::FixedState;
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
+use super::ScopeSet;
+
 /// Whose token it is; the API has one set of endpoints for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -36,7 +38,8 @@ impl fmt::Display for Subject {
     }
 }
 
-/// The place a token has at Descope. Two rows with equal destinations overwrite each other there.
+/// The place a token has at Descope: all by which the API can tell two tokens apart. Two rows with equal destinations overwrite
+/// each other there.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Destination {
     /// Whose token it is.
@@ -49,6 +52,8 @@ pub struct Destination {
     pub tenant_id: Option<String>,
     /// Tells several connections of one user or tenant to one app apart.
     pub external_identifier: Option<String>,
+    /// Tokens of one owner that differ in scopes are separate tokens.
+    pub scopes: ScopeSet,
 }
 
 /// A destination in 16 bytes: what the ledger indexes and what is kept in memory while a token is on its way.
@@ -61,6 +66,12 @@ impl DestinationId {
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
+    }
+
+    fn of(hash: Sha256) -> Self {
+        let mut id = [0; 16];
+        id.copy_from_slice(&hash.finalize()[..16]);
+        Self(id)
     }
 
     /// From the stored form; `None` if it has another length.
@@ -76,9 +87,69 @@ impl DestinationId {
 pub struct Identity(u64);
 
 impl Destination {
+    /// A user's token.
+    pub fn user(app_id: impl Into<String>, user_id: impl Into<String>) -> Self {
+        Self {
+            subject: Subject::User,
+            app_id: app_id.into(),
+            user_id: Some(user_id.into()),
+            tenant_id: None,
+            external_identifier: None,
+            scopes: ScopeSet::default(),
+        }
+    }
+
+    /// A tenant's own token.
+    pub fn tenant(app_id: impl Into<String>, tenant_id: impl Into<String>) -> Self {
+        Self {
+            subject: Subject::Tenant,
+            app_id: app_id.into(),
+            user_id: None,
+            tenant_id: Some(tenant_id.into()),
+            external_identifier: None,
+            scopes: ScopeSet::default(),
+        }
+    }
+
+    /// The same with the tenant of a user token.
+    #[must_use]
+    pub fn in_tenant(self, tenant_id: Option<String>) -> Self {
+        Self { tenant_id, ..self }
+    }
+
+    /// The same with an external identifier.
+    #[must_use]
+    pub fn identified_by(self, external_identifier: Option<String>) -> Self {
+        Self {
+            external_identifier,
+            ..self
+        }
+    }
+
+    /// The same with scopes.
+    #[must_use]
+    pub fn with_scopes(self, scopes: ScopeSet) -> Self {
+        Self { scopes, ..self }
+    }
+
     /// The ID of this destination.
     #[must_use]
     pub fn id(&self) -> DestinationId {
+        let mut hash = self.hash_without_scopes();
+        for scope in self.scopes.as_slice() {
+            hash_field(&mut hash, Some(scope));
+        }
+        DestinationId::of(hash)
+    }
+
+    /// The ID that earlier versions gave this destination: they did not look at scopes. The same as [`id`](Self::id) where
+    /// there are none.
+    #[must_use]
+    pub fn id_without_scopes(&self) -> DestinationId {
+        DestinationId::of(self.hash_without_scopes())
+    }
+
+    fn hash_without_scopes(&self) -> Sha256 {
         let mut hash = Sha256::new();
         hash.update(self.subject.as_str());
         let fields = [
@@ -88,19 +159,9 @@ impl Destination {
             self.external_identifier.as_ref(),
         ];
         for field in fields {
-            // Length first, so that no two lists of fields give the same bytes; absent differs from empty.
-            match field {
-                None => hash.update([0]),
-                Some(text) => {
-                    hash.update([1]);
-                    hash.update((text.len() as u64).to_le_bytes());
-                    hash.update(text.as_bytes());
-                }
-            }
+            hash_field(&mut hash, field);
         }
-        let mut id = [0; 16];
-        id.copy_from_slice(&hash.finalize()[..16]);
-        DestinationId(id)
+        hash
     }
 
     /// The identity of this destination.
@@ -131,6 +192,18 @@ impl Destination {
     }
 }
 
+/// Length first, so that no two lists of fields give the same bytes; absent differs from empty.
+fn hash_field(hash: &mut Sha256, field: Option<&String>) {
+    match field {
+        None => hash.update([0]),
+        Some(text) => {
+            hash.update([1]);
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+    }
+}
+
 /// The same in all threads of a process: hashes of different tokens are compared.
 const HASHES: FixedState = FixedState::with_seed(0);
 
@@ -157,15 +230,15 @@ fn hash_without_case(text: &str, hasher: &mut impl Hasher) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Scopes;
 
     fn user(app: &str, user: &str, tenant: Option<&str>) -> Destination {
-        Destination {
-            subject: Subject::User,
-            app_id: app.into(),
-            user_id: Some(user.into()),
-            tenant_id: tenant.map(Into::into),
-            external_identifier: None,
-        }
+        Destination::user(app, user).in_tenant(tenant.map(Into::into))
+    }
+
+    fn scoped(scopes: &[&str]) -> Destination {
+        let scopes = scopes.iter().map(|scope| (*scope).to_owned()).collect();
+        user("a", "b", None).with_scopes(ScopeSet::of(&Scopes::Listed(scopes)))
     }
 
     #[test]
@@ -173,6 +246,27 @@ mod tests {
         assert_ne!(user("ab", "c", None).id(), user("a", "bc", None).id());
         assert_ne!(user("a", "b", None).id(), user("a", "b", Some("")).id());
         assert_eq!(user("a", "b", Some("t")).id(), user("a", "b", Some("t")).id());
+        assert_ne!(scoped(&["x", "y"]).id(), scoped(&["xy"]).id());
+        assert_ne!(
+            scoped(&["x"]).id(),
+            user("a", "b", None).identified_by(Some("x".into())).id()
+        );
+    }
+
+    #[test]
+    fn scopes_make_a_destination_and_leave_no_trace_where_there_are_none() {
+        assert_eq!(scoped(&["x", "y"]).id(), scoped(&["y", "x", "y"]).id());
+        assert_eq!(scoped(&["x", "y"]), scoped(&["y", "x", "y"]));
+        assert_ne!(scoped(&["x"]).id(), scoped(&["y"]).id());
+        let bare = user("a", "b", None);
+        assert_eq!(scoped(&[]), bare);
+        // Pinned: ledgers of earlier versions hold it.
+        let stored = [
+            0x08, 0x4c, 0xa1, 0xf2, 0x7d, 0xe9, 0xc8, 0x36, 0x36, 0xa8, 0x05, 0x23, 0xb4, 0x17, 0xd2, 0x89,
+        ];
+        assert_eq!(bare.id().as_bytes(), &stored);
+        assert_eq!(scoped(&["x"]).id_without_scopes(), bare.id());
+        assert_eq!(scoped(&["x"]).identity(), bare.identity());
     }
 
     #[test]

@@ -15,7 +15,7 @@ use crate::{
     descope,
     model::{
         Decision, Destination, DestinationId, EncodedToken, Fingerprint, FingerprintKey, Item, Known,
-        LegacyToken, Login, Reason, RuleSet, RunId, Sheet, SourceKey, TokenState, Version, Wiped,
+        LegacyToken, Login, Reason, RuleSet, RunId, ScopeSet, Sheet, SourceKey, TokenState, Version, Wiped,
     },
 };
 
@@ -145,7 +145,7 @@ impl Screen {
         let mut sheet = Wiped::with_capacity(tokens.iter().map(descope::room_for).sum());
         let now = chrono::Utc::now().timestamp();
         for token in tokens {
-            match rules::destination(&token, &self.apps) {
+            match self.destination(&token) {
                 Ok(destination) => candidates.push(self.candidate(token, destination, now, &mut sheet)),
                 Err(reason) => decisions.push(Decision {
                     key: token.key,
@@ -170,7 +170,7 @@ impl Screen {
     #[must_use]
     pub fn outdated(&self, rows: Vec<LegacyToken>) -> Vec<Decision> {
         let place = |row: LegacyToken| {
-            let destination = rules::destination(&row, &self.apps).ok();
+            let destination = self.destination(&row).ok();
             let app = match (&destination, &row.login) {
                 (None, Login::Id(_)) => Some(self.apps.resolve(row.app.as_ref()?)?.to_owned()),
                 (None, _) => return None,
@@ -194,7 +194,7 @@ impl Screen {
     /// # Errors
     /// The first rule that forbids it.
     pub fn check(&self, token: &LegacyToken, now: i64) -> Result<RuleSet, Reason> {
-        let destination = rules::destination(token, &self.apps)?;
+        let destination = self.destination(token)?;
         rules::sendable(token, &destination, self.tolerated, now).map(|sendable| sendable.warnings)
     }
 
@@ -203,7 +203,7 @@ impl Screen {
     /// # Errors
     /// The first rule that forbids it.
     pub fn as_sent(&self, token: &LegacyToken, now: i64) -> Result<AsSent, Reason> {
-        let destination = rules::destination(token, &self.apps)?;
+        let destination = self.destination(token)?;
         let Some((settings, login_id, provider)) = self.provider_of(token)? else {
             let mut sheet = Wiped::with_capacity(descope::room_for(token));
             let ready = self.ready(token, &destination, now, &mut sheet)?;
@@ -224,6 +224,21 @@ impl Screen {
             origin: Origin::Fetched,
             encoded: provider::around_the_token(settings, token, &destination),
             destination,
+        })
+    }
+
+    /// Where a row goes. The scopes of a token that is preferred to the row's own are not known before it was fetched, and
+    /// there is one such token however many rows ask for it: it has one destination.
+    fn destination(&self, token: &LegacyToken) -> Result<Destination, Reason> {
+        let destination = rules::destination(token, &self.apps)?;
+        let is_preferred = matches!(
+            self.provider_of(token),
+            Ok(Some((settings, ..))) if settings.prefer == Prefer::Provider
+        );
+        Ok(if is_preferred {
+            destination.with_scopes(ScopeSet::default())
+        } else {
+            destination
         })
     }
 

@@ -153,13 +153,9 @@ mod tests {
 
     fn batch(tokens: &[(&str, Option<&str>, Option<&str>)]) -> Batch {
         let items = tokens.iter().map(|&(user, tenant, external)| {
-            let destination = Destination {
-                subject: Subject::User,
-                app_id: "app".into(),
-                user_id: Some(user.into()),
-                tenant_id: tenant.map(Into::into),
-                external_identifier: external.map(Into::into),
-            };
+            let destination = Destination::user("app", user)
+                .in_tenant(tenant.map(Into::into))
+                .identified_by(external.map(Into::into));
             Item {
                 key: SourceKey::from(user),
                 page: 0,

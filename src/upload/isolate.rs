@@ -118,13 +118,7 @@ mod tests {
 
     fn batch(users: &[&str]) -> Batch {
         let items = users.iter().map(|user| {
-            let destination = Destination {
-                subject: Subject::User,
-                app_id: "App".into(),
-                user_id: Some((*user).into()),
-                tenant_id: None,
-                external_identifier: None,
-            };
+            let destination = Destination::user("App", *user);
             Item {
                 key: SourceKey::from(*user),
                 page: 0,

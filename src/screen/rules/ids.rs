@@ -3,7 +3,7 @@
 use super::{Found, has_control, in_part, is_padded, is_plain, reason};
 use crate::{
     config::AppMap,
-    model::{Destination, LegacyToken, Login, LoginId, Reason, Rule, Subject, Unresolved},
+    model::{Destination, LegacyToken, Login, LoginId, Reason, Rule, ScopeSet, Subject, Unresolved},
 };
 
 /// Far longer than what Descope makes or takes for an ID, in bytes. The API's own limit is not published.
@@ -56,6 +56,7 @@ pub(in crate::screen) fn destination(token: &LegacyToken, apps: &AppMap) -> Resu
         user_id: user_id.cloned(),
         tenant_id: tenant_id.cloned(),
         external_identifier: token.external_identifier.clone(),
+        scopes: ScopeSet::of(&token.scopes),
     })
 }
 

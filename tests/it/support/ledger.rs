@@ -27,13 +27,7 @@ pub(crate) async fn open(access: &LedgerAccess) -> Result<Ledger, LedgerError> {
 
 /// A token on its way to a user of the same name as its row.
 pub(crate) fn item(ledger: &Ledger, key: &str) -> Item {
-    let destination = Destination {
-        subject: Subject::User,
-        app_id: "google".to_owned(),
-        user_id: Some(key.to_owned()),
-        tenant_id: None,
-        external_identifier: None,
-    };
+    let destination = Destination::user("google", key);
     Item {
         key: SourceKey::from(key),
         page: 0,
