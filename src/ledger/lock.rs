@@ -5,7 +5,7 @@ use std::time::Duration;
 use sqlx::{Connection, Executor, PgConnection};
 use tokio::time::{Instant, sleep};
 
-use super::{Ledger, LedgerError, connect};
+use super::{Ledger, LedgerError, session};
 use crate::{config::LedgerAccess, postgres::Failure};
 
 /// Held for as long as a run lasts: an advisory lock in a transaction that stays open on a connection of its own. The
@@ -52,7 +52,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Locked`] if another process has it.
     pub async fn lock(&self, access: &LedgerAccess, what: Locked) -> Result<Lock, LedgerError> {
-        let mut connection = connect(&super::options(access)?).await?;
+        let mut connection = session::connect(access).await?;
         connection
             .execute(
                 "begin; set local idle_in_transaction_session_timeout = 0; set local statement_timeout = 0",

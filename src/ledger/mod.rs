@@ -25,6 +25,7 @@ mod retry;
 mod rollbacks;
 mod runs;
 mod schema;
+mod session;
 mod survey;
 mod timeline;
 mod tokens;
@@ -35,10 +36,7 @@ use std::{
     time::Duration,
 };
 
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{Connection, PgPool};
 
 pub use apps::AppOutcomes;
 pub use batches::{OutcomeOf, Unsettled};
@@ -59,7 +57,6 @@ pub use verifications::{Committed, VerifyRun};
 use crate::{
     config::LedgerAccess,
     model::{Diary, FingerprintKey},
-    postgres::{Failure, quote_identifier},
 };
 
 /// A ledger that is open, its schema up to date.
@@ -88,19 +85,10 @@ impl Ledger {
         connections: u32,
         patience: Duration,
     ) -> Result<Self, LedgerError> {
-        let options = options(access)?;
-        let mut connection = connect(&options).await?;
+        let mut connection = session::connect(access).await?;
         schema::migrate(&mut connection, &access.ledger.schema).await?;
         let key = key::fetch_or_make(&mut connection, access.ledger.pepper.as_ref()).await?;
-        let search_path = set_search_path(&access.ledger.schema);
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(CONNECT_TIMEOUT)
-            .after_connect(move |connection, _| {
-                let search_path = search_path.clone();
-                Box::pin(async move { connection.execute(AssertSqlSafe(search_path)).await.map(drop) })
-            })
-            .connect_lazy_with(options);
+        let pool = session::pool(access, connections)?;
         // A failed goodbye costs nothing; the pool has its own connections.
         let _ = connection.close().await;
         Ok(Self {
@@ -138,26 +126,4 @@ impl Ledger {
     pub async fn close(&self) {
         self.pool.close().await;
     }
-}
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-fn options(access: &LedgerAccess) -> Result<PgConnectOptions, LedgerError> {
-    let options: PgConnectOptions = access.ledger.url.reveal().parse().map_err(Failure::from)?;
-    Ok(options
-        .application_name(&format!("tokenferry {}", access.migration))
-        .disable_statement_logging())
-}
-
-async fn connect(options: &PgConnectOptions) -> Result<PgConnection, LedgerError> {
-    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options));
-    let connection = connecting
-        .await
-        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-        .map_err(Failure::from)?;
-    Ok(connection)
-}
-
-fn set_search_path(schema: &str) -> String {
-    format!("set search_path to {}", quote_identifier(schema))
 }

@@ -1,9 +1,9 @@
 //! What reports read of a run and its batches.
 
 use chrono::{DateTime, Utc};
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{Connection, PgConnection};
 
-use super::{LedgerError, connect, options, schema, set_search_path};
+use super::{LedgerError, schema, session};
 use crate::{
     config::LedgerAccess,
     model::{Estimate, Mode, Rollback, RunId, Tally, Verification},
@@ -69,15 +69,7 @@ impl Reports {
     /// # Errors
     /// If the database does not answer, or there is no ledger in it.
     pub async fn open(access: &LedgerAccess) -> Result<Self, LedgerError> {
-        let mut connection = connect(&options(access)?).await?;
-        let session = format!(
-            "{}; set default_transaction_read_only = on",
-            set_search_path(&access.ledger.schema)
-        );
-        connection
-            .execute(AssertSqlSafe(session))
-            .await
-            .map_err(Failure::from)?;
+        let mut connection = session::connect_to_read(access).await?;
         if !schema::is_present(&mut connection, &access.ledger.schema).await? {
             return Err(LedgerError::Absent {
                 schema: access.ledger.schema.clone(),

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Executor, PgConnection, migrate::MigrateError};
 
-use super::{LedgerError, State, set_search_path};
+use super::{LedgerError, State, session};
 use crate::postgres::{Failure, quote_identifier};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
@@ -23,7 +23,7 @@ pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Resu
         }
     }
     connection
-        .execute(AssertSqlSafe(set_search_path(schema)))
+        .execute(AssertSqlSafe(session::set_up(schema)))
         .await
         .map_err(Failure::from)?;
     if state == State::Current {

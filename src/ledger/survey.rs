@@ -1,8 +1,8 @@
 //! What a person should know of the ledger's database before the first run. Reads only: nothing is made.
 
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{Connection, PgConnection};
 
-use super::{LedgerError, connect, key, options, schema, set_search_path};
+use super::{LedgerError, key, schema, session};
 use crate::{
     config::LedgerAccess,
     postgres::{Failure, Server},
@@ -43,15 +43,7 @@ impl Survey {
     /// # Errors
     /// If the database does not answer or does not let us.
     pub async fn open(access: &LedgerAccess) -> Result<Self, LedgerError> {
-        let mut connection = connect(&options(access)?).await?;
-        let session = format!(
-            "{}; set default_transaction_read_only = on",
-            set_search_path(&access.ledger.schema)
-        );
-        connection
-            .execute(AssertSqlSafe(session))
-            .await
-            .map_err(Failure::from)?;
+        let connection = session::connect_to_read(access).await?;
         Ok(Self {
             connection,
             access: access.clone(),
