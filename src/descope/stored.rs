@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use serde::{Deserialize, Deserializer};
+use chrono::DateTime;
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-use super::{Client, Looked, looked::ask, read_back::ReadRequest};
+use super::{Client, Looked, Refusal, looked::ask, read_back::ReadRequest};
 use crate::model::{Difference, EncodedToken, Probe, Secret, Verdict};
 
 /// The clocks of the ledger's database and of the API may differ by so many seconds.
@@ -33,13 +34,17 @@ pub struct StoredToken {
     pub(super) access_token: Option<Secret>,
     pub(super) refresh_token: Option<Secret>,
     has_refresh_token: Option<bool>,
-    #[serde(default, deserialize_with = "whole_number")]
+    /// In seconds since 1970; 0 if Descope does not know it.
+    #[serde(default, deserialize_with = "time")]
     access_token_expiry: Option<i64>,
     #[serde(default, deserialize_with = "filled")]
     access_token_type: Option<String>,
     /// In seconds since 1970; 0 if there was none.
-    #[serde(default, deserialize_with = "whole_number")]
+    #[serde(default, deserialize_with = "time")]
     last_refresh_time: Option<i64>,
+    /// Whether the last refresh at the provider failed. The provider's own words may repeat anything, and are not kept.
+    #[serde(default, rename = "lastRefreshError", deserialize_with = "is_filled")]
+    last_refresh_failed: bool,
     scopes: Option<Vec<String>>,
     #[serde(default, deserialize_with = "filled")]
     tenant_id: Option<String>,
@@ -55,19 +60,44 @@ fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, 
     Ok(text.filter(|text| !text.is_empty()))
 }
 
-/// 64-bit numbers come as texts.
-fn whole_number<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
+fn is_filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Error> {
+    filled(deserializer).map(|text| text.is_some())
+}
+
+/// A point in time as any gateway version writes it: a number of seconds, the same as a text (as 64-bit numbers come), or
+/// RFC 3339. What is none of these is not shown: it must fail no answer, and be no difference.
+fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Number {
-        Number(i64),
+    enum Time {
+        Whole(i64),
+        Fraction(f64),
         Text(String),
+        Other(IgnoredAny),
     }
-    Ok(match Option::<Number>::deserialize(deserializer)? {
-        None => None,
-        Some(Number::Number(number)) => Some(number),
-        Some(Number::Text(text)) => text.parse().ok(),
-    })
+    let seconds = match Option::<Time>::deserialize(deserializer)? {
+        None | Some(Time::Other(_)) => None,
+        Some(Time::Whole(number)) => Some(number),
+        Some(Time::Fraction(number)) => whole(number),
+        Some(Time::Text(text)) => {
+            let text = text.trim();
+            let number = || text.parse().ok().and_then(whole);
+            let date = || Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp());
+            text.parse().ok().or_else(date).or_else(number)
+        }
+    };
+    Ok(seconds.map(|seconds| match seconds {
+        // Unset; Go writes the year 1.
+        ..=0 => 0,
+        MILLISECONDS_FROM.. => seconds / 1000,
+        _ => seconds,
+    }))
+}
+
+fn whole(number: f64) -> Option<i64> {
+    let whole = number.trunc();
+    #[expect(clippy::cast_possible_truncation, reason = "it was just checked that it fits")]
+    (whole.abs() < 1e15).then_some(whole as i64)
 }
 
 /// What the comparison needs of what was sent.
@@ -90,6 +120,17 @@ impl StoredToken {
     pub fn is_of(&self, probe: &Probe) -> bool {
         let same = |asked: &Option<String>, found: &Option<String>| found.is_none() || asked == found;
         same(&probe.tenant_id, &self.tenant_id) && same(&probe.external_identifier, &self.external_identifier)
+    }
+
+    /// Whether anything tells that this is a token at all.
+    fn shows_something(&self) -> bool {
+        let secrets = [&self.access_token, &self.refresh_token];
+        self.id.is_some()
+            || self.has_refresh_token.is_some()
+            || secrets
+                .into_iter()
+                .flatten()
+                .any(|secret| !secret.reveal().is_empty())
     }
 
     /// Whether it shows itself to stand at the place that was asked for, and nowhere else. Letter case sets no two users apart.
@@ -155,16 +196,23 @@ impl StoredToken {
     }
 
     fn verdict(&self, mut differences: Vec<Difference>, sent_at: i64) -> Verdict {
-        if differences.is_empty() {
-            return Verdict::Equal;
-        }
+        let as_sent = if differences.is_empty() {
+            Verdict::Equal
+        } else {
+            Verdict::Refreshed
+        };
         if self.refreshed_since(sent_at) {
             differences.retain(|difference| !difference.comes_of_refreshing());
-            if differences.is_empty() {
-                return Verdict::Refreshed;
-            }
         }
-        Verdict::Different(differences)
+        // Nothing need differ for it: the token is there and does not work.
+        if self.last_refresh_failed {
+            differences.push(Difference::RefreshFailed);
+        }
+        if differences.is_empty() {
+            as_sent
+        } else {
+            Verdict::Different(differences)
+        }
     }
 
     fn differences(&self, sent: &SentToken) -> Vec<Difference> {
@@ -196,9 +244,9 @@ impl StoredToken {
             (false, Some(true)) => note(true, Difference::RefreshTokenAdded),
             _ => {}
         }
-        // 0 is "unknown" on both sides.
-        if let Some(expiry) = sent.access_token_expiry.filter(|expiry| *expiry != 0) {
-            note(self.access_token_expiry != Some(expiry), Difference::Expiry);
+        // 0 is "unknown" on both sides. One that is not shown, or not in any known form, is no difference.
+        if let (Some(expiry), Some(shown)) = (sent.access_token_expiry, self.access_token_expiry) {
+            note(expiry != 0 && shown != expiry, Difference::Expiry);
         }
         if let Some(sent) = &sent.access_token_type {
             // RFC 6749, 7.1: a type's letter case says nothing.
@@ -220,13 +268,15 @@ impl StoredToken {
 
     /// Whether the server has refreshed it since it was sent.
     pub(super) fn refreshed_since(&self, sent_at: i64) -> bool {
-        let at = match self.last_refresh_time {
-            None | Some(..=0) => return false,
-            Some(at @ MILLISECONDS_FROM..) => at / 1000,
-            Some(at) => at,
-        };
-        at + SKEW_SECONDS >= sent_at
+        self.last_refresh_time
+            .is_some_and(|at| at > 0 && at + SKEW_SECONDS >= sent_at)
     }
+}
+
+/// An answer without a token is none: that there is no token is told by its status and code.
+#[derive(Deserialize)]
+struct LatestAnswer {
+    token: StoredToken,
 }
 
 impl Client {
@@ -236,8 +286,17 @@ impl Client {
             .http
             .post(self.latest_url(probe.subject).clone())
             .json(&ReadRequest::new(probe));
-        let (looked, _) = ask::<ReadAnswer>(self.reading(), request).await;
-        looked.and_then(|answer| answer.token.map_or(Looked::Absent, Looked::Found))
+        let (looked, _) = ask::<LatestAnswer>(self.reading(), request).await;
+        looked.and_then(|LatestAnswer { token }| {
+            if token.shows_something() {
+                Looked::Found(token)
+            } else {
+                Looked::TryAgain {
+                    retry_after: None,
+                    refusal: Refusal::wire("unreadable_answer", "the answer shows nothing of a token"),
+                }
+            }
+        })
     }
 }
 
@@ -278,6 +337,21 @@ mod tests {
             ("hasRefreshToken", json!(false), Difference::RefreshTokenLost),
             ("accessTokenExpiry", json!(1_800_000_001), Difference::Expiry),
             ("accessTokenExpiry", json!("0"), Difference::Expiry),
+            (
+                "accessTokenExpiry",
+                json!("2027-01-15T08:00:01Z"),
+                Difference::Expiry,
+            ),
+            (
+                "accessTokenExpiry",
+                json!("0001-01-01T00:00:00Z"),
+                Difference::Expiry,
+            ),
+            (
+                "lastRefreshError",
+                json!("invalid_grant"),
+                Difference::RefreshFailed,
+            ),
             ("accessTokenType", json!("mac"), Difference::Type),
             ("scopes", json!(["x"]), Difference::Scopes),
             ("scopes", json!(null), Difference::Scopes),
@@ -287,6 +361,53 @@ mod tests {
             let verdict = compared(&sent(), &with(held(), field, value.clone()));
             assert_eq!(verdict, Verdict::Different(vec![difference]), "{field} {value}");
         }
+    }
+
+    #[test]
+    fn an_expiry_is_read_in_every_form_and_in_none_it_is_not_shown() {
+        for shown in [
+            json!(1_800_000_000),
+            json!(1_800_000_000.0),
+            json!(1_800_000_000_000_i64),
+            json!("1800000000"),
+            json!("1800000000.5"),
+            json!("2027-01-15T08:00:00Z"),
+            json!("2027-01-15T08:00:00.999Z"),
+            json!("2027-01-15T10:00:00+02:00"),
+            json!(null),
+            json!(""),
+            json!("soon"),
+            json!(true),
+            json!({"seconds": 7}),
+            json!([7]),
+            json!(1e300),
+            json!("NaN"),
+        ] {
+            let held = with(held(), "accessTokenExpiry", shown.clone());
+            assert_eq!(compared(&sent(), &held), Verdict::Equal, "{shown}");
+        }
+    }
+
+    #[test]
+    fn a_refresh_that_failed_is_told_beside_whatever_differs() {
+        let failed = with(held(), "lastRefreshError", json!("invalid_grant s3cr3t"));
+        assert_eq!(
+            compared(&sent(), &with(failed.clone(), "accessToken", json!("other"))),
+            Verdict::Different(vec![Difference::AccessToken, Difference::RefreshFailed])
+        );
+        let since = with(failed.clone(), "lastRefreshTime", json!("2023-11-14T22:13:25Z"));
+        assert_eq!(
+            compared(&sent(), &with(since, "accessToken", json!("other"))),
+            Verdict::Different(vec![Difference::RefreshFailed])
+        );
+        let held: StoredToken = serde_json::from_value(failed).unwrap();
+        let sent = EncodedToken::new(sent().to_string().into_bytes());
+        let Verdict::Different(around) = held.compare_around(&sent, SENT_AT) else {
+            panic!("nothing was said")
+        };
+        assert_eq!(around, [Difference::RefreshFailed]);
+        let said = held.compare(&sent, SENT_AT).findings();
+        assert!(!format!("{said:?}").contains("s3cr3t"), "{said:?}");
     }
 
     #[test]

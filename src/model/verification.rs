@@ -36,6 +36,8 @@ pub enum Difference {
     Scopes,
     /// Who granted it.
     GrantedBy,
+    /// It need not be held otherwise: Descope tried to refresh it at its provider, and failed.
+    RefreshFailed,
 }
 
 impl Difference {
@@ -51,6 +53,7 @@ impl Difference {
             Self::Type => "type_differs",
             Self::Scopes => "scopes_differ",
             Self::GrantedBy => "granted_by_differs",
+            Self::RefreshFailed => "last_refresh_failed",
         }
     }
 
@@ -65,6 +68,10 @@ impl Difference {
             Self::Type => "Descope holds another token type than was sent",
             Self::Scopes => "Descope holds other scopes than were sent",
             Self::GrantedBy => "Descope holds another `grantedBy` than was sent",
+            Self::RefreshFailed => {
+                "Descope has the token, and could not refresh it at its provider: it does not work, and its user has to connect \
+                 again, unless the provider was away for a while"
+            }
         }
     }
 

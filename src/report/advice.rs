@@ -34,6 +34,10 @@ pub fn advice(code: &str) -> Option<&'static str> {
             "something else has written there since the upload, or Descope keeps the field otherwise: look at the token in its \
              console"
         }
+        "last_refresh_failed" => {
+            "see in Descope's console why the refresh failed: the client of the outbound app has to be the one that the token was \
+             given to, and a refresh token that the old system has used up is dead"
+        }
         "token_missing" => "it was deleted since the upload, or its user or tenant was",
         "replaced_another"
         | "outcome_since"

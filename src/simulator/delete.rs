@@ -30,7 +30,7 @@ struct ByOwner {
     user_id: Option<String>,
 }
 
-/// One token. What the API answers where there is none with this ID is not published.
+/// One token.
 pub(super) async fn token(State(api): Shared, uri: Uri) -> Response {
     delete(api, move |api| {
         let wanted: ById = query(&uri)?;
@@ -39,7 +39,7 @@ pub(super) async fn token(State(api): Shared, uri: Uri) -> Response {
         if api.store.lock().delete(&id) {
             Ok(())
         } else {
-            Err(Refusal::unknown_token(status))
+            Err(Refusal::token_not_found(status))
         }
     })
     .await

@@ -18,6 +18,7 @@ use crate::simulator::{
     faults::Call,
     perform::perform,
     refusal::Refusal,
+    rules::ExpiryFormat,
     store::{Destination, StoredToken},
     wire::{Absent, FoundAnswer, FoundToken, Lookup},
 };
@@ -77,15 +78,20 @@ where
     };
     let scopes = wanted.scopes.into().unwrap_or_default();
     let options = wanted.options.unwrap_or_default();
+    let rules = api.rules.lock();
     let store = api.store.lock();
     let token = store
         .latest(&destination, &scopes)
-        .ok_or_else(Refusal::token_not_found)?;
-    let token = found(token, options.with_refresh_token.unwrap_or(false));
+        .ok_or_else(|| Refusal::token_not_found(rules.token_not_found_status))?;
+    let token = found(
+        token,
+        options.with_refresh_token.unwrap_or(false),
+        rules.expiry_format,
+    );
     Ok(Json(FoundAnswer { token }).into_response())
 }
 
-fn found(token: &StoredToken, with_refresh_token: bool) -> FoundToken {
+fn found(token: &StoredToken, with_refresh_token: bool, expiry_format: ExpiryFormat) -> FoundToken {
     let refresh_token = token.refresh_token.as_ref().filter(|_| with_refresh_token);
     FoundToken {
         id: token.id.clone(),
@@ -97,11 +103,11 @@ fn found(token: &StoredToken, with_refresh_token: bool) -> FoundToken {
             .access_token_type
             .clone()
             .unwrap_or_else(|| "Bearer".to_owned()),
-        access_token_expiry: token.access_token_expiry.to_string(),
+        access_token_expiry: expiry_format.write(token.access_token_expiry),
         has_refresh_token: token.refresh_token.is_some(),
         refresh_token: refresh_token.map(|token| token.expose_secret().to_owned()),
         last_refresh_time: token.last_refresh_time.to_string(),
-        last_refresh_error: String::new(),
+        last_refresh_error: token.last_refresh_error.clone(),
         scopes: token.scopes.clone(),
         tenant_id: token.destination.tenant_id.clone(),
         granted_by: token.granted_by.clone(),

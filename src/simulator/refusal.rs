@@ -17,8 +17,7 @@ pub(super) const BAD_TOKEN: &str = "E152110";
 pub(super) const RATE_LIMITED: &str = "E130429";
 /// The real code is not published; clients go by the status.
 pub(super) const UNAUTHORIZED: &str = "E061003";
-/// The real code is not published; clients go by the status.
-pub(super) const TOKEN_NOT_FOUND: &str = "E152404";
+pub(super) const TOKEN_NOT_FOUND: &str = "E111504";
 /// The real code is not published; clients go by the status.
 pub(super) const APP_NOT_FOUND: &str = "E152102";
 /// The real code is not published; clients go by the status.
@@ -80,18 +79,10 @@ impl Refusal {
         )
     }
 
-    pub(super) fn token_not_found() -> Self {
-        Self::new(
-            StatusCode::NOT_FOUND,
-            TOKEN_NOT_FOUND,
-            "Outbound app token not found",
-        )
-    }
-
-    /// The same where a token is named by its ID, with the status that the rules say.
-    pub(super) fn unknown_token(status: u16) -> Self {
+    /// With the status that the rules say.
+    pub(super) fn token_not_found(status: u16) -> Self {
         let status = StatusCode::from_u16(status).unwrap_or(StatusCode::NOT_FOUND);
-        Self::new(status, TOKEN_NOT_FOUND, "Outbound app token not found")
+        Self::new(status, TOKEN_NOT_FOUND, "Token not found")
     }
 
     pub(super) fn app_not_found() -> Self {

@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use chrono::{DateTime, SecondsFormat};
+
 /// How requests are judged. Everything here can be changed while the simulator runs.
 #[derive(Debug, Clone)]
 pub struct Rules {
@@ -26,8 +28,10 @@ pub struct Rules {
     pub too_large: TooLarge,
     /// The status that tells that a user is not there: 400, or 404.
     pub user_not_found_status: u16,
-    /// The status that tells that there is no token with the ID that is to be deleted: 404, or 400. Not published.
+    /// The status that tells, with `E111504`, that there is no such token: 404 as documented, or 400.
     pub token_not_found_status: u16,
+    /// How the expiry of a fetched token is written.
+    pub expiry_format: ExpiryFormat,
     /// Whether a login ID is found in whatever letter case it is asked for. Not published, and it may depend on what the
     /// login ID is.
     pub login_ids_in_any_case: bool,
@@ -53,6 +57,7 @@ impl Default for Rules {
             too_large: TooLarge::default(),
             user_not_found_status: 400,
             token_not_found_status: 404,
+            expiry_format: ExpiryFormat::default(),
             login_ids_in_any_case: false,
             unmanaged_providers: HashSet::new(),
             max_listed: 100,
@@ -69,6 +74,35 @@ pub enum OnRepeat {
     Replace,
     /// Both are kept; reading back finds the newer one.
     Add,
+}
+
+/// How the expiry of a fetched token is written; gateway versions differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ExpiryFormat {
+    /// Seconds in a text, as 64-bit numbers are written.
+    #[default]
+    Text,
+    /// Seconds.
+    Number,
+    /// A date; an unknown expiry is the empty text.
+    Rfc3339,
+    /// In a form that no client knows.
+    Unknown,
+}
+
+impl ExpiryFormat {
+    pub(super) fn write(self, seconds: i32) -> serde_json::Value {
+        match self {
+            Self::Text => seconds.to_string().into(),
+            Self::Number => seconds.into(),
+            Self::Rfc3339 if seconds == 0 => String::new().into(),
+            Self::Rfc3339 => {
+                let time = DateTime::from_timestamp(seconds.into(), 0).unwrap_or_default();
+                time.to_rfc3339_opts(SecondsFormat::Secs, true).into()
+            }
+            Self::Unknown => serde_json::json!({"at": format!("T+{seconds}")}),
+        }
+    }
 }
 
 /// How a batch above a size limit is refused; the real behaviour is not published.

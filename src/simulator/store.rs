@@ -91,6 +91,8 @@ pub struct StoredToken {
     /// When it was refreshed at its provider, in epoch seconds; 0 if never. No provider stands behind the simulator: tests
     /// set it.
     pub last_refresh_time: i64,
+    /// Why the last refresh failed; empty if it did not.
+    pub last_refresh_error: String,
 }
 
 impl StoredToken {
@@ -165,6 +167,7 @@ impl Store {
                 scopes: content.scopes,
                 granted_by: content.granted_by,
                 last_refresh_time: 0,
+                last_refresh_error: String::new(),
             },
         ));
     }

@@ -146,8 +146,8 @@ pub(super) struct FoundToken {
     pub(super) token_sub: String,
     pub(super) access_token: String,
     pub(super) access_token_type: String,
-    /// A string, as 64-bit numbers come back.
-    pub(super) access_token_expiry: String,
+    /// See [`ExpiryFormat`](crate::simulator::ExpiryFormat).
+    pub(super) access_token_expiry: serde_json::Value,
     pub(super) has_refresh_token: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) refresh_token: Option<String>,

@@ -13,7 +13,9 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use tokenferry::simulator::{Fault, Gate, OnRepeat, ProviderToken, Simulator, StoredToken, User};
+use tokenferry::simulator::{
+    ExpiryFormat, Fault, Gate, OnRepeat, ProviderToken, Simulator, StoredToken, User,
+};
 use tokio::time::{sleep, timeout};
 
 use crate::support::bed::{BATCHES, Bed, Ran, TOKEN};
@@ -83,6 +85,33 @@ async fn committed_keys(bed: &Bed) -> BTreeSet<i64> {
         .texts("select source_key from tokenferry.tokens where state = 'committed'")
         .await;
     keys.iter().map(|key| key.parse().unwrap()).collect()
+}
+
+#[tokio::test]
+async fn a_token_is_recognised_in_whatever_form_its_expiry_is_shown() {
+    let bed = Bed::new().await;
+    bed.rows(1, 12).await;
+    for format in [
+        ExpiryFormat::Text,
+        ExpiryFormat::Number,
+        ExpiryFormat::Rfc3339,
+        ExpiryFormat::Unknown,
+    ] {
+        let run = uploaded(&bed).await;
+        bed.api.change_rules(|rules| {
+            rules.expiry_format = format;
+            rules.token_not_found_status = 400;
+        });
+        bed.api.alter_stored(|tokens| {
+            tokens.retain(|token| token.exposed_access_token() != Some(&format!("{TOKEN}-access-8")));
+        });
+        let summary = rollback(&bed, &run, &["--yes"]).await.ended_with(0).json();
+        assert_eq!(
+            (&summary["rollback"]["removed"], &summary["rollback"]["gone"]),
+            (&json!(11), &json!(1)),
+            "{format:?}"
+        );
+    }
 }
 
 #[tokio::test]

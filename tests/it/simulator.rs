@@ -130,7 +130,7 @@ async fn deletes_a_token_by_its_id_and_strictly() {
     post(&simulator, TENANT_BATCH, &tenant).await;
 
     for (query, status, code) in [
-        ("?id=token-9", 404, "E152404"),
+        ("?id=token-9", 404, "E111504"),
         ("", 400, "E011004"),
         ("?id=", 400, "E011004"),
         ("?id=token-2&userId=u2", 400, "E011001"),

@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use tokenferry::simulator::{Fault, StoredToken};
+use tokenferry::simulator::{ExpiryFormat, Fault, StoredToken};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::bed::{Bed, Ran, TOKEN};
@@ -196,6 +196,93 @@ async fn what_the_server_refreshed_since_is_no_difference() {
             ("error", "3", "expiry_differs"),
             ("error", "4", "refresh_token_lost"),
         ])
+    );
+}
+
+#[tokio::test]
+async fn an_expiry_is_compared_in_whatever_form_it_is_shown() {
+    let bed = Bed::new().await;
+    bed.rows(1, 20).await;
+    bed.migrate().await.ended_with(0);
+    for (format, code) in [
+        (ExpiryFormat::Text, 3),
+        (ExpiryFormat::Number, 3),
+        (ExpiryFormat::Rfc3339, 3),
+        // What cannot be read is not shown, and no difference.
+        (ExpiryFormat::Unknown, 0),
+    ] {
+        bed.api.change_rules(|rules| rules.expiry_format = format);
+        let summary = verify(&bed, &[]).await.ended_with(0).json();
+        assert_eq!(summary["verify"]["equal"], 20, "{format:?}");
+        bed.api
+            .alter_stored(|tokens| of_row(tokens, 3).access_token_expiry += 1);
+        verify(&bed, &[]).await.ended_with(code);
+        bed.api
+            .alter_stored(|tokens| of_row(tokens, 3).access_token_expiry -= 1);
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_could_not_be_refreshed_is_told_by_a_code_of_its_own() {
+    let bed = Bed::new().await;
+    bed.rows(1, 5).await;
+    bed.migrate().await.ended_with(0);
+    bed.api.alter_stored(|tokens| {
+        let quoting = format!("invalid_grant: {TOKEN}-refresh-2 was used before");
+        of_row(tokens, 2).last_refresh_error = quoting;
+    });
+    let ran = verify(&bed, &[]).await.ended_with(3);
+    let summary = ran.json();
+    assert_eq!(
+        (&summary["verify"]["equal"], &summary["verify"]["different"]),
+        (&json!(4), &json!(1))
+    );
+    assert_eq!(
+        found(&bed, &summary).await,
+        listed(&[("error", "2", "last_refresh_failed")])
+    );
+    let run = summary["run_id"].to_string();
+    let table = bed.run(&["failures", "--run", &run]).await.ended_with(0);
+    for text in [&ran.stdout, &ran.stderr, &table.stdout, &bed.ledger_dump().await] {
+        assert!(!text.contains(TOKEN), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_there_is_missing_whatever_the_status_says() {
+    let bed = Bed::new().await;
+    bed.rows(1, 12).await;
+    bed.migrate().await.ended_with(0);
+    bed.api.alter_stored(|tokens| {
+        tokens.retain(|token| token.exposed_access_token() != Some(&format!("{TOKEN}-access-8")));
+    });
+    for status in [404, 400] {
+        bed.api
+            .change_rules(|rules| rules.token_not_found_status = status);
+        let summary = verify(&bed, &[]).await.ended_with(3).json();
+        assert_eq!(
+            found(&bed, &summary).await,
+            listed(&[("error", "8", "token_missing")]),
+            "{status}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_speaks_of_no_token_is_asked_for_again() {
+    let bed = Bed::new().await;
+    bed.rows(1, 5).await;
+    bed.migrate().await.ended_with(0);
+    let bodies = ["{}", r#"{"token":null}"#, r#"{"token":{}}"#, r#"{"ok":true}"#];
+    bed.api.script_reads(bodies.map(|body| Fault::Answer {
+        status: 200,
+        body: body.to_owned(),
+        committed: true,
+    }));
+    let summary = verify(&bed, &[]).await.ended_with(0).json();
+    assert_eq!(
+        (&summary["verify"]["equal"], &summary["requests"]),
+        (&json!(5), &json!(9))
     );
 }
 
