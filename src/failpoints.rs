@@ -1,15 +1,17 @@
 //! Places where a test kills the process, to see that the next run goes on from there. Compiled in only with the feature
 //! `failpoints`; without it, each is nothing.
 //!
-//! `TOKENFERRY_KILL_AT=intent=3` ends the process by SIGKILL when it comes by the place called `intent` for the third time.
+//! `TOKENFERRY_KILL_AT=intent=3` ends the process by SIGKILL when it comes by the place called `intent` for the third time, and
+//! `TOKENFERRY_PAUSE_AT=intent=3` stops it there by SIGSTOP, until it gets a SIGCONT.
 //! `TOKENFERRY_MISCOUNT=1` leaves a settled batch out of the books, once, to see that books that do not close are noticed.
 
 /// Every place, in the order in which a batch comes by.
-pub const PLACES: [&str; 10] = [
+pub const PLACES: [&str; 11] = [
     "outdated",
     "resolved",
     "fetched",
     "intent",
+    "departing",
     "sent",
     "answered",
     "settling",
@@ -24,9 +26,7 @@ pub const PLACES_ELSEWHERE: [&str; 5] = ["filed", "verified", "intended", "undon
 /// Arms the place that the environment names. An unknown or unreadable one is a mistake of the test's, and ends the process.
 #[cfg(feature = "failpoints")]
 pub fn arm() {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
-    use nix::sys::signal::{Signal, raise};
+    use nix::sys::signal::Signal;
 
     if std::env::var_os("TOKENFERRY_MISCOUNT").is_some()
         && let Err(error) = fail::cfg("miscount", "1*return")
@@ -34,7 +34,17 @@ pub fn arm() {
         eprintln!("TOKENFERRY_MISCOUNT cannot be armed: {error}");
         std::process::exit(2);
     }
-    let Ok(order) = std::env::var("TOKENFERRY_KILL_AT") else {
+    // Nothing runs after a kill: no destructor, no goodbye to a database.
+    raise_at("TOKENFERRY_KILL_AT", Signal::SIGKILL);
+    raise_at("TOKENFERRY_PAUSE_AT", Signal::SIGSTOP);
+}
+
+/// Raises a signal at the place that this variable names.
+#[cfg(feature = "failpoints")]
+fn raise_at(variable: &str, signal: nix::sys::signal::Signal) {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    let Ok(order) = std::env::var(variable) else {
         return;
     };
     let place = order
@@ -43,18 +53,17 @@ pub fn arm() {
     let Some((place, nth)) =
         place.filter(|(place, _)| PLACES.contains(place) || PLACES_ELSEWHERE.contains(place))
     else {
-        eprintln!("TOKENFERRY_KILL_AT must be one of {PLACES:?} or {PLACES_ELSEWHERE:?}, `=` and a number");
+        eprintln!("{variable} must be one of {PLACES:?} or {PLACES_ELSEWHERE:?}, `=` and a number");
         std::process::exit(2);
     };
     let visits = AtomicU32::new(0);
     let armed = fail::cfg_callback(place, move || {
         if visits.fetch_add(1, Ordering::Relaxed) + 1 == nth {
-            // Nothing runs after this: no destructor, no goodbye to a database.
-            let _ = raise(Signal::SIGKILL);
+            let _ = nix::sys::signal::raise(signal);
         }
     });
     if let Err(error) = armed {
-        eprintln!("TOKENFERRY_KILL_AT cannot be armed: {error}");
+        eprintln!("{variable} cannot be armed: {error}");
         std::process::exit(2);
     }
 }

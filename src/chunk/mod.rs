@@ -1,8 +1,10 @@
 //! Groups tokens into batches. Pure: it knows sizes and identities, nothing of HTTP or databases.
 
 mod lane;
+mod spread;
 
 use lane::Lane;
+pub use spread::spread_witnesses;
 
 use crate::model::{Batch, Call, Item, Subject};
 

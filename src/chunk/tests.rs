@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::{Chunker, Limits, Singly};
 use crate::{
     descope::{BODY_OVERHEAD, RequestBody, SINGLE_OVERHEAD},
-    model::{Batch, Call, Destination, EncodedToken, FingerprintKey, Item, SourceKey, Subject, Version},
+    model::{Batch, Call, Destination, EncodedToken, FingerprintKey, Item, SentAttributes, Subject},
 };
 
 const LIMITS: Limits = Limits {
@@ -30,20 +30,15 @@ fn item(key: usize, subject: Subject, app: u8, id: u8, size: usize) -> Item {
         Subject::Tenant => Destination::tenant(app_id, name),
     }
     .identified_by(Some(key.to_string()));
+    let refresh = key.is_multiple_of(3).then_some("rt");
     Item {
-        key: SourceKey::from(key.to_string()),
-        page: 0,
-        destination_id: destination.id(),
-        identity: destination.identity(),
-        destination,
-        version: Version::default(),
-        fingerprint: FingerprintKey::new(&[0; 32], None).fingerprint(&[]),
-        expiry: None,
-        has_access_token: true,
-        has_refresh_token: key.is_multiple_of(3),
-        is_new: true,
-        replaces: None,
+        parts: FingerprintKey::new(&[0; 32], None).parts().parts(
+            Some("at"),
+            refresh,
+            SentAttributes::default(),
+        ),
         encoded: EncodedToken::new(vec![b'}'; size]),
+        ..Item::example(&key.to_string(), destination)
     }
 }
 

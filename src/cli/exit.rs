@@ -102,16 +102,14 @@ pub(super) fn of_pipeline(error: &PipelineError) -> Exit {
         PipelineError::Source(SourceError::Database(failure)) => of_database(failure),
         PipelineError::Source(_) => Exit::Usage,
         PipelineError::Ledger(error) => of_ledger(error),
-        PipelineError::Api(_)
-        | PipelineError::Panicked
-        | PipelineError::Unrecognisable(_)
-        | PipelineError::BooksOpen { .. } => Exit::Unforeseen,
+        PipelineError::Api(_) | PipelineError::Panicked | PipelineError::BooksOpen { .. } => Exit::Unforeseen,
     }
 }
 
 fn of_ledger(error: &LedgerError) -> Exit {
     match error {
         LedgerError::Database(failure) => of_database(failure),
+        LedgerError::WentBack => Exit::Database,
         LedgerError::Locked { .. } | LedgerError::TakenOver => Exit::Locked,
         LedgerError::Absent { .. }
         | LedgerError::Newer { .. }

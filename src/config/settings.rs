@@ -110,6 +110,10 @@ pub struct ApiSettings {
     pub timeout: Duration,
     /// To open a connection.
     pub connect_timeout: Duration,
+    /// For how long the API may still carry a request out that nobody waits for any more.
+    pub settle_grace: Duration,
+    /// A token whose access token expires within this time is not fetched, as the API may refresh it then.
+    pub refresh_margin: Duration,
     /// The quota every request pays that has none of its own.
     pub rate_limit: RateLimit,
     /// How users are looked up.
@@ -169,8 +173,10 @@ pub enum OnFailure {
 /// What to do when it is unknown whether a batch was committed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnUnknown {
-    /// Read one of its tokens back.
+    /// Read back tokens whose access token has not expired.
     Ask,
+    /// Read back any of its tokens, even if the API refreshes an expired one by that.
+    AskExpired,
     /// Send it again.
     Resend,
 }
@@ -370,6 +376,8 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
     };
     let timeout = reader.duration("api.timeout", Duration::from_secs(30));
     let connect_timeout = reader.duration("api.connect_timeout", Duration::from_secs(10));
+    let settle_grace = reader.duration("api.settle_grace", timeout);
+    let refresh_margin = reader.duration("api.refresh_margin", Duration::from_mins(10));
     let rate_limit = rate_limit(reader, "api.rate_limit", 100);
     let lookup = LookupSettings {
         // Nine tenths of what is documented: 500 and 200 in 60 seconds. Other programs of the project share them.
@@ -397,6 +405,8 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
         management_key: key?,
         timeout,
         connect_timeout,
+        settle_grace,
+        refresh_margin,
         rate_limit,
         lookup,
         retry,
@@ -429,7 +439,11 @@ fn batch(reader: &mut Reader<'_>) -> BatchSettings {
         ),
         on_unknown: reader.word(
             "batch.on_unknown",
-            [("ask", OnUnknown::Ask), ("resend", OnUnknown::Resend)],
+            [
+                ("ask", OnUnknown::Ask),
+                ("ask_expired", OnUnknown::AskExpired),
+                ("resend", OnUnknown::Resend),
+            ],
         ),
         verify_refresh: reader.flag("batch.verify_refresh"),
     }

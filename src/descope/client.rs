@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use fail::fail_point;
 use reqwest::{
-    Response, StatusCode,
+    Response,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
     redirect,
 };
@@ -12,14 +12,14 @@ use thiserror::Error;
 use url::Url;
 
 use super::{
-    Answer, ReadBack, Refusal, RequestBody, answer,
-    read_back::{self, ReadRequest},
+    Answer, Refusal, RequestBody, answer,
+    departure::{Departure, TimelyBody, was_too_late},
     retry_after::retry_after,
 };
 use crate::{
     config::ApiSettings,
     meter::{Exchange, Meter, Purpose},
-    model::{Call, Probe, Secret, Subject},
+    model::{Call, Secret, Subject},
 };
 
 const USER_BATCH: &str = "v1/mgmt/outbound/app/user/oauthtoken/batch/upload";
@@ -109,8 +109,14 @@ impl Client {
         below(&self.base, path)
     }
 
-    /// Sends the body of one batch, once.
-    pub async fn upload(&self, subject: Subject, call: Call, body: &RequestBody) -> Answer {
+    /// Sends the body of one batch, once, and only as long as it may depart.
+    pub async fn upload(
+        &self,
+        subject: Subject,
+        call: Call,
+        body: &RequestBody,
+        departure: Departure,
+    ) -> Answer {
         let url = match (call, subject) {
             (Call::Batch, Subject::User) => &self.user_batch,
             (Call::Batch, Subject::Tenant) => &self.tenant_batch,
@@ -118,7 +124,8 @@ impl Client {
             (Call::Single, Subject::Tenant) => &self.tenant_single,
         };
         let exchange = self.meter.request(Purpose::Upload);
-        match self.http.post(url.clone()).body(body.bytes()).send().await {
+        let body = reqwest::Body::wrap(TimelyBody::new(body.bytes(), departure));
+        match self.http.post(url.clone()).body(body).send().await {
             Ok(response) => {
                 fail_point!("sent");
                 let status = response.status();
@@ -130,8 +137,8 @@ impl Client {
             Err(error) => {
                 let refusal = wire_refusal(&error);
                 exchange.lost(&refusal.code);
-                // A connection that was never made carried nothing.
-                if error.is_connect() {
+                // A connection that was never made carried nothing, and a request without its end is none.
+                if error.is_connect() || was_too_late(&error) {
                     Answer::TryAgain {
                         retry_after: None,
                         refusal,
@@ -142,25 +149,6 @@ impl Client {
                         refusal,
                     }
                 }
-            }
-        }
-    }
-
-    /// Reads one token back, without making the API refresh it.
-    pub async fn read_back(&self, probe: &Probe) -> ReadBack {
-        let exchange = self.reading();
-        match self
-            .post(self.latest_url(probe.subject), &ReadRequest::new(probe))
-            .await
-        {
-            Ok((status, wait, body)) => {
-                exchange.answered(status.as_u16());
-                read_back::interpret(probe, status.as_u16(), wait, body.as_deref())
-            }
-            Err(error) => {
-                let refusal = wire_refusal(&error);
-                exchange.lost(&refusal.code);
-                ReadBack::TryAgain(refusal)
             }
         }
     }
@@ -186,17 +174,6 @@ impl Client {
             Subject::Tenant => &self.tenant_latest,
         }
     }
-
-    async fn post(
-        &self,
-        url: &Url,
-        request: &ReadRequest<'_>,
-    ) -> Result<(StatusCode, Option<std::time::Duration>, Option<Vec<u8>>), reqwest::Error> {
-        let response = self.http.post(url.clone()).json(request).send().await?;
-        let status = response.status();
-        let wait = retry_after(response.headers(), SystemTime::now());
-        Ok((status, wait, whole_body(response).await))
-    }
 }
 
 fn below(base: &Url, path: &str) -> Url {
@@ -219,7 +196,12 @@ pub(super) async fn whole_body(mut response: Response) -> Option<Vec<u8>> {
 }
 
 pub(super) fn wire_refusal(error: &reqwest::Error) -> Refusal {
-    if error.is_connect() {
+    if was_too_late(error) {
+        Refusal::wire(
+            "held_up",
+            "the process was held up before the request could leave: nothing was sent",
+        )
+    } else if error.is_connect() {
         Refusal::wire(
             "connect_failed",
             "the API could not be reached: no connection was made",

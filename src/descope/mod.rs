@@ -5,26 +5,28 @@
 
 mod answer;
 mod client;
+mod departure;
 mod directory;
 mod encode;
 mod looked;
 mod provider_token;
-mod read_back;
 mod recognise;
 mod retry_after;
 mod scrub;
 mod stored;
+mod testimony;
 mod told;
 mod wire;
 
 pub use answer::{Answer, Named, Refusal};
 pub use client::{ApiError, Client};
+pub use departure::Departure;
 pub use directory::{App, AppType, License, User, UserPage, UserStatus};
 pub use encode::{encode, encode_into, room_for};
 pub use looked::{Looked, USER_NOT_FOUND};
 pub use provider_token::{Kept, ProviderToken};
-pub use read_back::{ReadBack, sent_value};
 pub use recognise::{Recognised, Unrecognised};
 pub use scrub::scrub;
 pub use stored::StoredToken;
+pub use testimony::{Testimony, witness};
 pub use wire::{BODY_OVERHEAD, RequestBody, SINGLE_OVERHEAD};

@@ -91,7 +91,7 @@ mod tests {
             user_id: Some("u".into()),
             tenant_id: Some("t".into()),
             external_identifier: None,
-            by_refresh_token: true,
+            with_refresh_token: true,
         }
     }
 

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use chrono::DateTime;
-use serde::{Deserialize, Deserializer, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 
-use super::{Client, Looked, Refusal, looked::ask, read_back::ReadRequest};
+use super::{Client, Looked, Refusal, looked::ask};
 use crate::model::{Difference, EncodedToken, Probe, Secret, Verdict};
 
 /// The clocks of the ledger's database and of the API may differ by so many seconds.
@@ -14,9 +14,40 @@ const SKEW_SECONDS: i64 = 60;
 /// Times beyond the year 5000 are milliseconds.
 const MILLISECONDS_FROM: i64 = 100_000_000_000;
 
-#[derive(Deserialize)]
-pub(super) struct ReadAnswer {
-    pub(super) token: Option<StoredToken>,
+/// `…/token/latest`; it rejects a `scopes` field.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadRequest<'a> {
+    app_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<ReadOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_identifier: Option<&'a str>,
+}
+
+impl<'a> ReadRequest<'a> {
+    fn new(probe: &'a Probe) -> Self {
+        Self {
+            app_id: &probe.app_id,
+            user_id: probe.user_id.as_deref(),
+            tenant_id: probe.tenant_id.as_deref(),
+            // Never `forceRefresh`: asking must not change what is there.
+            options: probe.with_refresh_token.then_some(ReadOptions {
+                with_refresh_token: true,
+            }),
+            external_identifier: probe.external_identifier.as_deref(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct ReadOptions {
+    with_refresh_token: bool,
 }
 
 /// The latest token of an app and a user or tenant. All but the token itself is documented as optional, or not documented:
@@ -36,9 +67,9 @@ pub struct StoredToken {
     has_refresh_token: Option<bool>,
     /// In seconds since 1970; 0 if Descope does not know it.
     #[serde(default, deserialize_with = "time")]
-    access_token_expiry: Option<i64>,
+    pub(super) access_token_expiry: Option<i64>,
     #[serde(default, deserialize_with = "filled")]
-    access_token_type: Option<String>,
+    pub(super) access_token_type: Option<String>,
     /// In seconds since 1970; 0 if there was none.
     #[serde(default, deserialize_with = "time")]
     last_refresh_time: Option<i64>,
@@ -51,7 +82,7 @@ pub struct StoredToken {
     #[serde(default, deserialize_with = "filled")]
     external_identifier: Option<String>,
     #[serde(default, deserialize_with = "filled")]
-    granted_by: Option<String>,
+    pub(super) granted_by: Option<String>,
 }
 
 /// An empty text says as much as none.

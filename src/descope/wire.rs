@@ -96,7 +96,7 @@ fn parts(batch: &Batch) -> impl Iterator<Item = &[u8]> {
 fn verified(item: &Item) -> (&[u8], &[u8]) {
     let encoded = item.encoded.reveal();
     match encoded.strip_suffix(b"}") {
-        Some(open) if item.has_refresh_token => (open, VERIFY),
+        Some(open) if item.parts.has_refresh_token() => (open, VERIFY),
         _ => (encoded, b""),
     }
 }
@@ -112,7 +112,7 @@ mod tests {
     use super::*;
     use crate::{
         descope::encode,
-        model::{Destination, FingerprintKey, LegacyToken, SourceKey, Subject, Version},
+        model::{Destination, FingerprintKey, LegacyToken, SentAttributes, SourceKey, Subject},
     };
 
     fn token() -> LegacyToken {
@@ -129,19 +129,13 @@ mod tests {
         let destination = destination();
         let encoded = encode(token, &destination, None);
         let item = Item {
-            key: token.key.clone(),
-            page: 0,
-            destination_id: destination.id(),
-            identity: destination.identity(),
-            destination,
-            version: Version::default(),
-            fingerprint: FingerprintKey::new(&[0; 32], None).fingerprint(&[]),
-            expiry: None,
-            has_access_token: token.access_token.is_some(),
-            has_refresh_token: token.refresh_token.is_some(),
-            is_new: true,
-            replaces: None,
+            parts: FingerprintKey::new(&[0; 32], None).parts().parts(
+                token.access_token.as_ref().map(Secret::reveal),
+                token.refresh_token.as_ref().map(Secret::reveal),
+                SentAttributes::default(),
+            ),
             encoded,
+            ..Item::example(token.key.as_str(), destination)
         };
         Batch {
             subject: Subject::User,

@@ -2,41 +2,61 @@
 
 use std::time::Duration;
 
-use sqlx::types::Uuid;
+use sqlx::types::{Json, Uuid};
 
 use super::{Ledger, LedgerError, Run, runs::ours};
-use crate::model::{Batch, Fingerprint, Item, Probe, Reason, SourceKey, Subject};
+use crate::model::{Batch, Parts, Reason, SourceKey, Witness};
+
+/// A batch's row. The nonce is made by the process that opens it: a ledger that was restored to an earlier state hands the
+/// same ids out again, and the outcome of one batch must never be recorded for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchRef {
+    /// The id that people see.
+    pub id: i64,
+    pub(super) nonce: Uuid,
+}
 
 /// A batch in flight whose process is gone: what became of it is to be found out.
 #[derive(Debug)]
 pub struct Unsettled {
     /// The batch.
-    pub id: i64,
+    pub batch: BatchRef,
     /// How long ago its latest attempt was about to leave, by the database's clock.
     pub age: Duration,
+    /// The same in seconds since 1970.
+    pub submitted_at: i64,
     /// Requests that carried it.
     pub attempts: i32,
     /// How many tokens it holds.
     pub token_count: i32,
     /// Which of them to read back.
-    pub probe: Probe,
-    /// The digest of the value that was sent for it.
-    pub digest: Fingerprint,
+    pub witnesses: Vec<Witness>,
 }
 
 /// How an attempt ended, for the batch's row.
 #[derive(Debug, Clone, Copy)]
 pub struct OutcomeOf {
     /// The batch.
-    pub batch: i64,
+    pub batch: BatchRef,
     /// Requests that carried it.
     pub attempts: i32,
     /// The last status, where there was an answer.
     pub http_status: Option<i32>,
+    /// Whether an earlier attempt may have been stored.
+    pub residue: Residue,
+}
+
+/// Whether a batch that is recorded as failed may be stored all the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Residue {
+    /// Nothing of it is stored.
+    None,
+    /// Nobody could tell what became of an attempt: what is at its destinations is not known from here on.
+    Possible,
 }
 
 impl Ledger {
-    /// Records that a batch is about to be sent. `probe` is the position of the token that would be read back.
+    /// Records that a batch is about to be sent, and which of its tokens would be read back.
     ///
     /// # Errors
     /// If the database stays away, or another process has taken the run over. Nothing may be sent then.
@@ -44,10 +64,8 @@ impl Ledger {
         &self,
         run: &Run,
         batch: &Batch,
-        probe: usize,
-        by_refresh_token: bool,
-        digest: &Fingerprint,
-    ) -> Result<i64, LedgerError> {
+        witnesses: &[Witness],
+    ) -> Result<BatchRef, LedgerError> {
         let nonce = Uuid::from_bytes(rand::random());
         let items = &batch.items;
         let keys: Vec<&str> = items.iter().map(|item| item.key.as_str()).collect();
@@ -77,17 +95,15 @@ impl Ledger {
             .filter_map(|item| item.replaces.as_ref())
             .map(SourceKey::as_str)
             .collect();
-        let external = items
-            .get(probe)
-            .and_then(|item: &Item| item.destination.external_identifier.as_deref());
+        let parts: Vec<[u8; Parts::STORED]> = items.iter().map(|item| item.parts.to_bytes()).collect();
+        let parts: Vec<&[u8]> = parts.iter().map(|parts| &parts[..]).collect();
         self.persist(|| {
             sqlx::query_scalar!(
                 "insert into batches (run_id, parent_id, subject, token_count, nonce, source_keys, fingerprints,
-                        destinations, source_versions, app_ids, user_ids, tenant_ids, replaces, probe_position,
-                        probe_external_identifier, probe_by_refresh_token, probe_digest)
-                 select runs.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17
+                        destinations, source_versions, app_ids, user_ids, tenant_ids, replaces, parts, witnesses)
+                 select runs.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
                  -- Locked, so that a process that takes the run over either sees this batch or keeps it from being opened.
-                 from runs where runs.id = $1 and runs.epoch = $18 for share
+                 from runs where runs.id = $1 and runs.epoch = $16 for share
                  -- Sent only after this attempt to record it, however long that takes after the first.
                  on conflict (nonce) do update set submitted_at = now()
                  returning id",
@@ -104,15 +120,14 @@ impl Ledger {
                 &users as &[Option<&str>],
                 &tenants as &[Option<&str>],
                 &replaces as &[&str],
-                i32::try_from(probe + 1).unwrap_or(1),
-                external,
-                by_refresh_token,
-                &digest.as_bytes()[..],
+                &parts as &[&[u8]],
+                Json(witnesses) as _,
                 run.epoch,
             )
             .fetch_optional(&self.pool)
         })
         .await?
+        .map(|id| BatchRef { id, nonce })
         .ok_or(LedgerError::TakenOver)
     }
 
@@ -120,17 +135,18 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database stays away. Nothing may be sent then.
-    pub async fn reopen_batch(&self, run: &Run, batch: i64, attempts: i32) -> Result<(), LedgerError> {
+    pub async fn reopen_batch(&self, run: &Run, batch: BatchRef, attempts: i32) -> Result<(), LedgerError> {
         self.persist(|| {
             sqlx::query!(
                 // The run is locked, so that who takes it over waits, and then sees the new time.
                 "update batches set attempts = $2, submitted_at = now()
-                 where id = $1 and state = 'in_flight'
+                 where id = $1 and nonce = $5 and state = 'in_flight'
                    and exists (select from runs where runs.id = $3 and runs.epoch = $4 for share)",
-                batch,
+                batch.id,
                 attempts,
                 run.id,
                 run.epoch,
+                batch.nonce,
             )
             .execute(&self.pool)
         })
@@ -138,8 +154,8 @@ impl Ledger {
         .and_then(|done| ours(&done))
     }
 
-    /// Records that nothing of the batch is stored, and which of its tokens are to blame: positions from 0, each with its
-    /// reason. The others have no outcome yet.
+    /// Records that the batch is not committed, and which of its tokens are to blame: positions from 0, each with its reason.
+    /// The others have no outcome yet. If it may be stored all the same, its destinations are remembered as uncertain.
     ///
     /// # Errors
     /// If the database stays away. The batch is then still in flight, and is settled by the next run.
@@ -165,14 +181,21 @@ impl Ledger {
                     r#"with batch as (
                            select id, run_id, source_keys, fingerprints, destinations, source_versions, app_ids,
                                   user_ids, tenant_ids
-                           from batches where id = $1 and state = 'in_flight' for update
+                           from batches where id = $1 and nonce = $11 and state = 'in_flight' for update
                        ), closed as (
                            update batches set state = 'failed', attempts = $2, http_status = $3, error_code = $5,
                                   reason = $6, finished_at = now(), source_keys = null, fingerprints = null,
                                   destinations = null, source_versions = null, app_ids = null, user_ids = null,
-                                  tenant_ids = null, replaces = null
+                                  tenant_ids = null, replaces = null, parts = null, witnesses = null
                            where id = (select id from batch)
                            returning 1
+                       ), uncertain as (
+                           insert into former_places (destination, migration, run_id, source_key, unresolved_batch)
+                           select distinct on (sent.destination) sent.destination, $4, batch.run_id, sent.source_key, batch.id
+                           from batch, unnest(batch.source_keys, batch.destinations) as sent (source_key, destination)
+                           where $12
+                           on conflict (destination, migration, run_id) do update set
+                                  unresolved_batch = excluded.unresolved_batch
                        ), written as (
                            insert into token_rows (migration, source_key, state, refused_by, error_code, reason, app_id,
                                   user_id, tenant_id, destination, source_version, fingerprint, batch_id, run_id)
@@ -195,7 +218,7 @@ impl Ledger {
                                   attempts = token_rows.attempts + 1, updated_at = now()
                        )
                        select count(*) as "closed!" from closed"#,
-                    outcome.batch,
+                    outcome.batch.id,
                     outcome.attempts,
                     outcome.http_status,
                     self.migration,
@@ -205,6 +228,8 @@ impl Ledger {
                     &refused_by as &[&str],
                     &codes as &[&str],
                     &texts as &[&str],
+                    outcome.batch.nonce,
+                    outcome.residue == Residue::Possible,
                 )
                 .fetch_one(&self.pool)
             })
@@ -216,19 +241,25 @@ impl Ledger {
         }
     }
 
-    /// A statement that found nothing to change is a repetition, or a bug.
-    pub(super) async fn expect_state(&self, batch: i64, expected: &str) -> Result<(), LedgerError> {
+    /// A statement that found nothing to change is a repetition, or the row is not the one that this process wrote.
+    pub(super) async fn expect_state(&self, batch: BatchRef, expected: &str) -> Result<(), LedgerError> {
         let state = self
             .persist(|| {
-                sqlx::query_scalar!("select state from batches where id = $1", batch).fetch_one(&self.pool)
+                sqlx::query_scalar!(
+                    "select state from batches where id = $1 and nonce = $2",
+                    batch.id,
+                    batch.nonce
+                )
+                .fetch_optional(&self.pool)
             })
             .await?;
-        if state == expected {
-            Ok(())
-        } else {
-            Err(LedgerError::Contradiction(format!(
-                "batch {batch} should be {expected} and is {state}"
-            )))
+        match state {
+            Some(state) if state == expected => Ok(()),
+            Some(state) => Err(LedgerError::Contradiction(format!(
+                "batch {} should be {expected} and is {state}",
+                batch.id
+            ))),
+            None => Err(LedgerError::WentBack),
         }
     }
 
@@ -240,10 +271,10 @@ impl Ledger {
         let rows = self
             .persist(|| {
                 sqlx::query!(
-                    r#"select batches.id, subject, batches.attempts,
-                              extract(epoch from now() - submitted_at)::float8 as "age_s!", token_count, probe_external_identifier,
-                              probe_by_refresh_token, probe_digest, app_ids[probe_position] as app_id,
-                              user_ids[probe_position] as user_id, tenant_ids[probe_position] as tenant_id
+                    r#"select batches.id, nonce, batches.attempts, token_count,
+                              extract(epoch from now() - submitted_at)::float8 as "age_s!",
+                              floor(extract(epoch from submitted_at))::bigint as "submitted_at!",
+                              witnesses as "witnesses: Json<Vec<Witness>>"
                        from batches join runs on runs.id = run_id
                        where batches.state = 'in_flight' and runs.migration = $1
                        order by batches.id"#,
@@ -252,35 +283,17 @@ impl Ledger {
                 .fetch_all(&self.pool)
             })
             .await?;
-        rows.into_iter()
-            .map(|row| {
-                let digest = row.probe_digest.as_deref().and_then(Fingerprint::from_slice);
-                let (Some(digest), Some(app_id)) = (digest, row.app_id) else {
-                    return Err(LedgerError::Contradiction(format!(
-                        "batch {} does not say what it holds",
-                        row.id
-                    )));
-                };
-                Ok(Unsettled {
-                    id: row.id,
-                    age: Duration::try_from_secs_f64(row.age_s).unwrap_or_default(),
-                    attempts: row.attempts,
-                    token_count: row.token_count,
-                    probe: Probe {
-                        subject: if row.subject == "tenant" {
-                            Subject::Tenant
-                        } else {
-                            Subject::User
-                        },
-                        app_id,
-                        user_id: row.user_id,
-                        tenant_id: row.tenant_id,
-                        external_identifier: row.probe_external_identifier,
-                        by_refresh_token: row.probe_by_refresh_token.unwrap_or(false),
-                    },
-                    digest,
-                })
-            })
-            .collect()
+        let unsettled = rows.into_iter().map(|row| Unsettled {
+            batch: BatchRef {
+                id: row.id,
+                nonce: row.nonce,
+            },
+            age: Duration::try_from_secs_f64(row.age_s).unwrap_or_default(),
+            submitted_at: row.submitted_at,
+            attempts: row.attempts,
+            token_count: row.token_count,
+            witnesses: row.witnesses.map(|Json(witnesses)| witnesses).unwrap_or_default(),
+        });
+        Ok(unsettled.collect())
     }
 }

@@ -45,15 +45,17 @@ impl Ledger {
 
     /// The tokens stay in the batch, for now.
     async fn pack(&self, outcome: &OutcomeOf, items: &[Item]) -> Result<bool, LedgerError> {
-        let _packing = self.remember_packed(outcome.batch, items).await?;
+        let _packing = self.remember_packed(outcome.batch.id, items).await?;
         let done = self
             .persist(|| {
                 sqlx::query!(
-                    "update batches set state = 'committed', attempts = $2, http_status = $3, finished_at = now(), replaces = null
-                     where id = $1 and state = 'in_flight'",
-                    outcome.batch,
+                    "update batches set state = 'committed', attempts = $2, http_status = $3, finished_at = now(), replaces = null,
+                            witnesses = null
+                     where id = $1 and nonce = $4 and state = 'in_flight'",
+                    outcome.batch.id,
                     outcome.attempts,
                     outcome.http_status,
+                    outcome.batch.nonce,
                 )
                 .execute(&self.pool)
             })
@@ -67,12 +69,13 @@ impl Ledger {
                 sqlx::query_scalar!(
                     r#"with batch as (
                            select id, run_id, source_keys, fingerprints, destinations, source_versions, app_ids,
-                                  user_ids, tenant_ids, replaces
-                           from batches where id = $1 and state = 'in_flight' for update
+                                  user_ids, tenant_ids, replaces, parts
+                           from batches where id = $1 and nonce = $5 and state = 'in_flight' for update
                        ), closed as (
                            update batches set state = 'committed', attempts = $2, http_status = $3, finished_at = now(),
                                   source_keys = null, fingerprints = null, destinations = null, source_versions = null,
-                                  app_ids = null, user_ids = null, tenant_ids = null, replaces = null
+                                  app_ids = null, user_ids = null, tenant_ids = null, replaces = null, parts = null,
+                                  witnesses = null
                            where id = (select id from batch)
                        ), replaced as (
                            -- Mostly nothing is replaced, and then no row is looked at. Subselects and no join: a join may
@@ -87,25 +90,27 @@ impl Ledger {
                              and destination = any ((select destinations from batch)::bytea[])
                        ), written as (
                            insert into token_rows (migration, source_key, state, app_id, user_id, tenant_id, destination,
-                                  source_version, fingerprint, batch_id, run_id)
+                                  source_version, fingerprint, parts, batch_id, run_id)
                            select $4, sent.source_key, 'committed', sent.app_id, sent.user_id, sent.tenant_id,
-                                  sent.destination, sent.source_version, sent.fingerprint, batch.id, batch.run_id
+                                  sent.destination, sent.source_version, sent.fingerprint, sent.parts, batch.id, batch.run_id
                            from batch, unnest(batch.source_keys, batch.fingerprints, batch.destinations,
-                                  batch.source_versions, batch.app_ids, batch.user_ids, batch.tenant_ids)
-                                as sent (source_key, fingerprint, destination, source_version, app_id, user_id, tenant_id)
+                                  batch.source_versions, batch.app_ids, batch.user_ids, batch.tenant_ids, batch.parts)
+                                as sent (source_key, fingerprint, destination, source_version, app_id, user_id, tenant_id,
+                                         parts)
                            on conflict (migration, source_key) do update set
                                   state = 'committed', refused_by = null, error_code = null, reason = null,
                                   app_id = excluded.app_id, user_id = excluded.user_id, tenant_id = excluded.tenant_id,
                                   destination = excluded.destination, source_version = excluded.source_version,
-                                  fingerprint = excluded.fingerprint, batch_id = excluded.batch_id,
-                                  run_id = excluded.run_id, attempts = token_rows.attempts + 1, updated_at = now()
+                                  fingerprint = excluded.fingerprint, parts = excluded.parts,
+                                  batch_id = excluded.batch_id, run_id = excluded.run_id, attempts = token_rows.attempts + 1, updated_at = now()
                            returning 1
                        )
                        select count(*) as "written!" from written"#,
-                    outcome.batch,
+                    outcome.batch.id,
                     outcome.attempts,
                     outcome.http_status,
                     self.migration,
+                    outcome.batch.nonce,
                 )
                 .fetch_one(&self.pool)
             })

@@ -54,6 +54,12 @@ pub enum LedgerError {
         "the migration's lock was lost, and another process has taken the run over (`tokenferry status` shows it)"
     )]
     TakenOver,
+    /// What this process wrote is not there any more.
+    #[error(
+        "the ledger went back in time: what this run recorded is not there any more. Was the database restored, or did a replica \
+         that lagged behind take over? Nothing more is sent. Tokens that the ledger has forgotten are sent again by the next run"
+    )]
+    WentBack,
     /// There is no such run.
     #[error("there is no run {0} of this migration: `tokenferry status` shows the latest")]
     NoSuchRun(i64),

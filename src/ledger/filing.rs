@@ -41,23 +41,23 @@ macro_rules! file {
         sqlx::query!(
             "with packed as (
                  select id, run_id, finished_at, source_keys, fingerprints, destinations, source_versions, app_ids, user_ids,
-                        tenant_ids
+                        tenant_ids, parts
                  from batches where id = any($1) and state = 'committed' and source_keys is not null
                  order by id for update
              ), emptied as (
                  update batches set source_keys = null, fingerprints = null, destinations = null, source_versions = null,
-                        app_ids = null, user_ids = null, tenant_ids = null
+                        app_ids = null, user_ids = null, tenant_ids = null, parts = null
                  where id in (select id from packed)
              )
              insert into token_rows (migration, source_key, state, app_id, user_id, tenant_id, destination, source_version,
-                    fingerprint, batch_id, run_id, first_seen_at, updated_at)
+                    fingerprint, parts, batch_id, run_id, first_seen_at, updated_at)
              " + $select
                 + " runs.migration, sent.source_key, 'committed', sent.app_id, sent.user_id, sent.tenant_id, sent.destination,
-                    sent.source_version, sent.fingerprint, packed.id, packed.run_id, packed.finished_at, packed.finished_at
+                    sent.source_version, sent.fingerprint, sent.parts, packed.id, packed.run_id, packed.finished_at, packed.finished_at
              from packed join runs on runs.id = packed.run_id
                   cross join lateral unnest(packed.source_keys, packed.fingerprints, packed.destinations,
-                         packed.source_versions, packed.app_ids, packed.user_ids, packed.tenant_ids)
-                       as sent (source_key, fingerprint, destination, source_version, app_id, user_id, tenant_id)
+                         packed.source_versions, packed.app_ids, packed.user_ids, packed.tenant_ids, packed.parts)
+                       as sent (source_key, fingerprint, destination, source_version, app_id, user_id, tenant_id, parts)
              " + $rest,
             $batches,
         )
@@ -222,8 +222,8 @@ impl Keys {
                                   state = 'committed', refused_by = null, error_code = null, reason = null,
                                   app_id = excluded.app_id, user_id = excluded.user_id, tenant_id = excluded.tenant_id,
                                   destination = excluded.destination, source_version = excluded.source_version,
-                                  fingerprint = excluded.fingerprint, batch_id = excluded.batch_id,
-                                  run_id = excluded.run_id, attempts = token_rows.attempts + 1,
+                                  fingerprint = excluded.fingerprint, parts = excluded.parts,
+                                  batch_id = excluded.batch_id, run_id = excluded.run_id, attempts = token_rows.attempts + 1,
                                   updated_at = excluded.updated_at
                            where token_rows.updated_at <= excluded.updated_at"
                 )

@@ -20,6 +20,7 @@ mod key;
 mod known_users;
 mod lock;
 mod packed;
+mod priors;
 mod reports;
 mod retry;
 mod rollbacks;
@@ -39,7 +40,7 @@ use std::{
 use sqlx::{Connection, PgPool};
 
 pub use apps::AppOutcomes;
-pub use batches::{OutcomeOf, Unsettled};
+pub use batches::{BatchRef, OutcomeOf, Residue, Unsettled};
 pub use commit::Rows;
 pub use error::LedgerError;
 pub use events::RunEvent;

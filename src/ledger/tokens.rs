@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use super::{Ledger, LedgerError, Run, runs::ours};
+use super::{Ledger, LedgerError, Run, priors::Priors, runs::ours};
 use crate::model::{
-    Decision, Destination, DestinationId, Fingerprint, Incumbent, Known, Settled, SourceKey, TokenState,
-    Version,
+    Decision, Destination, DestinationId, Fingerprint, Incumbent, Known, Parts, Settled, SourceKey,
+    TokenState, Version,
 };
 
 impl Ledger {
-    /// Whether nothing was known of this migration's tokens when this process began: no process was at them before.
+    /// Whether nothing was known of any tokens when this process began: no process was at them before, of whatever migration.
     ///
     /// # Errors
     /// If the database stays away.
@@ -17,8 +17,7 @@ impl Ledger {
         let first = self
             .persist(|| {
                 sqlx::query_scalar!(
-                    r#"select not exists (select from runs where migration = $1 and mode = 'migrate' and id <> $2) as "first!""#,
-                    self.migration,
+                    r#"select not exists (select from runs where mode = 'migrate' and id <> $1) as "first!""#,
                     run.id,
                 )
                 .fetch_one(&self.pool)
@@ -50,16 +49,24 @@ impl Ledger {
                        -- table that grows while it is used: its plans with `= any` read all tokens for each page.
                        select source_key as "source_key!", state as "state!", run_id as "run_id!", fingerprint,
                               null::bytea as destination, null::bigint as source_version, outdated_run,
-                              outdated_version
+                              outdated_version, null::bytea as parts, null::bigint as batch_id, true as "is_ours!"
                        from unnest($2::text[]) as asked (row_key) cross join lateral (
                               select * from token_rows where migration = $1 and source_key = asked.row_key offset 0
                        ) as settled
                        union all
-                       select source_key, state, run_id, null, destination, source_version, null, null
+                       select source_key, state, run_id, null, destination, source_version, null, null, parts, batch_id,
+                              migration = $1
                        from unnest($3::bytea[]) as asked (place) cross join lateral (
                               select * from token_rows
-                              where migration = $1 and destination = asked.place and state = 'committed' offset 0
-                       ) as incumbent"#,
+                              where destination = asked.place and state = 'committed' offset 0
+                       ) as incumbent
+                       union all
+                       -- What stood there before, of whatever migration, and the last batch of which nobody can tell.
+                       select '', 'former', 0, null, asked.place, null, null, null, null, former.unresolved_batch, false
+                       from unnest($3::bytea[]) as asked (place) cross join lateral (
+                              select max(unresolved_batch) as unresolved_batch from former_places
+                              where destination = asked.place having count(*) > 0 offset 0
+                       ) as former"#,
                     self.migration,
                     &keys as &[&str],
                     &destinations as &[&[u8]],
@@ -68,15 +75,27 @@ impl Ledger {
             })
             .await?;
         let mut known = Known::default();
+        let mut priors = Priors::default();
         for row in rows {
             let key = SourceKey::from(row.source_key);
             if let Some(destination) = row.destination.as_deref().and_then(DestinationId::from_slice) {
-                let incumbent = Incumbent {
-                    key,
-                    version: Version::new(row.source_version),
-                    run: row.run_id,
-                };
-                keep_newest(&mut known.incumbents, destination, incumbent);
+                if row.state == "former" {
+                    priors.former(destination, row.batch_id);
+                    continue;
+                }
+                priors.committed(
+                    destination,
+                    row.batch_id,
+                    row.parts.as_deref().and_then(Parts::from_slice),
+                );
+                if row.is_ours {
+                    let incumbent = Incumbent {
+                        key,
+                        version: Version::new(row.source_version),
+                        run: row.run_id,
+                    };
+                    keep_newest(&mut known.incumbents, destination, incumbent);
+                }
             } else if let Some(state) = TokenState::parse(&row.state) {
                 let fingerprint = row.fingerprint.as_deref().and_then(Fingerprint::from_slice);
                 known.rows.insert(
@@ -92,6 +111,7 @@ impl Ledger {
                 );
             }
         }
+        known.priors = priors.into_map();
         Ok(known)
     }
 

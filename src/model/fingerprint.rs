@@ -2,11 +2,13 @@
 
 use std::fmt;
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use hmac::{Hmac, KeyInit, Mac};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::Wiped;
+use super::{PartsKey, Wiped};
 
 /// HMAC-SHA256 over exactly the bytes that are sent for a token. Equal fingerprints mean that the API was
 /// given the very same token; nobody without the key can test a guess against one. Of a token that is fetched from where
@@ -28,9 +30,28 @@ impl Fingerprint {
     }
 }
 
+impl Serialize for Fingerprint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&BASE64_STANDARD.encode(self.0))
+    }
+}
+
+impl<'de> Deserialize<'de> for Fingerprint {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let bytes = BASE64_STANDARD
+            .decode(text)
+            .map_err(|_| de::Error::custom("not base64"))?;
+        Self::from_slice(&bytes).ok_or_else(|| de::Error::custom("not 32 bytes"))
+    }
+}
+
 /// The key behind all fingerprints of one ledger, ready to be used many times.
 #[derive(Clone)]
-pub struct FingerprintKey(Hmac<Sha256>);
+pub struct FingerprintKey {
+    mac: Hmac<Sha256>,
+    parts: PartsKey,
+}
 
 impl FingerprintKey {
     /// From the ledger's own random bytes and, where one is configured, a pepper kept outside of the ledger.
@@ -44,7 +65,16 @@ impl FingerprintKey {
                 .finalize()
                 .into_bytes(),
         ));
-        Self(keyed(&derived))
+        let mac = keyed(&derived);
+        let for_parts = Zeroizing::new(<[u8; 32]>::from(
+            mac.clone().chain_update("parts").finalize().into_bytes(),
+        ));
+        let mut key = Zeroizing::new([0; 16]);
+        key.copy_from_slice(&for_parts[..16]);
+        Self {
+            parts: PartsKey::new(&key),
+            mac,
+        }
     }
 
     /// The fingerprint of a token from its encoded form.
@@ -64,6 +94,12 @@ impl FingerprintKey {
             row.extend(part);
         }
         self.digest("row", row.as_ref())
+    }
+
+    /// What makes the digests of a token's parts.
+    #[must_use]
+    pub fn parts(&self) -> &PartsKey {
+        &self.parts
     }
 
     /// A digest of one secret value, to recognise it when it is read back after a crash.
@@ -87,7 +123,7 @@ impl FingerprintKey {
 
     fn digest(&self, purpose: &str, bytes: &[u8]) -> Fingerprint {
         let mac = self
-            .0
+            .mac
             .clone()
             .chain_update(purpose)
             .chain_update([0])

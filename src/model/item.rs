@@ -4,7 +4,7 @@ use std::{fmt, ops::Range};
 
 use bytes::Bytes;
 
-use super::{Destination, DestinationId, Fingerprint, Identity, SourceKey, Version, Wiped};
+use super::{Destination, DestinationId, Evidence, Fingerprint, Identity, Parts, SourceKey, Version, Wiped};
 
 /// Tokens that were encoded one behind the other. A page of them is then one piece of memory, and not thousands that are
 /// taken on one thread and given back on another.
@@ -98,14 +98,54 @@ pub struct Item {
     pub fingerprint: Fingerprint,
     /// When the access token expires, in seconds since 1970, as far as it is known.
     pub expiry: Option<i32>,
-    /// An access token is sent.
-    pub has_access_token: bool,
-    /// A refresh token is sent.
-    pub has_refresh_token: bool,
+    /// Digests of what is sent, by which a later upload to the same destination is told apart.
+    pub parts: Parts,
+    /// What of it cannot have been at the destination before.
+    pub evidence: Evidence,
     /// The ledger holds no outcome of the row yet.
     pub is_new: bool,
     /// A row that was committed for the same destination before, and is superseded once this one is committed.
     pub replaces: Option<SourceKey>,
     /// What is sent.
     pub encoded: EncodedToken,
+}
+
+impl Item {
+    /// Whether it can prove that its batch is stored, and be read back without making the API refresh it: its access token
+    /// does not expire before `readable_until`, in seconds since 1970.
+    #[must_use]
+    pub fn can_testify(&self, readable_until: i64) -> bool {
+        self.evidence.is_any() && self.alive_until() > readable_until
+    }
+
+    /// When its access token expires, in seconds since 1970; never, as far as is known, where there is none.
+    #[must_use]
+    pub fn alive_until(&self) -> i64 {
+        match self.expiry {
+            Some(expiry) if self.parts.has_access_token() => i64::from(expiry),
+            _ => i64::MAX,
+        }
+    }
+
+    /// A new token on its way there, with nothing in it.
+    #[cfg(test)]
+    pub(crate) fn example(key: &str, destination: Destination) -> Self {
+        let fingerprints = super::FingerprintKey::new(&[0; 32], None);
+        let attributes = super::SentAttributes::default();
+        Self {
+            key: SourceKey::from(key),
+            page: 0,
+            destination_id: destination.id(),
+            identity: destination.identity(),
+            destination,
+            version: Version::default(),
+            fingerprint: fingerprints.fingerprint(&[]),
+            expiry: None,
+            parts: fingerprints.parts().parts(Some("at"), None, attributes),
+            evidence: Evidence::default(),
+            is_new: true,
+            replaces: None,
+            encoded: EncodedToken::new(Vec::new()),
+        }
+    }
 }

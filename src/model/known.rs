@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{DestinationId, Fingerprint, RunId, SourceKey, TokenState, Version};
+use super::{DestinationId, Fingerprint, Prior, RunId, SourceKey, TokenState, Version};
 
 /// The last outcome of a source row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,4 +35,14 @@ pub struct Known {
     pub rows: HashMap<SourceKey, Settled>,
     /// By destination.
     pub incumbents: HashMap<DestinationId, Incumbent>,
+    /// What is known to be at a destination, where this ledger ever sent anything there.
+    pub priors: HashMap<DestinationId, Prior>,
+}
+
+impl Known {
+    /// What is at a destination, as far as the ledger knows.
+    #[must_use]
+    pub fn prior(&self, at: &DestinationId) -> Prior {
+        self.priors.get(at).copied().unwrap_or_default()
+    }
 }

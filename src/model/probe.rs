@@ -1,9 +1,11 @@
-//! Which token of a batch speaks for all of it.
+//! A probe: the question for what is at a destination.
+
+use serde::{Deserialize, Serialize};
 
 use super::{Destination, Subject};
 
-/// Which token is read back, and by which of its values it is recognised.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Which token is read back, and whether its refresh token is to be shown.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
     /// Which pair of endpoints has it.
     pub subject: Subject,
@@ -15,21 +17,21 @@ pub struct Probe {
     pub tenant_id: Option<String>,
     /// Tells several connections apart.
     pub external_identifier: Option<String>,
-    /// No access token was sent, so the refresh token is compared.
-    pub by_refresh_token: bool,
+    /// The refresh token is to be shown, too.
+    pub with_refresh_token: bool,
 }
 
 impl Probe {
     /// The question for what is at a destination.
     #[must_use]
-    pub fn new(destination: &Destination, by_refresh_token: bool) -> Self {
+    pub fn new(destination: &Destination, with_refresh_token: bool) -> Self {
         Self {
             subject: destination.subject,
             app_id: destination.app_id.clone(),
             user_id: destination.user_id.clone(),
             tenant_id: destination.tenant_id.clone(),
             external_identifier: destination.external_identifier.clone(),
-            by_refresh_token,
+            with_refresh_token,
         }
     }
 }

@@ -3,7 +3,7 @@
 use thiserror::Error;
 use tokio::task::JoinError;
 
-use crate::{descope::ApiError, ledger::LedgerError, source::SourceError, upload::UploadError};
+use crate::{descope::ApiError, ledger::LedgerError, source::SourceError};
 
 /// A run could not begin, or could not go on.
 #[derive(Debug, Error)]
@@ -20,9 +20,6 @@ pub enum PipelineError {
     /// A task of the run panicked; its message is left out, as it may quote what was being worked on.
     #[error("a part of the program failed. This is a bug: please report it")]
     Panicked,
-    /// A batch without any value that could be recognised later.
-    #[error(transparent)]
-    Unrecognisable(UploadError),
     /// At the end of a run, the rows read and the rows accounted for differ.
     #[error(
         "the books do not close: {selected} rows were read and {settled} have an end. This is a bug: please report it \
@@ -39,14 +36,5 @@ pub enum PipelineError {
 impl From<JoinError> for PipelineError {
     fn from(_: JoinError) -> Self {
         Self::Panicked
-    }
-}
-
-impl From<UploadError> for PipelineError {
-    fn from(error: UploadError) -> Self {
-        match error {
-            UploadError::Ledger(error) => Self::Ledger(error),
-            UploadError::NothingToRecognise => Self::Unrecognisable(error),
-        }
     }
 }

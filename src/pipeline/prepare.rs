@@ -17,7 +17,7 @@ use super::{
     record::Record,
 };
 use crate::{
-    chunk::Chunker,
+    chunk::{Chunker, spread_witnesses},
     model::{
         Batch, Decision, DestinationId, Finding, Item, Known, Reason, Rule, Severity, Tally, TokenState,
     },
@@ -35,6 +35,8 @@ pub(super) struct Prepare {
     pub(super) books: Arc<Books>,
     pub(super) chunker: Chunker,
     pub(super) size_limit: SizeLimit,
+    /// What expires sooner is not read back.
+    pub(super) refresh_margin_seconds: i64,
     pub(super) stop: Stop,
     pub(super) work: mpsc::Sender<Work>,
     /// Destinations of pages that are not settled yet, by page.
@@ -196,7 +198,7 @@ impl Prepare {
     /// Hands rows of a page on, and records those that go nowhere; `settled` counts others that have their end.
     async fn hand_on(&mut self, page: u64, rows: Fetched, settled: Tally) -> Result<bool, PipelineError> {
         let Fetched {
-            items,
+            mut items,
             mut warnings,
             mut decisions,
         } = rows;
@@ -204,6 +206,12 @@ impl Prepare {
             self.record.departing(&items).await?;
         }
         self.chunker.lower(self.size_limit.get());
+        let readable_until = chrono::Utc::now()
+            .timestamp()
+            .saturating_add(self.refresh_margin_seconds);
+        spread_witnesses(&mut items, self.size_limit.get(), |item| {
+            item.can_testify(readable_until)
+        });
         let mut full = Vec::new();
         for item in items {
             if let Err(item) = self.chunker.push(item, &mut full) {

@@ -34,7 +34,7 @@ use crate::{
     report::View,
     screen::Screen,
     source::{Source, SourceError},
-    upload::{Settlement, Untold, Uploader},
+    upload::{OnUnresolved, Reconciliation, Uploader},
     who::{Check, Resolver},
 };
 
@@ -87,7 +87,7 @@ impl Stages<'_> {
         let (settings, stop, desk) = (self.settings, self.stop, self.desk);
         desk.at.enter(Phase::Settling);
         if let Delivery::Upload(uploader) = &delivery {
-            settle_left_behind(&desk.ledger, uploader, stop, Untold::SendAgain).await?;
+            settle_left_behind(&desk.ledger, uploader, stop, OnUnresolved::SendAgain).await?;
         }
         let mut memory = Memory::new(desk.ledger.is_new_to(&desk.run).await?);
         let screen = originals::screen(settings, &desk.ledger);
@@ -230,6 +230,8 @@ impl Stages<'_> {
             books: Arc::clone(&desk.books),
             chunker: Chunker::new(limits, singly),
             size_limit: delivery.size_limit(batch),
+            refresh_margin_seconds: i64::try_from(self.settings.api.refresh_margin.as_secs())
+                .unwrap_or(i64::MAX),
             stop: stop.clone(),
             work: work_in,
             unsettled: VecDeque::new(),
@@ -305,14 +307,14 @@ pub(super) async fn settle_left_behind(
     ledger: &Ledger,
     uploader: &Uploader,
     stop: &Stop,
-    untold: Untold,
+    on_unresolved: OnUnresolved,
 ) -> Result<(), PipelineError> {
     for left in ledger.unsettled().await? {
         if stop.is_turned() {
             break;
         }
-        if uploader.settle_left_behind(&left, untold).await? == Settlement::Unknown {
-            stop.turn(StopReason::Unsettled(left.id));
+        if uploader.settle_left_behind(&left, on_unresolved).await? == Reconciliation::Unknown {
+            stop.turn(StopReason::Unsettled(left.batch.id));
         }
     }
     if !stop.is_turned() {

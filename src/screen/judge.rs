@@ -92,6 +92,7 @@ impl Examined {
                 continue;
             }
             let place = Place {
+                prior: known.prior(&candidate.destination_id),
                 key: candidate.key,
                 page: self.page,
                 destination: candidate.destination,

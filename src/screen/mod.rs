@@ -14,8 +14,9 @@ use crate::{
     config::{AppMap, Prefer, ProviderSettings},
     descope,
     model::{
-        Decision, Destination, DestinationId, EncodedToken, Fingerprint, FingerprintKey, Item, Known,
-        LegacyToken, Login, Reason, RuleSet, RunId, ScopeSet, Sheet, SourceKey, TokenState, Version, Wiped,
+        Decision, Destination, DestinationId, EncodedToken, Evidence, Fingerprint, FingerprintKey, Item,
+        Known, LegacyToken, Login, Parts, Prior, Reason, RuleSet, RunId, ScopeSet, Secret, SentAttributes,
+        Sheet, SourceKey, TokenState, Version, Wiped,
     },
 };
 
@@ -71,6 +72,8 @@ struct Place {
     version: Version,
     is_new: bool,
     replaces: Option<SourceKey>,
+    /// What is there before.
+    prior: Prior,
 }
 
 /// What would be sent for a row.
@@ -107,8 +110,7 @@ struct Ready {
     fingerprint: Fingerprint,
     expiry: Option<i32>,
     warnings: RuleSet,
-    has_access_token: bool,
-    has_refresh_token: bool,
+    parts: Parts,
 }
 
 impl Screen {
@@ -211,8 +213,8 @@ impl Screen {
                 destination,
                 fingerprint: ready.fingerprint,
                 origin: Origin::Row {
-                    has_access_token: ready.has_access_token,
-                    has_refresh_token: ready.has_refresh_token,
+                    has_access_token: ready.parts.has_access_token(),
+                    has_refresh_token: ready.parts.has_refresh_token(),
                 },
                 encoded: EncodedToken::new(sheet),
             });
@@ -294,12 +296,21 @@ impl Screen {
             let begin = sheet.as_ref().len();
             descope::encode_into(sheet, token, destination, sendable.expiry);
             let encoded = begin..sheet.as_ref().len();
+            let attributes = SentAttributes {
+                expiry: sendable.expiry,
+                token_type: token.access_token_type.as_deref(),
+                granted_by: token.granted_by.as_deref(),
+            };
+            let parts = self.key.parts().parts(
+                token.access_token.as_ref().map(Secret::reveal),
+                token.refresh_token.as_ref().map(Secret::reveal),
+                attributes,
+            );
             Ready {
                 fingerprint: self.key.fingerprint(&sheet.as_ref()[encoded.clone()]),
                 expiry: sendable.expiry,
                 warnings: sendable.warnings,
-                has_access_token: token.access_token.is_some(),
-                has_refresh_token: token.refresh_token.is_some(),
+                parts,
                 encoded,
             }
         })
@@ -318,8 +329,8 @@ impl Place {
             version: self.version,
             fingerprint: ready.fingerprint,
             expiry: ready.expiry,
-            has_access_token: ready.has_access_token,
-            has_refresh_token: ready.has_refresh_token,
+            parts: ready.parts,
+            evidence: Evidence::of(ready.parts, self.prior),
             is_new: self.is_new,
             replaces: self.replaces,
             encoded: sheet.cut(ready.encoded),

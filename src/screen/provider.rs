@@ -7,7 +7,7 @@ use crate::{
     descope::{self, ProviderToken},
     model::{
         Decision, Destination, EncodedToken, Expiry, Fingerprint, Item, LegacyToken, LoginId, Reason, Rule,
-        RuleSet, Scopes, Sheet, TokenState, Wiped,
+        RuleSet, Scopes, SentAttributes, Sheet, TokenState, Wiped,
     },
 };
 
@@ -156,8 +156,11 @@ impl Screen {
             fingerprint: wanted.fingerprint,
             expiry: None,
             warnings: RuleSet::default(),
-            has_access_token: true,
-            has_refresh_token: true,
+            // As if both were to come.
+            parts: self
+                .key
+                .parts()
+                .parts(Some(""), Some(""), SentAttributes::default()),
         };
         place.carrying(ready, &Sheet::new(sheet))
     }

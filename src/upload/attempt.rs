@@ -7,14 +7,12 @@ use tokio::time::Instant;
 use tracing::{Instrument, debug, error_span, info, warn};
 
 use super::{
-    Settlement, isolate,
-    refuse::Refused,
-    uploader::{UploadError, Uploader},
+    Reconciliation, intent::Intent, isolate, reconcile::Question, refuse::Refused, uploader::Uploader,
 };
 use crate::{
     config::OnUnknown,
     descope::{Answer, Refusal, RequestBody, scrub},
-    ledger::{OutcomeOf, Rows},
+    ledger::{LedgerError, Residue, Rows},
     model::{Batch, Call, EventKind, Reason, StopReason},
     pace::Attempts,
 };
@@ -35,41 +33,28 @@ pub(super) enum Sent {
     /// Nothing of it is stored, as no attempt got through; it may be sent later.
     Exhausted { batch: Batch, reason: Reason },
     /// It is unknown whether it is stored; the ledger has it in flight.
-    Unknown(InDoubt),
+    Unknown(Unresolved),
     /// The run ends. Its tokens are pending, or, if it was under way, in flight in the ledger.
     Stopped,
 }
 
 /// A batch that may be stored or not.
 #[derive(Debug)]
-pub(super) struct InDoubt {
+pub(super) struct Unresolved {
     pub(super) batch: Batch,
-    /// The batch in the ledger.
-    pub(super) id: i64,
-    /// Requests that carried it.
-    pub(super) attempts: u32,
-    /// From then on, "not there" is to be believed.
+    pub(super) intent: Intent,
+    /// From then on no attempt can be under way.
     pub(super) settled_at: Instant,
-}
-
-/// One request that carries a batch.
-#[derive(Debug, Clone, Copy)]
-struct Attempt {
-    /// The batch in the ledger.
-    id: i64,
-    /// Counts from 1.
-    number: u32,
-    /// From then on the request can no longer be under way.
-    settled_at: Instant,
 }
 
 /// What an answer leads to.
 enum Next {
     /// It is known what became of the batch.
     Done(Sent),
-    /// Nothing of it is stored: it may be sent again after a while.
+    /// It may be sent again after a while.
     Again {
         batch: Batch,
+        intent: Intent,
         refusal: Refusal,
         wait: Duration,
     },
@@ -77,7 +62,7 @@ enum Next {
 
 impl Uploader {
     /// Sends a batch until it is known what became of it, or attempts run out, or the run is stopped.
-    pub(super) async fn send(&self, batch: Batch) -> Result<Sent, UploadError> {
+    pub(super) async fn send(&self, batch: Batch) -> Result<Sent, LedgerError> {
         // Of the gravest level, so that whatever is logged at all says which batch it is about.
         let span = error_span!(
             "batch",
@@ -87,66 +72,62 @@ impl Uploader {
         self.send_within(batch, &span).instrument(span.clone()).await
     }
 
-    async fn send_within(&self, mut batch: Batch, span: &tracing::Span) -> Result<Sent, UploadError> {
+    async fn send_within(&self, mut batch: Batch, span: &tracing::Span) -> Result<Sent, LedgerError> {
         let mut attempts = self.attempts();
-        let mut opened: Option<(i64, u32)> = None;
+        let mut intended: Option<Intent> = None;
         let mut unsent: Option<RequestBody> = None;
         loop {
             let Some(number) = attempts.next().await else {
-                // What was sent before, if anything, is known not to be stored: else this point is not reached.
-                if let Some((id, made)) = opened {
+                // Of what was sent before, if anything, the outcome was settled: else this point is not reached.
+                if let Some(intent) = &intended {
                     let reason = Reason::transport(
                         "interrupted",
                         "the run was stopped before this batch was sent again",
                     );
                     self.ledger()
-                        .fail_batch(&outcome(id, made, None), &reason, &[])
+                        .fail_batch(&intent.outcome(None), &reason, &[])
                         .await?;
                 }
                 return Ok(Sent::Stopped);
             };
-            let id = match opened {
+            let mut intent = match intended.take() {
                 None => {
-                    let id = self.open(&batch).await?;
-                    span.record("batch_id", id);
-                    id
+                    let intent = self.intend(&batch).await?;
+                    span.record("batch_id", intent.batch.id);
+                    intent
                 }
-                Some((id, _)) => {
-                    self.ledger()
-                        .reopen_batch(self.run(), id, number.cast_signed())
-                        .await?;
-                    id
-                }
+                Some(intent) => self.intend_again(intent, number).await?,
             };
-            opened = Some((id, number));
             fail_point!("intent");
+            // Put together once, and not before it can leave: the ledger may take its time.
+            let body = unsent.take().unwrap_or_else(|| RequestBody::new(&batch));
+            // The process may have been held up since.
+            while !self.is_fresh(&intent) {
+                intent = self.intend_again(intent, number).await?;
+            }
+            fail_point!("departing");
             if number > 1 {
                 self.meter().retry();
             }
-            let attempt = Attempt {
-                id,
-                number,
-                settled_at: Instant::now() + self.timeout(),
-            };
             debug!(
                 attempt = number,
                 subject = batch.subject.as_str(),
                 parent_id = batch.parent,
                 "sending"
             );
-            // Put together once, and not before it can leave: the ledger may take its time.
-            let body = unsent.take().unwrap_or_else(|| RequestBody::new(&batch));
-            let answer = self.exchange(&batch, &body, number).await;
+            let answer = self.exchange(&batch, &body, &intent).await;
             unsent = (answer != Answer::Committed).then_some(body);
             fail_point!("answered");
-            let (refusal, wait) = match self.after(answer, attempt, batch, &mut attempts).await? {
+            let (refusal, wait) = match self.after(answer, intent, batch, &mut attempts).await? {
                 Next::Done(sent) => return Ok(sent),
                 Next::Again {
-                    batch: same,
+                    batch: same_batch,
+                    intent: same_intent,
                     refusal,
                     wait,
                 } => {
-                    batch = same;
+                    batch = same_batch;
+                    intended = Some(same_intent);
                     (refusal, wait)
                 }
             };
@@ -157,7 +138,7 @@ impl Uploader {
                     status = refusal.status,
                     code = %refusal.code,
                     wait_s = wait.as_secs_f64(),
-                    "came to nothing"
+                    "attempt failed, retrying"
                 );
             }
             if !attempts.again(wait).await {
@@ -165,22 +146,28 @@ impl Uploader {
                     attempt = number,
                     status = refusal.status,
                     code = %refusal.code,
-                    "no attempt got through"
+                    "retries exhausted"
                 );
                 let text = format!("{} ({number} attempts)", refusal.text);
                 let reason = Reason::transport(refusal.code.clone(), text);
-                self.ledger()
-                    .fail_batch(&outcome(id, number, refusal.status), &reason, &[])
-                    .await?;
+                if let Some(intent) = &intended {
+                    self.ledger()
+                        .fail_batch(&intent.outcome(refusal.status), &reason, &[])
+                        .await?;
+                }
                 return Ok(Sent::Exhausted { batch, reason });
             }
         }
     }
 
     /// One request and its answer, which may be shown and recorded from here on.
-    async fn exchange(&self, batch: &Batch, body: &RequestBody, number: u32) -> Answer {
+    async fn exchange(&self, batch: &Batch, body: &RequestBody, intent: &Intent) -> Answer {
         let left_at = Instant::now();
-        let answer = self.client().upload(batch.subject, batch.call, body).await;
+        let departure = self.departure(intent);
+        let answer = self
+            .client()
+            .upload(batch.subject, batch.call, body, departure)
+            .await;
         let took = left_at.elapsed();
         let answer = scrub(
             answer,
@@ -188,7 +175,7 @@ impl Uploader {
             self.client().management_key(),
         );
         debug!(
-            attempt = number,
+            attempt = intent.attempt,
             status = answer.status(),
             code = answer.code(),
             answer = answer.kind(),
@@ -202,11 +189,11 @@ impl Uploader {
     async fn after(
         &self,
         answer: Answer,
-        attempt: Attempt,
+        intent: Intent,
         mut batch: Batch,
         attempts: &mut Attempts<'_>,
-    ) -> Result<Next, UploadError> {
-        let outcome = |status| outcome(attempt.id, attempt.number, status);
+    ) -> Result<Next, LedgerError> {
+        let outcome = |status| intent.outcome(status);
         let done = match answer {
             Answer::Committed => {
                 // Stored: where the ledger takes its time, no tokens wait for it in memory.
@@ -217,7 +204,7 @@ impl Uploader {
                     .commit_batch(&outcome(Some(200)), Rows::of(&batch))
                     .await?;
                 fail_point!("committed");
-                debug!(attempt = attempt.number, status = 200, "committed");
+                debug!(attempt = intent.attempt, status = 200, "committed");
                 Sent::Committed(batch)
             }
             Answer::Refused(named) => {
@@ -259,6 +246,7 @@ impl Uploader {
                 // The gate that was just closed is the wait.
                 return Ok(Next::Again {
                     batch,
+                    intent,
                     refusal,
                     wait: Duration::ZERO,
                 });
@@ -267,27 +255,23 @@ impl Uploader {
                 let asked = retry_after.unwrap_or_default().min(self.retry().max_retry_after);
                 return Ok(Next::Again {
                     batch,
+                    intent,
                     refusal,
                     wait: asked.max(attempts.delay()),
                 });
             }
             Answer::Unknown { under_way, refusal } => {
-                let settled_at = if under_way {
-                    attempt.settled_at
-                } else {
-                    Instant::now()
+                // Counted from the moment at which nobody waited for it any more, however late that was noticed.
+                let settled_at = match under_way {
+                    true => Instant::now() + self.settle_grace(),
+                    false => Instant::now(),
                 };
-                return self
-                    .unknown(
-                        refusal,
-                        Attempt {
-                            settled_at,
-                            ..attempt
-                        },
-                        batch,
-                        attempts,
-                    )
-                    .await;
+                let unresolved = Unresolved {
+                    batch,
+                    intent,
+                    settled_at,
+                };
+                return self.unknown(unresolved, refusal, attempts).await;
             }
         };
         Ok(Next::Done(done))
@@ -296,73 +280,70 @@ impl Uploader {
     /// What is done where no answer tells what became of the batch.
     async fn unknown(
         &self,
+        unresolved: Unresolved,
         refusal: Refusal,
-        attempt: Attempt,
-        batch: Batch,
         attempts: &mut Attempts<'_>,
-    ) -> Result<Next, UploadError> {
+    ) -> Result<Next, LedgerError> {
+        let number = unresolved.intent.attempt;
         warn!(
-            attempt = attempt.number,
+            attempt = number,
             status = refusal.status,
             code = %refusal.code,
-            "the outcome is unknown"
+            "outcome unknown, reading back"
         );
-        let settlement = self.resolve(&batch, attempt.settled_at).await;
-        info!(attempt = attempt.number, outcome = ?settlement, "asked what became of it");
-        let done = match settlement {
-            Settlement::Committed => {
+        let reconciliation = self.resolve(&unresolved).await;
+        info!(attempt = number, outcome = ?reconciliation, "reconciled unknown outcome");
+        let Unresolved {
+            batch, mut intent, ..
+        } = unresolved;
+        let done = match reconciliation {
+            Reconciliation::Stored => {
                 fail_point!("settling");
-                let outcome = outcome(attempt.id, attempt.number, refusal.status);
+                let outcome = intent.outcome(refusal.status);
                 self.ledger().commit_batch(&outcome, Rows::of(&batch)).await?;
                 Sent::Committed(batch)
             }
-            Settlement::NotThere | Settlement::CannotAsk => {
+            Reconciliation::NotStored => {
                 return Ok(Next::Again {
                     batch,
+                    intent,
                     refusal,
                     wait: attempts.delay(),
                 });
             }
-            Settlement::Unknown => Sent::Unknown(InDoubt {
+            Reconciliation::NoProof => {
+                warn!(
+                    attempt = number,
+                    "nothing tells whether the batch is stored: the same tokens are sent again, and may be written twice"
+                );
+                intent.residue = Residue::Possible;
+                return Ok(Next::Again {
+                    batch,
+                    intent,
+                    refusal,
+                    wait: attempts.delay(),
+                });
+            }
+            Reconciliation::Unknown => Sent::Unknown(Unresolved {
                 batch,
-                id: attempt.id,
-                attempts: attempt.number,
-                settled_at: attempt.settled_at,
+                intent,
+                ..unresolved
             }),
-            Settlement::Stopped => Sent::Stopped,
+            Reconciliation::Stopped => Sent::Stopped,
         };
         Ok(Next::Done(done))
     }
 
-    async fn open(&self, batch: &Batch) -> Result<i64, UploadError> {
-        let witness = self.witness(batch).ok_or(UploadError::NothingToRecognise)?;
-        let by_refresh_token = witness.probe.by_refresh_token;
-        let id = self
-            .ledger()
-            .open_batch(
-                self.run(),
-                batch,
-                witness.position,
-                by_refresh_token,
-                &witness.digest,
-            )
-            .await?;
-        Ok(id)
-    }
-
-    /// What is done about an unknown outcome.
-    async fn resolve(&self, batch: &Batch, settled_at: Instant) -> Settlement {
-        match self.on_unknown() {
-            OnUnknown::Ask => self.settle(&self.witnesses(batch), settled_at).await,
-            OnUnknown::Resend => Settlement::CannotAsk,
+    /// What became of a batch of this process.
+    pub(super) async fn resolve(&self, unresolved: &Unresolved) -> Reconciliation {
+        if self.on_unknown() == OnUnknown::Resend {
+            return Reconciliation::NoProof;
         }
-    }
-}
-
-pub(super) fn outcome(batch: i64, attempts: u32, status: Option<u16>) -> OutcomeOf {
-    OutcomeOf {
-        batch,
-        attempts: attempts.cast_signed(),
-        http_status: status.map(i32::from),
+        self.reconcile(Question {
+            witnesses: &unresolved.intent.witnesses,
+            submitted_at: unresolved.intent.recorded_at.unix_seconds(),
+            settled_at: unresolved.settled_at,
+        })
+        .await
     }
 }

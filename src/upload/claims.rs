@@ -149,28 +149,14 @@ fn selects(wanted: &Place, stored: &Place) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Call, Destination, EncodedToken, FingerprintKey, SourceKey, Subject, Version};
+    use crate::model::{Call, Destination, Subject};
 
     fn batch(tokens: &[(&str, Option<&str>, Option<&str>)]) -> Batch {
         let items = tokens.iter().map(|&(user, tenant, external)| {
             let destination = Destination::user("app", user)
                 .in_tenant(tenant.map(Into::into))
                 .identified_by(external.map(Into::into));
-            Item {
-                key: SourceKey::from(user),
-                page: 0,
-                destination_id: destination.id(),
-                identity: destination.identity(),
-                destination,
-                version: Version::default(),
-                fingerprint: FingerprintKey::new(&[0; 32], None).fingerprint(&[]),
-                expiry: None,
-                has_access_token: true,
-                has_refresh_token: false,
-                is_new: true,
-                replaces: None,
-                encoded: EncodedToken::new(Vec::new()),
-            }
+            Item::example(user, destination)
         });
         Batch {
             subject: Subject::User,

@@ -114,26 +114,12 @@ pub(super) fn by_halving(batch: Batch, reason: impl FnOnce() -> Reason) -> Isola
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Call, Destination, EncodedToken, FingerprintKey, SourceKey, Subject, Version};
+    use crate::model::{Call, Destination, EncodedToken, Subject};
 
     fn batch(users: &[&str]) -> Batch {
-        let items = users.iter().map(|user| {
-            let destination = Destination::user("App", *user);
-            Item {
-                key: SourceKey::from(*user),
-                page: 0,
-                destination_id: destination.id(),
-                identity: destination.identity(),
-                destination,
-                version: Version::default(),
-                fingerprint: FingerprintKey::new(&[0; 32], None).fingerprint(&[]),
-                expiry: None,
-                has_access_token: true,
-                has_refresh_token: false,
-                is_new: true,
-                replaces: None,
-                encoded: EncodedToken::new(br#"{"accessToken":"very-secret"}"#.to_vec()),
-            }
+        let items = users.iter().map(|user| Item {
+            encoded: EncodedToken::new(br#"{"accessToken":"very-secret"}"#.to_vec()),
+            ..Item::example(user, Destination::user("App", *user))
         });
         Batch {
             subject: Subject::User,

@@ -9,13 +9,13 @@ use std::{
 use tracing::{Instrument, error_span, info};
 
 use super::{
-    Settlement,
-    attempt::{InDoubt, outcome},
+    Reconciliation,
+    attempt::Unresolved,
     claims::Claim,
-    uploader::{Chance, End, UploadError, Uploader, pages},
+    uploader::{Chance, End, Uploader, pages},
 };
 use crate::{
-    ledger::Rows,
+    ledger::{LedgerError, Residue, Rows},
     model::{Batch, Decision, Reason, TokenState},
 };
 
@@ -24,7 +24,7 @@ pub(super) enum Parked {
     /// Nothing of it is stored.
     Unsent(Batch),
     /// It is in flight in the ledger.
-    Unknown { doubt: InDoubt, claim: Claim },
+    Unknown { unresolved: Unresolved, claim: Claim },
 }
 
 impl Uploader {
@@ -32,7 +32,7 @@ impl Uploader {
     ///
     /// # Errors
     /// If the ledger cannot be written.
-    pub async fn deliver_parked(&self) -> Result<(), UploadError> {
+    pub async fn deliver_parked(&self) -> Result<(), LedgerError> {
         while let Some(parked) = self.next_parked() {
             if self.stop().is_turned() {
                 break;
@@ -44,7 +44,7 @@ impl Uploader {
 
     /// If too many batches wait for the end of the run, the oldest gets its last chance now, so that memory stays bounded.
     /// Only for whoever holds no claim: the overdue batch may have to wait for that very claim.
-    pub(super) async fn deliver_overdue(&self) -> Result<(), UploadError> {
+    pub(super) async fn deliver_overdue(&self) -> Result<(), LedgerError> {
         let overdue = {
             let mut waiting = self.parked();
             if waiting.len() > self.most_parked() {
@@ -63,7 +63,7 @@ impl Uploader {
     pub(super) fn park(&self, mut parked: Parked) {
         let batch = match &mut parked {
             Parked::Unsent(batch) => batch,
-            Parked::Unknown { doubt, .. } => &mut doubt.batch,
+            Parked::Unknown { unresolved, .. } => &mut unresolved.batch,
         };
         // It waits long, and the pages it was made of need not.
         for item in &mut batch.items {
@@ -78,12 +78,13 @@ impl Uploader {
         !self.parked().is_empty()
     }
 
-    async fn last_chance(&self, parked: Parked) -> Result<(), UploadError> {
+    async fn last_chance(&self, parked: Parked) -> Result<(), LedgerError> {
         let unsent = match parked {
             Parked::Unsent(batch) => Some(batch),
-            Parked::Unknown { doubt, claim } => {
-                let span = error_span!("batch", batch_id = doubt.id, tokens = doubt.batch.items.len());
-                self.resolve_doubt(doubt, claim).instrument(span).await?
+            Parked::Unknown { unresolved, claim } => {
+                let tokens = unresolved.batch.items.len();
+                let span = error_span!("batch", batch_id = unresolved.intent.batch.id, tokens);
+                self.resolve_once_more(unresolved, claim).instrument(span).await?
             }
         };
         match unsent {
@@ -92,37 +93,46 @@ impl Uploader {
         }
     }
 
-    /// Asks once more what became of a batch; gives it back if nothing of it is stored.
-    async fn resolve_doubt(&self, doubt: InDoubt, claim: Claim) -> Result<Option<Batch>, UploadError> {
-        let witnesses = self.witnesses(&doubt.batch);
-        let outcome = outcome(doubt.id, doubt.attempts, None);
-        let settlement = self.settle(&witnesses, doubt.settled_at).await;
-        info!(outcome = ?settlement, "asked once more what became of it");
-        match settlement {
-            Settlement::Committed => {
+    /// Asks once more what became of a batch; gives it back if it is to be sent again.
+    async fn resolve_once_more(
+        &self,
+        unresolved: Unresolved,
+        claim: Claim,
+    ) -> Result<Option<Batch>, LedgerError> {
+        let reconciliation = self.resolve(&unresolved).await;
+        info!(outcome = ?reconciliation, "reconciled unknown outcome");
+        let mut outcome = unresolved.intent.outcome(None);
+        match reconciliation {
+            Reconciliation::Stored => {
                 self.ledger()
-                    .commit_batch(&outcome, Rows::of(&doubt.batch))
+                    .commit_batch(&outcome, Rows::of(&unresolved.batch))
                     .await?;
                 self.meter().batch(true);
-                self.settled(&pages(&doubt.batch), &End::Committed);
+                self.settled(&pages(&unresolved.batch), &End::Committed);
                 Ok(None)
             }
-            Settlement::NotThere | Settlement::CannotAsk => {
-                let reason = Reason::transport("not_stored", "no answer came, and nothing of it was stored");
+            Reconciliation::NotStored | Reconciliation::NoProof => {
+                let text = if reconciliation == Reconciliation::NoProof {
+                    outcome.residue = Residue::Possible;
+                    "no answer came, and nothing tells whether it is stored: its tokens are sent again"
+                } else {
+                    "no answer came, and nothing of it was stored"
+                };
+                let reason = Reason::transport("not_stored", text);
                 self.ledger().fail_batch(&outcome, &reason, &[]).await?;
                 self.meter().batch(false);
-                Ok(Some(doubt.batch))
+                Ok(Some(unresolved.batch))
             }
-            Settlement::Unknown => {
-                self.leave_in_doubt(&doubt, claim).await?;
+            Reconciliation::Unknown => {
+                self.leave_unresolved(&unresolved, claim).await?;
                 Ok(None)
             }
-            Settlement::Stopped => Ok(None),
+            Reconciliation::Stopped => Ok(None),
         }
     }
 
     /// Lists the tokens of a batch as failed that neither a commit nor a refusal settled.
-    pub(super) async fn give_up(&self, batch: &Batch, reason: &Reason) -> Result<(), UploadError> {
+    pub(super) async fn give_up(&self, batch: &Batch, reason: &Reason) -> Result<(), LedgerError> {
         let decisions: Vec<Decision> = batch
             .items
             .iter()
@@ -142,18 +152,22 @@ impl Uploader {
 
     /// Nobody tells what became of it. Its tokens are listed as failed, and the batch stays in flight, so that the next
     /// run asks before it sends any of them. This run sends nothing that could be mistaken for them.
-    pub(super) async fn leave_in_doubt(&self, doubt: &InDoubt, claim: Claim) -> Result<(), UploadError> {
+    pub(super) async fn leave_unresolved(
+        &self,
+        unresolved: &Unresolved,
+        claim: Claim,
+    ) -> Result<(), LedgerError> {
         self.keep_claim(claim);
         let text = format!(
             "it is unknown whether the API stored it (batch {}): the next run asks again before it sends anything",
-            doubt.id
+            unresolved.intent.batch.id
         );
-        self.give_up(&doubt.batch, &Reason::transport("outcome_unknown", text))
+        self.give_up(&unresolved.batch, &Reason::transport("outcome_unknown", text))
             .await
     }
 
     /// Another token of one of its users is in a batch of which nobody tells what became.
-    pub(super) async fn wait_for_doubt(&self, batch: &Batch) -> Result<(), UploadError> {
+    pub(super) async fn fail_as_conflicting(&self, batch: &Batch) -> Result<(), LedgerError> {
         let text = "not sent, as it is unknown whether another token of the same user, or of one in its batch, is stored: the next \
                     run asks for that one, then sends this one";
         self.give_up(batch, &Reason::transport("outcome_unknown", text))

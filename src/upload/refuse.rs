@@ -6,12 +6,12 @@ use tracing::{debug, warn};
 use super::{
     attempt::Sent,
     isolate::{self, Isolated},
-    uploader::{UploadError, Uploader},
+    uploader::Uploader,
 };
 use crate::{
     config::OnFailure,
     descope::{Named, Refusal},
-    ledger::OutcomeOf,
+    ledger::{LedgerError, OutcomeOf},
     model::{Batch, Reason, StopReason},
 };
 
@@ -41,7 +41,7 @@ impl Uploader {
         batch: Batch,
         outcome: &OutcomeOf,
         refused: Refused,
-    ) -> Result<Sent, UploadError> {
+    ) -> Result<Sent, LedgerError> {
         let count = batch.items.len();
         let pages: Vec<u64> = batch.items.iter().map(|item| item.page).collect();
         let (mut reason, isolated) = match (refused, self.on_failure()) {
@@ -86,7 +86,7 @@ impl Uploader {
             .collect();
         let mut again = isolated.again;
         for batch in &mut again {
-            batch.parent = Some(outcome.batch);
+            batch.parent = Some(outcome.batch.id);
         }
         let reason = failed.first().map_or(reason, |(_, reason)| reason.clone());
         Ok(Sent::Refused {
@@ -101,7 +101,7 @@ impl Uploader {
         outcome: &OutcomeOf,
         refusal: &Refusal,
         why: impl FnOnce(String) -> StopReason,
-    ) -> Result<Sent, UploadError> {
+    ) -> Result<Sent, LedgerError> {
         let reason = isolate::api_reason(refusal);
         warn!(status = refusal.status, code = %refusal.code, "the API refuses whatever is sent: the run stops");
         let status = refusal

@@ -9,37 +9,26 @@ use std::{
     time::Duration,
 };
 
-use thiserror::Error;
 use tokio::time::Instant;
 use tracing::{Instrument, error_span, info, warn};
 
 use super::{
-    Settlement, SizeLimit,
+    Reconciliation, SizeLimit,
     attempt::Sent,
     claims::{Claim, Claims, Taken},
+    intent::leaves_within,
     parked::Parked,
-    settle::Witness,
+    reconcile::Question,
     streak::{Failure, Streak},
 };
 use crate::{
     config::{BatchSettings, OnFailure, OnUnknown, RetrySettings, Settings},
     descope::{Client, Refusal},
-    ledger::{Ledger, LedgerError, OutcomeOf, Rows, Run, Unsettled},
+    ledger::{Ledger, LedgerError, OutcomeOf, Residue, Rows, Run, Unsettled},
     meter::Meter,
     model::{Batch, Call, EventKind, FingerprintKey, Reason, StopReason},
     pace::{Attempts, Helm, Pacer, Stop},
 };
-
-/// The uploader cannot go on.
-#[derive(Debug, Error)]
-pub enum UploadError {
-    /// An intent or an outcome could not be recorded.
-    #[error(transparent)]
-    Ledger(#[from] LedgerError),
-    /// A batch without any value that could be recognised later.
-    #[error("a batch holds no token that could be read back. This is a bug: please report it")]
-    NothingToRecognise,
-}
 
 /// Tokens of one page that came to the same end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,13 +73,13 @@ pub(super) enum Chance {
     Last,
 }
 
-/// What is made of a batch that a killed process left, and of which nobody tells whether it is stored.
+/// What is done about a batch that a killed process left, and of which nothing tells whether it is stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Untold {
+pub enum OnUnresolved {
     /// Its tokens are sent again.
     SendAgain,
     /// It stays in flight: nothing will be sent, and what may be stored must not be forgotten.
-    LeaveInDoubt,
+    LeaveInFlight,
 }
 
 /// Is told of every token that came to an end.
@@ -105,6 +94,8 @@ struct Shared {
     helm: Helm,
     size_limit: SizeLimit,
     timeout: Duration,
+    settle_grace: Duration,
+    refresh_margin: Duration,
     retry: RetrySettings,
     batch: BatchSettings,
     streak: Streak,
@@ -138,6 +129,8 @@ impl Uploader {
                 helm,
                 size_limit: SizeLimit::new(batch.max_tokens),
                 timeout: api.timeout,
+                settle_grace: api.settle_grace,
+                refresh_margin: api.refresh_margin,
                 retry: api.retry,
                 batch,
                 streak: Streak::new(batch, settings.stop),
@@ -154,7 +147,7 @@ impl Uploader {
     ///
     /// # Errors
     /// If the ledger cannot be written. Nothing more may be sent then.
-    pub async fn deliver(&self, batch: Batch) -> Result<(), UploadError> {
+    pub async fn deliver(&self, batch: Batch) -> Result<(), LedgerError> {
         let _in_flight = self.meter().delivery();
         self.deliver_inner(batch, Chance::First).await?;
         self.deliver_overdue().await
@@ -167,57 +160,63 @@ impl Uploader {
     pub async fn settle_left_behind(
         &self,
         left: &Unsettled,
-        untold: Untold,
-    ) -> Result<Settlement, UploadError> {
-        let span = error_span!("batch", batch_id = left.id, tokens = left.token_count);
-        self.settle_within(left, untold).instrument(span).await
+        on_unresolved: OnUnresolved,
+    ) -> Result<Reconciliation, LedgerError> {
+        let span = error_span!("batch", batch_id = left.batch.id, tokens = left.token_count);
+        self.settle_within(left, on_unresolved).instrument(span).await
     }
 
-    async fn settle_within(&self, left: &Unsettled, untold: Untold) -> Result<Settlement, UploadError> {
-        let settled_at = Instant::now() + self.timeout().saturating_sub(left.age);
-        let settlement = match (self.on_unknown(), untold) {
-            (OnUnknown::Ask, _) | (_, Untold::LeaveInDoubt) => {
-                let witness = Witness {
-                    position: 0,
-                    probe: left.probe.clone(),
-                    digest: left.digest,
-                };
-                self.settle(&[witness], settled_at).await
-            }
-            (OnUnknown::Resend, Untold::SendAgain) => Settlement::CannotAsk,
+    async fn settle_within(
+        &self,
+        left: &Unsettled,
+        on_unresolved: OnUnresolved,
+    ) -> Result<Reconciliation, LedgerError> {
+        let under_way_for = leaves_within(self.timeout()) + self.settle_grace();
+        let question = Question {
+            witnesses: &left.witnesses,
+            submitted_at: left.submitted_at,
+            settled_at: Instant::now() + under_way_for.saturating_sub(left.age),
         };
-        let settlement = match (settlement, untold) {
-            (Settlement::CannotAsk, Untold::LeaveInDoubt) => Settlement::Unknown,
-            (settlement, _) => settlement,
+        let reconciliation = match (self.on_unknown(), on_unresolved) {
+            (OnUnknown::Resend, OnUnresolved::SendAgain) => Reconciliation::NoProof,
+            (_, OnUnresolved::SendAgain) => self.reconcile(question).await,
+            (_, OnUnresolved::LeaveInFlight) => match self.reconcile(question).await {
+                Reconciliation::NoProof => Reconciliation::Unknown,
+                told => told,
+            },
         };
         let outcome = OutcomeOf {
-            batch: left.id,
+            batch: left.batch,
             attempts: left.attempts,
             http_status: None,
+            residue: match reconciliation {
+                Reconciliation::NoProof => Residue::Possible,
+                _ => Residue::None,
+            },
         };
-        let text = match settlement {
-            Settlement::Committed => {
+        let text = match reconciliation {
+            Reconciliation::Stored => {
                 self.ledger().commit_batch(&outcome, Rows::Any).await?;
                 None
             }
-            Settlement::NotThere => {
+            Reconciliation::NotStored => {
                 Some("its process ended before there was an answer; nothing of it is stored")
             }
-            Settlement::CannotAsk => {
-                Some("its process ended before there was an answer, and nobody was asked what is stored")
-            }
-            Settlement::Unknown | Settlement::Stopped => None,
+            Reconciliation::NoProof => Some(
+                "its process ended before there was an answer, and nothing tells whether it is stored: its tokens are sent again",
+            ),
+            Reconciliation::Unknown | Reconciliation::Stopped => None,
         };
         if let Some(text) = text {
             self.ledger()
                 .fail_batch(&outcome, &Reason::transport("not_stored", text), &[])
                 .await?;
         }
-        info!(outcome = ?settlement, "settled what an earlier process left");
-        Ok(settlement)
+        info!(outcome = ?reconciliation, "reconciled what an earlier process left in flight");
+        Ok(reconciliation)
     }
 
-    pub(super) async fn deliver_inner(&self, batch: Batch, chance: Chance) -> Result<(), UploadError> {
+    pub(super) async fn deliver_inner(&self, batch: Batch, chance: Chance) -> Result<(), LedgerError> {
         let _claim = match self.claim(&batch).await {
             Ok(claim) => claim,
             // It waits for its turn behind the one that is in its way.
@@ -225,7 +224,7 @@ impl Uploader {
                 self.park(Parked::Unsent(batch));
                 return Ok(());
             }
-            Err(Taken::InDoubt) => return self.wait_for_doubt(&batch).await,
+            Err(Taken::InDoubt) => return self.fail_as_conflicting(&batch).await,
             // Only where the run was stopped first.
             Err(Taken::InFlight) => return Ok(()),
         };
@@ -266,13 +265,13 @@ impl Uploader {
                         self.park(Parked::Unsent(batch));
                     }
                 }
-                Sent::Unknown(doubt) => {
+                Sent::Unknown(unresolved) => {
                     last_failure = Some(Failure::batch("the API does not tell what became of them"));
-                    let claim = self.shared.claims.park(&doubt.batch);
+                    let claim = self.shared.claims.park(&unresolved.batch);
                     if chance == Chance::Last {
-                        self.leave_in_doubt(&doubt, claim).await?;
+                        self.leave_unresolved(&unresolved, claim).await?;
                     } else {
-                        self.park(Parked::Unknown { doubt, claim });
+                        self.park(Parked::Unknown { unresolved, claim });
                     }
                 }
                 Sent::Stopped => return Ok(()),
@@ -334,11 +333,11 @@ impl Uploader {
         self.shared.pacer.hold(wait);
     }
 
-    pub(super) fn say_once_that_reading_is_refused(&self, refusal: &Refusal) {
+    pub(super) fn warn_read_back_denied_once(&self, refusal: &Refusal) {
         if !self.shared.reading_refused.swap(true, Ordering::Relaxed) {
             warn!(
                 code = %refusal.code, status = refusal.status,
-                "the API does not let tokens be read back: a batch whose answer is lost is sent again after the timeout"
+                "the API does not let tokens be read back: a batch whose answer is lost is sent again once it can no longer be under way"
             );
         }
     }
@@ -402,6 +401,19 @@ impl Uploader {
 
     pub(super) fn timeout(&self) -> Duration {
         self.shared.timeout
+    }
+
+    pub(super) fn settle_grace(&self) -> Duration {
+        self.shared.settle_grace
+    }
+
+    pub(super) fn refresh_margin_seconds(&self) -> i64 {
+        i64::try_from(self.shared.refresh_margin.as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// Whether tokens are read back whose fetching makes the API refresh them.
+    pub(super) fn reads_expired(&self) -> bool {
+        self.on_unknown() == OnUnknown::AskExpired
     }
 
     pub(super) fn retry(&self) -> RetrySettings {

@@ -26,6 +26,7 @@ mod online;
 mod outages;
 mod pooler;
 mod provider;
+mod reconcile;
 mod refusals;
 mod report;
 mod reruns;

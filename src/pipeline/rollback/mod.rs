@@ -30,7 +30,7 @@ use crate::{
     pace::Helm,
     report::View,
     source::Source,
-    upload::{Untold, Uploader},
+    upload::{OnUnresolved, Uploader},
     who::Asker,
 };
 use remove::Remover;
@@ -229,7 +229,7 @@ impl Job<'_> {
             helm.clone(),
             Box::new(|_| {}),
         );
-        settle_left_behind(ledger, &uploader, stop, Untold::LeaveInDoubt).await?;
+        settle_left_behind(ledger, &uploader, stop, OnUnresolved::LeaveInFlight).await?;
         if stop.is_turned() {
             return Ok(());
         }

@@ -155,14 +155,14 @@ impl Checking<'_> {
                 Original::Changed => return Check::Told(token, Verdict::ChangedInSource),
                 Original::Gone => return Check::Told(token, Verdict::GoneFromSource),
             };
-            let by_refresh_token = matches!(
+            let with_refresh_token = matches!(
                 today.origin,
                 Origin::Row {
                     has_access_token: false,
                     ..
                 }
             );
-            let probe = Probe::new(&today.destination, by_refresh_token);
+            let probe = Probe::new(&today.destination, with_refresh_token);
             Check::Ask(token, probe, Box::new(today))
         });
         Ok(Some(checks.collect()))

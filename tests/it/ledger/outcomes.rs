@@ -1,8 +1,11 @@
 //! Outcomes: each may be recorded twice, since an answer may be lost, and none may be changed into another.
 
 use tokenferry::{
-    ledger::{Counters, Ledger, LedgerError, Rows, Run, Standing},
-    model::{Decision, Reason, RunStatus, SourceKey, Tally, TokenState, Version},
+    ledger::{Counters, Ledger, LedgerError, OutcomeOf, Residue, Rows, Run, Standing},
+    model::{
+        Attributes, Decision, Evidence, Prior, Probe, Reason, RunStatus, SourceKey, Tally, TokenState,
+        Version, Witness,
+    },
 };
 
 use crate::support::{
@@ -44,7 +47,7 @@ fn reason() -> Reason {
 async fn a_commit_that_is_repeated_changes_nothing() {
     let (database, ledger, run) = ledger().await;
     let batch = open_batch(&ledger, &run, &["1", "2"]).await;
-    assert_eq!(batches(&database).await, [format!("{batch} in_flight 1")]);
+    assert_eq!(batches(&database).await, [format!("{} in_flight 1", batch.id)]);
     assert!(
         tokens(&database).await.is_empty(),
         "nothing is said before the answer"
@@ -56,7 +59,7 @@ async fn a_commit_that_is_repeated_changes_nothing() {
             .await
             .unwrap();
         assert_eq!(tokens(&database).await, ["1 committed 1", "2 committed 1"]);
-        assert_eq!(batches(&database).await, [format!("{batch} committed 1")]);
+        assert_eq!(batches(&database).await, [format!("{} committed 1", batch.id)]);
     }
     assert!(ledger.unsettled().await.unwrap().is_empty());
     // By its place, since a row's own key is asked about once in a run, before there is anything to know.
@@ -102,7 +105,10 @@ async fn a_failure_that_is_repeated_changes_nothing() {
             .await
             .unwrap();
         assert_eq!(tokens(&database).await, ["2 failed E152110 1"]);
-        assert_eq!(batches(&database).await, [format!("{batch} failed 1 E152110")]);
+        assert_eq!(
+            batches(&database).await,
+            [format!("{} failed 1 E152110", batch.id)]
+        );
     }
 }
 
@@ -146,11 +152,23 @@ async fn an_outcome_that_contradicts_the_one_before_is_noticed() {
 }
 
 #[tokio::test]
-async fn an_outcome_of_no_batch_is_an_error() {
-    let (_database, ledger, _) = ledger().await;
-    assert!(ledger.commit_batch(&outcome(4711), Rows::Any).await.is_err());
-    let failing = ledger.fail_batch(&outcome(4711), &reason(), &[]).await;
-    assert!(failing.is_err());
+async fn an_outcome_is_never_recorded_for_another_batch_of_the_same_id() {
+    let (database, ledger, run) = ledger().await;
+    let batch = open_batch(&ledger, &run, &["1"]).await;
+    // As a ledger is that was restored to a moment before, and has used the same id again since.
+    database
+        .execute("update tokenferry.batches set nonce = gen_random_uuid()")
+        .await;
+    let committing = ledger.commit_batch(&outcome(batch), Rows::Any).await;
+    assert!(matches!(committing, Err(LedgerError::WentBack)), "{committing:?}");
+    let packing = ledger
+        .commit_batch(&outcome(batch), Rows::New(&[item(&ledger, "1")]))
+        .await;
+    assert!(matches!(packing, Err(LedgerError::WentBack)), "{packing:?}");
+    let failing = ledger.fail_batch(&outcome(batch), &reason(), &[]).await;
+    assert!(matches!(failing, Err(LedgerError::WentBack)), "{failing:?}");
+    assert!(ledger.reopen_batch(&run, batch, 2).await.is_err());
+    assert_eq!(batches(&database).await, [format!("{} in_flight 1", batch.id)]);
 }
 
 #[tokio::test]
@@ -160,12 +178,12 @@ async fn a_batch_sent_again_counts_from_its_latest_attempt() {
     let before = ledger.unsettled().await.unwrap();
     ledger.reopen_batch(&run, batch, 2).await.unwrap();
     let after = ledger.unsettled().await.unwrap();
-    assert_eq!((after.len(), after[0].id, after[0].attempts), (1, batch, 2));
+    assert_eq!((after.len(), after[0].batch, after[0].attempts), (1, batch, 2));
     assert!(after[0].age <= before[0].age);
     ledger.commit_batch(&outcome(batch), Rows::Any).await.unwrap();
     // Too late: what is settled stays so.
     assert!(ledger.reopen_batch(&run, batch, 3).await.is_err());
-    assert_eq!(batches(&database).await, [format!("{batch} committed 1")]);
+    assert_eq!(batches(&database).await, [format!("{} committed 1", batch.id)]);
 }
 
 #[tokio::test]
@@ -174,22 +192,59 @@ async fn a_batch_left_behind_says_how_to_find_out_about_it() {
     let mut second = item(&ledger, "2");
     second.destination.tenant_id = Some("t".to_owned());
     second.destination.external_identifier = Some("x".to_owned());
-    let digest = ledger.key().value_digest("the token");
-    let sent = batch(vec![item(&ledger, "1"), second]);
-    let id = ledger.open_batch(&run, &sent, 1, true, &digest).await.unwrap();
+    let second = Witness {
+        probe: Probe::new(&second.destination, true),
+        access: None,
+        refresh: Some(ledger.key().value_digest("the token")),
+        attributes: Attributes {
+            expiry: Some(17),
+            ..Attributes::default()
+        },
+        evidence: Evidence {
+            refresh: true,
+            ..Evidence::default()
+        },
+    };
+    let sent = batch(vec![item(&ledger, "1"), item(&ledger, "2")]);
+    let opened = ledger
+        .open_batch(&run, &sent, std::slice::from_ref(&second))
+        .await
+        .unwrap();
     let left = ledger.unsettled().await.unwrap();
-    assert_eq!((left[0].id, left[0].token_count), (id, 2));
-    let probe = &left[0].probe;
-    assert_eq!(
-        (probe.app_id.as_str(), probe.user_id.as_deref()),
-        ("google", Some("2"))
-    );
-    assert_eq!(
-        (probe.tenant_id.as_deref(), probe.external_identifier.as_deref()),
-        (Some("t"), Some("x"))
-    );
-    assert!(probe.by_refresh_token);
-    assert_eq!(left[0].digest, digest);
+    assert_eq!((left[0].batch, left[0].token_count), (opened, 2));
+    assert_eq!(left[0].witnesses, [second]);
+}
+
+#[tokio::test]
+async fn what_may_be_stored_and_nobody_can_tell_makes_its_destination_uncertain() {
+    let (_database, ledger, run) = ledger().await;
+    let place = item(&ledger, "1").destination_id;
+    let prior = async || {
+        let known = ledger.known(std::iter::empty(), [place].into_iter()).await;
+        known.unwrap().prior(&place)
+    };
+    assert_eq!(prior().await, Prior::Nothing);
+    let refused = open_batch(&ledger, &run, &["1"]).await;
+    ledger
+        .fail_batch(&outcome(refused), &reason(), &[])
+        .await
+        .unwrap();
+    assert_eq!(prior().await, Prior::Nothing, "nothing of it is stored");
+    let committed = open_batch(&ledger, &run, &["1"]).await;
+    ledger.commit_batch(&outcome(committed), Rows::Any).await.unwrap();
+    assert_eq!(prior().await, Prior::Token(item(&ledger, "1").parts));
+    let uncertain = open_batch(&ledger, &run, &["1"]).await;
+    let possible = OutcomeOf {
+        residue: Residue::Possible,
+        ..outcome(uncertain)
+    };
+    for _ in 0..2 {
+        ledger.fail_batch(&possible, &reason(), &[]).await.unwrap();
+        assert_eq!(prior().await, Prior::Unknown);
+    }
+    let again = open_batch(&ledger, &run, &["1"]).await;
+    ledger.commit_batch(&outcome(again), Rows::Any).await.unwrap();
+    assert_eq!(prior().await, Prior::Token(item(&ledger, "1").parts));
 }
 
 #[tokio::test]
@@ -203,11 +258,7 @@ async fn the_newer_row_supersedes_the_one_it_replaces_and_only_when_committed() 
     newer.destination_id = place.destination_id;
     newer.version = Version::new(Some(2));
     newer.replaces = Some(SourceKey::from("1"));
-    let digest = ledger.key().value_digest("at");
-    let second = ledger
-        .open_batch(&run, &batch(vec![newer]), 0, false, &digest)
-        .await
-        .unwrap();
+    let second = ledger.open_batch(&run, &batch(vec![newer]), &[]).await.unwrap();
     assert_eq!(tokens(&database).await, ["1 committed 1"]);
     ledger.commit_batch(&outcome(second), Rows::Any).await.unwrap();
     assert_eq!(tokens(&database).await, ["1 superseded 1", "9 committed 1"]);

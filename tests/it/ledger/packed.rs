@@ -29,8 +29,7 @@ fn counted(packed: &str, filed: &str) -> (String, String) {
 /// A batch with these rows, sent and stored.
 async fn packed(ledger: &Ledger, run: &Run, items: Vec<Item>) -> Vec<Item> {
     let batch = batch(items);
-    let digest = ledger.key().value_digest("at");
-    let id = ledger.open_batch(run, &batch, 0, false, &digest).await.unwrap();
+    let id = ledger.open_batch(run, &batch, &[]).await.unwrap();
     ledger.commit_batch(&outcome(id), Rows::of(&batch)).await.unwrap();
     batch.items
 }
@@ -171,12 +170,11 @@ async fn two_who_file_the_same_write_it_once() {
 async fn a_batch_whose_recording_takes_long_is_not_forgotten() {
     let (database, _, ledger, run) = ledger().await;
     let slow = batch(items(&ledger, &["1"]));
-    let digest = ledger.key().value_digest("at");
-    let id = ledger.open_batch(&run, &slow, 0, false, &digest).await.unwrap();
+    let id = ledger.open_batch(&run, &slow, &[]).await.unwrap();
     let pool = database.pool().await;
     let mut holding = pool.begin().await.unwrap();
     sqlx::query("select from tokenferry.batches where id = $1 for update")
-        .bind(id)
+        .bind(id.id)
         .execute(&mut *holding)
         .await
         .unwrap();
@@ -278,8 +276,11 @@ async fn a_ledger_from_before_goes_on_as_it_was() {
     assert_eq!(database.texts(&readable).await, ["true"]);
     let run = begin(&ledger).await;
     let left = ledger.unsettled().await.unwrap();
+    // Nothing was at its destination before: the one token to ask for still proves something.
+    assert_eq!(left[0].witnesses.len(), 1);
+    assert!(left[0].witnesses[0].evidence.access && left[0].witnesses[0].evidence.was_empty);
     ledger
-        .commit_batch(&outcome(left[0].id), Rows::Any)
+        .commit_batch(&outcome(left[0].batch), Rows::Any)
         .await
         .unwrap();
     assert_eq!(counts(&database).await, counted("0", "2"));

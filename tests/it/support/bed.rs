@@ -179,6 +179,34 @@ impl Bed {
         output.status
     }
 
+    /// Runs `migrate` until it stops itself at `place`, as a process does that is suspended there.
+    #[cfg(feature = "failpoints")]
+    pub(crate) async fn paused_at(&self, place: &str, nth: u32) -> Child {
+        let child = self
+            .command(&["migrate", "--json", "-v"])
+            .env("TOKENFERRY_PAUSE_AT", format!("{place}={nth}"))
+            .spawn()
+            .unwrap();
+        let stat = format!("/proc/{}/stat", child.id().unwrap());
+        let paused = timeout(Duration::from_secs(30), async {
+            // The state stands behind the name in parentheses: T is stopped.
+            while !std::fs::read_to_string(&stat).unwrap().contains(") T ") {
+                sleep(Duration::from_millis(5)).await;
+            }
+        });
+        paused.await.expect("the process should have stopped by now");
+        child
+    }
+
+    /// Ends every session that the program has in the database, as an administrator or a lost network does.
+    pub(crate) async fn end_sessions(&self) {
+        self.sql(
+            "select pg_terminate_backend(pid) from pg_stat_activity
+             where datname = current_database() and application_name like 'tokenferry %'",
+        )
+        .await;
+    }
+
     /// The configuration file.
     pub(crate) fn config(&self) -> PathBuf {
         let path = self.folder.path().join("tokenferry.toml");

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use tokenferry::{
     config::{LedgerAccess, LedgerSettings},
-    ledger::{Ledger, LedgerError, OutcomeOf, Run},
-    model::{Batch, Call, Destination, EncodedToken, Fingerprint, Item, Secret, SourceKey, Subject, Version},
+    ledger::{BatchRef, Ledger, LedgerError, OutcomeOf, Residue, Run},
+    model::{
+        Batch, Call, Destination, EncodedToken, Evidence, Fingerprint, Item, Secret, SentAttributes,
+        SourceKey, Subject, Version,
+    },
 };
 
 use crate::support::database::TestDatabase;
@@ -37,8 +40,11 @@ pub(crate) fn item(ledger: &Ledger, key: &str) -> Item {
         version: Version::new(Some(1)),
         fingerprint: fingerprint(ledger, key),
         expiry: None,
-        has_access_token: true,
-        has_refresh_token: false,
+        parts: ledger
+            .key()
+            .parts()
+            .parts(Some(key), None, SentAttributes::default()),
+        evidence: Evidence::default(),
         is_new: true,
         replaces: None,
         encoded: EncodedToken::new(b"{}".to_vec()),
@@ -66,19 +72,16 @@ pub(crate) async fn begin(ledger: &Ledger) -> Run {
 }
 
 /// Opens a batch with these rows.
-pub(crate) async fn open_batch(ledger: &Ledger, run: &Run, keys: &[&str]) -> i64 {
+pub(crate) async fn open_batch(ledger: &Ledger, run: &Run, keys: &[&str]) -> BatchRef {
     let items = keys.iter().map(|key| item(ledger, key)).collect();
-    let digest = ledger.key().value_digest("at");
-    ledger
-        .open_batch(run, &batch(items), 0, false, &digest)
-        .await
-        .unwrap()
+    ledger.open_batch(run, &batch(items), &[]).await.unwrap()
 }
 
-pub(crate) fn outcome(batch: i64) -> OutcomeOf {
+pub(crate) fn outcome(batch: BatchRef) -> OutcomeOf {
     OutcomeOf {
         batch,
         attempts: 1,
         http_status: Some(200),
+        residue: Residue::None,
     }
 }
