@@ -84,5 +84,5 @@ impl Body for TimelyBody {
 
 /// Whether a request failed because its body did not leave in time.
 pub(super) fn was_too_late(error: &(dyn std::error::Error + 'static)) -> bool {
-    std::iter::successors(Some(error), |error| error.source()).any(|error| error.is::<TooLate>())
+    std::iter::successors(Some(error), |error| error.source()).any(<dyn std::error::Error>::is::<TooLate>)
 }

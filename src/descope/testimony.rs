@@ -75,9 +75,10 @@ impl StoredToken {
             Testimony::Stored
         } else if self.refreshed_since(submitted_at) {
             // Refreshing replaced what would tell. Where nothing was before, it can only be the batch's.
-            match was_empty {
-                true => Testimony::Stored,
-                false => Testimony::Nothing,
+            if was_empty {
+                Testimony::Stored
+            } else {
+                Testimony::Nothing
             }
         } else if found.contains(&Some(false)) {
             Testimony::NotStored

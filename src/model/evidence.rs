@@ -147,6 +147,7 @@ pub enum Prior {
 /// The parts of a token that cannot have been at its destination before this upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
+#[expect(clippy::struct_excessive_bools, reason = "each part tells by itself")]
 pub struct Evidence {
     /// The access token.
     pub access: bool,

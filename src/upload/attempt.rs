@@ -262,9 +262,10 @@ impl Uploader {
             }
             Answer::Unknown { under_way, refusal } => {
                 // Counted from the moment at which nobody waited for it any more, however late that was noticed.
-                let settled_at = match under_way {
-                    true => Instant::now() + self.settle_grace(),
-                    false => Instant::now(),
+                let settled_at = if under_way {
+                    Instant::now() + self.settle_grace()
+                } else {
+                    Instant::now()
                 };
                 let unresolved = Unresolved {
                     batch,

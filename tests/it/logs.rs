@@ -168,7 +168,7 @@ async fn retries_and_lost_answers_are_told_at_info_or_above() {
         ],
         "{story:#?}"
     );
-    assert_eq!(story[3]["outcome"], "Committed");
+    assert_eq!(story[3]["outcome"], "Stored");
 }
 
 #[tokio::test]
