@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use nix::sys::signal::Signal;
-use tokenferry::simulator::FaultRates;
+use tokenferry::{scratch::StopMode, simulator::FaultRates};
 use tokio::time::{Instant, sleep};
 
 use crate::{
@@ -14,9 +14,11 @@ use crate::{
 };
 
 /// Whether or not the schedule was played to its end.
-const STORM_LIMIT: Duration = Duration::from_secs(80);
+const STORM_LIMIT: Duration = Duration::from_secs(120);
 /// A process that lost its session in the ledger notices after five seconds, and then looks for it for as long.
 const LOCK_GAP: Duration = Duration::from_secs(12);
+/// Long enough for what was in flight to be settled.
+const OVERTAKING: Duration = Duration::from_secs(5);
 /// How long a server may take to notice that a session's process is gone.
 const LINGERING: Duration = Duration::from_secs(3);
 /// Two ends are enough: of what was going on, and of a run that finds nothing new.
@@ -131,6 +133,13 @@ impl Driver {
             }
             Event::Change(rows) => self.legacy.disturb(&self.world.source.pool, rows).await,
             Event::Faults(faults) => self.world.api.script(faults),
+            Event::Reads(faults) => self.world.api.script_reads(faults),
+            Event::Pause(time) => {
+                self.running().send(Signal::SIGSTOP);
+                sleep(time).await;
+                self.running().send(Signal::SIGCONT);
+            }
+            Event::Overtaken => self.overtake().await,
         }
     }
 
@@ -156,6 +165,33 @@ impl Driver {
         };
         self.gone(ended);
         self.current = Some(stays);
+    }
+
+    /// A process is stopped, loses its sessions, and another one takes over; when the first goes on, it must leave.
+    async fn overtake(&mut self) {
+        self.running().send(Signal::SIGSTOP);
+        self.ledger_goes();
+        self.world.ledger.restart(StopMode::Fast).await;
+        let Some(mut first) = self.current.take() else {
+            return;
+        };
+        let mut second = self.start();
+        second.contended = true;
+        let ended = second.ended_within(OVERTAKING).await;
+        first.send(Signal::SIGCONT);
+        match ended {
+            // There was little to do, or it came too early: the first may go on.
+            Some(ended) => {
+                self.gone(ended);
+                self.current = Some(first);
+            }
+            None => {
+                let ended = first.ended().await;
+                self.taken_over += u32::from(ended == Ended::Code(5));
+                self.gone(ended);
+                self.current = Some(second);
+            }
+        }
     }
 
     fn ledger_goes(&mut self) {

@@ -49,6 +49,8 @@ struct Row {
     flaw: Option<Flaw>,
     /// Counts the values that the row has had.
     serial: u32,
+    /// The same of its refresh token, which mostly changes with it.
+    refresh_serial: u32,
     /// Milliseconds.
     updated: i64,
 }
@@ -108,6 +110,8 @@ enum Change {
     Rewritten,
     /// As `Rewritten`, by somebody who forgets `updated_at`.
     RewrittenQuietly,
+    /// The access token is another one, which has expired by now, and the refresh token is the same.
+    Renewed,
     /// An outdated row becomes the newest.
     Revived,
     OutdatedDeleted,
@@ -115,12 +119,15 @@ enum Change {
     Mended,
 }
 
-const CHANGES: [Change; 9] = [
+const CHANGES: [Change; 11] = [
     Change::NewPlace,
     Change::NewerRow,
     Change::OlderRow,
     Change::Rewritten,
     Change::RewrittenQuietly,
+    // The ordinary work of a system that is in use.
+    Change::Renewed,
+    Change::Renewed,
     Change::Revived,
     Change::OutdatedDeleted,
     Change::OnlyRowDeleted,
@@ -166,6 +173,7 @@ impl Legacy {
             },
             flaw: None,
             serial: 0,
+            refresh_serial: 0,
             updated: self.dice.random_range(0..1_000_000_000),
         }
     }
@@ -289,7 +297,7 @@ impl Legacy {
                 let any = self.any_good();
                 let id = self.newest(&self.rows[&any].place);
                 self.change(id, |row| {
-                    row.serial += 1;
+                    row.rewrite();
                     if matches!(change, Change::Rewritten) {
                         row.updated = clock;
                     }
@@ -297,10 +305,24 @@ impl Legacy {
                 self.may_arrive_again(id);
                 (Some(id), None)
             }
+            Change::Renewed => {
+                let any = self.any_good();
+                let id = self.newest(&self.rows[&any].place);
+                self.change(id, |row| {
+                    row.serial += 1;
+                    row.form = match row.form {
+                        Form::Full => Form::Expired,
+                        other => other,
+                    };
+                    row.updated = clock;
+                });
+                self.may_arrive_again(id);
+                (Some(id), None)
+            }
             Change::Revived => {
                 let id = self.any_outdated();
                 self.change(id, |row| {
-                    row.serial += 1;
+                    row.rewrite();
                     row.updated = clock;
                 });
                 self.may_arrive_again(id);
@@ -352,7 +374,7 @@ impl Legacy {
                   as r (id, provider, user_id, tenant_id, external_id, access_token, refresh_token, expires_at, scope,
                         updated)
              on conflict (id) do update set access_token = excluded.access_token, refresh_token = excluded.refresh_token,
-                    updated_at = excluded.updated_at",
+                    expires_at = excluded.expires_at, updated_at = excluded.updated_at",
         )
         .bind(&ids)
         .bind(column(|row| (row.flaw != Some(Flaw::NoApp)).then(|| row.place.app_id.clone())))
@@ -511,15 +533,20 @@ impl Legacy {
 }
 
 impl Row {
+    fn rewrite(&mut self) {
+        self.serial += 1;
+        self.refresh_serial = self.serial;
+    }
+
     /// Access token and refresh token.
     fn values(&self, id: i64) -> (Option<String>, Option<String>) {
         if self.flaw == Some(Flaw::NoToken) {
             return (None, None);
         }
-        let serial = self.serial;
+        let (access, refresh) = (self.serial, self.refresh_serial);
         (
-            (self.form != Form::OnlyRefresh).then(|| format!("access-{id}-{serial}")),
-            (self.form != Form::OnlyAccess).then(|| format!("refresh-{id}-{serial}")),
+            (self.form != Form::OnlyRefresh).then(|| format!("access-{id}-{access}")),
+            (self.form != Form::OnlyAccess).then(|| format!("refresh-{id}-{refresh}")),
         )
     }
 

@@ -23,6 +23,12 @@ pub(crate) enum Event {
     Change(usize),
     /// For the next requests, beside those that go wrong by chance.
     Faults(Vec<Fault>),
+    /// For the next times that tokens are read back.
+    Reads(Vec<Fault>),
+    /// The process is stopped for this long, wherever it is, and goes on.
+    Pause(Duration),
+    /// The same, while the ledger ends its sessions and another process takes the run over.
+    Overtaken,
 }
 
 /// An event and the time before it.
@@ -49,11 +55,39 @@ pub(crate) fn draw(seed: u64) -> Vec<Step> {
     add(16, Event::Change(12));
     add(3, Event::Faults(vec![Fault::Storm(Duration::from_secs(1))]));
     add(2, Event::Faults(vec![Fault::Status(503); 5]));
-    // Well within the timeout after which such a request counts as dead.
+    add(
+        2,
+        Event::Faults(vec![Fault::StatusAfterCommit(503), Fault::StatusAfterCommit(521)]),
+    );
+    // Well within the grace after which such a request counts as dead.
     add(
         3,
         Event::Faults(vec![Fault::CommitLate(Duration::from_millis(400)); 2]),
     );
+    // Half a second after the timeout.
+    add(
+        3,
+        Event::Faults(vec![Fault::Delay(Duration::from_millis(1500)); 2]),
+    );
+    let odd = |status, body: &str| Fault::Answer {
+        status,
+        body: body.to_owned(),
+        committed: false,
+    };
+    let page = "<html>blocked</html>";
+    add(
+        4,
+        Event::Reads(vec![
+            odd(400, r#"{"errorCode":"E011001","errorDescription":"bad request"}"#),
+            odd(403, page),
+            odd(404, page),
+            odd(200, r#"{"message":"Forbidden"}"#),
+        ]),
+    );
+    for millis in [50, 300, 1200, 2500] {
+        add(4, Event::Pause(Duration::from_millis(millis)));
+    }
+    add(3, Event::Overtaken);
     add(2, Event::Faults(vec![Fault::Truncated; 3]));
     events.shuffle(&mut dice);
     events

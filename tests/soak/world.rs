@@ -74,14 +74,13 @@ impl World {
         world
     }
 
-    /// The rates of a bad day. Each of the statuses leaves it open whether the request got through; 503 does not, so it
-    /// must not come after a commit.
+    /// The rates of a bad day. Each of the statuses leaves it open whether the request got through.
     pub(crate) fn rates() -> FaultRates {
         FaultRates {
             latency: Some(Duration::from_millis(2)..=Duration::from_millis(40)),
             error: 0.15,
             error_after_commit: 0.03,
-            statuses: vec![500, 502, 504],
+            statuses: vec![500, 502, 503, 504, 521],
             cut_before_commit: 0.05,
             cut_after_commit: 0.05,
             unreadable: 0.03,
@@ -161,6 +160,30 @@ impl World {
             .spawn()
             .unwrap();
         Process::new(child, stdout, log)
+    }
+
+    /// The batches of which nothing could tell whether they were stored: these may have been written twice.
+    pub(crate) fn unprovable_batches(&self) -> Vec<i64> {
+        let logs = (1..=self.processes).map(|number| self.folder.path().join(format!("{number}.log")));
+        let lines: Vec<String> = logs
+            .flat_map(|log| {
+                fs::read_to_string(log)
+                    .unwrap_or_default()
+                    .lines()
+                    .map(str::to_owned)
+                    .collect::<Vec<_>>()
+            })
+            .collect();
+        lines
+            .iter()
+            .filter(|line| {
+                line.contains("nothing tells whether the batch is stored") || line.contains("outcome=NoProof")
+            })
+            .filter_map(|line| {
+                let id = line.split("batch_id=").nth(1)?;
+                id.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+            })
+            .collect()
     }
 
     /// Keeps what the processes printed, for whoever has to find out what went wrong.
