@@ -12,8 +12,9 @@ pub(super) struct Priors(HashMap<DestinationId, Traces>);
 #[derive(Debug, Default)]
 struct Traces {
     committed: u32,
-    /// Of the token that is committed, where there is one.
+    /// Of a token that is committed.
     parts: Option<Parts>,
+    /// The last batch by which one was.
     batch: Option<i64>,
     /// The last batch of which nobody could tell whether it was stored there.
     unresolved_batch: Option<i64>,
@@ -25,7 +26,7 @@ impl Priors {
         let traces = self.0.entry(at).or_default();
         traces.committed += 1;
         traces.parts = parts;
-        traces.batch = batch;
+        traces.batch = traces.batch.max(batch);
     }
 
     /// Something was sent there once, and its row tells no more of it.
@@ -45,7 +46,8 @@ impl Traces {
     fn prior(&self) -> Prior {
         match (self.committed, self.parts) {
             // Ids of batches ascend: a commit after the unresolved batch has overwritten whatever that left.
-            (1, Some(parts)) if self.unresolved_batch <= self.batch => Prior::Token(parts),
+            _ if self.unresolved_batch > self.batch => Prior::Unresolved,
+            (1, Some(parts)) => Prior::Token(parts),
             _ => Prior::Unknown,
         }
     }
@@ -87,7 +89,7 @@ mod tests {
         for (unresolved, expected) in [
             (None, Prior::Token(parts())),
             (Some(4), Prior::Token(parts())),
-            (Some(6), Prior::Unknown),
+            (Some(6), Prior::Unresolved),
         ] {
             let found = prior(|priors| {
                 one(priors);

@@ -139,9 +139,10 @@ pub enum Prior {
     Nothing,
     /// Exactly this token was stored there last.
     Token(Parts),
-    /// Something may be there, and it is not known what: several tokens, an upload whose outcome nobody could tell, or a token
-    /// from before parts were kept.
+    /// Something may be there, and it is not known what: several tokens, a former one, or one from before parts were kept.
     Unknown,
+    /// After whatever was committed there, something else was sent of which nobody could tell whether it is stored.
+    Unresolved,
 }
 
 /// The parts of a token that cannot have been at its destination before this upload.
@@ -164,7 +165,7 @@ impl Evidence {
     #[must_use]
     pub fn of(sent: Parts, prior: Prior) -> Self {
         let before = match prior {
-            Prior::Unknown => return Self::default(),
+            Prior::Unknown | Prior::Unresolved => return Self::default(),
             Prior::Nothing => Parts::default(),
             Prior::Token(before) => before,
         };
@@ -215,6 +216,7 @@ mod tests {
         assert_eq!(Evidence::of(sent, Prior::Token(before)), access);
         assert!(!Evidence::of(sent, Prior::Token(sent)).is_any());
         assert!(!Evidence::of(sent, Prior::Unknown).is_any());
+        assert!(!Evidence::of(sent, Prior::Unresolved).is_any());
         let new = Evidence::of(sent, Prior::Nothing);
         assert!(new.access && new.refresh && new.was_empty && !new.attributes);
     }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use foldhash::fast::RandomState;
 
 use super::{Candidate, Examined, Place, Unfetched, Verdict, is_newer};
-use crate::model::{Decision, DestinationId, Item, Known, RuleSet, RunId, TokenState};
+use crate::model::{Decision, DestinationId, Item, Known, Prior, RuleSet, RunId, TokenState};
 
 /// What is to be done about a page: every row of it is in exactly one of these.
 #[derive(Debug, Default)]
@@ -83,6 +83,8 @@ impl Examined {
             if let Some(row) = settled
                 && row.state == TokenState::Committed
                 && row.fingerprint == Some(fingerprint)
+                // What was sent there since may have taken its place.
+                && known.prior(&candidate.destination_id) != Prior::Unresolved
             {
                 if row.run == run {
                     screened.committed_before += 1;

@@ -258,6 +258,31 @@ mod paused_and_killed {
         bed.assert_arrived().await;
     }
 
+    #[tokio::test]
+    async fn a_row_that_was_changed_back_is_not_unchanged_while_nobody_knows_what_is_stored() {
+        let bed = Bed::new().await;
+        bed.user_rows(1, 10).await;
+        bed.migrate().await.ended_with(0);
+        bed.sql("update legacy_tokens set access_token = 'other-' || id, updated_at = now()")
+            .await;
+        bed.killed_at(&["migrate", "--json"], "sent", 1).await;
+        bed.sql(&format!(
+            "update legacy_tokens set access_token = '{}-access-' || id, updated_at = now()",
+            crate::support::bed::TOKEN
+        ))
+        .await;
+        let denied = Fault::Answer {
+            status: 403,
+            body: String::new(),
+            committed: false,
+        };
+        bed.api.script_reads(std::iter::repeat_n(denied, 6));
+        bed.migrate().await.ended_with(0);
+        bed.assert_arrived().await;
+        let ran = bed.migrate().await.ended_with(0).json();
+        assert_eq!(ran["tokens"]["unchanged"], 10);
+    }
+
     /// The tokens expire between the two processes: fetching them would refresh them, and sending them again changes nothing.
     #[tokio::test]
     async fn tokens_that_expired_since_are_not_fetched_to_find_out_about_them() {

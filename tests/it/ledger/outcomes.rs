@@ -240,7 +240,7 @@ async fn what_may_be_stored_and_nobody_can_tell_makes_its_destination_uncertain(
     };
     for _ in 0..2 {
         ledger.fail_batch(&possible, &reason(), &[]).await.unwrap();
-        assert_eq!(prior().await, Prior::Unknown);
+        assert_eq!(prior().await, Prior::Unresolved);
     }
     let again = open_batch(&ledger, &run, &["1"]).await;
     ledger.commit_batch(&outcome(again), Rows::Any).await.unwrap();
