@@ -155,8 +155,9 @@ pub struct MigrateArgs {
 /// Options of `verify`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Changes nothing at Descope and no token's state, and may run beside `migrate`. Each token costs one request of the quota. An \
-    interrupted verification of the same tokens is gone on with.\n\n\
+    after_help = "Changes nothing at Descope (but see --include-expired) and no token's state, and may run beside `migrate`. Each token costs one \
+    request of the quota. An interrupted verification of the same tokens is gone on with. Tokens whose access tokens have expired are not read, \
+    and listed as warnings.\n\n\
     Example: tokenferry verify --sample 200\n\n\
     Ends with 0 if nothing differs, 3 if something does: `tokenferry failures --run ID` lists which field of which row. 4 if the API \
     does not let tokens be read back, 5 if another verification is active, otherwise as `migrate`."
@@ -171,6 +172,10 @@ pub struct VerifyArgs {
     /// Only tokens that this run committed [default: those of all runs]
     #[arg(long, value_name = "ID")]
     pub run: Option<RunId>,
+    /// Read tokens whose access tokens have expired as well, or expire within `api.refresh_margin`. Descope refreshes those, and at a
+    /// provider that rotates refresh tokens the old system's copy ends: freeze the old system first
+    #[arg(long)]
+    pub include_expired: bool,
     /// Print one JSON object about it on standard output
     #[arg(long)]
     pub json: bool,
@@ -193,6 +198,7 @@ pub struct VerifyArgs {
     Ends with 0 if nothing of the run is left, 3 if some tokens stay: `tokenferry failures --run ID` lists them by the rollback's own ID. \
     4 if the API does not let tokens be read back or deleted, 5 if another run is active, 2 if it was not confirmed, otherwise as `migrate`."
 )]
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct RollbackArgs {
     /// The run whose tokens are to be deleted
     #[arg(long, value_name = "ID")]
@@ -203,6 +209,10 @@ pub struct RollbackArgs {
     /// Do not ask; needed where there is no terminal to ask at
     #[arg(long)]
     pub yes: bool,
+    /// Read tokens whose access tokens have expired as well, or expire within `api.refresh_margin`. Descope refreshes those: what
+    /// it refreshed stays, and at a provider that rotates refresh tokens the old system's copy ends
+    #[arg(long)]
+    pub include_expired: bool,
     /// Print one JSON object about it on standard output
     #[arg(long)]
     pub json: bool,

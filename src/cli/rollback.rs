@@ -30,7 +30,7 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console)
         let apps = reports.sent_by(args.run).await?;
         reports.close().await;
         let place = format!("project {} at {}", settings.api.project_id, settings.api.base_url);
-        let question = question(args.run, &place, &apps);
+        let question = question(args.run, &place, &apps, args.include_expired);
         let (stdin, stderr) = (io::stdin(), io::stderr());
         if !stdin.is_terminal() || !stderr.is_terminal() {
             return Err(UsageError(format!(
@@ -47,6 +47,7 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console)
     let undo = Undo {
         of_run: args.run,
         dry_run,
+        include_expired: args.include_expired,
     };
     let watching = Watching::new(&args.watch, global, &settings, Mode::Rollback)?;
     let shown = Shown {
@@ -67,7 +68,7 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console)
 }
 
 /// What is about to happen.
-fn question(run: RunId, place: &str, apps: &[(String, i64)]) -> String {
+fn question(run: RunId, place: &str, apps: &[(String, i64)], include_expired: bool) -> String {
     let total: i64 = apps.iter().map(|(_, count)| count).sum();
     let apps: Vec<String> = apps
         .iter()
@@ -79,8 +80,13 @@ fn question(run: RunId, place: &str, apps: &[(String, i64)]) -> String {
         format!(" ({})", apps.join(", "))
     };
     format!(
-        "This deletes, in {}, those of the {total} tokens that run {run} uploaded{of} that are as they were sent.",
-        visible(place)
+        "This deletes, in {}, those of the {total} tokens that run {run} uploaded{of} that are as they were sent.{}",
+        visible(place),
+        if include_expired {
+            " It reads those whose access tokens have expired as well, and Descope refreshes them: the old system's copies may end."
+        } else {
+            ""
+        }
     )
 }
 
@@ -110,7 +116,7 @@ mod tests {
         ] {
             let mut asked = Vec::new();
             let apps = [("google".to_owned(), 40), ("slack\u{1b}".to_owned(), 2)];
-            let question = question(7, "project P1", &apps);
+            let question = question(7, "project P1", &apps, false);
             assert_eq!(
                 confirmed(&question, &mut answer.as_bytes(), &mut asked).unwrap(),
                 expected,

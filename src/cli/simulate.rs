@@ -11,12 +11,14 @@ use std::{
 
 use anyhow::Context;
 use bytesize::ByteSize;
-use clap::Args;
+use clap::{Args, ValueEnum};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::simulator::{App, Bucket, FaultRates, RateLimit, Simulator, SimulatorHandle, User};
+use crate::simulator::{
+    App, Bucket, ExpiryFormat, FaultRates, RateLimit, Rules, Simulator, SimulatorHandle, User, WithoutTenant,
+};
 
 const PROJECT_ID: &str = "DESCOPE_PROJECT_ID";
 const MANAGEMENT_KEY: &str = "DESCOPE_MANAGEMENT_KEY";
@@ -69,6 +71,22 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "PREFIX")]
     dead_refresh: Option<String>,
 
+    /// A refresh, which a fetch makes of an expired access token, gives a new refresh token and ends the former one
+    #[arg(long)]
+    rotate_refresh_tokens: bool,
+
+    /// Every refresh fails, with this in place of a new token
+    #[arg(long, value_name = "TEXT")]
+    refresh_error: Option<String>,
+
+    /// How the expiry of a fetched token is written
+    #[arg(long, value_enum, value_name = "FORM", default_value_t = ExpiryForm::Text)]
+    expiry_format: ExpiryForm,
+
+    /// A fetch without a tenant finds only the user's token without a tenant, and not the newest of all
+    #[arg(long)]
+    tenant_strict: bool,
+
     /// Answer 429 to requests above this rate, for example 100/60s
     #[arg(long, value_name = "REQUESTS/DURATION")]
     rate_limit: Option<RateLimit>,
@@ -118,8 +136,39 @@ pub struct SimulateArgs {
     seed: u64,
 }
 
+/// How an expiry is written.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ExpiryForm {
+    /// Seconds in a text
+    Text,
+    /// Seconds
+    Number,
+    /// A date
+    Rfc3339,
+}
+
 impl SimulateArgs {
+    /// The rules that have no method of their own.
+    fn rules(&self) -> Rules {
+        Rules {
+            rotates_refresh_tokens: self.rotate_refresh_tokens,
+            refresh_error: self.refresh_error.clone(),
+            expiry_format: match self.expiry_format {
+                ExpiryForm::Text => ExpiryFormat::Text,
+                ExpiryForm::Number => ExpiryFormat::Number,
+                ExpiryForm::Rfc3339 => ExpiryFormat::Rfc3339,
+            },
+            without_tenant: if self.tenant_strict {
+                WithoutTenant::TenantlessOnly
+            } else {
+                WithoutTenant::NewestOfAll
+            },
+            ..Rules::default()
+        }
+    }
+
     fn simulator(self) -> anyhow::Result<Simulator> {
+        let rules = self.rules();
         let faults = FaultRates {
             latency: self.latency,
             error: self.error_rate,
@@ -133,6 +182,7 @@ impl SimulateArgs {
             "--error-rate, --cut-before, --cut-after and --unreadable must not add up to more than 1"
         );
         let mut simulator = Simulator::builder()
+            .rules(rules)
             .listen(self.listen)
             .refused_users(self.refuse_users)
             .failures_status(self.failures_status)
@@ -231,6 +281,7 @@ pub async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyhow::Res
         requests = simulator.requests().all().len(),
         committed = simulator.stored_count(),
         rate_limited = simulator.rate_limited(),
+        refreshed = simulator.refreshes().values().sum::<u64>(),
         "the simulator ends"
     );
     simulator.shutdown().await;

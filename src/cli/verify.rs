@@ -23,6 +23,7 @@ pub(super) async fn run(global: &Global, args: &VerifyArgs, console: &Console) -
         of_run: args.run,
         sample: args.sample,
         seed: args.seed,
+        include_expired: args.include_expired,
     };
     let watching = Watching::new(&args.watch, global, &settings, Mode::Verify)?;
     let shown = Shown {

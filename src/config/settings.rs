@@ -13,7 +13,7 @@ use super::{
     source::{self, SourceSettings, SourceShape},
     watch::{self, LiveSettings, MetricsSettings},
 };
-use crate::model::{RuleSet, Secret};
+use crate::model::{RefreshMargin, RuleSet, Secret};
 
 /// Everything a run needs.
 #[derive(Debug, Clone)]
@@ -112,8 +112,8 @@ pub struct ApiSettings {
     pub connect_timeout: Duration,
     /// For how long the API may still carry a request out that nobody waits for any more.
     pub settle_grace: Duration,
-    /// A token whose access token expires within this time is not fetched, as the API may refresh it then.
-    pub refresh_margin: Duration,
+    /// A token whose access token has expired, or expires within this time, is not fetched unasked.
+    pub refresh_margin: RefreshMargin,
     /// The quota every request pays that has none of its own.
     pub rate_limit: RateLimit,
     /// How users are looked up.
@@ -377,7 +377,7 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
     let timeout = reader.duration("api.timeout", Duration::from_secs(30));
     let connect_timeout = reader.duration("api.connect_timeout", Duration::from_secs(10));
     let settle_grace = reader.duration("api.settle_grace", timeout);
-    let refresh_margin = reader.duration("api.refresh_margin", Duration::from_mins(10));
+    let refresh_margin = RefreshMargin::new(reader.duration("api.refresh_margin", Duration::from_mins(10)));
     let rate_limit = rate_limit(reader, "api.rate_limit", 100);
     let lookup = LookupSettings {
         // Nine tenths of what is documented: 500 and 200 in 60 seconds. Other programs of the project share them.

@@ -26,8 +26,6 @@ const USER_BATCH: &str = "v1/mgmt/outbound/app/user/oauthtoken/batch/upload";
 const TENANT_BATCH: &str = "v1/mgmt/outbound/app/tenant/oauthtoken/batch/upload";
 const USER_SINGLE: &str = "v1/mgmt/outbound/app/user/oauthtoken/upload";
 const TENANT_SINGLE: &str = "v1/mgmt/outbound/app/tenant/oauthtoken/upload";
-const USER_LATEST: &str = "v1/mgmt/outbound/app/user/token/latest";
-const TENANT_LATEST: &str = "v1/mgmt/outbound/app/tenant/token/latest";
 
 /// An answer longer than this is not one of this API's: even a batch of thousands, all refused, stays below.
 const LONGEST_ANSWER: usize = 16 << 20;
@@ -47,8 +45,6 @@ pub struct Client {
     tenant_batch: Url,
     user_single: Url,
     tenant_single: Url,
-    user_latest: Url,
-    tenant_latest: Url,
     management_key: Secret,
 }
 
@@ -92,8 +88,6 @@ impl Client {
             tenant_batch: url(TENANT_BATCH),
             user_single: url(USER_SINGLE),
             tenant_single: url(TENANT_SINGLE),
-            user_latest: url(USER_LATEST),
-            tenant_latest: url(TENANT_LATEST),
             management_key: settings.management_key.clone(),
         })
     }
@@ -166,13 +160,6 @@ impl Client {
     /// A token is about to be read back.
     pub(super) fn reading(&self) -> Exchange {
         self.meter.request(Purpose::ReadBack)
-    }
-
-    pub(super) fn latest_url(&self, subject: Subject) -> &Url {
-        match subject {
-            Subject::User => &self.user_latest,
-            Subject::Tenant => &self.tenant_latest,
-        }
     }
 }
 

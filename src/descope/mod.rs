@@ -8,6 +8,7 @@ mod client;
 mod departure;
 mod directory;
 mod encode;
+mod fetch;
 mod looked;
 mod provider_token;
 mod recognise;

@@ -38,8 +38,8 @@ pub enum Unrecognised {
 
 impl StoredToken {
     /// Holds it against what was sent at `sent_at`, in seconds since 1970. Stricter than
-    /// [`compare`](StoredToken::compare), as what is recognised is deleted: the place has to be shown as it was asked for, at
-    /// least one of the secrets has to be shown, none that is shown may differ, nor any other field that was sent, and the
+    /// [`compare`](StoredToken::compare), as what is recognised is deleted: the place has to be shown as it was asked for, its
+    /// scopes included even where none were sent, at least one of the secrets has to be shown, none that is shown may differ, nor any other field that was sent, and the
     /// server may not have touched it since.
     ///
     /// # Errors
@@ -55,6 +55,9 @@ impl StoredToken {
         }
         if self.refreshed_since(sent_at) {
             return Err(Unrecognised::Refreshed);
+        }
+        if !self.has_scopes_of(probe) {
+            return Err(Unrecognised::Different(vec![Difference::Scopes]));
         }
         match self.strict_differences(encoded) {
             Some(differences) if differences.is_empty() => {}
@@ -80,7 +83,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::Subject;
+    use crate::model::{ScopeSet, Scopes, Subject};
 
     const SENT_AT: i64 = 1_700_000_000;
 
@@ -91,6 +94,7 @@ mod tests {
             user_id: Some("u".into()),
             tenant_id: Some("t".into()),
             external_identifier: None,
+            scopes: ScopeSet::of(&Scopes::Listed(["x".to_owned()].into())),
             with_refresh_token: true,
         }
     }

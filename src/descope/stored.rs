@@ -3,52 +3,15 @@
 use std::collections::BTreeSet;
 
 use chrono::DateTime;
-use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
+use serde::{Deserialize, Deserializer, de::IgnoredAny};
 
-use super::{Client, Looked, Refusal, looked::ask};
-use crate::model::{Difference, EncodedToken, Probe, Secret, Verdict};
+use crate::model::{Difference, EncodedToken, Probe, ScopeSet, Secret, Verdict};
 
 /// The clocks of the ledger's database and of the API may differ by so many seconds.
 const SKEW_SECONDS: i64 = 60;
 
 /// Times beyond the year 5000 are milliseconds.
 const MILLISECONDS_FROM: i64 = 100_000_000_000;
-
-/// `…/token/latest`; it rejects a `scopes` field.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ReadRequest<'a> {
-    app_id: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    user_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tenant_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    options: Option<ReadOptions>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    external_identifier: Option<&'a str>,
-}
-
-impl<'a> ReadRequest<'a> {
-    fn new(probe: &'a Probe) -> Self {
-        Self {
-            app_id: &probe.app_id,
-            user_id: probe.user_id.as_deref(),
-            tenant_id: probe.tenant_id.as_deref(),
-            // Never `forceRefresh`: asking must not change what is there.
-            options: probe.with_refresh_token.then_some(ReadOptions {
-                with_refresh_token: true,
-            }),
-            external_identifier: probe.external_identifier.as_deref(),
-        }
-    }
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct ReadOptions {
-    with_refresh_token: bool,
-}
 
 /// The latest token of an app and a user or tenant. All but the token itself is documented as optional, or not documented:
 /// what is left out is not known.
@@ -83,6 +46,9 @@ pub struct StoredToken {
     external_identifier: Option<String>,
     #[serde(default, deserialize_with = "filled")]
     pub(super) granted_by: Option<String>,
+    /// It was found by exactly the scopes that were asked for, in whatever form they are shown.
+    #[serde(skip)]
+    pub(super) found_by_scopes: bool,
 }
 
 /// An empty text says as much as none.
@@ -154,7 +120,7 @@ impl StoredToken {
     }
 
     /// Whether anything tells that this is a token at all.
-    fn shows_something(&self) -> bool {
+    pub(super) fn shows_something(&self) -> bool {
         let secrets = [&self.access_token, &self.refresh_token];
         self.id.is_some()
             || self.has_refresh_token.is_some()
@@ -162,6 +128,13 @@ impl StoredToken {
                 .into_iter()
                 .flatten()
                 .any(|secret| !secret.reveal().is_empty())
+    }
+
+    /// Whether its scopes are those that were asked for. Where none were, the latest of the owner is shown, which may be another
+    /// one that has scopes: the same secrets may stand in both.
+    pub(super) fn has_scopes_of(&self, probe: &Probe) -> bool {
+        let shown = self.scopes.as_deref().unwrap_or_default();
+        self.found_by_scopes || ScopeSet::from(shown.to_vec()) == probe.scopes
     }
 
     /// Whether it shows itself to stand at the place that was asked for, and nowhere else. Letter case sets no two users apart.
@@ -301,33 +274,6 @@ impl StoredToken {
     pub(super) fn refreshed_since(&self, sent_at: i64) -> bool {
         self.last_refresh_time
             .is_some_and(|at| at > 0 && at + SKEW_SECONDS >= sent_at)
-    }
-}
-
-/// An answer without a token is none: that there is no token is told by its status and code.
-#[derive(Deserialize)]
-struct LatestAnswer {
-    token: StoredToken,
-}
-
-impl Client {
-    /// The latest token that a question finds, without making the API refresh it.
-    pub async fn latest(&self, probe: &Probe) -> Looked<StoredToken> {
-        let request = self
-            .http
-            .post(self.latest_url(probe.subject).clone())
-            .json(&ReadRequest::new(probe));
-        let (looked, _) = ask::<LatestAnswer>(self.reading(), request).await;
-        looked.and_then(|LatestAnswer { token }| {
-            if token.shows_something() {
-                Looked::Found(token)
-            } else {
-                Looked::TryAgain {
-                    retry_after: None,
-                    refusal: Refusal::wire("unreadable_answer", "the answer shows nothing of a token"),
-                }
-            }
-        })
     }
 }
 

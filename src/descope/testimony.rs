@@ -71,6 +71,18 @@ impl StoredToken {
             same(refresh, &self.refresh_token, witness.refresh),
             self.shows(&witness.attributes).filter(|_| attributes),
         ];
+        if !self.has_scopes_of(&witness.probe) {
+            // Another token of the same owner, which may hold the same secrets: it proves nothing. By its scopes the one that was
+            // asked for was absent, or else it may stand behind this one.
+            let is_absent = !witness.probe.scopes.is_empty()
+                && !found.contains(&Some(true))
+                && !self.refreshed_since(submitted_at);
+            return if is_absent {
+                Testimony::NotStored
+            } else {
+                Testimony::Nothing
+            };
+        }
         if found.contains(&Some(true)) {
             Testimony::Stored
         } else if self.refreshed_since(submitted_at) {
@@ -116,7 +128,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::Subject;
+    use crate::model::{ScopeSet, Subject};
 
     const SUBMITTED_AT: i64 = 1_700_000_000;
 
@@ -125,6 +137,10 @@ mod tests {
     }
 
     fn said(evidence: Evidence, stored: Value) -> Testimony {
+        said_of(&[], false, evidence, stored)
+    }
+
+    fn said_of(scopes: &[&str], found_by_scopes: bool, evidence: Evidence, stored: Value) -> Testimony {
         let sent = json!({"appId": "app", "userId": "u", "accessToken": "at2", "refreshToken": "rt",
                           "accessTokenExpiry": 1_800_000_000, "accessTokenType": "bearer", "grantedBy": "admin"});
         let probe = Probe {
@@ -133,11 +149,13 @@ mod tests {
             user_id: Some("u".into()),
             tenant_id: None,
             external_identifier: None,
+            scopes: ScopeSet::from(scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>()),
             with_refresh_token: true,
         };
         let encoded = EncodedToken::new(sent.to_string().into_bytes());
         let witness = witness(probe, &encoded, &key(), evidence).unwrap();
-        let stored: StoredToken = serde_json::from_value(stored).unwrap();
+        let mut stored: StoredToken = serde_json::from_value(stored).unwrap();
+        stored.found_by_scopes = found_by_scopes;
         stored.testify(&witness, &key(), SUBMITTED_AT)
     }
 
@@ -159,6 +177,33 @@ mod tests {
         attributes: true,
         was_empty: false,
     };
+
+    #[test]
+    fn the_same_secrets_in_a_token_with_other_scopes_prove_nothing() {
+        let (same, other) = (
+            json!({"accessToken": "at2", "refreshToken": "rt", "scopes": ["b", "a"]}),
+            json!({"accessToken": "x", "refreshToken": "y", "scopes": ["b", "a"]}),
+        );
+        let mut renewed = other.clone();
+        renewed["lastRefreshTime"] = json!((SUBMITTED_AT + 100).to_string());
+        let unsaid = json!({"accessToken": "at2"});
+        for (scopes, by_scopes, stored, expected) in [
+            (&["a", "b"][..], false, &same, Testimony::Stored),
+            (&["A", "B"], true, &same, Testimony::Stored),
+            // By its scopes it was absent.
+            (&["a"], false, &same, Testimony::Nothing),
+            (&["a"], false, &unsaid, Testimony::Nothing),
+            (&["a"], false, &other, Testimony::NotStored),
+            (&["a"], false, &renewed, Testimony::Nothing),
+            // It may stand behind the one that is shown.
+            (&[], false, &same, Testimony::Nothing),
+            (&[], false, &other, Testimony::Nothing),
+            (&[], false, &unsaid, Testimony::Stored),
+        ] {
+            let said = said_of(scopes, by_scopes, NEW, stored.clone());
+            assert_eq!(said, expected, "{scopes:?} {stored}");
+        }
+    }
 
     #[test]
     fn what_cannot_have_been_there_before_proves_and_nothing_else_does() {

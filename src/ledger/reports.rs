@@ -209,8 +209,8 @@ impl Reports {
     async fn verification(&mut self, run: RunId) -> Result<Option<Verification>, LedgerError> {
         let found = sqlx::query_as!(
             Verification,
-            r#"select of_run, sample, seed, equal + refreshed + in_part + different + missing as "checked!", equal, refreshed,
-                      in_part, different, missing, changed_in_source, gone_from_source, inconclusive, not_uploaded
+            r#"select of_run, sample, seed, include_expired, equal + refreshed + in_part + different + missing as "checked!", equal, refreshed,
+                      in_part, different, missing, changed_in_source, gone_from_source, inconclusive, not_read, not_uploaded
                from verifications where run_id = $1"#,
             run,
         )

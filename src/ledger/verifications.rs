@@ -95,16 +95,18 @@ impl Ledger {
                        where run_id = id and status in ('running', 'interrupted', 'stopped')
                          and id = (select max(id) from runs join verifications on run_id = id
                                    where migration = $1 and mode = $2 and of_run is not distinct from $4
-                                     and sample is not distinct from $5 and ($6::bigint is null or seed = $6))
+                                     and sample is not distinct from $5 and ($6::bigint is null or seed = $6)
+                                     and include_expired = $7)
                        returning id, epoch, cursor, requests, retries, rate_limited, lookups, active_seconds, of_run, sample,
-                                 seed, sample_limit, equal, refreshed, in_part, different, missing, changed_in_source,
-                                 gone_from_source, inconclusive"#,
+                                 seed, include_expired, sample_limit, equal, refreshed, in_part, different, missing,
+                                 changed_in_source, gone_from_source, inconclusive, not_read"#,
                     self.migration,
                     Mode::Verify.as_str(),
                     holder,
                     chosen.of_run,
                     chosen.sample,
                     chosen.seed,
+                    chosen.include_expired,
                 )
                 .fetch_optional(&self.pool)
             })
@@ -116,6 +118,7 @@ impl Ledger {
             of_run: row.of_run,
             sample: row.sample,
             seed: row.seed,
+            include_expired: row.include_expired,
             checked: row.equal + row.refreshed + row.in_part + row.different + row.missing,
             equal: row.equal,
             refreshed: row.refreshed,
@@ -125,6 +128,7 @@ impl Ledger {
             changed_in_source: row.changed_in_source,
             gone_from_source: row.gone_from_source,
             inconclusive: row.inconclusive,
+            not_read: row.not_read,
             not_uploaded: None,
         };
         let counters = Counters {
@@ -177,8 +181,8 @@ impl Ledger {
         // Not repeated when the answer is lost: the run would then be taken up by the next attempt.
         let id = sqlx::query_scalar!(
             "with run as (insert into runs (migration, mode, holder) values ($1, $2, $3) returning id)
-             insert into verifications (run_id, of_run, sample, seed, sample_limit)
-             select id, $4, $5, $6, $7 from run returning run_id",
+             insert into verifications (run_id, of_run, sample, seed, sample_limit, include_expired)
+             select id, $4, $5, $6, $7, $8 from run returning run_id",
             self.migration,
             Mode::Verify.as_str(),
             holder,
@@ -186,6 +190,7 @@ impl Ledger {
             chosen.sample,
             seed,
             sample_limit.as_deref(),
+            chosen.include_expired,
         )
         .fetch_one(&self.pool)
         .await
@@ -194,6 +199,7 @@ impl Ledger {
             of_run: chosen.of_run,
             sample: chosen.sample,
             seed,
+            include_expired: chosen.include_expired,
             ..Verification::default()
         };
         Ok(VerifyRun {
@@ -318,7 +324,8 @@ impl Ledger {
                      returning id
                  )
                  update verifications set equal = $14, refreshed = $15, different = $16, missing = $17,
-                        changed_in_source = $18, gone_from_source = $19, inconclusive = $20, not_uploaded = $21, in_part = $22
+                        changed_in_source = $18, gone_from_source = $19, inconclusive = $20, not_uploaded = $21, in_part = $22,
+                        not_read = $23
                  where run_id = (select id from run)",
                 run.id,
                 run.epoch,
@@ -342,6 +349,7 @@ impl Ledger {
                 found.inconclusive,
                 found.not_uploaded,
                 found.in_part,
+                found.not_read,
             )
             .execute(&self.pool)
         })

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Destination, Subject};
+use super::{Destination, ScopeSet, Subject};
 
 /// Which token is read back, and whether its refresh token is to be shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -17,6 +17,9 @@ pub struct Probe {
     pub tenant_id: Option<String>,
     /// Tells several connections apart.
     pub external_identifier: Option<String>,
+    /// Tell several tokens of one owner apart.
+    #[serde(default)]
+    pub scopes: ScopeSet,
     /// The refresh token is to be shown, too.
     pub with_refresh_token: bool,
 }
@@ -31,6 +34,7 @@ impl Probe {
             user_id: destination.user_id.clone(),
             tenant_id: destination.tenant_id.clone(),
             external_identifier: destination.external_identifier.clone(),
+            scopes: destination.scopes.clone(),
             with_refresh_token,
         }
     }

@@ -11,6 +11,8 @@ pub struct Undo {
     pub of_run: RunId,
     /// Whether it is only said which would be.
     pub dry_run: DryRun,
+    /// Whether those are read, too, that a fetch may make Descope refresh.
+    pub include_expired: bool,
 }
 
 /// What became of one of them.

@@ -114,6 +114,13 @@ pub enum StopReason {
     Canary(String),
     /// It is unknown what became of this batch, and the API does not tell.
     Unsettled(i64),
+    /// Tokens of this run whose deletion may have got through, and that are not read back to see, as Descope would refresh them.
+    DeletionsUnsettled {
+        /// So many.
+        count: u64,
+        /// The run whose tokens they are.
+        of_run: RunId,
+    },
     /// As many tokens were sent as were asked for.
     Limit(u64),
 }
@@ -136,6 +143,12 @@ impl fmt::Display for StopReason {
                 f,
                 "it is unknown whether batch {batch} of an earlier process was stored, and the API does not tell: nothing is \
                  sent until it does. Run `tokenferry migrate` again when the API answers; `tokenferry doctor` says whether it does"
+            ),
+            Self::DeletionsUnsettled { count, of_run } => write!(
+                f,
+                "it is unknown whether {count} tokens were deleted: an earlier answer was lost, and their access tokens have expired \
+                 since, so that reading them back makes Descope refresh those that are still there. Freeze the old system, then \
+                 `tokenferry rollback --run {of_run} --include-expired` finds out"
             ),
             Self::Limit(count) => write!(f, "ended after {count} tokens, as asked for"),
         }

@@ -2,15 +2,30 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use super::Scopes;
 
 /// Scopes as a set: sorted, each once. The API does not look at the order in which they are sent, so neither does a
 /// destination. Empty where none are sent, be it that the source has none or that they cannot be read.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(from = "Vec<String>", into = "Vec<String>")]
 pub struct ScopeSet(
     /// `None` is the one form of the empty set, and takes no memory: most sources have no scopes at all.
     Option<Arc<[String]>>,
 );
+
+impl From<Vec<String>> for ScopeSet {
+    fn from(scopes: Vec<String>) -> Self {
+        Self::of(&Scopes::Listed(scopes.into()))
+    }
+}
+
+impl From<ScopeSet> for Vec<String> {
+    fn from(scopes: ScopeSet) -> Self {
+        scopes.as_slice().to_vec()
+    }
+}
 
 impl ScopeSet {
     /// The set of what would be sent. A list that is in order already is shared, not copied.

@@ -15,6 +15,8 @@ pub struct Chosen {
     pub sample: Option<i64>,
     /// Draws the same sample again; else one is made up.
     pub seed: Option<i64>,
+    /// Whether those are read, too, that a fetch may make Descope refresh.
+    pub include_expired: bool,
 }
 
 /// A field that Descope holds otherwise than it was sent.
@@ -120,6 +122,8 @@ pub enum Verdict {
     Hidden,
     /// The API does not take the question; its code.
     NotTaken(String),
+    /// Its access token has expired, or does soon, so that Descope would refresh it: nobody was asked.
+    NotRead,
 }
 
 impl Verdict {
@@ -157,9 +161,18 @@ impl Verdict {
                 "not_readable",
                 format!("the API does not take the question for this token ({code})"),
             )),
+            Self::NotRead => warning(Reason::validation(
+                ACCESS_TOKEN_EXPIRED,
+                "the access token has expired or expires soon: reading it back makes Descope refresh it, which may end the refresh \
+                 token that the old system holds. It was not read: freeze the old system, then `tokenferry verify \
+                 --include-expired` reads it",
+            )),
         }
     }
 }
+
+/// The code of a token that is not fetched, as Descope would refresh it.
+pub const ACCESS_TOKEN_EXPIRED: &str = "access_token_expired";
 
 /// What was found so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
@@ -170,6 +183,8 @@ pub struct Verification {
     pub sample: Option<i64>,
     /// Draws the same sample again.
     pub seed: Option<i64>,
+    /// Whether those were read, too, that a fetch may make Descope refresh.
+    pub include_expired: bool,
     /// Tokens that were held against what Descope has.
     pub checked: i64,
     /// Descope holds what was sent.
@@ -188,6 +203,8 @@ pub struct Verification {
     pub gone_from_source: i64,
     /// The API does not show this very token.
     pub inconclusive: i64,
+    /// It was not asked for, as Descope would refresh it.
+    pub not_read: i64,
     /// Rows of the source that were not uploaded: failed, superseded, or not sent yet. Known only where all tokens of the
     /// migration were asked for, and at the end.
     pub not_uploaded: Option<i64>,
@@ -205,6 +222,7 @@ impl Verification {
             Verdict::ChangedInSource => &mut self.changed_in_source,
             Verdict::GoneFromSource => &mut self.gone_from_source,
             Verdict::Hidden | Verdict::NotTaken(_) => &mut self.inconclusive,
+            Verdict::NotRead => &mut self.not_read,
         };
         *counter += 1;
         self.checked = self.equal + self.refreshed + self.in_part + self.different + self.missing;
@@ -219,7 +237,7 @@ impl Verification {
             committed: self.equal + self.refreshed,
             failed: self.different + self.missing,
             superseded: self.changed_in_source + self.gone_from_source,
-            unchanged: self.in_part + self.inconclusive,
+            unchanged: self.in_part + self.inconclusive + self.not_read,
         };
         tally.selected = tally.settled();
         tally

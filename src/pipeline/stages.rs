@@ -230,8 +230,7 @@ impl Stages<'_> {
             books: Arc::clone(&desk.books),
             chunker: Chunker::new(limits, singly),
             size_limit: delivery.size_limit(batch),
-            refresh_margin_seconds: i64::try_from(self.settings.api.refresh_margin.as_secs())
-                .unwrap_or(i64::MAX),
+            refresh_margin_seconds: self.settings.api.refresh_margin.seconds(),
             stop: stop.clone(),
             work: work_in,
             unsettled: VecDeque::new(),

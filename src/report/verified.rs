@@ -7,8 +7,12 @@ use crate::model::Verification;
 
 /// How it ended.
 pub(super) fn headline(summary: &Summary) -> &str {
+    let not_read = summary.verify.map_or(0, |found| found.not_read);
     match summary.status.as_str() {
         "completed" if summary.tokens.selected == 0 => "completed, there is nothing to read back",
+        "completed" if not_read > 0 => {
+            "completed, no difference was found in what was read, and some tokens were not read"
+        }
         "completed" => "completed, no difference was found",
         "completed_with_failures" => "completed, there are differences",
         "interrupted" => "interrupted; the next `tokenferry verify` of the same tokens goes on from here",
@@ -54,6 +58,11 @@ pub(super) fn write(text: &mut String, summary: &Summary, found: &Verification) 
             "inconclusive",
             Some(found.inconclusive),
             "not compared: Descope does not show this very token",
+        ),
+        (
+            "not read",
+            Some(found.not_read),
+            "not compared: the access token has expired; `--include-expired` reads it, and Descope then refreshes it",
         ),
         (
             "not uploaded",

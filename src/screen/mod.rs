@@ -15,8 +15,8 @@ use crate::{
     descope,
     model::{
         Decision, Destination, DestinationId, EncodedToken, Evidence, Fingerprint, FingerprintKey, Item,
-        Known, LegacyToken, Login, Parts, Prior, Reason, RuleSet, RunId, ScopeSet, Secret, SentAttributes,
-        Sheet, SourceKey, TokenState, Version, Wiped,
+        Known, LegacyToken, Lifetime, Login, Parts, Prior, Reason, RuleSet, RunId, ScopeSet, Secret,
+        SentAttributes, Sheet, SourceKey, TokenState, Version, Wiped,
     },
 };
 
@@ -85,6 +85,9 @@ pub struct AsSent {
     pub fingerprint: Fingerprint,
     /// Whose token it is.
     pub origin: Origin,
+    /// What tells whether a fetch may refresh it. Of a fetched token nothing is known: the source holds no copy of it that
+    /// a refresh could end.
+    pub lifetime: Lifetime,
     /// What is sent; of a fetched token all but the token itself, its expiry and what comes with it.
     pub encoded: EncodedToken,
 }
@@ -216,6 +219,10 @@ impl Screen {
                     has_access_token: ready.parts.has_access_token(),
                     has_refresh_token: ready.parts.has_refresh_token(),
                 },
+                lifetime: Lifetime {
+                    expiry: ready.expiry,
+                    has_refresh_token: ready.parts.has_refresh_token(),
+                },
                 encoded: EncodedToken::new(sheet),
             });
         };
@@ -224,6 +231,7 @@ impl Screen {
         Ok(AsSent {
             fingerprint: self.row_fingerprint(settings, token, &destination, &login_id, &provider),
             origin: Origin::Fetched,
+            lifetime: Lifetime::default(),
             encoded: provider::around_the_token(settings, token, &destination),
             destination,
         })

@@ -7,7 +7,7 @@ use crate::simulator::{
     refusal::{BAD_TOKEN, INVALID_ARGUMENTS, MISSING_ARGUMENTS, USER_NOT_FOUND, VALIDATION},
     rules::Rules,
     store::{Content, Destination},
-    wire::{Failure, Token},
+    wire::{ApiKeyUpload, Failure, Token},
 };
 
 /// Whose token an endpoint takes.
@@ -17,9 +17,17 @@ pub(super) enum Subject {
     Tenant,
 }
 
+/// What is uploaded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    OAuth,
+    ApiKey,
+}
+
 /// A token as it was sent. An empty string counts as absent, as the gateway cannot tell the two apart.
 #[derive(Debug)]
 pub(super) struct Item {
+    kind: Kind,
     subject: Subject,
     app_id: Option<String>,
     user_id: Option<String>,
@@ -47,6 +55,7 @@ impl Item {
         Verify: Into<Option<bool>>,
     {
         Self {
+            kind: Kind::OAuth,
             subject,
             app_id: filled(token.app_id),
             user_id: filled(token.user_id.into()),
@@ -62,6 +71,23 @@ impl Item {
                 granted_by: filled(token.granted_by),
             },
             verify_refresh: token.verify_refresh.into().unwrap_or(false),
+        }
+    }
+
+    /// An API key by itself, which is handed out like an access token that never expires.
+    pub(super) fn api_key<User: Into<Option<String>>>(subject: Subject, upload: ApiKeyUpload<User>) -> Self {
+        Self {
+            kind: Kind::ApiKey,
+            subject,
+            app_id: filled(upload.app_id),
+            user_id: filled(upload.user_id.into()),
+            tenant_id: filled(upload.tenant_id),
+            external_identifier: None,
+            content: Content {
+                access_token: upload.api_key.filter(is_filled),
+                ..Content::default()
+            },
+            verify_refresh: false,
         }
     }
 
@@ -102,8 +128,17 @@ impl Item {
             return Err(problem(MISSING_ARGUMENTS, "tenantId is required"));
         }
         self.check_content(rules)?;
-        if directory.app(app_id).is_none() {
-            return Err(problem(INVALID_ARGUMENTS, "outbound app not found"));
+        let app = directory
+            .app(app_id)
+            .ok_or(problem(INVALID_ARGUMENTS, "outbound app not found"))?;
+        if app.holds_api_keys() != (self.kind == Kind::ApiKey) {
+            return Err(problem(
+                INVALID_ARGUMENTS,
+                match self.kind {
+                    Kind::OAuth => "the outbound app holds API keys, and no OAuth tokens",
+                    Kind::ApiKey => "the outbound app holds OAuth tokens, and no API keys",
+                },
+            ));
         }
         if let Some(user_id) = &self.user_id
             && (rules.refused_users.contains(user_id) || directory.user(user_id).is_none())
@@ -127,7 +162,10 @@ impl Item {
         if access_token.is_none() && refresh_token.is_none() {
             return Err(problem(
                 MISSING_ARGUMENTS,
-                "refreshToken or accessToken is required",
+                match self.kind {
+                    Kind::OAuth => "refreshToken or accessToken is required",
+                    Kind::ApiKey => "apiKey is required",
+                },
             ));
         }
         if self.content.access_token_expiry < 0 {
@@ -153,11 +191,10 @@ impl Item {
 
     /// What the provider says to the refresh token.
     pub(super) fn verify(&self, rules: &Rules) -> Result<(), Problem> {
-        let is_dead = |token: &SecretString| begins(token, rules.dead_refresh_prefix.as_deref());
-        if self.content.refresh_token.as_ref().is_some_and(is_dead) {
-            return Err(problem(BAD_TOKEN, "the provider refused the refresh token"));
+        match rules.refresh_error_of(self.content.refresh_token.as_ref()) {
+            Some(_) => Err(problem(BAD_TOKEN, "the provider refused the refresh token")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     pub(super) fn destination(&self) -> Destination {
@@ -166,6 +203,7 @@ impl Item {
             user_id: self.user_id.clone(),
             tenant_id: self.tenant_id.clone(),
             external_identifier: self.external_identifier.clone(),
+            scopes: self.content.scopes.iter().cloned().collect(),
         }
     }
 

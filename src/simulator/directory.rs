@@ -92,8 +92,7 @@ impl UserStatus {
 pub struct App {
     /// The ID that tokens are uploaded for.
     pub id: String,
-    /// What answers say as `appType`; they leave the field out without one. The public reference has the field as a text
-    /// and does not publish its values; there are apps for OAuth and apps for API keys.
+    /// What answers say as `appType`; they leave the field out without one: `oauth`, or `apikey`.
     #[serde(default = "oauth")]
     pub app_type: Option<String>,
 }
@@ -106,6 +105,10 @@ impl App {
             app_type: app_type.map(Into::into),
             ..self
         }
+    }
+
+    pub(super) fn holds_api_keys(&self) -> bool {
+        self.app_type.as_deref() == Some("apikey")
     }
 }
 

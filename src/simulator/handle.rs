@@ -13,8 +13,8 @@ use crate::simulator::{
     faults::{Fault, FaultRates},
     limits::RateLimit,
     log::RequestLog,
-    rules::Rules,
-    store::{Destination, StoredToken},
+    rules::{Rules, WithoutTenant},
+    store::{Destination, StoredToken, Wanted},
 };
 
 /// How long a client may take to finish the request that it is sending when the simulator ends.
@@ -80,10 +80,17 @@ impl SimulatorHandle {
         self.api.store.lock().len()
     }
 
-    /// The token that a lookup finds: the last created; tenant and external identifier select when given.
+    /// The last created token of an app and owner; tenant, external identifier and scopes select where they are given. Never
+    /// refreshes it, as a fetch may.
     #[must_use]
     pub fn latest(&self, destination: &Destination) -> Option<StoredToken> {
-        self.api.store.lock().latest(destination, &[]).cloned()
+        let scopes = &destination.scopes;
+        let wanted = Wanted {
+            destination: destination.clone(),
+            scopes: (!scopes.is_empty()).then(|| scopes.clone()),
+            without_tenant: WithoutTenant::NewestOfAll,
+        };
+        self.api.store.lock().latest(&wanted).cloned()
     }
 
     /// Changes what is stored behind the API's back; counts no write.
@@ -104,6 +111,12 @@ impl SimulatorHandle {
     #[must_use]
     pub fn verifies(&self) -> BTreeMap<Destination, u64> {
         self.api.store.lock().verifies().clone()
+    }
+
+    /// How often a fetch asked a provider to refresh the token of each destination, in vain or not.
+    #[must_use]
+    pub fn refreshes(&self) -> BTreeMap<Destination, u64> {
+        self.api.store.lock().refreshes().clone()
     }
 
     /// The requests so far.

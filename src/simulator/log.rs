@@ -65,6 +65,16 @@ impl RequestLog {
             .count()
     }
 
+    /// How many requests fetched a token, whichever way it was asked for.
+    #[must_use]
+    pub fn fetches(&self) -> usize {
+        let is_fetch = |path: &str| path.ends_with("/token") || path.ends_with("/token/latest");
+        self.0
+            .iter()
+            .filter(|request| request.path.contains("/outbound/app/") && is_fetch(&request.path))
+            .count()
+    }
+
     /// The batches that could be parsed, by their number of tokens, in order of arrival.
     #[must_use]
     pub fn batch_sizes(&self) -> Vec<usize> {

@@ -55,6 +55,6 @@ pub use self::{
     limits::{ParseRateLimitError, RateLimit, RetryAfter},
     log::{LoggedRequest, RequestLog},
     provider::ProviderToken,
-    rules::{ExpiryFormat, OnRepeat, Rules, TooLarge},
+    rules::{ExpiryFormat, OnRepeat, Rules, TooLarge, WithoutTenant},
     store::{Destination, StoredToken},
 };

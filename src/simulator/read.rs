@@ -1,47 +1,59 @@
-//! Reading tokens back: the latest one of an owner, or the latest that has certain scopes.
+//! Fetching tokens: the latest one of an owner, or the one that has exactly certain scopes. A fetch refreshes what has expired.
+//! And the apps that a user has tokens for.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use axum::{
     Json,
     body::Bytes,
     extract::State,
+    http::Uri,
     response::{IntoResponse, Response},
 };
 use secrecy::ExposeSecret;
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::simulator::{
     api::Api,
     check::{Subject, filled},
     decode::decode,
     faults::Call,
+    lookup::{answer, query},
     perform::perform,
     refusal::Refusal,
     rules::ExpiryFormat,
-    store::{Destination, StoredToken},
+    store::{Destination, StoredToken, Wanted},
     wire::{Absent, FoundAnswer, FoundToken, Lookup},
 };
 
 type Shared = State<Arc<Api>>;
 
+/// Which of an owner's tokens is meant.
+#[derive(Debug, Clone, Copy)]
+enum By {
+    /// The latest.
+    Recency,
+    /// The one with exactly the scopes that were sent, none of them included.
+    Scopes,
+}
+
 pub(super) async fn user_latest(State(api): Shared, body: Bytes) -> Response {
-    lookup::<Option<String>, Absent>(api, Subject::User, body).await
+    lookup::<Option<String>, Absent>(api, Subject::User, By::Recency, body).await
 }
 
 pub(super) async fn user_with_scopes(State(api): Shared, body: Bytes) -> Response {
-    lookup::<Option<String>, Option<Vec<String>>>(api, Subject::User, body).await
+    lookup::<Option<String>, Option<Vec<String>>>(api, Subject::User, By::Scopes, body).await
 }
 
 pub(super) async fn tenant_latest(State(api): Shared, body: Bytes) -> Response {
-    lookup::<Absent, Absent>(api, Subject::Tenant, body).await
+    lookup::<Absent, Absent>(api, Subject::Tenant, By::Recency, body).await
 }
 
 pub(super) async fn tenant_with_scopes(State(api): Shared, body: Bytes) -> Response {
-    lookup::<Absent, Option<Vec<String>>>(api, Subject::Tenant, body).await
+    lookup::<Absent, Option<Vec<String>>>(api, Subject::Tenant, By::Scopes, body).await
 }
 
-async fn lookup<User, Scopes>(api: Arc<Api>, subject: Subject, body: Bytes) -> Response
+async fn lookup<User, Scopes>(api: Arc<Api>, subject: Subject, by: By, body: Bytes) -> Response
 where
     Lookup<User, Scopes>: DeserializeOwned,
     User: Into<Option<String>> + Send + 'static,
@@ -49,13 +61,18 @@ where
 {
     let wanted = decode::<Lookup<User, Scopes>>(&body);
     perform(api, Call::Read, move |api| {
-        let outcome = wanted.and_then(|wanted| find(api, subject, wanted));
+        let outcome = wanted.and_then(|wanted| find(api, subject, by, wanted));
         outcome.unwrap_or_else(IntoResponse::into_response)
     })
     .await
 }
 
-fn find<User, Scopes>(api: &Api, subject: Subject, wanted: Lookup<User, Scopes>) -> Result<Response, Refusal>
+fn find<User, Scopes>(
+    api: &Api,
+    subject: Subject,
+    by: By,
+    wanted: Lookup<User, Scopes>,
+) -> Result<Response, Refusal>
 where
     User: Into<Option<String>>,
     Scopes: Into<Option<Vec<String>>>,
@@ -69,19 +86,26 @@ where
     if subject == Subject::Tenant && tenant_id.is_none() {
         return Err(Refusal::invalid_arguments("tenantId is required"));
     }
-    let external_identifier = filled(wanted.external_identifier);
-    let destination = Destination {
-        app_id,
-        user_id,
-        tenant_id,
-        external_identifier,
-    };
-    let scopes = wanted.scopes.into().unwrap_or_default();
     let options = wanted.options.unwrap_or_default();
     let rules = api.rules.lock();
-    let store = api.store.lock();
+    let wanted = Wanted {
+        destination: Destination {
+            app_id,
+            user_id,
+            tenant_id,
+            external_identifier: filled(wanted.external_identifier),
+            scopes: BTreeSet::new(),
+        },
+        scopes: match by {
+            By::Recency => None,
+            By::Scopes => Some(wanted.scopes.into().unwrap_or_default().into_iter().collect()),
+        },
+        without_tenant: rules.without_tenant,
+    };
+    let mut store = api.store.lock();
+    let force_refresh = options.force_refresh.unwrap_or(false);
     let token = store
-        .latest(&destination, &scopes)
+        .fetch(&wanted, &rules, force_refresh, chrono::Utc::now().timestamp())
         .ok_or_else(|| Refusal::token_not_found(rules.token_not_found_status))?;
     let token = found(
         token,
@@ -89,6 +113,35 @@ where
         rules.expiry_format,
     );
     Ok(Json(FoundAnswer { token }).into_response())
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OfUser {
+    user_id: Option<String>,
+    tenant_id: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct AppsWithToken {
+    app_ids: BTreeSet<String>,
+}
+
+/// The apps that a user holds a token for that is valid now: what has expired is left out, so this proves no absence.
+pub(super) async fn apps_with_user_token(State(api): Shared, uri: Uri) -> Response {
+    answer(api, move |api| {
+        let wanted: OfUser = query(&uri)?;
+        let user_id =
+            filled(wanted.user_id).ok_or_else(|| Refusal::invalid_arguments("userId is required"))?;
+        let tenant_id = filled(wanted.tenant_id);
+        let now = chrono::Utc::now().timestamp();
+        let store = api.store.lock();
+        Ok(AppsWithToken {
+            app_ids: store.apps_with_token(&user_id, tenant_id.as_deref(), now),
+        })
+    })
+    .await
 }
 
 fn found(token: &StoredToken, with_refresh_token: bool, expiry_format: ExpiryFormat) -> FoundToken {

@@ -45,6 +45,14 @@ pub(super) fn router(api: Arc<Api>) -> Router {
             "/v1/mgmt/outbound/app/tenant/oauthtoken/upload",
             post(upload::tenant),
         )
+        .route(
+            "/v1/mgmt/outbound/app/user/apikey/upload",
+            post(upload::user_api_key),
+        )
+        .route(
+            "/v1/mgmt/outbound/app/tenant/apikey/upload",
+            post(upload::tenant_api_key),
+        )
         .route("/v1/mgmt/outbound/app/user/token/latest", post(read::user_latest))
         .route("/v1/mgmt/outbound/app/user/token", post(read::user_with_scopes))
         .route(
@@ -54,6 +62,10 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .route(
             "/v1/mgmt/outbound/app/tenant/token",
             post(read::tenant_with_scopes),
+        )
+        .route(
+            "/v1/mgmt/outbound/apps-with-user-token",
+            get(read::apps_with_user_token),
         )
         .route("/v1/mgmt/outbound/token", deleting(delete::token))
         .route("/v1/mgmt/outbound/user/tokens", deleting(delete::tokens))

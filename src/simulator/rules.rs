@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, SecondsFormat};
+use secrecy::{ExposeSecret, SecretString};
 
 /// How requests are judged. Everything here can be changed while the simulator runs.
 #[derive(Debug, Clone)]
@@ -11,8 +12,8 @@ pub struct Rules {
     pub refused_users: HashSet<String>,
     /// An access or refresh token that begins like this is refused with `E152110`.
     pub bad_token_prefix: Option<String>,
-    /// A refresh token that begins like this is refused by its provider when a single upload asks to verify it. In a batch,
-    /// where nobody asks, it goes through.
+    /// A refresh token that begins like this is refused by its provider: when a single upload asks to verify it, and when a
+    /// fetch refreshes the token. In a batch, where nobody asks, it goes through.
     pub dead_refresh_prefix: Option<String>,
     /// The status that carries a non-empty `failures` list: 200, or 400.
     pub failures_status: u16,
@@ -32,6 +33,15 @@ pub struct Rules {
     pub token_not_found_status: u16,
     /// How the expiry of a fetched token is written.
     pub expiry_format: ExpiryFormat,
+    /// What a fetch for a user without a tenant finds.
+    pub without_tenant: WithoutTenant,
+    /// Whether a refresh gives a new refresh token, which ends the one that it was made with.
+    pub rotates_refresh_tokens: bool,
+    /// What the provider says to every refresh in place of a new token. A refresh token that `dead_refresh_prefix` names is
+    /// refused anyway.
+    pub refresh_error: Option<String>,
+    /// Whether a fetch also refreshes a token that has a refresh token alone. Not published.
+    pub refreshes_without_access_token: bool,
     /// Whether a login ID is found in whatever letter case it is asked for. Not published, and it may depend on what the
     /// login ID is.
     pub login_ids_in_any_case: bool,
@@ -58,12 +68,39 @@ impl Default for Rules {
             user_not_found_status: 400,
             token_not_found_status: 404,
             expiry_format: ExpiryFormat::default(),
+            without_tenant: WithoutTenant::default(),
+            rotates_refresh_tokens: false,
+            refresh_error: None,
+            refreshes_without_access_token: false,
             login_ids_in_any_case: false,
             unmanaged_providers: HashSet::new(),
             max_listed: 100,
             max_search_limit: 100,
         }
     }
+}
+
+impl Rules {
+    /// What the provider says to a refresh, if it does not agree to it.
+    pub(super) fn refresh_error_of(&self, refresh_token: Option<&SecretString>) -> Option<String> {
+        let dead = self.dead_refresh_prefix.as_deref();
+        let is_dead = refresh_token
+            .zip(dead)
+            .is_some_and(|(token, dead)| token.expose_secret().starts_with(dead));
+        self.refresh_error
+            .clone()
+            .or_else(|| is_dead.then(|| "invalid_grant".to_owned()))
+    }
+}
+
+/// What a fetch for a user without a tenant finds; gateway versions may differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WithoutTenant {
+    /// The newest of all of the user's tokens, so that one may hide another.
+    #[default]
+    NewestOfAll,
+    /// The user's token without a tenant; one in a tenant reads as not there.
+    TenantlessOnly,
 }
 
 /// What a second upload to the same destination does; the real behaviour is not published.

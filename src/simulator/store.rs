@@ -1,12 +1,12 @@
-//! The tokens that were committed, and how often each destination was written to or verified.
+//! The tokens that were committed, and how often each destination was written to, verified or refreshed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use secrecy::{ExposeSecret, SecretString};
 
-use crate::simulator::rules::OnRepeat;
+use crate::simulator::rules::{OnRepeat, Rules, WithoutTenant};
 
-/// Where a token belongs.
+/// Where a token belongs: all that tells it from other tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Destination {
     /// The outbound app.
@@ -17,6 +17,8 @@ pub struct Destination {
     pub tenant_id: Option<String>,
     /// What tells several tokens of one owner apart.
     pub external_identifier: Option<String>,
+    /// Tokens of one owner that differ in scopes are separate tokens.
+    pub scopes: BTreeSet<String>,
 }
 
 impl Destination {
@@ -27,6 +29,7 @@ impl Destination {
             user_id: Some(user_id.into()),
             tenant_id: None,
             external_identifier: None,
+            scopes: BTreeSet::new(),
         }
     }
 
@@ -37,6 +40,7 @@ impl Destination {
             user_id: None,
             tenant_id: Some(tenant_id.into()),
             external_identifier: None,
+            scopes: BTreeSet::new(),
         }
     }
 
@@ -58,12 +62,45 @@ impl Destination {
         }
     }
 
-    /// Whether a lookup of `self` finds a token of `stored`: tenant and identifier select only when given.
-    fn finds(&self, stored: &Self) -> bool {
-        self.app_id == stored.app_id
-            && self.user_id == stored.user_id
-            && (self.tenant_id.is_none() || self.tenant_id == stored.tenant_id)
-            && (self.external_identifier.is_none() || self.external_identifier == stored.external_identifier)
+    /// The same with scopes.
+    #[must_use]
+    pub fn with_scopes<S: Into<String>>(self, scopes: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            scopes: scopes.into_iter().map(Into::into).collect(),
+            ..self
+        }
+    }
+}
+
+/// What a fetch asks for.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    /// App and owner; tenant and external identifier select where they are given.
+    pub(super) destination: Destination,
+    /// Exactly these scopes, or any.
+    pub(super) scopes: Option<BTreeSet<String>>,
+    /// What is meant by a user without a tenant.
+    pub(super) without_tenant: WithoutTenant,
+}
+
+impl Wanted {
+    fn finds(&self, stored: &Destination) -> bool {
+        let Destination {
+            app_id,
+            user_id,
+            tenant_id,
+            external_identifier,
+            scopes: _,
+        } = &self.destination;
+        let of_tenant = match (tenant_id, self.without_tenant) {
+            (None, WithoutTenant::NewestOfAll) => true,
+            (None, WithoutTenant::TenantlessOnly) | (Some(_), _) => *tenant_id == stored.tenant_id,
+        };
+        *app_id == stored.app_id
+            && *user_id == stored.user_id
+            && of_tenant
+            && (external_identifier.is_none() || *external_identifier == stored.external_identifier)
+            && self.scopes.as_ref().is_none_or(|scopes| *scopes == stored.scopes)
     }
 }
 
@@ -88,8 +125,7 @@ pub struct StoredToken {
     pub scopes: Vec<String>,
     /// Who granted the token.
     pub granted_by: Option<String>,
-    /// When it was refreshed at its provider, in epoch seconds; 0 if never. No provider stands behind the simulator: tests
-    /// set it.
+    /// When it was refreshed at its provider, in epoch seconds; 0 if never.
     pub last_refresh_time: i64,
     /// Why the last refresh failed; empty if it did not.
     pub last_refresh_error: String,
@@ -113,10 +149,41 @@ impl StoredToken {
     pub fn exposed_id_token(&self) -> Option<&str> {
         self.id_token.as_ref().map(ExposeSecret::expose_secret)
     }
+
+    fn has_expired(&self, now: i64) -> bool {
+        self.access_token_expiry != 0 && i64::from(self.access_token_expiry) <= now
+    }
+
+    /// Whether a fetch refreshes it: what has expired always, whatever was asked for.
+    fn is_due(&self, rules: &Rules, force_refresh: bool, now: i64) -> bool {
+        let lacks_access_token = self.access_token.is_none() && rules.refreshes_without_access_token;
+        self.refresh_token.is_some() && (force_refresh || self.has_expired(now) || lacks_access_token)
+    }
+
+    /// What its provider gives for the refresh token, or that it gives nothing.
+    fn refresh(&mut self, rules: &Rules, nth: u64, now: i64) {
+        if let Some(error) = rules.refresh_error_of(self.refresh_token.as_ref()) {
+            self.last_refresh_error = error;
+            return;
+        }
+        let renewed = |token: Option<&str>| {
+            SecretString::from(format!("{}-refreshed-{nth}", token.unwrap_or("access")))
+        };
+        self.access_token = Some(renewed(self.exposed_access_token()));
+        if rules.rotates_refresh_tokens {
+            self.refresh_token = Some(renewed(self.exposed_refresh_token()));
+        }
+        self.access_token_expiry = i32::try_from(now + REFRESHED_FOR).unwrap_or(i32::MAX);
+        self.last_refresh_time = now;
+        self.last_refresh_error.clear();
+    }
 }
 
+/// How long a refreshed access token lives, in seconds.
+const REFRESHED_FOR: i64 = 3600;
+
 /// All of an uploaded token that does not say where it belongs.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Content {
     pub(super) access_token: Option<SecretString>,
     pub(super) refresh_token: Option<SecretString>,
@@ -136,6 +203,7 @@ pub(super) struct Store {
     tokens: HashMap<Owner, Vec<(u64, StoredToken)>>,
     writes: BTreeMap<Destination, u64>,
     verifies: BTreeMap<Destination, u64>,
+    refreshes: BTreeMap<Destination, u64>,
     created: u64,
 }
 
@@ -172,12 +240,54 @@ impl Store {
         ));
     }
 
-    /// The last created token that `wanted` finds and that has all of `scopes`.
-    pub(super) fn latest(&self, wanted: &Destination, scopes: &[String]) -> Option<&StoredToken> {
-        let owned = self.tokens.get(&owner(wanted))?;
-        owned.iter().rev().map(|(_, token)| token).find(|token| {
-            wanted.finds(&token.destination) && scopes.iter().all(|scope| token.scopes.contains(scope))
-        })
+    /// The last created token that `wanted` finds.
+    pub(super) fn latest(&self, wanted: &Wanted) -> Option<&StoredToken> {
+        let owned = self.tokens.get(&owner(&wanted.destination))?;
+        let mut newest_first = owned.iter().rev().map(|(_, token)| token);
+        newest_first.find(|token| wanted.finds(&token.destination))
+    }
+
+    /// The same, refreshed at its provider if it has expired at `now` or if that is forced.
+    pub(super) fn fetch(
+        &mut self,
+        wanted: &Wanted,
+        rules: &Rules,
+        force_refresh: bool,
+        now: i64,
+    ) -> Option<&StoredToken> {
+        let owned = self.tokens.get_mut(&owner(&wanted.destination))?;
+        let mut newest_first = owned.iter_mut().rev().map(|(_, token)| token);
+        let token = newest_first.find(|token| wanted.finds(&token.destination))?;
+        if token.is_due(rules, force_refresh, now) {
+            let count = self.refreshes.entry(token.destination.clone()).or_default();
+            *count += 1;
+            token.refresh(rules, *count, now);
+        }
+        Some(token)
+    }
+
+    /// The apps that a user holds a token for that is valid at `now`, in one tenant or in any.
+    pub(super) fn apps_with_token(
+        &self,
+        user_id: &str,
+        tenant_id: Option<&str>,
+        now: i64,
+    ) -> BTreeSet<String> {
+        let tokens = self.tokens.values().flatten().map(|(_, token)| token);
+        tokens
+            .filter(|token| {
+                let Destination {
+                    user_id: of_user,
+                    tenant_id: of_tenant,
+                    ..
+                } = &token.destination;
+                of_user.as_deref() == Some(user_id)
+                    && (tenant_id.is_none() || of_tenant.as_deref() == tenant_id)
+                    && token.access_token.is_some()
+                    && !token.has_expired(now)
+            })
+            .map(|token| token.destination.app_id.clone())
+            .collect()
     }
 
     /// Deletes one token, if there is one with this ID.
@@ -208,8 +318,10 @@ impl Store {
     /// Puts these in the place of every token.
     pub(super) fn set_all(&mut self, tokens: Vec<StoredToken>) {
         self.tokens.clear();
-        for token in tokens {
+        for mut token in tokens {
             self.created += 1;
+            // The token's own are the ones that tests change.
+            token.destination.scopes = token.scopes.iter().cloned().collect();
             self.tokens
                 .entry(owner(&token.destination))
                 .or_default()
@@ -228,6 +340,10 @@ impl Store {
 
     pub(super) fn verifies(&self) -> &BTreeMap<Destination, u64> {
         &self.verifies
+    }
+
+    pub(super) fn refreshes(&self) -> &BTreeMap<Destination, u64> {
+        &self.refreshes
     }
 
     pub(super) fn writes(&self) -> &BTreeMap<Destination, u64> {

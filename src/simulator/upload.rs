@@ -20,7 +20,10 @@ use crate::simulator::{
     perform::perform,
     refusal::Refusal,
     rules::{Rules, TooLarge},
-    wire::{Batch, BatchAnswer, Failure, TenantItem, TenantUpload, Token, UserItem, UserUpload},
+    wire::{
+        Absent, ApiKeyUpload, Batch, BatchAnswer, Failure, TenantItem, TenantUpload, Token, UserItem,
+        UserUpload,
+    },
 };
 
 type Shared = State<Arc<Api>>;
@@ -50,6 +53,24 @@ pub(super) async fn user(State(api): Shared, Extension(entry): Extension<Entry>,
 
 pub(super) async fn tenant(State(api): Shared, Extension(entry): Extension<Entry>, body: Bytes) -> Response {
     let item = decode::<TenantUpload>(&body).map(|token| Item::new(Subject::Tenant, token));
+    single(api, entry, item).await
+}
+
+pub(super) async fn user_api_key(
+    State(api): Shared,
+    Extension(entry): Extension<Entry>,
+    body: Bytes,
+) -> Response {
+    let item = decode::<ApiKeyUpload<Option<String>>>(&body).map(|key| Item::api_key(Subject::User, key));
+    single(api, entry, item).await
+}
+
+pub(super) async fn tenant_api_key(
+    State(api): Shared,
+    Extension(entry): Extension<Entry>,
+    body: Bytes,
+) -> Response {
+    let item = decode::<ApiKeyUpload<Absent>>(&body).map(|key| Item::api_key(Subject::Tenant, key));
     single(api, entry, item).await
 }
 

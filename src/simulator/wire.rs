@@ -74,6 +74,18 @@ pub(super) type UserUpload = Token<Option<String>, Option<bool>>;
 /// A tenant's token by itself.
 pub(super) type TenantUpload = Token<Absent, Option<bool>>;
 
+/// An API key by itself: `User` is the type of `userId`.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ApiKeyUpload<User> {
+    pub(super) app_id: Option<String>,
+    #[serde(default)]
+    pub(super) user_id: User,
+    pub(super) tenant_id: Option<String>,
+    #[serde(default, deserialize_with = "secret")]
+    pub(super) api_key: Option<SecretString>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Batch<Item> {
@@ -98,9 +110,7 @@ pub(super) struct Lookup<User, Scopes> {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct LookupOptions {
     pub(super) with_refresh_token: Option<bool>,
-    /// Accepted and without effect: no provider stands behind the simulator.
-    #[serde(rename = "forceRefresh")]
-    pub(super) _force_refresh: Option<bool>,
+    pub(super) force_refresh: Option<bool>,
 }
 
 #[derive(Debug, Serialize)]

@@ -143,7 +143,8 @@ impl Uploader {
             if attempts.next().await.is_none() {
                 return Said::Stopped;
             }
-            let wait = match self.client().latest(&witness.probe).await {
+            let pays = async || self.attempts().through_pauses().next().await.is_some();
+            let wait = match self.client().latest(&witness.probe, pays).await {
                 Looked::Found(stored) => {
                     return Said::Testimony(stored.testify(witness, self.key(), submitted_at));
                 }

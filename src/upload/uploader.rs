@@ -26,7 +26,7 @@ use crate::{
     descope::{Client, Refusal},
     ledger::{Ledger, LedgerError, OutcomeOf, Residue, Rows, Run, Unsettled},
     meter::Meter,
-    model::{Batch, Call, EventKind, FingerprintKey, Reason, StopReason},
+    model::{Batch, Call, EventKind, FingerprintKey, Reason, RefreshMargin, StopReason},
     pace::{Attempts, Helm, Pacer, Stop},
 };
 
@@ -95,7 +95,7 @@ struct Shared {
     size_limit: SizeLimit,
     timeout: Duration,
     settle_grace: Duration,
-    refresh_margin: Duration,
+    refresh_margin: RefreshMargin,
     retry: RetrySettings,
     batch: BatchSettings,
     streak: Streak,
@@ -408,7 +408,7 @@ impl Uploader {
     }
 
     pub(super) fn refresh_margin_seconds(&self) -> i64 {
-        i64::try_from(self.shared.refresh_margin.as_secs()).unwrap_or(i64::MAX)
+        self.shared.refresh_margin.seconds()
     }
 
     /// Whether tokens are read back whose fetching makes the API refresh them.

@@ -9,11 +9,13 @@ mod matching;
 mod online;
 mod provider;
 mod resolver;
+mod token_reader;
 
 pub use asker::{Answered, Asker, Quota};
 pub use online::{Check, Sample};
 pub use provider::Fetcher;
 pub use resolver::Resolver;
+pub use token_reader::{Read, TokenReader};
 
 use thiserror::Error;
 

@@ -15,6 +15,8 @@ mod doctor;
 mod dry_run;
 mod encrypted;
 mod exit_codes;
+mod expired;
+mod fetches;
 mod interrupt;
 #[cfg(feature = "failpoints")]
 mod kills;

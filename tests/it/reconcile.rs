@@ -64,6 +64,31 @@ async fn nor_does_a_value_that_stays_where_only_its_expiry_changes() {
     }
 }
 
+/// The old token stays beside the new one, and holds the same secrets.
+#[tokio::test]
+async fn nor_does_the_same_value_in_a_token_with_other_scopes() {
+    for (before, after) in [
+        ("'calendar'", "'calendar email'"),
+        ("'calendar'", "null"),
+        ("null", "'calendar'"),
+    ] {
+        let bed = Bed::new().await;
+        bed.user_rows(1, 20).await;
+        bed.sql(&format!("update legacy_tokens set scope = {before}"))
+            .await;
+        bed.migrate().await.ended_with(0);
+        bed.sql(&format!(
+            "update legacy_tokens set scope = {after}, updated_at = now()"
+        ))
+        .await;
+        bed.api.script([Fault::CutBeforeCommit]);
+        bed.migrate().await.ended_with(0);
+        assert_eq!(bed.api.scripted(), 0);
+        // One beside the other.
+        assert_eq!(bed.api.stored_count(), 40, "{before} {after}");
+    }
+}
+
 #[tokio::test]
 async fn where_nothing_can_tell_the_same_is_sent_again_and_that_is_said() {
     let bed = Bed::new().await;
@@ -75,11 +100,7 @@ async fn where_nothing_can_tell_the_same_is_sent_again_and_that_is_said() {
         "{}",
         ran.stderr
     );
-    assert_eq!(
-        bed.api.requests().to("/token/latest"),
-        0,
-        "fetching would refresh them"
-    );
+    assert_eq!(bed.api.requests().fetches(), 0, "fetching would refresh them");
     bed.assert_arrived().await;
 }
 
@@ -154,7 +175,7 @@ async fn a_witness_that_was_deleted_meanwhile_does_not_speak_for_the_others() {
     bed.api.script_reads([Fault::Hold(gate.clone())]);
     let running = bed.spawn_migrate();
     gate.reached().await;
-    let first = bed.api.requests().to("/token/latest");
+    let first = bed.api.requests().fetches();
     assert_eq!(first, 1);
     bed.api
         .alter_stored(|tokens| tokens.retain(|token| token.destination.user_id.as_deref() != Some("user-1")));
@@ -295,7 +316,7 @@ mod paused_and_killed {
         sleep(Duration::from_secs(4)).await;
         let ran = bed.migrate().await.ended_with(0).json();
         assert_eq!(ran["tokens"]["committed"], json!(10));
-        assert_eq!(bed.api.requests().to("/token/latest"), 0);
+        assert_eq!(bed.api.requests().fetches(), 0);
         bed.assert_arrived().await;
     }
 }

@@ -82,8 +82,14 @@ async fn what_arrived_equals_the_source_and_nothing_changes() {
         (&json!(451), &json!(451), &json!(0))
     );
     assert_eq!(summary["requests"], 451);
-    assert_eq!(bed.api.requests().to("/user/token/latest"), 406);
-    assert_eq!(bed.api.requests().to("/tenant/token/latest"), 45);
+    let requests = bed.api.requests();
+    // By their scopes, where they have any.
+    assert_eq!(
+        (requests.to("/user/token"), requests.to("/user/token/latest")),
+        (404, 2)
+    );
+    assert_eq!(requests.to("/tenant/token"), 45);
+    assert_eq!(requests.fetches(), 451);
     assert_eq!(
         (bed.ledger_without("verify").await, bed.api.stored_count()),
         (before, stored)
@@ -309,19 +315,19 @@ async fn what_cannot_be_compared_is_counted_and_no_difference() {
         newer.destination.external_identifier = Some("second".to_owned());
         tokens.push(newer);
     });
-    let before = bed.api.requests().to("/token/latest");
+    let before = bed.api.requests().fetches();
     let summary = verify(&bed, &[]).await.ended_with(0).json();
     assert_eq!(
         summary["verify"],
-        json!({"of_run": null, "sample": null, "seed": null, "checked": 21, "equal": 21, "refreshed": 0, "in_part": 0,
-               "different": 0, "missing": 0, "changed_in_source": 2, "gone_from_source": 3, "inconclusive": 2, "not_uploaded": 5})
+        json!({"of_run": null, "sample": null, "seed": null, "include_expired": false, "checked": 21, "equal": 21, "refreshed": 0, "in_part": 0,
+               "different": 0, "missing": 0, "changed_in_source": 2, "gone_from_source": 3, "inconclusive": 2, "not_read": 0, "not_uploaded": 5})
     );
     assert_eq!(
         summary["tokens"],
         json!({"selected": 28, "committed": 21, "failed": 0, "superseded": 5, "unchanged": 2})
     );
     assert_eq!(
-        bed.api.requests().to("/token/latest") - before,
+        bed.api.requests().fetches() - before,
         23,
         "nobody is asked in vain"
     );
@@ -436,7 +442,7 @@ async fn a_killed_verification_goes_on_and_counts_every_token_once() {
         bed.migrate().await.ended_with(0);
         bed.api
             .alter_stored(|tokens| tokens.retain(|token| !token.id.ends_with('7')));
-        let before = bed.api.requests().to("/token/latest");
+        let before = bed.api.requests().fetches();
         let status = bed.killed_at(&["verify", "--json"], "verified", nth).await;
         if cfg!(feature = "failpoints") {
             assert_eq!(status.signal(), Some(Signal::SIGKILL as i32));
@@ -444,7 +450,7 @@ async fn a_killed_verification_goes_on_and_counts_every_token_once() {
         let summary = verify(&bed, &[]).await.ended_with(3).json();
         if cfg!(feature = "failpoints") {
             assert_eq!(summary["resumed"], true);
-            let asked = bed.api.requests().to("/token/latest") - before;
+            let asked = bed.api.requests().fetches() - before;
             assert!(
                 asked < 700 + 210,
                 "{asked}: only what was not written is asked for again"
@@ -464,10 +470,10 @@ async fn a_signal_ends_it_and_only_the_same_question_goes_on_with_it() {
     bed.user_rows(1, 400).await;
     bed.migrate().await.ended_with(0);
     let bed = bed.set("api.rate_limit.requests = 100\napi.rate_limit.per = \"1s\"");
-    let before = bed.api.requests().to("/token/latest");
+    let before = bed.api.requests().fetches();
     let child = bed.command(&["verify", "--json"]).spawn().unwrap();
     timeout(Duration::from_secs(30), async {
-        while bed.api.requests().to("/token/latest") < before + 50 {
+        while bed.api.requests().fetches() < before + 50 {
             sleep(Duration::from_millis(10)).await;
         }
     })
@@ -513,14 +519,14 @@ async fn it_goes_on_where_a_signal_ended_it() {
     bed.migrate().await.ended_with(0);
     let bed = bed.set("batch.concurrency = 3");
     // Three in a row wait for the signal.
-    let before = bed.api.requests().to("/token/latest");
+    let before = bed.api.requests().fetches();
     bed.api.script_reads(std::iter::repeat_n(Fault::None, 150));
     bed.api
         .script_reads(std::iter::repeat_n(Fault::Delay(Duration::from_secs(20)), 3));
     let bed = bed.set("batch.concurrency = 3\napi.timeout = \"30s\"");
     let child = bed.command(&["verify", "--json"]).spawn().unwrap();
     timeout(Duration::from_secs(30), async {
-        while bed.api.requests().to("/token/latest") < before + 153 {
+        while bed.api.requests().fetches() < before + 153 {
             sleep(Duration::from_millis(10)).await;
         }
     })
@@ -546,7 +552,7 @@ async fn it_goes_on_where_a_signal_ended_it() {
         ),
         (&json!(true), &ended["run_id"], &json!(300))
     );
-    let asked = (bed.api.requests().to("/token/latest") - before) as u64;
+    let asked = (bed.api.requests().fetches() - before) as u64;
     // What was not entered is asked for again, and nothing else.
     assert!((300..=300 + 153 - 100 + 3).contains(&asked), "{asked}");
 }

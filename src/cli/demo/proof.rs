@@ -75,9 +75,10 @@ fn destination(row: &Row) -> anyhow::Result<Destination> {
         .find(|(name, _)| *name == row.provider)
         .map(|(_, app)| *app);
     let app = app.with_context(|| format!("the provider {} has no app", row.provider))?;
-    match (&row.user_id, &row.tenant_id) {
-        (Some(user), _) => Ok(Destination::user(app, user)),
-        (None, Some(tenant)) => Ok(Destination::tenant(app, tenant)),
+    let owned = match (&row.user_id, &row.tenant_id) {
+        (Some(user), _) => Destination::user(app, user),
+        (None, Some(tenant)) => Destination::tenant(app, tenant),
         (None, None) => anyhow::bail!("a row without user and tenant was not fixed"),
-    }
+    };
+    Ok(owned.with_scopes(row.scope.split([' ', ','])))
 }

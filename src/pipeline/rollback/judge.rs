@@ -3,7 +3,7 @@
 use crate::{
     descope::Unrecognised,
     ledger::Candidate,
-    model::{Difference, EncodedToken, Probe, Reason},
+    model::{ACCESS_TOKEN_EXPIRED, Difference, EncodedToken, Lifetime, Probe, Reason, RunId},
     pipeline::originals::Original,
     screen::Origin,
 };
@@ -11,6 +11,7 @@ use crate::{
 /// What a token is asked for by, and held against.
 pub(super) struct Question {
     pub(super) probe: Probe,
+    pub(super) lifetime: Lifetime,
     pub(super) sent: EncodedToken,
 }
 
@@ -46,6 +47,7 @@ pub(super) fn judge(candidate: &Candidate, original: Original) -> Result<Questio
             has_refresh_token, ..
         } => Ok(Question {
             probe: Probe::new(&today.destination, has_refresh_token),
+            lifetime: today.lifetime,
             sent: today.encoded,
         }),
         Origin::Fetched => Err(Reason::validation(
@@ -54,6 +56,18 @@ pub(super) fn judge(candidate: &Candidate, original: Original) -> Result<Questio
              recognised",
         )),
     }
+}
+
+/// Why a token is not even looked at.
+pub(super) fn spared(of_run: RunId) -> Reason {
+    Reason::validation(
+        ACCESS_TOKEN_EXPIRED,
+        format!(
+            "the access token has expired or expires soon: reading it back makes Descope refresh it, which may end the refresh token \
+             that the old system holds. It stays: delete it in Descope's console if it is to go. With the old system frozen, \
+             `tokenferry rollback --run {of_run} --include-expired` reads it and deletes it if Descope could not refresh it"
+        ),
+    )
 }
 
 /// Why what is there is left alone.

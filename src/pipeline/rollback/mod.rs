@@ -20,6 +20,7 @@ use super::{
     originals::Originals,
     showing::{quota, show},
     stages::settle_left_behind,
+    verify::warn_of_refreshes,
 };
 use crate::{
     config::{LedgerAccess, Settings},
@@ -89,6 +90,9 @@ pub async fn rollback(
         parent: &span, of_run = undo.of_run, resumed = begun.run.resumed, dry_run = ?undo.dry_run,
         "reading tokens back, to delete those that are as they were sent"
     );
+    if undo.include_expired {
+        warn_of_refreshes(&span);
+    }
     let job = Job {
         settings,
         ledger: &ledger,

@@ -1,6 +1,9 @@
 //! Reads the tokens back, several at a time, and deletes those that are recognised.
 
-use std::time::Duration;
+use std::{
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
 
 use fail::fail_point;
 use futures_util::{StreamExt, stream};
@@ -8,18 +11,18 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Counted,
-    judge::{Question, judge, left_alone},
+    judge::{Question, judge, left_alone, spared},
     standing,
 };
 use crate::{
     config::Settings,
     descope::Recognised,
     ledger::{Candidate, Committed, Ledger, LedgerError, RollbackRun},
-    model::{DryRun, Fate, Reason},
+    model::{DryRun, Fate, Reason, StopReason},
     pace::Helm,
     pipeline::{PipelineError, originals::Originals, showing::quota},
     report::View,
-    who::{Answered, Asker, Quota, WhoError},
+    who::{Answered, Asker, Read, TokenReader, WhoError},
 };
 
 /// Tokens that are looked up in ledger and source at once.
@@ -41,11 +44,14 @@ pub(super) struct Remover<'a> {
     ledger: &'a Ledger,
     begun: &'a RollbackRun,
     asker: &'a Asker,
+    reader: TokenReader<'a>,
     helm: &'a Helm,
     counted: &'a Counted,
     view: &'a watch::Sender<View>,
     /// So many are worked on at a time.
     in_flight: usize,
+    /// Tokens whose deletion may have got through, and that cannot be looked at.
+    unsettled: AtomicU64,
 }
 
 /// What reading a token back came to.
@@ -56,6 +62,8 @@ enum Look {
     Nothing,
     /// Something is there that stays.
     Other(Reason),
+    /// Nobody looked, as Descope would refresh it.
+    Spared,
 }
 
 impl<'a> Remover<'a> {
@@ -71,10 +79,16 @@ impl<'a> Remover<'a> {
             ledger,
             begun,
             asker: &counted.asker,
+            reader: TokenReader::new(
+                &counted.asker,
+                (!begun.undo.include_expired).then_some(settings.api.refresh_margin),
+                READING,
+            ),
             helm,
             counted,
             view,
             in_flight: settings.batch.concurrency,
+            unsettled: AtomicU64::new(0),
         }
     }
 
@@ -103,6 +117,13 @@ impl<'a> Remover<'a> {
                 .to_roll_back(self.begun, after.as_ref(), TOKENS_AT_ONCE)
                 .await?;
             let Some(last) = candidates.last() else {
+                let unsettled = self.unsettled.load(Ordering::Relaxed);
+                if unsettled > 0 {
+                    self.helm.stop.turn(StopReason::DeletionsUnsettled {
+                        count: unsettled,
+                        of_run: self.begun.undo.of_run,
+                    });
+                }
                 return Ok(());
             };
             after = Some(last.token.key.clone());
@@ -152,7 +173,10 @@ impl<'a> Remover<'a> {
     }
 
     async fn one(&self, candidate: Candidate, question: Question) -> Result<(), WhoError> {
-        let fate = self.fate(&candidate, &question).await?;
+        let Some(fate) = self.fate(&candidate, &question).await? else {
+            self.unsettled.fetch_add(1, Ordering::Relaxed);
+            return Ok(());
+        };
         fail_point!("undone");
         self.end(&[(candidate.token, fate)]).await?;
         fail_point!("undone_recorded");
@@ -160,19 +184,23 @@ impl<'a> Remover<'a> {
     }
 
     /// Looks, records what it is about to delete, deletes; and begins with looking again until it is known what became of it.
-    async fn fate(&self, candidate: &Candidate, question: &Question) -> Result<Fate, WhoError> {
+    /// `None` if a deletion of ours may have got through, and nobody may look whether it did: it stays on record as being deleted.
+    async fn fate(&self, candidate: &Candidate, question: &Question) -> Result<Option<Fate>, WhoError> {
+        let of_run = self.begun.undo.of_run;
         let mut attempts = self.asker.attempts();
         // Whether a deletion of ours may have got through, whatever its answer.
         let mut sent_before = candidate.was_being_deleted;
         loop {
             let recognised = match self.look(&candidate.token, question).await? {
                 Look::There(recognised) => recognised,
-                Look::Nothing if sent_before => return Ok(Fate::Removed),
-                Look::Nothing => return Ok(Fate::Gone),
-                Look::Other(reason) => return Ok(Fate::Refused(in_doubt(reason, sent_before))),
+                Look::Nothing if sent_before => return Ok(Some(Fate::Removed)),
+                Look::Nothing => return Ok(Some(Fate::Gone)),
+                Look::Other(reason) => return Ok(Some(Fate::Refused(in_doubt(reason, sent_before)))),
+                Look::Spared if sent_before => return Ok(None),
+                Look::Spared => return Ok(Some(Fate::Refused(spared(of_run)))),
             };
             if self.begun.undo.dry_run == DryRun::On {
-                return Ok(Fate::Deletable);
+                return Ok(Some(Fate::Deletable));
             }
             let looked_at = Instant::now();
             if attempts.next().await.is_none() {
@@ -195,14 +223,14 @@ impl<'a> Remover<'a> {
                 .act(&mut attempts, DELETING, |client| client.delete(&recognised))
                 .await?;
             match answered {
-                Some(Answered::Found(())) => return Ok(Fate::Removed),
+                Some(Answered::Found(())) => return Ok(Some(Fate::Removed)),
                 // Which answer says that there is no such token is not published.
                 Some(refused @ (Answered::Absent | Answered::Refused(_))) => {
                     let code = match refused {
                         Answered::Refused(refusal) => refusal.code.into_owned(),
                         _ => "not_found".to_owned(),
                     };
-                    return Ok(match self.look(&candidate.token, question).await? {
+                    return Ok(Some(match self.look(&candidate.token, question).await? {
                         Look::Nothing if sent_before => Fate::Removed,
                         Look::Nothing => Fate::Gone,
                         Look::There(_) => Fate::Refused(Reason::api(
@@ -210,7 +238,9 @@ impl<'a> Remover<'a> {
                             "the API shows the token, and does not delete it",
                         )),
                         Look::Other(reason) => Fate::Refused(in_doubt(reason, sent_before)),
-                    });
+                        Look::Spared if sent_before => return Ok(None),
+                        Look::Spared => Fate::Refused(spared(of_run)),
+                    }));
                 }
                 None => sent_before = true,
             }
@@ -218,18 +248,19 @@ impl<'a> Remover<'a> {
     }
 
     async fn look(&self, token: &Committed, question: &Question) -> Result<Look, WhoError> {
-        let Question { probe, sent } = question;
-        let answered = self
-            .asker
-            .ask(Quota::Plain, READING, |client| client.latest(probe))
-            .await?;
-        Ok(match answered {
-            Answered::Found(held) => match held.recognise(probe, sent, token.sent_at) {
+        let Question {
+            probe,
+            lifetime,
+            sent,
+        } = question;
+        Ok(match self.reader.read(probe, *lifetime).await? {
+            Read::Spared => Look::Spared,
+            Read::Found(held) => match held.recognise(probe, sent, token.sent_at) {
                 Ok(recognised) => Look::There(recognised),
                 Err(why) => Look::Other(left_alone(&why)),
             },
-            Answered::Absent => Look::Nothing,
-            Answered::Refused(refusal) => Look::Other(Reason::api(
+            Read::Absent => Look::Nothing,
+            Read::Refused(refusal) => Look::Other(Reason::api(
                 "not_readable",
                 format!(
                     "the API does not take the question for this token ({})",

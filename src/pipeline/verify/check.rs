@@ -22,7 +22,7 @@ use crate::{
     },
     report::View,
     screen::{AsSent, Origin},
-    who::{Answered, Asker, Quota, WhoError},
+    who::{Read, TokenReader, WhoError},
 };
 
 /// Tokens that are looked up in ledger and source at once.
@@ -30,9 +30,6 @@ const TOKENS_AT_ONCE: i64 = 200;
 
 /// How often at least what was found is written, as long as anything is.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
-
-/// What is said when it cannot go on.
-const WHAT: &str = "tokens could not be read back";
 
 /// How far it has come: what was found, up to which key. Both move together, in the order of the keys.
 #[derive(Debug, Clone)]
@@ -108,7 +105,7 @@ pub(super) struct Checking<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) begun: &'a VerifyRun,
     pub(super) originals: Originals,
-    pub(super) asker: &'a Asker,
+    pub(super) reader: TokenReader<'a>,
     pub(super) stop: &'a Stop,
     /// So many are read back at a time.
     pub(super) in_flight: usize,
@@ -214,18 +211,15 @@ impl Checking<'_> {
             Check::Told(token, verdict) => return Ok((token, verdict)),
             Check::Ask(token, probe, today) => (token, probe, today),
         };
-        let answered = self
-            .asker
-            .ask(Quota::Plain, WHAT, |client| client.latest(&probe))
-            .await?;
-        let verdict = match answered {
-            Answered::Found(held) if !held.is_of(&probe) => Verdict::Hidden,
-            Answered::Found(held) => match today.origin {
+        let verdict = match self.reader.read(&probe, today.lifetime).await? {
+            Read::Spared => Verdict::NotRead,
+            Read::Found(held) if !held.is_of(&probe) => Verdict::Hidden,
+            Read::Found(held) => match today.origin {
                 Origin::Row { .. } => held.compare(&today.encoded, token.sent_at),
                 Origin::Fetched => held.compare_around(&today.encoded, token.sent_at),
             },
-            Answered::Absent => Verdict::Missing,
-            Answered::Refused(refusal) => Verdict::NotTaken(refusal.code.into_owned()),
+            Read::Absent => Verdict::Missing,
+            Read::Refused(refusal) => Verdict::NotTaken(refusal.code.into_owned()),
         };
         Ok((token, verdict))
     }

@@ -5,7 +5,7 @@ mod check;
 use std::sync::Arc;
 
 use tokio::sync::watch;
-use tracing::{Instrument, error_span, info, warn};
+use tracing::{Instrument, Span, error_span, info, warn};
 
 use super::{
     Ended, PipelineError,
@@ -17,11 +17,11 @@ use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
     ledger::{Ledger, Locked, Standing, VerifyRun},
-    model::{Chosen, EventKind, Mode, Phase, RunStatus, StopReason},
+    model::{Chosen, EventKind, Mode, Phase, RefreshMargin, RunStatus, StopReason},
     pace::Helm,
     report::View,
     source::Source,
-    who::Asker,
+    who::{Asker, TokenReader},
 };
 use check::{Checking, Progress};
 
@@ -75,6 +75,9 @@ pub async fn verify(
     } else {
         info!(parent: &span, tokens = expected, seed, "verifying {chosen}");
     }
+    if chosen.include_expired {
+        warn_of_refreshes(&span);
+    }
     let job = Job {
         settings,
         ledger: &ledger,
@@ -90,8 +93,20 @@ pub async fn verify(
     Ok(ended)
 }
 
+/// What is said when it cannot go on.
+const WHAT: &str = "tokens could not be read back";
+
 /// Statements are short, and mostly one after the other.
 const CONNECTIONS: u32 = 3;
+
+/// Said wherever tokens are read that Descope may refresh.
+pub(super) fn warn_of_refreshes(span: &Span) {
+    warn!(
+        parent: span,
+        "tokens whose access tokens have expired are read as well: Descope refreshes them, and at a provider that rotates refresh tokens \
+         the copy that the old system holds ends"
+    );
+}
 
 /// What one verification works with.
 struct Job<'a> {
@@ -167,13 +182,18 @@ impl Job<'_> {
         }
     }
 
+    /// By which margin tokens are not read.
+    fn spared(&self) -> Option<RefreshMargin> {
+        (!self.begun.verification.include_expired).then_some(self.settings.api.refresh_margin)
+    }
+
     async fn check(&self, source: Source, progress: &Progress) -> Result<(), PipelineError> {
         let (people, stop) = (Arc::clone(&self.asker), self.helm.stop.clone());
         let checking = Checking {
             ledger: self.ledger,
             begun: &self.begun,
             originals: Originals::new(self.settings, source, self.ledger, people, stop).await?,
-            asker: &self.asker,
+            reader: TokenReader::new(&self.asker, self.spared(), WHAT),
             stop: &self.helm.stop,
             in_flight: self.settings.batch.concurrency,
             progress,

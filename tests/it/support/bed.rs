@@ -361,9 +361,12 @@ impl Bed {
     /// Holds the stand-in's tokens against the newest source row of each destination.
     pub(crate) async fn assert_arrived(&self) {
         let rows = sqlx::query(
-            "select distinct on (provider, user_id, tenant_id, external_id) provider, user_id, tenant_id, external_id,
-                    access_token, refresh_token, coalesce(floor(extract(epoch from expires_at)), 0)::bigint
-             from legacy_tokens order by provider, user_id, tenant_id, external_id, updated_at desc, id desc",
+            "select distinct on (provider, user_id, tenant_id, external_id, scopes) provider, user_id, tenant_id, external_id,
+                    access_token, refresh_token, coalesce(floor(extract(epoch from expires_at)), 0)::bigint, scopes
+             from (select *, array(select distinct s from regexp_split_to_table(scope, '[ ,]+') s where s <> '' order by 1)
+                             as scopes
+                   from legacy_tokens) rows
+             order by provider, user_id, tenant_id, external_id, scopes, updated_at desc, id desc",
         )
         .fetch_all(&self.pool)
         .await
@@ -381,6 +384,7 @@ impl Bed {
                 user_id: row.get(1),
                 tenant_id: row.get(2),
                 external_identifier: row.get(3),
+                scopes: row.get::<Vec<String>, _>(7).into_iter().collect(),
             };
             let stored = stored
                 .get(&destination)

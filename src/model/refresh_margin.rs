@@ -1,0 +1,76 @@
+//! Which tokens a fetch may make the API refresh.
+
+use std::time::Duration;
+
+/// Descope refreshes a token when it is fetched and its access token has expired. Where the provider rotates refresh tokens, that
+/// ends the copy that the old system still uses. Whether a token that is about to expire is refreshed as well is not
+/// published, and clocks differ: hence a margin before the expiry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RefreshMargin(Duration);
+
+/// What decides whether a fetch can refresh a token: what was sent of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Lifetime {
+    /// When the access token expires, in seconds since 1970; `None` if the API was not told.
+    pub expiry: Option<i32>,
+    /// Without a refresh token there is nothing to refresh with.
+    pub has_refresh_token: bool,
+}
+
+impl RefreshMargin {
+    /// A margin of this length.
+    #[must_use]
+    pub fn new(margin: Duration) -> Self {
+        Self(margin)
+    }
+
+    /// How many seconds it has.
+    #[must_use]
+    pub fn seconds(self) -> i64 {
+        i64::try_from(self.0.as_secs()).unwrap_or(i64::MAX)
+    }
+
+    /// Whether a fetch at `now`, in seconds since 1970, may refresh a token.
+    #[must_use]
+    pub fn may_refresh(self, lifetime: Lifetime, now: i64) -> bool {
+        let is_due = |expiry: i32| expiry != 0 && i64::from(expiry) <= now.saturating_add(self.seconds());
+        lifetime.has_refresh_token && lifetime.expiry.is_some_and(is_due)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_expires_within_the_margin_is_spared_if_it_can_be_refreshed_at_all() {
+        const NOW: i64 = 1_700_000_000;
+        let margin = RefreshMargin::new(Duration::from_secs(600));
+        let at = |seconds: i32| Some(1_700_000_000 + seconds);
+        for (expiry, has_refresh_token, expected) in [
+            (at(-86_400), true, true),
+            (at(0), true, true),
+            (at(600), true, true),
+            (at(601), true, false),
+            (at(-86_400), false, false),
+            (None, true, false),
+            (Some(0), true, false),
+        ] {
+            let lifetime = Lifetime {
+                expiry,
+                has_refresh_token,
+            };
+            assert_eq!(
+                margin.may_refresh(lifetime, NOW),
+                expected,
+                "{expiry:?} {has_refresh_token}"
+            );
+        }
+        let endless = RefreshMargin::new(Duration::MAX);
+        let lifetime = Lifetime {
+            expiry: Some(i32::MAX),
+            has_refresh_token: true,
+        };
+        assert!(endless.may_refresh(lifetime, NOW));
+    }
+}
