@@ -8,8 +8,8 @@ use tracing::{info, warn};
 use super::{Exit, args::Global, exit, hooks::Hooks, logging::Console, print, signals, watch::Watching};
 use crate::{
     config::{LedgerAccess, NotifySettings},
-    ledger::Reports,
-    model::{RunId, StopReason},
+    ledger::{LedgerError, Reports},
+    model::{Mode, RunId, StopReason},
     pace::Helm,
     pipeline::{Ended, PipelineError},
     report::{Batches, Summary, View, show_progress},
@@ -57,6 +57,11 @@ pub(super) async fn conduct(
     // Nothing but showing went wrong if this fails.
     let _ = watching.await;
     let ended = ended?;
+    if is_ledger_away(&ended) && matches!(ended.mode, Mode::Migrate | Mode::Rollback) {
+        warn!(
+            "what has left and could not be recorded stays in flight in the ledger: the next run settles it before it sends anything"
+        );
+    }
 
     let summary = summary(shown.access, &ended).await;
     let exit = exit::of_run(&ended);
@@ -108,11 +113,21 @@ fn log(summary: &Summary, exit: Exit) {
     );
 }
 
+/// It was waited for in vain.
+fn is_ledger_away(ended: &Ended) -> bool {
+    matches!(&ended.error, Some(PipelineError::Ledger(LedgerError::Database(failure))) if failure.is_transient())
+}
+
 /// From the ledger, which knows what earlier processes did; from this process alone where the ledger is out of reach.
 async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
-    match from_ledger(access, ended.run_id).await {
-        Ok(Some(summary)) => summary,
-        Ok(None) | Err(_) => Summary {
+    let recorded = if is_ledger_away(ended) {
+        None
+    } else {
+        from_ledger(access, ended.run_id).await.ok().flatten()
+    };
+    match recorded {
+        Some(summary) => summary,
+        None => Summary {
             run_id: ended.run_id,
             migration: access.migration.clone(),
             mode: ended.mode,

@@ -1,10 +1,19 @@
-//! SIGINT and SIGTERM: the first asks to end, the second ends.
+//! SIGINT and SIGTERM: the first asks to end, the second ends, and so does time.
 
-use tokio::signal::unix::{SignalKind, signal};
+use std::time::Duration;
+
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
-/// Calls `first` with the first signal's number; a second signal ends the process at once. What is in the ledger is true
-/// at any moment, so nothing is lost by that.
+/// Whoever runs this as a service kills it after a while, 90 seconds in the deploy files: it ends before that, and says what it
+/// leaves.
+const DEADLINE: Duration = Duration::from_secs(55);
+
+/// Calls `first` with the first signal's number; a second signal ends the process at once, and so does the deadline. What is in
+/// the ledger is true at any moment, so nothing is lost by that.
 pub(super) fn watch(first: impl FnOnce(i32) + Send + 'static) {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
@@ -19,8 +28,19 @@ pub(super) fn watch(first: impl FnOnce(i32) + Send + 'static) {
         }
     };
     tokio::spawn(async move {
-        first(next().await);
-        let signal = next().await;
+        let asked = next().await;
+        first(asked);
+        let signal = tokio::select! {
+            signal = next() => signal,
+            () = sleep(DEADLINE) => {
+                eprintln!(
+                    "error: stopped {} s after the signal, and not everything was over: what has left and has no outcome stays in \
+                     flight in the ledger, and the next run settles it before it sends anything",
+                    DEADLINE.as_secs()
+                );
+                asked
+            }
+        };
         std::process::exit(128 + signal);
     });
 }

@@ -9,14 +9,17 @@
 use std::sync::{MutexGuard, PoisonError};
 
 use fail::fail_point;
-use sqlx::{Executor, PgConnection};
+use sqlx::Executor;
 use tracing::debug;
 
 use super::{
-    Ledger, LedgerError,
+    Ledger, LedgerError, MANY_ROWS,
     packed::{Packed, PackedBatch, first_of},
 };
-use crate::model::{DestinationId, Item};
+use crate::{
+    model::{DestinationId, Item},
+    postgres::Session,
+};
 
 /// Beyond so many places that may be packed, looking for their batches costs more than filing all of them.
 const FEW: usize = 8;
@@ -183,13 +186,14 @@ impl Ledger {
     }
 
     async fn file_at_once(&self, batches: &[i64], keys: Keys) -> Result<u64, sqlx::Error> {
-        let mut transaction = self.pool.begin().await?;
+        let mut session = self.pool.acquire(MANY_ROWS).await?;
         // So many rows may take longer than a role lets its statements, and one that files the same is waited for.
-        transaction
-            .execute("set local statement_timeout = 0; set local lock_timeout = 0")
+        session
+            .execute("begin; set local statement_timeout = 0; set local lock_timeout = 0")
             .await?;
-        let filed = keys.file(batches, &mut transaction).await?;
-        transaction.commit().await?;
+        let filed = keys.file(batches, &mut session).await?;
+        session.execute("commit").await?;
+        session.done();
         Ok(filed)
     }
 
@@ -210,9 +214,9 @@ enum Keys {
 }
 
 impl Keys {
-    async fn file(self, batches: &[i64], connection: &mut PgConnection) -> Result<u64, sqlx::Error> {
+    async fn file(self, batches: &[i64], session: &mut Session) -> Result<u64, sqlx::Error> {
         let filed = match self {
-            Self::New => file!(batches, select: "select", rest: "").execute(connection).await?,
+            Self::New => file!(batches, select: "select", rest: "").execute(session).await?,
             Self::Any => {
                 file!(
                     batches,
@@ -227,7 +231,7 @@ impl Keys {
                                   updated_at = excluded.updated_at
                            where token_rows.updated_at <= excluded.updated_at"
                 )
-                .execute(connection)
+                .execute(session)
                 .await?
             }
         };

@@ -1,17 +1,16 @@
 //! The fingerprint key: made once per ledger.
 
-use sqlx::PgConnection;
 use zeroize::Zeroizing;
 
 use super::LedgerError;
 use crate::{
     model::{FingerprintKey, Secret},
-    postgres::Failure,
+    postgres::{Failure, Session},
 };
 
 /// The ledger's key, mixed with the pepper. The first caller makes it; of two at once, one wins and both use its key.
 pub(super) async fn fetch_or_make(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     pepper: Option<&Secret>,
 ) -> Result<FingerprintKey, LedgerError> {
     let fresh: Zeroizing<[u8; 32]> = Zeroizing::new(rand::random());
@@ -31,7 +30,7 @@ pub(super) async fn fetch_or_make(
 
 /// The ledger's key, mixed with the pepper; `None` if nobody made it yet.
 pub(super) async fn fetch(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     pepper: Option<&Secret>,
 ) -> Result<Option<FingerprintKey>, LedgerError> {
     let kept = sqlx::query!("select key_bytes, key_check from fingerprint_key")

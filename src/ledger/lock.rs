@@ -2,19 +2,21 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection, Executor, PgConnection};
-use tokio::time::{Instant, sleep};
+use tokio::{sync::oneshot, time::timeout};
 
-use super::{Ledger, LedgerError, session};
+use super::{
+    Ledger, LedgerError,
+    lock_keeper::{LockKeeper, Loss},
+};
 use crate::{config::LedgerAccess, postgres::Failure};
 
-/// Held for as long as a run lasts: an advisory lock in a transaction that stays open on a connection of its own. The
-/// server gives it up when the connection ends, so a killed process cannot leave it behind, and a pooler cannot hand it to
-/// somebody else. The transaction holds no snapshot, so it is in nobody's way.
+/// Held for as long as a run lasts, by a thread of its own: see [`LockKeeper`]. Dropped, it is given up.
 #[derive(Debug)]
 pub struct Lock {
-    connection: PgConnection,
     what: Locked,
+    /// Tells the thread to end, even by being dropped.
+    release: oneshot::Sender<()>,
+    lost: oneshot::Receiver<Loss>,
 }
 
 /// What only one process may do at a time.
@@ -43,8 +45,8 @@ impl Locked {
     }
 }
 
-/// How often it is made sure that the lock is still held.
-const CHECK_EVERY: Duration = Duration::from_secs(5);
+/// How long the goodbye may take.
+const RELEASE: Duration = Duration::from_secs(2);
 
 impl Ledger {
     /// Takes one of the migration's locks.
@@ -52,60 +54,37 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::Locked`] if another process has it.
     pub async fn lock(&self, access: &LedgerAccess, what: Locked) -> Result<Lock, LedgerError> {
-        let mut connection = session::connect(access).await?;
-        connection
-            .execute(
-                "begin; set local idle_in_transaction_session_timeout = 0; set local statement_timeout = 0",
-            )
-            .await
-            .map_err(Failure::from)?;
         let name = what.name(&access.ledger.schema, &self.migration);
-        let taken = sqlx::query_scalar!(
-            r#"select pg_try_advisory_xact_lock(hashtextextended($1, 0)) as "taken!""#,
-            name
-        )
-        .fetch_one(&mut connection)
-        .await
-        .map_err(Failure::from)?;
-        if taken {
-            Ok(Lock { connection, what })
-        } else {
-            Err(self.locked(what).await?)
+        let keeper = LockKeeper::new(access.clone(), name, self.patience.clone());
+        let (release, released) = oneshot::channel();
+        let (taken_in, taken) = oneshot::channel();
+        let (lost_in, lost) = oneshot::channel();
+        keeper
+            .spawn(released, taken_in, lost_in)
+            .map_err(|error| Failure::from(sqlx::Error::Io(error)))?;
+        match taken.await.unwrap_or(Err(Loss::Ended)) {
+            Ok(()) => Ok(Lock { what, release, lost }),
+            Err(why) => Err(self.why_lost(what, why).await),
         }
     }
 
-    /// Keeps the lock, and takes it again if its connection is lost. Ends only with an error: when another process has
-    /// it, or the database stays away. What this process still tries to send or record then is refused by its epoch.
-    ///
-    /// # Errors
-    /// [`LedgerError::Locked`] if another process took over.
-    pub async fn keep(&self, lock: &mut Lock, access: &LedgerAccess) -> LedgerError {
-        loop {
-            sleep(CHECK_EVERY).await;
-            if lock.connection.ping().await.is_ok() {
-                continue;
-            }
-            let begin = Instant::now();
-            *lock = loop {
-                match self.lock(access, lock.what).await {
-                    Ok(lock) => break lock,
-                    Err(LedgerError::Database(failure))
-                        if failure.is_transient() && begin.elapsed() < self.patience =>
-                    {
-                        sleep(Duration::from_secs(1)).await;
-                    }
-                    // Our own former session may linger for a moment, until the server notices that it is gone.
-                    Err(LedgerError::Locked { .. }) if begin.elapsed() < CHECK_EVERY => {
-                        sleep(Duration::from_millis(200)).await;
-                    }
-                    Err(error) => return error,
-                }
-            };
+    /// Waits until the lock is lost for good: another process has it, or the database stays away. What this process still tries to
+    /// send or record then is refused by its epoch.
+    pub async fn hold_lock(&self, lock: &mut Lock) -> LedgerError {
+        let why = (&mut lock.lost).await.unwrap_or(Loss::Ended);
+        self.why_lost(lock.what, why).await
+    }
+
+    async fn why_lost(&self, what: Locked, why: Loss) -> LedgerError {
+        match why {
+            Loss::Taken => self.locked(what).await.unwrap_or_else(|error| error),
+            Loss::Failed(error) => error,
+            Loss::Ended => LedgerError::Contradiction("nobody keeps its lock any more".to_owned()),
         }
     }
 
     /// Who has the lock, and since when.
-    pub(super) async fn locked(&self, what: Locked) -> Result<LedgerError, LedgerError> {
+    async fn locked(&self, what: Locked) -> Result<LedgerError, LedgerError> {
         let holder = sqlx::query!(
             r#"select holder, to_char(progressed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "progressed!",
                       to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "since!"
@@ -139,7 +118,9 @@ impl Ledger {
 impl Lock {
     /// Gives the lock up.
     pub async fn release(self) {
-        // If the goodbye fails, the connection is gone, and the lock with it.
-        let _ = self.connection.close().await;
+        let Self { release, lost, .. } = self;
+        drop(release);
+        // The thread ends once it has said goodbye; without it, the server notices by itself.
+        let _ = timeout(RELEASE, lost).await;
     }
 }

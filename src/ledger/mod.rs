@@ -19,6 +19,7 @@ mod history;
 mod key;
 mod known_users;
 mod lock;
+mod lock_keeper;
 mod packed;
 mod priors;
 mod reports;
@@ -32,12 +33,7 @@ mod timeline;
 mod tokens;
 mod verifications;
 
-use std::{
-    sync::{Arc, Mutex, atomic::AtomicBool},
-    time::Duration,
-};
-
-use sqlx::{Connection, PgPool};
+use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
 pub use apps::AppOutcomes;
 pub use batches::{BatchRef, OutcomeOf, Residue, Unsettled};
@@ -51,6 +47,7 @@ use packed::Packed;
 pub use reports::{CodeCount, Reports, RunReport};
 pub use rollbacks::{Candidate, RollbackRun};
 pub use runs::{Counters, Run, Standing};
+use session::MANY_ROWS;
 pub use survey::{Missing, State, Survey};
 pub use timeline::{BOUNDS as LATENCY_BOUNDS, Latency, Step, Timeline};
 pub use verifications::{Committed, VerifyRun};
@@ -58,15 +55,16 @@ pub use verifications::{Committed, VerifyRun};
 use crate::{
     config::LedgerAccess,
     model::{Diary, FingerprintKey},
+    postgres::{Patience, Pool},
 };
 
 /// A ledger that is open, its schema up to date.
 #[derive(Debug, Clone)]
 pub struct Ledger {
-    pool: PgPool,
+    pool: Pool,
     migration: String,
     key: FingerprintKey,
-    patience: Duration,
+    patience: Patience,
     diary: Diary,
     /// Whether it was said that the diary could not be written.
     diary_failed: Arc<AtomicBool>,
@@ -77,26 +75,25 @@ pub struct Ledger {
 
 impl Ledger {
     /// Opens the ledger for a run: makes or updates the schema, and takes its fingerprint key. `connections` is how many
-    /// statements run at once; `patience` is how long the database may be out of reach later on.
+    /// statements run at once; `patience` says how long the database may be out of reach later on.
     ///
     /// # Errors
     /// If the database does not answer or does not let us, the ledger is newer than this program, or its pepper changed.
     pub async fn open(
         access: &LedgerAccess,
         connections: u32,
-        patience: Duration,
+        patience: &Patience,
     ) -> Result<Self, LedgerError> {
-        let mut connection = session::connect(access).await?;
-        schema::migrate(&mut connection, &access.ledger.schema).await?;
-        let key = key::fetch_or_make(&mut connection, access.ledger.pepper.as_ref()).await?;
-        let pool = session::pool(access, connections)?;
-        // A failed goodbye costs nothing; the pool has its own connections.
-        let _ = connection.close().await;
+        let mut session = session::connect(access, patience.for_statement(), patience).await?;
+        schema::migrate(&mut session, &access.ledger.schema).await?;
+        let key = key::fetch_or_make(&mut session, access.ledger.pepper.as_ref()).await?;
+        // The pool has its own.
+        session.close().await;
         Ok(Self {
-            pool,
+            pool: session::pool(access, connections, patience)?,
             migration: access.migration.clone(),
             key,
-            patience,
+            patience: patience.clone(),
             diary: Diary::default(),
             diary_failed: Arc::default(),
             packed: Arc::default(),
@@ -111,7 +108,7 @@ impl Ledger {
     pub async fn open_existing(
         access: &LedgerAccess,
         connections: u32,
-        patience: Duration,
+        patience: &Patience,
     ) -> Result<Self, LedgerError> {
         Reports::open(access).await?.close().await;
         Self::open(access, connections, patience).await

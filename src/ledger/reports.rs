@@ -1,13 +1,12 @@
 //! What reports read of a run and its batches.
 
 use chrono::{DateTime, Utc};
-use sqlx::{Connection, PgConnection};
 
-use super::{LedgerError, schema, session};
+use super::{LedgerError, schema, session::connect_to_read};
 use crate::{
     config::LedgerAccess,
     model::{Estimate, Mode, Rollback, RunId, Tally, Verification},
-    postgres::Failure,
+    postgres::{Failure, Session},
 };
 
 /// A run as it stands in the ledger.
@@ -58,7 +57,7 @@ pub struct CodeCount {
 /// A connection to the ledger that only reads, and makes nothing.
 #[derive(Debug)]
 pub struct Reports {
-    pub(super) connection: PgConnection,
+    pub(super) connection: Session,
     pub(super) migration: String,
     pub(super) schema: String,
 }
@@ -69,7 +68,7 @@ impl Reports {
     /// # Errors
     /// If the database does not answer, or there is no ledger in it.
     pub async fn open(access: &LedgerAccess) -> Result<Self, LedgerError> {
-        let mut connection = session::connect_to_read(access).await?;
+        let mut connection = connect_to_read(access).await?;
         if !schema::is_present(&mut connection, &access.ledger.schema).await? {
             return Err(LedgerError::Absent {
                 schema: access.ledger.schema.clone(),
@@ -222,7 +221,6 @@ impl Reports {
 
     /// Closes the connection.
     pub async fn close(self) {
-        // A failed goodbye costs nothing.
-        let _ = self.connection.close().await;
+        self.connection.close().await;
     }
 }

@@ -15,7 +15,7 @@ impl Ledger {
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
-        let mut outage = Outage::of("ledger", self.patience);
+        let mut outage = Outage::of("ledger", &self.patience);
         loop {
             match statement().await {
                 Ok(value) => {

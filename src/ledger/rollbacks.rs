@@ -4,7 +4,7 @@
 //! statement that says so, and that statement makes a run that is still to be gone on with begin anew: as far as any later
 //! run can tell, the token was never sent.
 
-use super::{Committed, Counters, Ledger, LedgerError, Reports, Run, runs::ours};
+use super::{Committed, Counters, Ledger, LedgerError, MANY_ROWS, Reports, Run, runs::ours};
 use crate::{
     model::{DryRun, Fate, Mode, Rollback, RunId, SourceKey, Undo},
     postgres::Failure,
@@ -196,7 +196,7 @@ impl Ledger {
                 "a later run, or another row, has had to do with this row's place since: what stands there is not what this run \
                  put there, or the ledger cannot tell",
             )
-            .fetch_optional(&self.pool)
+            .fetch_optional(self.pool.within(MANY_ROWS))
         })
         .await?
         .map(drop)
@@ -251,7 +251,7 @@ impl Ledger {
                     limit,
                     of.undo.dry_run == DryRun::On,
                 )
-                .fetch_all(&self.pool)
+                .fetch_all(self.pool.within(MANY_ROWS))
             })
             .await?;
         rows.into_iter()

@@ -1,12 +1,12 @@
 //! Runs: begun or taken up again, moved along with the cursor, finished.
 
 use chrono::{DateTime, Utc};
-use sqlx::{PgPool, postgres::PgQueryResult};
+use sqlx::postgres::PgQueryResult;
 
-use super::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, MANY_ROWS};
 use crate::{
     model::{Estimate, Mode, RunId, RunStatus, Selection, SourceKey, Tally},
-    postgres::Failure,
+    postgres::{Failure, Pool},
 };
 
 /// A run that this process works on.
@@ -178,7 +178,7 @@ impl Ledger {
                 self.migration,
                 Mode::DryRun.as_str(),
             )
-            .execute(&self.pool)
+            .execute(self.pool.within(MANY_ROWS))
         })
         .await?;
         let id = insert(&self.pool, &self.migration, Mode::DryRun, selection, holder)
@@ -207,7 +207,7 @@ impl Ledger {
                 estimate.duration_s,
                 estimate.fetches,
             )
-            .execute(&self.pool)
+            .execute(self.pool.within(MANY_ROWS))
         })
         .await
         .and_then(|done| ours(&done))
@@ -297,7 +297,7 @@ pub(super) fn ours(done: &PgQueryResult) -> Result<(), LedgerError> {
 }
 
 async fn insert(
-    pool: &PgPool,
+    pool: &Pool,
     migration: &str,
     mode: Mode,
     selection: &Selection,

@@ -1,14 +1,19 @@
 //! The ledger's tables, made and updated by the migrations that ship in the binary.
 
-use sqlx::{AssertSqlSafe, Executor, PgConnection, migrate::MigrateError};
+use std::time::Duration;
 
-use super::{LedgerError, State, session};
-use crate::postgres::{Failure, quote_identifier};
+use sqlx::{AssertSqlSafe, Executor, migrate::MigrateError};
+
+use super::{LedgerError, State};
+use crate::postgres::{Failure, Session, quote_identifier};
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 
+/// Bringing a large ledger up to date may rewrite its tables.
+const MIGRATION: Duration = Duration::from_hours(1);
+
 /// Brings the schema up to date. Safe to run twice, and by two processes at once: the migrator takes a lock.
-pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Result<(), LedgerError> {
+pub(super) async fn migrate(connection: &mut Session, schema: &str) -> Result<(), LedgerError> {
     let state = state(connection, schema).await?;
     if state == State::NoSchema {
         // Only asked for where it is missing, since the privilege to create one is not needed otherwise.
@@ -22,10 +27,6 @@ pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Resu
             }
         }
     }
-    connection
-        .execute(AssertSqlSafe(session::set_up(schema)))
-        .await
-        .map_err(Failure::from)?;
     if state == State::Current {
         // The migrator would ask for the right to create tables even if there is nothing to create.
         return Ok(());
@@ -35,8 +36,8 @@ pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Resu
         .execute("set client_min_messages to warning")
         .await
         .map_err(Failure::from)?;
-    MIGRATIONS
-        .run(&mut *connection)
+    connection
+        .bounded(MIGRATION, |connection| MIGRATIONS.run(connection))
         .await
         .map_err(|error| match error {
             MigrateError::VersionMissing(_) => newer(schema),
@@ -50,7 +51,7 @@ pub(super) async fn migrate(connection: &mut PgConnection, schema: &str) -> Resu
 }
 
 /// How far the schema is, without a change to it.
-pub(super) async fn state(connection: &mut PgConnection, schema: &str) -> Result<State, LedgerError> {
+pub(super) async fn state(connection: &mut Session, schema: &str) -> Result<State, LedgerError> {
     let known: bool = sqlx::query_scalar("select exists (select from pg_namespace where nspname = $1)")
         .bind(schema)
         .fetch_one(&mut *connection)
@@ -106,7 +107,7 @@ fn unfinished(version: i64) -> LedgerError {
 }
 
 /// Whether the tables are there. A schema out of sight is an error of its own, not an absent ledger.
-pub(super) async fn is_present(connection: &mut PgConnection, schema: &str) -> Result<bool, LedgerError> {
+pub(super) async fn is_present(connection: &mut Session, schema: &str) -> Result<bool, LedgerError> {
     let present: Option<bool> = sqlx::query_scalar("select to_regclass($1) is not null")
         .bind(format!("{}.runs", quote_identifier(schema)))
         .fetch_one(connection)

@@ -2,65 +2,60 @@
 
 use std::time::Duration;
 
-use sqlx::{
-    AssertSqlSafe, ConnectOptions, Connection, Executor, PgConnection, PgPool,
-    postgres::{PgConnectOptions, PgPoolOptions},
-};
+use sqlx::{Executor, postgres::PgConnectOptions};
 
 use super::LedgerError;
 use crate::{
     config::LedgerAccess,
-    postgres::{Failure, quote_identifier},
+    postgres::{Failure, Patience, Pool, Session, quote_identifier},
 };
 
-pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long statements may take that write or look at many rows: as long as the server is there at all.
+pub(super) const MANY_ROWS: Duration = Duration::from_mins(10);
 
-/// A session as the server sets it up, for what must not depend on ours: the lock, and the first look.
-pub(super) async fn connect(access: &LedgerAccess) -> Result<PgConnection, LedgerError> {
-    let options = options(access)?;
-    let connecting = tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(&options));
-    let connection = connecting
-        .await
-        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-        .map_err(Failure::from)?;
-    Ok(connection)
+/// A session of its own, beside those of a pool.
+pub(super) async fn connect(
+    access: &LedgerAccess,
+    limit: Duration,
+    patience: &Patience,
+) -> Result<Session, LedgerError> {
+    let set_up = set_up(&access.ledger.schema);
+    let session = Session::connect(&options(access)?, limit, patience, &set_up).await;
+    Ok(session.map_err(Failure::from)?)
 }
 
 /// A session that reads the ledger's tables and can change nothing.
-pub(super) async fn connect_to_read(access: &LedgerAccess) -> Result<PgConnection, LedgerError> {
-    let mut connection = connect(access).await?;
-    let session = format!(
-        "{}; set default_transaction_read_only = on",
-        set_up(&access.ledger.schema)
-    );
-    connection
-        .execute(AssertSqlSafe(session))
+pub(super) async fn connect_to_read(access: &LedgerAccess) -> Result<Session, LedgerError> {
+    let mut session = connect(access, MANY_ROWS, &Patience::none()).await?;
+    session
+        .execute("set default_transaction_read_only = on")
         .await
         .map_err(Failure::from)?;
-    Ok(connection)
+    Ok(session)
 }
 
 /// The sessions that keep the ledger, opened as they are needed.
-pub(super) fn pool(access: &LedgerAccess, connections: u32) -> Result<PgPool, LedgerError> {
+pub(super) fn pool(
+    access: &LedgerAccess,
+    connections: u32,
+    patience: &Patience,
+) -> Result<Pool, LedgerError> {
     let set_up = set_up(&access.ledger.schema);
-    Ok(PgPoolOptions::new()
-        .max_connections(connections)
-        .acquire_timeout(CONNECT_TIMEOUT)
-        .after_connect(move |connection, _| {
-            let set_up = set_up.clone();
-            Box::pin(async move { connection.execute(AssertSqlSafe(set_up)).await.map(drop) })
-        })
-        .connect_lazy_with(options(access)?))
+    Ok(Pool::new(options(access)?, connections, patience, set_up))
 }
 
-/// What every session is told that works on the ledger's tables.
-pub(super) fn set_up(schema: &str) -> String {
-    format!("set search_path to {}", quote_identifier(schema))
+/// What every session is told. What was recorded must be there after a crash: a request follows upon an intent, and nothing would
+/// tell that its token is gone from the ledger. Where a standby is waited for, too, that stays so.
+fn set_up(schema: &str) -> String {
+    format!(
+        "set search_path to {}; set idle_in_transaction_session_timeout = '60s'; \
+         select set_config('synchronous_commit', 'on', false) \
+         where current_setting('synchronous_commit') in ('off', 'local')",
+        quote_identifier(schema)
+    )
 }
 
 fn options(access: &LedgerAccess) -> Result<PgConnectOptions, LedgerError> {
     let options: PgConnectOptions = access.ledger.url.reveal().parse().map_err(Failure::from)?;
-    Ok(options
-        .application_name(&format!("tokenferry {}", access.migration))
-        .disable_statement_logging())
+    Ok(options.application_name(&format!("tokenferry {}", access.migration)))
 }

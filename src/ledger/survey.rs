@@ -1,17 +1,15 @@
 //! What a person should know of the ledger's database before the first run. Reads only: nothing is made.
 
-use sqlx::{Connection, PgConnection};
-
-use super::{LedgerError, key, schema, session};
+use super::{LedgerError, key, schema, session::connect_to_read};
 use crate::{
     config::LedgerAccess,
-    postgres::{Failure, Server},
+    postgres::{Failure, Server, Session},
 };
 
 /// A connection to the ledger's database that was made to look around.
 #[derive(Debug)]
 pub struct Survey {
-    connection: PgConnection,
+    connection: Session,
     access: LedgerAccess,
 }
 
@@ -43,7 +41,7 @@ impl Survey {
     /// # Errors
     /// If the database does not answer or does not let us.
     pub async fn open(access: &LedgerAccess) -> Result<Self, LedgerError> {
-        let connection = session::connect_to_read(access).await?;
+        let connection = connect_to_read(access).await?;
         Ok(Self {
             connection,
             access: access.clone(),
@@ -100,12 +98,11 @@ impl Survey {
 
     /// Ends the session.
     pub async fn close(self) {
-        // A failed goodbye costs nothing.
-        let _ = self.connection.close().await;
+        self.connection.close().await;
     }
 }
 
-async fn database_privileges(connection: &mut PgConnection) -> Result<Vec<Missing>, Failure> {
+async fn database_privileges(connection: &mut Session) -> Result<Vec<Missing>, Failure> {
     let (database, may_create): (String, bool) = sqlx::query_as(
         "select quote_ident(current_database()), has_database_privilege(current_database(), 'create')",
     )
@@ -119,7 +116,7 @@ async fn database_privileges(connection: &mut PgConnection) -> Result<Vec<Missin
 }
 
 async fn schema_privileges(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     schema: &str,
     wanted: &[&str],
 ) -> Result<Vec<Missing>, Failure> {
@@ -144,7 +141,7 @@ async fn schema_privileges(
 }
 
 /// Only its owner may alter a table.
-async fn tables_of_others(connection: &mut PgConnection, schema: &str) -> Result<Vec<Missing>, Failure> {
+async fn tables_of_others(connection: &mut Session, schema: &str) -> Result<Vec<Missing>, Failure> {
     let tables: Vec<String> = sqlx::query_scalar(
         "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace \
          where n.nspname = $1 and (c.relkind = 'r' or c.relname = 'tokens') and not pg_has_role(c.relowner, 'usage') order by 1",
@@ -170,7 +167,7 @@ fn needed(table: &str) -> &'static [&'static str] {
     }
 }
 
-async fn table_privileges(connection: &mut PgConnection, schema: &str) -> Result<Vec<Missing>, Failure> {
+async fn table_privileges(connection: &mut Session, schema: &str) -> Result<Vec<Missing>, Failure> {
     let mut missing = schema_privileges(connection, schema, &["usage"]).await?;
     let tables: Vec<(String, String, Vec<String>)> = sqlx::query_as(
         "select c.relname::text, format('%I.%I', n.nspname, c.relname),

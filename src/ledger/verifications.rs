@@ -1,6 +1,6 @@
 //! Runs that read tokens back: which tokens they are about, and what they found.
 
-use super::{Counters, Ledger, LedgerError, Run, runs::ours};
+use super::{Counters, Ledger, LedgerError, MANY_ROWS, Run, runs::ours};
 use crate::{
     model::{
         Chosen, Destination, Fingerprint, Mode, RunId, ScopeSet, SourceKey, Subject, Tally, Verification,
@@ -172,7 +172,7 @@ impl Ledger {
                         seed,
                         sample,
                     )
-                    .fetch_optional(&self.pool)
+                    .fetch_optional(self.pool.within(MANY_ROWS))
                 })
                 .await?
             }
@@ -244,7 +244,7 @@ impl Ledger {
                 of.verification.seed,
                 of.sample_limit.as_deref(),
             )
-            .fetch_one(&self.pool)
+            .fetch_one(self.pool.within(MANY_ROWS))
         })
         .await
     }

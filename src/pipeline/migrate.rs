@@ -7,7 +7,7 @@ use tracing::{Instrument, error_span, info, warn};
 
 use super::{
     Canary, PipelineError, books::Books, canary::Gate, count_stage::Counter, delivery::Delivery, desk::Desk,
-    phase::At, record::Record, showing::quota, stages::Stages,
+    patience::patiently, phase::At, record::Record, showing::quota, stages::Stages,
 };
 use crate::{
     config::{ApiSettings, LedgerAccess, Settings},
@@ -18,6 +18,7 @@ use crate::{
         Verification,
     },
     pace::{Helm, Pacer},
+    postgres::Patience,
     report::View,
     source::Source,
     upload::{Settled, Uploader},
@@ -95,11 +96,22 @@ pub async fn migrate(
     helm: Helm,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
+    let stop = helm.stop.clone();
+    let work = async |patience: &Patience| open(settings, request, helm, view, patience).await;
+    patiently(settings, &stop, work).await
+}
+
+async fn open(
+    settings: &Settings,
+    request: &Request,
+    helm: Helm,
+    view: &watch::Sender<View>,
+    patience: &Patience,
+) -> Result<Ended, PipelineError> {
     let access = LedgerAccess {
         migration: settings.migration.clone(),
         ledger: settings.ledger.clone(),
     };
-    let patience = settings.stop.after_unreachable;
     let application_name = format!("tokenferry {}", settings.migration);
     let mut source = Source::open(&settings.source, &application_name, patience).await?;
     let connections = u32::try_from(settings.batch.concurrency)
@@ -117,7 +129,7 @@ pub async fn migrate(
             let lock = ledger.lock(&access, Locked::Migration).await?;
             let run = ledger.begin(&request.selection, &holder()).await?;
             ledger.goes_to(&run, &api(&settings.api)).await?;
-            let sending = Sending { access, client, lock };
+            let sending = Sending { client, lock };
             (run, Errand::Migrate(Box::new(sending)))
         }
         DryRun::On => {
@@ -198,7 +210,6 @@ enum Errand {
 }
 
 struct Sending {
-    access: LedgerAccess,
     client: Client,
     lock: Lock,
 }
@@ -223,7 +234,7 @@ impl Opened {
         let at = At::default();
         let (delivery, gate, mut locked) = match errand {
             Errand::Migrate(sending) => {
-                let Sending { access, client, lock } = *sending;
+                let Sending { client, lock } = *sending;
                 let books = Arc::clone(&books);
                 let gate = request
                     .canary
@@ -237,7 +248,7 @@ impl Opened {
                 });
                 let (ledger, run) = (ledger.clone(), run.clone());
                 let uploader = Uploader::new(client, ledger, run, settings, helm.clone(), listener);
-                (Delivery::Upload(uploader), gate, Some((lock, access)))
+                (Delivery::Upload(uploader), gate, Some(lock))
             }
             Errand::DryRun => {
                 let counter = Counter::new(Arc::clone(&books), &settings.api);
@@ -263,7 +274,7 @@ impl Opened {
         };
         let holding = async {
             match &mut locked {
-                Some((lock, access)) => ledger.keep(lock, access).await,
+                Some(lock) => ledger.hold_lock(lock).await,
                 None => pending().await,
             }
         };
@@ -287,7 +298,7 @@ impl Opened {
         } else {
             ledger.close_diary(&run, status, why.as_deref()).await;
         }
-        if let Some((lock, _)) = locked {
+        if let Some(lock) = locked {
             lock.release().await;
         }
         ledger.close().await;

@@ -15,6 +15,7 @@ mod memory;
 mod migrate;
 mod online;
 mod originals;
+mod patience;
 mod phase;
 mod prepare;
 mod read_stage;

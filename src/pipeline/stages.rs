@@ -30,7 +30,7 @@ use crate::{
     ledger::{Ledger, LedgerError},
     model::{Phase, Selection, StopReason},
     pace::Stop,
-    postgres::{FailureKind, Outage},
+    postgres::FailureKind,
     report::View,
     screen::Screen,
     source::{Source, SourceError},
@@ -80,10 +80,25 @@ impl Stages<'_> {
 
     async fn work(
         self,
-        mut source: Source,
+        source: Source,
         delivery: Delivery,
         holding: impl Future<Output = LedgerError>,
     ) -> Result<(), PipelineError> {
+        let (stop, desk) = (self.stop, self.desk);
+        let mut stages = std::pin::pin!(self.prepare(source, delivery));
+        let error = tokio::select! {
+            ended = &mut stages => return ended,
+            Err(error) = desk.keep() => error,
+            error = holding => error.into(),
+        };
+        stop.turn_silently();
+        // What follows from a ledger that is gone adds nothing to that.
+        let _ = stages.await;
+        Err(error)
+    }
+
+    /// What comes before the first page, and then the stages.
+    async fn prepare(self, mut source: Source, delivery: Delivery) -> Result<(), PipelineError> {
         let (settings, stop, desk) = (self.settings, self.stop, self.desk);
         desk.at.enter(Phase::Settling);
         if let Delivery::Upload(uploader) = &delivery {
@@ -106,7 +121,8 @@ impl Stages<'_> {
         if self.request.online.is_some() {
             desk.at.enter(Phase::Asking);
         }
-        let check = online::check(settings, self.request, &mut source, &desk.asker).await?;
+        let checking = online::check(settings, self.request, &mut source, &desk.asker);
+        let check = stop.unless_turned(checking).await.transpose()?.flatten();
         let start = Start {
             source,
             resolver,
@@ -115,16 +131,7 @@ impl Stages<'_> {
             rivals_known,
             check,
         };
-        let mut stages = std::pin::pin!(self.spawn(start, delivery));
-        let error = tokio::select! {
-            ended = &mut stages => return ended,
-            Err(error) = desk.keep() => error,
-            error = holding => error.into(),
-        };
-        stop.turn_silently();
-        // What follows from a ledger that is gone adds nothing to that.
-        let _ = stages.await;
-        Err(error)
+        self.spawn(start, delivery).await
     }
 
     /// Who finds the users of login IDs, where the source has any.
@@ -144,9 +151,13 @@ impl Stages<'_> {
         screen: &Screen,
         memory: &mut Memory,
     ) -> Result<bool, PipelineError> {
-        let mut outage = Outage::of("source", self.settings.stop.after_unreachable);
+        let mut outage = source.outage();
         loop {
-            match self.record_outdated(source, screen, memory).await {
+            let recording = self.record_outdated(source, screen, memory);
+            let Some(recorded) = self.stop.unless_turned(recording).await else {
+                return Ok(true);
+            };
+            match recorded {
                 Ok(()) => {
                     source.answers_again(&outage);
                     return Ok(true);
@@ -182,7 +193,7 @@ impl Stages<'_> {
             .outdated(&self.settings.apps)
             .await?
             .chunks(OUTDATED_AT_ONCE);
-        while let Some(Some(rows)) = self.stop.unless_turned(outdated.next()).await {
+        while let Some(rows) = outdated.next().await {
             let rows: Vec<_> = rows.into_iter().collect::<Result<_, _>>()?;
             let decisions = screen.outdated(rows);
             for decision in &decisions {

@@ -9,6 +9,7 @@ use crate::{
     config::{LedgerAccess, Settings},
     ledger::Ledger,
     model::{Fingerprint, LegacyToken, Login, SourceKey},
+    postgres::Patience,
     screen::{Origin, Screen},
     source::Source,
 };
@@ -50,7 +51,7 @@ pub async fn today(
         migration: settings.migration.clone(),
         ledger: settings.ledger.clone(),
     };
-    let patience = settings.stop.after_unreachable.min(PATIENCE);
+    let patience = &Patience::new(settings.stop.after_unreachable.min(PATIENCE));
     let application_name = format!("tokenferry {} show", settings.migration);
     let mut source = Source::open(&settings.source, &application_name, patience).await?;
     let ledger = Ledger::open_existing(&access, 1, patience).await?;

@@ -4,6 +4,8 @@ use std::{borrow::Cow, fmt};
 
 use sqlx::Error;
 
+use super::session::NoAnswer;
+
 /// What kind of trouble it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
@@ -114,10 +116,13 @@ impl From<Error> for Failure {
                     text,
                 }
             }
-            Error::Io(error) => plain(
-                FailureKind::Unreachable,
-                format!("the connection failed: {error}"),
-            ),
+            Error::Io(error) => {
+                let text = match error.get_ref().and_then(|cause| cause.downcast_ref::<NoAnswer>()) {
+                    Some(silence) => silence.to_string(),
+                    None => format!("the connection failed: {error}"),
+                };
+                plain(FailureKind::Unreachable, text)
+            }
             Error::Tls(error) => plain(
                 FailureKind::Unreachable,
                 format!("no secure connection could be made: {error}"),
@@ -148,8 +153,8 @@ impl From<Error> for Failure {
 
 fn kind_of(sqlstate: &str) -> FailureKind {
     match sqlstate {
-        // Shutting down, crashed, starting up.
-        "57P01" | "57P02" | "57P03" | "57P05" => FailureKind::Unreachable,
+        // Shutting down, crashed, starting up; a session or a transaction of ours that was silent for too long.
+        "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" => FailureKind::Unreachable,
         "57014" | "55P03" => FailureKind::Timeout,
         // A statement that was prepared a moment ago is not there, or somebody else's of the same name is.
         "26000" | "42P05" => FailureKind::Pooled,
@@ -188,6 +193,7 @@ mod tests {
             ("57P01", FailureKind::Unreachable),
             ("08006", FailureKind::Unreachable),
             ("53300", FailureKind::Unreachable),
+            ("25P03", FailureKind::Unreachable),
             ("28P01", FailureKind::Permission),
             ("3D000", FailureKind::Permission),
             ("42501", FailureKind::Permission),

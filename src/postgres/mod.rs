@@ -1,14 +1,21 @@
-//! What source and ledger share: quoting, what an error of a database means, and what a server says of itself.
+//! What source and ledger share: sessions that wait for no answer forever, quoting, what an error of a database means, and what
+//! a server says of itself.
 
 mod failure;
 mod outage;
+mod patience;
+mod pool;
 mod server;
+mod session;
 
 use std::fmt::Write as _;
 
 pub use failure::{Failure, FailureKind};
 pub use outage::Outage;
+pub use patience::Patience;
+pub use pool::{Bounded, Lease, Pool};
 pub use server::{Server, Transport};
+pub use session::Session;
 
 /// An identifier in double quotes, so that it means exactly the name that was configured.
 #[must_use]

@@ -1,9 +1,9 @@
 //! A database that goes away for a while: how long it is waited for.
 
-use tokio::time::{Duration, Instant, sleep};
+use tokio::time::{Duration, Instant};
 use tracing::{info, warn};
 
-use super::Failure;
+use super::{Failure, Patience};
 
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
@@ -12,19 +12,22 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub struct Outage {
     database: &'static str,
-    patience: Duration,
+    patience: Patience,
+    /// When the attempt that failed first began: a database that is silent was out of reach from then on.
     since: Option<Instant>,
+    attempt: Instant,
     pause: Duration,
 }
 
 impl Outage {
-    /// No outage yet. `database` is the word for the log.
+    /// No outage yet; the first attempt begins. `database` is the word for the log.
     #[must_use]
-    pub fn of(database: &'static str, patience: Duration) -> Self {
+    pub fn of(database: &'static str, patience: &Patience) -> Self {
         Self {
             database,
-            patience,
+            patience: patience.clone(),
             since: None,
+            attempt: Instant::now(),
             pause: FIRST_PAUSE,
         }
     }
@@ -32,20 +35,21 @@ impl Outage {
     /// Waits before the next attempt.
     ///
     /// # Errors
-    /// Gives the failure back if waiting does not help, or was tried for too long.
+    /// Gives the failure back if waiting does not help, or was tried for too long. Nobody else waits for a database then.
     pub async fn wait_out(&mut self, failure: Failure) -> Result<(), Failure> {
         if !failure.is_transient() {
             return Err(failure);
         }
         let since = *self.since.get_or_insert_with(|| {
             warn!(database = self.database, reason = %failure, "out of reach; trying again");
-            Instant::now()
+            self.attempt
         });
-        if since.elapsed() + self.pause > self.patience {
+        if !self.patience.outlasts(since, self.pause).await {
+            self.patience.shorten(Duration::ZERO);
             return Err(failure);
         }
-        sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONGEST_PAUSE);
+        self.attempt = Instant::now();
         Ok(())
     }
 
@@ -70,10 +74,14 @@ mod tests {
         Failure::from(sqlx::Error::PoolClosed)
     }
 
+    fn a_minute() -> Patience {
+        Patience::new(Duration::from_mins(1))
+    }
+
     #[tokio::test(start_paused = true)]
     async fn an_outage_is_waited_out_for_as_long_as_patience_lasts() {
         let begin = Instant::now();
-        let mut outage = Outage::of("test", Duration::from_secs(60));
+        let mut outage = Outage::of("test", &a_minute());
         while outage.wait_out(gone()).await.is_ok() {}
         assert!(
             (50.0..=60.0).contains(&begin.elapsed().as_secs_f64()),
@@ -83,15 +91,36 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn silence_counts_from_its_beginning() {
+        let begin = Instant::now();
+        let mut outage = Outage::of("test", &a_minute());
+        loop {
+            tokio::time::sleep(Duration::from_secs(29)).await;
+            if outage.wait_out(gone()).await.is_err() {
+                break;
+            }
+        }
+        assert_eq!(begin.elapsed().as_secs(), 87);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_first_that_gives_up_is_followed_by_all() {
+        let begin = Instant::now();
+        let patience = a_minute();
+        patience.shorten(Duration::from_secs(10));
+        let mut outage = Outage::of("test", &patience);
+        while outage.wait_out(gone()).await.is_ok() {}
+        assert!(begin.elapsed() <= Duration::from_secs(10));
+        let begin = Instant::now();
+        assert!(Outage::of("test", &patience).wait_out(gone()).await.is_err());
+        assert_eq!(begin.elapsed(), Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn what_waiting_does_not_help_is_given_back_at_once() {
         let begin = Instant::now();
         let wrong = Failure::from(sqlx::Error::RowNotFound);
-        assert!(
-            Outage::of("test", Duration::from_secs(60))
-                .wait_out(wrong)
-                .await
-                .is_err()
-        );
+        assert!(Outage::of("test", &a_minute()).wait_out(wrong).await.is_err());
         assert_eq!(begin.elapsed(), Duration::ZERO);
     }
 }

@@ -1,8 +1,6 @@
 //! What a session says about its server and itself.
 
-use sqlx::PgConnection;
-
-use super::Failure;
+use super::{Failure, Session};
 
 /// A server, and who we are there.
 #[derive(Debug, Clone)]
@@ -50,7 +48,7 @@ impl Server {
     ///
     /// # Errors
     /// If it does not answer.
-    pub async fn ask(connection: &mut PgConnection) -> Result<Self, Failure> {
+    pub async fn ask(session: &mut Session) -> Result<Self, Failure> {
         // `reset_val` is what the session began with, whatever it set since.
         let row: Row = sqlx::query_as(
             "select current_setting('server_version') as version, current_database()::text as database,
@@ -62,7 +60,7 @@ impl Server {
                              case when inet_client_addr() <<= '127.0.0.0/8' or inet_client_addr() = '::1'
                                     or inet_client_addr() is null then 'local' else 'plain' end) as transport",
         )
-        .fetch_one(connection)
+        .fetch_one(session)
         .await?;
         Ok(Self {
             version: row.version,

@@ -3,10 +3,7 @@
 use sqlx::AssertSqlSafe;
 
 use super::{Source, SourceError, plan::Plan, reader::row_error, session};
-use crate::{
-    config::Field,
-    postgres::{FailureKind, Outage},
-};
+use crate::{config::Field, postgres::FailureKind};
 
 /// What the source holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +20,7 @@ impl Source {
     /// # Errors
     /// If the database stays away, or the rows cannot be counted.
     pub async fn census(&mut self) -> Result<Option<Census>, SourceError> {
-        let mut outage = Outage::of("source", self.patience);
+        let mut outage = self.outage();
         loop {
             match self.count().await {
                 Ok(census) => {
@@ -42,8 +39,13 @@ impl Source {
 
     async fn count(&mut self) -> Result<Census, SourceError> {
         let sql = AssertSqlSafe(query(&self.plan));
-        let connection =
-            session::connected(&mut self.connection, &self.settings, &self.application_name).await?;
+        let connection = session::connected(
+            &mut self.connection,
+            &self.settings,
+            &self.application_name,
+            &self.patience,
+        )
+        .await?;
         let counted: Result<(i64, i64), _> = sqlx::query_as(sql).fetch_one(connection).await;
         let (rows, users) = counted.map_err(|error| row_error(error, None))?;
         Ok(Census {

@@ -4,12 +4,15 @@
 //! `pg_stat_activity` or `pg_stat_statements`. Some servers log parameters, too. Then logging them is switched off for the
 //! session if the role may do that, and if it may not, nothing is handed over.
 
-use sqlx::{Executor, PgConnection};
+use sqlx::Executor;
 
-use crate::{config::SessionValue, postgres::Failure};
+use crate::{
+    config::SessionValue,
+    postgres::{Failure, Session},
+};
 
 /// Sets the values for the session.
-pub(super) async fn hand_over(connection: &mut PgConnection, values: &[SessionValue]) -> Result<(), Failure> {
+pub(super) async fn hand_over(connection: &mut Session, values: &[SessionValue]) -> Result<(), Failure> {
     if values.is_empty() {
         return Ok(());
     }
@@ -32,7 +35,7 @@ pub(super) async fn hand_over(connection: &mut PgConnection, values: &[SessionVa
     Ok(())
 }
 
-async fn keep_out_of_the_log(connection: &mut PgConnection) -> Result<(), Failure> {
+async fn keep_out_of_the_log(connection: &mut Session) -> Result<(), Failure> {
     if logged_by(connection).await?.is_empty() {
         return Ok(());
     }
@@ -66,7 +69,7 @@ fn remedy(by: &str, role: &str) -> String {
 }
 
 /// What would log the parameters of a statement that takes no time. A threshold of a tenth of a second is far from it.
-async fn logged_by(connection: &mut PgConnection) -> Result<Vec<String>, Failure> {
+async fn logged_by(connection: &mut Session) -> Result<Vec<String>, Failure> {
     let found: Vec<String> = sqlx::query_scalar(
         "with settings as (
              select (select setting from pg_settings where name = 'log_statement') as statements,
@@ -96,7 +99,7 @@ async fn logged_by(connection: &mut PgConnection) -> Result<Vec<String>, Failure
 }
 
 /// Since Postgres 15 a role may be granted a setting of superusers.
-async fn may_switch_it_off(connection: &mut PgConnection) -> Result<bool, Failure> {
+async fn may_switch_it_off(connection: &mut Session) -> Result<bool, Failure> {
     let (is_superuser, version): (bool, i32) = sqlx::query_as(
         "select current_setting('is_superuser') = 'on', current_setting('server_version_num')::int",
     )

@@ -1,6 +1,6 @@
 //! Holds the configuration against the database before the first page is read.
 
-use sqlx::{AssertSqlSafe, Column as _, Executor, PgConnection, SqlSafeStr, Statement};
+use sqlx::{AssertSqlSafe, Column as _, Executor, SqlSafeStr, Statement};
 
 use super::{
     SourceError,
@@ -8,12 +8,12 @@ use super::{
 };
 use crate::{
     config::{Expression, Problem, Relation, SourceSettings, nearest},
-    postgres::{Failure, FailureKind, quote_identifier},
+    postgres::{Failure, FailureKind, Session, quote_identifier},
 };
 
 /// Checks relation, condition, columns and key, and makes the plan. All that is wrong is named at once.
 pub(super) async fn inspect(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     settings: &SourceSettings,
 ) -> Result<Plan, SourceError> {
     let from = from_clause(&settings.relation);
@@ -94,7 +94,7 @@ fn missing_column(key: impl Into<String>, name: &str, names: &[String]) -> Probl
 
 /// The types that a query gives, or what is wrong with the query. Nothing is executed.
 async fn types(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     sql: String,
 ) -> Result<Result<Vec<sqlx::postgres::PgTypeInfo>, Failure>, SourceError> {
     match connection.prepare(AssertSqlSafe(sql).into_sql_str()).await {
@@ -116,7 +116,7 @@ async fn types(
 
 /// The names of the relation's columns; its absence is the first thing to say.
 async fn relation_columns(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     settings: &SourceSettings,
     from: &str,
 ) -> Result<Vec<String>, SourceError> {
@@ -160,7 +160,7 @@ async fn relation_columns(
 }
 
 async fn key_type(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     settings: &SourceSettings,
     from: &str,
     names: &[String],
@@ -188,7 +188,7 @@ async fn key_type(
 /// Paging skips rows in silence if two share a key or one has none, so this is proven: by a unique index if there is
 /// one, else by looking at the rows.
 async fn check_key(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     settings: &SourceSettings,
     from: &str,
     condition: Option<&str>,
@@ -235,7 +235,7 @@ async fn check_key(
     Ok(())
 }
 
-async fn probe(connection: &mut PgConnection, sql: String) -> Result<Option<bool>, SourceError> {
+async fn probe(connection: &mut Session, sql: String) -> Result<Option<bool>, SourceError> {
     match sqlx::query_scalar(AssertSqlSafe(sql))
         .fetch_optional(&mut *connection)
         .await
@@ -254,7 +254,7 @@ async fn probe(connection: &mut PgConnection, sql: String) -> Result<Option<bool
 
 /// The index by which the catalog promises that the column is unique.
 pub(super) async fn unique_index(
-    connection: &mut PgConnection,
+    connection: &mut Session,
     table: &str,
     key: &str,
 ) -> Result<Option<String>, Failure> {
@@ -274,7 +274,7 @@ pub(super) async fn unique_index(
 }
 
 /// Whether the catalog promises that the column is never null.
-async fn is_not_null(connection: &mut PgConnection, table: &str, key: &str) -> Result<bool, Failure> {
+async fn is_not_null(connection: &mut Session, table: &str, key: &str) -> Result<bool, Failure> {
     let promised: Option<bool> = sqlx::query_scalar(
         "select attnotnull from pg_attribute where attrelid = to_regclass($1) and attname = $2 and not attisdropped",
     )
@@ -286,7 +286,7 @@ async fn is_not_null(connection: &mut PgConnection, table: &str, key: &str) -> R
 }
 
 /// How many rows the planner expects; good enough for a progress bar, and free.
-pub(super) async fn expected_rows(connection: &mut PgConnection, settings: &SourceSettings) -> Option<u64> {
+pub(super) async fn expected_rows(connection: &mut Session, settings: &SourceSettings) -> Option<u64> {
     let from = from_clause(&settings.relation);
     let filter = settings
         .condition

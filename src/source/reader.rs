@@ -1,15 +1,15 @@
 //! Page after page, over a connection that may be lost in between.
 
 use futures_util::TryStreamExt;
-use sqlx::{AssertSqlSafe, PgConnection};
-use tokio::time::{Duration, Instant};
+use sqlx::AssertSqlSafe;
+use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::{SourceError, common::Common, decode, inspect, plan::Plan, session};
 use crate::{
     config::SourceSettings,
     model::{Diary, EventKind, LegacyToken, SecretTexts, SourceKey},
-    postgres::{Failure, FailureKind, Outage},
+    postgres::{Failure, FailureKind, Outage, Patience, Session},
 };
 
 /// A page ends early once it holds this much text, so that memory is bounded whatever the rows are like.
@@ -32,8 +32,8 @@ pub struct Page {
 pub struct Source {
     pub(super) settings: SourceSettings,
     pub(super) application_name: String,
-    pub(super) patience: Duration,
-    pub(super) connection: Option<PgConnection>,
+    pub(super) patience: Patience,
+    pub(super) connection: Option<Session>,
     pub(super) plan: Plan,
     pub(super) common: Common,
     /// So many bytes of secrets had the page before: about as many will the next one have.
@@ -45,22 +45,22 @@ pub struct Source {
 }
 
 impl Source {
-    /// Connects and holds the configuration against the database. `patience` is how long the database may be out of
-    /// reach later on.
+    /// Connects and holds the configuration against the database. `patience` says how long the database may be
+    /// out of reach later on.
     ///
     /// # Errors
     /// If the database does not answer, does not let us, or does not look as configured.
     pub async fn open(
         settings: &SourceSettings,
         application_name: &str,
-        patience: Duration,
+        patience: &Patience,
     ) -> Result<Self, SourceError> {
-        let mut connection = session::connect(settings, application_name).await?;
+        let mut connection = session::connect(settings, application_name, patience).await?;
         let plan = inspect::inspect(&mut connection, settings).await?;
         Ok(Self {
             settings: settings.clone(),
             application_name: application_name.to_owned(),
-            patience,
+            patience: patience.clone(),
             connection: Some(connection),
             plan,
             common: Common::default(),
@@ -84,6 +84,12 @@ impl Source {
     pub fn heard_in(mut self, span: Span) -> Self {
         self.span = span;
         self
+    }
+
+    /// The outages that a piece of work lives through that begins now.
+    #[must_use]
+    pub fn outage(&self) -> Outage {
+        Outage::of("source", &self.patience)
     }
 
     /// Notes an outage that is over, if there was one.
@@ -122,7 +128,7 @@ impl Source {
     }
 
     async fn patiently(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
-        let mut outage = Outage::of("source", self.patience);
+        let mut outage = self.outage();
         loop {
             let read = match self.read(wanted).await {
                 Err(SourceError::Rows { source, after }) if is_about_decrypting(&source) => {
@@ -146,8 +152,13 @@ impl Source {
     }
 
     async fn read(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
-        let connection =
-            session::connected(&mut self.connection, &self.settings, &self.application_name).await?;
+        let connection = session::connected(
+            &mut self.connection,
+            &self.settings,
+            &self.application_name,
+            &self.patience,
+        )
+        .await?;
         let (sql, after) = match wanted {
             Rows::After(after) => (self.plan.page(after.is_some(), self.limit), after),
             Rows::Among(_) => (self.plan.rows(), None),
@@ -223,8 +234,14 @@ impl Source {
     }
 
     /// The session, connected anew if it was lost.
-    pub(super) async fn session(&mut self) -> Result<&mut PgConnection, Failure> {
-        session::connected(&mut self.connection, &self.settings, &self.application_name).await
+    pub(super) async fn session(&mut self) -> Result<&mut Session, Failure> {
+        session::connected(
+            &mut self.connection,
+            &self.settings,
+            &self.application_name,
+            &self.patience,
+        )
+        .await
     }
 }
 

@@ -58,8 +58,13 @@ impl Source {
             .filter_map(|&field| self.plan.column(field).cloned())
             .collect();
         let mut common = Common::default();
-        let connection =
-            session::connected(&mut self.connection, &self.settings, &self.application_name).await?;
+        let connection = session::connected(
+            &mut self.connection,
+            &self.settings,
+            &self.application_name,
+            &self.patience,
+        )
+        .await?;
         let rows = sqlx::query_with(sql, arguments(apps).map_err(unreadable)?).fetch(connection);
         Ok(rows
             .map_err(unreadable)

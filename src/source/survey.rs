@@ -1,9 +1,9 @@
 //! What a person should know of the source before the first run. Reads only, and holds nothing.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
-use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use sqlx::{AssertSqlSafe, Executor};
 
 use super::{
     Source, SourceError, handover, inspect,
@@ -12,13 +12,13 @@ use super::{
 };
 use crate::{
     config::{Field, Relation, SourceSettings},
-    postgres::{Failure, Server, quote_identifier},
+    postgres::{Failure, Patience, Server, Session, quote_identifier},
 };
 
 /// A connection to the source that was made to look around.
 #[derive(Debug)]
 pub struct Survey {
-    connection: PgConnection,
+    connection: Session,
     settings: SourceSettings,
     application_name: String,
     plan: Option<Plan>,
@@ -49,7 +49,7 @@ impl Survey {
     /// If the database does not answer or does not let us.
     pub async fn open(settings: &SourceSettings, application_name: &str) -> Result<Self, Failure> {
         Ok(Self {
-            connection: session::open(settings, application_name).await?,
+            connection: session::open(settings, application_name, &Patience::none()).await?,
             settings: settings.clone(),
             application_name: application_name.to_owned(),
             plan: None,
@@ -92,7 +92,7 @@ impl Survey {
             page_size: count,
             ..self.settings.clone()
         };
-        let mut source = Source::open(&settings, &name, Duration::ZERO).await?;
+        let mut source = Source::open(&settings, &name, &Patience::none()).await?;
         let (mut rows, mut sealed, mut last) = (0, 0, None);
         while let Some(page) = source.page(last.as_ref()).await? {
             for token in page.tokens.iter().take(count as usize - rows) {
@@ -177,16 +177,16 @@ impl Survey {
         };
         // What the planner would rather do with few rows says nothing about many. With everything else forbidden, it
         // sorts only if nothing gives the order.
-        let mut transaction = self.connection.begin().await?;
-        transaction
+        self.connection
             .execute(
-                "set local enable_sort = off; set local enable_seqscan = off; set local enable_bitmapscan = off",
+                "begin; set local enable_sort = off; set local enable_seqscan = off; set local enable_bitmapscan = off",
             )
             .await?;
-        let explained: Value = sqlx::query_scalar(AssertSqlSafe(page))
-            .fetch_one(&mut *transaction)
-            .await?;
-        transaction.rollback().await?;
+        let explained: Result<Value, _> = sqlx::query_scalar(AssertSqlSafe(page))
+            .fetch_one(&mut self.connection)
+            .await;
+        self.connection.execute("rollback").await?;
+        let explained = explained?;
         let sorts = nodes(&explained)
             .iter()
             .any(|node| matches!(text(node, "Node Type"), Some("Sort" | "Incremental Sort")));
@@ -225,8 +225,7 @@ impl Survey {
 
     /// Ends the session.
     pub async fn close(self) {
-        // A failed goodbye costs nothing.
-        let _ = self.connection.close().await;
+        self.connection.close().await;
     }
 }
 

@@ -36,6 +36,7 @@ mod rollback;
 mod rules;
 mod scratch;
 mod show;
+mod silence;
 mod simulator;
 mod source;
 mod support;

@@ -18,6 +18,7 @@ use super::{
     Ended, PipelineError,
     migrate::{api, cause, holder},
     originals::Originals,
+    patience::patiently,
     showing::{quota, show},
     stages::settle_left_behind,
     verify::warn_of_refreshes,
@@ -29,6 +30,7 @@ use crate::{
     meter::Meter,
     model::{DryRun, EventKind, Mode, Phase, Rollback, RunStatus, StopReason, Tally, Undo},
     pace::Helm,
+    postgres::Patience,
     report::View,
     source::Source,
     upload::{OnUnresolved, Uploader},
@@ -47,11 +49,22 @@ pub async fn rollback(
     helm: Helm,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
+    let stop = helm.stop.clone();
+    let work = async |patience: &Patience| open(settings, undo, helm, view, patience).await;
+    patiently(settings, &stop, work).await
+}
+
+async fn open(
+    settings: &Settings,
+    undo: Undo,
+    helm: Helm,
+    view: &watch::Sender<View>,
+    patience: &Patience,
+) -> Result<Ended, PipelineError> {
     let access = LedgerAccess {
         migration: settings.migration.clone(),
         ledger: settings.ledger.clone(),
     };
-    let patience = settings.stop.after_unreachable;
     let connections = u32::try_from(settings.batch.concurrency)
         .unwrap_or(u32::MAX)
         .saturating_add(2);
@@ -107,7 +120,7 @@ pub async fn rollback(
         helm,
         view,
     };
-    let holding = async { ledger.keep(&mut lock, &access).await };
+    let holding = async { ledger.hold_lock(&mut lock).await };
     let ended = Box::pin(job.work(source, holding)).instrument(span).await;
     lock.release().await;
     ledger.close().await;

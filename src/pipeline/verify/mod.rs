@@ -11,6 +11,7 @@ use super::{
     Ended, PipelineError,
     migrate::{cause, holder},
     originals::Originals,
+    patience::patiently,
     showing::{quota, show},
 };
 use crate::{
@@ -19,6 +20,7 @@ use crate::{
     ledger::{Ledger, Locked, Standing, VerifyRun},
     model::{Chosen, EventKind, Mode, Phase, RefreshMargin, RunStatus, StopReason},
     pace::Helm,
+    postgres::Patience,
     report::View,
     source::Source,
     who::{Asker, TokenReader},
@@ -36,11 +38,22 @@ pub async fn verify(
     helm: Helm,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
+    let stop = helm.stop.clone();
+    let work = async |patience: &Patience| open(settings, chosen, helm, view, patience).await;
+    patiently(settings, &stop, work).await
+}
+
+async fn open(
+    settings: &Settings,
+    chosen: &Chosen,
+    helm: Helm,
+    view: &watch::Sender<View>,
+    patience: &Patience,
+) -> Result<Ended, PipelineError> {
     let access = LedgerAccess {
         migration: settings.migration.clone(),
         ledger: settings.ledger.clone(),
     };
-    let patience = settings.stop.after_unreachable;
     let ledger = Ledger::open_existing(&access, CONNECTIONS, patience).await?;
     let last_success = ledger.last_success(Mode::Verify).await?;
     let application_name = format!("tokenferry {} verify", settings.migration);
@@ -86,7 +99,7 @@ pub async fn verify(
         helm,
         view,
     };
-    let holding = async { ledger.keep(&mut lock, &access).await };
+    let holding = async { ledger.hold_lock(&mut lock).await };
     let ended = Box::pin(job.work(source, holding)).instrument(span).await;
     lock.release().await;
     ledger.close().await;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tokenferry::{
-    postgres::FailureKind,
+    postgres::{FailureKind, Patience},
     source::{Source, SourceError},
 };
 use tokio::time::{Instant, timeout};
@@ -60,7 +60,7 @@ async fn an_expression_cannot_write() {
 async fn the_server_sees_who_is_reading() {
     let database = forty().await;
     let settings = plain(&database, TABLE);
-    let mut source = Source::open(&settings, "tokenferry crm-tokens", PATIENCE)
+    let mut source = Source::open(&settings, "tokenferry crm-tokens", &Patience::new(PATIENCE))
         .await
         .unwrap();
     source.page(None).await.unwrap();
@@ -149,8 +149,8 @@ async fn a_database_that_stays_away_is_given_up_when_patience_ends() {
         .execute(&format!("grant select on tokens to {guest}"))
         .await;
     let settings = settings(&url, &format!("{TABLE}\n{COLUMNS}")).source;
-    let patience = Duration::from_millis(500);
-    let mut source = Source::open(&settings, "tokenferry tests", patience)
+    let patience = Patience::new(Duration::from_millis(500));
+    let mut source = Source::open(&settings, "tokenferry tests", &patience)
         .await
         .unwrap();
     let page = source.page(None).await.unwrap().unwrap();

@@ -349,6 +349,16 @@ impl Bed {
         dump
     }
 
+    /// The next run ends with `count` tokens committed, and none of them was written twice.
+    pub(crate) async fn assert_gone_on_with(&self, count: usize) {
+        let next = self.migrate().await.ended_with(0).json();
+        assert_eq!(
+            (&next["resumed"], &next["tokens"]["committed"]),
+            (&Value::Bool(true), &Value::from(count))
+        );
+        self.assert_arrived_once().await;
+    }
+
     /// Holds the stand-in's tokens against the newest source row of each destination, and sees that none was written
     /// twice.
     pub(crate) async fn assert_arrived_once(&self) {

@@ -9,6 +9,7 @@ use tokenferry::{
         Batch, Call, Destination, EncodedToken, Evidence, Fingerprint, Item, Secret, SentAttributes,
         SourceKey, Subject, Version,
     },
+    postgres::Patience,
 };
 
 use crate::support::database::TestDatabase;
@@ -25,7 +26,7 @@ pub(crate) fn access(database: &TestDatabase) -> LedgerAccess {
 }
 
 pub(crate) async fn open(access: &LedgerAccess) -> Result<Ledger, LedgerError> {
-    Ledger::open(access, 2, Duration::from_secs(10)).await
+    Ledger::open(access, 2, &Patience::new(Duration::from_secs(10))).await
 }
 
 /// A token on its way to a user of the same name as its row.

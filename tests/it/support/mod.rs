@@ -4,6 +4,7 @@ pub(crate) mod bed;
 pub(crate) mod database;
 pub(crate) mod http;
 pub(crate) mod ledger;
+pub(crate) mod proxy;
 pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod source;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokenferry::{
     config::{Problem, SourceSettings},
     model::LegacyToken,
+    postgres::Patience,
     source::{Page, Source, SourceError},
 };
 
@@ -27,7 +28,7 @@ pub(crate) fn plain(database: &TestDatabase, source: &str) -> SourceSettings {
 }
 
 pub(crate) async fn open(settings: &SourceSettings) -> Result<Source, SourceError> {
-    Source::open(settings, "tokenferry tests", PATIENCE).await
+    Source::open(settings, "tokenferry tests", &Patience::new(PATIENCE)).await
 }
 
 /// All pages to the end.

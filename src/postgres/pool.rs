@@ -1,0 +1,290 @@
+//! Sessions that are used again, one statement at a time.
+//!
+//! The driver's own pool asks every connection for a sign of life before and after each use and waits for it without a limit: where
+//! the server is silent, none of them comes back. Here a session that failed, or whose user was cancelled in the middle of a
+//! statement, ends at once, and its place is free.
+
+use std::{
+    fmt,
+    ops::{Deref, DerefMut},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use futures_util::{
+    StreamExt, TryStreamExt,
+    future::{BoxFuture, join_all},
+    stream::{self, BoxStream},
+};
+use sqlx::{
+    Either, Error, Execute, Executor, Postgres, SqlStr,
+    postgres::{
+        PgConnectOptions, PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgStatement, PgTypeInfo,
+    },
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::Instant,
+};
+
+use super::{Patience, Session};
+
+/// How long one waits for a session that others use.
+const ACQUIRE: Duration = Duration::from_secs(10);
+
+/// Whoever was heard of so lately is there.
+const FRESH: Duration = Duration::from_secs(1);
+
+/// How long a session that was idle has for a sign of life.
+const PING: Duration = Duration::from_secs(3);
+
+/// Some sessions with the same settings. Clones are the same pool.
+#[derive(Clone)]
+pub struct Pool(Arc<Shared>);
+
+impl fmt::Debug for Pool {
+    /// The options hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").finish_non_exhaustive()
+    }
+}
+
+struct Shared {
+    options: PgConnectOptions,
+    set_up: String,
+    patience: Patience,
+    places: Arc<Semaphore>,
+    idle: Mutex<Vec<Idle>>,
+    closed: AtomicBool,
+}
+
+struct Idle {
+    session: Session,
+    since: Instant,
+}
+
+/// A session of the pool's. It goes back only by [`done`](Self::done).
+pub struct Lease {
+    session: Session,
+    pool: Arc<Shared>,
+    _place: OwnedSemaphorePermit,
+}
+
+/// The pool for statements that may take longer than others.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounded<'a> {
+    pool: &'a Pool,
+    limit: Duration,
+}
+
+impl Pool {
+    /// No session yet, and never more than `size`. `set_up` are the settings of each.
+    #[must_use]
+    pub fn new(options: PgConnectOptions, size: u32, patience: &Patience, set_up: String) -> Self {
+        let places = usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS);
+        Self(Arc::new(Shared {
+            options,
+            set_up,
+            patience: patience.clone(),
+            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            idle: Mutex::default(),
+            closed: AtomicBool::new(false),
+        }))
+    }
+
+    fn shortly(&self) -> Bounded<'_> {
+        self.within(self.0.patience.for_statement())
+    }
+
+    /// For statements whose answers may take so long.
+    #[must_use]
+    pub fn within(&self, limit: Duration) -> Bounded<'_> {
+        Bounded { pool: self, limit }
+    }
+
+    /// A session for several statements.
+    ///
+    /// # Errors
+    /// If there is none to be had in time.
+    pub async fn acquire(&self, limit: Duration) -> Result<Lease, Error> {
+        let shared = &self.0;
+        let place = tokio::select! {
+            place = Arc::clone(&shared.places).acquire_owned() => place.map_err(|_| Error::PoolClosed)?,
+            () = shared.patience.run_out(ACQUIRE) => return Err(Error::PoolTimedOut),
+        };
+        let session = match self.idle().await {
+            Some(session) => session.within(limit),
+            None => Session::connect(&shared.options, limit, &shared.patience, &shared.set_up).await?,
+        };
+        Ok(Lease {
+            session,
+            pool: Arc::clone(shared),
+            _place: place,
+        })
+    }
+
+    /// One that answers.
+    async fn idle(&self) -> Option<Session> {
+        loop {
+            let Idle { mut session, since } = self.0.idle().pop()?;
+            if since.elapsed() < FRESH || session.ping(PING).await.is_ok() {
+                return Some(session);
+            }
+            // What happened to it happened to the others.
+            self.0.idle().clear();
+        }
+    }
+
+    /// Ends all sessions, so that the server does not have to notice. Those in use end when they are given back.
+    pub async fn close(&self) {
+        self.0.closed.store(true, Ordering::Relaxed);
+        let idle = std::mem::take(&mut *self.0.idle());
+        join_all(idle.into_iter().map(|idle| idle.session.close())).await;
+    }
+}
+
+impl Shared {
+    fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
+        // Every change under the lock is complete before anything can panic.
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Lease {
+    /// Gives the session back, of which no statement or transaction is under way.
+    pub fn done(self) {
+        let Self { session, pool, .. } = self;
+        if !session.is_given_up() && !pool.closed.load(Ordering::Relaxed) {
+            let since = Instant::now();
+            pool.idle().push(Idle { session, since });
+        }
+    }
+
+    /// Gives the session back after a statement, unless it is what failed.
+    fn after<T>(self, done: Result<T, Error>) -> Result<T, Error> {
+        let error_of_server = |error: &Error| {
+            let error = error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
+            Some(error.severity())
+        };
+        match done.as_ref().err().map(error_of_server) {
+            None => self.done(),
+            // The statement has failed, and the session goes on.
+            Some(Some(severity)) if !matches!(severity, PgSeverity::Fatal | PgSeverity::Panic) => self.done(),
+            // What happened to it happened to the others.
+            Some(_) => self.pool.idle().clear(),
+        }
+        done
+    }
+}
+
+impl Deref for Lease {
+    type Target = Session;
+
+    fn deref(&self) -> &Session {
+        &self.session
+    }
+}
+
+impl DerefMut for Lease {
+    fn deref_mut(&mut self) -> &mut Session {
+        &mut self.session
+    }
+}
+
+impl<'p> Executor<'p> for Bounded<'p> {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let steps = async move {
+            let mut lease = self.pool.acquire(self.limit).await?;
+            let steps = lease.session.fetch_many(query).try_collect().await;
+            lease.after(steps)
+        };
+        let steps = stream::once(steps).map_ok(|steps: Vec<_>| stream::iter(steps).map(Ok));
+        steps.try_flatten().boxed()
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        Box::pin(async move {
+            let mut lease = self.pool.acquire(self.limit).await?;
+            let row = lease.session.fetch_optional(query).await;
+            lease.after(row)
+        })
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, Error>>
+    where
+        'p: 'e,
+    {
+        Box::pin(async move {
+            let mut lease = self.pool.acquire(self.limit).await?;
+            let statement = lease.session.prepare_with(sql, parameters).await;
+            lease.after(statement)
+        })
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, Error>>
+    where
+        'p: 'e,
+    {
+        Box::pin(async move {
+            let mut lease = self.pool.acquire(self.limit).await?;
+            let described = lease.session.describe(sql).await;
+            lease.after(described)
+        })
+    }
+}
+
+/// For short statements.
+impl<'p> Executor<'p> for &'p Pool {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        self.shortly().fetch_many(query)
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
+    where
+        'p: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        self.shortly().fetch_optional(query)
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, Error>>
+    where
+        'p: 'e,
+    {
+        self.shortly().prepare_with(sql, parameters)
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, Error>>
+    where
+        'p: 'e,
+    {
+        self.shortly().describe(sql)
+    }
+}

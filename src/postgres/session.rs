@@ -1,0 +1,247 @@
+//! A session whose every statement has a time limit.
+//!
+//! A server that is gone without a word, or behind a network that drops everything, never ends a statement: whoever waits for it
+//! has to. A session that was given up in the middle of a statement cannot be used again, and its connection ends with it.
+
+use std::{
+    fmt,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use futures_util::{
+    Stream, StreamExt, TryStreamExt,
+    future::{BoxFuture, ready as at_once},
+    stream::{self, BoxStream},
+};
+use sqlx::{
+    AssertSqlSafe, ConnectOptions, Connection, Either, Error, Execute, Executor, PgConnection, Postgres,
+    SqlStr,
+    postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
+};
+
+use super::Patience;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A goodbye is worth no more than that: the server notices by itself.
+const GOODBYE: Duration = Duration::from_secs(1);
+
+/// The server notices within 25 seconds that we are gone, however that came about, and takes back what the session held. It
+/// does so in the middle of a statement, too, where its version and system can. Over a Unix socket there is nothing to set, and
+/// that is no error.
+const NOTICE_WHEN_WE_ARE_GONE: &str = "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; \
+     set tcp_keepalives_count = 3; \
+     select set_config(name, value, false) \
+     from (values ('tcp_user_timeout', '25s'), ('client_connection_check_interval', '5s')) as wanted (name, value) \
+     where current_setting(name, true) is not null \
+       and (name = 'tcp_user_timeout' or version() like '%linux%')";
+
+/// A connection, and how long it waits for answers.
+pub struct Session {
+    connection: PgConnection,
+    patience: Patience,
+    limit: Duration,
+    given_up: bool,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").finish_non_exhaustive()
+    }
+}
+
+/// Nothing was heard of the server for so long.
+#[derive(Debug, thiserror::Error)]
+#[error("it did not answer within {}", humantime::format_duration(*.0))]
+pub(super) struct NoAnswer(Duration);
+
+impl NoAnswer {
+    fn after(limit: Duration) -> Error {
+        Error::Io(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            Self(Duration::from_secs(limit.as_secs().max(1))),
+        ))
+    }
+}
+
+fn gone() -> Error {
+    Error::Io(std::io::ErrorKind::NotConnected.into())
+}
+
+impl Session {
+    /// Connects. `limit` is how long an answer is waited for from then on, and `set_up` are the session's own settings.
+    ///
+    /// # Errors
+    /// If the server does not answer in time, or does not let us.
+    pub async fn connect(
+        options: &PgConnectOptions,
+        limit: Duration,
+        patience: &Patience,
+        set_up: &str,
+    ) -> Result<Self, Error> {
+        let options = options.clone().disable_statement_logging();
+        let connecting = async {
+            let mut connection = PgConnection::connect_with(&options).await?;
+            let set_up = format!("{NOTICE_WHEN_WE_ARE_GONE}; {set_up}");
+            connection.execute(AssertSqlSafe(set_up)).await?;
+            Ok::<_, Error>(connection)
+        };
+        let connection = tokio::select! {
+            connected = connecting => connected?,
+            () = patience.run_out(CONNECT) => return Err(Error::PoolTimedOut),
+        };
+        Ok(Self {
+            connection,
+            patience: patience.clone(),
+            limit,
+            given_up: false,
+        })
+    }
+
+    /// The same with another limit.
+    #[must_use]
+    pub fn within(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// From the next statement on an answer is waited for so long.
+    pub fn wait_for(&mut self, limit: Duration) {
+        self.limit = limit;
+    }
+
+    /// Whether it was given up in the middle of a statement.
+    #[must_use]
+    pub fn is_given_up(&self) -> bool {
+        self.given_up
+    }
+
+    /// Asks for a sign of life.
+    ///
+    /// # Errors
+    /// If there is none within `limit`.
+    pub async fn ping(&mut self, limit: Duration) -> Result<(), Error> {
+        self.bounded(limit, Connection::ping).await
+    }
+
+    /// Does something with the connection that is no statement of its own.
+    ///
+    /// # Errors
+    /// If there is no answer in time, or as `work` says.
+    pub async fn bounded<'a, T, E, F>(
+        &'a mut self,
+        limit: Duration,
+        work: impl FnOnce(&'a mut PgConnection) -> F,
+    ) -> Result<T, E>
+    where
+        F: Future<Output = Result<T, E>> + 'a,
+        E: From<Error>,
+    {
+        if self.given_up {
+            return Err(gone().into());
+        }
+        tokio::select! {
+            biased;
+            done = work(&mut self.connection) => done,
+            () = self.patience.run_out(limit) => {
+                self.given_up = true;
+                Err(NoAnswer::after(limit).into())
+            }
+        }
+    }
+
+    /// Ends the session.
+    pub async fn close(self) {
+        // If the goodbye fails, the connection is gone, and the session with it.
+        let _ = tokio::time::timeout(GOODBYE, self.connection.close()).await;
+    }
+}
+
+impl<'c> Executor<'c> for &'c mut Session {
+    type Database = Postgres;
+
+    fn fetch_many<'e, 'q: 'e, E>(self, query: E) -> BoxStream<'e, Result<Either<PgQueryResult, PgRow>, Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        if self.given_up {
+            return stream::once(at_once(Err(gone()))).boxed();
+        }
+        Box::pin(Answers {
+            steps: self.connection.fetch_many(query),
+            overdue: None,
+            patience: &self.patience,
+            limit: self.limit,
+            given_up: &mut self.given_up,
+        })
+    }
+
+    fn fetch_optional<'e, 'q: 'e, E>(self, query: E) -> BoxFuture<'e, Result<Option<PgRow>, Error>>
+    where
+        'c: 'e,
+        E: 'q + Execute<'q, Postgres>,
+    {
+        let mut rows = self.fetch(query);
+        Box::pin(async move {
+            let first = rows.try_next().await?;
+            // An error may come after the first row.
+            while rows.try_next().await?.is_some() {}
+            Ok(first)
+        })
+    }
+
+    fn prepare_with<'e>(
+        self,
+        sql: SqlStr,
+        parameters: &'e [PgTypeInfo],
+    ) -> BoxFuture<'e, Result<PgStatement, Error>>
+    where
+        'c: 'e,
+    {
+        let limit = self.limit;
+        Box::pin(self.bounded(limit, move |connection| connection.prepare_with(sql, parameters)))
+    }
+
+    fn describe<'e>(self, sql: SqlStr) -> BoxFuture<'e, Result<sqlx::Describe<Postgres>, Error>>
+    where
+        'c: 'e,
+    {
+        let limit = self.limit;
+        Box::pin(self.bounded(limit, move |connection| connection.describe(sql)))
+    }
+}
+
+/// What a statement gives, unless the next of it is overdue.
+struct Answers<'a> {
+    steps: BoxStream<'a, Result<Either<PgQueryResult, PgRow>, Error>>,
+    /// Since the server was last waited for.
+    overdue: Option<BoxFuture<'a, ()>>,
+    patience: &'a Patience,
+    limit: Duration,
+    given_up: &'a mut bool,
+}
+
+impl Stream for Answers<'_> {
+    type Item = Result<Either<PgQueryResult, PgRow>, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if *self.given_up {
+            return Poll::Ready(None);
+        }
+        if let Poll::Ready(answer) = self.steps.poll_next_unpin(context) {
+            self.overdue = None;
+            return Poll::Ready(answer);
+        }
+        let (patience, limit) = (self.patience, self.limit);
+        let overdue = self
+            .overdue
+            .get_or_insert_with(|| Box::pin(patience.run_out(limit)));
+        ready!(overdue.as_mut().poll(context));
+        *self.given_up = true;
+        Poll::Ready(Some(Err(NoAnswer::after(limit))))
+    }
+}
