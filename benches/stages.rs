@@ -10,8 +10,8 @@ use tokenferry::{
     config::AppMap,
     descope::{BODY_OVERHEAD, RequestBody, SINGLE_OVERHEAD},
     model::{
-        Batch, Call, Expiry, FingerprintKey, Item, Known, LegacyToken, RuleSet, Scopes, Secret, SourceKey,
-        Subject, Version,
+        Batch, Call, Expiry, FingerprintKey, Item, Known, LegacyToken, OlderVersions, RuleSet, Scopes,
+        Secret, SourceKey, Subject, Version,
     },
     screen::Screen,
 };
@@ -55,7 +55,7 @@ fn screen() -> Screen {
 fn items(count: usize) -> Vec<Item> {
     screen()
         .examine(0, rows(count))
-        .judge(&Known::default(), 1, true)
+        .judge(&Known::default(), 1, OlderVersions::Refused)
         .items
 }
 
@@ -69,7 +69,11 @@ fn screening(criterion: &mut Criterion) {
     group.bench_function("examine and judge a page of 5,000 rows", |bencher| {
         bencher.iter_batched(
             || rows.clone(),
-            |rows| screen.examine(0, rows).judge(&Known::default(), 1, true),
+            |rows| {
+                screen
+                    .examine(0, rows)
+                    .judge(&Known::default(), 1, OlderVersions::Refused)
+            },
             BatchSize::PerIteration,
         );
     });

@@ -17,8 +17,8 @@ const VERSION: &str = env!("TOKENFERRY_VERSION");
     version = VERSION,
     propagate_version = true,
     arg_required_else_help = true,
-    after_help = "Begin with `tokenferry demo`: it shows the whole job on this machine, with nothing configured. Then copy \
-    config/tokenferry.example.toml to tokenferry.toml, and:\n\n  \
+    after_help = "Begin with `tokenferry demo`: it shows the whole job on this machine, with nothing configured. Then write \
+    `tokenferry config example` to tokenferry.toml, edit it, and:\n\n  \
       tokenferry doctor              is everything there that a run needs?\n  \
       tokenferry migrate --dry-run   what would happen, and which tokens would fail\n  \
       tokenferry migrate --canary 20 the job, with proof of the first tokens\n  \
@@ -82,6 +82,8 @@ pub enum Command {
     Report(ReportArgs),
     /// Look at the configuration, both databases and the API, and change nothing
     Doctor(DoctorArgs),
+    /// Print a configuration to begin with
+    Config(ConfigArgs),
     /// Run a stand-in for the Descope API, for rehearsals and tests
     Simulate(Box<SimulateArgs>),
     /// Show the whole job on a throwaway Postgres and the stand-in API, with nothing configured
@@ -97,6 +99,23 @@ pub enum Command {
     },
     /// Print the manual page, or write a page for each command
     Man(ManArgs),
+}
+
+/// Options of `config`.
+#[derive(Debug, Args)]
+#[command(after_help = "Example: tokenferry config example > tokenferry.toml\n\n\
+    Ends with 0.")]
+pub struct ConfigArgs {
+    /// What to print.
+    #[command(subcommand)]
+    pub what: ConfigCommand,
+}
+
+/// What `config` prints.
+#[derive(Debug, Clone, Copy, Subcommand)]
+pub enum ConfigCommand {
+    /// The whole configuration, every key with what it means: edit the first lines, and keep the rest as it is
+    Example,
 }
 
 /// Options of `migrate`.
@@ -144,6 +163,10 @@ pub struct MigrateArgs {
     /// End after so many tokens were sent; the next run goes on from there. With --dry-run: after so many that would be
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+    /// Send rows also where their `updated_at` is earlier than when their token was sent. Without this the newer token stays:
+    /// the source may be a replica that lags behind, or restored from a backup
+    #[arg(long)]
+    pub allow_older: bool,
     /// Print one JSON object about the run on standard output
     #[arg(long)]
     pub json: bool,
@@ -271,7 +294,8 @@ pub struct ShowArgs {
     answer."
 )]
 pub struct FailuresArgs {
-    /// Only what failed in this run [default: whatever failed last in any]; of a dry run, the problems that it found; of a
+    /// Only what failed in this run [default: whatever failed last in any, or, where nothing was migrated yet, what the latest dry
+    /// run found]; of a dry run, the problems that it found; of a
     /// verification, what differs; of a rollback, what stays
     #[arg(long, value_name = "ID")]
     pub run: Option<RunId>,

@@ -134,6 +134,7 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
             status: ended.status.as_str().to_owned(),
             resumed: ended.resumed,
             tokens: ended.tally,
+            rows_expected: None,
             batches: Batches {
                 committed: ended.batches.0,
                 failed: ended.batches.1,
@@ -150,6 +151,7 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
             rollback: ended.rollback,
             started_at: None,
             finished_at: None,
+            pending_deletions: None,
             stop_reason: ended.stopped.as_ref().map(ToString::to_string),
             failures: Vec::new(),
             warnings: Vec::new(),

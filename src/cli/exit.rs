@@ -102,6 +102,7 @@ pub(super) fn of_pipeline(error: &PipelineError) -> Exit {
         PipelineError::Source(SourceError::Database(failure)) => of_database(failure),
         PipelineError::Source(_) => Exit::Usage,
         PipelineError::Ledger(error) => of_ledger(error),
+        PipelineError::Api(error) if error.is_of_the_configuration() => Exit::Usage,
         PipelineError::Api(_) | PipelineError::Panicked | PipelineError::BooksOpen { .. } => Exit::Unforeseen,
     }
 }
@@ -116,7 +117,9 @@ fn of_ledger(error: &LedgerError) -> Exit {
         | LedgerError::Pepper
         | LedgerError::NoSuchRun(_)
         | LedgerError::AnotherApi { .. }
+        | LedgerError::OtherTarget { .. }
         | LedgerError::ApiUnknown(_)
+        | LedgerError::PendingDeletions(_)
         | LedgerError::UploadsNothing { .. } => Exit::Usage,
         LedgerError::Schema(_) | LedgerError::Contradiction(_) => Exit::Unforeseen,
     }

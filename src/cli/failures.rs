@@ -32,7 +32,8 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
     let run = reports.run(args.run).await?;
     let found = run.as_ref().is_some_and(|run| run.mode != Mode::Migrate);
     let listing = Listing {
-        run: args.run,
+        // Where nothing was migrated yet, no token has failed: what the latest dry run found is what there is to list.
+        run: args.run.or(run.filter(|_| found).map(|run| run.run_id)),
         warnings: args.warnings || found,
         most: None,
     };
@@ -64,6 +65,10 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
         Err(error) if is_broken_pipe(&error) => return Ok(Exit::Done),
         written => written?,
     };
+    let later = match listing.run {
+        None => reports.dry_run_since().await?,
+        Some(_) => None,
+    };
     reports.close().await;
     if args.format == Format::Table {
         let what = match (listing.warnings, count) {
@@ -72,11 +77,16 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
             (false, 1) => "failed token",
             (false, _) => "failed tokens",
         };
-        let of = match args.run {
+        let of = match listing.run {
             Some(id) => format!("in run {id}"),
             None => format!("in migration \"{}\"", access.migration),
         };
         eprintln!("{count} {what} {of}");
+        if let Some((id, problems)) = later.filter(|(_, problems)| *problems > 0) {
+            eprintln!(
+                "{problems} problems in the dry run after that: `tokenferry failures --run {id}` lists them"
+            );
+        }
     }
     Ok(Exit::Done)
 }

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     meter::Meter,
-    model::{DryRun, Mode, Selection},
+    model::{DryRun, Mode, OlderVersions, Selection},
     pace::Helm,
     pipeline::{self, Canary, Online, Request},
 };
@@ -32,6 +32,11 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
         dry_run,
         selection,
         limit: args.limit,
+        older: if args.allow_older {
+            OlderVersions::Allowed
+        } else {
+            OlderVersions::Refused
+        },
         online: args.online.then_some(Online { sample: args.sample }),
         canary,
     };

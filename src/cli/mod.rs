@@ -2,6 +2,7 @@
 
 mod args;
 mod conduct;
+mod config_text;
 pub mod demo;
 mod doctor;
 mod exit;
@@ -50,6 +51,7 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Failures(args) => failures::run(&cli.global, &args).await,
         Command::Report(args) => report::run(&cli.global, &args).await,
         Command::Doctor(args) => doctor::run(&cli.global, &args).await,
+        Command::Config(args) => config_text::run(&args),
         Command::Simulate(args) => {
             let shutdown = CancellationToken::new();
             signals::cancel_on_first(shutdown.clone());

@@ -1,6 +1,7 @@
 //! `report`: a page about a run.
 
 use std::{
+    fs::OpenOptions,
     io::Write,
     path::{Path, PathBuf},
 };
@@ -68,10 +69,17 @@ fn setting(value: Value) -> Setting {
     }
 }
 
-/// Whoever opens the file meanwhile sees the former one or this one, and never half of it.
+/// Whoever opens the file meanwhile sees the former one or this one, and never half of it. What is no file (a device, a pipe) is
+/// written to where it is: replacing it would take it away from everybody else.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
     // What a link points to is replaced, and not the link.
     let path = path.canonicalize().unwrap_or_else(|_| PathBuf::from(path));
+    if std::fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
+        return OpenOptions::new()
+            .write(true)
+            .open(&path)?
+            .write_all(text.as_bytes());
+    }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let mut file = NamedTempFile::new_in(folder.unwrap_or(Path::new(".")))?;
     file.write_all(text.as_bytes())?;

@@ -96,7 +96,7 @@ fn confirmed(question: &str, input: &mut impl BufRead, output: &mut impl Write) 
     output.flush()?;
     let mut answer = String::new();
     input.read_line(&mut answer)?;
-    Ok(matches!(answer.trim().to_lowercase().as_str(), "y" | "yes"))
+    Ok(answer.trim().eq_ignore_ascii_case("yes"))
 }
 
 #[cfg(test)]
@@ -107,7 +107,8 @@ mod tests {
     fn nothing_but_a_yes_is_one() {
         for (answer, expected) in [
             ("yes\n", true),
-            ("Y\n", true),
+            ("y\n", false),
+            ("YES\n", true),
             (" yes \r\n", true),
             ("", false),
             ("\n", false),

@@ -17,7 +17,8 @@ use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
 use crate::simulator::{
-    App, Bucket, ExpiryFormat, FaultRates, RateLimit, Rules, Simulator, SimulatorHandle, User, WithoutTenant,
+    App, Bucket, ExpiryFormat, FaultRates, ParseRateLimitError, RateLimit, Rules, Simulator, SimulatorHandle,
+    User, WithoutTenant,
 };
 
 const PROJECT_ID: &str = "DESCOPE_PROJECT_ID";
@@ -98,6 +99,18 @@ pub struct SimulateArgs {
     /// The same for searches for users
     #[arg(long, value_name = "REQUESTS/DURATION", default_value = "200/60s")]
     search_rate_limit: RateLimit,
+
+    /// The rate-limit tier of the licence; requests that name none or a wrong one are put into tier1
+    #[arg(long, value_name = "TIER", default_value = "tier1")]
+    license: String,
+
+    /// How many requests of all kinds together pass under a tier, for example tier1=100/60s,tier3=1000/60s
+    #[arg(long, value_name = "TIER=REQUESTS/DURATION,…", value_delimiter = ',', value_parser = parse_tier_limit)]
+    tier_limit: Vec<(String, RateLimit)>,
+
+    /// Refuse requests that name a wrong tier, with 403
+    #[arg(long)]
+    refuse_wrong_license: bool,
 
     /// How long every answer takes: 50ms, or drawn from a range, 20ms..200ms
     #[arg(long, value_name = "DURATION", value_parser = parse_latency)]
@@ -189,7 +202,14 @@ impl SimulateArgs {
             .faults(faults)
             .seed(self.seed)
             .limit(Bucket::Users, Some(self.users_rate_limit))
-            .limit(Bucket::Search, Some(self.search_rate_limit));
+            .limit(Bucket::Search, Some(self.search_rate_limit))
+            .license(self.license);
+        for (tier, limit) in self.tier_limit {
+            simulator = simulator.tier_limit(&tier, limit);
+        }
+        if self.refuse_wrong_license {
+            simulator = simulator.refuse_wrong_license();
+        }
         if let Some(path) = self.directory {
             let listed = Listed::read(&path).with_context(|| format!("cannot use {}", path.display()))?;
             simulator = listed.tell(simulator);
@@ -338,6 +358,16 @@ fn parse_latency(text: &str) -> Result<RangeInclusive<Duration>, String> {
     Ok(least..=most)
 }
 
+fn parse_tier_limit(text: &str) -> Result<(String, RateLimit), String> {
+    let (tier, limit) = text
+        .split_once('=')
+        .ok_or_else(|| "expected TIER=REQUESTS/DURATION, for example tier1=100/60s".to_owned())?;
+    let limit = limit
+        .parse()
+        .map_err(|error: ParseRateLimitError| error.to_string())?;
+    Ok((tier.trim().to_owned(), limit))
+}
+
 fn parse_failures_status(text: &str) -> Result<u16, String> {
     match text {
         "200" => Ok(200),
@@ -364,6 +394,15 @@ mod tests {
         assert_eq!(parse_share("0.05"), Ok(0.05));
         for wrong in ["-0.1", "1.1", "NaN", "five"] {
             assert!(parse_share(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_tiers_limit_is_written_with_its_name() {
+        let limit = RateLimit::new(100, Duration::from_secs(60));
+        assert_eq!(parse_tier_limit("tier1=100/60s"), Ok(("tier1".to_owned(), limit)));
+        for wrong in ["tier1", "tier1=", "100/60s", "tier1=0/60s"] {
+            assert!(parse_tier_limit(wrong).is_err(), "{wrong}");
         }
     }
 

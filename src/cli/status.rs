@@ -8,12 +8,20 @@ use super::{
     exit::UsageError,
     load, print,
 };
-use crate::{ledger::Reports, report::Summary};
+use crate::{
+    ledger::{Locked, Reports},
+    report::Summary,
+};
 
 pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Exit> {
     let access = load(global)?.ledger_access()?;
     let mut reports = Reports::open(&access).await?;
     let report = reports.run(args.run).await?;
+    // A rollback that runs has some all the time.
+    let pending_deletions = match reports.pending_deletions().await? {
+        Some(pending) if !reports.is_held(Locked::Migration).await? => Some(pending),
+        _ => None,
+    };
     reports.close().await;
     let Some(report) = report else {
         let text = format!(
@@ -29,6 +37,7 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
         report.batches_in_flight,
     );
     let mut summary = Summary::from_report(&access.migration, report);
+    summary.pending_deletions = pending_deletions;
     if args.json {
         summary.started_at = Some(started_at);
         summary.finished_at = Some(finished_at);
@@ -49,6 +58,9 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
     if in_flight > 0 {
         // Writing to a text cannot fail.
         let _ = writeln!(text, "  {in_flight} batches in flight");
+    }
+    if let Some(pending) = pending_deletions {
+        let _ = writeln!(text, "  {pending}");
     }
     print(&text)?;
     Ok(Exit::Done)

@@ -15,22 +15,28 @@ pub(super) fn for_project(project_id: &str) -> String {
     }
 }
 
-/// Accepts https anywhere and plain http to this machine only, so that a token never crosses a network unencrypted.
-pub(super) fn check(text: &str) -> Result<Url, &'static str> {
-    let url = Url::parse(text.trim()).map_err(|_| "must be a URL such as https://api.descope.com")?;
-    let loopback = match url.host() {
+/// Whether a URL stays on this machine.
+#[must_use]
+pub fn is_loopback(url: &Url) -> bool {
+    match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(address)) => address.is_loopback(),
         Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => return Err("must be a URL with a host"),
-    };
+        None => false,
+    }
+}
+
+/// Accepts https anywhere and plain http to this machine only, so that a token never crosses a network unencrypted.
+pub(super) fn check(text: &str) -> Result<Url, &'static str> {
+    let url = Url::parse(text.trim()).map_err(|_| "must be a URL such as https://api.descope.com")?;
     match url.scheme() {
+        _ if url.host().is_none() => Err("must be a URL with a host"),
         _ if !url.username().is_empty() || url.password().is_some() => {
             Err("must not carry a user name or password")
         }
         _ if url.query().is_some() || url.fragment().is_some() => Err("must end with the host or a path"),
         "https" => Ok(url),
-        "http" if loopback => Ok(url),
+        "http" if is_loopback(&url) => Ok(url),
         "http" => {
             Err("must begin with https:// (plain http is accepted for this machine's own addresses only)")
         }

@@ -13,10 +13,12 @@ mod problem;
 mod provider;
 mod reader;
 mod rules;
+mod selection;
 mod settings;
 mod source;
 mod watch;
 
+pub use base_url::is_loopback;
 pub use inspection::{Inspection, Origin, Value};
 pub use load::{Loaded, load};
 pub use nearest::nearest;

@@ -24,7 +24,7 @@ impl fmt::Display for Problem {
 pub enum ConfigError {
     /// There is no such file.
     #[error(
-        "there is no configuration file at {}: copy config/tokenferry.example.toml there, or name another with --config \
+        "there is no configuration file at {}: `tokenferry config example` prints one to begin with; --config names another \
          (`tokenferry demo` needs none)",
         path.display()
     )]

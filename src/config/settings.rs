@@ -70,6 +70,12 @@ impl AppMap {
             .map(|entries| entries.iter().map(|(name, id)| (name.clone(), id.clone())))
     }
 
+    /// The same; nothing if names are IDs already.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let entries = self.0.iter().flatten();
+        entries.map(|(name, id)| (name.as_str(), id.as_str()))
+    }
+
     /// The outbound app of a legacy name, or the name if the map does not know it.
     #[must_use]
     pub fn resolve_or_keep(&self, name: &str) -> String {
@@ -120,6 +126,14 @@ pub struct ApiSettings {
     pub lookup: LookupSettings,
     /// What happens after an answer that may be better next time.
     pub retry: RetrySettings,
+}
+
+impl ApiSettings {
+    /// Where tokens go: by this it is told later whether another command looks for them at the same place.
+    #[must_use]
+    pub fn target(&self) -> String {
+        format!("project {} at {}", self.project_id, self.base_url)
+    }
 }
 
 /// How users are looked up.

@@ -1,10 +1,12 @@
-//! What each answer means: of an upload here, of a lookup in its own module, both from one table of statuses. Nothing
+//! What the answer to an upload means; that of a lookup has its own module, and both go by one table of statuses. Nothing
 //! else in the crate decides that.
 
 use std::{borrow::Cow, time::Duration};
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
+use serde_json::{Map, Value};
 
+use super::{error_body::ErrorBody, status::StatusClass};
 use crate::model::{Call, Subject};
 
 /// What became of a request, as far as its answer tells.
@@ -23,17 +25,14 @@ pub enum Answer {
         /// How long the API asks us to wait.
         retry_after: Option<Duration>,
     },
-    /// Nothing of it is stored, as it did not get that far; it may go through next time.
-    TryAgain {
-        /// How long the API asks us to wait.
-        retry_after: Option<Duration>,
-        /// What happened.
-        refusal: Refusal,
-    },
+    /// Nothing of it is stored, as it never left; it may go through next time.
+    TryAgain(Refusal),
     /// It may or may not be stored.
     Unknown {
-        /// The request may still be on its way: there was no answer, or one by a gateway that did not wait for it.
+        /// The request may still be on its way: there was no answer, or none that bears the service's own mark.
         under_way: bool,
+        /// How long the API asks us to wait before anything is sent again.
+        retry_after: Option<Duration>,
         /// What happened.
         refusal: Refusal,
     },
@@ -90,48 +89,6 @@ impl Refusal {
     }
 }
 
-/// What a status other than a success means, whatever was asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// Read, and not agreed to.
-    Refused,
-    /// Larger than the API takes.
-    TooLarge,
-    /// The quota is used up.
-    RateLimited,
-    /// The project ID or the management key is not accepted.
-    Credentials,
-    /// It did not get through.
-    TurnedAway,
-    /// It may have got through before something broke.
-    Broken {
-        /// The request may still be on its way.
-        under_way: bool,
-    },
-    /// This path is not what we think it is.
-    Foreign,
-}
-
-impl Trouble {
-    /// The table.
-    pub(super) fn of(status: u16) -> Self {
-        match status {
-            400 | 409 | 422 => Self::Refused,
-            413 => Self::TooLarge,
-            429 => Self::RateLimited,
-            401 | 403 => Self::Credentials,
-            // Turned away at the door: 503 by the service, 521, 523 and 530 by the gateway that found no server.
-            503 | 521 | 523 | 530 => Self::TurnedAway,
-            // 500 and 501 come from the service, which is done with it; 408, 502, 504 and the gateway's 520, 522, 524
-            // from someone who stopped waiting.
-            500 | 501 => Self::Broken { under_way: false },
-            408 | 502.. => Self::Broken { under_way: true },
-            // Redirects are not followed, and 404, 405, 410, 415 … mean another path.
-            _ => Self::Foreign,
-        }
-    }
-}
-
 /// What became of an upload. `body` is the whole body, or `None` if it could not be read to its end.
 pub(super) fn interpret(
     call: Call,
@@ -140,50 +97,93 @@ pub(super) fn interpret(
     retry_after: Option<Duration>,
     body: Option<&[u8]>,
 ) -> Answer {
-    let failures = body.and_then(|body| serde_json::from_slice::<BatchAnswer>(body).ok());
-    let error = body
-        .and_then(|body| serde_json::from_slice::<ErrorBody>(body).ok())
-        .unwrap_or_default();
-    let named = failures
-        .as_ref()
-        .map(|answer| answer.named(subject, status))
-        .unwrap_or_default();
+    let error = ErrorBody::of(body);
+    let from_service = error.service_code().is_some();
     let refusal = Refusal::new(status, &error);
-    match (status, failures) {
+    let unknown = |refusal| Answer::Unknown {
+        // Whoever has no code of the service's may have answered in its place, and not have waited for it.
+        under_way: !from_service,
+        retry_after,
+        refusal,
+    };
+    match (status, UploadBody::of(call, body)) {
         // The status that comes with failures is not published: 200 and 400 are treated alike.
-        (200 | 400, _) if !named.is_empty() => Answer::Refused(named),
-        (200, Some(_)) if error.code.is_none() => Answer::Committed,
-        // Any other success is not documented, an unreadable one may hide failures, and one with an error code contradicts
-        // itself: none of them says what is stored.
+        (200 | 400, Some(UploadBody::Failures(failures))) => Answer::Refused(
+            failures
+                .into_iter()
+                .map(|failure| failure.named(subject, status))
+                .collect(),
+        ),
+        (200, Some(UploadBody::Nothing)) => Answer::Committed,
+        // Any other success is not documented, an unreadable one may hide failures, and whoever says something else may not be
+        // the API at all: none of them tells what is stored.
         (200..=299, _) => {
             let text = format!("the API answered {status}, and the answer does not tell what is stored");
-            Answer::Unknown {
-                under_way: false,
-                refusal: Refusal {
-                    status: Some(status),
-                    code: "unreadable_answer".into(),
-                    text,
-                },
-            }
+            unknown(Refusal {
+                status: Some(status),
+                code: "unreadable_answer".into(),
+                text,
+            })
         }
         // The one token's app, user or tenant is not there. A path that is not there comes without an error code.
-        (404, _) if call == Call::Single && error.code.is_some() => Answer::RefusedWhole(refusal),
-        (_, _) => match Trouble::of(status) {
-            Trouble::Refused => Answer::RefusedWhole(refusal),
-            Trouble::TooLarge => Answer::TooLarge(refusal),
-            Trouble::RateLimited => Answer::RateLimited { retry_after },
-            Trouble::Credentials => Answer::Credentials(refusal),
-            Trouble::TurnedAway => Answer::TryAgain { retry_after, refusal },
-            Trouble::Broken { under_way } => Answer::Unknown { under_way, refusal },
-            Trouble::Foreign => Answer::Endpoint(refusal),
+        (404, _) if call == Call::Single && from_service => Answer::RefusedWhole(refusal),
+        (_, _) => match StatusClass::of(status) {
+            StatusClass::Refused => Answer::RefusedWhole(refusal),
+            StatusClass::TooLarge => Answer::TooLarge(refusal),
+            StatusClass::RateLimited => Answer::RateLimited { retry_after },
+            StatusClass::Credentials => Answer::Credentials(refusal),
+            StatusClass::Indeterminate => unknown(refusal),
+            StatusClass::WrongEndpoint => Answer::Endpoint(refusal),
         },
     }
 }
 
-/// `{"failures":[…]}`; an absent list is an empty one, a null one too.
+/// The body of an answer that has the form of an upload's.
+enum UploadBody {
+    /// Nothing failed: `{}`, and for a batch a list of failures that is empty, null or absent. Nothing else may stand beside
+    /// it: an object with keys of its own is somebody else's answer.
+    Nothing,
+    /// What failed.
+    Failures(Vec<Failure>),
+}
+
+impl UploadBody {
+    /// `None` if it is of any other form.
+    fn of(call: Call, body: Option<&[u8]>) -> Option<Self> {
+        let UploadAnswer { failures, others } = serde_json::from_slice(body?).ok()?;
+        match (call, failures) {
+            (_, Failures::List(failures)) if !failures.is_empty() => failures
+                .iter()
+                .all(Failure::says_something)
+                .then_some(Self::Failures(failures)),
+            _ if !others.is_empty() => None,
+            (Call::Batch, _) | (Call::Single, Failures::Absent) => Some(Self::Nothing),
+            (Call::Single, _) => None,
+        }
+    }
+}
+
+/// `{"failures":[…]}`. Flattened, so that a list in place of the object is no answer, and a key that comes twice is none.
 #[derive(Deserialize)]
-struct BatchAnswer {
-    failures: Option<Vec<Failure>>,
+struct UploadAnswer {
+    #[serde(default)]
+    failures: Failures,
+    #[serde(flatten)]
+    others: Map<String, Value>,
+}
+
+#[derive(Default)]
+enum Failures {
+    #[default]
+    Absent,
+    Null,
+    List(Vec<Failure>),
+}
+
+impl<'de> Deserialize<'de> for Failures {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Option::deserialize(deserializer).map(|list| list.map_or(Self::Null, Self::List))
+    }
 }
 
 #[derive(Deserialize)]
@@ -194,65 +194,35 @@ struct Failure {
     tenant_id: Option<String>,
     error_code: Option<String>,
     reason: Option<String>,
+    /// May hold fields to come.
+    #[serde(flatten)]
+    _others: Map<String, Value>,
 }
 
-impl BatchAnswer {
-    fn named(&self, subject: Subject, status: u16) -> Vec<Named> {
-        let failures = self.failures.as_deref().unwrap_or_default();
-        failures
-            .iter()
-            .map(|failure| {
-                let error = ErrorBody {
-                    code: failure.error_code.clone(),
-                    description: failure.reason.clone(),
-                    message: None,
-                };
-                let subject_id = match subject {
-                    Subject::User => &failure.user_id,
-                    Subject::Tenant => &failure.tenant_id,
-                };
-                Named {
-                    app_id: failure.app_id.clone().unwrap_or_default(),
-                    subject_id: subject_id.clone().unwrap_or_default(),
-                    refusal: Refusal::new(status, &error),
-                }
-            })
-            .collect()
-    }
-}
-
-/// `{"errorCode","errorDescription","errorMessage"?}`.
-#[derive(Default, Deserialize)]
-pub(super) struct ErrorBody {
-    #[serde(rename = "errorCode")]
-    code: Option<String>,
-    #[serde(rename = "errorDescription")]
-    description: Option<String>,
-    #[serde(rename = "errorMessage")]
-    message: Option<String>,
-}
-
-impl ErrorBody {
-    /// The code, if it looks like one; a code goes into scripts and file names.
-    pub(super) fn code(&self) -> Option<String> {
-        let code = self.code.as_deref()?;
-        let plain = code.len() <= 64
-            && code
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-        (plain && !code.is_empty()).then(|| code.to_owned())
+impl Failure {
+    /// An item without one of these fields is not of this API.
+    fn says_something(&self) -> bool {
+        let fields = [
+            &self.app_id,
+            &self.user_id,
+            &self.tenant_id,
+            &self.error_code,
+            &self.reason,
+        ];
+        fields.into_iter().any(Option::is_some)
     }
 
-    /// The sentence: description and message, whichever are there.
-    fn text(&self) -> Option<String> {
-        let parts = [self.description.as_deref(), self.message.as_deref()];
-        let text = parts
-            .into_iter()
-            .flatten()
-            .filter(|part| !part.trim().is_empty())
-            .collect::<Vec<_>>()
-            .join(": ");
-        (!text.is_empty()).then_some(text)
+    fn named(self, subject: Subject, status: u16) -> Named {
+        let subject_id = match subject {
+            Subject::User => self.user_id,
+            Subject::Tenant => self.tenant_id,
+        };
+        let error = ErrorBody::of_item(self.error_code, self.reason);
+        Named {
+            app_id: self.app_id.unwrap_or_default(),
+            subject_id: subject_id.unwrap_or_default(),
+            refusal: Refusal::new(status, &error),
+        }
     }
 }
 
@@ -282,7 +252,7 @@ mod tests {
             Answer::RefusedWhole(_) => "refused whole",
             Answer::TooLarge(_) => "too large",
             Answer::RateLimited { .. } => "rate limited",
-            Answer::TryAgain { .. } => "try again",
+            Answer::TryAgain(_) => "try again",
             Answer::Unknown { .. } => "unknown",
             Answer::Credentials(_) => "credentials",
             Answer::Endpoint(_) => "endpoint",
@@ -298,13 +268,45 @@ mod tests {
             (200, r#"{"failures":[]}"#, "committed"),
             (200, r#"{"failures":null}"#, "committed"),
             (200, "{}", "committed"),
-            (200, r#"{"more":1}"#, "committed"),
+            (200, " {\n} ", "committed"),
             (200, NAMES, "refused"),
             (400, NAMES, "refused"),
+            (
+                200,
+                r#"{"failures":[{"appId":"a","more":1}],"total":1}"#,
+                "refused",
+            ),
             (200, "", "unknown"),
             (200, "<html>", "unknown"),
-            (200, r#"{"failures":"x"}"#, "unknown"),
+            (200, "null", "unknown"),
+            (200, "true", "unknown"),
             (200, "[]", "unknown"),
+            (200, "[null]", "unknown"),
+            (200, "[[]]", "unknown"),
+            (200, r#"{"more":1}"#, "unknown"),
+            (200, r#"{"failures":[],"more":1}"#, "unknown"),
+            (200, r#"{"failures":null,"errorCode":null}"#, "unknown"),
+            (200, r#"{"Failures":[]}"#, "unknown"),
+            (200, r#"{"error":"upstream unavailable"}"#, "unknown"),
+            (200, r#"{"message":"Forbidden"}"#, "unknown"),
+            (200, r#"{"success":false}"#, "unknown"),
+            (200, r#"{"failures":"x"}"#, "unknown"),
+            (200, r#"{"failures":""}"#, "unknown"),
+            (200, r#"{"failures":0}"#, "unknown"),
+            (200, r#"{"failures":false}"#, "unknown"),
+            (200, r#"{"failures":{}}"#, "unknown"),
+            (200, r#"{"failures":[null]}"#, "unknown"),
+            (200, r#"{"failures":["a"]}"#, "unknown"),
+            (200, r#"{"failures":[{}]}"#, "unknown"),
+            (200, r#"{"failures":[{"message":"no upstream"}]}"#, "unknown"),
+            (200, r#"{"failures":[["a","u","t","E1","no"]]}"#, "unknown"),
+            (200, r#"{"failures":[{"appId":7}]}"#, "unknown"),
+            (200, r#"{"failures":[{"appId":"a","errorCode":7}]}"#, "unknown"),
+            (200, r#"{"failures":[{"appId":"a"},{"userId":["u"]}]}"#, "unknown"),
+            (200, r#"{"failures":[],"failures":[{"appId":"a"}]}"#, "unknown"),
+            (200, r#"{"failures":[{"appId":"a"}],"failures":[]}"#, "unknown"),
+            (200, r#"{"failures":[]"#, "unknown"),
+            (200, r#"{"failures":[]}{}"#, "unknown"),
             (200, ERROR, "unknown"),
             (201, "{}", "unknown"),
             (204, "", "unknown"),
@@ -328,14 +330,14 @@ mod tests {
             (500, ERROR, "unknown"),
             (501, "", "unknown"),
             (502, "", "unknown"),
-            (503, "", "try again"),
+            (503, "", "unknown"),
             (504, "", "unknown"),
             (520, "", "unknown"),
-            (521, "", "try again"),
+            (521, "", "unknown"),
             (522, "", "unknown"),
-            (523, "", "try again"),
+            (523, "", "unknown"),
             (524, "", "unknown"),
-            (530, "", "try again"),
+            (530, "", "unknown"),
             (599, "", "unknown"),
         ];
         for (status, body, expected) in rows {
@@ -353,6 +355,11 @@ mod tests {
         const ERROR: &str = r#"{"errorCode":"E152110","errorDescription":"bad token"}"#;
         let rows = [
             (200, "{}", "committed"),
+            (200, r#"{"failures":[]}"#, "unknown"),
+            (200, r#"{"failures":null}"#, "unknown"),
+            (200, r#"{"token":null}"#, "unknown"),
+            (200, r#"{"message":"Forbidden"}"#, "unknown"),
+            (200, "[]", "unknown"),
             (200, ERROR, "unknown"),
             (200, "", "unknown"),
             (400, ERROR, "refused whole"),
@@ -361,13 +368,14 @@ mod tests {
             (404, ERROR, "refused whole"),
             (404, "", "endpoint"),
             (404, "<html>", "endpoint"),
+            (404, r#"{"errorCode":"NO_ROUTE"}"#, "endpoint"),
             (405, "", "endpoint"),
             (409, ERROR, "refused whole"),
             (413, "", "too large"),
             (422, ERROR, "refused whole"),
             (429, ERROR, "rate limited"),
             (500, ERROR, "unknown"),
-            (503, "", "try again"),
+            (503, "", "unknown"),
         ];
         for (status, body, expected) in rows {
             let answer = answer_to(Call::Single, status, body);
@@ -383,20 +391,24 @@ mod tests {
     }
 
     #[test]
-    fn a_gateway_that_stopped_waiting_does_not_end_the_request() {
-        for (status, expected) in [
-            (500, false),
-            (502, true),
-            (504, true),
-            (520, true),
-            (522, true),
-            (524, true),
-            (408, true),
+    fn only_the_services_own_answer_ends_a_request_of_which_nobody_tells_what_became() {
+        const OWN: &str = r#"{"errorCode":"E011001","errorDescription":"bad request"}"#;
+        const ANOTHERS: &str = r#"{"errorCode":"gateway_timeout"}"#;
+        for status in [
+            200, 202, 408, 500, 501, 502, 503, 504, 520, 521, 522, 523, 524, 530,
         ] {
-            assert!(
-                matches!(answer(status, ""), Answer::Unknown { under_way, .. } if under_way == expected),
-                "{status}"
-            );
+            for (body, expected) in [(OWN, false), (ANOTHERS, true), ("", true)] {
+                let Answer::Unknown {
+                    under_way,
+                    retry_after,
+                    ..
+                } = answer(status, body)
+                else {
+                    panic!("{status} {body}")
+                };
+                assert_eq!(under_way, expected, "{status} {body}");
+                assert_eq!(retry_after, Some(Duration::from_secs(7)), "{status} {body}");
+            }
         }
     }
 

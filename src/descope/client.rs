@@ -1,24 +1,24 @@
 //! One HTTP client, its connections shared by all tasks.
 
-use std::time::SystemTime;
+use std::sync::Arc;
 
-use fail::fail_point;
 use reqwest::{
-    Response,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
-    redirect,
+    redirect, retry,
 };
 use thiserror::Error;
 use url::Url;
 
 use super::{
-    Answer, Refusal, RequestBody, answer,
-    departure::{Departure, TimelyBody, was_too_late},
-    retry_after::retry_after,
+    Answer, RequestBody, answer,
+    departure::{Departure, TimelyBody},
+    license::Licensing,
+    outgoing::{NoReply, Outgoing},
+    route::{Route, UnusableProxy},
 };
 use crate::{
     config::ApiSettings,
-    meter::{Exchange, Meter, Purpose},
+    meter::{Meter, Purpose},
     model::{Call, Secret, Subject},
 };
 
@@ -27,19 +27,36 @@ const TENANT_BATCH: &str = "v1/mgmt/outbound/app/tenant/oauthtoken/batch/upload"
 const USER_SINGLE: &str = "v1/mgmt/outbound/app/user/oauthtoken/upload";
 const TENANT_SINGLE: &str = "v1/mgmt/outbound/app/tenant/oauthtoken/upload";
 
-/// An answer longer than this is not one of this API's: even a batch of thousands, all refused, stays below.
-const LONGEST_ANSWER: usize = 16 << 20;
-
 /// The client cannot be made from its settings.
 #[derive(Debug, Error)]
-#[error("the HTTP client cannot be set up")]
-pub struct ApiError(#[source] Box<dyn std::error::Error + Send + Sync>);
+pub enum ApiError {
+    /// The TLS roots of this machine cannot be loaded, or the settings do not make headers.
+    #[error("the HTTP client cannot be set up")]
+    SetUp(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The environment names a proxy that cannot be used.
+    #[error(transparent)]
+    Proxy(#[from] UnusableProxy),
+}
+
+impl ApiError {
+    /// Whether something that was configured is to be corrected.
+    #[must_use]
+    pub fn is_of_the_configuration(&self) -> bool {
+        matches!(self, Self::Proxy(_))
+    }
+
+    fn set_up(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::SetUp(error.into())
+    }
+}
 
 /// Talks to the API. Says what an answer means, and never decides what to do about it.
 #[derive(Debug, Clone)]
 pub struct Client {
     pub(super) http: reqwest::Client,
-    meter: Meter,
+    pub(super) meter: Meter,
+    pub(super) licensing: Arc<Licensing>,
+    pub(super) route: Arc<Route>,
     base: Url,
     user_batch: Url,
     tenant_batch: Url,
@@ -61,15 +78,15 @@ impl Client {
             settings.project_id,
             settings.management_key.reveal()
         ));
-        let mut authorization =
-            HeaderValue::from_str(bearer.reveal()).map_err(|error| ApiError(error.into()))?;
+        let mut authorization = HeaderValue::from_str(bearer.reveal()).map_err(ApiError::set_up)?;
         authorization.set_sensitive(true);
-        let project = HeaderValue::from_str(&settings.project_id).map_err(|error| ApiError(error.into()))?;
+        let project = HeaderValue::from_str(&settings.project_id).map_err(ApiError::set_up)?;
         let headers = HeaderMap::from_iter([
             (AUTHORIZATION, authorization),
             (HeaderName::from_static("x-descope-project-id"), project),
             (CONTENT_TYPE, HeaderValue::from_static("application/json")),
         ]);
+        let route = Route::of(settings)?;
         let http = reqwest::Client::builder()
             .default_headers(headers)
             .user_agent(concat!("tokenferry/", env!("CARGO_PKG_VERSION")))
@@ -77,12 +94,24 @@ impl Client {
             .connect_timeout(settings.connect_timeout)
             // A redirect would carry tokens to an address nobody configured.
             .redirect(redirect::Policy::none())
-            .build()
-            .map_err(|error| ApiError(error.into()))?;
+            // By default reqwest sends a request again over HTTP/2 that was answered with a reset stream (REFUSED_STREAM) or a
+            // connection that is going away (GOAWAY), and takes it that such a request was not processed. Not every server
+            // and proxy keeps to that, and such a resend pays no quota, is not counted, and is not asked about before. (An
+            // upload's body cannot be cloned at the moment, which keeps reqwest from it as well; that is no promise.)
+            //
+            // One resend is left, which cannot be switched off and loses nothing: where a connection of the pool turns out
+            // to be closed, hyper-util takes another one. hyper hands it the request back for that only if the connection's
+            // task has never taken it out of its queue (hyper 1.12: `TrySendError::message` is `Some` in
+            // `client/dispatch.rs` and in `proto/h1/dispatch.rs` for what is still queued; `proto/h2/client.rs` gives none
+            // back), so that not a byte of it has left. An error after that point, on a used connection too, reaches us.
+            .retry(retry::never());
+        let http = route.configure(http).build().map_err(ApiError::set_up)?;
         let url = |path: &str| below(&settings.base_url, path);
         Ok(Self {
             http,
             meter,
+            licensing: Arc::default(),
+            route: Arc::new(route),
             base: settings.base_url.clone(),
             user_batch: url(USER_BATCH),
             tenant_batch: url(TENANT_BATCH),
@@ -117,49 +146,44 @@ impl Client {
             (Call::Single, Subject::User) => &self.user_single,
             (Call::Single, Subject::Tenant) => &self.tenant_single,
         };
-        let exchange = self.meter.request(Purpose::Upload);
         let body = reqwest::Body::wrap(TimelyBody::new(body.bytes(), departure));
-        match self.http.post(url.clone()).body(body).send().await {
-            Ok(response) => {
-                fail_point!("sent");
-                let status = response.status();
-                let wait = retry_after(response.headers(), SystemTime::now());
-                let body = whole_body(response).await;
-                exchange.answered(status.as_u16());
-                answer::interpret(call, subject, status.as_u16(), wait, body.as_deref())
-            }
-            Err(error) => {
-                let refusal = wire_refusal(&error);
-                exchange.lost(&refusal.code);
-                // A connection that was never made carried nothing, and a request without its end is none.
-                if error.is_connect() || was_too_late(&error) {
-                    Answer::TryAgain {
-                        retry_after: None,
-                        refusal,
-                    }
-                } else {
-                    Answer::Unknown {
-                        under_way: true,
-                        refusal,
-                    }
-                }
-            }
+        let request = self.http.post(url.clone()).body(body);
+        match Outgoing::new(self, Purpose::Upload).send(request).await {
+            Ok(reply) => answer::interpret(
+                call,
+                subject,
+                reply.status,
+                reply.retry_after,
+                reply.body.as_deref(),
+            ),
+            Err(NoReply::NotProcessed(refusal)) => Answer::TryAgain(refusal),
+            Err(NoReply::Lost(refusal)) => Answer::Unknown {
+                under_way: true,
+                retry_after: None,
+                refusal,
+            },
         }
     }
 
+    /// The proxy that requests go through, if there is one, as `host:port`.
+    #[must_use]
+    pub fn proxy(&self) -> Option<&str> {
+        self.route.proxy()
+    }
+
     /// A question about who and what exists is about to leave.
-    pub(super) fn lookup(&self) -> Exchange {
-        self.meter.request(Purpose::Lookup)
+    pub(super) fn lookup(&self) -> Outgoing<'_> {
+        Outgoing::new(self, Purpose::Lookup)
     }
 
     /// A token is about to be deleted.
-    pub(super) fn removal(&self) -> Exchange {
-        self.meter.request(Purpose::Removal)
+    pub(super) fn removal(&self) -> Outgoing<'_> {
+        Outgoing::new(self, Purpose::Removal)
     }
 
     /// A token is about to be read back.
-    pub(super) fn reading(&self) -> Exchange {
-        self.meter.request(Purpose::ReadBack)
+    pub(super) fn reading(&self) -> Outgoing<'_> {
+        Outgoing::new(self, Purpose::ReadBack)
     }
 }
 
@@ -168,37 +192,4 @@ fn below(base: &Url, path: &str) -> Url {
     let prefix = url.path().trim_end_matches('/').to_owned();
     url.set_path(&format!("{prefix}/{path}"));
     url
-}
-
-/// The body to its end; `None` if it broke off or is longer than any answer of this API.
-pub(super) async fn whole_body(mut response: Response) -> Option<Vec<u8>> {
-    let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.ok()? {
-        if body.len() + chunk.len() > LONGEST_ANSWER {
-            return None;
-        }
-        body.extend_from_slice(&chunk);
-    }
-    Some(body)
-}
-
-pub(super) fn wire_refusal(error: &reqwest::Error) -> Refusal {
-    if was_too_late(error) {
-        Refusal::wire(
-            "held_up",
-            "the process was held up before the request could leave: nothing was sent",
-        )
-    } else if error.is_connect() {
-        Refusal::wire(
-            "connect_failed",
-            "the API could not be reached: no connection was made",
-        )
-    } else if error.is_timeout() {
-        Refusal::wire("timeout", "the API did not answer within the timeout")
-    } else {
-        Refusal::wire(
-            "connection_lost",
-            "the connection was lost before the answer came",
-        )
-    }
 }

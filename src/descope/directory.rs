@@ -1,13 +1,15 @@
-//! Asking who and what exists: users, apps, tenants, and the licence. Nothing here changes anything.
+//! Asking who and what exists: users, apps and tenants. Nothing here changes anything.
 
-use std::{fmt, time::SystemTime};
+use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
-use super::{Client, Looked, looked::ask};
+use super::{
+    Client, Looked,
+    looked::{ask, list},
+};
 
-const LICENSE: &str = "v1/mgmt/license";
 const APP: &str = "v1/mgmt/outbound/app";
 const APPS: &str = "v1/mgmt/outbound/apps";
 const TENANT: &str = "v1/mgmt/tenant";
@@ -16,23 +18,14 @@ const USER: &str = "v1/mgmt/user";
 const USERS_LOAD: &str = "v1/mgmt/users/load";
 const USERS_SEARCH: &str = "v2/mgmt/user/search";
 
-/// The project's licence, and the server's clock beside it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct License {
-    /// `tier1` to `tier4`; what a tier means in numbers is not published.
-    pub rate_limit_tier: Option<String>,
-    /// When the server gave the answer, by its own clock, in whole seconds.
-    pub server_time: Option<SystemTime>,
-}
-
 /// What an outbound app is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AppType {
-    /// The answer does not say; the field is in the public reference, its values are not.
+    /// The answer does not say.
     Unsaid,
     /// OAuth: it takes tokens.
     OAuth,
-    /// Something else, in the API's word for it: API keys, for one.
+    /// Something else, in the API's word for it: `apikey`, whose keys go up one by one by a call that this program does not use.
     Other(String),
 }
 
@@ -138,19 +131,14 @@ pub struct UserPage {
 }
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct LicenseAnswer {
-    rate_limit_tier: Option<String>,
-}
-
-#[derive(Deserialize)]
 struct AppAnswer {
     app: App,
 }
 
 #[derive(Deserialize)]
 struct AppsAnswer {
-    apps: Option<Vec<App>>,
+    #[serde(deserialize_with = "list")]
+    apps: Vec<App>,
 }
 
 #[derive(Deserialize)]
@@ -160,7 +148,8 @@ struct Tenant {
 
 #[derive(Deserialize)]
 struct TenantsAnswer {
-    tenants: Option<Vec<Tenant>>,
+    #[serde(deserialize_with = "list")]
+    tenants: Vec<Tenant>,
 }
 
 #[derive(Deserialize)]
@@ -170,7 +159,8 @@ struct UserAnswer {
 
 #[derive(Deserialize)]
 struct UsersAnswer {
-    users: Option<Vec<User>>,
+    #[serde(deserialize_with = "list")]
+    users: Vec<User>,
     total: Option<Count>,
 }
 
@@ -218,16 +208,6 @@ impl Client {
         url
     }
 
-    /// The licence. It costs no quota.
-    pub async fn license(&self) -> Looked<License> {
-        let (looked, server_time) =
-            ask::<LicenseAnswer>(self.lookup(), self.http.get(self.url(LICENSE))).await;
-        looked.map(|answer| License {
-            rate_limit_tier: answer.rate_limit_tier.filter(|tier| !tier.is_empty()),
-            server_time,
-        })
-    }
-
     /// One outbound app.
     pub async fn app(&self, id: &str) -> Looked<App> {
         let mut url = self.url(APP);
@@ -235,27 +215,27 @@ impl Client {
             segments.push(id);
         }
         let (looked, _) = ask::<AppAnswer>(self.lookup(), self.http.get(url)).await;
-        looked.map(|answer| answer.app)
+        looked.map(|answer| answer.app).if_about(|app| app.id == id)
     }
 
     /// All outbound apps of the project.
     pub async fn apps(&self) -> Looked<Vec<App>> {
         let (looked, _) = ask::<AppsAnswer>(self.lookup(), self.http.get(self.url(APPS))).await;
-        looked.map(|answer| answer.apps.unwrap_or_default())
+        looked.map(|answer| answer.apps)
     }
 
     /// Whether a tenant is there.
     pub async fn tenant(&self, id: &str) -> Looked<()> {
         let (looked, _) = ask::<Tenant>(self.lookup(), self.http.get(self.url_with(TENANT, "id", id))).await;
-        looked.map(drop)
+        looked.if_about(|tenant| tenant.id == id).map(drop)
     }
 
     /// The IDs of all tenants of the project.
     pub async fn tenants(&self) -> Looked<Vec<String>> {
         let (looked, _) = ask::<TenantsAnswer>(self.lookup(), self.http.get(self.url(TENANTS))).await;
         looked.map(|answer| {
-            let tenants = answer.tenants.unwrap_or_default();
-            tenants.into_iter().map(|tenant| tenant.id).collect()
+            let tenants = answer.tenants.into_iter();
+            tenants.map(|tenant| tenant.id).collect()
         })
     }
 
@@ -274,7 +254,7 @@ impl Client {
         };
         let (looked, _) =
             ask::<UsersAnswer>(self.lookup(), self.http.post(self.url(USERS_LOAD)).json(&body)).await;
-        looked.map(|answer| answer.users.unwrap_or_default())
+        looked.map(|answer| answer.users)
     }
 
     /// A page, from 0, of the users with one of these login IDs, test users included.
@@ -288,7 +268,7 @@ impl Client {
         let (looked, _) =
             ask::<UsersAnswer>(self.lookup(), self.http.post(self.url(USERS_SEARCH)).json(&body)).await;
         looked.map(|answer| UserPage {
-            users: answer.users.unwrap_or_default(),
+            users: answer.users,
             total: answer.total.as_ref().and_then(Count::get),
         })
     }

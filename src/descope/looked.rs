@@ -2,16 +2,15 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::{RequestBuilder, header::DATE};
-use serde::de::DeserializeOwned;
+use reqwest::RequestBuilder;
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{
     Refusal,
-    answer::{ErrorBody, Trouble},
-    client::{whole_body, wire_refusal},
-    retry_after::retry_after,
+    error_body::ErrorBody,
+    outgoing::{NoReply, Outgoing, Reply},
+    status::StatusClass,
 };
-use crate::meter::Exchange;
 
 /// The codes of "user not found", for management keys and for others.
 pub const USER_NOT_FOUND: [&str; 2] = ["E112102", "E062108"];
@@ -52,6 +51,23 @@ impl<T> Looked<T> {
         self.and_then(|found| Looked::Found(change(found)))
     }
 
+    /// The answer, unless it is about something else than was asked for.
+    pub(super) fn if_about(self, is_about: impl FnOnce(&T) -> bool) -> Self {
+        self.and_then(|found| {
+            if is_about(&found) {
+                return Looked::Found(found);
+            }
+            Looked::TryAgain {
+                retry_after: None,
+                refusal: Refusal {
+                    status: Some(200),
+                    code: "http_200".into(),
+                    text: "the answer is about something else".to_owned(),
+                },
+            }
+        })
+    }
+
     /// What the answer comes to.
     pub(super) fn and_then<U>(self, then: impl FnOnce(T) -> Looked<U>) -> Looked<U> {
         match self {
@@ -68,35 +84,43 @@ impl<T> Looked<T> {
 
 /// The question's answer, and the time at which the server says it gave it.
 pub(super) async fn ask<T: DeserializeOwned>(
-    exchange: Exchange,
+    outgoing: Outgoing<'_>,
     request: RequestBuilder,
 ) -> (Looked<T>, Option<SystemTime>) {
-    ask_or(exchange, request, |_| Looked::Absent).await
+    ask_or(outgoing, request, |_| Looked::Absent).await
 }
 
 /// The same, where `absent` decides by the error code what it means that something is not there.
 pub(super) async fn ask_or<T: DeserializeOwned>(
-    exchange: Exchange,
+    outgoing: Outgoing<'_>,
     request: RequestBuilder,
     absent: impl FnOnce(&str) -> Looked<T>,
 ) -> (Looked<T>, Option<SystemTime>) {
-    match request.send().await {
-        Ok(response) => {
-            let status = response.status().as_u16();
-            let wait = retry_after(response.headers(), SystemTime::now());
-            let date = response.headers().get(DATE).and_then(|date| date.to_str().ok());
-            let date = date.and_then(|date| httpdate::parse_http_date(date).ok());
-            let body = whole_body(response).await;
-            exchange.answered(status);
-            (interpret(status, wait, body.as_deref(), absent), date)
-        }
+    understood(outgoing.send(request).await, absent)
+}
+
+/// The same without naming the licence.
+pub(super) async fn ask_bare<T: DeserializeOwned>(
+    outgoing: Outgoing<'_>,
+    request: RequestBuilder,
+) -> (Looked<T>, Option<SystemTime>) {
+    understood(outgoing.send_bare(request).await, |_| Looked::Absent)
+}
+
+fn understood<T: DeserializeOwned>(
+    reply: Result<Reply, NoReply>,
+    absent: impl FnOnce(&str) -> Looked<T>,
+) -> (Looked<T>, Option<SystemTime>) {
+    match reply {
+        Ok(reply) => (
+            interpret(reply.status, reply.retry_after, reply.body.as_deref(), absent),
+            reply.date,
+        ),
         // Asking changes nothing: whatever happened on the wire, it may be asked again.
-        Err(error) => {
-            let refusal = wire_refusal(&error);
-            exchange.lost(&refusal.code);
+        Err(none) => {
             let looked = Looked::TryAgain {
                 retry_after: None,
-                refusal,
+                refusal: none.into_refusal(),
             };
             (looked, None)
         }
@@ -109,18 +133,15 @@ fn interpret<T: DeserializeOwned>(
     body: Option<&[u8]>,
     absent: impl FnOnce(&str) -> Looked<T>,
 ) -> Looked<T> {
-    let error = body
-        .and_then(|body| serde_json::from_slice::<ErrorBody>(body).ok())
-        .unwrap_or_default();
-    let code = error.code();
+    let error = ErrorBody::of(body);
     let refusal = |text: &str| Refusal {
         status: Some(status),
-        code: code
-            .clone()
+        code: error
+            .code()
             .map_or_else(|| format!("http_{status}").into(), Into::into),
         text: text.to_owned(),
     };
-    let missing = match (status, code.as_deref()) {
+    let missing = match (status, error.service_code()) {
         // An entity that is not there comes with a Descope error code; a path that is not there comes without.
         (404, Some(code)) => Some(code),
         (400, Some(code)) if code == TOKEN_NOT_FOUND || USER_NOT_FOUND.contains(&code) => Some(code),
@@ -130,28 +151,46 @@ fn interpret<T: DeserializeOwned>(
         return absent(code);
     }
     match status {
-        200 => match body.map(serde_json::from_slice) {
-            Some(Ok(found)) => Looked::Found(found),
-            _ => Looked::TryAgain {
+        200 => body.and_then(whole_object).map_or_else(
+            || Looked::TryAgain {
                 retry_after,
                 refusal: refusal("the answer could not be read"),
             },
-        },
-        _ => match Trouble::of(status) {
-            Trouble::Refused => Looked::Refused(refusal("the API does not take the question")),
-            Trouble::TooLarge => Looked::Refused(refusal("the API finds the question too large")),
-            Trouble::RateLimited => Looked::RateLimited { retry_after },
-            Trouble::Credentials => {
+            Looked::Found,
+        ),
+        _ => match StatusClass::of(status) {
+            StatusClass::Refused => Looked::Refused(refusal("the API does not take the question")),
+            StatusClass::TooLarge => Looked::Refused(refusal("the API finds the question too large")),
+            StatusClass::RateLimited => Looked::RateLimited { retry_after },
+            StatusClass::Credentials => {
                 Looked::Credentials(refusal("the API does not accept the credentials for this"))
             }
-            Trouble::TurnedAway | Trouble::Broken { .. } => Looked::TryAgain {
+            StatusClass::Indeterminate => Looked::TryAgain {
                 retry_after,
                 refusal: refusal("no usable answer"),
             },
             // Any other success is not documented.
-            Trouble::Foreign => Looked::Endpoint(refusal("the API does not know this question")),
+            StatusClass::WrongEndpoint => Looked::Endpoint(refusal("the API does not know this question")),
         },
     }
+}
+
+/// Every answer of the API is an object; a derived type would take a list of its fields as well.
+pub(super) fn whole_object<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return None;
+    }
+    serde_json::from_slice(body).ok()
+}
+
+/// A list that has to be there, if only as null. An object without it is not the answer to what was asked: to take it for an
+/// empty list would be to say that nothing is there.
+pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    Option::<Vec<T>>::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 #[cfg(test)]
@@ -177,6 +216,8 @@ mod tests {
         for (status, body, expected) in [
             (200, "{}", "found"),
             (200, "<html>", "try again"),
+            (200, "[]", "try again"),
+            (200, "null", "try again"),
             (201, "{}", "endpoint"),
             (302, "", "endpoint"),
             (400, r#"{"errorCode":"E112102"}"#, "absent"),
@@ -188,6 +229,7 @@ mod tests {
             (403, r#"{"errorCode":"E1"}"#, "credentials"),
             (404, r#"{"errorCode":"E1"}"#, "absent"),
             (404, "not found", "endpoint"),
+            (404, r#"{"errorCode":"NO_ROUTE"}"#, "endpoint"),
             (405, "", "endpoint"),
             (413, "", "refused"),
             (429, "", "rate limited"),

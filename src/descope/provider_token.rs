@@ -25,7 +25,7 @@ pub struct ProviderToken {
 
 /// What asking for a provider's token found.
 #[derive(Debug, Clone, Deserialize)]
-#[serde(from = "Wire")]
+#[serde(try_from = "Wire")]
 pub enum Kept {
     /// There is one.
     Token(ProviderToken),
@@ -35,10 +35,12 @@ pub enum Kept {
     NoUser,
 }
 
-/// The answer. Every field of it is optional in the public reference.
+/// The answer. Every field of it is optional in the public reference; an object with none of them is another one's.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire {
+    provider: Option<String>,
+    provider_user_id: Option<String>,
     access_token: Option<Secret>,
     refresh_token: Option<Secret>,
     expiration: Option<Seconds>,
@@ -53,8 +55,19 @@ enum Seconds {
     Text(String),
 }
 
-impl From<Wire> for Kept {
-    fn from(wire: Wire) -> Self {
+impl TryFrom<Wire> for Kept {
+    type Error = &'static str;
+
+    fn try_from(wire: Wire) -> Result<Self, Self::Error> {
+        let any = wire.provider.is_some()
+            || wire.provider_user_id.is_some()
+            || wire.access_token.is_some()
+            || wire.refresh_token.is_some()
+            || wire.expiration.is_some()
+            || wire.scopes.is_some();
+        if !any {
+            return Err("not the answer to a question for a provider's token");
+        }
         let filled = |secret: Option<Secret>| secret.filter(|secret| !secret.reveal().is_empty());
         let token = ProviderToken {
             access_token: filled(wire.access_token),
@@ -67,11 +80,11 @@ impl From<Wire> for Kept {
             .filter(|&seconds| seconds > 0),
             scopes: wire.scopes.unwrap_or_default(),
         };
-        if token.access_token.is_none() && token.refresh_token.is_none() {
+        Ok(if token.access_token.is_none() && token.refresh_token.is_none() {
             Self::Nothing
         } else {
             Self::Token(token)
-        }
+        })
     }
 }
 
@@ -128,8 +141,14 @@ mod tests {
 
     #[test]
     fn an_answer_without_a_token_is_none() {
-        for body in ["{}", r#"{"accessToken":"","refreshToken":null,"scopes":["a"]}"#] {
+        for body in [
+            r#"{"provider":"google"}"#,
+            r#"{"accessToken":"","refreshToken":null,"scopes":["a"]}"#,
+        ] {
             assert!(matches!(kept(body), Kept::Nothing), "{body}");
+        }
+        for body in ["{}", r#"{"message":"Forbidden"}"#, r#"{"token":null}"#] {
+            assert!(serde_json::from_str::<Kept>(body).is_err(), "{body}");
         }
         assert!(matches!(kept(r#"{"refreshToken":"r"}"#), Kept::Token(_)));
     }

@@ -1,6 +1,6 @@
 //! Deleting a token, and what has to be known of it before.
 
-use serde::de::IgnoredAny;
+use serde::Deserialize;
 
 use super::{Client, Looked, StoredToken, looked::ask};
 use crate::model::{Difference, EncodedToken, Probe};
@@ -68,13 +68,18 @@ impl StoredToken {
     }
 }
 
+/// `{}`: any other object is not the answer of a deletion, and says nothing of what became of it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Done {}
+
 impl Client {
     /// Deletes a token, once. What becomes of it, where no answer tells, is found out by reading it back.
     pub async fn delete(&self, token: &Recognised) -> Looked<()> {
         let mut url = self.url(TOKEN);
         url.query_pairs_mut().append_pair("id", &token.id);
-        let (looked, _) = ask::<IgnoredAny>(self.removal(), self.http.delete(url)).await;
-        looked.map(|_| ())
+        let (looked, _) = ask::<Done>(self.removal(), self.http.delete(url)).await;
+        looked.map(drop)
     }
 }
 

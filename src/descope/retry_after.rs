@@ -2,41 +2,114 @@
 
 use std::time::{Duration, SystemTime};
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
-/// How long the API asks us to wait; `None` where it does not say, or says nonsense. A date in the past is no wait.
+/// How long the API asks us to wait, in whole seconds, rounded up; the longest, if it says so several times. `None` where
+/// it does not say, says nonsense, or names no time to come: our own delay is all there is then.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
-    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
-    if let Ok(seconds) = text.parse::<u64>() {
-        return Some(Duration::from_secs(seconds));
+    let texts = headers.get_all(RETRY_AFTER).iter();
+    texts
+        .filter_map(|text| wait(text.to_str().ok()?.trim(), headers, now))
+        .max()
+        .filter(|wait| !wait.is_zero())
+}
+
+/// When the answer was given, by the server's clock.
+pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
+    httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
+}
+
+fn wait(text: &str, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    if let Some(seconds) = seconds(text) {
+        return Some(seconds);
     }
-    let date = httpdate::parse_http_date(text).ok()?;
-    Some(date.duration_since(now).unwrap_or_default())
+    let until = httpdate::parse_http_date(text).ok()?;
+    // By the clock that the date is of: ours may be off.
+    until.duration_since(date(headers).unwrap_or(now)).ok()
+}
+
+/// `43`, and `1.5`, which RFC 9110 does not know and some servers send.
+fn seconds(text: &str) -> Option<Duration> {
+    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
+    let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
+    if text.is_empty() || text == "." || !is_number(whole) || !is_number(fraction) {
+        return None;
+    }
+    // More than fits is as long as it gets.
+    let whole = if whole.is_empty() {
+        0
+    } else {
+        whole.parse().unwrap_or(u64::MAX)
+    };
+    let is_more = fraction.bytes().any(|digit| digit != b'0');
+    Some(Duration::from_secs(whole.saturating_add(u64::from(is_more))))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn at(seconds_before: u64) -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777 - seconds_before)
+    }
+
+    fn waits(header: &str, date: Option<SystemTime>, now: SystemTime) -> Option<u64> {
+        let mut headers = HeaderMap::from_iter([(RETRY_AFTER, header.parse().unwrap())]);
+        if let Some(date) = date {
+            headers.insert(DATE, httpdate::fmt_http_date(date).parse().unwrap());
+        }
+        retry_after(&headers, now).map(|wait| wait.as_secs())
+    }
+
     #[test]
     fn seconds_dates_and_nonsense() {
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777 - 30);
         for (text, expected) in [
-            ("0", Some(0)),
+            ("0", None),
+            ("0.0", None),
             (" 43 ", Some(43)),
+            ("007", Some(7)),
+            ("1.5", Some(2)),
+            ("0.001", Some(1)),
+            (".5", Some(1)),
+            ("2.", Some(2)),
+            ("2.000", Some(2)),
+            ("99999999999999999999", Some(u64::MAX)),
             ("Sun, 06 Nov 1994 08:49:37 GMT", Some(30)),
-            ("Sun, 06 Nov 1994 08:00:00 GMT", Some(0)),
+            ("Sun, 06 Nov 1994 08:00:00 GMT", None),
             ("soon", None),
+            ("", None),
+            (".", None),
             ("-1", None),
-            ("1.5", None),
+            ("-1.5", None),
+            ("+1", None),
+            ("1e3", None),
+            ("1.5.2", None),
+            ("1,5", None),
+            ("NaN", None),
+            ("inf", None),
+            ("10s", None),
         ] {
-            let headers = HeaderMap::from_iter([(RETRY_AFTER, text.parse().unwrap())]);
-            assert_eq!(
-                retry_after(&headers, now),
-                expected.map(Duration::from_secs),
-                "{text}"
-            );
+            assert_eq!(waits(text, None, at(30)), expected, "{text:?}");
         }
-        assert_eq!(retry_after(&HeaderMap::new(), now), None);
+        assert_eq!(retry_after(&HeaderMap::new(), at(0)), None);
+    }
+
+    #[test]
+    fn a_date_counts_from_the_servers_own_time() {
+        let text = "Sun, 06 Nov 1994 08:49:37 GMT";
+        // Our clock is an hour ahead, and an hour behind.
+        for ours in [at(0) + Duration::from_secs(3600), at(3600)] {
+            assert_eq!(waits(text, Some(at(20)), ours), Some(20));
+        }
+        assert_eq!(waits(text, Some(at(0)), at(3600)), None);
+    }
+
+    #[test]
+    fn the_longest_of_several_counts() {
+        let mut headers = HeaderMap::new();
+        for text in ["5", "soon", "7", "0"] {
+            headers.append(RETRY_AFTER, text.parse().unwrap());
+        }
+        assert_eq!(retry_after(&headers, at(0)), Some(Duration::from_secs(7)));
     }
 }

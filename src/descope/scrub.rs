@@ -28,7 +28,7 @@ pub fn scrub<'a>(
         Answer::Refused(named) => named.iter_mut().map(|named| &mut named.refusal).collect(),
         Answer::RefusedWhole(refusal)
         | Answer::TooLarge(refusal)
-        | Answer::TryAgain { refusal, .. }
+        | Answer::TryAgain(refusal)
         | Answer::Unknown { refusal, .. }
         | Answer::Credentials(refusal)
         | Answer::Endpoint(refusal) => vec![refusal],

@@ -3,7 +3,9 @@
 use serde::Deserialize;
 
 use super::{StoredToken, wire::EncodedSecrets};
-use crate::model::{Attributes, EncodedToken, Evidence, Fingerprint, FingerprintKey, Probe, Secret, Witness};
+use crate::model::{
+    Attributes, EncodedToken, Evidence, Fingerprint, FingerprintKey, Probe, ScopeSet, Secret, Witness,
+};
 
 /// What a stored token says about the batch of its witness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,10 +18,11 @@ pub enum Testimony {
     Nothing,
 }
 
-/// A token as a witness for its batch. `None` if this program cannot read its own encoding.
+/// A token as a witness for its batch, asked for by the scopes that were sent: those of a token that was fetched from where
+/// Descope keeps it are no part of its destination. `None` if this program cannot read its own encoding.
 #[must_use]
 pub fn witness(
-    probe: Probe,
+    mut probe: Probe,
     encoded: &EncodedToken,
     key: &FingerprintKey,
     evidence: Evidence,
@@ -30,9 +33,12 @@ pub fn witness(
         access_token_expiry: Option<i64>,
         access_token_type: Option<String>,
         granted_by: Option<String>,
+        #[serde(default)]
+        scopes: Vec<String>,
     }
     let secrets = EncodedSecrets::of(encoded)?;
     let sent: Sent = serde_json::from_slice(encoded.reveal()).ok()?;
+    probe.scopes = ScopeSet::from(sent.scopes);
     let digest = |secret: Option<Secret>| secret.map(|secret| key.value_digest(secret.reveal()));
     Some(Witness {
         probe,
@@ -128,7 +134,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::{ScopeSet, Subject};
+    use crate::model::Subject;
 
     const SUBMITTED_AT: i64 = 1_700_000_000;
 
@@ -141,7 +147,7 @@ mod tests {
     }
 
     fn said_of(scopes: &[&str], found_by_scopes: bool, evidence: Evidence, stored: Value) -> Testimony {
-        let sent = json!({"appId": "app", "userId": "u", "accessToken": "at2", "refreshToken": "rt",
+        let sent = json!({"appId": "app", "userId": "u", "accessToken": "at2", "refreshToken": "rt", "scopes": scopes,
                           "accessTokenExpiry": 1_800_000_000, "accessTokenType": "bearer", "grantedBy": "admin"});
         let probe = Probe {
             subject: Subject::User,
@@ -149,7 +155,7 @@ mod tests {
             user_id: Some("u".into()),
             tenant_id: None,
             external_identifier: None,
-            scopes: ScopeSet::from(scopes.iter().map(|scope| (*scope).to_owned()).collect::<Vec<_>>()),
+            scopes: ScopeSet::default(),
             with_refresh_token: true,
         };
         let encoded = EncodedToken::new(sent.to_string().into_bytes());

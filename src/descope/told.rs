@@ -26,7 +26,7 @@ impl Answer {
             Self::Refused(named) => named.first().map(|named| &named.refusal),
             Self::RefusedWhole(refusal)
             | Self::TooLarge(refusal)
-            | Self::TryAgain { refusal, .. }
+            | Self::TryAgain(refusal)
             | Self::Unknown { refusal, .. }
             | Self::Credentials(refusal)
             | Self::Endpoint(refusal) => Some(refusal),
@@ -42,7 +42,7 @@ impl Answer {
             Self::RefusedWhole(_) => "refused_whole",
             Self::TooLarge(_) => "too_large",
             Self::RateLimited { .. } => "rate_limited",
-            Self::TryAgain { .. } => "try_again",
+            Self::TryAgain(_) => "try_again",
             Self::Unknown { .. } => "unknown",
             Self::Credentials(_) => "credentials",
             Self::Endpoint(_) => "endpoint",

@@ -33,15 +33,27 @@ pub(super) async fn examine(settings: Option<&ApiSettings>, app_ids: Option<BTre
     };
     let client = match Client::new(settings, Meter::default()) {
         Ok(client) => client,
+        Err(error) if error.is_of_the_configuration() => {
+            let advice = "correct this process's environment";
+            let check = Check::failed(
+                AREA,
+                Blame::Configuration,
+                "connection",
+                error.to_string(),
+                advice,
+            );
+            return vec![check];
+        }
         Err(error) => {
             let advice = "see that this machine has its certificate authorities (ca-certificates)";
             return vec![failed("connection", error.to_string(), advice)];
         }
     };
-    // A key may be allowed to do one of the two only; either answer proves it.
-    let (license, apps) = tokio::join!(client.license(), client.apps());
+    // A key may be allowed to do one of the two only; either answer proves it. The licence first: other calls name its tier.
+    let license = client.license().await;
+    let apps = client.apps().await;
     let mut checks = Vec::new();
-    match reached(settings, &license, &apps) {
+    match reached(settings, client.proxy(), &license, &apps) {
         Ok(check) => checks.push(check),
         Err(check) => {
             checks.push(check);
@@ -75,22 +87,33 @@ fn failed(name: &str, detail: impl Into<String>, advice: impl Into<String>) -> C
 /// Whether there is an API at all: what answers in a way that it never does is none.
 fn reached(
     settings: &ApiSettings,
+    proxy: Option<&str>,
     license: &Looked<License>,
     apps: &Looked<Vec<App>>,
 ) -> Result<Check, Check> {
-    let address = settings.base_url.as_str();
+    let address = match proxy {
+        Some(proxy) => format!("{}, through the proxy {proxy}", settings.base_url),
+        None => settings.base_url.to_string(),
+    };
     let foreign = "check `api.base_url`: this is not the Descope API, or not its root";
     match (license, apps) {
         (Looked::TryAgain { refusal, .. }, Looked::TryAgain { .. }) => Err(match refusal.status {
+            // A page, or somebody else's JSON.
+            Some(200) => failed(
+                "connection",
+                format!("{address} answers, and not as the API does"),
+                foreign,
+            ),
             Some(status) => failed(
                 "connection",
                 format!("{address}: {} (HTTP {status})", refusal.text),
                 "try again; if that does not help, see the API's status and `api.base_url`",
             ),
+            // It names the address, the cause and the remedy.
             None => failed(
                 "connection",
-                format!("{address}: {}", refusal.text),
-                "check `api.base_url`, and that this machine may connect there (a proxy, a firewall, DNS)",
+                &refusal.text,
+                "put that right, and run `tokenferry doctor` again",
             ),
         }),
         (
@@ -156,17 +179,19 @@ fn rate_tier(settings: &ApiSettings, license: &Looked<License>) -> Check {
     );
     match license {
         Looked::Found(License {
-            rate_limit_tier: Some(tier),
+            rate_limit_tier: tier,
             ..
         }) => {
             let tier: String = tier.chars().filter(|c| !c.is_control()).take(40).collect();
-            Check::ok(AREA, NAME, format!("{tier}; `api.rate_limit` is {ours}"))
+            let detail = format!("{tier}, which every request names; `api.rate_limit` is {ours}");
+            Check::ok(AREA, NAME, detail)
         }
-        Looked::Found(_) => Check::ok(AREA, NAME, format!("not told; `api.rate_limit` is {ours}")),
         _ => Check::warning(
             AREA,
             NAME,
-            format!("the API does not tell this key; `api.rate_limit` is {ours}"),
+            format!(
+                "the API does not tell it, so requests may be put into the lowest bucket; `api.rate_limit` is {ours}"
+            ),
             "see the console for the project's rate limit, and keep `api.rate_limit` below it",
         ),
     }

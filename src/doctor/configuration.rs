@@ -11,7 +11,7 @@ const AREA: Area = Area::Configuration;
 /// A configuration that cannot even be taken apart.
 pub(super) fn unreadable(error: &ConfigError) -> Vec<Check> {
     let advice = match error {
-        ConfigError::Missing { .. } => "begin with a copy of config/tokenferry.example.toml",
+        ConfigError::Missing { .. } => "begin with `tokenferry config example > tokenferry.toml`",
         ConfigError::Unreadable { .. } => "let this user read it",
         ConfigError::Syntax { .. } => "correct that line",
         ConfigError::Environment { .. } | ConfigError::Invalid(_) => "correct or unset the variable",
@@ -87,10 +87,18 @@ fn failed(key: &str, from: &Origin, pointer: Option<&str>, must: &str) -> Check 
         Origin::Default => must.to_owned(),
         _ => format!("{must} ({})", origin(from, pointer)),
     };
-    let advice = match from {
-        Origin::Default => format!("set `{key}` in the file"),
-        Origin::File => format!("correct `{key}` in the file"),
-        Origin::Environment(name) => format!("correct or unset the variable {name}"),
+    let points_to = pointer.and_then(|pointer| pointer.split_once(':'));
+    let advice = match (points_to, from) {
+        // What is wrong is what the value stands for, or that it stands for nothing.
+        (Some(("env", name)), _) => {
+            format!("set the variable {name} to what it must be, or let `{key}` name another")
+        }
+        (Some((_, path)), _) => format!(
+            "see that this user may read {path} and that it holds what it must, or let `{key}` name another file"
+        ),
+        (None, Origin::Default) => format!("set `{key}` in the file"),
+        (None, Origin::File) => format!("correct `{key}` in the file"),
+        (None, Origin::Environment(name)) => format!("correct or unset the variable {name}"),
     };
     Check::failed(AREA, Blame::Configuration, key, detail, advice)
 }

@@ -2,8 +2,8 @@
 
 use super::{Area, Blame, Check, database};
 use crate::{
-    config::{Inspection, LedgerAccess},
-    ledger::{LedgerError, Missing, State, Survey},
+    config::{Inspection, LedgerAccess, Origin},
+    ledger::{LedgerError, Locked, Missing, State, Survey},
     postgres::Server,
 };
 
@@ -47,7 +47,12 @@ pub(super) async fn examine(inspection: &Inspection) -> Vec<Check> {
     match survey.state().await {
         Ok(state) => {
             checks.push(schema(access, &state));
-            checks.extend(allowed(&mut survey, access, &server, &state).await);
+            checks.extend(allowed(&mut survey, inspection, access, &server, &state).await);
+            if state == State::Current {
+                checks.push(target(&mut survey, access, inspection).await);
+                checks.push(siblings(&mut survey, access, inspection).await);
+                checks.push(deletions(&mut survey, access).await);
+            }
         }
         Err(error) => {
             checks.push(failed("schema", access, &error));
@@ -107,7 +112,13 @@ fn schema(access: &LedgerAccess, state: &State) -> Check {
 }
 
 /// Whether the role may do what the ledger needs, and whether its fingerprints can be used.
-async fn allowed(survey: &mut Survey, access: &LedgerAccess, server: &Server, state: &State) -> Vec<Check> {
+async fn allowed(
+    survey: &mut Survey,
+    inspection: &Inspection,
+    access: &LedgerAccess,
+    server: &Server,
+    state: &State,
+) -> Vec<Check> {
     let missing = match survey.missing(state).await {
         Ok(missing) => missing,
         Err(error) => {
@@ -117,7 +128,7 @@ async fn allowed(survey: &mut Survey, access: &LedgerAccess, server: &Server, st
             ];
         }
     };
-    let privileges = privileges(server, state, &missing);
+    let privileges = privileges(inspection, server, state, &missing);
     let pepper = match state {
         State::NoSchema | State::Empty if access.ledger.pepper.is_some() => {
             Check::ok(AREA, "pepper", "set, and the ledger will be begun with it")
@@ -135,7 +146,86 @@ async fn allowed(survey: &mut Survey, access: &LedgerAccess, server: &Server, st
     vec![privileges, pepper]
 }
 
-fn privileges(server: &Server, state: &State, missing: &[Missing]) -> Check {
+/// Whether the migration's tokens went to where the configuration points.
+async fn target(survey: &mut Survey, access: &LedgerAccess, inspection: &Inspection) -> Check {
+    const NAME: &str = "target";
+    let Some(api) = &inspection.api else {
+        return Check::skipped(AREA, NAME, "valid settings under [api]");
+    };
+    match survey.other_target(&api.target()).await {
+        Ok(None) => Check::ok(
+            AREA,
+            NAME,
+            "no token of the migration went to another project or address",
+        ),
+        Ok(Some(went_to)) => Check::failed(
+            AREA,
+            Blame::Configuration,
+            NAME,
+            format!(
+                "the migration's tokens went to {went_to}, and the configuration names {}",
+                api.target()
+            ),
+            "use the configuration of that project and address again, or, to send everything anew, another `ledger.schema`",
+        ),
+        Err(error) => failed(NAME, access, &error),
+    }
+}
+
+/// Whether the migration may be another one under a new name.
+async fn siblings(survey: &mut Survey, access: &LedgerAccess, inspection: &Inspection) -> Check {
+    const NAME: &str = "migration";
+    let Some(api) = &inspection.api else {
+        return Check::skipped(AREA, NAME, "valid settings under [api]");
+    };
+    match survey.possible_former_names(&api.target()).await {
+        Ok(others) if others.is_empty() => Check::ok(AREA, NAME, format!("\"{}\"", access.migration)),
+        Ok(others) => {
+            let names: Vec<String> = others.iter().map(ToString::to_string).collect();
+            Check::warning(
+                AREA,
+                NAME,
+                format!(
+                    "\"{}\" has no tokens in the ledger, and others have: {}",
+                    access.migration,
+                    names.join(", ")
+                ),
+                "if one of them is this one under a former name, give `migration` that name: otherwise everything is sent again",
+            )
+        }
+        Err(error) => failed(NAME, access, &error),
+    }
+}
+
+/// Whether a rollback was ended in the middle of a deletion.
+async fn deletions(survey: &mut Survey, access: &LedgerAccess) -> Check {
+    const NAME: &str = "rollbacks";
+    let looked = async {
+        let pending = survey.pending_deletions().await?;
+        // A rollback that runs has some all the time.
+        let is_settled = pending.is_some() && survey.is_held(Locked::Migration).await?;
+        Ok::<_, LedgerError>(pending.filter(|_| !is_settled))
+    };
+    match looked.await {
+        Ok(None) => Check::ok(AREA, NAME, "none was ended in the middle of a deletion"),
+        Ok(Some(pending)) => Check::failed(
+            AREA,
+            Blame::Configuration,
+            NAME,
+            format!(
+                "run {} was ended while {} tokens of run {} were being deleted: whether they are still at Descope is not known",
+                pending.rollback, pending.tokens, pending.of_run
+            ),
+            format!(
+                "`tokenferry rollback --run {}` goes on with it and settles them",
+                pending.of_run
+            ),
+        ),
+        Err(error) => failed(NAME, access, &error),
+    }
+}
+
+fn privileges(inspection: &Inspection, server: &Server, state: &State, missing: &[Missing]) -> Check {
     if missing.is_empty() {
         let detail = match state {
             State::NoSchema => "the role may make the schema",
@@ -151,6 +241,20 @@ fn privileges(server: &Server, state: &State, missing: &[Missing]) -> Check {
         server.role,
         list(&|one| format!("{} on {}", one.privileges, one.on))
     );
+    let has_own_url = inspection
+        .values
+        .iter()
+        .any(|value| value.key == "ledger.url" && value.origin != Origin::Default);
+    if !has_own_url {
+        return Check::failed(
+            AREA,
+            Blame::Database,
+            "privileges",
+            detail,
+            "set `ledger.url` to a role (or a database) of the ledger's own that may write: without it the source's role is used, \
+             which should only read",
+        );
+    }
     let role = server.role.replace('"', "\"\"");
     let advice = list(&|one| match one.privileges.as_str() {
         "ownership" => format!("alter {} owner to \"{role}\"", one.on),

@@ -49,9 +49,14 @@ impl Ledger {
             match row.destination.as_deref().and_then(DestinationId::from_slice) {
                 Some(destination) => {
                     let run = run.id;
-                    known
-                        .incumbents
-                        .insert(destination, Incumbent { key, version, run });
+                    let departed = false;
+                    let incumbent = Incumbent {
+                        key,
+                        version,
+                        run,
+                        departed,
+                    };
+                    known.incumbents.insert(destination, incumbent);
                 }
                 None => mark_outdated(&mut known, key, run.id, version),
             }
@@ -120,6 +125,8 @@ fn mark_outdated(known: &mut Known, key: SourceKey, run: RunId, version: Version
         state: TokenState::Superseded,
         run,
         fingerprint: None,
+        version,
+        batch: None,
         outdated: None,
     };
     known.rows.entry(key).or_insert(unknown).outdated = Some((run, version));

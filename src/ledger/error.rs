@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::postgres::Failure;
+use crate::{model::PendingDeletions, postgres::Failure};
 
 /// The ledger cannot be used.
 #[derive(Debug, Error)]
@@ -71,6 +71,19 @@ pub enum LedgerError {
         /// What it does.
         mode: String,
     },
+    /// A migration's tokens are somewhere else than the configuration says.
+    #[error(
+        "the tokens of migration \"{migration}\" went to {went_to}, and the configuration names {configured}: what the ledger calls stored \
+         is not there. Use the configuration of that project and address again, or, to send everything anew, another `ledger.schema`"
+    )]
+    OtherTarget {
+        /// The migration.
+        migration: String,
+        /// Project and address.
+        went_to: String,
+        /// The same of the configuration.
+        configured: String,
+    },
     /// A run's tokens are to be deleted elsewhere than they were sent to.
     #[error(
         "run {run} went to {went_to}, and the configuration names {configured}: a token that is not there would be taken for \
@@ -90,6 +103,9 @@ pub enum LedgerError {
          another project or address than it began with. Nothing of it can be deleted safely"
     )]
     ApiUnknown(i64),
+    /// A rollback left tokens of which nobody knows whether they are deleted.
+    #[error("{0}")]
+    PendingDeletions(PendingDeletions),
     /// A row that this run wrote is not as it wrote it.
     #[error("the ledger contradicts itself: {0}. This is a bug: please report it")]
     Contradiction(String),

@@ -64,6 +64,24 @@ impl FailureGroup {
 }
 
 impl Reports {
+    /// The latest dry run, if nothing was migrated after it, and how many problems it found.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn dry_run_since(&mut self) -> Result<Option<(RunId, i64)>, LedgerError> {
+        let found = sqlx::query!(
+            r#"select id, (select count(*) from findings where run_id = runs.id) as "problems!"
+               from runs where migration = $1 and mode = 'dry_run'
+                 and id > (select coalesce(max(id), 0) from runs where migration = $1 and mode = 'migrate')
+               order by id desc limit 1"#,
+            self.migration,
+        )
+        .fetch_optional(&mut self.connection)
+        .await
+        .map_err(Failure::from)?;
+        Ok(found.map(|run| (run.id, run.problems)))
+    }
+
     /// The tokens of a listing by code and app, errors first, the most frequent codes first; with up to `most_keys` keys of
     /// each code.
     ///

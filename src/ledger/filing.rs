@@ -13,7 +13,7 @@ use sqlx::Executor;
 use tracing::debug;
 
 use super::{
-    Ledger, LedgerError, MANY_ROWS,
+    Ledger, LedgerError, MANY_ROWS, Run,
     packed::{Packed, PackedBatch, first_of},
 };
 use crate::{
@@ -111,6 +111,22 @@ impl Ledger {
                 sqlx::query_as!(
                     PackedBatch,
                     "select id, token_count from batches where state = 'committed' and source_keys is not null order by id"
+                )
+                .fetch_all(&self.pool)
+            })
+            .await?;
+        self.file(&left).await
+    }
+
+    /// Files what processes of other runs have packed by now, though they may be at work still.
+    pub(super) async fn file_left_behind_by_others(&self, run: &Run) -> Result<(), LedgerError> {
+        let left = self
+            .persist(|| {
+                sqlx::query_as!(
+                    PackedBatch,
+                    "select id, token_count from batches
+                     where state = 'committed' and source_keys is not null and run_id <> $1 order by id",
+                    run.id,
                 )
                 .fetch_all(&self.pool)
             })

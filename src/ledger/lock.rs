@@ -30,7 +30,7 @@ pub enum Locked {
 
 impl Locked {
     /// The lock's name. Two ledgers in one database are two schemas, so the schema belongs into it.
-    fn name(self, schema: &str, migration: &str) -> String {
+    pub(super) fn name(self, schema: &str, migration: &str) -> String {
         match self {
             Self::Migration => format!("tokenferry/{schema}/{migration}"),
             Self::Verification => format!("tokenferry verify/{schema}/{migration}"),
@@ -120,6 +120,10 @@ impl Lock {
     pub async fn release(self) {
         let Self { release, lost, .. } = self;
         drop(release);
+        // It was lost, and its thread has ended.
+        if lost.is_terminated() {
+            return;
+        }
         // The thread ends once it has said goodbye; without it, the server notices by itself.
         let _ = timeout(RELEASE, lost).await;
     }

@@ -18,9 +18,11 @@ mod findings;
 mod history;
 mod key;
 mod known_users;
+mod liveness;
 mod lock;
 mod lock_keeper;
 mod packed;
+mod pending_deletions;
 mod priors;
 mod reports;
 mod retry;
@@ -28,7 +30,9 @@ mod rollbacks;
 mod runs;
 mod schema;
 mod session;
+mod siblings;
 mod survey;
+mod target;
 mod timeline;
 mod tokens;
 mod verifications;
@@ -48,8 +52,10 @@ pub use reports::{CodeCount, Reports, RunReport};
 pub use rollbacks::{Candidate, RollbackRun};
 pub use runs::{Counters, Run, Standing};
 use session::MANY_ROWS;
+pub use siblings::Sibling;
 pub use survey::{Missing, State, Survey};
 pub use timeline::{BOUNDS as LATENCY_BOUNDS, Latency, Step, Timeline};
+pub use tokens::FailedRow;
 pub use verifications::{Committed, VerifyRun};
 
 use crate::{
@@ -63,6 +69,8 @@ use crate::{
 pub struct Ledger {
     pool: Pool,
     migration: String,
+    /// The project and the address that tokens go to, once it is known.
+    target: Option<Arc<str>>,
     key: FingerprintKey,
     patience: Patience,
     diary: Diary,
@@ -92,6 +100,7 @@ impl Ledger {
         Ok(Self {
             pool: session::pool(access, connections, patience)?,
             migration: access.migration.clone(),
+            target: None,
             key,
             patience: patience.clone(),
             diary: Diary::default(),
@@ -112,6 +121,19 @@ impl Ledger {
     ) -> Result<Self, LedgerError> {
         Reports::open(access).await?.close().await;
         Self::open(access, connections, patience).await
+    }
+
+    /// The migration's name.
+    #[must_use]
+    pub fn migration(&self) -> &str {
+        &self.migration
+    }
+
+    /// Tokens of other migrations count where they went to this project and address, too.
+    #[must_use]
+    pub fn bound_to(mut self, target: &str) -> Self {
+        self.target = Some(target.into());
+        self
     }
 
     /// The key behind all fingerprints.

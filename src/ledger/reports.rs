@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{LedgerError, schema, session::connect_to_read};
+use super::{LedgerError, Locked, schema, session::connect_to_read};
 use crate::{
     config::LedgerAccess,
-    model::{Estimate, Mode, Rollback, RunId, Tally, Verification},
+    model::{Estimate, Mode, Rollback, RunId, RunStatus, Tally, Verification},
     postgres::{Failure, Session},
 };
 
@@ -25,6 +25,8 @@ pub struct RunReport {
     pub holder: String,
     pub stop_reason: Option<String>,
     pub tally: Tally,
+    /// How many rows the source was expected to have, where its planner had an idea.
+    pub rows_expected: Option<i64>,
     pub requests: i64,
     pub retries: i64,
     pub rate_limited: i64,
@@ -42,6 +44,9 @@ pub struct RunReport {
     pub failures: Vec<CodeCount>,
     pub warnings: Vec<CodeCount>,
 }
+
+/// What is said of a run whose process ended without a word. The next run writes it into the ledger.
+const GONE: &str = "its process ended without recording why";
 
 /// How many tokens there are with a code.
 #[derive(Debug, Clone)]
@@ -97,7 +102,8 @@ impl Reports {
             r#"select id, mode, selection, status, resumed, started_at, finished_at, progressed_at, holder, stop_reason,
                       tokens_selected, tokens_committed, tokens_failed, tokens_superseded, tokens_unchanged, requests,
                       retries, rate_limited, lookups, active_seconds, estimated_batches, estimated_requests,
-                      estimated_single_requests, estimated_bytes, estimated_seconds, estimated_fetches
+                      estimated_single_requests, estimated_bytes, estimated_seconds, estimated_fetches, expected_rows,
+                      progressed_at < now() - interval '10 seconds' as "is_silent!"
                from runs where migration = $1 and ($2::bigint is null or id = $2)
                -- Of those that moved tokens, where there is one.
                order by (mode = 'migrate' or mode = 'rollback' and not rehearsal) desc, id desc limit 1"#,
@@ -112,6 +118,14 @@ impl Reports {
         };
         let mode = Mode::parse(&run.mode)
             .ok_or_else(|| LedgerError::Contradiction(format!("run {} has the mode {}", run.id, run.mode)))?;
+        let is_gone =
+            run.status == RunStatus::Running.as_str() && run.is_silent && !self.is_at_work(mode).await?;
+        let (status, stop_reason) = if is_gone {
+            let interrupted = RunStatus::Interrupted.as_str().to_owned();
+            (interrupted, Some(GONE.to_owned()))
+        } else {
+            (run.status, run.stop_reason)
+        };
         let batches = sqlx::query!(
             r#"select count(*) filter (where state = 'committed') as "committed!",
                       count(*) filter (where state = 'failed') as "failed!",
@@ -136,14 +150,15 @@ impl Reports {
         Ok(Some(RunReport {
             run_id: run.id,
             mode,
-            status: run.status,
+            status,
             selection: run.selection,
             resumed: run.resumed,
             started_at: run.started_at,
             finished_at: run.finished_at,
             progressed_at: run.progressed_at,
             holder: run.holder,
-            stop_reason: run.stop_reason,
+            stop_reason,
+            rows_expected: run.expected_rows,
             tally: Tally {
                 selected: run.tokens_selected,
                 committed: run.tokens_committed,
@@ -165,6 +180,15 @@ impl Reports {
             failures,
             warnings,
         }))
+    }
+
+    /// Whether a process works on a run of this kind. A dry run takes no lock: whether it is alive is told by its progress alone.
+    async fn is_at_work(&mut self, mode: Mode) -> Result<bool, LedgerError> {
+        match mode {
+            Mode::Migrate | Mode::Rollback => self.is_held(Locked::Migration).await,
+            Mode::Verify => self.is_held(Locked::Verification).await,
+            Mode::DryRun => Ok(false),
+        }
     }
 
     /// Errors and warnings of a run, most frequent first.

@@ -33,30 +33,6 @@ pub struct Candidate {
 }
 
 impl Ledger {
-    /// Records where the tokens of an uploading run go: the project and the address. A run that went elsewhere before went to
-    /// several places, and nobody may take one of them for all.
-    ///
-    /// # Errors
-    /// If the database stays away, or another process has taken the run over. Nothing may be sent then.
-    pub async fn goes_to(&self, run: &Run, api: &str) -> Result<(), LedgerError> {
-        self.persist(|| {
-            sqlx::query!(
-                "update runs set api = case
-                        when api = $3 then api
-                        when api is null and not exists (select from batches where run_id = $1) then $3
-                        else ''
-                 end
-                 where id = $1 and epoch = $2",
-                run.id,
-                run.epoch,
-                api,
-            )
-            .execute(&self.pool)
-        })
-        .await
-        .and_then(|done| ours(&done))
-    }
-
     /// Takes up the unfinished rollback of the same run, or begins one. Only with the migration's lock held. `api` is where
     /// tokens would be deleted.
     ///

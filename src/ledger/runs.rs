@@ -5,7 +5,7 @@ use sqlx::postgres::PgQueryResult;
 
 use super::{Ledger, LedgerError, MANY_ROWS};
 use crate::{
-    model::{Estimate, Mode, RunId, RunStatus, Selection, SourceKey, Tally},
+    model::{Estimate, Fingerprint, Mode, RunId, RunStatus, Selection, SourceKey, Tally},
     postgres::{Failure, Pool},
 };
 
@@ -24,6 +24,8 @@ pub struct Run {
     pub tally: Tally,
     /// What earlier processes counted.
     pub counters: Counters,
+    /// An unfinished run that was not taken up, as it is about other rows.
+    pub left: Option<RunId>,
 }
 
 /// How a run stands. As selected counts what has an end: of a run that ends early, the rest is none of its books.
@@ -49,6 +51,7 @@ impl Run {
             cursor: None,
             tally: Tally::default(),
             counters: Counters::default(),
+            left: None,
         }
     }
 }
@@ -69,12 +72,18 @@ pub struct Counters {
 }
 
 impl Ledger {
-    /// Takes up the migration's unfinished run, or begins one. Only with the lock held: a run that says `running` then
-    /// belongs to a process that is gone.
+    /// Takes up the migration's unfinished run, or begins one. `about` is a digest of all that decides which rows a run is about,
+    /// and what is made of them: an unfinished run about others stays as it stands. Only with the lock held: a run that says
+    /// `running` then belongs to a process that is gone.
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn begin(&self, selection: &Selection, holder: &str) -> Result<Run, LedgerError> {
+    pub async fn begin(
+        &self,
+        selection: &Selection,
+        about: &Fingerprint,
+        holder: &str,
+    ) -> Result<Run, LedgerError> {
         self.end_those_that_are_gone().await?;
         // `running` can only be our own answer that was lost.
         let taken_up = self
@@ -84,13 +93,14 @@ impl Ledger {
                               epoch = epoch + 1, resumed = true, progressed_at = now()
                        where id = (select id from runs where migration = $1 and mode = $2 and selection = 'all'
                                    order by id desc limit 1)
-                         and $3 = 'all' and status in ('running', 'interrupted', 'stopped')
+                         and $3 = 'all' and status in ('running', 'interrupted', 'stopped') and selection_digest = $5
                        returning id, epoch, cursor, cursor_committed, cursor_failed, cursor_superseded,
                                  cursor_unchanged, requests, retries, rate_limited, lookups, active_seconds"#,
                     self.migration,
                     Mode::Migrate.as_str(),
                     selection.as_str(),
                     holder,
+                    &about.as_bytes()[..],
                 )
                 .fetch_optional(&self.pool)
             })
@@ -118,13 +128,44 @@ impl Ledger {
                     lookups: run.lookups,
                     active_seconds: run.active_seconds,
                 },
+                left: None,
             });
         }
+        let left = match selection {
+            Selection::All => self.leave_unfinished().await?,
+            Selection::Failed { .. } => None,
+        };
         // Not repeated when the answer is lost: the run would then be taken up by the next attempt above.
-        let id = insert(&self.pool, &self.migration, Mode::Migrate, selection, holder)
-            .await
-            .map_err(Failure::from)?;
-        Ok(Run::new(id))
+        let id = insert(
+            &self.pool,
+            &self.migration,
+            Mode::Migrate,
+            selection,
+            Some(about),
+            holder,
+        )
+        .await
+        .map_err(Failure::from)?;
+        Ok(Run { left, ..Run::new(id) })
+    }
+
+    /// Says of the latest run, if it is unfinished, why nobody goes on with it.
+    async fn leave_unfinished(&self) -> Result<Option<RunId>, LedgerError> {
+        self.persist(|| {
+            sqlx::query_scalar!(
+                "update runs set stop_reason = case when stop_reason like $3 || '%' then stop_reason
+                                                    else $3 || coalesce(' (before that: ' || stop_reason || ')', '') end
+                 where id = (select id from runs where migration = $1 and mode = $2 and selection = 'all'
+                             order by id desc limit 1)
+                   and status in ('interrupted', 'stopped')
+                 returning id",
+                self.migration,
+                Mode::Migrate.as_str(),
+                "left unfinished: the configuration selects other rows since, or makes something else of them, and a new run began",
+            )
+            .fetch_optional(&self.pool)
+        })
+        .await
     }
 
     /// Whatever says that it is running under the migration's lock belongs to a process that is gone, or does not know yet
@@ -181,10 +222,29 @@ impl Ledger {
             .execute(self.pool.within(MANY_ROWS))
         })
         .await?;
-        let id = insert(&self.pool, &self.migration, Mode::DryRun, selection, holder)
+        let id = insert(&self.pool, &self.migration, Mode::DryRun, selection, None, holder)
             .await
             .map_err(Failure::from)?;
         Ok(Run::new(id))
+    }
+
+    /// Records how many rows there are, about, where that is known.
+    ///
+    /// # Errors
+    /// If the database stays away, or another process has taken the run over.
+    pub async fn expect_rows(&self, run: &Run, rows: Option<u64>) -> Result<(), LedgerError> {
+        let rows = rows.map(|rows| i64::try_from(rows).unwrap_or(i64::MAX));
+        self.persist(|| {
+            sqlx::query!(
+                "update runs set expected_rows = $3 where id = $1 and epoch = $2",
+                run.id,
+                run.epoch,
+                rows,
+            )
+            .execute(&self.pool)
+        })
+        .await
+        .and_then(|done| ours(&done))
     }
 
     /// Records what a dry run expects of the real one, and clears away what it had to remember.
@@ -301,14 +361,16 @@ async fn insert(
     migration: &str,
     mode: Mode,
     selection: &Selection,
+    about: Option<&Fingerprint>,
     holder: &str,
 ) -> Result<RunId, sqlx::Error> {
     sqlx::query_scalar!(
-        "insert into runs (migration, mode, selection, holder) values ($1, $2, $3, $4) returning id",
+        "insert into runs (migration, mode, selection, holder, selection_digest) values ($1, $2, $3, $4, $5) returning id",
         migration,
         mode.as_str(),
         selection.as_str(),
         holder,
+        about.map(|digest| &digest.as_bytes()[..]),
     )
     .fetch_one(pool)
     .await

@@ -9,8 +9,8 @@ use crate::{
 /// A connection to the ledger's database that was made to look around.
 #[derive(Debug)]
 pub struct Survey {
-    connection: Session,
-    access: LedgerAccess,
+    pub(super) connection: Session,
+    pub(super) access: LedgerAccess,
 }
 
 /// What there is of the ledger.

@@ -4,9 +4,18 @@ use std::collections::HashMap;
 
 use super::{Ledger, LedgerError, Run, priors::Priors, runs::ours};
 use crate::model::{
-    Decision, Destination, DestinationId, Fingerprint, Incumbent, Known, Parts, Settled, SourceKey,
-    TokenState, Version,
+    Decision, Destination, DestinationId, Fingerprint, Incumbent, Known, Parts, RunId, Settled, SiblingToken,
+    SourceKey, TokenState, Version,
 };
+
+/// A row whose last outcome is a failure.
+#[derive(Debug, Clone)]
+pub struct FailedRow {
+    /// The run in which it failed.
+    run: RunId,
+    /// The row.
+    pub key: SourceKey,
+}
 
 impl Ledger {
     /// Whether nothing was known of any tokens when this process began: no process was at them before, of whatever migration.
@@ -48,21 +57,24 @@ impl Ledger {
                     r#"-- One look at the index for each key and each destination, whatever the planner believes of a
                        -- table that grows while it is used: its plans with `= any` read all tokens for each page.
                        select source_key as "source_key!", state as "state!", run_id as "run_id!", fingerprint,
-                              null::bytea as destination, null::bigint as source_version, outdated_run,
-                              outdated_version, null::bytea as parts, null::bigint as batch_id, true as "is_ours!"
+                              null::bytea as destination, source_version, outdated_run, outdated_version,
+                              null::bytea as parts, batch_id, null::text as sibling, false as "is_here!"
                        from unnest($2::text[]) as asked (row_key) cross join lateral (
                               select * from token_rows where migration = $1 and source_key = asked.row_key offset 0
                        ) as settled
                        union all
-                       select source_key, state, run_id, null, destination, source_version, null, null, parts, batch_id,
+                       select source_key, state, run_id, case when migration <> $1 then fingerprint end, destination,
+                              source_version, null, null, parts, batch_id, nullif(migration, $1),
+                              -- Of other migrations, what went to the same project and address, as far as that is known.
                               migration = $1
+                              or exists (select from runs where id = run_id and coalesce(nullif(api, ''), $4) = $4)
                        from unnest($3::bytea[]) as asked (place) cross join lateral (
                               select * from token_rows
                               where destination = asked.place and state = 'committed' offset 0
-                       ) as incumbent
+                       ) as holder
                        union all
                        -- What stood there before, of whatever migration, and the last batch of which nobody can tell.
-                       select '', 'former', 0, null, asked.place, null, null, null, null, former.unresolved_batch, false
+                       select '', 'former', 0, null, asked.place, null, null, null, null, former.unresolved_batch, null, false
                        from unnest($3::bytea[]) as asked (place) cross join lateral (
                               select max(unresolved_batch) as unresolved_batch from former_places
                               where destination = asked.place having count(*) > 0 offset 0
@@ -70,6 +82,7 @@ impl Ledger {
                     self.migration,
                     &keys as &[&str],
                     &destinations as &[&[u8]],
+                    self.target.as_deref(),
                 )
                 .fetch_all(&self.pool)
             })
@@ -88,14 +101,26 @@ impl Ledger {
                     row.batch_id,
                     row.parts.as_deref().and_then(Parts::from_slice),
                 );
-                if row.is_ours {
-                    let incumbent = Incumbent {
-                        key,
-                        version: Version::new(row.source_version),
-                        run: row.run_id,
+                let version = Version::new(row.source_version);
+                if let Some(migration) = row.sibling {
+                    let sibling = SiblingToken {
+                        migration: migration.into(),
+                        version,
+                        fingerprint: row.fingerprint.as_deref().and_then(Fingerprint::from_slice),
+                        batch: row.batch_id,
                     };
-                    keep_newest(&mut known.incumbents, destination, incumbent);
+                    if row.is_here {
+                        known.siblings.entry(destination).or_default().push(sibling);
+                    }
+                    continue;
                 }
+                let incumbent = Incumbent {
+                    key,
+                    version,
+                    run: row.run_id,
+                    departed: false,
+                };
+                keep_newest(&mut known.incumbents, destination, incumbent);
             } else if let Some(state) = TokenState::parse(&row.state) {
                 let fingerprint = row.fingerprint.as_deref().and_then(Fingerprint::from_slice);
                 known.rows.insert(
@@ -104,6 +129,8 @@ impl Ledger {
                         state,
                         run: row.run_id,
                         fingerprint,
+                        version: Version::new(row.source_version),
+                        batch: row.batch_id,
                         outdated: row
                             .outdated_run
                             .map(|run| (run, Version::new(row.outdated_version))),
@@ -115,33 +142,40 @@ impl Ledger {
         Ok(known)
     }
 
-    /// The next failed rows in the order of their keys as text, with this code if there is one. Rows that are settled
-    /// meanwhile do not come again: each call begins after the last key of the one before.
+    /// The next rows that failed in a run before `run`, with this code if there is one: those first whose last attempt is longest
+    /// ago. So a run that ends early leaves the others to the next one, and a row that fails again does not come twice.
     ///
     /// # Errors
     /// If the database stays away.
-    pub async fn failed_keys(
+    pub async fn failed_rows(
         &self,
+        run: RunId,
         code: Option<&str>,
-        after: Option<&SourceKey>,
+        after: Option<&FailedRow>,
         limit: i64,
-    ) -> Result<Vec<SourceKey>, LedgerError> {
-        let keys = self
+    ) -> Result<Vec<FailedRow>, LedgerError> {
+        let rows = self
             .persist(|| {
-                sqlx::query_scalar!(
-                    "select source_key from token_rows
-                     where migration = $1 and state = 'failed' and ($2::text is null or error_code = $2)
-                       and ($3::text is null or source_key > $3)
-                     order by source_key limit $4",
+                sqlx::query!(
+                    "select run_id, source_key from token_rows
+                     where migration = $1 and state = 'failed' and run_id < $2 and (run_id, source_key) > ($3, $4)
+                       and ($5::text is null or error_code = $5)
+                     order by run_id, source_key limit $6",
                     self.migration,
+                    run,
+                    after.map_or(0, |row| row.run),
+                    after.map_or("", |row| row.key.as_str()),
                     code,
-                    after.map(SourceKey::as_str),
                     limit,
                 )
                 .fetch_all(&self.pool)
             })
             .await?;
-        Ok(keys.into_iter().map(SourceKey::from).collect())
+        let rows = rows.into_iter().map(|row| FailedRow {
+            run: row.run_id,
+            key: SourceKey::from(row.source_key),
+        });
+        Ok(rows.collect())
     }
 
     /// Records rows that end without a request: failed by a local rule, or superseded. What is at its destination already
@@ -153,7 +187,7 @@ impl Ledger {
         let superseded = || {
             decisions
                 .iter()
-                .filter(|decision| decision.state == TokenState::Superseded)
+                .filter(|decision| decision.state() == TokenState::Superseded)
         };
         let known = self
             .known(superseded().map(|decision| &decision.key), std::iter::empty())
@@ -201,8 +235,11 @@ impl Ledger {
             .map(|decision| decision.destination.as_ref().map(Destination::id))
             .collect();
         let keys: Vec<&str> = decisions.iter().map(|decision| decision.key.as_str()).collect();
-        let states: Vec<&str> = decisions.iter().map(|decision| decision.state.as_str()).collect();
-        let reasons = || decisions.iter().map(|decision| decision.reason.as_ref());
+        let states: Vec<&str> = decisions
+            .iter()
+            .map(|decision| decision.state().as_str())
+            .collect();
+        let reasons = || decisions.iter().map(|decision| decision.failure());
         let refused_by: Vec<Option<&str>> = reasons()
             .map(|r| r.map(|reason| reason.refused_by.as_str()))
             .collect();

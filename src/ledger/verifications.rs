@@ -145,6 +145,7 @@ impl Ledger {
             cursor: row.cursor.map(SourceKey::from),
             tally: verification.tally(),
             counters,
+            left: None,
         };
         Ok(VerifyRun {
             run,

@@ -107,7 +107,39 @@ impl Reason {
     }
 }
 
-/// The end of a token that is not sent (or not any more): failed or superseded.
+/// Why a row is left out in favour of another token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Superseded {
+    /// A newer row goes to the same destination.
+    NewerRow,
+    /// A newer version of this very row was sent already.
+    OlderVersion,
+    /// Another migration has sent a token to the same destination since, and which of the two is newer cannot be told.
+    OtherMigration,
+}
+
+impl Superseded {
+    /// The stable code for scripts.
+    #[must_use]
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::NewerRow => "newer_row",
+            Self::OlderVersion => "older_version",
+            Self::OtherMigration => "other_migration",
+        }
+    }
+}
+
+/// How a token ends that is not sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unsent {
+    /// It does not go up; this is why.
+    Failed(Reason),
+    /// Another token stands at its destination, or goes there.
+    Superseded(Superseded),
+}
+
+/// The end of a token that is not sent (or not any more).
 #[derive(Debug, Clone)]
 pub struct Decision {
     /// The source row.
@@ -118,8 +150,26 @@ pub struct Decision {
     pub app: Option<String>,
     /// How new the row is.
     pub version: super::Version,
+    /// How it ends.
+    pub end: Unsent,
+}
+
+impl Decision {
     /// The state it ends in.
-    pub state: TokenState,
-    /// Why it failed; absent for a superseded row.
-    pub reason: Option<Reason>,
+    #[must_use]
+    pub fn state(&self) -> TokenState {
+        match self.end {
+            Unsent::Failed(_) => TokenState::Failed,
+            Unsent::Superseded(_) => TokenState::Superseded,
+        }
+    }
+
+    /// Why it failed, if it did.
+    #[must_use]
+    pub fn failure(&self) -> Option<&Reason> {
+        match &self.end {
+            Unsent::Failed(reason) => Some(reason),
+            Unsent::Superseded(_) => None,
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What is noticed about a row without deciding what becomes of it.
 
-use super::{Decision, Destination, Item, Reason, Rule, SourceKey, TokenState};
+use super::{Decision, Destination, Item, Reason, Rule, SourceKey, Unsent};
 
 /// How bad it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,9 @@ impl Finding {
     /// What a dry run says where a real one would decide. A superseded row is no problem.
     #[must_use]
     pub fn of(decision: Decision) -> Option<Self> {
-        let reason = decision.reason.filter(|_| decision.state == TokenState::Failed)?;
+        let Unsent::Failed(reason) = decision.end else {
+            return None;
+        };
         Some(Self {
             key: decision.key,
             destination: decision.destination,

@@ -87,13 +87,13 @@ impl FingerprintKey {
     /// without fetching, whether there is anything new.
     #[must_use]
     pub fn row_fingerprint(&self, parts: &[&[u8]]) -> Fingerprint {
-        let mut row = Wiped::with_capacity(parts.iter().map(|part| size_of::<u64>() + part.len()).sum());
-        for part in parts {
-            // Length first, so that no two lists of parts give the same bytes.
-            row.extend(&(part.len() as u64).to_le_bytes());
-            row.extend(part);
-        }
-        self.digest("row", row.as_ref())
+        self.digest("row", joined(parts).as_ref())
+    }
+
+    /// A digest of what a run is about, to tell whether another one is about the same.
+    #[must_use]
+    pub fn selection_digest(&self, parts: &[&[u8]]) -> Fingerprint {
+        self.digest("selection", joined(parts).as_ref())
     }
 
     /// What makes the digests of a token's parts.
@@ -130,6 +130,16 @@ impl FingerprintKey {
             .chain_update(bytes);
         Fingerprint(mac.finalize().into_bytes().into())
     }
+}
+
+/// Length first, so that no two lists of parts give the same bytes.
+fn joined(parts: &[&[u8]]) -> Wiped {
+    let mut list = Wiped::with_capacity(parts.iter().map(|part| size_of::<u64>() + part.len()).sum());
+    for part in parts {
+        list.extend(&(part.len() as u64).to_le_bytes());
+        list.extend(part);
+    }
+    list
 }
 
 /// HMAC pads a shorter key with zeros to the hash's block; done here, since a key of exactly that length cannot be refused.

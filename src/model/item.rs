@@ -118,13 +118,12 @@ impl Item {
         self.evidence.is_any() && self.alive_until() > readable_until
     }
 
-    /// When its access token expires, in seconds since 1970; never, as far as is known, where there is none.
+    /// When it expires, in seconds since 1970; never, as far as is known, where the source does not say.
     #[must_use]
     pub fn alive_until(&self) -> i64 {
-        match self.expiry {
-            Some(expiry) if self.parts.has_access_token() => i64::from(expiry),
-            _ => i64::MAX,
-        }
+        self.expiry
+            .filter(|&expiry| expiry != 0)
+            .map_or(i64::MAX, i64::from)
     }
 
     /// A new token on its way there, with nothing in it.

@@ -1,5 +1,7 @@
 //! What became of a run's tokens that were to be deleted again.
 
+use std::fmt;
+
 use serde::Serialize;
 
 use super::{DryRun, Reason, RunId, Tally};
@@ -13,6 +15,34 @@ pub struct Undo {
     pub dry_run: DryRun,
     /// Whether those are read, too, that a fetch may make Descope refresh.
     pub include_expired: bool,
+}
+
+/// Tokens that a rollback was deleting when it was ended: whether they are gone from Descope is not known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct PendingDeletions {
+    /// The rollback.
+    pub rollback: RunId,
+    /// The run that sent the tokens.
+    pub of_run: RunId,
+    /// How many there are.
+    pub tokens: i64,
+}
+
+impl fmt::Display for PendingDeletions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            rollback,
+            of_run,
+            tokens,
+        } = self;
+        let were = if *tokens == 1 { "token was" } else { "tokens were" };
+        write!(
+            f,
+            "run {rollback}, a rollback of run {of_run}, was ended while {tokens} {were} being deleted: whether they are still at \
+             Descope is not known, and the ledger counts them as committed. `tokenferry rollback --run {of_run}` goes on with it and \
+             settles them"
+        )
+    }
 }
 
 /// What became of one of them.

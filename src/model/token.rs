@@ -70,6 +70,12 @@ impl Version {
     pub fn get(self) -> Option<i64> {
         self.0
     }
+
+    /// Whether it is certain that this is the older one of two versions of one row: rows without one cannot be compared.
+    #[must_use]
+    pub fn is_before(self, other: Self) -> bool {
+        matches!((self.0, other.0), (Some(mine), Some(theirs)) if mine < theirs)
+    }
 }
 
 /// When the access token expires, as far as the source says.

@@ -33,10 +33,12 @@ pub struct Attributes {
 }
 
 impl Witness {
-    /// Whether reading it back changes nothing: its access token does not expire before `until`, in seconds since 1970. The
-    /// API refreshes an expired token when it is fetched, which may end the copy that the old system still uses.
+    /// Whether reading it back changes nothing: it does not expire before `until`, in seconds since 1970. The API refreshes an
+    /// expired token when it is fetched, which may end the copy that the old system still uses.
     #[must_use]
     pub fn lives_until(&self, until: i64) -> bool {
-        self.access.is_none() || self.attributes.expiry.is_none_or(|expiry| expiry > until)
+        self.attributes
+            .expiry
+            .is_none_or(|expiry| expiry == 0 || expiry > until)
     }
 }

@@ -6,7 +6,7 @@ use backoff::{ExponentialBackoff, backoff::Backoff};
 use tokio::time::sleep;
 
 use super::{Pacer, Stop};
-use crate::config::RetrySettings;
+use crate::{config::RetrySettings, model::StopReason};
 
 /// The attempts at one thing: each paid for, counted, and with growing pauses between them.
 #[derive(Debug)]
@@ -14,8 +14,12 @@ pub struct Attempts<'a> {
     pacer: &'a Pacer,
     stop: &'a Stop,
     most: u32,
-    /// Those that came to nothing.
+    longest_wait: Duration,
+    made: u32,
+    /// Those that came to nothing. One that was answered with 429 is none of them: it says nothing about what was sent.
     failed: u32,
+    /// Answers 429 in a row.
+    rate_limited: u32,
     delays: Delays,
     through_pauses: bool,
 }
@@ -28,7 +32,10 @@ impl<'a> Attempts<'a> {
             pacer,
             stop,
             most: settings.max_attempts,
+            longest_wait: settings.max_retry_after,
+            made: 0,
             failed: 0,
+            rate_limited: 0,
             delays: Delays::new(settings),
             through_pauses: false,
         }
@@ -59,18 +66,49 @@ impl<'a> Attempts<'a> {
     /// The number of the attempt that is being made, from 1.
     #[must_use]
     pub fn number(&self) -> u32 {
-        self.failed + 1
+        self.made + 1
     }
 
     /// Waits after an attempt that came to nothing; `false` if it was the last one. If the run is stopped meanwhile,
     /// [`next`](Self::next) notices.
     pub async fn again(&mut self, wait: Duration) -> bool {
+        self.made += 1;
         self.failed += 1;
+        self.rate_limited = 0;
         if self.failed >= self.most {
             return false;
         }
         self.stop.unless_turned(sleep(wait)).await;
         true
+    }
+
+    /// The attempt was answered with 429. Nobody who pays at the same place sends anything for as long as the API asks, or for
+    /// our own growing pause, whichever is longer: a server that asks for no wait, or for none that makes sense, is not taken
+    /// at its word. Gives the wait; [`next`](Self::next) makes it. No attempt is used up, but a server that never lets this
+    /// request pass, or asks for more than is allowed, ends the run: `None`.
+    pub fn rate_limited(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
+        self.made += 1;
+        self.rate_limited += 1;
+        let asked = retry_after.unwrap_or_default();
+        let reason = if asked > self.longest_wait {
+            format!(
+                "the API asked to wait for {}, longer than `api.retry.max_retry_after` allows",
+                humantime::format_duration(Duration::from_secs(asked.as_secs()))
+            )
+        } else if self.rate_limited >= self.most {
+            format!(
+                "the API answered 429 to one request {} times in a row (`api.retry.max_attempts`), though each wait was longer \
+                 than the one before. Its quota is lower than `api.rate_limit`, or others use it up: lower that, or run again \
+                 later",
+                self.rate_limited
+            )
+        } else {
+            let wait = asked.max(self.delay().min(self.longest_wait));
+            self.pacer.hold(wait);
+            return Some(wait);
+        };
+        self.stop.turn(StopReason::Endpoint(reason));
+        None
     }
 
     /// How long to wait where the API does not say.
@@ -171,6 +209,60 @@ mod tests {
         pacer.hold(Duration::from_secs(100));
         assert_eq!(attempts.next().await, Some(5));
         assert_eq!(begin.elapsed().as_secs(), 103);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_429_always_makes_all_wait_and_uses_up_no_attempt() {
+        let seconds = Duration::from_secs;
+        for asked in [None, Some(Duration::ZERO), Some(seconds(100))] {
+            let (pacer, stop) = (pacer(), Stop::new());
+            let mut attempts = Attempts::new(&SETTINGS, &pacer, &stop);
+            let mut waits = Vec::new();
+            for number in 1..8 {
+                assert_eq!(attempts.next().await, Some(number));
+                let begin = Instant::now();
+                let wait = attempts.rate_limited(asked).unwrap();
+                assert!(wait >= asked.unwrap_or_default(), "{asked:?}");
+                assert_eq!(pacer.held_for(), wait);
+                pacer.ready().await;
+                assert!(begin.elapsed() >= wait, "{asked:?}");
+                waits.push(wait.as_secs_f64());
+            }
+            let grown = if asked == Some(seconds(100)) { 100.0 } else { 15.0 };
+            assert!(waits[0] >= 0.25 && waits[6] >= grown, "{asked:?}: {waits:?}");
+            assert_eq!(attempts.next().await, Some(8));
+            assert!(attempts.again(Duration::ZERO).await, "the first that failed");
+            assert!(!stop.is_turned());
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_api_that_answers_429_for_ever_or_asks_for_too_long_ends_the_run() {
+        let (pacer, stop) = (pacer(), Stop::new());
+        let mut attempts = Attempts::new(&SETTINGS, &pacer, &stop);
+        for _ in 0..7 {
+            assert!(attempts.rate_limited(None).is_some());
+        }
+        // Something else in between: they have to be in a row.
+        attempts.again(Duration::ZERO).await;
+        for _ in 0..7 {
+            assert!(attempts.rate_limited(None).is_some());
+        }
+        assert!(!stop.is_turned());
+        assert_eq!(attempts.rate_limited(None), None);
+        let Some(StopReason::Endpoint(text)) = stop.reason() else {
+            panic!("{:?}", stop.reason())
+        };
+        assert!(text.contains("429 to one request 8 times in a row"), "{text}");
+
+        let stop = Stop::new();
+        let mut attempts = Attempts::new(&SETTINGS, &pacer, &stop);
+        assert!(attempts.rate_limited(Some(SETTINGS.max_retry_after)).is_some());
+        assert_eq!(attempts.rate_limited(Some(Duration::from_secs(u64::MAX))), None);
+        let Some(StopReason::Endpoint(text)) = stop.reason() else {
+            panic!("{:?}", stop.reason())
+        };
+        assert!(text.contains("`api.retry.max_retry_after`"), "{text}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -3,7 +3,7 @@
 use super::{Canary, Request};
 use crate::{
     config::{Relation, Settings},
-    model::{DryRun, Selection},
+    model::{DryRun, OlderVersions, Selection},
 };
 
 impl Request {
@@ -32,6 +32,9 @@ impl Request {
                 Some(users) => format!("asking the API, about {users} users"),
                 None => "asking the API".to_owned(),
             });
+        }
+        if self.older == OlderVersions::Allowed {
+            parts.push("older versions allowed".to_owned());
         }
         if let Some(limit) = self.limit {
             parts.push(format!("at most {limit} tokens"));

@@ -23,7 +23,8 @@ impl Failed {
         } else if by_code.len() < MOST_CODES {
             warn!(
                 code,
-                reason, "the first one with this code; `tokenferry failures` lists all of them"
+                reason,
+                "the first one with this code; `tokenferry failures --run` with this run's ID lists all of them"
             );
             by_code.insert(code.to_owned(), count);
         }

@@ -1,20 +1,15 @@
 //! What the ledger need not be asked, since it cannot know it: asking about every row of a first run would cost as much as
 //! writing the answers.
 
-use crate::model::{DestinationId, Filter, SourceKey};
+use crate::model::{DestinationId, Filter, Known, RunId, SourceKey};
 
 /// Rows and destinations that the ledger may know of. Never says "no" of one that it knows.
 #[derive(Debug)]
-pub(super) enum Memory {
-    /// The ledger holds tokens of earlier processes: it may know of anything.
-    Anything,
-    /// The ledger was empty when this process began: it knows what this process wrote.
-    Own {
-        /// Rows that were recorded before they were read: the outdated ones.
-        rows: Filter,
-        /// Destinations that something went to.
-        destinations: Filter,
-    },
+pub(super) struct Memory {
+    /// Rows that the source called outdated when this process began.
+    outdated: Filter,
+    /// Destinations that something went to. `None` where the ledger holds tokens of earlier processes: it may know of anything.
+    destinations: Option<Filter>,
 }
 
 /// 2 MiB for each of the two. With more rows they deny fewer strangers, which costs lookups and nothing else.
@@ -22,39 +17,44 @@ const ENTRIES: usize = 1 << 19;
 
 impl Memory {
     pub(super) fn new(ledger_is_empty: bool) -> Self {
-        if ledger_is_empty {
-            Self::Own {
-                rows: Filter::with_room_for(ENTRIES),
-                destinations: Filter::with_room_for(ENTRIES),
-            }
-        } else {
-            Self::Anything
+        Self {
+            outdated: Filter::with_room_for(ENTRIES),
+            destinations: ledger_is_empty.then(|| Filter::with_room_for(ENTRIES)),
         }
     }
 
-    pub(super) fn add_row(&mut self, key: &SourceKey) {
-        if let Self::Own { rows, .. } = self {
-            rows.add(key);
-        }
+    /// Somebody else has put tokens somewhere, too.
+    pub(super) fn forget_destinations(&mut self) {
+        self.destinations = None;
+    }
+
+    pub(super) fn add_outdated(&mut self, key: &SourceKey) {
+        self.outdated.add(key);
     }
 
     pub(super) fn add_destination(&mut self, id: &DestinationId) {
-        if let Self::Own { destinations, .. } = self {
+        if let Some(destinations) = &mut self.destinations {
             destinations.add(id);
         }
     }
 
+    /// In an empty ledger, only the outdated rows are recorded before they are read.
     pub(super) fn may_know_row(&self, key: &SourceKey) -> bool {
-        match self {
-            Self::Anything => true,
-            Self::Own { rows, .. } => rows.may_hold(key),
-        }
+        self.destinations.is_none() || self.outdated.may_hold(key)
     }
 
     pub(super) fn may_know_destination(&self, id: &DestinationId) -> bool {
-        match self {
-            Self::Anything => true,
-            Self::Own { destinations, .. } => destinations.may_hold(id),
+        self.destinations
+            .as_ref()
+            .is_none_or(|destinations| destinations.may_hold(id))
+    }
+
+    /// Forgets what an earlier process of the run found outdated: the newer row may be gone since.
+    pub(super) fn distrust(&self, known: &mut Known, run: RunId) {
+        for (key, row) in &mut known.rows {
+            if row.outdated.is_some_and(|(by, _)| by == run) && !self.outdated.may_hold(key) {
+                row.outdated = None;
+            }
         }
     }
 }
@@ -68,7 +68,7 @@ mod tests {
         let key = |number: u32| SourceKey::from(number.to_string());
         let mut memory = Memory::new(true);
         for number in 0..100_000 {
-            memory.add_row(&key(number));
+            memory.add_outdated(&key(number));
         }
         assert!((0..100_000).all(|number| memory.may_know_row(&key(number))));
         let wrong = (100_000..200_000)

@@ -10,12 +10,12 @@ use super::{
     patience::patiently, phase::At, record::Record, showing::quota, stages::Stages,
 };
 use crate::{
-    config::{ApiSettings, LedgerAccess, Settings},
+    config::{LedgerAccess, Settings},
     descope::Client,
     ledger::{Counters, Ledger, LedgerError, Lock, Locked, Run},
     model::{
-        DryRun, Estimate, EventKind, Mode, Rollback, RunId, RunStatus, Selection, StopReason, Tally,
-        Verification,
+        DryRun, Estimate, EventKind, Fingerprint, Mode, OlderVersions, Rollback, RunId, RunStatus, Selection,
+        StopReason, Tally, Verification,
     },
     pace::{Helm, Pacer},
     postgres::Patience,
@@ -65,6 +65,8 @@ pub struct Request {
     pub limit: Option<u64>,
     /// What is asked of the first tokens before the bulk opens.
     pub canary: Option<Canary>,
+    /// Whether older versions of rows go over newer ones that were sent.
+    pub older: OlderVersions,
     /// Whether a dry run asks the API about what the tokens name.
     pub online: Option<Online>,
 }
@@ -117,7 +119,10 @@ async fn open(
     let connections = u32::try_from(settings.batch.concurrency)
         .unwrap_or(u32::MAX)
         .saturating_add(3);
-    let ledger = Ledger::open(&access, connections, patience).await?;
+    let target = settings.api.target();
+    let ledger = Ledger::open(&access, connections, patience)
+        .await?
+        .bound_to(&target);
     let last_success = ledger.last_success(request.mode()).await?;
     let client = Client::new(&settings.api, helm.meter.clone())?;
     let diary = ledger.diary();
@@ -127,12 +132,19 @@ async fn open(
     let (run, errand) = match request.dry_run {
         DryRun::Off => {
             let lock = ledger.lock(&access, Locked::Migration).await?;
-            let run = ledger.begin(&request.selection, &holder()).await?;
-            ledger.goes_to(&run, &api(&settings.api)).await?;
+            ledger.expect_target(&target).await?;
+            ledger.expect_no_pending_deletions().await?;
+            announce_siblings(&ledger, &target).await?;
+            let about = selection(settings, &source, &ledger);
+            let run = ledger.begin(&request.selection, &about, &holder()).await?;
+            ledger.goes_to(&run, &target).await?;
             let sending = Sending { client, lock };
             (run, Errand::Migrate(Box::new(sending)))
         }
         DryRun::On => {
+            ledger.expect_target(&target).await?;
+            ledger.expect_no_pending_deletions_without_lock(&access).await?;
+            announce_siblings(&ledger, &target).await?;
             let run = ledger.begin_dry_run(&request.selection, &holder()).await?;
             (run, Errand::DryRun)
         }
@@ -140,16 +152,27 @@ async fn open(
     let order = format!("{}, by {}", request.described(settings), holder());
     diary.note(EventKind::taking_up(run.resumed), Some(order));
     let span = error_span!("run", run_id = run.id);
-    let expected = source.expected_rows().await;
+    // How many of the rows a part of them is, nobody knows.
+    let expected = source
+        .expected_rows()
+        .await
+        .filter(|_| request.selection == Selection::All);
+    ledger.expect_rows(&run, expected).await?;
     view.send_modify(|view| {
         view.run_id = Some(run.id);
         view.last_success = last_success;
         view.mode = request.mode();
         view.tally = run.tally;
-        // How many of the rows a part of them is, nobody knows.
-        view.expected = expected.filter(|_| request.selection == Selection::All && request.limit.is_none());
+        view.expected = expected.filter(|_| request.limit.is_none());
         view.quota = (request.dry_run == DryRun::Off).then(|| quota(settings.api.rate_limit));
     });
+    if let Some(left) = run.left {
+        warn!(
+            parent: &span, left,
+            "the configuration selects other rows than an unfinished run did, or makes something else of them: that run stays as it \
+             stands, and a new one begins with the first row"
+        );
+    }
     if run.resumed {
         let cursor = run.cursor.as_ref().map(tracing::field::display);
         info!(parent: &span, cursor, "going on with an unfinished run");
@@ -167,6 +190,39 @@ async fn open(
         asker,
     };
     Ok(opened.work(settings, request, helm, view).instrument(span).await)
+}
+
+/// What should be heard of before anything is sent: a migration under another name is another one, and sends everything again; and
+/// two that send at once do not see what the other one has under way.
+async fn announce_siblings(ledger: &Ledger, target: &str) -> Result<(), LedgerError> {
+    let siblings = ledger.possible_former_names(target).await?;
+    if !siblings.is_empty() {
+        let names: Vec<String> = siblings.iter().map(ToString::to_string).collect();
+        warn!(
+            migrations = names.join(", "),
+            "this migration has no tokens in the ledger, and others have: if one of them is this one under a former name, everything is \
+             sent again. Give `migration` its former name to go on with it"
+        );
+    }
+    let at_work = ledger.siblings_at_work(target).await?;
+    if !at_work.is_empty() {
+        warn!(
+            migrations = at_work.join(", "),
+            "other migrations are sending to the same project now: of two tokens for one destination, the older may arrive last. Run them \
+             one after the other, unless they have no destination in common"
+        );
+    }
+    Ok(())
+}
+
+/// A digest of what a run is about.
+fn selection(settings: &Settings, source: &Source, ledger: &Ledger) -> Fingerprint {
+    let database = source.database();
+    let mut parts = settings.selection();
+    if let Some(database) = &database {
+        parts.extend([&b"database"[..], database.as_bytes()]);
+    }
+    ledger.key().selection_digest(&parts)
 }
 
 /// Verifying does something to tokens that nothing else here does, and takes its time: both are said before it begins.
@@ -247,7 +303,8 @@ impl Opened {
                     books.sent(settled);
                 });
                 let (ledger, run) = (ledger.clone(), run.clone());
-                let uploader = Uploader::new(client, ledger, run, settings, helm.clone(), listener);
+                let pacer = asker.plain();
+                let uploader = Uploader::new(client, pacer, ledger, run, settings, helm.clone(), listener);
                 (Delivery::Upload(uploader), gate, Some(lock))
             }
             Errand::DryRun => {
@@ -349,11 +406,6 @@ pub(super) fn cause(first: Option<PipelineError>, last: PipelineError) -> Pipeli
         ) => last,
         (first, _) => first.unwrap_or(last),
     }
-}
-
-/// Where tokens go: by this it is told later whether another command looks for them at the same place.
-pub(super) fn api(settings: &ApiSettings) -> String {
-    format!("project {} at {}", settings.project_id, settings.base_url)
 }
 
 /// Host and process, for whoever finds the migration locked.

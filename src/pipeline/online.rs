@@ -70,7 +70,8 @@ fn lookups(settings: &Settings, rows: u64, users: u64) -> (u64, Duration) {
         .min(users);
     let has = |field| settings.source.columns.contains_key(&field);
     let searches = if has(Field::LoginId) { in_bulk } else { 0 };
-    let lists = 1 + u64::from(has(Field::TenantId));
+    // The licence, the apps, and the tenants.
+    let lists = 2 + u64::from(has(Field::TenantId));
     let time = |limit, count: u64| Pacer::time_for(limit, i64::try_from(count).unwrap_or(i64::MAX));
     let duration = time(api.rate_limit, lists)
         .saturating_add(time(api.lookup.search, searches))

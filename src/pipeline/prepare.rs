@@ -13,13 +13,16 @@ use super::{
     books::Books,
     delivery::{Work, barrier},
     fetching::{Fetched, Fetching},
+    holder_check::HolderCheck,
     memory::Memory,
+    notices::Notices,
     record::Record,
 };
 use crate::{
     chunk::{Chunker, spread_witnesses},
     model::{
         Batch, Decision, DestinationId, Finding, Item, Known, Reason, Rule, Severity, Tally, TokenState,
+        Unsent,
     },
     pace::Stop,
     screen::{Examined, Screen, Screened, Unfetched},
@@ -46,7 +49,11 @@ pub(super) struct Prepare {
     /// What the ledger need not be asked.
     pub(super) memory: Memory,
     /// The source was asked for outdated rows when the run began.
-    pub(super) rivals_known: bool,
+    pub(super) duplicates_resolved: bool,
+    /// Looks whether rows are there still that keep others from their destinations.
+    pub(super) holder_check: HolderCheck,
+    /// What was said about rows that are left out.
+    pub(super) notices: Notices,
     /// Asks the API about what is about to go.
     pub(super) check: Option<Check>,
     /// Fetches the tokens of rows that have none.
@@ -106,7 +113,11 @@ impl Prepare {
             }
             known = self.look_up(&examined).await?;
         }
-        let screened = examined.judge(&known, self.record.run(), self.rivals_known);
+        let run = self.record.run();
+        if !self.holder_check.run(&examined, &mut known, run).await? {
+            return Ok(false);
+        }
+        let screened = examined.judge(&known, run, self.holder_check.older);
         self.books.open(number, page.last, selected);
         let unfetched = screened.unfetched.iter().map(Unfetched::destination_id);
         let destinations: HashSet<_, RandomState> = screened
@@ -122,12 +133,18 @@ impl Prepare {
         self.enter(number, selected, screened).await
     }
 
-    async fn look_up(&self, examined: &Examined) -> Result<Known, PipelineError> {
+    async fn look_up(&mut self, examined: &Examined) -> Result<Known, PipelineError> {
+        // Another migration may have begun since, and may have the same destinations.
+        if self.record.meet_siblings().await? {
+            self.memory.forget_destinations();
+        }
         let keys = examined.keys().filter(|key| self.memory.may_know_row(key));
         let destinations = examined
             .destinations()
             .filter(|id| self.memory.may_know_destination(id));
-        self.record.known(keys, destinations).await
+        let mut known = self.record.known(keys, destinations).await?;
+        self.memory.distrust(&mut known, self.record.run());
+        Ok(known)
     }
 
     /// Records what needs no request and hands on the rest.
@@ -137,6 +154,7 @@ impl Prepare {
             mut unfetched,
             warnings,
             mut decisions,
+            conflicts,
             superseded_before,
             unchanged,
             committed_before,
@@ -157,6 +175,16 @@ impl Prepare {
             .filter_map(|(position, rules)| Some((items.get(position)?, rules)))
             .flat_map(|(item, rules)| rules.iter().map(|rule| Finding::warning(item, rule)))
             .collect();
+        if !conflicts.is_empty() {
+            let keys = items
+                .iter()
+                .map(|item| &item.key)
+                .chain(unfetched.iter().map(Unfetched::key));
+            warnings.extend(
+                self.notices
+                    .conflicts(conflicts, &keys.collect(), self.record.migration()),
+            );
+        }
         if let Some(check) = &mut self.check {
             let found = match check.page(selected.unsigned_abs(), &items).await {
                 Ok(found) => found,
@@ -202,7 +230,7 @@ impl Prepare {
             mut warnings,
             mut decisions,
         } = rows;
-        if !self.rivals_known {
+        if !self.duplicates_resolved {
             self.record.departing(&items).await?;
         }
         self.chunker.lower(self.size_limit.get());
@@ -220,8 +248,9 @@ impl Prepare {
             }
         }
         self.chunker.detach();
-        let count =
-            |state| i64::try_from(decisions.iter().filter(|d| d.state == state).count()).unwrap_or(i64::MAX);
+        let count = |state| {
+            i64::try_from(decisions.iter().filter(|d| d.state() == state).count()).unwrap_or(i64::MAX)
+        };
         let ended = Tally {
             failed: count(TokenState::Failed),
             superseded: settled.superseded + count(TokenState::Superseded),
@@ -229,9 +258,9 @@ impl Prepare {
         };
         let reasons: Vec<Reason> = decisions
             .iter()
-            .filter(|decision| decision.state == TokenState::Failed)
-            .filter_map(|decision| decision.reason.clone())
+            .filter_map(|decision| decision.failure().cloned())
             .collect();
+        warnings.extend(self.notices.older_versions(&decisions));
         self.record.page(decisions, warnings).await?;
         for reason in reasons {
             self.books.failed.add(&reason.code, &reason.text, 1);
@@ -325,7 +354,6 @@ fn failed(item: Item, reason: Reason) -> Decision {
         destination: Some(item.destination),
         app: None,
         version: item.version,
-        state: TokenState::Failed,
-        reason: Some(reason),
+        end: Unsent::Failed(reason),
     }
 }

@@ -1,11 +1,13 @@
 //! Reads the source, page after page.
 
+use std::collections::HashMap;
+
 use tokio::sync::mpsc;
 
 use super::PipelineError;
 use crate::{
-    ledger::Ledger,
-    model::SourceKey,
+    ledger::{FailedRow, Ledger},
+    model::{RunId, SourceKey},
     pace::Stop,
     source::{Page, Source},
 };
@@ -35,24 +37,34 @@ pub(super) async fn all(
     Ok(())
 }
 
-/// Reads the rows whose last outcome is `failed`, as the ledger knows them. One that is not in the source any more keeps
+/// Reads the rows whose last outcome is `failed`, as the ledger knows them; `run` is the one that is reading. One that is not in the source any more keeps
 /// its outcome.
 pub(super) async fn failed(
     mut source: Source,
     ledger: Ledger,
+    run: RunId,
     code: Option<String>,
     stop: Stop,
     pages: mpsc::Sender<Page>,
 ) -> Result<(), PipelineError> {
-    let mut last: Option<SourceKey> = None;
+    let mut last: Option<FailedRow> = None;
     while let Some(Ok(place)) = stop.unless_turned(pages.reserve()).await {
-        let keys = ledger
-            .failed_keys(code.as_deref(), last.as_ref(), KEYS_AT_ONCE)
+        let rows = ledger
+            .failed_rows(run, code.as_deref(), last.as_ref(), KEYS_AT_ONCE)
             .await?;
-        let Some(greatest) = keys.last() else { break };
-        last = Some(greatest.clone());
+        let keys: Vec<SourceKey> = rows.iter().map(|row| row.key.clone()).collect();
+        last = rows.into_iter().last();
+        if last.is_none() {
+            break;
+        }
         match stop.unless_turned(source.rows(&keys)).await {
-            Some(Ok(Some(page))) => place.send(page),
+            Some(Ok(Some(mut page))) => {
+                // A run that ends early takes the first ones.
+                let turns: HashMap<&SourceKey, usize> =
+                    keys.iter().enumerate().map(|(turn, key)| (key, turn)).collect();
+                page.tokens.sort_by_key(|token| turns.get(&token.key).copied());
+                place.send(page);
+            }
             Some(Ok(None)) => {}
             None => break,
             Some(Err(error)) => return Err(error.into()),

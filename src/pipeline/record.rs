@@ -24,6 +24,15 @@ impl Record {
         self.run.id
     }
 
+    pub(super) fn migration(&self) -> &str {
+        self.ledger.migration()
+    }
+
+    /// Whether the ledger holds runs of other migrations. What they have sent is found after this.
+    pub(super) async fn meet_siblings(&self) -> Result<bool, PipelineError> {
+        Ok(self.ledger.meet_siblings(&self.run).await?)
+    }
+
     /// What is known of these rows, and of what is at these destinations.
     pub(super) async fn known<'a>(
         &self,

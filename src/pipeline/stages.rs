@@ -16,7 +16,9 @@ use super::{
     delivery::Delivery,
     desk::Desk,
     fetching::Fetching,
+    holder_check::HolderCheck,
     memory::Memory,
+    notices::Notices,
     online, originals,
     prepare::{Limit, Prepare},
     read_stage,
@@ -53,10 +55,10 @@ pub(super) struct Stages<'a> {
 struct Start {
     source: Source,
     /// Finds the users of login IDs, where the source has any.
-    resolver: Option<Resolver>,
+    resolver: Option<Arc<Resolver>>,
     screen: Screen,
     memory: Memory,
-    rivals_known: bool,
+    duplicates_resolved: bool,
     /// Asks the API about what is about to go.
     check: Option<Check>,
 }
@@ -107,9 +109,7 @@ impl Stages<'_> {
         let mut memory = Memory::new(desk.ledger.is_new_to(&desk.run).await?);
         let screen = originals::screen(settings, &desk.ledger);
         let resolver = self.resolver().await?;
-        let rivals_known = match self.request.selection {
-            // A run that goes on has asked before.
-            Selection::All if desk.run.cursor.is_some() => true,
+        let duplicates_resolved = match self.request.selection {
             Selection::All => {
                 desk.at.enter(Phase::Outdated);
                 self.leave_out_outdated(&mut source, &screen, &mut memory).await?
@@ -128,19 +128,20 @@ impl Stages<'_> {
             resolver,
             screen,
             memory,
-            rivals_known,
+            duplicates_resolved,
             check,
         };
         self.spawn(start, delivery).await
     }
 
     /// Who finds the users of login IDs, where the source has any.
-    async fn resolver(&self) -> Result<Option<Resolver>, PipelineError> {
+    async fn resolver(&self) -> Result<Option<Arc<Resolver>>, PipelineError> {
         if !self.settings.source.columns.contains_key(&Field::LoginId) {
             return Ok(None);
         }
         let (asker, ledger) = (Arc::clone(&self.desk.asker), self.desk.ledger.clone());
-        Ok(Some(Resolver::new(asker, ledger, &self.settings.api).await?))
+        let resolver = Resolver::new(asker, ledger, &self.settings.api).await?;
+        Ok(Some(Arc::new(resolver)))
     }
 
     /// Asks the source which rows are outdated, and records them before the first of them could be sent. `false` if the
@@ -190,14 +191,14 @@ impl Stages<'_> {
         memory: &mut Memory,
     ) -> Result<(), PipelineError> {
         let mut outdated = source
-            .outdated(&self.settings.apps)
+            .outdated(&self.settings.apps, self.desk.run.cursor.as_ref())
             .await?
             .chunks(OUTDATED_AT_ONCE);
         while let Some(rows) = outdated.next().await {
             let rows: Vec<_> = rows.into_iter().collect::<Result<_, _>>()?;
             let decisions = screen.outdated(rows);
             for decision in &decisions {
-                memory.add_row(&decision.key);
+                memory.add_outdated(&decision.key);
             }
             self.record.outdated(&decisions).await?;
             fail_point!("outdated");
@@ -212,7 +213,7 @@ impl Stages<'_> {
             resolver,
             screen,
             memory,
-            rivals_known,
+            duplicates_resolved,
             check,
         } = start;
         let (batch, stop, desk) = (self.settings.batch, self.stop, self.desk);
@@ -233,10 +234,13 @@ impl Stages<'_> {
             (None, Some(_)) => {}
             (None, None) => desk.at.enter(Phase::Sending),
         }
+        let screen = Arc::new(screen);
+        let older = self.request.older;
+        let holder_check = HolderCheck::beside(&source, resolver.as_ref(), &screen, older, stop);
         let (pages_in, mut pages) = mpsc::channel(1);
         let (work_in, mut work) = mpsc::channel(1);
         let prepare = Prepare {
-            screen: Arc::new(screen),
+            screen,
             record: self.record.clone(),
             books: Arc::clone(&desk.books),
             chunker: Chunker::new(limits, singly),
@@ -247,7 +251,9 @@ impl Stages<'_> {
             unsettled: VecDeque::new(),
             limit: self.request.limit.map(Limit::new),
             memory,
-            rivals_known,
+            duplicates_resolved,
+            holder_check,
+            notices: Notices::default(),
             check,
             fetching: Fetching::new(self.settings, &delivery, &desk.asker),
         };
@@ -261,8 +267,15 @@ impl Stages<'_> {
                 pages_in,
             )),
             Selection::Failed { code } => Box::pin(
-                read_stage::failed(source, desk.ledger.clone(), code, stop.clone(), pages_in)
-                    .in_current_span(),
+                read_stage::failed(
+                    source,
+                    desk.ledger.clone(),
+                    desk.run.id,
+                    code,
+                    stop.clone(),
+                    pages_in,
+                )
+                .in_current_span(),
             ),
         };
         let resolving: BoxFuture<'static, _> = match resolver {

@@ -1,5 +1,7 @@
 //! Finds the users of login IDs, page after page, while the pages before are on their way.
 
+use std::sync::Arc;
+
 use tokio::sync::mpsc;
 
 use super::PipelineError;
@@ -11,7 +13,7 @@ use crate::{
 /// Hands pages on with the users they need. When the run is stopped, the page in hand is dropped: the next run begins
 /// there.
 pub(super) async fn run(
-    resolver: Resolver,
+    resolver: Arc<Resolver>,
     mut pages: mpsc::Receiver<Page>,
     on: mpsc::Sender<Page>,
 ) -> Result<(), PipelineError> {

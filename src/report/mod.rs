@@ -10,6 +10,7 @@ mod progress;
 mod region;
 mod rolled_back;
 mod summary;
+mod unread;
 mod verified;
 mod visible;
 

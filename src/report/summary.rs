@@ -5,10 +5,14 @@ use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{advice, rolled_back, verified};
+use super::{
+    advice, rolled_back,
+    unread::{is_complete, unread},
+    verified,
+};
 use crate::{
     ledger::{CodeCount, RunReport},
-    model::{Estimate, Mode, Rollback, RunId, Tally, Verification},
+    model::{Estimate, Mode, PendingDeletions, Rollback, RunId, Tally, Verification},
 };
 
 /// What `migrate --json`, `verify --json`, `rollback --json` and `status --json` print.
@@ -26,6 +30,8 @@ pub struct Summary {
     pub resumed: bool,
     /// The books.
     pub tokens: Tally,
+    /// How many rows the source was expected to have, where its planner had an idea.
+    pub rows_expected: Option<i64>,
     /// Batches that have an outcome.
     pub batches: Batches,
     /// Requests that carried tokens, or asked what became of them.
@@ -57,6 +63,9 @@ pub struct Summary {
     /// When it ended; `status` only, and null while it runs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Option<DateTime<Utc>>>,
+    /// Tokens that a rollback was deleting when it was ended; `status` only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_deletions: Option<PendingDeletions>,
     /// Why it ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
@@ -88,6 +97,7 @@ impl Summary {
             status: report.status,
             resumed: report.resumed,
             tokens: report.tally,
+            rows_expected: report.rows_expected,
             batches: Batches {
                 committed: report.batches_committed,
                 failed: report.batches_failed,
@@ -104,6 +114,7 @@ impl Summary {
             rollback: report.rollback,
             started_at: None,
             finished_at: None,
+            pending_deletions: None,
             stop_reason: report.stop_reason,
             failures: report.failures,
             warnings: report.warnings,
@@ -133,6 +144,9 @@ impl Summary {
         }
         if let Some(reason) = &self.stop_reason {
             let _ = writeln!(text, "  ended early: {reason}");
+        }
+        if let Some(unread) = unread(self) {
+            let _ = writeln!(text, "  {unread}");
         }
         for found in &self.failures {
             write_code(&mut text, found, "");
@@ -175,8 +189,12 @@ impl Summary {
     fn write_work(&self, text: &mut String) {
         let took = humantime::format_duration(rounded(self.duration_s));
         if self.lookups > 0 {
-            let lookups = grouped(self.lookups);
-            let _ = writeln!(text, "  {lookups} lookups of users, apps and tenants");
+            let noun = if self.lookups == 1 { "lookup" } else { "lookups" };
+            let _ = writeln!(
+                text,
+                "  {} {noun} of licence, users, apps and tenants",
+                grouped(self.lookups)
+            );
         }
         if let Some(estimate) = self.estimate.filter(|estimate| estimate.fetches > 0) {
             let _ = writeln!(
@@ -224,6 +242,10 @@ impl Summary {
             _ if self.reads_back() => {
                 writeln!(text, "  `tokenferry failures --run {run}` lists every row.")
             }
+            (true, true) if !is_complete(self) => writeln!(
+                text,
+                "  No problem was found in what was looked at. Repeat the dry run to look at the rest."
+            ),
             (true, true) => writeln!(text, "  No problem was found. `tokenferry migrate` does it."),
             (true, false) => writeln!(
                 text,
@@ -255,6 +277,7 @@ impl Summary {
     fn headline(&self) -> &str {
         match (self.status.as_str(), self.is_dry()) {
             ("completed", false) => "completed, every token has arrived",
+            ("completed", true) if !is_complete(self) => "completed as far as asked for",
             ("completed", true) => "completed, nothing stands in the way",
             ("completed_with_failures", false) => "completed, some tokens failed",
             ("completed_with_failures", true) => "completed, some tokens would fail",

@@ -1,11 +1,50 @@
 //! Holds an examined page against what the ledger knows.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, sync::Arc};
 
 use foldhash::fast::RandomState;
 
-use super::{Candidate, Examined, Place, Unfetched, Verdict, is_newer};
-use crate::model::{Decision, DestinationId, Item, Known, Prior, RuleSet, RunId, TokenState};
+use super::{
+    Candidate, Examined, Place, Unfetched, Verdict, is_newer,
+    siblings::{Standing, standing},
+};
+use crate::model::{
+    Decision, Destination, DestinationId, Fingerprint, Incumbent, Item, Known, OlderVersions, Prior, RuleSet,
+    RunId, Settled, SiblingToken, SourceKey, Superseded, TokenState, Unsent, Version,
+};
+
+/// Two migrations have a token for one destination, and which of them is newer cannot be told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Conflict {
+    /// The row of this migration.
+    pub key: SourceKey,
+    /// Where both go.
+    pub destination: Destination,
+    /// The other migration.
+    pub migration: Arc<str>,
+    /// Whether the row's token goes there now; else the other one's stays.
+    pub goes_up: bool,
+}
+
+/// A token of an earlier run that keeps the page's newest row from its destination, as long as its own row is there and goes there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Challenge {
+    /// Where both go.
+    pub destination: DestinationId,
+    /// The row whose token is there.
+    pub holder: SourceKey,
+    /// The row of the page.
+    key: SourceKey,
+    version: Version,
+}
+
+impl Challenge {
+    /// Whether the holder's row is newer still, with the version that it has today.
+    #[must_use]
+    pub fn is_lost_to(&self, version: Version) -> bool {
+        is_newer(version, &self.holder, self.version, &self.key)
+    }
+}
 
 /// What is to be done about a page: every row of it is in exactly one of these.
 #[derive(Debug, Default)]
@@ -18,6 +57,8 @@ pub struct Screened {
     pub warnings: Vec<(usize, RuleSet)>,
     /// Failed or superseded; still to be recorded.
     pub decisions: Vec<Decision>,
+    /// Rows of which nobody can tell whether they are newer than what another migration has sent to their destinations.
+    pub conflicts: Vec<Conflict>,
     /// Superseded, and recorded as such by this very run already.
     pub superseded_before: i64,
     /// Committed by an earlier run, and the same today.
@@ -27,16 +68,46 @@ pub struct Screened {
 }
 
 impl Examined {
-    /// Settles each row with what the ledger knows; `run` tells this run's own outcomes, met again after a resume, from
-    /// those of earlier ones. Where the source was asked for outdated rows (`rivals_known`), only this run's own tokens
-    /// stand against a row of the page: the row behind an earlier one may be gone from the source.
+    /// Rows of earlier runs whose tokens keep a row of this page from its destination. Each of them may be gone from the source,
+    /// or go elsewhere by now, and somebody should look before [`judge`](Self::judge) is asked.
     #[must_use]
-    pub fn judge(self, known: &Known, run: RunId, rivals_known: bool) -> Screened {
-        let outdated: Vec<bool> = self
+    pub fn challenges(&self, known: &Known, run: RunId) -> Vec<Challenge> {
+        let challenged = |candidate: &Candidate| {
+            let holder = candidate.newer_holder(known)?;
+            (holder.run != run && !candidate.is_outdated(known, run)).then(|| holder.key.clone())
+        };
+        // Mostly there are none, and then nothing more is worked out.
+        let mut keys: HashMap<DestinationId, SourceKey> = self
             .candidates
             .iter()
-            .map(|candidate| candidate.is_outdated(known, run))
+            .filter_map(|candidate| Some((candidate.destination_id, challenged(candidate)?)))
             .collect();
+        if keys.is_empty() {
+            return Vec::new();
+        }
+        let outdated = self.outdated(known, run);
+        let newest = newest_of_each(&self.candidates, &outdated);
+        newest
+            .into_iter()
+            .filter_map(|(destination, position)| {
+                let candidate = &self.candidates[position];
+                // The page's newest may be newer than the holder, or be its very row.
+                challenged(candidate)?;
+                Some(Challenge {
+                    destination,
+                    holder: keys.remove(&destination)?,
+                    key: candidate.key.clone(),
+                    version: candidate.version,
+                })
+            })
+            .collect()
+    }
+
+    /// Settles each row with what the ledger knows; `run` tells this run's own outcomes, met again after a resume, from
+    /// those of earlier ones.
+    #[must_use]
+    pub fn judge(self, known: &Known, run: RunId, older: OlderVersions) -> Screened {
+        let outdated = self.outdated(known, run);
         let newest = newest_of_each(&self.candidates, &outdated);
         let mut screened = Screened {
             items: Vec::with_capacity(self.candidates.len()),
@@ -49,50 +120,32 @@ impl Examined {
                 continue;
             }
             if newest.get(&candidate.destination_id) != Some(&position) {
-                screened.decisions.push(candidate.superseded());
+                let decision = candidate.superseded(Superseded::NewerRow);
+                screened.decisions.push(decision);
                 continue;
             }
-            let settled = known.rows.get(&candidate.key);
-            let incumbent = known
-                .incumbents
-                .get(&candidate.destination_id)
-                .filter(|incumbent| incumbent.key != candidate.key);
-            if incumbent.is_some_and(|incumbent| {
-                (incumbent.run == run || !rivals_known)
-                    && is_newer(
-                        incumbent.version,
-                        &incumbent.key,
-                        candidate.version,
-                        &candidate.key,
-                    )
-            }) {
-                screened.decisions.push(candidate.superseded());
-                continue;
-            }
-            let fingerprint = match candidate.verdict {
-                Verdict::Ready(ref ready) => ready.fingerprint,
-                Verdict::ToFetch(ref wanted) => wanted.fingerprint,
-                Verdict::Forbidden(ref reason) => {
-                    let reason = reason.clone();
-                    screened
-                        .decisions
-                        .push(candidate.decided(TokenState::Failed, Some(reason)));
+            match candidate.course(known, older) {
+                Course::GoesUp(conflict) => {
+                    let conflict = conflict.map(|other| candidate.conflict(other, true));
+                    screened.conflicts.extend(conflict);
+                }
+                Course::IsThere { since } if since == run => {
+                    screened.committed_before += 1;
                     continue;
                 }
-            };
-            if let Some(row) = settled
-                && row.state == TokenState::Committed
-                && row.fingerprint == Some(fingerprint)
-                // What was sent there since may have taken its place.
-                && known.prior(&candidate.destination_id) != Prior::Unresolved
-            {
-                if row.run == run {
-                    screened.committed_before += 1;
-                } else {
+                Course::IsThere { .. } => {
                     screened.unchanged += 1;
+                    continue;
                 }
-                continue;
+                Course::Ends(end, conflict) => {
+                    let conflict = conflict.map(|other| candidate.conflict(other, false));
+                    screened.conflicts.extend(conflict);
+                    screened.decisions.push(candidate.unsent(end));
+                    continue;
+                }
             }
+            let is_new = !known.rows.contains_key(&candidate.key);
+            let replaces = candidate.holder(known).map(|holder| holder.key.clone());
             let place = Place {
                 prior: known.prior(&candidate.destination_id),
                 key: candidate.key,
@@ -100,8 +153,8 @@ impl Examined {
                 destination: candidate.destination,
                 destination_id: candidate.destination_id,
                 version: candidate.version,
-                is_new: settled.is_none(),
-                replaces: incumbent.map(|incumbent| incumbent.key.clone()),
+                is_new,
+                replaces,
             };
             match candidate.verdict {
                 Verdict::Ready(ready) => {
@@ -115,6 +168,98 @@ impl Examined {
             }
         }
         screened
+    }
+
+    fn outdated(&self, known: &Known, run: RunId) -> Vec<bool> {
+        self.candidates
+            .iter()
+            .map(|candidate| candidate.is_outdated(known, run))
+            .collect()
+    }
+}
+
+/// What becomes of a row that is the newest of its page for its destination. Where it cannot be told whether it is newer than what
+/// another migration has sent there, that is named.
+enum Course<'a> {
+    GoesUp(Option<&'a SiblingToken>),
+    /// The same was stored by this run, and is there still.
+    IsThere {
+        since: RunId,
+    },
+    Ends(Unsent, Option<&'a SiblingToken>),
+}
+
+impl Candidate {
+    fn course<'a>(&self, known: &'a Known, older: OlderVersions) -> Course<'a> {
+        let stored = known
+            .rows
+            .get(&self.key)
+            .filter(|row| row.state == TokenState::Committed);
+        let siblings = self.siblings(known, stored);
+        let superseded = |by, other| Course::Ends(Unsent::Superseded(by), other);
+        if self.newer_holder(known).is_some() || siblings.newer.is_some() {
+            return superseded(Superseded::NewerRow, None);
+        }
+        match stored {
+            Some(row) if row.fingerprint.is_some() && row.fingerprint == self.fingerprint() => {
+                // What was sent there since may have taken its place.
+                let is_unresolved = known.prior(&self.destination_id) == Prior::Unresolved;
+                if siblings.overwritten && siblings.incomparable.is_some() {
+                    return superseded(Superseded::OtherMigration, siblings.incomparable);
+                } else if !siblings.overwritten && !is_unresolved {
+                    return Course::IsThere { since: row.run };
+                }
+            }
+            Some(row) if older == OlderVersions::Refused && self.version.is_before(row.version) => {
+                return superseded(Superseded::OlderVersion, None);
+            }
+            Some(_) | None => {}
+        }
+        match &self.verdict {
+            Verdict::Forbidden(reason) => Course::Ends(Unsent::Failed(reason.clone()), None),
+            Verdict::Ready(_) | Verdict::ToFetch(_) => Course::GoesUp(siblings.incomparable),
+        }
+    }
+
+    /// Another row whose token is at the destination.
+    fn holder<'a>(&self, known: &'a Known) -> Option<&'a Incumbent> {
+        known
+            .incumbents
+            .get(&self.destination_id)
+            .filter(|holder| holder.key != self.key)
+    }
+
+    /// The same, if it is newer than this one, and there still.
+    fn newer_holder<'a>(&self, known: &'a Known) -> Option<&'a Incumbent> {
+        self.holder(known).filter(|holder| {
+            !holder.departed && is_newer(holder.version, &holder.key, self.version, &self.key)
+        })
+    }
+
+    /// How it stands beside what other migrations have sent to its destination.
+    fn siblings<'a>(&self, known: &'a Known, stored: Option<&Settled>) -> Standing<'a> {
+        match known.siblings.get(&self.destination_id) {
+            None => Standing::default(),
+            Some(siblings) => standing(siblings, self.version, self.fingerprint(), stored),
+        }
+    }
+
+    fn conflict(&self, with: &SiblingToken, goes_up: bool) -> Conflict {
+        Conflict {
+            key: self.key.clone(),
+            destination: self.destination.clone(),
+            migration: Arc::clone(&with.migration),
+            goes_up,
+        }
+    }
+
+    /// By which the ledger would know what is sent; `None` if nothing is.
+    fn fingerprint(&self) -> Option<Fingerprint> {
+        match &self.verdict {
+            Verdict::Ready(ready) => Some(ready.fingerprint),
+            Verdict::ToFetch(wanted) => Some(wanted.fingerprint),
+            Verdict::Forbidden(_) => None,
+        }
     }
 }
 
@@ -167,14 +312,14 @@ mod tests {
     }
 
     fn judged(rows: Vec<LegacyToken>, known: &Known) -> Screened {
-        screen().examine(3, rows).judge(known, 9, false)
+        screen().examine(3, rows).judge(known, 9, OlderVersions::Refused)
     }
 
     fn codes(screened: &Screened) -> Vec<&str> {
         screened
             .decisions
             .iter()
-            .filter_map(|d| d.reason.as_ref())
+            .filter_map(Decision::failure)
             .map(|reason| reason.code.as_ref())
             .collect()
     }
@@ -239,7 +384,7 @@ mod tests {
                 screened
                     .decisions
                     .iter()
-                    .all(|decision| decision.state == TokenState::Superseded)
+                    .all(|decision| decision.end == Unsent::Superseded(Superseded::NewerRow))
             );
         }
         let tie = judged(vec![row("10", "u", 5), row("9", "u", 5)], &Known::default());
@@ -265,6 +410,8 @@ mod tests {
                 state,
                 run,
                 fingerprint: Some(first.items[0].fingerprint),
+                version: Version::new(Some(0)),
+                batch: Some(1),
                 outdated: None,
             };
             Known {
@@ -288,6 +435,8 @@ mod tests {
                 state,
                 run,
                 fingerprint: None,
+                version: Version::default(),
+                batch: None,
                 outdated,
             };
             Known {
@@ -320,6 +469,8 @@ mod tests {
             state: TokenState::Superseded,
             run: 9,
             fingerprint: None,
+            version: Version::default(),
+            batch: None,
             outdated: Some((9, Version::new(Some(5)))),
         };
         let known = Known {
@@ -331,30 +482,152 @@ mod tests {
         assert_eq!(screened.superseded_before, 1);
     }
 
-    #[test]
-    fn a_newer_incumbent_supersedes_and_an_older_one_is_replaced() {
-        let destination = judged(vec![row("1", "u", 5)], &Known::default()).items[0].destination_id;
-        let known = |version| Known {
-            incumbents: [(
-                destination,
-                Incumbent {
-                    key: SourceKey::from("7"),
-                    version: Version::new(Some(version)),
-                    run: 8,
-                },
-            )]
-            .into(),
-            ..Known::default()
+    /// Row 7 holds the destination of `user`, with this version, since run 8.
+    fn held(user: &str, version: i64) -> Known {
+        let destination = judged(vec![row("1", user, 5)], &Known::default()).items[0].destination_id;
+        let holder = Incumbent {
+            key: SourceKey::from("7"),
+            version: Version::new(Some(version)),
+            run: 8,
+            departed: false,
         };
-        let older = judged(vec![row("1", "u", 5)], &known(4));
+        Known {
+            incumbents: [(destination, holder)].into(),
+            ..Known::default()
+        }
+    }
+
+    #[test]
+    fn a_newer_holder_supersedes_and_one_that_is_older_or_gone_is_replaced() {
+        let older = judged(vec![row("1", "u", 5)], &held("u", 4));
         assert_eq!(older.items[0].replaces, Some(SourceKey::from("7")));
-        let newer = judged(vec![row("1", "u", 5)], &known(6));
+        let newer = judged(vec![row("1", "u", 5)], &held("u", 6));
         assert!(newer.items.is_empty());
-        assert_eq!(newer.decisions[0].state, TokenState::Superseded);
-        // Where the source said which rows are outdated, this one is not: the row behind the incumbent is gone.
-        let gone = screen()
-            .examine(3, vec![row("1", "u", 5)])
-            .judge(&known(6), 9, true);
+        assert_eq!(newer.decisions[0].end, Unsent::Superseded(Superseded::NewerRow));
+        let mut known = held("u", 6);
+        for holder in known.incumbents.values_mut() {
+            holder.departed = true;
+        }
+        let gone = judged(vec![row("1", "u", 5)], &known);
         assert_eq!(gone.items[0].replaces, Some(SourceKey::from("7")));
+    }
+
+    #[test]
+    fn only_newer_holders_of_earlier_runs_are_looked_up() {
+        let challenges = |rows, known, run| screen().examine(3, rows).challenges(&known, run);
+        let one = || vec![row("1", "u", 5), row("2", "v", 5)];
+        let found = challenges(one(), held("u", 6), 9);
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].holder, SourceKey::from("7"));
+        assert!(found[0].is_lost_to(Version::new(Some(6))));
+        assert!(!found[0].is_lost_to(Version::new(Some(4))));
+        assert_eq!(challenges(one(), held("u", 4), 9), []);
+        assert_eq!(challenges(one(), held("u", 6), 8), [], "its own");
+        assert_eq!(
+            challenges(vec![row("1", "u", 5), row("3", "u", 7)], held("u", 6), 9),
+            [],
+            "the page has a newer one"
+        );
+        assert_eq!(
+            challenges(vec![row("1", "u", 5), row("7", "u", 6)], held("u", 6), 9),
+            [],
+            "the page has the very row"
+        );
+    }
+
+    #[test]
+    fn an_older_version_of_a_row_does_not_go_over_the_newer_one() {
+        let stored = |content: &str, version| {
+            let sent = judged(vec![row("1", content, 5)], &Known::default());
+            let settled = Settled {
+                state: TokenState::Committed,
+                run: 8,
+                fingerprint: Some(sent.items[0].fingerprint),
+                version: Version::new(version),
+                batch: Some(1),
+                outdated: None,
+            };
+            Known {
+                rows: [(SourceKey::from("1"), settled)].into(),
+                ..Known::default()
+            }
+        };
+        let older = judged(vec![row("1", "u", 5)], &stored("v", Some(6)));
+        assert!(older.items.is_empty());
+        assert_eq!(
+            older.decisions[0].end,
+            Unsent::Superseded(Superseded::OlderVersion)
+        );
+        let broken = LegacyToken {
+            access_token: None,
+            ..row("1", "u", 5)
+        };
+        let broken = judged(vec![broken], &stored("v", Some(6)));
+        assert_eq!(
+            broken.decisions[0].end,
+            Unsent::Superseded(Superseded::OlderVersion)
+        );
+        // The same content is there, whatever the row says of its age.
+        assert_eq!(judged(vec![row("1", "u", 5)], &stored("u", Some(6))).unchanged, 1);
+        for version in [Some(5), Some(4), None] {
+            let sent = judged(vec![row("1", "u", 5)], &stored("v", version));
+            assert_eq!(sent.items.len(), 1, "{version:?}");
+        }
+        let allowed = screen().examine(3, vec![row("1", "u", 5)]).judge(
+            &stored("v", Some(6)),
+            9,
+            OlderVersions::Allowed,
+        );
+        assert_eq!(allowed.items.len(), 1);
+    }
+
+    #[test]
+    fn another_migration_keeps_its_newer_token_and_its_older_one_is_replaced() {
+        let mine = judged(vec![row("1", "u", 5)], &Known::default());
+        let (destination, fingerprint) = (mine.items[0].destination_id, mine.items[0].fingerprint);
+        let known = |version: Option<i64>, stored: Option<i64>| {
+            let sibling = SiblingToken {
+                migration: "other".into(),
+                version: Version::new(version),
+                fingerprint: None,
+                batch: Some(10),
+            };
+            let settled = stored.map(|batch| Settled {
+                state: TokenState::Committed,
+                run: 8,
+                fingerprint: Some(fingerprint),
+                version: Version::new(Some(5)),
+                batch: Some(batch),
+                outdated: None,
+            });
+            Known {
+                rows: settled
+                    .map(|row| (SourceKey::from("1"), row))
+                    .into_iter()
+                    .collect(),
+                siblings: [(destination, vec![sibling])].into(),
+                ..Known::default()
+            }
+        };
+        let judged = |known| judged(vec![row("1", "u", 5)], &known);
+        for stored in [None, Some(9), Some(11)] {
+            let newer = judged(known(Some(6), stored));
+            assert_eq!(newer.decisions[0].end, Unsent::Superseded(Superseded::NewerRow));
+        }
+        // An older one that was sent later is what is there: it has to be put right.
+        assert_eq!(judged(known(Some(4), None)).items.len(), 1);
+        assert_eq!(judged(known(Some(4), Some(9))).items.len(), 1);
+        assert_eq!(judged(known(Some(4), Some(11))).unchanged, 1);
+        // Where nobody can tell, a new token goes up, and one that was overwritten is not called stored.
+        let first = judged(known(None, None));
+        assert_eq!((first.items.len(), first.conflicts[0].goes_up), (1, true));
+        let overwritten = judged(known(None, Some(9)));
+        assert_eq!(
+            overwritten.decisions[0].end,
+            Unsent::Superseded(Superseded::OtherMigration)
+        );
+        assert!(!overwritten.conflicts[0].goes_up);
+        let last = judged(known(None, Some(11)));
+        assert_eq!((last.unchanged, last.conflicts.len()), (1, 0));
     }
 }

@@ -4,8 +4,9 @@
 mod judge;
 mod provider;
 mod rules;
+mod siblings;
 
-pub use judge::Screened;
+pub use judge::{Challenge, Conflict, Screened};
 pub use provider::Unfetched;
 
 use std::ops::Range;
@@ -16,7 +17,7 @@ use crate::{
     model::{
         Decision, Destination, DestinationId, EncodedToken, Evidence, Fingerprint, FingerprintKey, Item,
         Known, LegacyToken, Lifetime, Login, Parts, Prior, Reason, RuleSet, RunId, ScopeSet, Secret,
-        SentAttributes, Sheet, SourceKey, TokenState, Version, Wiped,
+        SentAttributes, Sheet, SourceKey, Superseded, Unsent, Version, Wiped,
     },
 };
 
@@ -142,6 +143,12 @@ impl Screen {
         self
     }
 
+    /// Where a row goes; `None` if nowhere, whatever it holds.
+    #[must_use]
+    pub fn destination_of(&self, token: &LegacyToken) -> Option<DestinationId> {
+        self.destination(token).ok().map(|destination| destination.id())
+    }
+
     /// Holds the rows of a page against the local rules, and encodes what may go up.
     #[must_use]
     pub fn examine(&self, page: u64, tokens: Vec<LegacyToken>) -> Examined {
@@ -157,8 +164,7 @@ impl Screen {
                     destination: None,
                     app: token.app.map(|name| self.apps.resolve_or_keep(&name)),
                     version: token.version,
-                    state: TokenState::Failed,
-                    reason: Some(reason),
+                    end: Unsent::Failed(reason),
                 }),
             }
         }
@@ -186,8 +192,7 @@ impl Screen {
                 destination,
                 app,
                 version: row.version,
-                state: TokenState::Superseded,
-                reason: None,
+                end: Unsent::Superseded(Superseded::NewerRow),
             })
         };
         rows.into_iter().filter_map(place).collect()
@@ -375,18 +380,17 @@ impl Candidate {
             .is_some_and(|row| row.outdated == Some((run, self.version)))
     }
 
-    fn superseded(self) -> Decision {
-        self.decided(TokenState::Superseded, None)
+    fn superseded(self, by: Superseded) -> Decision {
+        self.unsent(Unsent::Superseded(by))
     }
 
-    fn decided(self, state: TokenState, reason: Option<Reason>) -> Decision {
+    fn unsent(self, end: Unsent) -> Decision {
         Decision {
             key: self.key,
             destination: Some(self.destination),
             app: None,
             version: self.version,
-            state,
-            reason,
+            end,
         }
     }
 }

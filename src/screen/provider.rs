@@ -7,7 +7,7 @@ use crate::{
     descope::{self, ProviderToken},
     model::{
         Decision, Destination, EncodedToken, Expiry, Fingerprint, Item, LegacyToken, LoginId, Reason, Rule,
-        RuleSet, Scopes, SentAttributes, Sheet, TokenState, Wiped,
+        RuleSet, Scopes, SentAttributes, Sheet, SourceKey, Unsent, Wiped,
     },
 };
 
@@ -30,6 +30,12 @@ pub struct Unfetched {
 impl Unfetched {
     pub(super) fn new(place: Place, wanted: Box<Wanted>) -> Self {
         Self { place, wanted }
+    }
+
+    /// The source row.
+    #[must_use]
+    pub fn key(&self) -> &SourceKey {
+        &self.place.key
     }
 
     /// By which the token is asked for.
@@ -139,8 +145,7 @@ impl Screen {
                 destination: Some(place.destination),
                 app: None,
                 version: place.version,
-                state: TokenState::Failed,
-                reason: Some(reason),
+                end: Unsent::Failed(reason),
             })),
         }
     }

@@ -5,14 +5,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::simulator::{
-    auth::Credentials, buckets::Buckets, directory::Directory, faults::Faults, log::RequestLog, rules::Rules,
-    store::Store,
+    auth::Credentials, buckets::Buckets, directory::Directory, faults::Faults, license::License,
+    log::RequestLog, rules::Rules, store::Store,
 };
 
 #[derive(Debug)]
 pub(super) struct Api {
     pub(super) credentials: Credentials,
     pub(super) rules: Shared<Rules>,
+    pub(super) license: Shared<License>,
     pub(super) directory: Shared<Directory>,
     pub(super) store: Shared<Store>,
     pub(super) limiter: Shared<Buckets>,

@@ -1,6 +1,6 @@
-//! The rate limits: each kind of request has one of its own.
+//! The rate limits: each kind of request has one of its own, and so has each tier of licence, for all kinds together.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use crate::simulator::{
     limits::{Limiter, RateLimit},
@@ -34,6 +34,8 @@ pub(super) struct Buckets {
     plain: Limiter,
     users: Limiter,
     search: Limiter,
+    /// A tier that is not here has no limit.
+    tiers: BTreeMap<String, Limiter>,
 }
 
 const MINUTE: Duration = Duration::from_secs(60);
@@ -44,6 +46,7 @@ impl Default for Buckets {
             plain: Limiter::new(None),
             users: Limiter::new(Some(RateLimit::new(500, MINUTE))),
             search: Limiter::new(Some(RateLimit::new(200, MINUTE))),
+            tiers: BTreeMap::new(),
         }
     }
 }
@@ -61,7 +64,15 @@ impl Buckets {
         self.of(bucket).set_limit(limit);
     }
 
-    pub(super) fn admit(&mut self, bucket: Bucket) -> Result<(), Refusal> {
+    pub(super) fn set_tier_limit(&mut self, tier: &str, limit: Option<RateLimit>) {
+        self.tiers.entry(tier.to_owned()).or_default().set_limit(limit);
+    }
+
+    /// Takes a slot of its kind and one of the tier's.
+    pub(super) fn admit(&mut self, bucket: Bucket, tier: &str) -> Result<(), Refusal> {
+        if let Some(of_tier) = self.tiers.get_mut(tier) {
+            of_tier.admit()?;
+        }
         self.of(bucket).admit()
     }
 
@@ -79,7 +90,12 @@ impl Buckets {
 
     /// How many requests were answered with 429.
     pub(super) fn refused(&self) -> u64 {
-        self.plain.refused() + self.users.refused() + self.search.refused()
+        let kinds = [&self.plain, &self.users, &self.search];
+        kinds
+            .into_iter()
+            .chain(self.tiers.values())
+            .map(Limiter::refused)
+            .sum()
     }
 }
 

@@ -19,6 +19,7 @@ use crate::simulator::{
     directory::{App, Directory, User},
     faults::{FaultRates, Faults},
     handle::SimulatorHandle,
+    license::License,
     limits::RateLimit,
     log::RequestLog,
     routes::router,
@@ -33,6 +34,7 @@ pub struct Simulator {
     project_id: String,
     management_key: SecretString,
     rules: Rules,
+    license: License,
     directory: Directory,
     limits: Buckets,
     faults: FaultRates,
@@ -50,6 +52,7 @@ impl Simulator {
             project_id: format!("P{}", random_text(26)),
             management_key: format!("K{}", random_text(40)).into(),
             rules: Rules::default(),
+            license: License::default(),
             directory: Directory::default(),
             limits: Buckets::default(),
             faults: FaultRates::default(),
@@ -175,6 +178,28 @@ impl Simulator {
         self
     }
 
+    /// The rate-limit tier of the project's licence, in place of `tier1`. Requests that name none or a wrong one are put into
+    /// the lowest, `tier1`.
+    #[must_use]
+    pub fn license(mut self, tier: impl Into<String>) -> Self {
+        self.license.tier = tier.into();
+        self
+    }
+
+    /// Refuses requests that name a wrong tier with 403, in place of putting them into the lowest.
+    #[must_use]
+    pub fn refuse_wrong_license(mut self) -> Self {
+        self.license.refuse_wrong = true;
+        self
+    }
+
+    /// How many requests of all kinds together pass in how long under one tier; begins with any number.
+    #[must_use]
+    pub fn tier_limit(mut self, tier: &str, limit: RateLimit) -> Self {
+        self.limits.set_tier_limit(tier, Some(limit));
+        self
+    }
+
     /// What goes wrong by chance.
     #[must_use]
     pub fn faults(self, faults: FaultRates) -> Self {
@@ -199,6 +224,7 @@ impl Simulator {
         let api = Arc::new(Api {
             credentials: Credentials::new(&self.project_id, &self.management_key),
             rules: Shared::new(self.rules),
+            license: Shared::new(self.license),
             directory: Shared::new(self.directory),
             store: Shared::new(Store::default()),
             limiter: Shared::new(self.limits),

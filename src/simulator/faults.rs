@@ -40,6 +40,8 @@ pub enum Fault {
     },
     /// 429 with this `Retry-After`; nothing is committed.
     RateLimited(Duration),
+    /// The same with whatever a server may write there.
+    RetryAfter(String),
     /// Like [`Fault::RateLimited`], and so is every other request until the time has passed.
     Storm(Duration),
     /// The commit is done; the answer waits at the gate.
@@ -113,6 +115,8 @@ pub(super) struct Faults {
     pub(super) lookups: VecDeque<Fault>,
     /// The same for calls that delete.
     pub(super) deletes: VecDeque<Fault>,
+    /// The same for calls that ask for the licence. Chance leaves them alone.
+    pub(super) licenses: VecDeque<Fault>,
     dice: StdRng,
 }
 
@@ -123,6 +127,7 @@ pub(super) enum Call {
     Read,
     Lookup,
     Delete,
+    License,
 }
 
 impl Faults {
@@ -133,6 +138,7 @@ impl Faults {
             reads: VecDeque::new(),
             lookups: VecDeque::new(),
             deletes: VecDeque::new(),
+            licenses: VecDeque::new(),
             dice: StdRng::seed_from_u64(seed),
         }
     }
@@ -148,8 +154,12 @@ impl Faults {
             Call::Read => &mut self.reads,
             Call::Lookup => &mut self.lookups,
             Call::Delete => &mut self.deletes,
+            Call::License => &mut self.licenses,
         };
-        let fault = script.pop_front().unwrap_or_else(|| self.throw());
+        let fault = script.pop_front().unwrap_or_else(|| match call {
+            Call::License => Fault::None,
+            _ => self.throw(),
+        });
         (latency, fault)
     }
 

@@ -11,6 +11,7 @@ use crate::simulator::{
     buckets::Bucket,
     directory::Directory,
     faults::{Fault, FaultRates},
+    license,
     limits::RateLimit,
     log::RequestLog,
     rules::{Rules, WithoutTenant},
@@ -119,10 +120,26 @@ impl SimulatorHandle {
         self.api.store.lock().refreshes().clone()
     }
 
-    /// The requests so far.
+    /// The requests so far, but for those for the licence, with which every client begins.
     #[must_use]
     pub fn requests(&self) -> RequestLog {
-        self.api.log.lock().clone()
+        self.api.log.lock().only(license::PATH, false)
+    }
+
+    /// The requests for the licence so far.
+    #[must_use]
+    pub fn license_requests(&self) -> RequestLog {
+        self.api.log.lock().only(license::PATH, true)
+    }
+
+    /// The rate-limit tier of the project's licence from now on.
+    pub fn set_license(&self, tier: impl Into<String>) {
+        self.api.license.lock().tier = tier.into();
+    }
+
+    /// The rate limit of all requests together under one tier, from now on.
+    pub fn set_tier_limit(&self, tier: &str, limit: Option<RateLimit>) {
+        self.api.limiter.lock().set_tier_limit(tier, limit);
     }
 
     /// How many requests were answered with 429.
@@ -151,6 +168,11 @@ impl SimulatorHandle {
         self.api.faults.lock().deletes.extend(faults);
     }
 
+    /// What goes wrong with the next calls that ask for the licence.
+    pub fn script_licenses(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.api.faults.lock().licenses.extend(faults);
+    }
+
     /// Takes back whatever was scripted.
     pub fn clear_scripts(&self) {
         let mut faults = self.api.faults.lock();
@@ -158,13 +180,21 @@ impl SimulatorHandle {
         faults.reads.clear();
         faults.lookups.clear();
         faults.deletes.clear();
+        faults.licenses.clear();
     }
 
     /// How many scripted faults no request has met yet.
     #[must_use]
     pub fn scripted(&self) -> usize {
         let faults = self.api.faults.lock();
-        faults.uploads.len() + faults.reads.len() + faults.lookups.len() + faults.deletes.len()
+        let scripts = [
+            &faults.uploads,
+            &faults.reads,
+            &faults.lookups,
+            &faults.deletes,
+            &faults.licenses,
+        ];
+        scripts.iter().map(|script| script.len()).sum()
     }
 
     /// What goes wrong by chance from now on.

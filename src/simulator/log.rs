@@ -15,6 +15,8 @@ pub struct LoggedRequest {
     pub at: Instant,
     /// Its path, without a query.
     pub path: String,
+    /// The rate-limit tier that it named.
+    pub license: Option<String>,
     /// How it was answered; `None` while it is not, or if it never was.
     pub status: Option<u16>,
     /// The size of its body.
@@ -85,10 +87,18 @@ impl RequestLog {
         batches.filter_map(|request| request.tokens).collect()
     }
 
-    pub(super) fn arrived(&mut self, path: &str) -> Entry {
+    /// The requests to a path, or all others.
+    pub(super) fn only(&self, path: &str, is_wanted: bool) -> Self {
+        let requests = self.0.iter();
+        let wanted = requests.filter(|request| (request.path == path) == is_wanted);
+        Self(wanted.cloned().collect())
+    }
+
+    pub(super) fn arrived(&mut self, path: &str, license: Option<&str>) -> Entry {
         self.0.push(LoggedRequest {
             at: Instant::now(),
             path: path.to_owned(),
+            license: license.map(Into::into),
             status: None,
             bytes: 0,
             tokens: None,

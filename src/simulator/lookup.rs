@@ -25,14 +25,16 @@ type Shared = State<Arc<Api>>;
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct License {
-    rate_limit_tier: &'static str,
+struct LicenseAnswer {
+    rate_limit_tier: String,
 }
 
-pub(super) async fn license() -> Json<License> {
-    Json(License {
-        rate_limit_tier: "tier1",
+pub(super) async fn license(State(api): Shared) -> Response {
+    perform(api, Call::License, |api| {
+        let rate_limit_tier = api.license.lock().tier.clone();
+        Json(LicenseAnswer { rate_limit_tier }).into_response()
     })
+    .await
 }
 
 /// An app as answers have it, as far as it matters here, and with a field that a client had better not repeat.

@@ -31,6 +31,7 @@ mod directory;
 mod faults;
 mod gate;
 mod handle;
+mod license;
 mod limits;
 mod log;
 mod lookup;

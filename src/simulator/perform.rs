@@ -83,6 +83,12 @@ where
             (code(status), [(header::CONTENT_TYPE, json)], body).into_response()
         }
         Fault::RateLimited(wait) => api.limiter.lock().refuse(wait).into_response(),
+        Fault::RetryAfter(text) => {
+            let mut response = api.limiter.lock().refuse(Duration::ZERO).into_response();
+            let value = HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""));
+            response.headers_mut().insert(header::RETRY_AFTER, value);
+            response
+        }
         Fault::Storm(lasts) => {
             let mut limiter = api.limiter.lock();
             limiter.close_for(lasts);

@@ -17,6 +17,8 @@ pub(super) const BAD_TOKEN: &str = "E152110";
 pub(super) const RATE_LIMITED: &str = "E130429";
 /// The real code is not published; clients go by the status.
 pub(super) const UNAUTHORIZED: &str = "E061003";
+/// The real code is not published; clients go by the status.
+pub(super) const WRONG_LICENSE: &str = "E061004";
 pub(super) const TOKEN_NOT_FOUND: &str = "E111504";
 /// The real code is not published; clients go by the status.
 pub(super) const APP_NOT_FOUND: &str = "E152102";
@@ -77,6 +79,10 @@ impl Refusal {
             UNAUTHORIZED,
             "Invalid project ID or management key",
         )
+    }
+
+    pub(super) fn wrong_license() -> Self {
+        Self::new(StatusCode::FORBIDDEN, WRONG_LICENSE, "License does not match")
     }
 
     /// With the status that the rules say.

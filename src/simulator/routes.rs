@@ -16,14 +16,12 @@ use crate::simulator::{
     api::Api,
     buckets::Bucket,
     cut::{Connection, Cut},
-    delete,
+    delete, license,
     log::Entry,
     lookup, provider, read,
     refusal::Refusal,
     search, upload,
 };
-
-const LICENSE: &str = "/v1/mgmt/license";
 
 /// Far above any batch; keeps a runaway client from filling the memory.
 const MAX_BODY: usize = 64 * 1024 * 1024;
@@ -77,7 +75,7 @@ pub(super) fn router(api: Arc<Api>) -> Router {
         .route("/v1/mgmt/user/provider/token", get(provider::token))
         .route("/v1/mgmt/users/load", post(lookup::users))
         .route("/v2/mgmt/user/search", post(search::users))
-        .route(LICENSE, get(lookup::license))
+        .route(license::PATH, get(lookup::license))
         .route_layer(from_fn_with_state(Arc::clone(&api), guard))
         // The guard has its own, larger limit.
         .layer(DefaultBodyLimit::disable())
@@ -91,7 +89,8 @@ async fn guard(
     request: Request,
     next: Next,
 ) -> Response {
-    let entry = api.log.lock().arrived(request.uri().path());
+    let tier = license::named(request.headers());
+    let entry = api.log.lock().arrived(request.uri().path(), tier);
     let path = request.uri().path().to_owned();
     let response = pass(&api, entry, request, next).await;
     if response.extensions().get::<Cut>().is_some() {
@@ -122,9 +121,8 @@ async fn pass(api: &Api, entry: Entry, request: Request, next: Next) -> Response
 
 fn admit(api: &Api, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
     api.credentials.check(headers)?;
-    if path == LICENSE {
-        Ok(())
-    } else {
-        api.limiter.lock().admit(Bucket::of(path))
-    }
+    // Whether the licence call costs quota is not published: here it does.
+    let license = api.license.lock();
+    let tier = license.bucket_of(path, headers)?;
+    api.limiter.lock().admit(Bucket::of(path), tier)
 }

@@ -42,7 +42,7 @@ impl KeyType {
     }
 
     /// What the last key is cast to; it travels as text.
-    fn sql(self) -> &'static str {
+    pub(super) fn sql(self) -> &'static str {
         match self {
             Self::Integer => "bigint",
             Self::Uuid => "uuid",

@@ -1,7 +1,7 @@
 //! Page after page, over a connection that may be lost in between.
 
 use futures_util::TryStreamExt;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, postgres::PgConnectOptions};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
@@ -72,6 +72,24 @@ impl Source {
         })
     }
 
+    /// Another session with the same source, for use beside this one; opened when it is first used.
+    #[must_use]
+    pub fn another(&self) -> Self {
+        Self {
+            settings: self.settings.clone(),
+            application_name: self.application_name.clone(),
+            patience: self.patience.clone(),
+            connection: None,
+            plan: self.plan.clone(),
+            common: Common::default(),
+            secret_bytes: 0,
+            limit: self.settings.page_size,
+            next_number: 0,
+            diary: self.diary.clone(),
+            span: Span::none(),
+        }
+    }
+
     /// Outages are noted there.
     #[must_use]
     pub fn noting(mut self, diary: Diary) -> Self {
@@ -98,6 +116,13 @@ impl Source {
             self.diary
                 .note_stretch(EventKind::SourceAway, since, Instant::now());
         }
+    }
+
+    /// The name of the database, where the URL says it.
+    #[must_use]
+    pub fn database(&self) -> Option<String> {
+        let options: PgConnectOptions = self.settings.url.reveal().parse().ok()?;
+        options.get_database().map(str::to_owned)
     }
 
     /// About how many rows there are, where the planner has an idea.

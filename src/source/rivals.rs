@@ -40,19 +40,25 @@ const FIELDS: [Field; 6] = [
 ];
 
 impl Source {
-    /// The outdated rows, each with what makes its destination and nothing else. After a lost connection, asking again
-    /// begins anew.
+    /// The outdated rows after a key, or all of them, each with what makes its destination and nothing else. The newer rows may
+    /// stand before the key. After a lost connection, asking again begins anew.
     ///
     /// # Errors
     /// If the database does not answer, or, at the end of the stream, cannot answer within its statement timeout.
     pub async fn outdated<'a>(
         &'a mut self,
         apps: &'a AppMap,
+        after: Option<&SourceKey>,
     ) -> Result<BoxStream<'a, Result<LegacyToken, SourceError>>, SourceError> {
         if !self.has_rivals(apps).await? {
             return Ok(stream::empty().boxed());
         }
-        let sql = AssertSqlSafe(query(&self.plan, apps));
+        let sql = AssertSqlSafe(query(&self.plan, apps, after.is_some()));
+        let mut arguments = arguments(apps).map_err(unreadable)?;
+        if let Some(after) = after {
+            let added = arguments.add(after.as_str().to_owned());
+            added.map_err(sqlx::Error::Encode).map_err(unreadable)?;
+        }
         let columns: Vec<Column> = FIELDS
             .iter()
             .filter_map(|&field| self.plan.column(field).cloned())
@@ -65,7 +71,7 @@ impl Source {
             &self.patience,
         )
         .await?;
-        let rows = sqlx::query_with(sql, arguments(apps).map_err(unreadable)?).fetch(connection);
+        let rows = sqlx::query_with(sql, arguments).fetch(connection);
         Ok(rows
             .map_err(unreadable)
             .and_then(move |row| ready(token(&row, &columns, &mut common).map_err(unreadable)))
@@ -198,7 +204,7 @@ fn contested(plan: &Plan, apps: &AppMap) -> String {
 /// Counts hashes first, and ranks only the rows whose hash occurs twice: a table without rivals is not sorted, and looked at
 /// once. What is blank counts as none, and rows without a destination rival nobody, as in the screen. Where a row has no user
 /// but a login ID, the latter is compared: that two of them may be one user's is nothing that the source knows.
-fn query(plan: &Plan, apps: &AppMap) -> String {
+fn query(plan: &Plan, apps: &AppMap, after_key: bool) -> String {
     let MappedApp {
         id: app_id,
         place,
@@ -215,6 +221,12 @@ fn query(plan: &Plan, apps: &AppMap) -> String {
         format!("coalesce({text} <> '' and not ({}), false)", not_blank(text))
     };
     let user_blank = format!("({} or {})", blank(Field::UserId), blank(Field::LoginId));
+    let after = if after_key {
+        let parameter = if apps.entries().is_some() { 3 } else { 1 };
+        format!(" and key_value > ${parameter}::text::{}", plan.key_type.sql())
+    } else {
+        String::new()
+    };
     let mapped = FIELDS.iter().filter(|&&field| plan.column(field).is_some());
     let columns = mapped.fold(String::new(), |list, field| list + ", " + field.name());
     format!(
@@ -233,7 +245,7 @@ fn query(plan: &Plan, apps: &AppMap) -> String {
              where place in (select place from contested) and app is not null
                    and (user_id is not null or login_id is not null or tenant_id is not null and not user_blank)
          )
-         select key_text{columns} from ranked where rank > 1",
+         select key_text{columns} from ranked where rank > 1{after}",
         key = plan.key,
         app = id(Field::App),
         user = id(Field::UserId),

@@ -51,6 +51,8 @@ pub(super) struct Unresolved {
 enum Next {
     /// It is known what became of the batch.
     Done(Sent),
+    /// Nothing of it is stored: it is sent again when the API lets requests pass.
+    Held { batch: Batch, intent: Intent },
     /// It may be sent again after a while.
     Again {
         batch: Batch,
@@ -120,6 +122,14 @@ impl Uploader {
             fail_point!("answered");
             let (refusal, wait) = match self.after(answer, intent, batch, &mut attempts).await? {
                 Next::Done(sent) => return Ok(sent),
+                Next::Held {
+                    batch: same_batch,
+                    intent: same_intent,
+                } => {
+                    batch = same_batch;
+                    intended = Some(same_intent);
+                    continue;
+                }
                 Next::Again {
                     batch: same_batch,
                     intent: same_intent,
@@ -131,16 +141,13 @@ impl Uploader {
                     (refusal, wait)
                 }
             };
-            // That the quota is used up is said of all batches at once.
-            if refusal.status != Some(429) {
-                info!(
-                    attempt = number,
-                    status = refusal.status,
-                    code = %refusal.code,
-                    wait_s = wait.as_secs_f64(),
-                    "attempt failed, retrying"
-                );
-            }
+            info!(
+                attempt = number,
+                status = refusal.status,
+                code = %refusal.code,
+                wait_s = wait.as_secs_f64(),
+                "attempt failed, retrying"
+            );
             if !attempts.again(wait).await {
                 warn!(
                     attempt = number,
@@ -236,31 +243,22 @@ impl Uploader {
                     .await?
             }
             Answer::RateLimited { retry_after } => {
-                self.rate_limited(retry_after, attempts.delay());
-                let text = "the API's quota was used up, and stayed so".to_owned();
-                let refusal = Refusal {
-                    status: Some(429),
-                    code: "rate_limited".into(),
-                    text,
-                };
-                // The gate that was just closed is the wait.
+                self.rate_limited(attempts, retry_after).await;
+                return Ok(Next::Held { batch, intent });
+            }
+            Answer::TryAgain(refusal) => {
                 return Ok(Next::Again {
                     batch,
                     intent,
                     refusal,
-                    wait: Duration::ZERO,
+                    wait: attempts.delay(),
                 });
             }
-            Answer::TryAgain { retry_after, refusal } => {
-                let asked = retry_after.unwrap_or_default().min(self.retry().max_retry_after);
-                return Ok(Next::Again {
-                    batch,
-                    intent,
-                    refusal,
-                    wait: asked.max(attempts.delay()),
-                });
-            }
-            Answer::Unknown { under_way, refusal } => {
+            Answer::Unknown {
+                under_way,
+                retry_after,
+                refusal,
+            } => {
                 // Counted from the moment at which nobody waited for it any more, however late that was noticed.
                 let settled_at = if under_way {
                     Instant::now() + self.settle_grace()
@@ -272,7 +270,12 @@ impl Uploader {
                     intent,
                     settled_at,
                 };
-                return self.unknown(unresolved, refusal, attempts).await;
+                let mut next = self.unknown(unresolved, refusal, attempts).await?;
+                if let Next::Again { wait, .. } = &mut next {
+                    let asked = retry_after.unwrap_or_default().min(self.retry().max_retry_after);
+                    *wait = asked.max(*wait);
+                }
+                return Ok(next);
             }
         };
         Ok(Next::Done(done))

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     ledger::{LedgerError, Residue, Rows},
-    model::{Batch, Decision, Reason, TokenState},
+    model::{Batch, Decision, Reason, Unsent},
 };
 
 /// A batch that was put aside.
@@ -141,8 +141,7 @@ impl Uploader {
                 destination: Some(item.destination.clone()),
                 app: None,
                 version: item.version,
-                state: TokenState::Failed,
-                reason: Some(reason.clone()),
+                end: Unsent::Failed(reason.clone()),
             })
             .collect();
         self.ledger().decide(self.run(), &decisions).await?;

@@ -4,7 +4,7 @@
 //! the batch is stored; and one that shows something else, or is absent, that nothing of it is, once the request can no longer
 //! be under way. What no witness tells is never concluded.
 
-use tokio::time::{Duration, Instant, sleep_until};
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::uploader::Uploader;
@@ -166,8 +166,9 @@ impl Uploader {
                     attempts.delay()
                 }
                 Looked::RateLimited { retry_after } => {
-                    self.rate_limited(retry_after, attempts.delay());
-                    Duration::ZERO
+                    // The next attempt waits, or finds the run stopped.
+                    self.rate_limited(attempts, retry_after).await;
+                    continue;
                 }
                 Looked::TryAgain { refusal, .. } => {
                     debug!(code = %refusal.code, "reading back gave no usable answer");

@@ -88,7 +88,7 @@ pub type Listener = Box<dyn Fn(&Settled) + Send + Sync>;
 struct Shared {
     listener: Listener,
     client: Client,
-    pacer: Pacer,
+    pacer: Arc<Pacer>,
     ledger: Ledger,
     run: Run,
     helm: Helm,
@@ -108,10 +108,11 @@ struct Shared {
 }
 
 impl Uploader {
-    /// An uploader for one run.
+    /// An uploader for one run, whose requests pay at `pacer`.
     #[must_use]
     pub fn new(
         client: Client,
+        pacer: Arc<Pacer>,
         ledger: Ledger,
         run: Run,
         settings: &Settings,
@@ -123,7 +124,7 @@ impl Uploader {
             shared: Arc::new(Shared {
                 listener,
                 client,
-                pacer: Pacer::new(api.rate_limit, &helm),
+                pacer,
                 ledger,
                 run,
                 helm,
@@ -148,6 +149,8 @@ impl Uploader {
     /// # Errors
     /// If the ledger cannot be written. Nothing more may be sent then.
     pub async fn deliver(&self, batch: Batch) -> Result<(), LedgerError> {
+        // Before the intent is recorded: what leaves late might be believed not to have left.
+        self.client().handshake().await;
         let _in_flight = self.meter().delivery();
         self.deliver_inner(batch, Chance::First).await?;
         self.deliver_overdue().await
@@ -162,6 +165,7 @@ impl Uploader {
         left: &Unsettled,
         on_unresolved: OnUnresolved,
     ) -> Result<Reconciliation, LedgerError> {
+        self.client().handshake().await;
         let span = error_span!("batch", batch_id = left.batch.id, tokens = left.token_count);
         self.settle_within(left, on_unresolved).instrument(span).await
     }
@@ -310,27 +314,22 @@ impl Uploader {
         Attempts::new(&self.shared.retry, &self.shared.pacer, self.stop())
     }
 
-    /// Closes the gate for all tasks. A wait longer than is allowed ends the run.
-    pub(super) fn rate_limited(&self, retry_after: Option<Duration>, own_delay: Duration) {
-        let wait = retry_after.unwrap_or(own_delay);
-        if wait > self.shared.retry.max_retry_after {
-            self.stop().turn(StopReason::Endpoint(format!(
-                "the API asked to wait for {}, longer than `api.retry.max_retry_after` allows",
-                humantime::format_duration(Duration::from_secs(wait.as_secs()))
-            )));
-        }
+    /// All requests wait, as the API answered 429; or the run ends, if it has done so for too long.
+    pub(super) async fn rate_limited(&self, attempts: &mut Attempts<'_>, retry_after: Option<Duration>) {
+        let Some(wait) = attempts.rate_limited(retry_after) else {
+            return;
+        };
         info!(
             status = 429,
             code = "rate_limited",
             wait_s = wait.as_secs_f64(),
             "the API's quota is used up: holding all requests"
         );
-        let wait = wait.min(self.shared.retry.max_retry_after);
         let now = Instant::now();
         self.ledger()
             .diary()
             .note_stretch(EventKind::Held, now, now + wait);
-        self.shared.pacer.hold(wait);
+        self.client().license_may_have_changed().await;
     }
 
     pub(super) fn warn_read_back_denied_once(&self, refusal: &Refusal) {

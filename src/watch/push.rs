@@ -7,7 +7,7 @@ use reqwest::{Client, Url, header::CONTENT_TYPE};
 use tracing::{info, warn};
 
 use crate::{
-    config::push_url_problem,
+    config::{is_loopback, push_url_problem},
     model::{Mode, Secret},
 };
 
@@ -47,7 +47,11 @@ impl Pushgateway {
         // Only one provider is compiled in; an error here means that it was installed before.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let put = async {
-            let client = Client::builder().timeout(PATIENCE).build()?;
+            let client = Client::builder().timeout(PATIENCE);
+            // What stays on this machine is no proxy's business, and may carry the gateway's password.
+            let stays = Url::parse(self.0.reveal()).is_ok_and(|url| is_loopback(&url));
+            let client = if stays { client.no_proxy() } else { client };
+            let client = client.build()?;
             let request = client.put(self.0.reveal());
             let request = request.header(CONTENT_TYPE, prometheus::TEXT_FORMAT).body(text);
             request.send().await?.error_for_status()

@@ -1,6 +1,6 @@
 //! One question, asked until there is an answer.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use tokio::time::Instant;
 use tracing::{debug, info};
@@ -38,7 +38,8 @@ pub enum Answered<T> {
 /// Asks. Shared by all who do, since they share the quotas.
 pub struct Asker {
     client: Client,
-    plain: Pacer,
+    /// Shared with uploads, which pay at the same place.
+    plain: Arc<Pacer>,
     users: Pacer,
     search: Pacer,
     retry: RetrySettings,
@@ -57,9 +58,15 @@ impl Asker {
     /// more.
     #[must_use]
     pub fn new(client: Client, settings: &ApiSettings, helm: &Helm) -> Self {
+        let plain = Arc::new(Pacer::new(settings.rate_limit, helm));
+        let (pays, stop) = (Arc::clone(&plain), helm.stop.clone());
+        client.pay_licenses_with(Arc::new(move || {
+            let (pays, stop) = (Arc::clone(&pays), stop.clone());
+            Box::pin(async move { stop.unless_turned(pays.ready_to_settle()).await.is_some() })
+        }));
         Self {
             client,
-            plain: Pacer::new(settings.rate_limit, helm),
+            plain,
             users: Pacer::new(settings.lookup.users, helm),
             search: Pacer::new(settings.lookup.search, helm),
             retry: settings.retry,
@@ -75,10 +82,16 @@ impl Asker {
         self
     }
 
+    /// Where everything pays that has no quota of its own: uploads, too.
+    #[must_use]
+    pub fn plain(&self) -> Arc<Pacer> {
+        Arc::clone(&self.plain)
+    }
+
     /// How long the API asked us to wait, from now.
     #[must_use]
     pub fn held_for(&self) -> Duration {
-        let pacers = [&self.plain, &self.users, &self.search];
+        let pacers = [&*self.plain, &self.users, &self.search];
         pacers.into_iter().map(Pacer::held_for).max().unwrap_or_default()
     }
 
@@ -96,17 +109,19 @@ impl Asker {
         F: Future<Output = Looked<T>>,
     {
         let pacer = match quota {
-            Quota::Plain => &self.plain,
+            Quota::Plain => &*self.plain,
             Quota::Users => &self.users,
             Quota::Search => &self.search,
         };
+        // Only what talks to the API asks for the licence.
+        self.stop.unless_turned(self.client.handshake()).await;
         let mut attempts = Attempts::new(&self.retry, pacer, &self.stop);
         while attempts.next().await.is_some() {
             // Asking changes nothing: an answer on its way may be left behind.
             let Some(looked) = self.stop.unless_turned(question(&self.client)).await else {
                 break;
             };
-            if let Some(answered) = self.hear(looked, pacer, &mut attempts, what).await? {
+            if let Some(answered) = self.hear(looked, &mut attempts, what).await? {
                 return Ok(answered);
             }
         }
@@ -135,14 +150,13 @@ impl Asker {
         F: Future<Output = Looked<T>>,
     {
         let looked = action(&self.client).await;
-        self.hear(looked, &self.plain, attempts, what).await
+        self.hear(looked, attempts, what).await
     }
 
     /// What an answer comes to; `None` if there is to be another attempt, after the pause that was just made.
     async fn hear<T>(
         &self,
         looked: Looked<T>,
-        pacer: &Pacer,
         attempts: &mut Attempts<'_>,
         what: &str,
     ) -> Result<Option<Answered<T>>, WhoError> {
@@ -157,14 +171,8 @@ impl Asker {
                 return Err(self.end(StopReason::Endpoint(because(what, &refusal))));
             }
             Looked::RateLimited { retry_after } => {
-                self.hold(pacer, retry_after.unwrap_or_else(|| attempts.delay()))?;
-                let refusal = Refusal {
-                    status: Some(429),
-                    code: "rate_limited".into(),
-                    text: "the API's quota was used up, and stayed so".to_owned(),
-                };
-                // The gate that was just closed is the wait.
-                (refusal, Duration::ZERO)
+                self.rate_limited(attempts, retry_after).await?;
+                return Ok(None);
             }
             Looked::TryAgain { retry_after, refusal } => {
                 let asked = retry_after.unwrap_or_default().min(self.retry.max_retry_after);
@@ -186,14 +194,13 @@ impl Asker {
         Err(self.end(StopReason::TooManyFailures(text)))
     }
 
-    /// Closes the gate for all who pay the same quota. A wait longer than is allowed ends the run.
-    fn hold(&self, pacer: &Pacer, wait: Duration) -> Result<(), WhoError> {
-        if wait > self.retry.max_retry_after {
-            return Err(self.end(StopReason::Endpoint(format!(
-                "the API asked to wait for {}, longer than `api.retry.max_retry_after` allows",
-                humantime::format_duration(Duration::from_secs(wait.as_secs()))
-            ))));
-        }
+    /// All who pay the same quota wait, as the API answered 429; or the run ends, if it has done so for too long.
+    async fn rate_limited(
+        &self,
+        attempts: &mut Attempts<'_>,
+        retry_after: Option<Duration>,
+    ) -> Result<(), WhoError> {
+        let wait = attempts.rate_limited(retry_after).ok_or(WhoError::Stopped)?;
         info!(
             status = 429,
             code = "rate_limited",
@@ -202,8 +209,10 @@ impl Asker {
         );
         let now = Instant::now();
         self.diary.note_stretch(EventKind::LookupsHeld, now, now + wait);
-        pacer.hold(wait);
-        Ok(())
+        self.stop
+            .unless_turned(self.client.license_may_have_changed())
+            .await
+            .ok_or(WhoError::Stopped)
     }
 
     fn end(&self, reason: StopReason) -> WhoError {

@@ -213,7 +213,8 @@ async fn what_failed_before_can_be_a_canary_too() {
         .await;
     migrate(&bed, &[]).await.ended_with(3);
     bed.sql("update legacy_tokens set provider = 'google'").await;
-    dead_rows(&bed, "2").await;
+    // The first, whatever order keys are taken in.
+    dead_rows(&bed, "1").await;
     let ran = migrate(&bed, &["--only-failed", "--canary", "5"])
         .await
         .ended_with(4)

@@ -123,6 +123,15 @@ fn keys(text: &str) -> BTreeSet<String> {
     found
 }
 
+/// It is in the program: whoever installed that has no other.
+#[tokio::test]
+async fn the_example_is_printed() {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tokenferry"));
+    let output = command.args(["config", "example"]).output().await.unwrap();
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), example());
+}
+
 #[test]
 fn the_example_loads_as_it_is() {
     let settings = load(&example()).unwrap();

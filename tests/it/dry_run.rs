@@ -146,6 +146,34 @@ async fn a_dry_run_of_a_part_is_that_part() {
     assert_eq!(none["tokens"]["selected"], 0);
 }
 
+/// Before anything was migrated there is nothing else to list; after that, what a dry run found is listed by its ID.
+#[tokio::test]
+async fn failures_without_a_run_lead_to_what_a_dry_run_found() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 20).await;
+    bed.sql("update legacy_tokens set provider = null where id in (3, 4)")
+        .await;
+    dry_run(&bed, &[]).await.ended_with(3);
+    let listed = bed.run(&["failures"]).await.ended_with(0);
+    assert!(listed.stdout.contains("no_app"), "{}", listed.stdout);
+    assert!(listed.stderr.contains("2 problems in run 1"), "{}", listed.stderr);
+    bed.migrate().await.ended_with(3);
+    let listed = bed.run(&["failures"]).await.ended_with(0);
+    assert!(!listed.stderr.contains("dry run"), "{}", listed.stderr);
+    dry_run(&bed, &[]).await.ended_with(3);
+    let listed = bed.run(&["failures"]).await.ended_with(0);
+    assert!(
+        listed.stderr.contains("2 failed tokens in migration"),
+        "{}",
+        listed.stderr
+    );
+    assert!(
+        listed.stderr.contains("`tokenferry failures --run 3` lists them"),
+        "{}",
+        listed.stderr
+    );
+}
+
 #[tokio::test]
 async fn a_dry_run_changes_nothing_but_its_findings_and_says_the_same_twice() {
     let bed = Bed::new().await.set("source.page_size = 200");

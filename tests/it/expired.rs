@@ -108,6 +108,12 @@ async fn verify_leaves_them_alone_counts_them_and_never_calls_them_equal() {
         .await,
         6
     );
+    let page = bed
+        .run(&["report", "--run", &run, "--output", "-"])
+        .await
+        .ended_with(0)
+        .stdout;
+    assert!(page.contains("6 tokens were not read"));
     // The old system's copies are as they were.
     assert_eq!(bed.api.stored().len(), 14);
     bed.assert_arrived_once().await;

@@ -58,6 +58,7 @@ async fn the_json_has_the_keys_that_scripts_rely_on_and_stdout_holds_nothing_els
             "requests",
             "resumed",
             "retries",
+            "rows_expected",
             "run_id",
             "status",
             "tokens",

@@ -103,7 +103,7 @@ async fn what_does_not_exist_is_named_row_by_row_and_nothing_is_sent() {
             "/v1/mgmt/users/load",
         ]
     );
-    assert_eq!(ran["lookups"], 6);
+    assert_eq!(ran["lookups"], 6 + 1, "and the licence");
     let reasons = bed
         .texts("select reason from tokenferry.findings where error_code = 'app_not_oauth'")
         .await;
@@ -118,7 +118,10 @@ async fn what_does_not_exist_is_named_row_by_row_and_nothing_is_sent() {
         .ended_with(3)
         .stderr;
     assert!(text.contains("1 × user_unknown: there is no such user"), "{text}");
-    assert!(text.contains("6 lookups of users, apps and tenants"), "{text}");
+    assert!(
+        text.contains("7 lookups of licence, users, apps and tenants"),
+        "{text}"
+    );
 }
 
 #[tokio::test]
@@ -155,9 +158,9 @@ async fn as_many_lookups_as_were_announced() {
         .count();
     assert_eq!(loads, 10);
     // Four pages, of which two ask about users; the stand-in lists neither apps nor tenants, so both are asked for by name.
-    assert_eq!(ran.json()["lookups"], 10 + 4);
+    assert_eq!(ran.json()["lookups"], 10 + 4 + 1, "and the licence");
     let at_most = announced["lookups"].as_u64().unwrap();
-    assert!((12..=15).contains(&at_most), "{announced}");
+    assert!((13..=16).contains(&at_most), "{announced}");
 }
 
 #[tokio::test]

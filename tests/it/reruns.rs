@@ -58,6 +58,114 @@ async fn only_failed_sends_what_failed_and_nothing_else() {
     );
 }
 
+/// Whatever decides which rows there are, or what becomes of them: none may be passed over because an unfinished run was.
+#[tokio::test]
+async fn an_unfinished_run_about_other_rows_is_left_and_a_new_one_begins() {
+    for (what, change) in [
+        ("where", "source.where = \"id > 0\""),
+        ("table", "source.table = \"other_tokens\""),
+        ("key", "source.key = \"other_id\""),
+        ("session", "source.session = { \"tokenferry.x\" = \"y\" }"),
+        (
+            "destination",
+            "source.columns.user_id = { sql = \"'other-' || user_id\" }",
+        ),
+        (
+            "token",
+            "source.columns.access_token = { sql = \"access_token || '-other'\" }",
+        ),
+        ("apps", "apps = { google = \"other-app\" }"),
+    ] {
+        let bed = Bed::new().await;
+        bed.user_rows(1, 60).await;
+        bed.sql(
+            "alter table legacy_tokens add other_id bigint unique; update legacy_tokens set other_id = 100 - id;
+             alter table legacy_tokens alter other_id set not null;
+             create view other_tokens as select * from legacy_tokens",
+        )
+        .await;
+        let bed = bed.set("source.page_size = 10");
+        let canary = bed
+            .run(&["migrate", "--limit", "30", "--json"])
+            .await
+            .ended_with(0)
+            .json();
+        let bed = bed.set(&format!("source.page_size = 10\n{change}"));
+        let ran = bed.migrate().await.ended_with(0);
+        assert!(
+            ran.stderr.contains("selects other rows"),
+            "{what}: {}",
+            ran.stderr
+        );
+        let ran = ran.json();
+        assert_ne!(ran["run_id"], canary["run_id"], "{what}");
+        assert_eq!(
+            (&ran["resumed"], &ran["tokens"]["selected"]),
+            (&json!(false), &json!(60)),
+            "{what}"
+        );
+        let left = bed
+            .texts("select status || ' ' || stop_reason from tokenferry.runs order by id limit 1")
+            .await;
+        assert!(left[0].starts_with("interrupted left unfinished: "), "{left:?}");
+    }
+}
+
+#[tokio::test]
+async fn an_unfinished_run_about_the_same_rows_goes_on_whatever_else_changed() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 60).await;
+    let bed = bed.set("source.page_size = 10");
+    bed.run(&["migrate", "--limit", "30"]).await.ended_with(0);
+    let bed = bed.set("source.page_size = 7\nbatch.max_tokens = 3\nbatch.concurrency = 1\nsource.statement_timeout = \"50s\"");
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(
+        (&ran["resumed"], &ran["tokens"]["committed"]),
+        (&json!(true), &json!(60))
+    );
+    bed.assert_arrived_once().await;
+}
+
+/// Those that were not tried for the longest time come first: the same few that keep failing keep nobody waiting.
+#[tokio::test]
+async fn only_failed_with_a_limit_takes_turns() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 60).await;
+    let refused: Vec<String> = (1..=7).map(|user| format!("user-{user}")).collect();
+    bed.api.set_refused_users(refused.clone());
+    bed.migrate().await.ended_with(3);
+    let tried = "select source_key from tokenferry.tokens where attempts > 1 order by source_key";
+    for expected in [&["1", "2", "3"][..], &["1", "2", "3", "4", "5", "6"]] {
+        let ran = bed
+            .run(&["migrate", "--only-failed", "--limit", "3", "--json"])
+            .await
+            .ended_with(3)
+            .json();
+        assert_eq!(ran["tokens"]["failed"], 3);
+        assert_eq!(bed.texts(tried).await, expected);
+    }
+    // The last one, and the two whose turn it is again.
+    bed.api.set_refused_users(["user-3"]);
+    let ran = bed
+        .run(&["migrate", "--only-failed", "--limit", "3", "--json"])
+        .await
+        .ended_with(0)
+        .json();
+    assert_eq!(ran["tokens"]["committed"], 3);
+    let failed = "select source_key from tokenferry.tokens where state = 'failed' order by source_key";
+    assert_eq!(bed.texts(failed).await, ["3", "4", "5", "6"]);
+    // Without a limit each of them is tried once, though some fail again.
+    let ran = bed
+        .run(&["migrate", "--only-failed", "--json"])
+        .await
+        .ended_with(3)
+        .json();
+    assert_eq!(
+        (&ran["tokens"]["committed"], &ran["tokens"]["failed"]),
+        (&json!(3), &json!(1))
+    );
+}
+
 #[tokio::test]
 async fn a_row_that_failed_and_is_gone_from_the_source_is_not_sent_and_stays_listed() {
     let bed = Bed::new().await;

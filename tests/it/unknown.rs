@@ -20,6 +20,11 @@ async fn whatever_happens_to_one_request_every_token_is_written_once() {
         Fault::StatusAfterCommit(502),
         Fault::StatusAfterCommit(500),
         Fault::StatusAfterCommit(504),
+        // What proxies answer when an upstream resets the connection in the middle of a request.
+        Fault::StatusAfterCommit(503),
+        Fault::StatusAfterCommit(521),
+        Fault::StatusAfterCommit(523),
+        Fault::StatusAfterCommit(530),
     ];
     for fault in faults {
         let name = format!("{fault:?}");
@@ -31,6 +36,56 @@ async fn whatever_happens_to_one_request_every_token_is_written_once() {
         assert_eq!(bed.api.scripted(), 0, "{name} was not met");
         bed.assert_arrived_once().await;
     }
+}
+
+/// Somebody answers 200 in the API's place: whether it stored the tokens is asked, and not taken from that.
+#[tokio::test]
+async fn an_answer_that_is_not_the_apis_is_neither_a_commit_nor_a_refusal() {
+    let bodies = [
+        r#"{"error":"upstream unavailable"}"#,
+        r#"{"message":"Forbidden"}"#,
+        r#"{"success":false}"#,
+        r#"{"failures":"none"}"#,
+        r#"{"failures":["user-1"]}"#,
+        r#"{"failures":[{"message":"no upstream"}]}"#,
+        "[null]",
+    ];
+    let mut bed = Bed::new().await;
+    let mut rows = 0;
+    for single in [false, true] {
+        bed = bed.set(&format!("batch.verify_refresh = {single}"));
+        for committed in [false, true] {
+            for body in bodies {
+                bed.user_rows(rows + 1, rows + 5).await;
+                rows += 5;
+                bed.api.script([Fault::Answer {
+                    status: 200,
+                    body: body.to_owned(),
+                    committed,
+                }]);
+                let ran = bed.migrate().await.ended_with(0).json();
+                assert_eq!(ran["tokens"]["committed"], 5, "{body} {committed} {single}");
+                assert_eq!(bed.api.scripted(), 0, "{body} was not met");
+                bed.assert_arrived_once().await;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_read_back_that_is_not_the_apis_answer_does_not_say_that_a_token_is_absent() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 20).await;
+    bed.api.script([Fault::CutAfterCommit]);
+    let odd = [r#"{"message":"Forbidden"}"#, "{}", "[]", r#"{"error":"x"}"#];
+    bed.api.script_reads(odd.map(|body| Fault::Answer {
+        status: 200,
+        body: body.to_owned(),
+        committed: false,
+    }));
+    bed.migrate().await.ended_with(0);
+    assert_eq!(bed.api.scripted(), 0);
+    bed.assert_arrived_once().await;
 }
 
 #[tokio::test]

@@ -5,6 +5,7 @@ Takes the variables that `tokenferry simulate` prints; run.sh starts both.
 
 import logging
 import os
+import time
 import unittest
 
 from descope import AuthException, DescopeClient
@@ -12,6 +13,7 @@ from descope import AuthException, DescopeClient
 PROJECT_ID = os.environ["DESCOPE_PROJECT_ID"]
 MANAGEMENT_KEY = os.environ["DESCOPE_MANAGEMENT_KEY"]
 REFUSED = "refused-user"
+TOKEN_NOT_FOUND = "E111504"
 
 
 class Warnings(logging.Handler):
@@ -30,7 +32,7 @@ class SdkAgainstSimulator(unittest.TestCase):
     def setUpClass(cls):
         warnings = Warnings()
         logging.getLogger().addHandler(warnings)
-        client = DescopeClient(PROJECT_ID)
+        client = cls.client = DescopeClient(PROJECT_ID)
         assert not warnings.messages, warnings.messages
         cls.apps = client.mgmt.outbound_application
         cls.users = client.mgmt.user
@@ -102,17 +104,52 @@ class SdkAgainstSimulator(unittest.TestCase):
             self.apps.upload_user_token("crm", user, access_token=f"access-of-{user}")
         token = self.apps.fetch_token("crm", "leaving")["token"]
         self.apps.delete_token(token["id"])
-        self.refuses(404, lambda: self.apps.fetch_token("crm", "leaving"))
-        self.refuses(404, lambda: self.apps.delete_token(token["id"]))
+        self.refuses(404, lambda: self.apps.fetch_token("crm", "leaving"), TOKEN_NOT_FOUND)
+        self.refuses(404, lambda: self.apps.delete_token(token["id"]), TOKEN_NOT_FOUND)
         self.assertEqual(self.apps.fetch_token("crm", "staying")["token"]["accessToken"], "access-of-staying")
         self.apps.delete_user_tokens(app_id="crm", user_id="staying")
         self.refuses(404, lambda: self.apps.fetch_token("crm", "staying"))
 
     def test_lookup_by_scopes(self):
-        self.apps.upload_user_token("crm", "scoped", access_token="scoped", scopes=["read", "write"])
-        found = self.apps.fetch_token_by_scopes("crm", "scoped", ["read"])["token"]
-        self.assertEqual(found["accessToken"], "scoped")
-        self.refuses(404, lambda: self.apps.fetch_token_by_scopes("crm", "scoped", ["admin"]))
+        # Exactly these, in whatever order; tokens that differ in them stand beside each other.
+        self.apps.upload_user_token("crm", "scoped", access_token="both", scopes=["read", "write"])
+        self.apps.upload_user_token("crm", "scoped", access_token="one", scopes=["read"])
+        self.apps.upload_tenant_token("crm", "scoped", access_token="tenant", scopes=["read"])
+        by_scopes = self.apps.fetch_token_by_scopes
+        self.assertEqual(by_scopes("crm", "scoped", ["read"])["token"]["accessToken"], "one")
+        self.assertEqual(by_scopes("crm", "scoped", ["write", "read"])["token"]["accessToken"], "both")
+        self.assertEqual(self.apps.fetch_token("crm", "scoped")["token"]["accessToken"], "one")
+        for scopes in (["write"], ["read", "write", "admin"]):
+            self.refuses(404, lambda: by_scopes("crm", "scoped", scopes), TOKEN_NOT_FOUND)
+        found = self.apps.fetch_tenant_token_by_scopes("crm", "scoped", ["read"])["token"]
+        self.assertEqual(found["accessToken"], "tenant")
+        self.refuses(
+            404, lambda: self.apps.fetch_tenant_token_by_scopes("crm", "scoped", ["write"]), TOKEN_NOT_FOUND
+        )
+
+    def test_a_fetch_refreshes_what_has_expired(self):
+        past, soon = int(time.time()) - 60, int(time.time()) + 600
+        for user, expiry, refresh in (("expired", past, "rt"), ("alive", soon, "rt"), ("bare", past, None)):
+            self.apps.upload_user_token(
+                "crm", user, access_token="at", access_token_expiry=expiry, refresh_token=refresh
+            )
+        found = self.apps.fetch_token("crm", "expired", options={"withRefreshToken": True})["token"]
+        self.assertEqual((found["accessToken"], found["refreshToken"]), ("at-refreshed-1", "rt"))
+        self.assertGreater(int(found["accessTokenExpiry"]), soon)
+        self.assertGreater(int(found["lastRefreshTime"]), past)
+        for user in ("alive", "bare"):
+            found = self.apps.fetch_token("crm", user)["token"]
+            self.assertEqual((found["accessToken"], found["lastRefreshTime"]), ("at", "0"), user)
+        found = self.apps.fetch_token("crm", "alive", options={"forceRefresh": True})["token"]
+        self.assertEqual(found["accessToken"], "at-refreshed-1")
+
+    def test_apps_with_a_token(self):
+        self.apps.upload_user_token("crm", "listed", access_token="at")
+        self.apps.upload_user_token("mail", "listed", access_token="at", tenant_id="acme")
+        self.apps.upload_user_token("late", "listed", access_token="at", access_token_expiry=1)
+        listed = self.apps.list_apps_with_user_token
+        self.assertEqual(listed("listed"), {"appIds": ["crm", "mail"]})
+        self.assertEqual(listed("listed", tenant_id="acme"), {"appIds": ["mail"]})
 
     def test_a_failing_batch_commits_nothing(self):
         tokens = [
@@ -160,12 +197,19 @@ class SdkAgainstSimulator(unittest.TestCase):
         self.assertEqual(token["accessToken"], "google-access-of-alice@example.com-renewed")
         self.refuses(400, lambda: self.users.get_provider_token("alice@example.com", ""))
 
-    def test_apps_tenants_and_license(self):
+    def test_apps_and_tenants(self):
         self.assertEqual(self.apps.load_application("crm")["app"]["id"], "crm")
         self.assertEqual(self.apps.load_all_applications(), {"apps": []})
         self.assertEqual(self.tenants.load("acme")["id"], "acme")
         self.assertEqual(self.tenants.load_all(), {"tenants": []})
-        self.assertEqual(self.license.get(), {"rateLimitTier": "tier1"})
+
+    def test_the_tier_of_the_handshake_is_named_on_every_call(self):
+        self.assertEqual(self.license.get(), {"rateLimitTier": "tier2"})
+        self.client._mgmt_http_client.rate_limit_tier = "tier3"
+        try:
+            self.refuses(403, lambda: self.apps.load_application("crm"))
+        finally:
+            self.client._mgmt_http_client.rate_limit_tier = "tier2"
 
     def test_wrong_credentials_are_refused(self):
         logging.getLogger("descope").setLevel(logging.ERROR)
@@ -176,10 +220,56 @@ class SdkAgainstSimulator(unittest.TestCase):
         self.refuses(401, lambda: stranger.batch_upload_user_tokens([token]))
         self.refuses(404, lambda: self.apps.fetch_token("crm", "stranger"))
 
-    def refuses(self, status, call):
+    def refuses(self, status, call, code=""):
         with self.assertRaises(AuthException) as raised:
             call()
         self.assertEqual(raised.exception.status_code, status, raised.exception)
+        self.assertIn(code, raised.exception.error_message)
+
+
+class SdkAgainstStrictSimulator(unittest.TestCase):
+    """Another gateway: dates, strict about tenants, refresh tokens that rotate, an app for API keys."""
+
+    @classmethod
+    def setUpClass(cls):
+        client = DescopeClient(
+            os.environ["STRICT_PROJECT_ID"],
+            management_key=os.environ["STRICT_MANAGEMENT_KEY"],
+            base_url=os.environ["STRICT_BASE_URI"],
+        )
+        cls.apps = client.mgmt.outbound_application
+
+    refuses = SdkAgainstSimulator.refuses
+
+    def test_expiry_as_a_date(self):
+        self.apps.upload_user_token("crm", "dated", access_token="at", access_token_expiry=1_900_000_000)
+        found = self.apps.fetch_token("crm", "dated")["token"]
+        self.assertEqual(found["accessTokenExpiry"], "2030-03-17T17:46:40Z")
+
+    def test_a_refresh_rotates_the_refresh_token(self):
+        self.apps.upload_user_token(
+            "crm", "rotated", access_token="at", refresh_token="rt", access_token_expiry=1
+        )
+        found = self.apps.fetch_token("crm", "rotated", options={"withRefreshToken": True})["token"]
+        self.assertEqual(found["refreshToken"], "rt-refreshed-1")
+
+    def test_a_token_in_a_tenant_is_not_there_without_it(self):
+        self.apps.upload_user_token("crm", "tenanted", access_token="at", tenant_id="acme")
+        self.refuses(404, lambda: self.apps.fetch_token("crm", "tenanted"), TOKEN_NOT_FOUND)
+        found = self.apps.fetch_token("crm", "tenanted", tenant_id="acme")["token"]
+        self.assertEqual(found["accessToken"], "at")
+
+    def test_an_app_for_api_keys(self):
+        self.assertEqual(self.apps.load_application("keys")["app"]["appType"], "apikey")
+        token = {"appId": "keys", "userId": "u", "accessToken": "at"}
+        failures = self.apps.batch_upload_user_tokens([token])["failures"]
+        self.assertEqual([failure["appId"] for failure in failures], ["keys"])
+        self.refuses(400, lambda: self.apps.upload_user_token("keys", "u", access_token="at"))
+        self.apps.upload_user_api_key("keys", "u", "k1")
+        self.apps.upload_user_api_key("keys", "u", "k2", tenant_id="acme")
+        self.apps.upload_tenant_api_key("keys", "acme", "k3")
+        self.assertEqual(self.apps.fetch_token("keys", "u")["token"]["accessToken"], "k1")
+        self.refuses(400, lambda: self.apps.upload_user_api_key("crm", "u", "k1"))
 
 
 if __name__ == "__main__":

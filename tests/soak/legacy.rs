@@ -15,6 +15,9 @@ const REFUSED: usize = 5;
 const CONTESTED: usize = 40;
 const SHARED_USERS: usize = 60;
 
+/// Of all tokens.
+const SCOPES: [&str; 2] = ["calendar", "email"];
+
 /// What is wrong with a row that may never be sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Flaw {
@@ -156,9 +159,9 @@ impl Legacy {
     /// A row to a destination of its own.
     fn ordinary(&mut self, id: i64) -> Row {
         let app = if id % 3 == 0 { "slack" } else { "google" };
-        let user = || Destination::user(app, format!("user-{id}"));
+        let user = || Destination::user(app, format!("user-{id}")).with_scopes(SCOPES);
         let place = match self.dice.random_range(0..100) {
-            0..10 => Destination::tenant(app, format!("tenant-{id}")),
+            0..10 => Destination::tenant(app, format!("tenant-{id}")).with_scopes(SCOPES),
             10..25 => user().in_tenant(format!("group-{}", id % 700)),
             25..30 => user().identified_by("work"),
             _ => user(),
@@ -213,7 +216,7 @@ impl Legacy {
                 continue;
             };
             let id = self.any_alone();
-            let plain = Destination::user("shared", user);
+            let plain = Destination::user("shared", user).with_scopes(SCOPES);
             let places = if number % 2 == 0 {
                 [plain.clone().identified_by("work"), plain.identified_by("home")]
             } else {

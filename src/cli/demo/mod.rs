@@ -75,8 +75,10 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     let exit = told?;
     cleaned?;
     if exit == Exit::Done {
-        story.end("The database, the stand-in and the configuration are gone again. Your own migration: \
-             config/tokenferry.example.toml; `tokenferry report --output run.html` then writes a page about it.");
+        story.end(
+            "The database, the stand-in and the configuration are gone again. Your own migration begins with \
+             `tokenferry config example`; `tokenferry report --output run.html` then writes a page about it.",
+        );
     }
     Ok(exit)
 }

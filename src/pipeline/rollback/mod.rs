@@ -16,7 +16,7 @@ use tracing::{Instrument, error_span, info, warn};
 
 use super::{
     Ended, PipelineError,
-    migrate::{api, cause, holder},
+    migrate::{cause, holder},
     originals::Originals,
     patience::patiently,
     showing::{quota, show},
@@ -76,7 +76,7 @@ async fn open(
     // The migration's own lock: nothing is uploaded meanwhile.
     let mut lock = ledger.lock(&access, Locked::Migration).await?;
     let begun = ledger
-        .begin_rollback(undo, &api(&settings.api), &holder())
+        .begin_rollback(undo, &settings.api.target(), &holder())
         .await?;
     let diary = ledger.diary();
     let source = source.noting(diary.clone());
@@ -240,6 +240,7 @@ impl Job<'_> {
         // What is in flight may be the run's, too: it is found out first.
         let uploader = Uploader::new(
             self.client.clone(),
+            counted.asker.plain(),
             Ledger::clone(ledger),
             begun.run.clone(),
             settings,

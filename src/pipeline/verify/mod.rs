@@ -60,6 +60,8 @@ async fn open(
     let source = Source::open(&settings.source, &application_name, patience).await?;
     let client = Client::new(&settings.api, helm.meter.clone())?;
     let mut lock = ledger.lock(&access, Locked::Verification).await?;
+    ledger.expect_target(&settings.api.target()).await?;
+    ledger.expect_no_pending_deletions_without_lock(&access).await?;
     let begun = ledger.begin_verification(chosen, &holder()).await?;
     let diary = ledger.diary();
     let source = source.noting(diary.clone());

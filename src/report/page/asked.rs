@@ -71,7 +71,12 @@ fn selection(data: &PageData) -> String {
             .of_run
             .map(|run| format!(" of run {run}"))
             .unwrap_or_default();
-        return format!("{which}{of}{seed}");
+        let expired = if found.include_expired {
+            ", expired ones included"
+        } else {
+            ""
+        };
+        return format!("{which}{of}{seed}{expired}");
     }
     if let Some(found) = &data.summary.rollback {
         let dry = if found.dry_run { ", dry run" } else { "" };

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     model::Mode,
-    report::{Summary, summary::grouped, visible},
+    report::{Summary, summary::grouped, unread::unread, visible},
 };
 
 /// Title, status, and the sentence for those who read nothing else.
@@ -90,10 +90,13 @@ fn migrated(summary: &Summary) -> String {
         "completed" | "completed_with_failures" => "",
         _ => "So far, ",
     };
-    let at_descope = tokens.committed + tokens.unchanged;
-    let share = percent(at_descope, tokens.selected - tokens.superseded);
+    let whole = unread(summary).unwrap_or_else(|| {
+        let at_descope = tokens.committed + tokens.unchanged;
+        let share = percent(at_descope, tokens.selected - tokens.superseded);
+        format!("{share} of what was to arrive is at Descope.")
+    });
     format!(
-        "{so_far}{} of {} went up in this run; {}. {share} of what was to arrive is at Descope.",
+        "{so_far}{} of {} went up in this run; {}. {whole}",
         grouped(tokens.committed),
         count(tokens.selected, "token", "tokens"),
         list(&others),
@@ -113,12 +116,15 @@ fn estimated(summary: &Summary) -> String {
             seconds(estimate.duration_s)
         )
     });
-    let problems = match tokens.failed {
-        0 => "Nothing stands in the way.".to_owned(),
-        failed => format!("{} would fail as things are.", grouped(failed)),
+    let rest = unread(summary);
+    let problems = match (tokens.failed, &rest) {
+        (0, None) => "Nothing stands in the way.".to_owned(),
+        (0, Some(_)) => "Nothing stands in the way of these.".to_owned(),
+        (failed, _) => format!("{} would fail as things are.", grouped(failed)),
     };
+    let rest = rest.map_or_else(String::new, |rest| format!(" {rest}"));
     format!(
-        "{} of {} would go up{}. {problems}",
+        "{} of {} would go up{}. {problems}{rest}",
         grouped(tokens.committed),
         count(tokens.selected, "token", "tokens"),
         work.unwrap_or_default(),
@@ -131,15 +137,22 @@ fn verified(summary: &Summary) -> String {
     };
     let wrong = found.different + found.missing;
     let checked = count(found.checked, "token was", "tokens were");
-    match (found.checked, wrong) {
+    let compared = match (found.checked, wrong) {
         (0, _) => "No token was compared.".to_owned(),
-        (_, 0) => format!("{checked} read back and compared: every one is as it should be."),
+        (_, 0) => format!("{checked} read back and compared: every one of these is as it should be."),
         (_, wrong) => format!(
             "{checked} read back and compared: {} as they should be, {} not.",
             grouped(found.checked - wrong),
             count(wrong, "is", "are")
         ),
+    };
+    if found.not_read == 0 {
+        return compared;
     }
+    format!(
+        "{compared} {} not read, as the access token has expired and Descope would refresh it.",
+        count(found.not_read, "token was", "tokens were")
+    )
 }
 
 fn taken_back(summary: &Summary) -> String {
@@ -250,7 +263,7 @@ fn figures(summary: &Summary) -> (i64, Vec<Figure>) {
         }
         return (tokens.selected, figures);
     };
-    let uncompared = found.changed_in_source + found.gone_from_source + found.inconclusive;
+    let uncompared = found.changed_in_source + found.gone_from_source + found.inconclusive + found.not_read;
     let mut figures = vec![
         figure("equal", found.equal, "as they were sent", Some("committed")),
         figure(
@@ -264,7 +277,7 @@ fn figures(summary: &Summary) -> (i64, Vec<Figure>) {
         figure(
             "not compared",
             uncompared,
-            "changed or gone since, or not shown",
+            "changed or gone since, not shown, or not read",
             Some("superseded"),
         ),
     ];

@@ -35,10 +35,7 @@ fn after_upload(data: &PageData) -> Vec<Step> {
     let mut steps = Vec::new();
     match summary.status.as_str() {
         "running" => {
-            steps.push((
-                "It is running, or its process is gone: then the same command goes on with it.".to_owned(),
-                Some("tokenferry migrate".to_owned()),
-            ));
+            steps.push(("It is running.".to_owned(), Some("tokenferry status".to_owned())));
             return steps;
         }
         "interrupted" => steps.push(step("Go on where it ended.", "tokenferry migrate")),

@@ -22,7 +22,7 @@ async fn all_is_well() {
     checks.assert("api", "connection", "ok", bed.api.base_url());
     checks.assert("api", "clock", "ok", "in step");
     checks.assert("api", "credentials", "ok", "accepted");
-    checks.assert("api", "rate_tier", "ok", "tier");
+    checks.assert("api", "rate_tier", "ok", "tier1, which every request names");
     checks.assert("api", "apps", "ok", "google, slack");
     assert_eq!(bed.api.stored_count(), 0);
 }
@@ -85,7 +85,12 @@ async fn what_is_not_the_api_or_not_there_ends_with_4() {
     checks.assert("api", "connection", "failed", "not as the API does");
     let nowhere = [("TOKENFERRY__API__BASE_URL", "http://127.0.0.1:1")];
     let checks = Checks::of(&doctor(&bed, &nowhere).await.ended_with(4));
-    checks.assert("api", "connection", "failed", "no connection was made");
+    checks.assert(
+        "api",
+        "connection",
+        "failed",
+        "nothing accepts connections at 127.0.0.1:1",
+    );
     for name in ["clock", "credentials", "rate_tier", "apps"] {
         checks.assert("api", name, "skipped", "a connection");
     }
@@ -102,7 +107,7 @@ async fn what_is_not_the_api_or_not_there_ends_with_4() {
 async fn a_clock_that_is_off_is_warned_of() {
     let bed = Bed::new().await;
     bed.rows(1, 20).await;
-    let app = r#"{"app":{"id":"google"},"apps":[{"id":"google","appType":"oauth"}]}"#;
+    let app = r#"{"rateLimitTier":"tier2","app":{"id":"google"},"apps":[{"id":"google","appType":"oauth"}]}"#;
     let late = canned("200 OK", "Sun, 06 Nov 1994 08:49:37 GMT", app).await;
     let checks = Checks::of(
         &doctor(&bed, &[("TOKENFERRY__API__BASE_URL", &late)])
@@ -110,7 +115,7 @@ async fn a_clock_that_is_off_is_warned_of() {
             .ended_with(0),
     );
     checks.assert("api", "clock", "warning", "s ahead of the API");
-    checks.assert("api", "rate_tier", "ok", "not told");
+    checks.assert("api", "rate_tier", "ok", "tier2");
     checks.assert("api", "apps", "ok", "google");
 }
 

@@ -262,6 +262,28 @@ async fn a_database_out_of_reach_ends_with_6_and_skips_the_rest() {
     ran.ended_with(2);
 }
 
+/// Whoever reads the source is not to be given the right to write there.
+#[tokio::test]
+async fn where_the_ledger_has_no_url_of_its_own_no_grant_is_advised() {
+    let bed = Bed::new().await;
+    bed.rows(1, 20).await;
+    let (url, guest) = bed.database.create_guest().await;
+    bed.sql(&format!("grant select on legacy_tokens to {guest}"))
+        .await;
+    let checks = Checks::of(
+        &doctor(&bed, &[("SOURCE_DATABASE_URL", url.as_str())])
+            .await
+            .ended_with(6),
+    );
+    let found = checks.get("ledger", "privileges");
+    assert_eq!(found["status"], "failed", "{found}");
+    let advice = found["advice"].as_str().unwrap();
+    assert!(
+        advice.starts_with("set `ledger.url`") && !advice.contains("grant"),
+        "{advice}"
+    );
+}
+
 #[tokio::test]
 async fn a_ledger_that_cannot_be_kept_is_told_before_the_first_run() {
     let bed = Bed::new().await;

@@ -106,12 +106,36 @@ async fn a_wrong_configuration_gets_a_whole_report_all_the_same() {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tokenferry"));
     command.args(["doctor", "--json", "--config"]).arg(&path);
     let ran = crate::support::bed::Ran::from(command.output().await.unwrap()).ended_with(2);
-    Checks::of(&ran).assert(
+    let checks = Checks::of(&ran);
+    checks.assert(
         "configuration",
         "file",
         "failed",
         "there is no configuration file",
     );
+    let advice = checks.get("configuration", "file")["advice"].as_str().unwrap();
+    assert!(
+        advice.contains("`tokenferry config example > tokenferry.toml`"),
+        "{advice}"
+    );
+}
+
+/// The file is right: what is wrong is elsewhere.
+#[tokio::test]
+async fn what_a_value_points_to_is_what_the_advice_is_about() {
+    let bed = Bed::new()
+        .await
+        .set("source.url = \"env:NOT_SET_HERE\"\napi.management_key = \"file:/not/there\"");
+    let ran = doctor(&bed, &[]).await.ended_with(2);
+    let checks = Checks::of(&ran);
+    for (key, part) in [
+        ("source.url", "set the variable NOT_SET_HERE"),
+        ("api.management_key", "see that this user may read /not/there"),
+    ] {
+        let advice = checks.get("configuration", key)["advice"].as_str().unwrap();
+        assert!(advice.starts_with(part), "{advice}");
+        assert!(!advice.contains("in the file"), "{advice}");
+    }
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use tokenferry::{
     ledger::{Counters, Ledger, LedgerError, OutcomeOf, Residue, Rows, Run, Standing},
     model::{
         Attributes, Decision, Evidence, Prior, Probe, Reason, RunStatus, SourceKey, Tally, TokenState,
-        Version, Witness,
+        Unsent, Version, Witness,
     },
 };
 
@@ -277,8 +277,7 @@ async fn a_token_that_failed_may_be_committed_later() {
         destination: Some(item(&ledger, "1").destination),
         app: None,
         version: Version::new(Some(1)),
-        state: TokenState::Failed,
-        reason: Some(Reason::validation("no_token", "the row has no token")),
+        end: Unsent::Failed(Reason::validation("no_token", "the row has no token")),
     };
     ledger.decide(&run, &[failed]).await.unwrap();
     assert_eq!(tokens(&database).await, ["1 failed no_token 1"]);

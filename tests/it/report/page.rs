@@ -197,6 +197,29 @@ async fn failures_that_a_later_run_has_worked_on_are_counted_and_not_listed() {
     assert!(!second.contains("by a later one"));
 }
 
+/// A device, or a pipe that somebody reads from: whatever else writes there finds it as it was.
+#[tokio::test]
+async fn what_is_no_file_is_written_to_and_not_replaced() {
+    let bed = with_failures().await;
+    bed.migrate().await.ended_with(3);
+    let folder = tempfile::tempdir().unwrap();
+    let pipe = folder.path().join("pipe");
+    nix::unistd::mkfifo(&pipe, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let reader = {
+        let pipe = pipe.clone();
+        tokio::task::spawn_blocking(move || std::fs::read_to_string(pipe).unwrap())
+    };
+    bed.run(&["report", "--output", pipe.to_str().unwrap()])
+        .await
+        .ended_with(0);
+    assert!(reader.await.unwrap().ends_with("</html>"));
+    let found = std::fs::metadata(&pipe).unwrap();
+    assert!(std::os::unix::fs::FileTypeExt::is_fifo(&found.file_type()));
+    bed.run(&["report", "--output", "/dev/null"]).await.ended_with(0);
+    let found = std::fs::metadata("/dev/null").unwrap();
+    assert!(std::os::unix::fs::FileTypeExt::is_char_device(&found.file_type()));
+}
+
 #[tokio::test]
 async fn a_page_replaces_the_former_one_as_a_whole() {
     let bed = with_failures().await;

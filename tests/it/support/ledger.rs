@@ -67,7 +67,11 @@ pub(crate) fn batch(items: Vec<Item>) -> Batch {
 
 pub(crate) async fn begin(ledger: &Ledger) -> Run {
     ledger
-        .begin(&tokenferry::model::Selection::All, "the tests")
+        .begin(
+            &tokenferry::model::Selection::All,
+            &ledger.key().selection_digest(&[]),
+            "the tests",
+        )
         .await
         .unwrap()
 }

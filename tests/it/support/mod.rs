@@ -8,3 +8,4 @@ pub(crate) mod proxy;
 pub(crate) mod server;
 pub(crate) mod settings;
 pub(crate) mod source;
+pub(crate) mod tls;

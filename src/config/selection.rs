@@ -1,0 +1,60 @@
+//! What a run is about: which rows are read, and what is made of them.
+
+use super::{Expression, Field, Prefer, Relation, Settings};
+
+impl Settings {
+    /// All settings that decide which rows are read, in which order, where each of them goes and what is sent. A run that went on
+    /// with others would leave out rows that nobody has looked at, and call itself complete. Some parts are secret.
+    #[must_use]
+    pub fn selection(&self) -> Vec<&[u8]> {
+        let source = &self.source;
+        let mut parts: Vec<&[u8]> = Vec::new();
+        let mut add = |name: &'static str, value| {
+            parts.push(name.as_bytes());
+            parts.push(value);
+        };
+        match &source.relation {
+            Relation::Table(name) => {
+                for part in name {
+                    add("table", part.as_bytes());
+                }
+            }
+            Relation::Query(query) => add("query", query.as_bytes()),
+        }
+        add("key", source.key.as_bytes());
+        if let Some(condition) = &source.condition {
+            add("where", condition.as_bytes());
+        }
+        for setting in &source.session {
+            add("session", setting.name.as_bytes());
+            add("value", setting.value.reveal().as_bytes());
+        }
+        for (field, mapping) in &source.columns {
+            match &mapping.expression {
+                Expression::Column(name) => add(Field::name(*field), name.as_bytes()),
+                Expression::Sql(sql) => {
+                    add(Field::name(*field), b"sql");
+                    add("sql", sql.as_bytes());
+                }
+            }
+            if mapping.decrypt.is_some() {
+                add("decrypt", b"");
+            }
+        }
+        if let Some(provider) = &source.provider {
+            let prefer: &[u8] = match provider.prefer {
+                Prefer::Columns => b"columns",
+                Prefer::Provider => b"provider",
+            };
+            add("prefer", prefer);
+            add("revision", provider.revision.as_bytes());
+        }
+        let mut apps: Vec<(&str, &str)> = self.apps.iter().collect();
+        apps.sort_unstable();
+        for (name, id) in apps {
+            add("app", name.as_bytes());
+            add("id", id.as_bytes());
+        }
+        parts
+    }
+}

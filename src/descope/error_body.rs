@@ -1,0 +1,107 @@
+//! The API's error format: `{"errorCode","errorDescription","errorMessage"?}`.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+/// What is readable of it. A field of another type is none, and does not hide the others.
+#[derive(Debug, Default, Deserialize)]
+#[serde(from = "Map<String, Value>")]
+pub(super) struct ErrorBody {
+    code: Option<String>,
+    description: Option<String>,
+    message: Option<String>,
+}
+
+impl From<Map<String, Value>> for ErrorBody {
+    fn from(mut fields: Map<String, Value>) -> Self {
+        let mut text = |name: &str| match fields.remove(name) {
+            Some(Value::String(text)) => Some(text),
+            _ => None,
+        };
+        Self {
+            code: text("errorCode"),
+            description: text("errorDescription"),
+            message: text("errorMessage"),
+        }
+    }
+}
+
+impl ErrorBody {
+    /// The error that a body holds; an empty one if it holds none.
+    pub(super) fn of(body: Option<&[u8]>) -> Self {
+        body.and_then(|body| serde_json::from_slice(body).ok())
+            .unwrap_or_default()
+    }
+
+    /// Of a single item: it has a reason in place of a description.
+    pub(super) fn of_item(code: Option<String>, reason: Option<String>) -> Self {
+        Self {
+            code,
+            description: reason,
+            message: None,
+        }
+    }
+
+    /// The code, if it looks like one; a code goes into scripts and file names.
+    pub(super) fn code(&self) -> Option<String> {
+        let code = self.code.as_deref()?;
+        let plain = code.len() <= 64
+            && code
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
+        (plain && !code.is_empty()).then(|| code.to_owned())
+    }
+
+    /// The code, if it is one of Descope's, such as `E112102`: then the service itself answered, and no gateway before it.
+    pub(super) fn service_code(&self) -> Option<&str> {
+        let code = self.code.as_deref()?;
+        let digits = code.strip_prefix('E')?;
+        let is_number =
+            !digits.is_empty() && digits.len() <= 9 && digits.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then_some(code)
+    }
+
+    /// The sentence: description and message, whichever are there.
+    pub(super) fn text(&self) -> Option<String> {
+        let parts = [self.description.as_deref(), self.message.as_deref()];
+        let text = parts
+            .into_iter()
+            .flatten()
+            .filter(|part| !part.trim().is_empty())
+            .collect::<Vec<_>>()
+            .join(": ");
+        (!text.is_empty()).then_some(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_services_own_codes_tell_that_it_answered() {
+        for (body, code, service_code) in [
+            (r#"{"errorCode":"E112102"}"#, Some("E112102"), Some("E112102")),
+            (
+                r#"{"errorCode":"E1","errorDescription":7}"#,
+                Some("E1"),
+                Some("E1"),
+            ),
+            (
+                r#"{"errorCode":"ROUTE_NOT_FOUND"}"#,
+                Some("ROUTE_NOT_FOUND"),
+                None,
+            ),
+            (r#"{"errorCode":"E"}"#, Some("E"), None),
+            (r#"{"errorCode":"E11x"}"#, Some("E11x"), None),
+            (r#"{"errorCode":"E1\n<b>"}"#, None, None),
+            (r#"{"errorCode":404}"#, None, None),
+            (r#"["E1","x","y"]"#, None, None),
+            ("<html>", None, None),
+        ] {
+            let error = ErrorBody::of(Some(body.as_bytes()));
+            assert_eq!(error.code().as_deref(), code, "{body}");
+            assert_eq!(error.service_code(), service_code, "{body}");
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! The way to the API: straight, or through a proxy of the environment; and why it could not be taken.
+
+use std::{env, error::Error, fmt, io, time::Duration};
+
+use hyper_util::client::proxy::matcher::Matcher;
+use reqwest::ClientBuilder;
+use rustls::{CertificateError, Error as TlsError};
+use thiserror::Error;
+use url::Url;
+
+use super::Refusal;
+use crate::config::{ApiSettings, is_loopback};
+
+/// The variables that name a proxy for https, the first that is set counts.
+const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
+
+/// A proxy that the environment names and that cannot be used. To go without it would be to send tokens on a way that
+/// somebody meant to close. Its value may hold a password and is not shown.
+#[derive(Debug, Error)]
+#[error(
+    "the environment variable {variable} does not name a proxy that can be used: it must read like http://HOST:PORT (https:// works, \
+     socks does not). Correct it, or name the API's host in NO_PROXY"
+)]
+pub struct UnusableProxy {
+    variable: &'static str,
+}
+
+/// The way to the API. Knows addresses only: never a URL, which may hold a password.
+#[derive(Debug)]
+pub(super) struct Route {
+    /// `host:port` of the API.
+    api: String,
+    /// `host:port` of the proxy in between.
+    proxy: Option<String>,
+    connect_timeout: Duration,
+}
+
+impl Route {
+    /// As the environment has it. What stays on this machine never goes through a proxy: it is plain http with all its secrets.
+    pub(super) fn of(settings: &ApiSettings) -> Result<Self, UnusableProxy> {
+        let url = &settings.base_url;
+        let proxy = if is_loopback(url) { None } else { proxy_of(url)? };
+        Ok(Self {
+            api: address(url),
+            proxy,
+            connect_timeout: settings.connect_timeout,
+        })
+    }
+
+    /// Sends requests this way. A proxy is found by reqwest as it was found here: both ask hyper-util.
+    pub(super) fn configure(&self, client: ClientBuilder) -> ClientBuilder {
+        match self.proxy {
+            Some(_) => client,
+            None => client.no_proxy(),
+        }
+    }
+
+    pub(super) fn proxy(&self) -> Option<&str> {
+        self.proxy.as_deref()
+    }
+
+    /// Why a request got no answer.
+    pub(super) fn refusal(&self, error: &reqwest::Error) -> Refusal {
+        let api = &self.api;
+        if error.is_connect() {
+            let text = self.why_not_connected(Cause::of(error));
+            Refusal::wire("connect_failed", text)
+        } else if error.is_timeout() {
+            Refusal::wire("timeout", format!("{api} did not answer within `api.timeout`"))
+        } else {
+            Refusal::wire(
+                "connection_lost",
+                format!("the connection to {api} was lost before the answer came"),
+            )
+        }
+    }
+
+    /// Which address, what is wrong there, and what to do.
+    fn why_not_connected(&self, Cause { at, what }: Cause) -> String {
+        let (api, proxy) = (&self.api, self.proxy());
+        // With a proxy in between, nothing but TLS is tried at the API itself.
+        let (address, setting) = match (at, proxy) {
+            (At::Proxy, Some(proxy)) => (format!("the proxy {proxy}"), "HTTPS_PROXY or ALL_PROXY"),
+            (_, _) => (api.clone(), "`api.base_url`"),
+        };
+        let way_out = match proxy {
+            None => "; where the way out is a proxy, set HTTPS_PROXY",
+            Some(_) => "",
+        };
+        match what {
+            What::Refused => format!(
+                "nothing accepts connections at {address} (connection refused): check {setting}, and that no firewall is in the way"
+            ),
+            What::NoName => format!(
+                "the name of {address} cannot be resolved (DNS): check {setting} and this machine's name service{way_out}"
+            ),
+            What::TimedOut => format!(
+                "no connection to {address} was made within {} (`api.connect_timeout`): check {setting}, and that no firewall \
+                 is in the way{way_out}",
+                humantime::format_duration(self.connect_timeout)
+            ),
+            What::NoRoute => {
+                format!("there is no route to {address}: check {setting} and this machine's network{way_out}")
+            }
+            What::Tls(tls) => tls.says(&address, setting),
+            What::WantsPassword => format!(
+                "{address} wants a user name and a password (407): put them into the URL in {setting}, or correct them"
+            ),
+            What::NoTunnel => {
+                format!(
+                    "{address} does not connect to {api}: have that address allowed there, or check {setting}"
+                )
+            }
+            What::Other(kind) => {
+                format!(
+                    "no connection to {address} was made ({kind}): check {setting} and this machine's network"
+                )
+            }
+        }
+    }
+}
+
+fn address(url: &Url) -> String {
+    let port = url.port_or_known_default().unwrap_or_default();
+    format!("{}:{port}", url.host_str().unwrap_or_default())
+}
+
+/// `host:port` of the proxy that the environment names for this URL.
+fn proxy_of(url: &Url) -> Result<Option<String>, UnusableProxy> {
+    let Ok(target) = url.as_str().parse() else {
+        return Ok(None);
+    };
+    if let Some(proxy) = Matcher::from_env().intercept(&target) {
+        let uri = proxy.uri();
+        let default = match uri.scheme_str() {
+            Some("http") => 80,
+            Some("https") => 443,
+            _ => return Err(unusable()),
+        };
+        let port = uri.port_u16().unwrap_or(default);
+        return Ok(Some(format!("{}:{port}", uri.host().unwrap_or_default())));
+    }
+    // Is one named that nobody understands, and is the API none of the exceptions?
+    let named = VARIABLES.iter().any(|name| value(name).is_some());
+    let exceptions = value("NO_PROXY")
+        .or_else(|| value("no_proxy"))
+        .unwrap_or_default();
+    let any = Matcher::builder().all("http://proxy").no(exceptions).build();
+    // A CGI script's HTTP_PROXY may come from a request; hyper-util takes no proxy there.
+    if named && env::var_os("REQUEST_METHOD").is_none() && any.intercept(&target).is_some() {
+        return Err(unusable());
+    }
+    Ok(None)
+}
+
+fn value(name: &str) -> Option<String> {
+    env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+fn unusable() -> UnusableProxy {
+    let variable = VARIABLES.into_iter().find(|name| value(name).is_some());
+    UnusableProxy {
+        variable: variable.unwrap_or(VARIABLES[0]),
+    }
+}
+
+/// Where it failed, and how.
+#[derive(Debug)]
+struct Cause {
+    at: At,
+    what: What,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum At {
+    Api,
+    Proxy,
+}
+
+#[derive(Debug)]
+enum What {
+    Refused,
+    NoName,
+    TimedOut,
+    NoRoute,
+    Tls(Tls),
+    /// 407.
+    WantsPassword,
+    /// The proxy is there and makes no connection.
+    NoTunnel,
+    Other(String),
+}
+
+impl Cause {
+    /// hyper-util's errors have no public types; what they say is pinned by the tests of this program.
+    fn of(error: &reqwest::Error) -> Self {
+        let mut at = At::Api;
+        let mut what = None;
+        if error.is_timeout() {
+            what = Some(What::TimedOut);
+        }
+        if error.is_dns() {
+            what = Some(What::NoName);
+        }
+        for link in Chain(Some(error)) {
+            if let Some(tls) = link.downcast_ref::<TlsError>() {
+                what = Some(What::Tls(Tls::of(tls)));
+                break;
+            }
+            if let Some(io) = link.downcast_ref::<io::Error>() {
+                what = what.or_else(|| What::of_io(io.kind()));
+                continue;
+            }
+            let text = link.to_string();
+            match text.strip_prefix("tunnel error: ") {
+                Some(tunnel) => {
+                    at = At::Proxy;
+                    what = match tunnel {
+                        "proxy authorization required" => Some(What::WantsPassword),
+                        // The proxy itself is out of reach: the rest of the chain says why.
+                        "failed to create underlying connection" => what,
+                        _ => Some(What::NoTunnel),
+                    };
+                }
+                None if text == "dns error" => what = Some(What::NoName),
+                None => {}
+            }
+        }
+        let what = what.unwrap_or_else(|| What::Other("no connection was made".to_owned()));
+        Self { at, what }
+    }
+}
+
+impl What {
+    fn of_io(kind: io::ErrorKind) -> Option<Self> {
+        match kind {
+            io::ErrorKind::ConnectionRefused => Some(Self::Refused),
+            io::ErrorKind::TimedOut => Some(Self::TimedOut),
+            io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Some(Self::NoRoute),
+            // What wraps another error says nothing by itself.
+            io::ErrorKind::Other | io::ErrorKind::InvalidData => None,
+            other => Some(Self::Other(other.to_string())),
+        }
+    }
+}
+
+/// An error and what is behind it. An `io::Error` that wraps another error does not name it as its source, but skips it.
+struct Chain<'a>(Option<&'a (dyn Error + 'static)>);
+
+impl<'a> Iterator for Chain<'a> {
+    type Item = &'a (dyn Error + 'static);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let link = self.0?;
+        self.0 = match link.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+            Some(wrapped) => Some(wrapped),
+            None => link.source(),
+        };
+        Some(link)
+    }
+}
+
+/// Why the TLS handshake failed.
+#[derive(Debug)]
+enum Tls {
+    Expired,
+    NotYetValid,
+    UnknownAuthority,
+    OtherName,
+    Certificate(String),
+    NotSpoken,
+    NothingInCommon,
+    Other(String),
+}
+
+impl Tls {
+    fn of(error: &TlsError) -> Self {
+        match error {
+            TlsError::InvalidCertificate(certificate) => match certificate {
+                CertificateError::Expired | CertificateError::ExpiredContext { .. } => Self::Expired,
+                CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+                    Self::NotYetValid
+                }
+                CertificateError::UnknownIssuer => Self::UnknownAuthority,
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                    Self::OtherName
+                }
+                other => Self::Certificate(short(other)),
+            },
+            TlsError::InvalidMessage(_) => Self::NotSpoken,
+            TlsError::PeerIncompatible(_) => Self::NothingInCommon,
+            other => Self::Other(short(other)),
+        }
+    }
+
+    fn says(&self, address: &str, setting: &str) -> String {
+        match self {
+            Self::Expired => format!(
+                "the certificate of {address} has expired: check this machine's clock, and have the certificate renewed if that is right"
+            ),
+            Self::NotYetValid => {
+                format!("the certificate of {address} is not valid yet: check this machine's clock")
+            }
+            Self::UnknownAuthority => format!(
+                "the certificate of {address} is signed by an authority that this machine does not know: add the authority's \
+                 certificate to this machine's (ca-certificates), or name its file in SSL_CERT_FILE"
+            ),
+            Self::OtherName => {
+                format!("the certificate of {address} is made out to another name: check {setting}")
+            }
+            Self::Certificate(why) => format!(
+                "the certificate of {address} is not accepted ({why}): whoever runs that address has to replace it"
+            ),
+            Self::NotSpoken => format!("{address} does not speak TLS: check {setting}, and its port"),
+            Self::NothingInCommon => format!(
+                "{address} speaks no version or cipher of TLS that this program speaks (1.2 and 1.3): check {setting}"
+            ),
+            Self::Other(why) => format!("TLS with {address} failed ({why}): check {setting}"),
+        }
+    }
+}
+
+fn short(text: &impl fmt::Display) -> String {
+    text.to_string()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(120)
+        .collect()
+}

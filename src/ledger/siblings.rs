@@ -1,0 +1,115 @@
+//! Other migrations of the same ledger, whose tokens went to the same place.
+//!
+//! What they sent stands at the same destinations. A migration that was renamed is a new one, and sends everything again.
+
+use std::fmt;
+
+use sqlx::PgExecutor;
+
+use super::{Ledger, LedgerError, Run, Survey};
+use crate::postgres::Failure;
+
+/// Another migration of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sibling {
+    /// Its name.
+    pub migration: String,
+    /// Tokens that it has stored at the same place.
+    pub tokens: i64,
+}
+
+impl fmt::Display for Sibling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{}\" ({} tokens)", self.migration, self.tokens)
+    }
+}
+
+impl Ledger {
+    /// Whether the ledger holds runs of other migrations. What those that were at work since this run began have packed is filed,
+    /// so that it is found by its destination: two migrations may be at work at the same time.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn meet_siblings(&self, run: &Run) -> Result<bool, LedgerError> {
+        let siblings = self
+            .persist(|| {
+                sqlx::query!(
+                    r#"select count(*) > 0 as "any!",
+                              coalesce(bool_or(progressed_at > (select started_at from runs where id = $2)), false) as "active!"
+                       from runs where mode = 'migrate' and migration <> $1"#,
+                    self.migration,
+                    run.id,
+                )
+                .fetch_one(&self.pool)
+            })
+            .await?;
+        if siblings.active {
+            // Seldom needed, and large.
+            Box::pin(self.file_left_behind_by_others(run)).await?;
+        }
+        Ok(siblings.any)
+    }
+
+    /// The other migrations of which a run is at work now, and sends to `target`.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn siblings_at_work(&self, target: &str) -> Result<Vec<String>, LedgerError> {
+        self.persist(|| {
+            sqlx::query_scalar!(
+                "select distinct migration from runs
+                 where mode = 'migrate' and status = 'running' and migration <> $1 and coalesce(nullif(api, ''), $2) = $2
+                   and progressed_at > now() - interval '1 minute'
+                 order by migration",
+                self.migration,
+                target,
+            )
+            .fetch_all(&self.pool)
+        })
+        .await
+    }
+
+    /// The other migrations that have tokens at `target`, if this one has sent none yet: one of them may be this one under a
+    /// former name.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn possible_former_names(&self, target: &str) -> Result<Vec<Sibling>, LedgerError> {
+        self.persist(|| possible_former_names(&self.pool, &self.migration, target))
+            .await
+    }
+}
+
+impl Survey {
+    /// The same. Only of a ledger that is up to date.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn possible_former_names(&mut self, target: &str) -> Result<Vec<Sibling>, LedgerError> {
+        let found = possible_former_names(&mut self.connection, &self.access.migration, target).await;
+        Ok(found.map_err(Failure::from)?)
+    }
+}
+
+/// Tokens are counted only where it comes to that: in a large ledger it takes a while.
+async fn possible_former_names(
+    executor: impl PgExecutor<'_>,
+    migration: &str,
+    target: &str,
+) -> Result<Vec<Sibling>, sqlx::Error> {
+    sqlx::query_as!(
+        Sibling,
+        r#"select runs.migration, count(*) as "tokens!"
+           from tokens join runs on runs.id = tokens.run_id
+           where tokens.state = 'committed' and runs.migration <> $1 and coalesce(nullif(runs.api, ''), $2) = $2
+             and not exists (
+                 select from batches join runs as mine on mine.id = batches.run_id
+                 where mine.migration = $1 and batches.state = 'committed'
+             )
+           group by runs.migration order by count(*) desc, runs.migration"#,
+        migration,
+        target,
+    )
+    .fetch_all(executor)
+    .await
+}
