@@ -302,6 +302,10 @@ pub struct FailuresArgs {
     /// List what was found about tokens that did go up, too; of a dry run or a verification it is always listed
     #[arg(long, requires = "run")]
     pub warnings: bool,
+    /// List instead the rows that were left out for another token, each with the row that took its place; without --run, those of the
+    /// last run over all rows
+    #[arg(long, conflicts_with = "warnings")]
+    pub superseded: bool,
     /// How to write them
     #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
     pub format: Format,

@@ -146,6 +146,7 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
             duration_s: ended.counters.active_seconds,
             failures_by_code: BTreeMap::new(),
             warnings_by_code: BTreeMap::new(),
+            superseded_by_code: BTreeMap::new(),
             estimate: ended.estimate,
             verify: ended.verification,
             rollback: ended.rollback,
@@ -155,6 +156,7 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
             stop_reason: ended.stopped.as_ref().map(ToString::to_string),
             failures: Vec::new(),
             warnings: Vec::new(),
+            superseded: Vec::new(),
         },
     }
 }

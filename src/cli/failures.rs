@@ -1,4 +1,4 @@
-//! `failures`: every failed token, with its reason.
+//! `failures`: every failed token, or every superseded row, with its reason.
 
 use std::{
     fs::File,
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     config::SourceShape,
-    ledger::{FailureGroup, Listing, Reports},
+    ledger::{FailureGroup, Listed, Listing, Reports},
     model::Mode,
     report::{Format, write_failures, write_groups},
     source::RowsSql,
@@ -31,10 +31,19 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
     // A run that does not exist is a mistake, not an empty list.
     let run = reports.run(args.run).await?;
     let found = run.as_ref().is_some_and(|run| run.mode != Mode::Migrate);
+    let full = match (args.run, args.superseded) {
+        // What a run did not look at, it has not left out.
+        (None, true) => reports.latest_full_run().await?,
+        _ => args.run,
+    };
     let listing = Listing {
         // Where nothing was migrated yet, no token has failed: what the latest dry run found is what there is to list.
-        run: args.run.or(run.filter(|_| found).map(|run| run.run_id)),
-        warnings: args.warnings || found,
+        run: full.or(run.filter(|_| found).map(|run| run.run_id)),
+        listed: match (args.superseded, args.warnings || found) {
+            (true, _) => Listed::Superseded,
+            (false, true) => Listed::Problems,
+            (false, false) => Listed::Failed,
+        },
         most: None,
     };
     let groups = match (args.format, &args.output) {
@@ -66,16 +75,18 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
         written => written?,
     };
     let later = match listing.run {
-        None => reports.dry_run_since().await?,
-        Some(_) => None,
+        None if !args.superseded => reports.dry_run_since().await?,
+        _ => None,
     };
     reports.close().await;
     if args.format == Format::Table {
-        let what = match (listing.warnings, count) {
-            (true, 1) => "problem",
-            (true, _) => "problems",
-            (false, 1) => "failed token",
-            (false, _) => "failed tokens",
+        let what = match (listing.listed, count) {
+            (Listed::Problems, 1) => "problem",
+            (Listed::Problems, _) => "problems",
+            (Listed::Failed, 1) => "failed token",
+            (Listed::Failed, _) => "failed tokens",
+            (Listed::Superseded, 1) => "superseded row",
+            (Listed::Superseded, _) => "superseded rows",
         };
         let of = match listing.run {
             Some(id) => format!("in run {id}"),

@@ -40,7 +40,8 @@ impl Reports {
                    group by app_id
                    union all
                    -- The errors of a dry run, and the differences that a verification found.
-                   select app_id, 0, count(*) filter (where severity = 'error'), 0,
+                   select app_id, 0, count(*) filter (where severity = 'error'),
+                          count(*) filter (where severity = 'superseded'),
                           count(*) filter (where severity = 'warning')
                    from findings where run_id = $2
                    group by app_id

@@ -210,6 +210,7 @@ impl Ledger {
                                      as blamed (position, refused_by, error_code, reason)
                                   on blamed.position = sent.position
                            on conflict (migration, source_key) do update set
+                                  superseded_code = null, superseded_by = null,
                                   state = 'failed', refused_by = excluded.refused_by, error_code = excluded.error_code,
                                   reason = excluded.reason, app_id = excluded.app_id, user_id = excluded.user_id,
                                   tenant_id = excluded.tenant_id, destination = excluded.destination,

@@ -81,7 +81,13 @@ impl Ledger {
                            -- Mostly nothing is replaced, and then no row is looked at. Subselects and no join: a join may
                            -- be planned from the side of the tokens, and then every batch reads all of them. The
                            -- condition on the state is worded so that no partial index seems to fit it.
-                           update token_rows set state = 'superseded', run_id = (select run_id from batch), updated_at = now()
+                           update token_rows set state = 'superseded', superseded_code = 'replaced',
+                                  superseded_by = (
+                                      select sent.source_key from batch, unnest(batch.source_keys, batch.destinations)
+                                             as sent (source_key, destination)
+                                      where sent.destination = token_rows.destination limit 1
+                                  ),
+                                  run_id = (select run_id from batch), updated_at = now()
                            where (select cardinality(replaces) > 0 from batch)
                              and migration = $4 and source_key = any ((select replaces from batch)::text[])
                              and source_key <> all ((select source_keys from batch)::text[])
@@ -99,6 +105,7 @@ impl Ledger {
                                          parts)
                            on conflict (migration, source_key) do update set
                                   state = 'committed', refused_by = null, error_code = null, reason = null,
+                                  superseded_code = null, superseded_by = null,
                                   app_id = excluded.app_id, user_id = excluded.user_id, tenant_id = excluded.tenant_id,
                                   destination = excluded.destination, source_version = excluded.source_version,
                                   fingerprint = excluded.fingerprint, parts = excluded.parts,

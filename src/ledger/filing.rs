@@ -240,6 +240,7 @@ impl Keys {
                     rest: "order by runs.migration, sent.source_key, packed.finished_at desc, packed.id desc
                            on conflict (migration, source_key) do update set
                                   state = 'committed', refused_by = null, error_code = null, reason = null,
+                                  superseded_code = null, superseded_by = null,
                                   app_id = excluded.app_id, user_id = excluded.user_id, tenant_id = excluded.tenant_id,
                                   destination = excluded.destination, source_version = excluded.source_version,
                                   fingerprint = excluded.fingerprint, parts = excluded.parts,

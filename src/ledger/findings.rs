@@ -13,7 +13,7 @@ impl Ledger {
             return Ok(());
         }
         let keys: Vec<&str> = findings.iter().map(|finding| finding.key.as_str()).collect();
-        let severities: Vec<&str> = findings.iter().map(|finding| finding.severity.as_str()).collect();
+        let severities: Vec<&str> = findings.iter().map(|finding| finding.kind.as_str()).collect();
         let reasons = || findings.iter().map(|finding| &finding.reason);
         let refused_by: Vec<&str> = reasons().map(|reason| reason.refused_by.as_str()).collect();
         let codes: Vec<&str> = reasons().map(|reason| reason.code.as_ref()).collect();
@@ -31,6 +31,10 @@ impl Ledger {
                 None => finding.app.as_deref(),
             })
             .collect();
+        let by: Vec<Option<&str>> = findings
+            .iter()
+            .map(|finding| finding.superseded_by.as_deref())
+            .collect();
         let users = place(|destination| destination.user_id.as_deref());
         let tenants = place(|destination| destination.tenant_id.as_deref());
         self.persist(|| {
@@ -40,10 +44,10 @@ impl Ledger {
                      select id from runs where id = $1 and epoch = $2
                  ), noted as (
                      insert into findings (run_id, source_key, severity, refused_by, error_code, reason, app_id, user_id,
-                            tenant_id)
+                            tenant_id, superseded_by)
                      select run.id, found.*
                      from run, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-                            $10::text[]) as found
+                            $10::text[], $11::text[]) as found
                      on conflict do nothing
                  )
                  select id from run",
@@ -57,6 +61,7 @@ impl Ledger {
                 &apps as &[Option<&str>],
                 &users as &[Option<&str>],
                 &tenants as &[Option<&str>],
+                &by as &[Option<&str>],
             )
             .fetch_optional(&self.pool)
         })

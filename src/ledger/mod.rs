@@ -44,7 +44,7 @@ pub use batches::{BatchRef, OutcomeOf, Residue, Unsettled};
 pub use commit::Rows;
 pub use error::LedgerError;
 pub use events::RunEvent;
-pub use failures::{FailedToken, FailureGroup, Listing};
+pub use failures::{FailedToken, FailureGroup, Listed, Listing};
 pub use history::{BatchRecord, FindingRecord, History, LastOutcome, RollbackRecord};
 pub use lock::{Lock, Locked};
 use packed::Packed;

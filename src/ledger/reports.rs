@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::{LedgerError, Locked, schema, session::connect_to_read};
 use crate::{
     config::LedgerAccess,
-    model::{Estimate, Mode, Rollback, RunId, RunStatus, Tally, Verification},
+    model::{Estimate, Mode, Rollback, RunId, RunStatus, Superseded, Tally, Verification},
     postgres::{Failure, Session},
 };
 
@@ -43,6 +43,15 @@ pub struct RunReport {
     pub rollback: Option<Rollback>,
     pub failures: Vec<CodeCount>,
     pub warnings: Vec<CodeCount>,
+    pub superseded: Vec<CodeCount>,
+}
+
+/// The codes of a run by what they mean, most frequent first.
+#[derive(Debug, Default)]
+struct Counted {
+    failures: Vec<CodeCount>,
+    warnings: Vec<CodeCount>,
+    superseded: Vec<CodeCount>,
 }
 
 /// What is said of a run whose process ended without a word. The next run writes it into the ledger.
@@ -136,7 +145,7 @@ impl Reports {
         .fetch_one(&mut self.connection)
         .await
         .map_err(Failure::from)?;
-        let (failures, warnings) = self.counts_by_code(run.id).await?;
+        let counted = self.counts_by_code(run.id, run.tokens_superseded).await?;
         let verification = self.verification(run.id).await?;
         let rollback = self.rollback(run.id).await?;
         let estimate = run.estimated_batches.map(|batches| Estimate {
@@ -177,8 +186,9 @@ impl Reports {
             estimate,
             verification,
             rollback,
-            failures,
-            warnings,
+            failures: counted.failures,
+            warnings: counted.warnings,
+            superseded: counted.superseded,
         }))
     }
 
@@ -191,9 +201,10 @@ impl Reports {
         }
     }
 
-    /// Errors and warnings of a run, most frequent first.
-    async fn counts_by_code(&mut self, run: RunId) -> Result<(Vec<CodeCount>, Vec<CodeCount>), LedgerError> {
-        let failed = sqlx::query_as!(
+    /// The codes of a run's tokens. A real run has its errors and its superseded rows among the tokens, a dry run among the
+    /// findings.
+    async fn counts_by_code(&mut self, run: RunId, superseded: i64) -> Result<Counted, LedgerError> {
+        let failures = sqlx::query_as!(
             CodeCount,
             r#"select error_code as "code!", count(*) as "count!", coalesce(min(reason), '') as "example!"
                from token_rows where migration = $1 and run_id = $2 and state = 'failed'
@@ -204,7 +215,31 @@ impl Reports {
         .fetch_all(&mut self.connection)
         .await
         .map_err(Failure::from)?;
-        let found = sqlx::query!(
+        let mut counted = Counted {
+            failures,
+            ..Counted::default()
+        };
+        // No index leads there, so a run without such rows does not read the table for them.
+        if superseded > 0 {
+            let among_tokens = sqlx::query!(
+                r#"select superseded_code as "code!", count(*) as "count!", min(superseded_by) as by
+                   from token_rows where migration = $1 and outdated_run = $2 and superseded_code is not null
+                   group by superseded_code order by count(*) desc, superseded_code"#,
+                self.migration,
+                run,
+            )
+            .fetch_all(&mut self.connection)
+            .await
+            .map_err(Failure::from)?;
+            counted
+                .superseded
+                .extend(among_tokens.into_iter().map(|found| CodeCount {
+                    example: Superseded::sentence(&found.code, found.by.as_deref()),
+                    code: found.code,
+                    count: found.count,
+                }));
+        }
+        let among_findings = sqlx::query!(
             r#"select severity, error_code as code, count(*) as "count!", min(reason) as "example!"
                from findings where run_id = $1
                group by severity, error_code order by count(*) desc, error_code"#,
@@ -213,12 +248,11 @@ impl Reports {
         .fetch_all(&mut self.connection)
         .await
         .map_err(Failure::from)?;
-        // A real run has its errors among the tokens, a dry run among the findings.
-        let mut report = (failed, Vec::new());
-        for found in found {
+        for found in among_findings {
             let of_severity = match found.severity.as_str() {
-                "error" => &mut report.0,
-                _ => &mut report.1,
+                "error" => &mut counted.failures,
+                "superseded" => &mut counted.superseded,
+                _ => &mut counted.warnings,
             };
             of_severity.push(CodeCount {
                 code: found.code,
@@ -226,7 +260,7 @@ impl Reports {
                 example: found.example,
             });
         }
-        Ok(report)
+        Ok(counted)
     }
 
     async fn verification(&mut self, run: RunId) -> Result<Option<Verification>, LedgerError> {

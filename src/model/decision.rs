@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Destination, Rule, SourceKey};
+use super::{Destination, Rule, SourceKey, Superseded};
 
 /// The state of a source row in the ledger. A row without one is pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,29 +103,6 @@ impl Reason {
             refused_by: RefusedBy::Transport,
             code: code.into(),
             text: text.into(),
-        }
-    }
-}
-
-/// Why a row is left out in favour of another token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Superseded {
-    /// A newer row goes to the same destination.
-    NewerRow,
-    /// A newer version of this very row was sent already.
-    OlderVersion,
-    /// Another migration has sent a token to the same destination since, and which of the two is newer cannot be told.
-    OtherMigration,
-}
-
-impl Superseded {
-    /// The stable code for scripts.
-    #[must_use]
-    pub const fn code(self) -> &'static str {
-        match self {
-            Self::NewerRow => "newer_row",
-            Self::OlderVersion => "older_version",
-            Self::OtherMigration => "other_migration",
         }
     }
 }

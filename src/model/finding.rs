@@ -1,8 +1,8 @@
 //! What is noticed about a row without deciding what becomes of it.
 
-use super::{Decision, Destination, Item, Reason, Rule, SourceKey, Unsent};
+use super::{Decision, Destination, Item, Reason, Rule, SourceKey, Superseded, Unsent};
 
-/// How bad it is.
+/// How bad it is that a rule is broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
     /// The token does not go up.
@@ -11,13 +11,34 @@ pub enum Severity {
     Warning,
 }
 
-impl Severity {
+/// What a finding means for its row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FindingKind {
+    /// The token does not go up.
+    Error,
+    /// It goes up, and somebody should look at it.
+    Warning,
+    /// It is left out in favour of another token.
+    Superseded,
+}
+
+impl FindingKind {
     /// The word the ledger stores.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+impl From<Severity> for FindingKind {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Error => Self::Error,
+            Severity::Warning => Self::Warning,
         }
     }
 }
@@ -31,10 +52,12 @@ pub struct Finding {
     pub destination: Option<Destination>,
     /// The legacy app name where it could not be mapped.
     pub app: Option<String>,
-    /// How bad it is.
-    pub severity: Severity,
+    /// What it means for the row.
+    pub kind: FindingKind,
     /// What it is.
     pub reason: Reason,
+    /// Of a superseded row the key of the other one, or the name of the other migration.
+    pub superseded_by: Option<String>,
 }
 
 impl Finding {
@@ -45,23 +68,34 @@ impl Finding {
             key: item.key.clone(),
             destination: Some(item.destination.clone()),
             app: None,
-            severity: Severity::Warning,
+            kind: FindingKind::Warning,
             reason: Reason::of(rule, rule.what()),
+            superseded_by: None,
         }
     }
 
-    /// What a dry run says where a real one would decide. A superseded row is no problem.
+    /// What a dry run says where a real one would decide.
     #[must_use]
-    pub fn of(decision: Decision) -> Option<Self> {
-        let Unsent::Failed(reason) = decision.end else {
-            return None;
+    pub fn of(decision: Decision) -> Self {
+        let (kind, reason, superseded_by) = match decision.end {
+            Unsent::Failed(reason) => (FindingKind::Error, reason, None),
+            Unsent::Superseded(superseded) => {
+                let by = superseded.by().map(ToOwned::to_owned);
+                let text = Superseded::sentence(superseded.code(), by.as_deref());
+                (
+                    FindingKind::Superseded,
+                    Reason::validation(superseded.code(), text),
+                    by,
+                )
+            }
         };
-        Some(Self {
+        Self {
             key: decision.key,
             destination: decision.destination,
             app: decision.app,
-            severity: Severity::Error,
+            kind,
             reason,
-        })
+            superseded_by,
+        }
     }
 }

@@ -8,7 +8,7 @@ use std::{
 use tracing::warn;
 
 use crate::{
-    model::{Decision, Finding, Reason, Severity, SourceKey, Superseded, Unsent},
+    model::{Decision, Finding, FindingKind, Reason, SourceKey, Superseded, Unsent},
     screen::Conflict,
 };
 
@@ -28,7 +28,6 @@ const GONE_BACK: &str = "the row's updated_at is earlier than when its token was
 impl Notices {
     /// What is said of rows that are older than what was sent for them.
     pub(super) fn older_versions(&mut self, decisions: &[Decision]) -> Vec<Finding> {
-        let code = Superseded::OlderVersion.code();
         let found: Vec<Finding> = decisions
             .iter()
             .filter(|decision| decision.end == Unsent::Superseded(Superseded::OlderVersion))
@@ -36,8 +35,9 @@ impl Notices {
                 key: decision.key.clone(),
                 destination: decision.destination.clone(),
                 app: None,
-                severity: Severity::Warning,
-                reason: Reason::validation(code, GONE_BACK),
+                kind: FindingKind::Warning,
+                reason: Reason::validation(Superseded::OLDER_VERSION, GONE_BACK),
+                superseded_by: None,
             })
             .collect();
         if let Some(first) = found.first().filter(|_| !self.went_back) {
@@ -86,8 +86,9 @@ impl Notices {
                 key: conflict.key,
                 destination: Some(conflict.destination),
                 app: None,
-                severity: Severity::Warning,
-                reason: Reason::validation(Superseded::OtherMigration.code(), text),
+                kind: FindingKind::Warning,
+                reason: Reason::validation(Superseded::OTHER_MIGRATION, text),
+                superseded_by: None,
             });
         }
         found

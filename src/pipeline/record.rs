@@ -50,10 +50,14 @@ impl Record {
     }
 
     /// Rows that the source found outdated.
-    pub(super) async fn outdated(&self, decisions: &[Decision]) -> Result<(), PipelineError> {
+    pub(super) async fn outdated(&self, decisions: Vec<Decision>) -> Result<(), PipelineError> {
         match self.dry_run {
-            DryRun::Off => self.ledger.decide(&self.run, decisions).await?,
-            DryRun::On => self.ledger.remember_outdated(&self.run, decisions).await?,
+            DryRun::Off => self.ledger.decide(&self.run, &decisions).await?,
+            DryRun::On => {
+                self.ledger.remember_outdated(&self.run, &decisions).await?;
+                let findings: Vec<Finding> = decisions.into_iter().map(Finding::of).collect();
+                self.ledger.note(&self.run, &findings).await?;
+            }
         }
         Ok(())
     }
@@ -66,7 +70,7 @@ impl Record {
     ) -> Result<(), PipelineError> {
         match self.dry_run {
             DryRun::Off => self.ledger.decide(&self.run, &decisions).await?,
-            DryRun::On => warnings.extend(decisions.into_iter().filter_map(Finding::of)),
+            DryRun::On => warnings.extend(decisions.into_iter().map(Finding::of)),
         }
         Ok(self.ledger.note(&self.run, &warnings).await?)
     }

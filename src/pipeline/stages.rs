@@ -1,9 +1,9 @@
 //! The stages of a run, wired together.
 
-use std::{collections::VecDeque, future::ready, sync::Arc};
+use std::{collections::VecDeque, future::ready, pin::pin, sync::Arc};
 
 use fail::fail_point;
-use futures_util::{StreamExt, future::BoxFuture};
+use futures_util::{TryStreamExt, future::BoxFuture};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -34,7 +34,7 @@ use crate::{
     pace::Stop,
     postgres::FailureKind,
     report::View,
-    screen::Screen,
+    screen::{Duplicates, Screen},
     source::{Source, SourceError},
     upload::{OnUnresolved, Reconciliation, Uploader},
     who::{Check, Resolver},
@@ -87,7 +87,7 @@ impl Stages<'_> {
         holding: impl Future<Output = LedgerError>,
     ) -> Result<(), PipelineError> {
         let (stop, desk) = (self.stop, self.desk);
-        let mut stages = std::pin::pin!(self.prepare(source, delivery));
+        let mut stages = pin!(self.prepare(source, delivery));
         let error = tokio::select! {
             ended = &mut stages => return ended,
             Err(error) = desk.keep() => error,
@@ -190,17 +190,23 @@ impl Stages<'_> {
         screen: &Screen,
         memory: &mut Memory,
     ) -> Result<(), PipelineError> {
-        let mut outdated = source
-            .outdated(&self.settings.apps, self.desk.run.cursor.as_ref())
-            .await?
-            .chunks(OUTDATED_AT_ONCE);
-        while let Some(rows) = outdated.next().await {
-            let rows: Vec<_> = rows.into_iter().collect::<Result<_, _>>()?;
-            let decisions = screen.outdated(rows);
+        let mut duplicates = Duplicates::new(screen);
+        let rivals = source
+            .rivals(&self.settings.apps, self.desk.run.cursor.as_ref())
+            .await?;
+        let mut outdated = pin!(
+            rivals
+                .try_filter_map(|rival| {
+                    let decision = duplicates.next(rival.row, rival.group);
+                    ready(Ok(decision.filter(|_| rival.is_ahead)))
+                })
+                .try_chunks(OUTDATED_AT_ONCE)
+        );
+        while let Some(decisions) = outdated.try_next().await.map_err(|failed| failed.1)? {
             for decision in &decisions {
                 memory.add_outdated(&decision.key);
             }
-            self.record.outdated(&decisions).await?;
+            self.record.outdated(decisions).await?;
             fail_point!("outdated");
         }
         Ok(())

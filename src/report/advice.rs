@@ -1,6 +1,6 @@
 //! What to do about a failure, by its code.
 
-use crate::model::Rule;
+use crate::model::{Rule, Superseded};
 
 /// A sentence for the codes that are known; `None` for what only the API's own words explain.
 #[must_use]
@@ -47,6 +47,21 @@ pub fn advice(code: &str) -> Option<&'static str> {
         | "not_shown"
         | "id_not_shown" => {
             "look at the token in Descope's console, and delete it there if it really is to go"
+        }
+        Superseded::NEWER_ROW => {
+            "the API cannot tell two tokens apart that have app, user, tenant, scopes and external identifier in common. If they are \
+             connections of their own, such as two accounts of one user, map `external_identifier` to what tells them apart; if the older \
+             row is dead, leave it out by `source.where`"
+        }
+        Superseded::NEWER_ELSEWHERE => {
+            "one destination can hold one token: let `source.where` leave such rows to one of the migrations"
+        }
+        Superseded::OLDER_VERSION => {
+            "the source may be a replica that lags behind, or restored from a backup. If it is right, `tokenferry migrate --allow-older` \
+             sends such rows"
+        }
+        Superseded::OTHER_MIGRATION => {
+            "map `updated_at` in both migrations, or let `source.where` leave such rows to one of them"
         }
         "outcome_unknown" => "run `tokenferry migrate` again: it asks the API before it sends anything",
         "connect_failed" | "connection_lost" | "timeout" => {

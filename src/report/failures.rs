@@ -20,7 +20,7 @@ pub enum Format {
 }
 
 /// The columns of [`FailedToken`], in its order.
-const COLUMNS: [&str; 11] = [
+const COLUMNS: [&str; 12] = [
     "source_key",
     "app_id",
     "user_id",
@@ -32,6 +32,7 @@ const COLUMNS: [&str; 11] = [
     "first_seen_at",
     "last_seen_at",
     "severity",
+    "superseded_by",
 ];
 
 /// Beyond this many rows a table is no help; the other formats write all.
@@ -58,14 +59,13 @@ pub fn write_groups(
                 )
             })
             .collect();
-        let warning = if group.severity == "warning" {
-            "warning "
-        } else {
-            ""
+        let severity = match group.severity.as_str() {
+            "error" => String::new(),
+            other => format!("{other} "),
         };
         writeln!(
             out,
-            "{} × {warning}{}: {}",
+            "{} × {severity}{}: {}",
             group.count(),
             visible(&group.code),
             apps.join(", ")

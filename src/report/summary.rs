@@ -48,6 +48,8 @@ pub struct Summary {
     pub failures_by_code: BTreeMap<String, i64>,
     /// How many tokens that go up somebody should look at, by code.
     pub warnings_by_code: BTreeMap<String, i64>,
+    /// How many rows were left out for another token, by code; of a dry run, how many would be.
+    pub superseded_by_code: BTreeMap<String, i64>,
     /// What a dry run expects of the real one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
@@ -75,6 +77,9 @@ pub struct Summary {
     /// The same of warnings.
     #[serde(skip)]
     pub warnings: Vec<CodeCount>,
+    /// The same of superseded rows.
+    #[serde(skip)]
+    pub superseded: Vec<CodeCount>,
 }
 
 /// Batches that have an outcome.
@@ -109,6 +114,7 @@ impl Summary {
             duration_s: report.duration_s,
             failures_by_code: by_code(&report.failures),
             warnings_by_code: by_code(&report.warnings),
+            superseded_by_code: by_code(&report.superseded),
             estimate: report.estimate,
             verify: report.verification,
             rollback: report.rollback,
@@ -118,6 +124,7 @@ impl Summary {
             stop_reason: report.stop_reason,
             failures: report.failures,
             warnings: report.warnings,
+            superseded: report.superseded,
         }
     }
 
@@ -154,6 +161,9 @@ impl Summary {
         for found in &self.warnings {
             write_code(&mut text, found, "warning ");
         }
+        for found in &self.superseded {
+            write_code(&mut text, found, "superseded ");
+        }
         self.write_next_step(&mut text);
         text
     }
@@ -181,7 +191,7 @@ impl Summary {
         row(
             "superseded",
             tokens.superseded,
-            "left out: a newer row goes to the same place",
+            "left out for other tokens; reasons below",
         );
         row("failed", tokens.failed, failed);
     }
@@ -236,6 +246,12 @@ impl Summary {
 
     fn write_next_step(&self, text: &mut String) {
         let run = self.run_id;
+        if !self.superseded.is_empty() {
+            let _ = writeln!(
+                text,
+                "  `tokenferry failures --run {run} --superseded` lists every row that is left out."
+            );
+        }
         let nothing_found = self.failures.is_empty() && self.warnings.is_empty();
         let _ = match (self.is_dry(), nothing_found) {
             _ if self.reads_back() && nothing_found => Ok(()),
@@ -275,10 +291,18 @@ impl Summary {
     }
 
     fn headline(&self) -> &str {
+        let all = self.tokens.superseded == 0;
         match (self.status.as_str(), self.is_dry()) {
-            ("completed", false) => "completed, every token has arrived",
+            // "Every token" is said only where no row was left out.
+            ("completed", false) if all => "completed, every token has arrived",
+            ("completed", false) => {
+                "completed, every token has arrived that was not left out for another one"
+            }
             ("completed", true) if !is_complete(self) => "completed as far as asked for",
-            ("completed", true) => "completed, nothing stands in the way",
+            ("completed", true) if all => "completed, nothing stands in the way",
+            ("completed", true) => {
+                "completed, nothing stands in the way of the tokens that are not left out for others"
+            }
             ("completed_with_failures", false) => "completed, some tokens failed",
             ("completed_with_failures", true) => "completed, some tokens would fail",
             ("interrupted", true) => "interrupted; the next dry run begins anew",

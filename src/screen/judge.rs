@@ -109,6 +109,7 @@ impl Examined {
     pub fn judge(self, known: &Known, run: RunId, older: OlderVersions) -> Screened {
         let outdated = self.outdated(known, run);
         let newest = newest_of_each(&self.candidates, &outdated);
+        let mut beaten = beaten(&self.candidates, &newest);
         let mut screened = Screened {
             items: Vec::with_capacity(self.candidates.len()),
             decisions: self.decisions,
@@ -119,8 +120,8 @@ impl Examined {
                 screened.superseded_before += 1;
                 continue;
             }
-            if newest.get(&candidate.destination_id) != Some(&position) {
-                let decision = candidate.superseded(Superseded::NewerRow);
+            if let Some(by) = beaten.remove(&position) {
+                let decision = candidate.unsent(Unsent::Superseded(Superseded::NewerRow(by)));
                 screened.decisions.push(decision);
                 continue;
             }
@@ -197,17 +198,25 @@ impl Candidate {
             .filter(|row| row.state == TokenState::Committed);
         let siblings = self.siblings(known, stored);
         let superseded = |by, other| Course::Ends(Unsent::Superseded(by), other);
-        if self.newer_holder(known).is_some() || siblings.newer.is_some() {
-            return superseded(Superseded::NewerRow, None);
+        if let Some(holder) = self.newer_holder(known) {
+            return superseded(Superseded::NewerRow(holder.key.clone()), None);
+        }
+        if let Some(newer) = siblings.newer {
+            return superseded(Superseded::NewerElsewhere(Arc::clone(&newer.migration)), None);
         }
         match stored {
             Some(row) if row.fingerprint.is_some() && row.fingerprint == self.fingerprint() => {
                 // What was sent there since may have taken its place.
                 let is_unresolved = known.prior(&self.destination_id) == Prior::Unresolved;
-                if siblings.overwritten && siblings.incomparable.is_some() {
-                    return superseded(Superseded::OtherMigration, siblings.incomparable);
-                } else if !siblings.overwritten && !is_unresolved {
-                    return Course::IsThere { since: row.run };
+                match siblings.incomparable {
+                    Some(other) if siblings.overwritten => {
+                        let by = Superseded::OtherMigration(Arc::clone(&other.migration));
+                        return superseded(by, Some(other));
+                    }
+                    _ if !siblings.overwritten && !is_unresolved => {
+                        return Course::IsThere { since: row.run };
+                    }
+                    _ => {}
                 }
             }
             Some(row) if older == OlderVersions::Refused && self.version.is_before(row.version) => {
@@ -280,6 +289,22 @@ fn newest_of_each(candidates: &[Candidate], outdated: &[bool]) -> HashMap<Destin
         }
     }
     newest
+}
+
+/// The rows, by position, that are not the newest for their destination, each with the key of the one that is.
+fn beaten(
+    candidates: &[Candidate],
+    newest: &HashMap<DestinationId, usize, RandomState>,
+) -> HashMap<usize, SourceKey> {
+    // Mostly no two rows have one destination.
+    if newest.len() == candidates.len() {
+        return HashMap::new();
+    }
+    let beaten_by = |(position, candidate): (usize, &Candidate)| {
+        let best = *newest.get(&candidate.destination_id)?;
+        (best != position).then(|| (position, candidates[best].key.clone()))
+    };
+    candidates.iter().enumerate().filter_map(beaten_by).collect()
 }
 
 #[cfg(test)]
@@ -380,11 +405,12 @@ mod tests {
             assert_eq!(screened.items.len(), 1);
             assert_eq!(screened.items[0].key.as_str(), "2");
             assert_eq!(screened.decisions.len(), 2);
+            let by_the_newest = Unsent::Superseded(Superseded::NewerRow("2".into()));
             assert!(
                 screened
                     .decisions
                     .iter()
-                    .all(|decision| decision.end == Unsent::Superseded(Superseded::NewerRow))
+                    .all(|decision| decision.end == by_the_newest)
             );
         }
         let tie = judged(vec![row("10", "u", 5), row("9", "u", 5)], &Known::default());
@@ -503,7 +529,10 @@ mod tests {
         assert_eq!(older.items[0].replaces, Some(SourceKey::from("7")));
         let newer = judged(vec![row("1", "u", 5)], &held("u", 6));
         assert!(newer.items.is_empty());
-        assert_eq!(newer.decisions[0].end, Unsent::Superseded(Superseded::NewerRow));
+        assert_eq!(
+            newer.decisions[0].end,
+            Unsent::Superseded(Superseded::NewerRow("7".into()))
+        );
         let mut known = held("u", 6);
         for holder in known.incumbents.values_mut() {
             holder.departed = true;
@@ -612,7 +641,10 @@ mod tests {
         let judged = |known| judged(vec![row("1", "u", 5)], &known);
         for stored in [None, Some(9), Some(11)] {
             let newer = judged(known(Some(6), stored));
-            assert_eq!(newer.decisions[0].end, Unsent::Superseded(Superseded::NewerRow));
+            assert_eq!(
+                newer.decisions[0].end,
+                Unsent::Superseded(Superseded::NewerElsewhere("other".into()))
+            );
         }
         // An older one that was sent later is what is there: it has to be put right.
         assert_eq!(judged(known(Some(4), None)).items.len(), 1);
@@ -624,7 +656,7 @@ mod tests {
         let overwritten = judged(known(None, Some(9)));
         assert_eq!(
             overwritten.decisions[0].end,
-            Unsent::Superseded(Superseded::OtherMigration)
+            Unsent::Superseded(Superseded::OtherMigration("other".into()))
         );
         assert!(!overwritten.conflicts[0].goes_up);
         let last = judged(known(None, Some(11)));

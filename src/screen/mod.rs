@@ -1,11 +1,13 @@
 //! Decides, before anything is sent, what happens to each row of a page: it goes up, or it fails a local rule, or a
 //! newer row goes to its destination, or it is there already. Pure: the ledger's knowledge is handed in.
 
+mod duplicates;
 mod judge;
 mod provider;
 mod rules;
 mod siblings;
 
+pub use duplicates::Duplicates;
 pub use judge::{Challenge, Conflict, Screened};
 pub use provider::Unfetched;
 
@@ -16,8 +18,8 @@ use crate::{
     descope,
     model::{
         Decision, Destination, DestinationId, EncodedToken, Evidence, Fingerprint, FingerprintKey, Item,
-        Known, LegacyToken, Lifetime, Login, Parts, Prior, Reason, RuleSet, RunId, ScopeSet, Secret,
-        SentAttributes, Sheet, SourceKey, Superseded, Unsent, Version, Wiped,
+        Known, LegacyToken, Lifetime, Parts, Prior, Reason, RuleSet, RunId, ScopeSet, Secret, SentAttributes,
+        Sheet, SourceKey, Unsent, Version, Wiped,
     },
 };
 
@@ -174,28 +176,6 @@ impl Screen {
             sheet: Sheet::new(sheet),
             decisions,
         }
-    }
-
-    /// Rows that the source found to be outdated: superseded, without a look at the rest of them. A row without a
-    /// destination is none of these, unless it only lacks the user of its login ID, who is not looked up for it.
-    #[must_use]
-    pub fn outdated(&self, rows: Vec<LegacyToken>) -> Vec<Decision> {
-        let place = |row: LegacyToken| {
-            let destination = self.destination(&row).ok();
-            let app = match (&destination, &row.login) {
-                (None, Login::Id(_)) => Some(self.apps.resolve(row.app.as_ref()?)?.to_owned()),
-                (None, _) => return None,
-                (Some(_), _) => None,
-            };
-            Some(Decision {
-                key: row.key,
-                destination,
-                app,
-                version: row.version,
-                end: Unsent::Superseded(Superseded::NewerRow),
-            })
-        };
-        rows.into_iter().filter_map(place).collect()
     }
 
     /// What the rules say of a row alone, whatever else there is: the warnings about it, or why it does not go up. `now` is
@@ -378,10 +358,6 @@ impl Candidate {
             .rows
             .get(&self.key)
             .is_some_and(|row| row.outdated == Some((run, self.version)))
-    }
-
-    fn superseded(self, by: Superseded) -> Decision {
-        self.unsent(Unsent::Superseded(by))
     }
 
     fn unsent(self, end: Unsent) -> Decision {

@@ -238,7 +238,7 @@ impl Plan {
 }
 
 /// Named out of the way: `order by "id"` means an output column of that name before it means the table's.
-fn select_list<'a>(key: &str, columns: impl Iterator<Item = &'a str>) -> String {
+pub(super) fn select_list<'a>(key: &str, columns: impl Iterator<Item = &'a str>) -> String {
     let mut list = format!("{key}::text as \"tokenferry 0\"");
     for (position, sql) in columns.enumerate() {
         // Writing to a text cannot fail.

@@ -1,8 +1,9 @@
-//! Rows that share a destination with a newer one, found by the database before the first page is read.
+//! Rows that may share a destination, found by the database before the first page is read.
 //!
 //! Read page by page, an older row may come long before the newer one, and would be uploaded only to be overwritten. So
-//! the database is asked once, at the start of a run, which rows are outdated; mostly there are few or none, and it finds
-//! that out by counting hashes, without sorting the table. Nothing is sent before it has answered.
+//! the database is asked once, at the start of a run, for the rows that may share a destination; mostly there are few or none,
+//! and it finds that out by counting hashes, without sorting the table. Whether two of them really do is decided where all
+//! destinations are made, as only there scopes are read as they are sent. Nothing is sent before all of that is known.
 
 use std::future::ready;
 
@@ -19,7 +20,7 @@ use super::{
     Source, SourceError,
     common::Common,
     decode,
-    plan::{Column, KeyType, Plan},
+    plan::{Column, KeyType, Plan, select_list},
     reader::row_error,
     session,
 };
@@ -30,39 +31,52 @@ use crate::{
 };
 
 /// The fields that make a destination, in the order of the query's columns, and the one that tells which row is newer.
-const FIELDS: [Field; 6] = [
+const FIELDS: [Field; 8] = [
     Field::App,
     Field::UserId,
     Field::LoginId,
     Field::TenantId,
     Field::ExternalIdentifier,
+    Field::Scopes,
+    Field::Provider,
     Field::UpdatedAt,
 ];
 
+/// A row that may share its destination with others.
+#[derive(Debug)]
+pub struct Rival {
+    /// What makes its destination, and nothing else of the row.
+    pub row: LegacyToken,
+    /// Rows that share a destination have this in common, and others seldom.
+    pub group: i64,
+    /// The run has not read it yet.
+    pub is_ahead: bool,
+}
+
 impl Source {
-    /// The outdated rows after a key, or all of them, each with what makes its destination and nothing else. The newer rows may
-    /// stand before the key. After a lost connection, asking again begins anew.
+    /// All rows that may share a destination: group by group, and in each the newest first. What stands after the key is ahead of the
+    /// run. After a lost connection, asking again begins anew.
     ///
     /// # Errors
     /// If the database does not answer, or, at the end of the stream, cannot answer within its statement timeout.
-    pub async fn outdated<'a>(
+    pub async fn rivals<'a>(
         &'a mut self,
         apps: &'a AppMap,
         after: Option<&SourceKey>,
-    ) -> Result<BoxStream<'a, Result<LegacyToken, SourceError>>, SourceError> {
+    ) -> Result<BoxStream<'a, Result<Rival, SourceError>>, SourceError> {
         if !self.has_rivals(apps).await? {
             return Ok(stream::empty().boxed());
-        }
-        let sql = AssertSqlSafe(query(&self.plan, apps, after.is_some()));
-        let mut arguments = arguments(apps).map_err(unreadable)?;
-        if let Some(after) = after {
-            let added = arguments.add(after.as_str().to_owned());
-            added.map_err(sqlx::Error::Encode).map_err(unreadable)?;
         }
         let columns: Vec<Column> = FIELDS
             .iter()
             .filter_map(|&field| self.plan.column(field).cloned())
             .collect();
+        let sql = AssertSqlSafe(query(&self.plan, apps, &columns, after.is_some()));
+        let mut arguments = arguments(apps).map_err(unreadable)?;
+        if let Some(after) = after {
+            let added = arguments.add(after.as_str().to_owned());
+            added.map_err(sqlx::Error::Encode).map_err(unreadable)?;
+        }
         let mut common = Common::default();
         let connection = session::connected(
             &mut self.connection,
@@ -74,7 +88,7 @@ impl Source {
         let rows = sqlx::query_with(sql, arguments).fetch(connection);
         Ok(rows
             .map_err(unreadable)
-            .and_then(move |row| ready(token(&row, &columns, &mut common).map_err(unreadable)))
+            .and_then(move |row| ready(rival(&row, &columns, &mut common).map_err(unreadable)))
             .boxed())
     }
 
@@ -103,11 +117,16 @@ fn unreadable(error: sqlx::Error) -> SourceError {
     row_error(error, None)
 }
 
-fn token(row: &PgRow, columns: &[Column], common: &mut Common) -> Result<LegacyToken, sqlx::Error> {
+fn rival(row: &PgRow, columns: &[Column], common: &mut Common) -> Result<Rival, sqlx::Error> {
     let key: &str = row.try_get(0)?;
     // None of these columns holds any.
     let mut secrets = SecretTexts::default();
-    decode::token(row, SourceKey::from(key), columns, common, &mut secrets).map(|(token, _)| token)
+    let (token, _) = decode::token(row, SourceKey::from(key), columns, common, &mut secrets)?;
+    Ok(Rival {
+        row: token,
+        group: row.try_get(columns.len() + 1)?,
+        is_ahead: row.try_get(columns.len() + 2)?,
+    })
 }
 
 fn trimmed(text: &str) -> String {
@@ -141,37 +160,21 @@ fn place(plan: &Plan, app_id: &str) -> String {
         })
 }
 
-/// What stands for the app of a row, and how it is come by.
-struct MappedApp {
-    /// Its ID, if the row names one that has an entry.
-    id: String,
-    /// The hash of the row's place.
-    place: String,
-    /// Joins the entries, where there are any.
-    join: String,
-}
-
-/// Two legacy names may stand for one app; a name without an entry has no destination. No column of the relation's is called as
-/// these are.
-fn mapped_app(plan: &Plan, apps: &AppMap) -> MappedApp {
+/// The hash of a row's place, and what has to be joined to work it out. A name without an entry has no destination, and two
+/// names may stand for one app. No column of the relation's is called as the entries are.
+fn mapped_place(plan: &Plan, apps: &AppMap) -> (String, String) {
     let app = plan
         .column(Field::App)
         .map_or("null::text", |column| column.sql.as_str());
     if apps.entries().is_none() {
-        return MappedApp {
-            id: exact(app),
-            place: place(plan, app),
-            join: String::new(),
-        };
+        return (place(plan, app), String::new());
     }
     let (name, id) = ("\"tokenferry name\"", "\"tokenferry id\"");
-    MappedApp {
-        id: id.to_owned(),
-        place: place(plan, id),
-        join: format!(
-            " join unnest($1::text[], $2::text[]) as \"tokenferry apps\" ({name}, {id}) on {name} = ({app}) collate \"C\""
-        ),
-    }
+    // "C" compares letter by letter, as the screen does, whatever the column's own collation is.
+    let join = format!(
+        " join unnest($1::text[], $2::text[]) as \"tokenferry apps\" ({name}, {id}) on {name} = ({app}) collate \"C\""
+    );
+    (place(plan, id), join)
 }
 
 /// What the queries' parameters stand for.
@@ -185,78 +188,59 @@ fn arguments(apps: &AppMap) -> Result<PgArguments, sqlx::Error> {
     Ok(arguments)
 }
 
-/// A text as it is, unless it is blank. "C" compares letter by letter, as the screen does, whatever the columns' own collations
-/// are.
-fn exact(text: &str) -> String {
-    format!("case when {} then ({text}) collate \"C\" end", not_blank(text))
+/// Rows of somebody. The others have no destination, and one hash.
+fn owned(plan: &Plan) -> String {
+    let owners = [Field::UserId, Field::LoginId, Field::TenantId];
+    let present: Vec<String> = owners
+        .into_iter()
+        .filter_map(|field| plan.column(field))
+        .map(|column| not_blank(&column.sql))
+        .collect();
+    format!("({})", present.join(" or "))
 }
 
 /// Counts the places that several rows seem to have.
 fn contested(plan: &Plan, apps: &AppMap) -> String {
-    let MappedApp { place, join, .. } = mapped_app(plan, apps);
+    let (place, join) = mapped_place(plan, apps);
     format!(
         "select count(*) from (select from {from}{join}{filter} group by {place} having count(*) > 1) as contested",
         from = plan.from,
-        filter = plan.filter(None),
+        filter = plan.filter(Some(owned(plan))),
     )
 }
 
-/// Counts hashes first, and ranks only the rows whose hash occurs twice: a table without rivals is not sorted, and looked at
-/// once. What is blank counts as none, and rows without a destination rival nobody, as in the screen. Where a row has no user
-/// but a login ID, the latter is compared: that two of them may be one user's is nothing that the source knows.
-fn query(plan: &Plan, apps: &AppMap, after_key: bool) -> String {
-    let MappedApp {
-        id: app_id,
-        place,
-        join,
-    } = mapped_app(plan, apps);
-    let text = |field| {
-        plan.column(field)
-            .map_or("null::text", |column| column.sql.as_str())
-    };
-    let id = |field| exact(text(field));
-    // White space for a user beside a tenant is neither's: the screen turns such a row down.
-    let blank = |field| {
-        let text = text(field);
-        format!("coalesce({text} <> '' and not ({}), false)", not_blank(text))
-    };
-    let user_blank = format!("({} or {})", blank(Field::UserId), blank(Field::LoginId));
-    let after = if after_key {
+/// Counts hashes first, and sorts only the rows whose hash occurs twice: a table without rivals is not sorted, and looked at
+/// once. Where a row has no user but a login ID, that is hashed: that two of them may be one user's is nothing that the source
+/// knows.
+fn query(plan: &Plan, apps: &AppMap, columns: &[Column], after_key: bool) -> String {
+    let (place, join) = mapped_place(plan, apps);
+    let is_ahead = if after_key {
         let parameter = if apps.entries().is_some() { 3 } else { 1 };
-        format!(" and key_value > ${parameter}::text::{}", plan.key_type.sql())
+        format!("{} > ${parameter}::text::{}", plan.key, plan.key_type.sql())
     } else {
-        String::new()
+        "true".to_owned()
     };
-    let mapped = FIELDS.iter().filter(|&&field| plan.column(field).is_some());
-    let columns = mapped.fold(String::new(), |list, field| list + ", " + field.name());
+    let selected = select_list(&plan.key, columns.iter().map(|column| column.sql.as_str()));
+    let newness = plan
+        .column(Field::UpdatedAt)
+        .map_or("null::text", |column| column.raw.as_str());
+    // As `SourceKey::is_after` has it: integers as numbers, everything else byte by byte.
+    let tie_break = match plan.key_type {
+        KeyType::Integer => plan.key.clone(),
+        KeyType::Uuid | KeyType::Text => format!("{}::text collate \"C\"", plan.key),
+    };
+    let owned = owned(plan);
     format!(
         "with contested as materialized (
-             select {place} as place from {from}{join}{filter} group by 1 having count(*) > 1
-         ), named as (
-             select {key}::text as key_text, {key} as key_value, {app} as app, {app_id} as app_id, {user} as user_id,
-                    case when {user} is null then {login} end as login_id, {tenant} as tenant_id, {user_blank} as user_blank,
-                    nullif(({external}) collate \"C\", '') as external_identifier, {version} as updated_at, {newness} as newness,
-                    {place} as place
-             from {from}{join}{filter}
-         ), ranked as (
-             select *, row_number() over (partition by app_id, user_id, login_id, tenant_id, external_identifier
-                                          order by newness desc nulls last, {tie_break} desc) as rank
-             from named
-             where place in (select place from contested) and app is not null
-                   and (user_id is not null or login_id is not null or tenant_id is not null and not user_blank)
+             select {place} as place from {from}{join}{all} group by 1 having count(*) > 1
          )
-         select key_text{columns} from ranked where rank > 1{after}",
-        key = plan.key,
-        app = id(Field::App),
-        user = id(Field::UserId),
-        login = id(Field::LoginId),
-        tenant = id(Field::TenantId),
-        external = text(Field::ExternalIdentifier),
-        version = text(Field::UpdatedAt),
-        newness = plan.column(Field::UpdatedAt).map_or("null::text", |column| column.raw.as_str()),
+         select {selected}, {place} as \"tokenferry group\", {is_ahead} as \"tokenferry ahead\"
+         from {from}{join}{among}
+         order by {place}, {newness} desc nulls last, {tie_break} desc",
         from = plan.from,
-        filter = plan.filter(None),
-        // As `SourceKey::is_after` has it: integers as numbers, everything else byte by byte.
-        tie_break = if plan.key_type == KeyType::Integer { "key_value" } else { "key_text collate \"C\"" },
+        all = plan.filter(Some(owned.clone())),
+        among = plan.filter(Some(format!(
+            "{owned} and {place} in (select contested.place from contested)"
+        ))),
     )
 }

@@ -45,6 +45,7 @@ mod show;
 mod silence;
 mod simulator;
 mod source;
+mod superseded;
 mod support;
 mod targets;
 mod terminal;

@@ -190,8 +190,9 @@ impl Checking<'_> {
                     key: token.key.clone(),
                     destination: Some(token.destination.clone()),
                     app: None,
-                    severity,
+                    kind: severity.into(),
                     reason,
+                    superseded_by: None,
                 });
             }
             // Findings come first: what the cursor has passed is not looked at again.

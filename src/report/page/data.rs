@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
 
 use crate::{
-    ledger::{AppOutcomes, FailedToken, Latency, LedgerError, Listing, Reports, RunEvent, Timeline},
+    ledger::{AppOutcomes, FailedToken, Latency, LedgerError, Listed, Listing, Reports, RunEvent, Timeline},
     model::{Mode, RunId},
     report::Summary,
 };
@@ -94,7 +94,7 @@ impl PageData {
         let run = report.run_id;
         let listing = Listing {
             run: Some(run),
-            warnings: true,
+            listed: Listed::Problems,
             most: Some(depth.rows),
         };
         let rows = reports.failures(listing).try_collect().await?;

@@ -77,10 +77,7 @@ fn migrated(summary: &Summary) -> String {
         others.push(format!("{} there already", were(tokens.unchanged)));
     }
     if tokens.superseded > 0 {
-        others.push(format!(
-            "{} left out for a newer one of the same place",
-            were(tokens.superseded)
-        ));
+        others.push(format!("{} left out for other tokens", were(tokens.superseded)));
     }
     others.push(match tokens.failed {
         0 => "none failed".to_owned(),
@@ -93,7 +90,12 @@ fn migrated(summary: &Summary) -> String {
     let whole = unread(summary).unwrap_or_else(|| {
         let at_descope = tokens.committed + tokens.unchanged;
         let share = percent(at_descope, tokens.selected - tokens.superseded);
-        format!("{share} of what was to arrive is at Descope.")
+        let whole = if tokens.superseded > 0 {
+            "the others"
+        } else {
+            "what was to arrive"
+        };
+        format!("{share} of {whole} is at Descope.")
     });
     format!(
         "{so_far}{} of {} went up in this run; {}. {whole}",
@@ -117,6 +119,10 @@ fn estimated(summary: &Summary) -> String {
         )
     });
     let rest = unread(summary);
+    let left_out = match tokens.superseded {
+        0 => String::new(),
+        left_out => format!(" {} would be left out for other tokens.", grouped(left_out)),
+    };
     let problems = match (tokens.failed, &rest) {
         (0, None) => "Nothing stands in the way.".to_owned(),
         (0, Some(_)) => "Nothing stands in the way of these.".to_owned(),
@@ -124,7 +130,7 @@ fn estimated(summary: &Summary) -> String {
     };
     let rest = rest.map_or_else(String::new, |rest| format!(" {rest}"));
     format!(
-        "{} of {} would go up{}. {problems}{rest}",
+        "{} of {} would go up{}.{left_out} {problems}{rest}",
         grouped(tokens.committed),
         count(tokens.selected, "token", "tokens"),
         work.unwrap_or_default(),
@@ -248,7 +254,7 @@ fn figures(summary: &Summary) -> (i64, Vec<Figure>) {
             figure(
                 "superseded",
                 tokens.superseded,
-                "a newer row goes to the same place",
+                "left out for other tokens",
                 Some("superseded"),
             ),
             figure("failed", tokens.failed, failed, Some("failed")),

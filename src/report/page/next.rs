@@ -25,6 +25,16 @@ pub(super) fn steps(data: &PageData) -> Markup {
     }
 }
 
+fn look_at_superseded(data: &PageData) -> Option<Step> {
+    let run = data.summary.run_id;
+    (!data.summary.superseded.is_empty()).then(|| {
+        step(
+            "Look at the rows that are left out: some of them may be connections of their own.",
+            &format!("tokenferry failures --run {run} --superseded"),
+        )
+    })
+}
+
 fn step(what: &str, command: &str) -> Step {
     (what.to_owned(), Some(command.to_owned()))
 }
@@ -61,6 +71,7 @@ fn after_upload(data: &PageData) -> Vec<Step> {
             &format!("tokenferry failures --run {run} --warnings"),
         ));
     }
+    steps.extend(look_at_superseded(data));
     if summary.tokens.committed > 0
         && matches!(summary.status.as_str(), "completed" | "completed_with_failures")
     {
@@ -98,6 +109,7 @@ fn after_dry_run(data: &PageData) -> Vec<Step> {
             "tokenferry migrate --dry-run",
         ));
     }
+    steps.extend(look_at_superseded(data));
     steps.push(step(
         "Prove a few tokens at their providers, then send the rest.",
         "tokenferry migrate --canary 20",

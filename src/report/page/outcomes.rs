@@ -16,17 +16,22 @@ use crate::{
 /// What went wrong, most frequent first, and what to do about it.
 pub(super) fn by_code(data: &PageData) -> Markup {
     let summary = &data.summary;
-    if summary.failures.is_empty() && summary.warnings.is_empty() {
+    if summary.failures.is_empty() && summary.warnings.is_empty() && summary.superseded.is_empty() {
         return html! {};
     }
     let most = summary
         .failures
         .iter()
         .chain(&summary.warnings)
+        .chain(&summary.superseded)
         .map(|found| found.count)
         .max();
     let errors = summary.failures.iter().map(|found| (found, "error", "failed"));
     let warnings = summary.warnings.iter().map(|found| (found, "warning", "warning"));
+    let superseded = summary
+        .superseded
+        .iter()
+        .map(|found| (found, "superseded", "superseded"));
     html! {
         section aria-labelledby="codes" {
             h2 #codes {
@@ -41,11 +46,16 @@ pub(super) fn by_code(data: &PageData) -> Markup {
                 table {
                     thead { tr { th scope="col" { "Code" } th.number scope="col" { "Rows" } th.bars scope="col" { span.hidden { "Share" } } th scope="col" { "What, and what to do" } } }
                     tbody {
-                        @for (found, severity, colour) in errors.chain(warnings) {
+                        @for (found, severity, colour) in errors.chain(warnings).chain(superseded) {
                             tr {
                                 th scope="row" {
-                                    a href={ "#filter=" (fragment(&found.code)) } title="Show these rows" { code { (visible(&found.code)) } }
-                                    @if severity == "warning" { " " span.badge { "warning" } }
+                                    @if severity == "superseded" {
+                                        // These rows are not among those that are listed below.
+                                        code { (visible(&found.code)) }
+                                    } @else {
+                                        a href={ "#filter=" (fragment(&found.code)) } title="Show these rows" { code { (visible(&found.code)) } }
+                                    }
+                                    @if severity != "error" { " " span.badge { (severity) } }
                                 }
                                 td.number { (grouped(found.count)) }
                                 td.bars { (stacked(&[(colour, found.count)], most.unwrap_or(1), &visible(&found.code))) }
