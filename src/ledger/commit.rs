@@ -36,11 +36,11 @@ impl Ledger {
             Rows::New(items) => self.pack(outcome, items).await?,
             Rows::Any => self.write_rows(outcome).await?,
         };
-        if recorded {
-            Ok(())
-        } else {
-            self.expect_state(outcome.batch, "committed").await
+        if !recorded {
+            self.expect_state(outcome.batch, "committed").await?;
         }
+        self.outcomes.add(outcome.batch);
+        Ok(())
     }
 
     /// The tokens stay in the batch, for now.
