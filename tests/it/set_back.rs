@@ -11,7 +11,7 @@ use tokio::time::{Duration, Instant, timeout};
 use crate::support::{
     bed::{Bed, ended},
     database::TestDatabase,
-    ledger::{access, begin, open, open_batch, outcome},
+    ledger::{access, batch, begin, item, open, open_batch, outcome},
 };
 
 /// Every table of the ledger whose rows come and go, those that others refer to first.
@@ -169,7 +169,7 @@ async fn nothing_leaves_on_the_word_of_a_ledger_that_went_back() {
     let database = TestDatabase::create().await;
     let ledger = open(&access(&database)).await.unwrap();
     let run = begin(&ledger).await;
-    let batch = open_batch(&ledger, &run, &["1"]).await;
+    let open_one = open_batch(&ledger, &run, &["1"]).await;
     for _ in 0..3 {
         ledger.advance(&run, &standing(1)).await.unwrap();
     }
@@ -181,12 +181,9 @@ async fn nothing_leaves_on_the_word_of_a_ledger_that_went_back() {
         ("truncate tokenferry.runs cascade", false),
     ] {
         database.execute(change).await;
-        let items = vec![crate::support::ledger::item(&ledger, "2")];
-        let opened = ledger
-            .open_batch(&run, &crate::support::ledger::batch(items), &[])
-            .await
-            .map(drop);
-        let reopened = ledger.reopen_batch(&run, batch, 2).await;
+        let items = vec![item(&ledger, "2")];
+        let opened = ledger.open_batch(&run, &batch(items), &[]).await.map(drop);
+        let reopened = ledger.reopen_batch(&run, open_one, 2).await;
         let advanced = ledger.advance(&run, &standing(2)).await;
         for refused in [opened, reopened, advanced] {
             let as_expected = match refused {
@@ -215,9 +212,9 @@ async fn an_outcome_that_is_lost_between_two_writings_of_the_books_is_missed() {
         .execute("update tokenferry.batches set nonce = gen_random_uuid() where state = 'committed'")
         .await;
     ledger.advance(&run, &standing(1)).await.unwrap();
-    let item = crate::support::ledger::item(&ledger, "2");
+    let item = [item(&ledger, "2")];
     ledger
-        .commit_batch(&outcome(lost), Rows::New(&[item]))
+        .commit_batch(&outcome(lost), Rows::New(&item))
         .await
         .unwrap();
     database
