@@ -118,9 +118,15 @@ fn is_ledger_away(ended: &Ended) -> bool {
     matches!(&ended.error, Some(PipelineError::Ledger(LedgerError::Database(failure))) if failure.is_transient())
 }
 
-/// From the ledger, which knows what earlier processes did; from this process alone where the ledger is out of reach.
+/// It knows less of the run than the process does.
+fn has_ledger_gone_back(ended: &Ended) -> bool {
+    matches!(ended.error, Some(PipelineError::Ledger(LedgerError::WentBack)))
+}
+
+/// From the ledger, which knows what earlier processes did; from this process alone where the ledger is out of reach, or has
+/// forgotten.
 async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
-    let recorded = if is_ledger_away(ended) {
+    let recorded = if is_ledger_away(ended) || has_ledger_gone_back(ended) {
         None
     } else {
         from_ledger(access, ended.run_id).await.ok().flatten()

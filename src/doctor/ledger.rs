@@ -1,6 +1,6 @@
 //! The ledger: reached, there or to be made, and ours to write.
 
-use super::{Area, Blame, Check, database};
+use super::{Area, Blame, Check, database, durability};
 use crate::{
     config::{Inspection, LedgerAccess, Origin},
     ledger::{LedgerError, Locked, Missing, State, Survey},
@@ -33,7 +33,7 @@ pub(super) async fn examine(inspection: &Inspection) -> Vec<Check> {
                 error => failed("connection", access, &error),
             }];
             checks.extend(skip(
-                &["tls", "writable", "schema", "privileges", "pepper"],
+                &["tls", "writable", "durability", "schema", "privileges", "pepper"],
                 "a connection",
             ));
             return checks;
@@ -44,6 +44,8 @@ pub(super) async fn examine(inspection: &Inspection) -> Vec<Check> {
         database::line(AREA, "ledger.url", &server),
         writable(&server),
     ];
+    let durability = durability::examine(&mut survey).await;
+    checks.push(durability.unwrap_or_else(|error| failed("durability", access, &error)));
     match survey.state().await {
         Ok(state) => {
             checks.push(schema(access, &state));

@@ -8,6 +8,7 @@ mod api;
 mod check;
 mod configuration;
 mod database;
+mod durability;
 mod ledger;
 mod rows;
 mod source;

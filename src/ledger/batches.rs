@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use sqlx::types::{Json, Uuid};
 
-use super::{Ledger, LedgerError, Run, runs::ours};
+use super::{Ledger, LedgerError, Run};
 use crate::model::{Batch, Parts, Reason, SourceKey, Witness};
 
 /// A batch's row. The nonce is made by the process that opens it: a ledger that was restored to an earlier state hands the
@@ -97,38 +97,44 @@ impl Ledger {
             .collect();
         let parts: Vec<[u8; Parts::STORED]> = items.iter().map(|item| item.parts.to_bytes()).collect();
         let parts: Vec<&[u8]> = parts.iter().map(|parts| &parts[..]).collect();
-        self.persist(|| {
-            sqlx::query_scalar!(
-                "insert into batches (run_id, parent_id, subject, token_count, nonce, source_keys, fingerprints,
-                        destinations, source_versions, app_ids, user_ids, tenant_ids, replaces, parts, witnesses)
-                 select runs.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
-                 -- Locked, so that a process that takes the run over either sees this batch or keeps it from being opened.
-                 from runs where runs.id = $1 and runs.epoch = $16 for share
-                 -- Sent only after this attempt to record it, however long that takes after the first.
-                 on conflict (nonce) do update set submitted_at = now()
-                 returning id",
-                run.id,
-                batch.parent,
-                batch.subject.as_str(),
-                i32::try_from(items.len()).unwrap_or(i32::MAX),
-                nonce,
-                &keys as &[&str],
-                &fingerprints as &[&[u8]],
-                &destinations as &[&[u8]],
-                &versions as &[Option<i64>],
-                &apps as &[&str],
-                &users as &[Option<&str>],
-                &tenants as &[Option<&str>],
-                &replaces as &[&str],
-                &parts as &[&[u8]],
-                Json(witnesses) as _,
-                run.epoch,
-            )
-            .fetch_optional(&self.pool)
-        })
-        .await?
-        .map(|id| BatchRef { id, nonce })
-        .ok_or(LedgerError::TakenOver)
+        let known = run.writes.known();
+        let opened = self
+            .persist(|| {
+                sqlx::query_scalar!(
+                    "insert into batches (run_id, parent_id, subject, token_count, nonce, source_keys, fingerprints,
+                            destinations, source_versions, app_ids, user_ids, tenant_ids, replaces, parts, witnesses)
+                     select runs.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
+                     -- Locked, so that a process that takes the run over either sees this batch or keeps it from being opened.
+                     from runs where runs.id = $1 and runs.epoch = $16 and runs.writes between $17 and $18 for share
+                     -- Sent only after this attempt to record it, however long that takes after the first.
+                     on conflict (nonce) do update set submitted_at = now()
+                     returning id",
+                    run.id,
+                    batch.parent,
+                    batch.subject.as_str(),
+                    i32::try_from(items.len()).unwrap_or(i32::MAX),
+                    nonce,
+                    &keys as &[&str],
+                    &fingerprints as &[&[u8]],
+                    &destinations as &[&[u8]],
+                    &versions as &[Option<i64>],
+                    &apps as &[&str],
+                    &users as &[Option<&str>],
+                    &tenants as &[Option<&str>],
+                    &replaces as &[&str],
+                    &parts as &[&[u8]],
+                    Json(witnesses) as _,
+                    run.epoch,
+                    known.start(),
+                    known.end(),
+                )
+                .fetch_optional(&self.pool)
+            })
+            .await?;
+        match opened {
+            Some(id) => Ok(BatchRef { id, nonce }),
+            None => Err(self.why_not_ours(run).await),
+        }
     }
 
     /// Records that the same batch is about to be sent again: what is under way now counts from this moment.
@@ -136,22 +142,26 @@ impl Ledger {
     /// # Errors
     /// If the database stays away. Nothing may be sent then.
     pub async fn reopen_batch(&self, run: &Run, batch: BatchRef, attempts: i32) -> Result<(), LedgerError> {
-        self.persist(|| {
-            sqlx::query!(
-                // The run is locked, so that who takes it over waits, and then sees the new time.
-                "update batches set attempts = $2, submitted_at = now()
-                 where id = $1 and nonce = $5 and state = 'in_flight'
-                   and exists (select from runs where runs.id = $3 and runs.epoch = $4 for share)",
-                batch.id,
-                attempts,
-                run.id,
-                run.epoch,
-                batch.nonce,
-            )
-            .execute(&self.pool)
-        })
-        .await
-        .and_then(|done| ours(&done))
+        let known = run.writes.known();
+        let done = self
+            .persist(|| {
+                sqlx::query!(
+                    // The run is locked, so that who takes it over waits, and then sees the new time.
+                    "update batches set attempts = $2, submitted_at = now()
+                     where id = $1 and nonce = $5 and state = 'in_flight'
+                       and exists (select from runs where runs.id = $3 and runs.epoch = $4 and runs.writes between $6 and $7 for share)",
+                    batch.id,
+                    attempts,
+                    run.id,
+                    run.epoch,
+                    batch.nonce,
+                    known.start(),
+                    known.end(),
+                )
+                .execute(&self.pool)
+            })
+            .await?;
+        self.expect_ours(run, done.rows_affected() > 0).await
     }
 
     /// Records that the batch is not committed, and which of its tokens are to blame: positions from 0, each with its reason.
@@ -236,32 +246,10 @@ impl Ledger {
             })
             .await?;
         if closed == 0 {
-            self.expect_state(outcome.batch, "failed").await
-        } else {
-            Ok(())
+            self.expect_state(outcome.batch, "failed").await?;
         }
-    }
-
-    /// A statement that found nothing to change is a repetition, or the row is not the one that this process wrote.
-    pub(super) async fn expect_state(&self, batch: BatchRef, expected: &str) -> Result<(), LedgerError> {
-        let state = self
-            .persist(|| {
-                sqlx::query_scalar!(
-                    "select state from batches where id = $1 and nonce = $2",
-                    batch.id,
-                    batch.nonce
-                )
-                .fetch_optional(&self.pool)
-            })
-            .await?;
-        match state {
-            Some(state) if state == expected => Ok(()),
-            Some(state) => Err(LedgerError::Contradiction(format!(
-                "batch {} should be {expected} and is {state}",
-                batch.id
-            ))),
-            None => Err(LedgerError::WentBack),
-        }
+        self.outcomes.add(outcome.batch);
+        Ok(())
     }
 
     /// The batches of this migration that are in flight. Only with the lock held: their processes are gone then.

@@ -36,11 +36,11 @@ impl Ledger {
             Rows::New(items) => self.pack(outcome, items).await?,
             Rows::Any => self.write_rows(outcome).await?,
         };
-        if recorded {
-            Ok(())
-        } else {
-            self.expect_state(outcome.batch, "committed").await
+        if !recorded {
+            self.expect_state(outcome.batch, "committed").await?;
         }
+        self.outcomes.add(outcome.batch);
+        Ok(())
     }
 
     /// The tokens stay in the batch, for now.
@@ -81,12 +81,15 @@ impl Ledger {
                            -- Mostly nothing is replaced, and then no row is looked at. Subselects and no join: a join may
                            -- be planned from the side of the tokens, and then every batch reads all of them. The
                            -- condition on the state is worded so that no partial index seems to fit it.
-                           update token_rows set state = 'superseded', superseded_code = 'replaced',
-                                  superseded_by = (
+                           update token_rows set state = 'superseded',
+                                  -- What this run has found of it already says more.
+                                  superseded_code = case when outdated_run = (select run_id from batch)
+                                         then superseded_code else 'replaced' end,
+                                  superseded_by = case when outdated_run = (select run_id from batch) then superseded_by else (
                                       select sent.source_key from batch, unnest(batch.source_keys, batch.destinations)
                                              as sent (source_key, destination)
                                       where sent.destination = token_rows.destination limit 1
-                                  ),
+                                  ) end,
                                   run_id = (select run_id from batch), updated_at = now()
                            where (select cardinality(replaces) > 0 from batch)
                              and migration = $4 and source_key = any ((select replaces from batch)::text[])

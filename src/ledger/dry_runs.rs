@@ -1,7 +1,7 @@
 //! What a dry run remembers of rows while it lasts, so that it neither writes to `tokens` nor needs memory for the whole
 //! table.
 
-use super::{Ledger, LedgerError, Run, runs::ours};
+use super::{Ledger, LedgerError, Run};
 use crate::model::{
     Decision, DestinationId, Incumbent, Item, Known, RunId, Settled, SourceKey, TokenState, Version,
 };
@@ -98,24 +98,25 @@ impl Ledger {
             .iter()
             .map(|(_, id)| id.as_ref().map(|id| &id.as_bytes()[..]))
             .collect();
-        self.persist(|| {
-            sqlx::query!(
-                "insert into dry_run_rows (run_id, source_key, source_version, destination)
-                 select runs.id, remembered.*
-                 from runs, unnest($3::text[], $4::bigint[], $5::bytea[]) as remembered
-                 where runs.id = $1 and runs.epoch = $2
-                 on conflict (run_id, source_key) do update set
-                        source_version = excluded.source_version, destination = excluded.destination",
-                run.id,
-                run.epoch,
-                &keys as &[&str],
-                &versions as &[Option<i64>],
-                &destinations as &[Option<&[u8]>],
-            )
-            .execute(&self.pool)
-        })
-        .await
-        .and_then(|done| ours(&done))
+        let done = self
+            .persist(|| {
+                sqlx::query!(
+                    "insert into dry_run_rows (run_id, source_key, source_version, destination)
+                     select runs.id, remembered.*
+                     from runs, unnest($3::text[], $4::bigint[], $5::bytea[]) as remembered
+                     where runs.id = $1 and runs.epoch = $2
+                     on conflict (run_id, source_key) do update set
+                            source_version = excluded.source_version, destination = excluded.destination",
+                    run.id,
+                    run.epoch,
+                    &keys as &[&str],
+                    &versions as &[Option<i64>],
+                    &destinations as &[Option<&[u8]>],
+                )
+                .execute(&self.pool)
+            })
+            .await?;
+        self.expect_ours(run, done.rows_affected() > 0).await
     }
 }
 

@@ -57,7 +57,8 @@ pub enum LedgerError {
     /// What this process wrote is not there any more.
     #[error(
         "the ledger went back in time: what this run recorded is not there any more. Was the database restored, or did a replica \
-         that lagged behind take over? Nothing more is sent. Tokens that the ledger has forgotten are sent again by the next run"
+         that lagged behind take over? Nothing more is sent. See that `ledger.url` leads to the right database and that no other run \
+         is at work, then run `tokenferry migrate`: it settles what was in flight, and sends what the ledger has forgotten once more"
     )]
     WentBack,
     /// There is no such run.

@@ -37,36 +37,36 @@ impl Ledger {
             .collect();
         let users = place(|destination| destination.user_id.as_deref());
         let tenants = place(|destination| destination.tenant_id.as_deref());
-        self.persist(|| {
-            sqlx::query_scalar!(
-                // The run's row is counted, not the findings: of a repeated statement there are none.
-                "with run as (
-                     select id from runs where id = $1 and epoch = $2
-                 ), noted as (
-                     insert into findings (run_id, source_key, severity, refused_by, error_code, reason, app_id, user_id,
-                            tenant_id, superseded_by)
-                     select run.id, found.*
-                     from run, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
-                            $10::text[], $11::text[]) as found
-                     on conflict do nothing
-                 )
-                 select id from run",
-                run.id,
-                run.epoch,
-                &keys as &[&str],
-                &severities as &[&str],
-                &refused_by as &[&str],
-                &codes as &[&str],
-                &texts as &[&str],
-                &apps as &[Option<&str>],
-                &users as &[Option<&str>],
-                &tenants as &[Option<&str>],
-                &by as &[Option<&str>],
-            )
-            .fetch_optional(&self.pool)
-        })
-        .await?
-        .map(drop)
-        .ok_or(LedgerError::TakenOver)
+        let found = self
+            .persist(|| {
+                sqlx::query_scalar!(
+                    // The run's row is counted, not the findings: of a repeated statement there are none.
+                    "with run as (
+                         select id from runs where id = $1 and epoch = $2
+                     ), noted as (
+                         insert into findings (run_id, source_key, severity, refused_by, error_code, reason, app_id, user_id,
+                                tenant_id, superseded_by)
+                         select run.id, found.*
+                         from run, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[],
+                                $10::text[], $11::text[]) as found
+                         on conflict do nothing
+                     )
+                     select id from run",
+                    run.id,
+                    run.epoch,
+                    &keys as &[&str],
+                    &severities as &[&str],
+                    &refused_by as &[&str],
+                    &codes as &[&str],
+                    &texts as &[&str],
+                    &apps as &[Option<&str>],
+                    &users as &[Option<&str>],
+                    &tenants as &[Option<&str>],
+                    &by as &[Option<&str>],
+                )
+                .fetch_optional(&self.pool)
+            })
+            .await?;
+        self.expect_ours(run, found.is_some()).await
     }
 }

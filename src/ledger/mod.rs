@@ -9,6 +9,7 @@
 mod apps;
 mod batches;
 mod commit;
+mod continuity;
 mod dry_runs;
 mod error;
 mod events;
@@ -42,6 +43,7 @@ use std::sync::{Arc, Mutex, atomic::AtomicBool};
 pub use apps::AppOutcomes;
 pub use batches::{BatchRef, OutcomeOf, Residue, Unsettled};
 pub use commit::Rows;
+use continuity::Outcomes;
 pub use error::LedgerError;
 pub use events::RunEvent;
 pub use failures::{FailedToken, FailureGroup, Listed, Listing};
@@ -53,7 +55,7 @@ pub use rollbacks::{Candidate, RollbackRun};
 pub use runs::{Counters, Run, Standing};
 use session::MANY_ROWS;
 pub use siblings::Sibling;
-pub use survey::{Missing, State, Survey};
+pub use survey::{Durability, Missing, State, Survey};
 pub use timeline::{BOUNDS as LATENCY_BOUNDS, Latency, Step, Timeline};
 pub use tokens::FailedRow;
 pub use verifications::{Committed, VerifyRun};
@@ -77,6 +79,7 @@ pub struct Ledger {
     /// Whether it was said that the diary could not be written.
     diary_failed: Arc<AtomicBool>,
     packed: Arc<Mutex<Packed>>,
+    outcomes: Arc<Outcomes>,
     /// Held while batches are filed.
     filing: Arc<tokio::sync::Mutex<()>>,
 }
@@ -106,6 +109,7 @@ impl Ledger {
             diary: Diary::default(),
             diary_failed: Arc::default(),
             packed: Arc::default(),
+            outcomes: Arc::default(),
             filing: Arc::default(),
         })
     }

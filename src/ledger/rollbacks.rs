@@ -4,7 +4,7 @@
 //! statement that says so, and that statement makes a run that is still to be gone on with begin anew: as far as any later
 //! run can tell, the token was never sent.
 
-use super::{Committed, Counters, Ledger, LedgerError, MANY_ROWS, Reports, Run, runs::ours};
+use super::{Committed, Counters, Ledger, LedgerError, MANY_ROWS, Reports, Run, continuity::Writes};
 use crate::{
     model::{DryRun, Fate, Mode, Rollback, RunId, SourceKey, Undo},
     postgres::Failure,
@@ -57,13 +57,14 @@ impl Ledger {
             .await?;
         }
         self.end_those_that_are_gone().await?;
+        let writes = Writes::draw();
         let rehearsal = undo.dry_run == DryRun::On;
         // `running` can only be our own answer that was lost.
         let taken_up = self
             .persist(|| {
                 sqlx::query!(
                     "update runs set status = 'running', finished_at = null, stop_reason = null, holder = $5,
-                            epoch = epoch + 1, resumed = true, progressed_at = now()
+                            epoch = epoch + 1, resumed = true, progressed_at = now(), writes = $6
                      where id = (select max(id) from runs where migration = $1 and mode = $2 and rolls_back = $3
                                    and rehearsal = $4)
                        and status in ('running', 'interrupted', 'stopped')
@@ -73,6 +74,7 @@ impl Ledger {
                     undo.of_run,
                     rehearsal,
                     holder,
+                    writes.first,
                 )
                 .fetch_optional(&self.pool)
             })
@@ -88,22 +90,23 @@ impl Ledger {
                     lookups: row.lookups,
                     active_seconds: row.active_seconds,
                 },
-                ..Run::new(row.id)
+                ..Run::new(row.id, writes)
             }
         } else {
             // Not repeated when the answer is lost: the run would then be taken up by the next attempt.
             let id = sqlx::query_scalar!(
-                "insert into runs (migration, mode, rolls_back, rehearsal, holder) values ($1, $2, $3, $4, $5) returning id",
+                "insert into runs (migration, mode, rolls_back, rehearsal, holder, writes) values ($1, $2, $3, $4, $5, $6) returning id",
                 self.migration,
                 Mode::Rollback.as_str(),
                 undo.of_run,
                 rehearsal,
                 holder,
+                writes.first,
             )
             .fetch_one(&self.pool)
             .await
             .map_err(Failure::from)?;
-            Run::new(id)
+            Run::new(id, writes)
         };
         Ok(RollbackRun {
             run,
@@ -134,49 +137,49 @@ impl Ledger {
     /// # Errors
     /// If the database stays away, or another process has taken the run over.
     pub async fn refuse_former(&self, of: &RollbackRun) -> Result<(), LedgerError> {
-        self.persist(|| {
-            sqlx::query_scalar!(
-                r#"with run as (
-                       select id from runs where id = $1 and epoch = $2
-                   ), former as (
-                       select distinct on (source_key) source_key
-                       from former_places
-                       where migration = $3 and run_id = $4
-                         and not exists (select from token_rows where token_rows.destination = former_places.destination
-                                           and token_rows.migration = $3 and state = 'committed' and run_id = $4)
-                   ), refused as (
-                       select former.source_key, app_id, user_id, tenant_id
-                       from former left join token_rows on token_rows.source_key = former.source_key and migration = $3
-                   ), written as (
-                       insert into rollbacks (run_id, source_key, of_run, app_id, user_id, tenant_id, state, error_code, reason,
-                              ended_at)
-                       select run.id, source_key, $4, app_id, user_id, tenant_id, 'refused', $5, $6, now()
-                       from run, refused
-                       on conflict (run_id, source_key) do update set state = 'refused', error_code = excluded.error_code,
-                              reason = excluded.reason, ended_at = now()
-                       -- What was taken out, sent again by the run and then sent elsewhere is at the first place still.
-                       where rollbacks.state in ('deleting', 'removed', 'gone')
-                   ), found as (
-                       insert into findings (run_id, source_key, severity, refused_by, error_code, reason, app_id, user_id,
-                              tenant_id)
-                       select run.id, source_key, 'error', 'validation', $5, $6, app_id, user_id, tenant_id
-                       from run, refused
-                       on conflict do nothing
-                   )
-                   select id from run"#,
-                of.run.id,
-                of.run.epoch,
-                self.migration,
-                of.undo.of_run,
-                "outcome_since",
-                "a later run, or another row, has had to do with this row's place since: what stands there is not what this run \
-                 put there, or the ledger cannot tell",
-            )
-            .fetch_optional(self.pool.within(MANY_ROWS))
-        })
-        .await?
-        .map(drop)
-        .ok_or(LedgerError::TakenOver)
+        let found = self
+            .persist(|| {
+                sqlx::query_scalar!(
+                    r#"with run as (
+                           select id from runs where id = $1 and epoch = $2
+                       ), former as (
+                           select distinct on (source_key) source_key
+                           from former_places
+                           where migration = $3 and run_id = $4
+                             and not exists (select from token_rows where token_rows.destination = former_places.destination
+                                               and token_rows.migration = $3 and state = 'committed' and run_id = $4)
+                       ), refused as (
+                           select former.source_key, app_id, user_id, tenant_id
+                           from former left join token_rows on token_rows.source_key = former.source_key and migration = $3
+                       ), written as (
+                           insert into rollbacks (run_id, source_key, of_run, app_id, user_id, tenant_id, state, error_code, reason,
+                                  ended_at)
+                           select run.id, source_key, $4, app_id, user_id, tenant_id, 'refused', $5, $6, now()
+                           from run, refused
+                           on conflict (run_id, source_key) do update set state = 'refused', error_code = excluded.error_code,
+                                  reason = excluded.reason, ended_at = now()
+                           -- What was taken out, sent again by the run and then sent elsewhere is at the first place still.
+                           where rollbacks.state in ('deleting', 'removed', 'gone')
+                       ), found as (
+                           insert into findings (run_id, source_key, severity, refused_by, error_code, reason, app_id, user_id,
+                                  tenant_id)
+                           select run.id, source_key, 'error', 'validation', $5, $6, app_id, user_id, tenant_id
+                           from run, refused
+                           on conflict do nothing
+                       )
+                       select id from run"#,
+                    of.run.id,
+                    of.run.epoch,
+                    self.migration,
+                    of.undo.of_run,
+                    "outcome_since",
+                    "a later run, or another row, has had to do with this row's place since: what stands there is not what this run \
+                     put there, or the ledger cannot tell",
+                )
+                .fetch_optional(self.pool.within(MANY_ROWS))
+            })
+            .await?;
+        self.expect_ours(&of.run, found.is_some()).await
     }
 
     /// The next tokens that the run sent and that have no end in this rollback, in the order of their keys as text.
@@ -259,27 +262,31 @@ impl Ledger {
         token: &Committed,
         token_id: &str,
     ) -> Result<(), LedgerError> {
-        self.persist(|| {
-            sqlx::query!(
-                "insert into rollbacks (run_id, source_key, of_run, app_id, user_id, tenant_id, token_id, state)
-                 select runs.id, $3, $4, $5, $6, $7, $8, 'deleting'
-                 -- Locked, so that a process that takes the run over either sees this or keeps it from being written.
-                 from runs where runs.id = $1 and runs.epoch = $2 for share
-                 on conflict (run_id, source_key) do update set token_id = excluded.token_id, state = 'deleting', ended_at = null
-                 where rollbacks.state in ('deleting', 'removed', 'gone')",
-                of.run.id,
-                of.run.epoch,
-                token.key.as_str(),
-                of.undo.of_run,
-                token.destination.app_id,
-                token.destination.user_id,
-                token.destination.tenant_id,
-                token_id,
-            )
-            .execute(&self.pool)
-        })
-        .await
-        .and_then(|done| ours(&done))
+        let known = of.run.writes.known();
+        let done = self
+            .persist(|| {
+                sqlx::query!(
+                    "insert into rollbacks (run_id, source_key, of_run, app_id, user_id, tenant_id, token_id, state)
+                     select runs.id, $3, $4, $5, $6, $7, $8, 'deleting'
+                     -- Locked, so that a process that takes the run over either sees this or keeps it from being written.
+                     from runs where runs.id = $1 and runs.epoch = $2 and runs.writes between $9 and $10 for share
+                     on conflict (run_id, source_key) do update set token_id = excluded.token_id, state = 'deleting', ended_at = null
+                     where rollbacks.state in ('deleting', 'removed', 'gone')",
+                    of.run.id,
+                    of.run.epoch,
+                    token.key.as_str(),
+                    of.undo.of_run,
+                    token.destination.app_id,
+                    token.destination.user_id,
+                    token.destination.tenant_id,
+                    token_id,
+                    known.start(),
+                    known.end(),
+                )
+                .execute(&self.pool)
+            })
+            .await?;
+        self.expect_ours(&of.run, done.rows_affected() > 0).await
     }
 
     /// Records what became of tokens, in one statement. What is not there any more leaves `tokens`, unless this is a dry run;
@@ -312,67 +319,67 @@ impl Ledger {
         let texts: Vec<Option<&str>> = reasons()
             .map(|reason| reason.map(|reason| reason.text.as_str()))
             .collect();
-        self.persist(|| {
-            sqlx::query_scalar!(
-                r#"with run as (
-                       select id, rehearsal from runs where id = $1 and epoch = $2 for share
-                   ), ended as (
-                       select ended.*
-                       from run, unnest($5::text[], $6::bytea[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-                              $12::text[], $13::text[])
-                              as ended (source_key, fingerprint, app_id, user_id, tenant_id, state, refused_by, error_code,
-                                        reason)
-                   ), taken_out as (
-                       delete from token_rows using ended, run
-                       where ended.state in ('removed', 'gone') and not run.rehearsal
-                         and token_rows.migration = $3 and token_rows.source_key = ended.source_key
-                         -- The very row that was judged.
-                         and token_rows.run_id = $4 and token_rows.state = 'committed' and token_rows.fingerprint = ended.fingerprint
-                       returning token_rows.destination
-                   ), vacated as (
-                       -- Nothing of the run is there any more, whichever of its rows it was.
-                       delete from former_places using taken_out
-                       where former_places.destination = taken_out.destination
-                         and former_places.migration = $3 and former_places.run_id = $4
-                   ), rewound as (
-                       update runs set cursor = null, cursor_committed = 0, cursor_failed = 0, cursor_superseded = 0,
-                              cursor_unchanged = 0
-                       where migration = $3 and mode = 'migrate' and cursor is not null
-                         and status in ('interrupted', 'stopped') and exists (select from taken_out)
-                   ), found as (
-                       insert into findings (run_id, source_key, severity, refused_by, error_code, reason, app_id, user_id,
-                              tenant_id)
-                       select run.id, source_key, 'error', refused_by, error_code, reason, app_id, user_id, tenant_id
-                       from run, ended where state = 'refused'
-                       on conflict do nothing
-                   ), written as (
-                       insert into rollbacks (run_id, source_key, of_run, app_id, user_id, tenant_id, state, error_code, reason,
-                              ended_at)
-                       select run.id, source_key, $4, app_id, user_id, tenant_id, state, error_code, reason, now()
-                       from run, ended
-                       on conflict (run_id, source_key) do update set state = excluded.state,
-                              error_code = excluded.error_code, reason = excluded.reason, ended_at = now()
-                   )
-                   select id from run"#,
-                of.run.id,
-                of.run.epoch,
-                self.migration,
-                of.undo.of_run,
-                &keys as &[&str],
-                &fingerprints as &[&[u8]],
-                &apps as &[&str],
-                &users as &[Option<&str>],
-                &tenants as &[Option<&str>],
-                &states as &[&str],
-                &refused_by as &[Option<&str>],
-                &codes as &[Option<&str>],
-                &texts as &[Option<&str>],
-            )
-            .fetch_optional(&self.pool)
-        })
-        .await?
-        .map(drop)
-        .ok_or(LedgerError::TakenOver)
+        let found = self
+            .persist(|| {
+                sqlx::query_scalar!(
+                    r#"with run as (
+                           select id, rehearsal from runs where id = $1 and epoch = $2 for share
+                       ), ended as (
+                           select ended.*
+                           from run, unnest($5::text[], $6::bytea[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
+                                  $12::text[], $13::text[])
+                                  as ended (source_key, fingerprint, app_id, user_id, tenant_id, state, refused_by, error_code,
+                                            reason)
+                       ), taken_out as (
+                           delete from token_rows using ended, run
+                           where ended.state in ('removed', 'gone') and not run.rehearsal
+                             and token_rows.migration = $3 and token_rows.source_key = ended.source_key
+                             -- The very row that was judged.
+                             and token_rows.run_id = $4 and token_rows.state = 'committed' and token_rows.fingerprint = ended.fingerprint
+                           returning token_rows.destination
+                       ), vacated as (
+                           -- Nothing of the run is there any more, whichever of its rows it was.
+                           delete from former_places using taken_out
+                           where former_places.destination = taken_out.destination
+                             and former_places.migration = $3 and former_places.run_id = $4
+                       ), rewound as (
+                           update runs set cursor = null, cursor_committed = 0, cursor_failed = 0, cursor_superseded = 0,
+                                  cursor_unchanged = 0
+                           where migration = $3 and mode = 'migrate' and cursor is not null
+                             and status in ('interrupted', 'stopped') and exists (select from taken_out)
+                       ), found as (
+                           insert into findings (run_id, source_key, severity, refused_by, error_code, reason, app_id, user_id,
+                                  tenant_id)
+                           select run.id, source_key, 'error', refused_by, error_code, reason, app_id, user_id, tenant_id
+                           from run, ended where state = 'refused'
+                           on conflict do nothing
+                       ), written as (
+                           insert into rollbacks (run_id, source_key, of_run, app_id, user_id, tenant_id, state, error_code, reason,
+                                  ended_at)
+                           select run.id, source_key, $4, app_id, user_id, tenant_id, state, error_code, reason, now()
+                           from run, ended
+                           on conflict (run_id, source_key) do update set state = excluded.state,
+                                  error_code = excluded.error_code, reason = excluded.reason, ended_at = now()
+                       )
+                       select id from run"#,
+                    of.run.id,
+                    of.run.epoch,
+                    self.migration,
+                    of.undo.of_run,
+                    &keys as &[&str],
+                    &fingerprints as &[&[u8]],
+                    &apps as &[&str],
+                    &users as &[Option<&str>],
+                    &tenants as &[Option<&str>],
+                    &states as &[&str],
+                    &refused_by as &[Option<&str>],
+                    &codes as &[Option<&str>],
+                    &texts as &[Option<&str>],
+                )
+                .fetch_optional(&self.pool)
+            })
+            .await?;
+        self.expect_ours(&of.run, found.is_some()).await
     }
 
     /// What became of the tokens so far, whichever process it was that did it.

@@ -1,9 +1,10 @@
 //! Runs: begun or taken up again, moved along with the cursor, finished.
 
-use chrono::{DateTime, Utc};
-use sqlx::postgres::PgQueryResult;
+use std::sync::Arc;
 
-use super::{Ledger, LedgerError, MANY_ROWS};
+use chrono::{DateTime, Utc};
+
+use super::{Ledger, LedgerError, MANY_ROWS, continuity::Writes};
 use crate::{
     model::{Estimate, Fingerprint, Mode, RunId, RunStatus, Selection, SourceKey, Tally},
     postgres::{Failure, Pool},
@@ -26,6 +27,8 @@ pub struct Run {
     pub counters: Counters,
     /// An unfinished run that was not taken up, as it is about other rows.
     pub left: Option<RunId>,
+    /// The numbers of the times that this process writes its books.
+    pub(super) writes: Arc<Writes>,
 }
 
 /// How a run stands. As selected counts what has an end: of a run that ends early, the rest is none of its books.
@@ -43,7 +46,7 @@ pub struct Standing<'a> {
 
 impl Run {
     /// A run that nobody has worked on.
-    pub(super) fn new(id: RunId) -> Self {
+    pub(super) fn new(id: RunId, writes: Writes) -> Self {
         Self {
             id,
             epoch: 1,
@@ -52,6 +55,7 @@ impl Run {
             tally: Tally::default(),
             counters: Counters::default(),
             left: None,
+            writes: Arc::new(writes),
         }
     }
 }
@@ -85,12 +89,13 @@ impl Ledger {
         holder: &str,
     ) -> Result<Run, LedgerError> {
         self.end_those_that_are_gone().await?;
+        let writes = Writes::draw();
         // `running` can only be our own answer that was lost.
         let taken_up = self
             .persist(|| {
                 sqlx::query!(
                     r#"update runs set status = 'running', finished_at = null, stop_reason = null, holder = $4,
-                              epoch = epoch + 1, resumed = true, progressed_at = now()
+                              epoch = epoch + 1, resumed = true, progressed_at = now(), writes = $6
                        where id = (select id from runs where migration = $1 and mode = $2 and selection = 'all'
                                    order by id desc limit 1)
                          and $3 = 'all' and status in ('running', 'interrupted', 'stopped') and selection_digest = $5
@@ -101,6 +106,7 @@ impl Ledger {
                     selection.as_str(),
                     holder,
                     &about.as_bytes()[..],
+                    writes.first,
                 )
                 .fetch_optional(&self.pool)
             })
@@ -129,6 +135,7 @@ impl Ledger {
                     active_seconds: run.active_seconds,
                 },
                 left: None,
+                writes: Arc::new(writes),
             });
         }
         let left = match selection {
@@ -143,10 +150,14 @@ impl Ledger {
             selection,
             Some(about),
             holder,
+            &writes,
         )
         .await
         .map_err(Failure::from)?;
-        Ok(Run { left, ..Run::new(id) })
+        Ok(Run {
+            left,
+            ..Run::new(id, writes)
+        })
     }
 
     /// Says of the latest run, if it is unfinished, why nobody goes on with it.
@@ -222,10 +233,19 @@ impl Ledger {
             .execute(self.pool.within(MANY_ROWS))
         })
         .await?;
-        let id = insert(&self.pool, &self.migration, Mode::DryRun, selection, None, holder)
-            .await
-            .map_err(Failure::from)?;
-        Ok(Run::new(id))
+        let writes = Writes::draw();
+        let id = insert(
+            &self.pool,
+            &self.migration,
+            Mode::DryRun,
+            selection,
+            None,
+            holder,
+            &writes,
+        )
+        .await
+        .map_err(Failure::from)?;
+        Ok(Run::new(id, writes))
     }
 
     /// Records how many rows there are, about, where that is known.
@@ -234,17 +254,18 @@ impl Ledger {
     /// If the database stays away, or another process has taken the run over.
     pub async fn expect_rows(&self, run: &Run, rows: Option<u64>) -> Result<(), LedgerError> {
         let rows = rows.map(|rows| i64::try_from(rows).unwrap_or(i64::MAX));
-        self.persist(|| {
-            sqlx::query!(
-                "update runs set expected_rows = $3 where id = $1 and epoch = $2",
-                run.id,
-                run.epoch,
-                rows,
-            )
-            .execute(&self.pool)
-        })
-        .await
-        .and_then(|done| ours(&done))
+        let done = self
+            .persist(|| {
+                sqlx::query!(
+                    "update runs set expected_rows = $3 where id = $1 and epoch = $2",
+                    run.id,
+                    run.epoch,
+                    rows,
+                )
+                .execute(&self.pool)
+            })
+            .await?;
+        self.expect_ours(run, done.rows_affected() > 0).await
     }
 
     /// Records what a dry run expects of the real one, and clears away what it had to remember.
@@ -252,25 +273,26 @@ impl Ledger {
     /// # Errors
     /// If the database stays away.
     pub async fn estimate(&self, run: &Run, estimate: &Estimate) -> Result<(), LedgerError> {
-        self.persist(|| {
-            sqlx::query!(
-                "with cleared as (delete from dry_run_rows where run_id = $1)
-                 update runs set estimated_batches = $3, estimated_requests = $4, estimated_single_requests = $5,
-                        estimated_bytes = $6, estimated_seconds = $7, estimated_fetches = $8
-                 where id = $1 and epoch = $2",
-                run.id,
-                run.epoch,
-                estimate.batches,
-                estimate.requests,
-                estimate.single_requests,
-                estimate.bytes,
-                estimate.duration_s,
-                estimate.fetches,
-            )
-            .execute(self.pool.within(MANY_ROWS))
-        })
-        .await
-        .and_then(|done| ours(&done))
+        let done = self
+            .persist(|| {
+                sqlx::query!(
+                    "with cleared as (delete from dry_run_rows where run_id = $1)
+                     update runs set estimated_batches = $3, estimated_requests = $4, estimated_single_requests = $5,
+                            estimated_bytes = $6, estimated_seconds = $7, estimated_fetches = $8
+                     where id = $1 and epoch = $2",
+                    run.id,
+                    run.epoch,
+                    estimate.batches,
+                    estimate.requests,
+                    estimate.single_requests,
+                    estimate.bytes,
+                    estimate.duration_s,
+                    estimate.fetches,
+                )
+                .execute(self.pool.within(MANY_ROWS))
+            })
+            .await?;
+        self.expect_ours(run, done.rows_affected() > 0).await
     }
 
     /// Moves the cursor, the books up to it, and those of the whole run. The numbers are totals, so that a repetition
@@ -311,47 +333,49 @@ impl Ledger {
             tally,
             counters,
         } = *standing;
-        self.persist(|| {
-            sqlx::query!(
-                "update runs set cursor = coalesce($3, cursor), cursor_committed = $4, cursor_failed = $5,
-                        cursor_superseded = $6, cursor_unchanged = $7, tokens_selected = $8, tokens_committed = $9,
-                        tokens_failed = $10, tokens_superseded = $11, tokens_unchanged = $12, requests = $13,
-                        retries = $14, rate_limited = $15, active_seconds = $16, lookups = $17, progressed_at = now(),
-                        status = coalesce($18::text, status), finished_at = case when $18::text is null then finished_at else now() end,
-                        stop_reason = coalesce($19::text, stop_reason)
-                 where id = $1 and epoch = $2 and (status = 'running' or $18::text is not null)",
-                run.id,
-                run.epoch,
-                cursor.map(SourceKey::as_str),
-                up_to_cursor.committed,
-                up_to_cursor.failed,
-                up_to_cursor.superseded,
-                up_to_cursor.unchanged,
-                tally.settled(),
-                tally.committed,
-                tally.failed,
-                tally.superseded,
-                tally.unchanged,
-                counters.requests,
-                counters.retries,
-                counters.rate_limited,
-                counters.active_seconds,
-                counters.lookups,
-                end.map(RunStatus::as_str),
-                why,
-            )
-            .execute(&self.pool)
-        })
-        .await
-        .and_then(|done| ours(&done))
-    }
-}
-
-/// A statement about a run that found none was too late: another process has taken the run over.
-pub(super) fn ours(done: &PgQueryResult) -> Result<(), LedgerError> {
-    if done.rows_affected() == 0 {
-        Err(LedgerError::TakenOver)
-    } else {
+        let write = run.writes.begin();
+        let outcomes = self.outcomes.to_find();
+        let done = self
+            .persist(|| {
+                sqlx::query!(
+                    "update runs set cursor = coalesce($3, cursor), cursor_committed = $4, cursor_failed = $5,
+                            cursor_superseded = $6, cursor_unchanged = $7, tokens_selected = $8, tokens_committed = $9,
+                            tokens_failed = $10, tokens_superseded = $11, tokens_unchanged = $12, requests = $13,
+                            retries = $14, rate_limited = $15, active_seconds = $16, lookups = $17, progressed_at = now(),
+                            status = coalesce($18::text, status), finished_at = case when $18::text is null then finished_at else now() end,
+                            stop_reason = coalesce($19::text, stop_reason), writes = $20
+                     where id = $1 and epoch = $2 and (status = 'running' or $18::text is not null)
+                       and writes between $21 and $20
+                       and (select count(*) from batches where nonce = any($22) and state <> 'in_flight') = cardinality($22::uuid[])",
+                    run.id,
+                    run.epoch,
+                    cursor.map(SourceKey::as_str),
+                    up_to_cursor.committed,
+                    up_to_cursor.failed,
+                    up_to_cursor.superseded,
+                    up_to_cursor.unchanged,
+                    tally.settled(),
+                    tally.committed,
+                    tally.failed,
+                    tally.superseded,
+                    tally.unchanged,
+                    counters.requests,
+                    counters.retries,
+                    counters.rate_limited,
+                    counters.active_seconds,
+                    counters.lookups,
+                    end.map(RunStatus::as_str),
+                    why,
+                    write.number,
+                    write.after,
+                    &outcomes,
+                )
+                .execute(&self.pool)
+            })
+            .await?;
+        self.expect_ours(run, done.rows_affected() > 0).await?;
+        run.writes.confirm(&write);
+        self.outcomes.found(&outcomes);
         Ok(())
     }
 }
@@ -363,14 +387,16 @@ async fn insert(
     selection: &Selection,
     about: Option<&Fingerprint>,
     holder: &str,
+    writes: &Writes,
 ) -> Result<RunId, sqlx::Error> {
     sqlx::query_scalar!(
-        "insert into runs (migration, mode, selection, holder, selection_digest) values ($1, $2, $3, $4, $5) returning id",
+        "insert into runs (migration, mode, selection, holder, selection_digest, writes) values ($1, $2, $3, $4, $5, $6) returning id",
         migration,
         mode.as_str(),
         selection.as_str(),
         holder,
         about.map(|digest| &digest.as_bytes()[..]),
+        writes.first,
     )
     .fetch_one(pool)
     .await

@@ -35,6 +35,17 @@ pub struct Missing {
     pub on: String,
 }
 
+/// What the server does for what it has confirmed to be there after a crash.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Durability {
+    /// Whether it waits for the disk at all.
+    pub fsync: bool,
+    /// Whether a page that was written in part can be mended.
+    pub full_page_writes: bool,
+    /// What a session of this role in this database begins with; the ledger's own raise it.
+    pub synchronous_commit: String,
+}
+
 impl Survey {
     /// Connects, for reading.
     ///
@@ -54,6 +65,21 @@ impl Survey {
     /// If it does not answer.
     pub async fn server(&mut self) -> Result<Server, LedgerError> {
         Ok(Server::ask(&mut self.connection).await?)
+    }
+
+    /// Whether the server keeps what it confirms.
+    ///
+    /// # Errors
+    /// If it does not answer.
+    pub async fn durability(&mut self) -> Result<Durability, LedgerError> {
+        // `reset_val` is what the session began with, whatever it set since.
+        let found = sqlx::query_as(
+            "select current_setting('fsync')::bool as fsync, current_setting('full_page_writes')::bool as full_page_writes,
+                    (select reset_val from pg_settings where name = 'synchronous_commit') as synchronous_commit",
+        )
+        .fetch_one(&mut self.connection)
+        .await;
+        Ok(found.map_err(Failure::from)?)
     }
 
     /// How far the ledger is.

@@ -5,7 +5,7 @@
 
 use sqlx::PgExecutor;
 
-use super::{Ledger, LedgerError, Run, Survey, runs::ours};
+use super::{Ledger, LedgerError, Run, Survey};
 use crate::postgres::Failure;
 
 impl Ledger {
@@ -33,22 +33,23 @@ impl Ledger {
     /// # Errors
     /// If the database stays away, or another process has taken the run over. Nothing may be sent then.
     pub async fn goes_to(&self, run: &Run, target: &str) -> Result<(), LedgerError> {
-        self.persist(|| {
-            sqlx::query!(
-                "update runs set api = case
+        let done = self
+            .persist(|| {
+                sqlx::query!(
+                    "update runs set api = case
                         when api = $3 then api
                         when not exists (select from batches where run_id = $1 and state <> 'failed') then $3
                         else ''
                  end
                  where id = $1 and epoch = $2",
-                run.id,
-                run.epoch,
-                target,
-            )
-            .execute(&self.pool)
-        })
-        .await
-        .and_then(|done| ours(&done))
+                    run.id,
+                    run.epoch,
+                    target,
+                )
+                .execute(&self.pool)
+            })
+            .await?;
+        self.expect_ours(run, done.rows_affected() > 0).await
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::{Ledger, LedgerError, Run, priors::Priors, runs::ours};
+use super::{Ledger, LedgerError, Run, priors::Priors};
 use crate::model::{
     Decision, Destination, DestinationId, Fingerprint, Incumbent, Known, Parts, RunId, Settled, SiblingToken,
     SourceKey, TokenState, Unsent, Version,
@@ -210,24 +210,25 @@ impl Ledger {
         let keys: Vec<&str> = decisions.iter().map(|decision| decision.key.as_str()).collect();
         let versions: Vec<Option<i64>> = decisions.iter().map(|decision| decision.version.get()).collect();
         let (codes, by) = superseded(decisions);
-        self.persist(|| {
-            sqlx::query!(
-                "update token_rows set outdated_run = runs.id, outdated_version = marked.version,
-                        superseded_code = marked.code, superseded_by = marked.by
-                 from runs, unnest($3::text[], $4::bigint[], $6::text[], $7::text[]) as marked (row_key, version, code, by)
-                 where token_rows.migration = $1 and source_key = marked.row_key and runs.id = $2 and runs.epoch = $5",
-                self.migration,
-                run.id,
-                &keys as &[&str],
-                &versions as &[Option<i64>],
-                run.epoch,
-                &codes as &[Option<&str>],
-                &by as &[Option<&str>],
-            )
-            .execute(&self.pool)
-        })
-        .await
-        .and_then(|done| ours(&done))
+        let done = self
+            .persist(|| {
+                sqlx::query!(
+                    "update token_rows set outdated_run = runs.id, outdated_version = marked.version,
+                            superseded_code = marked.code, superseded_by = marked.by
+                     from runs, unnest($3::text[], $4::bigint[], $6::text[], $7::text[]) as marked (row_key, version, code, by)
+                     where token_rows.migration = $1 and source_key = marked.row_key and runs.id = $2 and runs.epoch = $5",
+                    self.migration,
+                    run.id,
+                    &keys as &[&str],
+                    &versions as &[Option<i64>],
+                    run.epoch,
+                    &codes as &[Option<&str>],
+                    &by as &[Option<&str>],
+                )
+                .execute(&self.pool)
+            })
+            .await?;
+        self.expect_ours(run, done.rows_affected() > 0).await
     }
 
     async fn write_decisions(&self, run: &Run, decisions: &[&Decision]) -> Result<(), LedgerError> {
@@ -271,47 +272,48 @@ impl Ledger {
             .collect();
         let versions: Vec<Option<i64>> = decisions.iter().map(|decision| decision.version.get()).collect();
         let (superseded_codes, superseded_by) = superseded(decisions);
-        self.persist(|| {
-            sqlx::query!(
-                "insert into token_rows (migration, source_key, state, refused_by, error_code, reason, app_id, user_id,
-                        tenant_id, destination, source_version, superseded_code, superseded_by, run_id, outdated_run,
-                        outdated_version)
-                 select $1, decided.*, runs.id, case decided.state when 'superseded' then runs.id end,
-                        decided.source_version
-                 from runs, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                        $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[], $14::text[], $15::text[])
-                        as decided (source_key, state, refused_by, error_code, reason, app_id, user_id, tenant_id,
-                                    destination, source_version, superseded_code, superseded_by)
-                 where runs.id = $2 and runs.epoch = $13
-                 on conflict (migration, source_key) do update set
-                        state = excluded.state, refused_by = excluded.refused_by, error_code = excluded.error_code,
-                        reason = excluded.reason, app_id = excluded.app_id, user_id = excluded.user_id,
-                        tenant_id = excluded.tenant_id, destination = excluded.destination,
-                        source_version = excluded.source_version, fingerprint = null, batch_id = null,
-                        run_id = excluded.run_id, outdated_run = excluded.outdated_run,
-                        outdated_version = excluded.outdated_version, superseded_code = excluded.superseded_code,
-                        superseded_by = excluded.superseded_by, attempts = token_rows.attempts + 1,
-                        updated_at = now()",
-                self.migration,
-                run.id,
-                &keys as &[&str],
-                &states as &[&str],
-                &refused_by as &[Option<&str>],
-                &codes as &[Option<&str>],
-                &texts as &[Option<&str>],
-                &apps as &[Option<&str>],
-                &users as &[Option<&str>],
-                &tenants as &[Option<&str>],
-                &destinations as &[Option<&[u8]>],
-                &versions as &[Option<i64>],
-                run.epoch,
-                &superseded_codes as &[Option<&str>],
-                &superseded_by as &[Option<&str>],
-            )
-            .execute(&self.pool)
-        })
-        .await
-        .and_then(|done| ours(&done))
+        let done = self
+            .persist(|| {
+                sqlx::query!(
+                    "insert into token_rows (migration, source_key, state, refused_by, error_code, reason, app_id, user_id,
+                            tenant_id, destination, source_version, superseded_code, superseded_by, run_id, outdated_run,
+                            outdated_version)
+                     select $1, decided.*, runs.id, case decided.state when 'superseded' then runs.id end,
+                            decided.source_version
+                     from runs, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
+                            $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[], $14::text[], $15::text[])
+                            as decided (source_key, state, refused_by, error_code, reason, app_id, user_id, tenant_id,
+                                        destination, source_version, superseded_code, superseded_by)
+                     where runs.id = $2 and runs.epoch = $13
+                     on conflict (migration, source_key) do update set
+                            state = excluded.state, refused_by = excluded.refused_by, error_code = excluded.error_code,
+                            reason = excluded.reason, app_id = excluded.app_id, user_id = excluded.user_id,
+                            tenant_id = excluded.tenant_id, destination = excluded.destination,
+                            source_version = excluded.source_version, fingerprint = null, batch_id = null,
+                            run_id = excluded.run_id, outdated_run = excluded.outdated_run,
+                            outdated_version = excluded.outdated_version, superseded_code = excluded.superseded_code,
+                            superseded_by = excluded.superseded_by, attempts = token_rows.attempts + 1,
+                            updated_at = now()",
+                    self.migration,
+                    run.id,
+                    &keys as &[&str],
+                    &states as &[&str],
+                    &refused_by as &[Option<&str>],
+                    &codes as &[Option<&str>],
+                    &texts as &[Option<&str>],
+                    &apps as &[Option<&str>],
+                    &users as &[Option<&str>],
+                    &tenants as &[Option<&str>],
+                    &destinations as &[Option<&[u8]>],
+                    &versions as &[Option<i64>],
+                    run.epoch,
+                    &superseded_codes as &[Option<&str>],
+                    &superseded_by as &[Option<&str>],
+                )
+                .execute(&self.pool)
+            })
+            .await?;
+        self.expect_ours(run, done.rows_affected() > 0).await
     }
 }
 

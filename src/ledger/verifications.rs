@@ -1,6 +1,8 @@
 //! Runs that read tokens back: which tokens they are about, and what they found.
 
-use super::{Counters, Ledger, LedgerError, MANY_ROWS, Run, runs::ours};
+use std::sync::Arc;
+
+use super::{Counters, Ledger, LedgerError, MANY_ROWS, Run, continuity::Writes};
 use crate::{
     model::{
         Chosen, Destination, Fingerprint, Mode, RunId, ScopeSet, SourceKey, Subject, Tally, Verification,
@@ -85,12 +87,13 @@ impl Ledger {
             .execute(&self.pool)
         })
         .await?;
+        let writes = Writes::draw();
         // `running` can only be our own answer that was lost.
         let taken_up = self
             .persist(|| {
                 sqlx::query!(
                     r#"update runs set status = 'running', finished_at = null, stop_reason = null, holder = $3,
-                              epoch = epoch + 1, resumed = true, progressed_at = now()
+                              epoch = epoch + 1, resumed = true, progressed_at = now(), writes = $8
                        from verifications
                        where run_id = id and status in ('running', 'interrupted', 'stopped')
                          and id = (select max(id) from runs join verifications on run_id = id
@@ -107,12 +110,13 @@ impl Ledger {
                     chosen.sample,
                     chosen.seed,
                     chosen.include_expired,
+                    writes.first,
                 )
                 .fetch_optional(&self.pool)
             })
             .await?;
         let Some(row) = taken_up else {
-            return self.new_verification(chosen, holder).await;
+            return self.new_verification(chosen, holder, writes).await;
         };
         let verification = Verification {
             of_run: row.of_run,
@@ -146,6 +150,7 @@ impl Ledger {
             tally: verification.tally(),
             counters,
             left: None,
+            writes: Arc::new(writes),
         };
         Ok(VerifyRun {
             run,
@@ -154,7 +159,12 @@ impl Ledger {
         })
     }
 
-    async fn new_verification(&self, chosen: &Chosen, holder: &str) -> Result<VerifyRun, LedgerError> {
+    async fn new_verification(
+        &self,
+        chosen: &Chosen,
+        holder: &str,
+        writes: Writes,
+    ) -> Result<VerifyRun, LedgerError> {
         // Short enough to be typed again.
         let seed = chosen
             .sample
@@ -181,7 +191,7 @@ impl Ledger {
         };
         // Not repeated when the answer is lost: the run would then be taken up by the next attempt.
         let id = sqlx::query_scalar!(
-            "with run as (insert into runs (migration, mode, holder) values ($1, $2, $3) returning id)
+            "with run as (insert into runs (migration, mode, holder, writes) values ($1, $2, $3, $9) returning id)
              insert into verifications (run_id, of_run, sample, seed, sample_limit, include_expired)
              select id, $4, $5, $6, $7, $8 from run returning run_id",
             self.migration,
@@ -192,6 +202,7 @@ impl Ledger {
             seed,
             sample_limit.as_deref(),
             chosen.include_expired,
+            writes.first,
         )
         .fetch_one(&self.pool)
         .await
@@ -204,7 +215,7 @@ impl Ledger {
             ..Verification::default()
         };
         Ok(VerifyRun {
-            run: Run::new(id),
+            run: Run::new(id, writes),
             verification,
             sample_limit,
         })
@@ -314,47 +325,54 @@ impl Ledger {
             superseded,
             unchanged,
         } = found.tally();
-        self.persist(|| {
-            sqlx::query!(
-                "with run as (
-                     update runs set cursor = coalesce($3, cursor), cursor_committed = $4, cursor_failed = $5,
-                            cursor_superseded = $6, cursor_unchanged = $7, tokens_selected = $8, tokens_committed = $4,
-                            tokens_failed = $5, tokens_superseded = $6, tokens_unchanged = $7, requests = $9, retries = $10,
-                            rate_limited = $11, lookups = $12, active_seconds = $13, progressed_at = now()
-                     where id = $1 and epoch = $2 and status = 'running'
-                     returning id
-                 )
-                 update verifications set equal = $14, refreshed = $15, different = $16, missing = $17,
-                        changed_in_source = $18, gone_from_source = $19, inconclusive = $20, not_uploaded = $21, in_part = $22,
-                        not_read = $23
-                 where run_id = (select id from run)",
-                run.id,
-                run.epoch,
-                cursor.map(SourceKey::as_str),
-                committed,
-                failed,
-                superseded,
-                unchanged,
-                selected,
-                counters.requests,
-                counters.retries,
-                counters.rate_limited,
-                counters.lookups,
-                counters.active_seconds,
-                found.equal,
-                found.refreshed,
-                found.different,
-                found.missing,
-                found.changed_in_source,
-                found.gone_from_source,
-                found.inconclusive,
-                found.not_uploaded,
-                found.in_part,
-                found.not_read,
-            )
-            .execute(&self.pool)
-        })
-        .await
-        .and_then(|done| ours(&done))
+        let write = run.writes.begin();
+        let done = self
+            .persist(|| {
+                sqlx::query!(
+                    "with run as (
+                         update runs set cursor = coalesce($3, cursor), cursor_committed = $4, cursor_failed = $5,
+                                cursor_superseded = $6, cursor_unchanged = $7, tokens_selected = $8, tokens_committed = $4,
+                                tokens_failed = $5, tokens_superseded = $6, tokens_unchanged = $7, requests = $9, retries = $10,
+                                rate_limited = $11, lookups = $12, active_seconds = $13, progressed_at = now(),
+                                writes = $24
+                         where id = $1 and epoch = $2 and status = 'running' and writes between $25 and $24
+                         returning id
+                     )
+                     update verifications set equal = $14, refreshed = $15, different = $16, missing = $17,
+                            changed_in_source = $18, gone_from_source = $19, inconclusive = $20, not_uploaded = $21, in_part = $22,
+                            not_read = $23
+                     where run_id = (select id from run)",
+                    run.id,
+                    run.epoch,
+                    cursor.map(SourceKey::as_str),
+                    committed,
+                    failed,
+                    superseded,
+                    unchanged,
+                    selected,
+                    counters.requests,
+                    counters.retries,
+                    counters.rate_limited,
+                    counters.lookups,
+                    counters.active_seconds,
+                    found.equal,
+                    found.refreshed,
+                    found.different,
+                    found.missing,
+                    found.changed_in_source,
+                    found.gone_from_source,
+                    found.inconclusive,
+                    found.not_uploaded,
+                    found.in_part,
+                    found.not_read,
+                    write.number,
+                    write.after,
+                )
+                .execute(&self.pool)
+            })
+            .await?;
+        self.expect_ours(run, done.rows_affected() > 0).await?;
+        run.writes.confirm(&write);
+        Ok(())
     }
 }

@@ -41,6 +41,7 @@ mod reruns;
 mod rollback;
 mod rules;
 mod scratch;
+mod set_back;
 mod show;
 mod silence;
 mod simulator;

@@ -272,6 +272,15 @@ impl Legacy {
         }
     }
 
+    /// Adds rows to destinations of their own.
+    #[cfg(feature = "failpoints")]
+    pub(crate) async fn grow(&mut self, pool: &PgPool, rows: usize) {
+        for _ in 0..rows {
+            let (added, _) = self.disturb_once(Change::NewPlace);
+            self.write(pool, added.into_iter().collect()).await;
+        }
+    }
+
     /// The row that is to be written, or the one that is to be deleted.
     fn disturb_once(&mut self, change: Change) -> (Option<i64>, Option<i64>) {
         self.clock += 1;
@@ -477,7 +486,7 @@ impl Legacy {
         change(self.rows.get_mut(&id).unwrap());
     }
 
-    fn may_arrive_again(&mut self, id: i64) {
+    pub(crate) fn may_arrive_again(&mut self, id: i64) {
         let place = self.rows[&id].place.clone();
         self.place(&place).values += 1;
     }

@@ -33,6 +33,8 @@ pub(crate) struct Process {
     pub(crate) disturbed: bool,
     /// The lock may be another's: the ledger was restarted, or a process before it may not be gone yet.
     pub(crate) contended: bool,
+    /// A rollback before it was killed.
+    pub(crate) is_refused: bool,
 }
 
 /// How it ended.
@@ -53,6 +55,7 @@ impl Process {
             terminated: false,
             disturbed: false,
             contended: false,
+            is_refused: false,
         }
     }
 
@@ -85,6 +88,7 @@ impl Process {
         let allowed = match status.code() {
             None => self.killed && signal(Signal::SIGKILL) || self.terminated && signal(Signal::SIGTERM),
             Some(0 | 3) => true,
+            Some(2) => self.is_refused,
             // What an earlier process left is not sent again before its fate is known, and reading back fails, too.
             Some(4) => self.log().contains("outcome=Unknown"),
             Some(5) => self.contended,

@@ -141,11 +141,22 @@ impl World {
 
     /// Starts `migrate`.
     pub(crate) fn migrate(&mut self) -> Process {
+        self.spawn(&["migrate"], None)
+    }
+
+    /// Starts to take a run back, and has it killed where it comes by that place.
+    #[cfg(feature = "failpoints")]
+    pub(crate) fn rollback(&mut self, run: i64, kill_at: Option<&str>) -> Process {
+        self.spawn(&["rollback", "--yes", "--run", &run.to_string()], kill_at)
+    }
+
+    fn spawn(&mut self, command: &[&str], kill_at: Option<&str>) -> Process {
         self.processes += 1;
         let path = |kind: &str| self.folder.path().join(format!("{}.{kind}", self.processes));
         let (stdout, log) = (path("json"), path("log"));
         let child = Command::new(env!("CARGO_BIN_EXE_tokenferry"))
-            .args(["migrate", "--json", "-v", "--log-format", "text", "--config"])
+            .args(command)
+            .args(["--json", "-v", "--log-format", "text", "--config"])
             .arg(self.config())
             .env("DESCOPE_PROJECT_ID", self.api.project_id())
             .env(
@@ -153,6 +164,7 @@ impl World {
                 self.api.management_key().expose_secret(),
             )
             .env_remove("RUST_LOG")
+            .envs(kill_at.map(|place| ("TOKENFERRY_KILL_AT", place)))
             .stdin(Stdio::null())
             .stdout(File::create(&stdout).unwrap())
             .stderr(File::create(&log).unwrap())

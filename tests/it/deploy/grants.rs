@@ -91,14 +91,16 @@ impl Guarded {
         ended(command.output()).await
     }
 
-    /// `doctor` finds nothing to complain about, but that a server of the tests may be without TLS.
+    /// `doctor` finds nothing to complain about, but that a server of the tests may be without TLS, and does not wait for the disk.
     async fn is_well(&self) {
         let ran = self.run(&["doctor", "--json"]).await.ended_with(0);
         let report = ran.json();
         let checks = report["checks"].as_array().unwrap();
         let wrong: Vec<&Value> = checks
             .iter()
-            .filter(|check| check["status"] != "ok" && check["name"] != "tls")
+            .filter(|check| {
+                check["status"] != "ok" && check["name"] != "tls" && check["name"] != "durability"
+            })
             .collect();
         assert!(wrong.is_empty(), "{wrong:#?}");
     }

@@ -1,6 +1,9 @@
 //! Source and ledger: out of reach, not as configured, without the rights, or all well.
 
 use super::{Checks, doctor, inventory};
+use tokenferry::scratch::{Durability, Options, ScratchPostgres};
+use tokio::time::{Duration, sleep};
+
 use crate::support::bed::{Bed, Ran};
 
 #[tokio::test]
@@ -386,4 +389,64 @@ async fn a_ledger_of_another_version_or_pepper_is_told() {
     .await;
     let checks = Checks::of(&doctor(&bed, &[]).await.ended_with(2));
     checks.assert("ledger", "schema", "failed", "in another form");
+}
+
+#[tokio::test]
+async fn a_server_that_may_forget_what_it_confirmed_is_warned_of() {
+    let bed = Bed::new().await;
+    let options = Options {
+        durability: Durability::Disk,
+        ..Options::default()
+    };
+    let ledger = ScratchPostgres::start(options).await.unwrap();
+    let url = ledger.url("postgres");
+    let pool = sqlx::PgPool::connect(&url).await.unwrap();
+    let set = async |setting: &'static str, value: &'static str| {
+        let change = format!("alter system set {setting} = {value}");
+        for sql in [change.as_str(), "select pg_reload_conf()"] {
+            sqlx::query(sqlx::AssertSqlSafe(sql.to_owned()))
+                .execute(&pool)
+                .await
+                .unwrap();
+        }
+        // Sessions hear of it a moment later.
+        let show = format!("select current_setting('{setting}')");
+        while sqlx::query_scalar::<_, String>(sqlx::AssertSqlSafe(show.clone()))
+            .fetch_one(&pool)
+            .await
+            .unwrap()
+            != value
+        {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let variables = [("TOKENFERRY__LEDGER__URL", url.as_str())];
+    let check = async |status: &str, said: &str| {
+        let ran = doctor(&bed, &variables).await.ended_with(0);
+        Checks::of(&ran).assert("ledger", "durability", status, said);
+    };
+    let clean = "what the server has confirmed survives a crash";
+    check("ok", clean).await;
+    set("full_page_writes", "off").await;
+    check("warning", "full_page_writes is off").await;
+    set("fsync", "off").await;
+    check("warning", "fsync and full_page_writes are off: after a crash").await;
+    let advice =
+        "alter system set fsync = on; alter system set full_page_writes = on; select pg_reload_conf()";
+    check("warning", advice).await;
+    set("fsync", "on").await;
+    set("full_page_writes", "on").await;
+    check("ok", clean).await;
+
+    sqlx::query("alter database postgres set synchronous_commit = off")
+        .execute(&pool)
+        .await
+        .unwrap();
+    check(
+        "ok",
+        "synchronous_commit is off for this role and database: the ledger's own sessions raise it",
+    )
+    .await;
+    pool.close().await;
+    ledger.stop().await.unwrap();
 }

@@ -271,7 +271,14 @@ async fn a_ledger_from_before_goes_on_as_it_was() {
     let shown = database.texts(SHOWN).await;
 
     let ledger = open(&access(&database)).await.unwrap();
-    assert_eq!(database.texts(SHOWN).await, shown);
+    // Columns that came later are null.
+    let as_before: Vec<String> = database
+        .texts(SHOWN)
+        .await
+        .into_iter()
+        .map(|row| row.replace(r#","superseded_code":null,"superseded_by":null"#, ""))
+        .collect();
+    assert_eq!(as_before, shown);
     let readable = format!("select has_table_privilege('{reader}', 'tokenferry.tokens', 'select')::text");
     assert_eq!(database.texts(&readable).await, ["true"]);
     let run = begin(&ledger).await;
