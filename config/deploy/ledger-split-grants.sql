@@ -31,7 +31,7 @@ begin
                 when name in ('_sqlx_migrations', 'tokens') then 'select'
                 when name = 'fingerprint_key' then 'select, insert'
                 -- What is only remembered for a while is deleted, too.
-                when name in ('dry_run_rows', 'known_users') then 'select, insert, update, delete'
+                when name in ('dry_run_rows', 'known_users', 'forgotten_tokens') then 'select, insert, update, delete'
                 else 'select, insert, update'
             end,
             name

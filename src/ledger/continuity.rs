@@ -117,7 +117,7 @@ impl Ledger {
             {
                 LedgerError::TakenOver
             }
-            Ok(_) => LedgerError::WentBack,
+            Ok(_) => self.went_back().await,
         }
     }
 
@@ -139,7 +139,7 @@ impl Ledger {
                 "batch {} should be {expected} and is {state}",
                 batch.id
             ))),
-            None => Err(LedgerError::WentBack),
+            None => Err(self.went_back().await),
         }
     }
 }

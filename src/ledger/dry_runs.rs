@@ -129,6 +129,7 @@ fn mark_outdated(known: &mut Known, key: SourceKey, run: RunId, version: Version
         version,
         batch: None,
         outdated: None,
+        destination: None,
     };
     known.rows.entry(key).or_insert(unknown).outdated = Some((run, version));
 }

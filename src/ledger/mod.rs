@@ -16,6 +16,7 @@ mod events;
 mod failures;
 mod filing;
 mod findings;
+mod forgotten;
 mod history;
 mod key;
 mod known_users;

@@ -58,7 +58,8 @@ impl Ledger {
                        -- table that grows while it is used: its plans with `= any` read all tokens for each page.
                        select source_key as "source_key!", state as "state!", run_id as "run_id!", fingerprint,
                               null::bytea as destination, source_version, outdated_run, outdated_version,
-                              null::bytea as parts, batch_id, null::text as sibling, false as "is_here!"
+                              null::bytea as parts, batch_id, null::text as sibling, false as "is_here!",
+                              destination as sent_to
                        from unnest($2::text[]) as asked (row_key) cross join lateral (
                               select * from token_rows where migration = $1 and source_key = asked.row_key offset 0
                        ) as settled
@@ -67,14 +68,16 @@ impl Ledger {
                               source_version, null, null, parts, batch_id, nullif(migration, $1),
                               -- Of other migrations, what went to the same project and address, as far as that is known.
                               migration = $1
-                              or exists (select from runs where id = run_id and coalesce(nullif(api, ''), $4) = $4)
+                              or exists (select from runs where id = run_id and coalesce(nullif(api, ''), $4) = $4),
+                              null
                        from unnest($3::bytea[]) as asked (place) cross join lateral (
                               select * from token_rows
                               where destination = asked.place and state = 'committed' offset 0
                        ) as holder
                        union all
                        -- What stood there before, of whatever migration, and the last batch of which nobody can tell.
-                       select '', 'former', 0, null, asked.place, null, null, null, null, former.unresolved_batch, null, false
+                       select '', 'former', 0, null, asked.place, null, null, null, null, former.unresolved_batch, null, false,
+                              null
                        from unnest($3::bytea[]) as asked (place) cross join lateral (
                               select max(unresolved_batch) as unresolved_batch from former_places
                               where destination = asked.place having count(*) > 0 offset 0
@@ -134,6 +137,7 @@ impl Ledger {
                         outdated: row
                             .outdated_run
                             .map(|run| (run, Version::new(row.outdated_version))),
+                        destination: row.sent_to.as_deref().and_then(DestinationId::from_slice),
                     },
                 );
             }

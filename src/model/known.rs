@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::{DestinationId, Fingerprint, Prior, RunId, SourceKey, TokenState, Version};
+use super::{Destination, DestinationId, Fingerprint, Prior, RunId, SourceKey, TokenState, Version};
 
 /// The last outcome of a source row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,6 +19,29 @@ pub struct Settled {
     pub batch: Option<i64>,
     /// The run that found it outdated, and how new it was then.
     pub outdated: Option<(RunId, Version)>,
+    /// Where it was sent, as far as it was.
+    pub destination: Option<DestinationId>,
+}
+
+/// A row that is stored where it goes, under an ID of its destination that an earlier version made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Adopted {
+    /// The source row.
+    pub key: SourceKey,
+    /// The ID of its destination.
+    pub destination: DestinationId,
+}
+
+/// At which destinations there may be tokens that the ledger does not know of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Forgotten {
+    /// At none.
+    #[default]
+    Nothing,
+    /// At those with scopes: earlier versions did not look at them.
+    Scoped,
+    /// At all of them: the ledger was restored to an earlier state.
+    Anything,
 }
 
 /// A row whose token is at its destination now.
@@ -68,12 +91,23 @@ pub struct Known {
     pub siblings: HashMap<DestinationId, Vec<SiblingToken>>,
     /// What is known to be at a destination, where this ledger ever sent anything there.
     pub priors: HashMap<DestinationId, Prior>,
+    /// Where something may be that is not known.
+    pub forgotten: Forgotten,
 }
 
 impl Known {
-    /// What is at a destination, as far as the ledger knows.
+    /// What is at a destination, as far as the ledger knows. `id` is the destination's.
     #[must_use]
-    pub fn prior(&self, at: &DestinationId) -> Prior {
-        self.priors.get(at).copied().unwrap_or_default()
+    pub fn prior(&self, at: &Destination, id: &DestinationId) -> Prior {
+        let is_forgotten = match self.forgotten {
+            Forgotten::Nothing => false,
+            Forgotten::Scoped => !at.scopes.is_empty(),
+            Forgotten::Anything => true,
+        };
+        match self.priors.get(id) {
+            Some(Prior::Unresolved) => Prior::Unresolved,
+            _ if is_forgotten => Prior::Unknown,
+            prior => prior.copied().unwrap_or_default(),
+        }
     }
 }

@@ -43,7 +43,7 @@ pub use filter::Filter;
 pub use finding::{Finding, FindingKind, Severity};
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub use item::{EncodedToken, Item, Sheet};
-pub use known::{Incumbent, Known, OlderVersions, Settled, SiblingToken};
+pub use known::{Adopted, Forgotten, Incumbent, Known, OlderVersions, Settled, SiblingToken};
 pub use login::{Login, LoginId, Unresolved};
 pub use moment::Moment;
 pub use phase::Phase;

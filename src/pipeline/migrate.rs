@@ -354,6 +354,13 @@ impl Opened {
             error = Some(cause(error, failure));
         } else {
             ledger.close_diary(&run, status, why.as_deref()).await;
+            let saw_all = request.dry_run == DryRun::Off && request.selection == Selection::All && finished;
+            if saw_all
+                && error.is_none()
+                && let Err(failure) = ledger.remember_all(&run).await
+            {
+                warn!(reason = %failure, "read-backs prove nothing until the next run over all rows has completed");
+            }
         }
         if let Some(lock) = locked {
             lock.release().await;

@@ -21,8 +21,8 @@ use super::{
 use crate::{
     chunk::{Chunker, spread_witnesses},
     model::{
-        Batch, Decision, DestinationId, Finding, Item, Known, Reason, Rule, Severity, Tally, TokenState,
-        Unsent,
+        Batch, Decision, DestinationId, Finding, Forgotten, Item, Known, Reason, Rule, Severity, Tally,
+        TokenState, Unsent,
     },
     pace::Stop,
     screen::{Examined, Screen, Screened, Unfetched},
@@ -48,6 +48,8 @@ pub(super) struct Prepare {
     pub(super) limit: Option<Limit>,
     /// What the ledger need not be asked.
     pub(super) memory: Memory,
+    /// What it cannot tell.
+    pub(super) forgotten: Forgotten,
     /// The source was asked for outdated rows when the run began.
     pub(super) duplicates_resolved: bool,
     /// Looks whether rows are there still that keep others from their destinations.
@@ -144,6 +146,7 @@ impl Prepare {
             .filter(|id| self.memory.may_know_destination(id));
         let mut known = self.record.known(keys, destinations).await?;
         self.memory.distrust(&mut known, self.record.run());
+        known.forgotten = self.forgotten;
         Ok(known)
     }
 
@@ -156,9 +159,11 @@ impl Prepare {
             mut decisions,
             conflicts,
             superseded_before,
+            adopted,
             unchanged,
             committed_before,
         } = screened;
+        self.record.adopt(&adopted).await?;
         if let Some(limit) = &mut self.limit {
             // What is left out is pending: its page is not settled, and the next run begins there.
             items.truncate(limit.left);

@@ -3,7 +3,7 @@
 use super::PipelineError;
 use crate::{
     ledger::{Ledger, Run},
-    model::{Decision, DestinationId, DryRun, Finding, Item, Known, RunId, SourceKey},
+    model::{Adopted, Decision, DestinationId, DryRun, Finding, Forgotten, Item, Known, RunId, SourceKey},
 };
 
 /// A run's side of the ledger. A real run writes what becomes of tokens; a dry run writes what would, as findings of its
@@ -60,6 +60,19 @@ impl Record {
             }
         }
         Ok(())
+    }
+
+    /// Of which destinations the ledger may know too little.
+    pub(super) async fn forgotten(&self) -> Result<Forgotten, PipelineError> {
+        Ok(self.ledger.forgotten().await?)
+    }
+
+    /// Rows whose destinations the ledger knows under other IDs.
+    pub(super) async fn adopt(&self, rows: &[Adopted]) -> Result<(), PipelineError> {
+        match self.dry_run {
+            DryRun::Off => Ok(self.ledger.adopt(&self.run, rows).await?),
+            DryRun::On => Ok(()),
+        }
     }
 
     /// What a page's rows came to.

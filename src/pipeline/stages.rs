@@ -30,7 +30,7 @@ use crate::{
     config::{Field, Settings},
     descope::{BODY_OVERHEAD, SINGLE_OVERHEAD},
     ledger::{Ledger, LedgerError},
-    model::{Phase, Selection, StopReason},
+    model::{Forgotten, Phase, Selection, StopReason},
     pace::Stop,
     postgres::FailureKind,
     report::View,
@@ -58,6 +58,7 @@ struct Start {
     resolver: Option<Arc<Resolver>>,
     screen: Screen,
     memory: Memory,
+    forgotten: Forgotten,
     duplicates_resolved: bool,
     /// Asks the API about what is about to go.
     check: Option<Check>,
@@ -106,6 +107,13 @@ impl Stages<'_> {
         if let Delivery::Upload(uploader) = &delivery {
             settle_left_behind(&desk.ledger, uploader, stop, OnUnresolved::SendAgain).await?;
         }
+        let forgotten = self.record.forgotten().await?;
+        if forgotten == Forgotten::Anything {
+            warn!(
+                "this ledger was restored to an earlier state while it was used, and may have forgotten tokens that were sent: until a run \
+                 over all rows has completed, a batch whose outcome is unknown is sent again, as nothing proves that it arrived"
+            );
+        }
         let mut memory = Memory::new(desk.ledger.is_new_to(&desk.run).await?);
         let screen = originals::screen(settings, &desk.ledger);
         let resolver = self.resolver().await?;
@@ -128,6 +136,7 @@ impl Stages<'_> {
             resolver,
             screen,
             memory,
+            forgotten,
             duplicates_resolved,
             check,
         };
@@ -219,6 +228,7 @@ impl Stages<'_> {
             resolver,
             screen,
             memory,
+            forgotten,
             duplicates_resolved,
             check,
         } = start;
@@ -257,6 +267,7 @@ impl Stages<'_> {
             unsettled: VecDeque::new(),
             limit: self.request.limit.map(Limit::new),
             memory,
+            forgotten,
             duplicates_resolved,
             holder_check,
             notices: Notices::default(),

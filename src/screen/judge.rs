@@ -9,8 +9,8 @@ use super::{
     siblings::{Standing, standing},
 };
 use crate::model::{
-    Decision, Destination, DestinationId, Fingerprint, Incumbent, Item, Known, OlderVersions, Prior, RuleSet,
-    RunId, Settled, SiblingToken, SourceKey, Superseded, TokenState, Unsent, Version,
+    Adopted, Decision, Destination, DestinationId, Fingerprint, Incumbent, Item, Known, OlderVersions, Prior,
+    RuleSet, RunId, Settled, SiblingToken, SourceKey, Superseded, TokenState, Unsent, Version,
 };
 
 /// Two migrations have a token for one destination, and which of them is newer cannot be told.
@@ -61,6 +61,8 @@ pub struct Screened {
     pub conflicts: Vec<Conflict>,
     /// Superseded, and recorded as such by this very run already.
     pub superseded_before: i64,
+    /// Of the rows that are stored, those whose destination the ledger knows under another ID.
+    pub adopted: Vec<Adopted>,
     /// Committed by an earlier run, and the same today.
     pub unchanged: i64,
     /// Committed by this very run, before it was interrupted.
@@ -130,12 +132,20 @@ impl Examined {
                     let conflict = conflict.map(|other| candidate.conflict(other, true));
                     screened.conflicts.extend(conflict);
                 }
-                Course::IsThere { since } if since == run => {
-                    screened.committed_before += 1;
-                    continue;
-                }
-                Course::IsThere { .. } => {
-                    screened.unchanged += 1;
+                Course::IsThere {
+                    since,
+                    under_another_id,
+                } => {
+                    let counted = if since == run {
+                        &mut screened.committed_before
+                    } else {
+                        &mut screened.unchanged
+                    };
+                    *counted += 1;
+                    screened.adopted.extend(under_another_id.then(|| Adopted {
+                        key: candidate.key,
+                        destination: candidate.destination_id,
+                    }));
                     continue;
                 }
                 Course::Ends(end, conflict) => {
@@ -148,7 +158,7 @@ impl Examined {
             let is_new = !known.rows.contains_key(&candidate.key);
             let replaces = candidate.holder(known).map(|holder| holder.key.clone());
             let place = Place {
-                prior: known.prior(&candidate.destination_id),
+                prior: known.prior(&candidate.destination, &candidate.destination_id),
                 key: candidate.key,
                 page: self.page,
                 destination: candidate.destination,
@@ -186,6 +196,7 @@ enum Course<'a> {
     /// The same was stored by this run, and is there still.
     IsThere {
         since: RunId,
+        under_another_id: bool,
     },
     Ends(Unsent, Option<&'a SiblingToken>),
 }
@@ -207,14 +218,20 @@ impl Candidate {
         match stored {
             Some(row) if row.fingerprint.is_some() && row.fingerprint == self.fingerprint() => {
                 // What was sent there since may have taken its place.
-                let is_unresolved = known.prior(&self.destination_id) == Prior::Unresolved;
+                let is_unresolved = known.prior(&self.destination, &self.destination_id) == Prior::Unresolved;
+                let under_another_id = row.destination != Some(self.destination_id);
+                // What another row has sent there by its present ID came later.
+                let is_displaced = under_another_id && self.holder(known).is_some();
                 match siblings.incomparable {
                     Some(other) if siblings.overwritten => {
                         let by = Superseded::OtherMigration(Arc::clone(&other.migration));
                         return superseded(by, Some(other));
                     }
-                    _ if !siblings.overwritten && !is_unresolved => {
-                        return Course::IsThere { since: row.run };
+                    _ if !siblings.overwritten && !is_unresolved && !is_displaced => {
+                        return Course::IsThere {
+                            since: row.run,
+                            under_another_id,
+                        };
                     }
                     _ => {}
                 }
@@ -313,8 +330,8 @@ mod tests {
     use crate::{
         config::AppMap,
         model::{
-            Expiry, FingerprintKey, Incumbent, LegacyToken, Scopes, Secret, Settled, SourceKey, Subject,
-            Version,
+            Evidence, Expiry, FingerprintKey, Forgotten, Incumbent, LegacyToken, Scopes, Secret, Settled,
+            SourceKey, Subject, Version,
         },
         screen::Screen,
     };
@@ -439,6 +456,7 @@ mod tests {
                 version: Version::new(Some(0)),
                 batch: Some(1),
                 outdated: None,
+                destination: Some(first.items[0].destination_id),
             };
             Known {
                 rows: [(SourceKey::from("1"), settled)].into(),
@@ -454,6 +472,64 @@ mod tests {
     }
 
     #[test]
+    fn a_stored_row_is_adopted_where_an_earlier_version_knew_its_destination_without_scopes() {
+        let scoped = || LegacyToken {
+            scopes: Scopes::Listed(["a".into()].into()),
+            ..row("1", "u", 5)
+        };
+        let first = judged(vec![scoped()], &Known::default());
+        let item = &first.items[0];
+        let settled = Settled {
+            state: TokenState::Committed,
+            run: 8,
+            fingerprint: Some(item.fingerprint),
+            version: Version::new(Some(5)),
+            batch: Some(1),
+            outdated: None,
+            destination: Some(item.destination.id_without_scopes()),
+        };
+        let mut known = Known {
+            rows: [(SourceKey::from("1"), settled)].into(),
+            ..Known::default()
+        };
+        let again = judged(vec![scoped()], &known);
+        assert_eq!(again.unchanged, 1);
+        let adopted = Adopted {
+            key: "1".into(),
+            destination: item.destination_id,
+        };
+        assert_eq!(again.adopted, [adopted]);
+        // An older row went there meanwhile, as nobody knew that the destination was this one's.
+        let holder = Incumbent {
+            key: SourceKey::from("7"),
+            version: Version::new(Some(4)),
+            run: 9,
+            departed: false,
+        };
+        known.incumbents.insert(item.destination_id, holder);
+        assert_eq!(judged(vec![scoped()], &known).items.len(), 1);
+    }
+
+    #[test]
+    fn what_may_be_at_a_destination_is_not_known_to_a_ledger_that_has_forgotten_things() {
+        let prior = |scopes: Scopes, forgotten| {
+            let known = Known {
+                forgotten,
+                ..Known::default()
+            };
+            let row = LegacyToken {
+                scopes,
+                ..row("1", "u", 5)
+            };
+            judged(vec![row], &known).items[0].evidence == Evidence::default()
+        };
+        let scoped = || Scopes::Listed(["a".into()].into());
+        assert!(!prior(scoped(), Forgotten::Nothing));
+        assert!(prior(scoped(), Forgotten::Scoped) && !prior(Scopes::Absent, Forgotten::Scoped));
+        assert!(prior(Scopes::Absent, Forgotten::Anything));
+    }
+
+    #[test]
     fn what_this_run_found_outdated_stays_so_unless_the_row_changed_since() {
         let outdated = |state, run, version| {
             let outdated = Some((run, Version::new(Some(version))));
@@ -464,6 +540,7 @@ mod tests {
                 version: Version::default(),
                 batch: None,
                 outdated,
+                destination: None,
             };
             Known {
                 rows: [(SourceKey::from("1"), settled)].into(),
@@ -498,6 +575,7 @@ mod tests {
             version: Version::default(),
             batch: None,
             outdated: Some((9, Version::new(Some(5)))),
+            destination: None,
         };
         let known = Known {
             rows: [(SourceKey::from("10"), outdated)].into(),
@@ -575,6 +653,7 @@ mod tests {
                 version: Version::new(version),
                 batch: Some(1),
                 outdated: None,
+                destination: Some(sent.items[0].destination_id),
             };
             Known {
                 rows: [(SourceKey::from("1"), settled)].into(),
@@ -628,6 +707,7 @@ mod tests {
                 version: Version::new(Some(5)),
                 batch: Some(batch),
                 outdated: None,
+                destination: Some(destination),
             });
             Known {
                 rows: settled

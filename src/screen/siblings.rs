@@ -66,6 +66,7 @@ mod tests {
             version: Version::new(Some(5)),
             batch: Some(batch),
             outdated: None,
+            destination: None,
         }
     }
 

@@ -4,7 +4,8 @@
 use serde_json::json;
 use tokenferry::{
     ledger::{Counters, LedgerError, Rows, Standing},
-    model::Tally,
+    model::{Destination, Tally},
+    simulator::Fault,
 };
 use tokio::time::{Duration, Instant, timeout};
 
@@ -15,7 +16,7 @@ use crate::support::{
 };
 
 /// Every table of the ledger whose rows come and go, those that others refer to first.
-const TABLES: [&str; 11] = [
+const TABLES: [&str; 12] = [
     "runs",
     "batches",
     "token_rows",
@@ -26,6 +27,7 @@ const TABLES: [&str; 11] = [
     "verifications",
     "dry_run_rows",
     "rollbacks",
+    "forgotten_tokens",
     "fingerprint_key",
 ];
 
@@ -103,7 +105,11 @@ async fn assert_noticed(bed: &Bed, run: tokio::process::Child, rows: i64) {
         (&quiet["tokens"]["committed"], &quiet["tokens"]["unchanged"]),
         (&json!(0), &json!(rows))
     );
+    // It began after the ledger was restored, and has looked at all.
+    assert_eq!(bed.number(FORGOTTEN).await, 0);
 }
+
+const FORGOTTEN: &str = "select count(*) from tokenferry.forgotten_tokens where migration = 'test'";
 
 #[tokio::test]
 async fn a_run_notices_that_its_ledger_was_restored_to_an_earlier_state() {
@@ -224,4 +230,71 @@ async fn an_outcome_that_is_lost_between_two_writings_of_the_books_is_missed() {
         .await;
     let advanced = timeout(Duration::from_secs(10), ledger.advance(&run, &standing(2))).await;
     assert!(matches!(advanced, Ok(Err(LedgerError::WentBack))), "{advanced:?}");
+}
+
+#[tokio::test]
+async fn what_a_restored_ledger_has_forgotten_proves_nothing() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 40).await;
+    bed.migrate().await.ended_with(0);
+    back_up(&bed).await;
+    bed.sql("update legacy_tokens set access_token = 'renewed-' || id, updated_at = now() where id < 40")
+        .await;
+    bed.migrate().await.ended_with(0);
+    bed.user_rows(41, 3000).await;
+    let run = slow_migrate(&bed);
+    bed.arrived(200).await;
+    restore(&bed).await;
+    ended(run.wait_with_output()).await.ended_with(6);
+    assert_eq!(bed.number(FORGOTTEN).await, 1);
+    // Nearly all that the next upload holds is at its destination already, and the ledger does not know it.
+    bed.sql("update legacy_tokens set access_token = 'renewed-40', updated_at = now() where id = 40")
+        .await;
+    bed.api.script([Fault::CutBeforeCommit]);
+    let ran = bed.migrate().await.ended_with(0);
+    assert!(ran.stderr.contains("may have forgotten tokens"), "{}", ran.stderr);
+    assert_eq!(bed.api.scripted(), 0);
+    bed.assert_arrived().await;
+}
+
+/// Before scopes were looked at, destinations had other IDs.
+#[tokio::test]
+async fn a_ledger_from_before_scopes_proves_nothing_by_what_it_sent_and_learns_where_it_is() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 40).await;
+    bed.sql("update legacy_tokens set scope = 'calendar'").await;
+    bed.migrate().await.ended_with(0);
+    let destinations = "select encode(destination, 'hex') from tokenferry.tokens order by source_key::int";
+    let now = bed.texts(destinations).await;
+    for row in 1..=40 {
+        let former = Destination::user("google", format!("user-{row}")).id();
+        let hex: String = former
+            .as_bytes()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        bed.sql(&format!(
+            "update tokenferry.token_rows set destination = '\\x{hex}', parts = null where source_key = '{row}'"
+        ))
+        .await;
+    }
+    bed.sql("insert into tokenferry.forgotten_tokens (migration, extent) values ('test', 'scoped')")
+        .await;
+    // The same access token stays where only the expiry changes.
+    bed.sql("update legacy_tokens set expires_at = expires_at + interval '1 day', updated_at = now() where id <= 20")
+        .await;
+    bed.api.script([Fault::CutBeforeCommit]);
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(
+        (&ran["tokens"]["committed"], &ran["tokens"]["unchanged"]),
+        (&json!(20), &json!(20))
+    );
+    assert_eq!(bed.api.scripted(), 0);
+    bed.assert_arrived().await;
+    assert_eq!(bed.texts(destinations).await, now);
+    assert_eq!(
+        bed.number("select count(*) from tokenferry.forgotten_tokens")
+            .await,
+        0
+    );
 }

@@ -218,10 +218,11 @@ async fn a_batch_left_behind_says_how_to_find_out_about_it() {
 #[tokio::test]
 async fn what_may_be_stored_and_nobody_can_tell_makes_its_destination_uncertain() {
     let (_database, ledger, run) = ledger().await;
-    let place = item(&ledger, "1").destination_id;
+    let item = item(&ledger, "1");
+    let place = item.destination_id;
     let prior = async || {
         let known = ledger.known(std::iter::empty(), [place].into_iter()).await;
-        known.unwrap().prior(&place)
+        known.unwrap().prior(&item.destination, &place)
     };
     assert_eq!(prior().await, Prior::Nothing);
     let refused = open_batch(&ledger, &run, &["1"]).await;
@@ -232,7 +233,7 @@ async fn what_may_be_stored_and_nobody_can_tell_makes_its_destination_uncertain(
     assert_eq!(prior().await, Prior::Nothing, "nothing of it is stored");
     let committed = open_batch(&ledger, &run, &["1"]).await;
     ledger.commit_batch(&outcome(committed), Rows::Any).await.unwrap();
-    assert_eq!(prior().await, Prior::Token(item(&ledger, "1").parts));
+    assert_eq!(prior().await, Prior::Token(item.parts));
     let uncertain = open_batch(&ledger, &run, &["1"]).await;
     let possible = OutcomeOf {
         residue: Residue::Possible,
@@ -244,7 +245,7 @@ async fn what_may_be_stored_and_nobody_can_tell_makes_its_destination_uncertain(
     }
     let again = open_batch(&ledger, &run, &["1"]).await;
     ledger.commit_batch(&outcome(again), Rows::Any).await.unwrap();
-    assert_eq!(prior().await, Prior::Token(item(&ledger, "1").parts));
+    assert_eq!(prior().await, Prior::Token(item.parts));
 }
 
 #[tokio::test]
