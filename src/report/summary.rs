@@ -1,6 +1,6 @@
 //! A run in one object for scripts, and in a few lines for people.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -69,6 +69,9 @@ pub struct Summary {
     /// Why it ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
+    /// For people: whether the next `migrate` goes on with it, should it have ended early. `None` if the ledger was out of reach.
+    #[serde(skip)]
+    pub is_taken_up: Option<bool>,
     /// For people: codes with an example, most frequent first.
     #[serde(skip)]
     pub failures: Vec<CodeCount>,
@@ -116,6 +119,7 @@ impl Summary {
             finished_at: None,
             pending_deletions: None,
             stop_reason: report.stop_reason,
+            is_taken_up: Some(report.is_taken_up),
             failures: report.failures,
             warnings: report.warnings,
         }
@@ -125,8 +129,8 @@ impl Summary {
     #[must_use]
     pub fn text(&self) -> String {
         let (mode, headline) = match self.mode {
-            Mode::Verify => (" (verification)", verified::headline(self)),
-            Mode::Rollback => (" (rollback)", rolled_back::headline(self)),
+            Mode::Verify => (" (verification)", verified::headline(self).into()),
+            Mode::Rollback => (" (rollback)", rolled_back::headline(self).into()),
             Mode::DryRun => (" (dry run)", self.headline()),
             Mode::Migrate => ("", self.headline()),
         };
@@ -274,18 +278,27 @@ impl Summary {
         self.mode == Mode::DryRun
     }
 
-    fn headline(&self) -> &str {
-        match (self.status.as_str(), self.is_dry()) {
+    fn headline(&self) -> Cow<'_, str> {
+        let headline = match (self.status.as_str(), self.is_dry()) {
             ("completed", false) => "completed, every token has arrived",
             ("completed", true) if !is_complete(self) => "completed as far as asked for",
             ("completed", true) => "completed, nothing stands in the way",
             ("completed_with_failures", false) => "completed, some tokens failed",
             ("completed_with_failures", true) => "completed, some tokens would fail",
-            ("interrupted", true) => "interrupted; the next dry run begins anew",
-            ("interrupted", false) => "interrupted; the next `tokenferry migrate` goes on from here",
-            ("stopped", _) => "stopped; the next `tokenferry migrate` goes on from here",
+            (early @ ("interrupted" | "stopped"), is_dry) => {
+                let next = match (is_dry, self.is_taken_up) {
+                    (true, _) => "the next dry run begins anew",
+                    (false, Some(true)) => "the next `tokenferry migrate` goes on from here",
+                    (false, Some(false)) => {
+                        "no run goes on with this one: the next `tokenferry migrate` does what it left"
+                    }
+                    (false, None) => "the next `tokenferry migrate` does what is left",
+                };
+                return format!("{early}; {next}").into();
+            }
             (other, _) => other,
-        }
+        };
+        headline.into()
     }
 }
 
