@@ -160,6 +160,7 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
             finished_at: None,
             pending_deletions: None,
             stop_reason: ended.stopped.as_ref().map(ToString::to_string),
+            is_taken_up: None,
             failures: Vec::new(),
             warnings: Vec::new(),
             superseded: Vec::new(),

@@ -35,11 +35,20 @@ pub enum Answer {
         retry_after: Option<Duration>,
         /// What happened.
         refusal: Refusal,
+        /// What would keep everything else from going through as well.
+        impasse: Option<Impasse>,
     },
+    /// Nothing of it is stored, nor would anything else be: the service itself says so.
+    Hopeless(Impasse, Refusal),
+}
+
+/// What makes it useless to send anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Impasse {
     /// The project ID or the management key is not accepted.
-    Credentials(Refusal),
+    Credentials,
     /// This is not the API, or not a version of it that we know.
-    Endpoint(Refusal),
+    Endpoint,
 }
 
 /// An item of `failures`: the API names it by app and user, or by app and tenant, alone.
@@ -100,11 +109,20 @@ pub(super) fn interpret(
     let error = ErrorBody::of(body);
     let from_service = error.service_code().is_some();
     let refusal = Refusal::new(status, &error);
-    let unknown = |refusal| Answer::Unknown {
+    let unknown = |refusal, impasse| Answer::Unknown {
         // Whoever has no code of the service's may have answered in its place, and not have waited for it.
         under_way: !from_service,
         retry_after,
         refusal,
+        impasse,
+    };
+    // A gateway may answer so after the service has stored everything, or when it has tried a second time.
+    let hopeless = |impasse, refusal| {
+        if from_service {
+            Answer::Hopeless(impasse, refusal)
+        } else {
+            unknown(refusal, Some(impasse))
+        }
     };
     match (status, UploadBody::of(call, body)) {
         // The status that comes with failures is not published: 200 and 400 are treated alike.
@@ -119,11 +137,12 @@ pub(super) fn interpret(
         // the API at all: none of them tells what is stored.
         (200..=299, _) => {
             let text = format!("the API answered {status}, and the answer does not tell what is stored");
-            unknown(Refusal {
+            let refusal = Refusal {
                 status: Some(status),
                 code: "unreadable_answer".into(),
                 text,
-            })
+            };
+            unknown(refusal, None)
         }
         // The one token's app, user or tenant is not there. A path that is not there comes without an error code.
         (404, _) if call == Call::Single && from_service => Answer::RefusedWhole(refusal),
@@ -131,9 +150,9 @@ pub(super) fn interpret(
             StatusClass::Refused => Answer::RefusedWhole(refusal),
             StatusClass::TooLarge => Answer::TooLarge(refusal),
             StatusClass::RateLimited => Answer::RateLimited { retry_after },
-            StatusClass::Credentials => Answer::Credentials(refusal),
-            StatusClass::Indeterminate => unknown(refusal),
-            StatusClass::WrongEndpoint => Answer::Endpoint(refusal),
+            StatusClass::Indeterminate => unknown(refusal, None),
+            StatusClass::Credentials => hopeless(Impasse::Credentials, refusal),
+            StatusClass::WrongEndpoint => hopeless(Impasse::Endpoint, refusal),
         },
     }
 }
@@ -253,9 +272,17 @@ mod tests {
             Answer::TooLarge(_) => "too large",
             Answer::RateLimited { .. } => "rate limited",
             Answer::TryAgain(_) => "try again",
-            Answer::Unknown { .. } => "unknown",
-            Answer::Credentials(_) => "credentials",
-            Answer::Endpoint(_) => "endpoint",
+            Answer::Unknown { impasse: None, .. } => "unknown",
+            Answer::Unknown {
+                impasse: Some(Impasse::Credentials),
+                ..
+            } => "unknown, credentials",
+            Answer::Unknown {
+                impasse: Some(Impasse::Endpoint),
+                ..
+            } => "unknown, endpoint",
+            Answer::Hopeless(Impasse::Credentials, _) => "credentials",
+            Answer::Hopeless(Impasse::Endpoint, _) => "endpoint",
         }
     }
 
@@ -310,21 +337,26 @@ mod tests {
             (200, ERROR, "unknown"),
             (201, "{}", "unknown"),
             (204, "", "unknown"),
-            (301, "", "endpoint"),
-            (307, "", "endpoint"),
+            (301, "", "unknown, endpoint"),
+            (307, "", "unknown, endpoint"),
             (400, ERROR, "refused whole"),
             (400, "", "refused whole"),
             (400, r#"{"failures":[]}"#, "refused whole"),
+            (307, ERROR, "endpoint"),
             (401, ERROR, "credentials"),
-            (402, "", "endpoint"),
-            (403, "", "credentials"),
-            (404, "", "endpoint"),
-            (405, "", "endpoint"),
+            (401, "", "unknown, credentials"),
+            (402, "", "unknown, endpoint"),
+            (403, "", "unknown, credentials"),
+            (403, ERROR, "credentials"),
+            (404, ERROR, "endpoint"),
+            (404, "", "unknown, endpoint"),
+            (404, r#"{"errorCode":"NO_ROUTE"}"#, "unknown, endpoint"),
+            (405, "", "unknown, endpoint"),
             (408, "", "unknown"),
             (409, ERROR, "refused whole"),
-            (410, "", "endpoint"),
+            (410, "", "unknown, endpoint"),
             (413, "", "too large"),
-            (415, "", "endpoint"),
+            (415, "", "unknown, endpoint"),
             (422, ERROR, "refused whole"),
             (429, "", "rate limited"),
             (500, ERROR, "unknown"),
@@ -366,10 +398,10 @@ mod tests {
             (401, ERROR, "credentials"),
             (403, ERROR, "credentials"),
             (404, ERROR, "refused whole"),
-            (404, "", "endpoint"),
-            (404, "<html>", "endpoint"),
-            (404, r#"{"errorCode":"NO_ROUTE"}"#, "endpoint"),
-            (405, "", "endpoint"),
+            (404, "", "unknown, endpoint"),
+            (404, "<html>", "unknown, endpoint"),
+            (404, r#"{"errorCode":"NO_ROUTE"}"#, "unknown, endpoint"),
+            (405, "", "unknown, endpoint"),
             (409, ERROR, "refused whole"),
             (413, "", "too large"),
             (422, ERROR, "refused whole"),

@@ -161,6 +161,7 @@ impl Client {
                 under_way: true,
                 retry_after: None,
                 refusal,
+                impasse: None,
             },
         }
     }

@@ -24,7 +24,7 @@ mod testimony;
 mod told;
 mod wire;
 
-pub use answer::{Answer, Named, Refusal};
+pub use answer::{Answer, Impasse, Named, Refusal};
 pub use client::{ApiError, Client};
 pub use departure::Departure;
 pub use directory::{App, AppType, User, UserPage, UserStatus};

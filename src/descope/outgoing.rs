@@ -8,6 +8,7 @@ use reqwest::{RequestBuilder, Response};
 use super::{
     Client, Refusal,
     departure::was_too_late,
+    error_body::ErrorBody,
     license::HEADER,
     retry_after::{date, retry_after},
     status::StatusClass,
@@ -73,11 +74,16 @@ impl<'a> Outgoing<'a> {
         if StatusClass::of(reply.status) == StatusClass::Credentials
             && client.has_another_tier(tier.as_ref()).await
         {
-            return Err(NoReply::NotProcessed(Refusal {
+            let refusal = Refusal {
                 status: Some(reply.status),
                 code: "license_changed".into(),
                 text: "the project's rate-limit tier has changed".to_owned(),
-            }));
+            };
+            // Whoever has no code of the service's may have answered after it.
+            return Err(match ErrorBody::of(reply.body.as_deref()).service_code() {
+                Some(_) => NoReply::NotProcessed(refusal),
+                None => NoReply::Lost(refusal),
+            });
         }
         Ok(reply)
     }

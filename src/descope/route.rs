@@ -61,7 +61,7 @@ impl Route {
 
     /// Why a request got no answer.
     pub(super) fn refusal(&self, error: &reqwest::Error) -> Refusal {
-        let api = &self.api;
+        let api = self.far_end();
         if error.is_connect() {
             let text = self.why_not_connected(Cause::of(error));
             Refusal::wire("connect_failed", text)
@@ -75,13 +75,22 @@ impl Route {
         }
     }
 
+    /// The API, and the proxy on the way to it: whatever happens behind a proxy may be its doing.
+    fn far_end(&self) -> String {
+        let api = &self.api;
+        match self.proxy() {
+            None => api.clone(),
+            Some(proxy) => format!("{api} (through the proxy {proxy})"),
+        }
+    }
+
     /// Which address, what is wrong there, and what to do.
     fn why_not_connected(&self, Cause { at, what }: Cause) -> String {
         let (api, proxy) = (&self.api, self.proxy());
-        // With a proxy in between, nothing but TLS is tried at the API itself.
         let (address, setting) = match (at, proxy) {
             (At::Proxy, Some(proxy)) => (format!("the proxy {proxy}"), "HTTPS_PROXY or ALL_PROXY"),
-            (_, _) => (api.clone(), "`api.base_url`"),
+            (At::Api, Some(_)) => (self.far_end(), "`api.base_url`, and HTTPS_PROXY or ALL_PROXY"),
+            (_, None) => (self.far_end(), "`api.base_url`"),
         };
         let way_out = match proxy {
             None => "; where the way out is a proxy, set HTTPS_PROXY",

@@ -30,8 +30,7 @@ pub fn scrub<'a>(
         | Answer::TooLarge(refusal)
         | Answer::TryAgain(refusal)
         | Answer::Unknown { refusal, .. }
-        | Answer::Credentials(refusal)
-        | Answer::Endpoint(refusal) => vec![refusal],
+        | Answer::Hopeless(_, refusal) => vec![refusal],
     };
     let texts = refusals
         .iter()

@@ -18,8 +18,8 @@ pub(super) enum StatusClass {
 }
 
 impl StatusClass {
-    /// The table. A status stands under [`Indeterminate`](Self::Indeterminate) unless it is certain that a request with this
-    /// answer was not processed: whoever resends without asking would store tokens twice.
+    /// The table. A status stands under [`Indeterminate`](Self::Indeterminate) unless the request with this answer was not
+    /// processed if it was the service that gave it: whoever resends without asking would store tokens twice.
     pub(super) fn of(status: u16) -> Self {
         match status {
             400 | 409 | 422 => Self::Refused,

@@ -1,6 +1,6 @@
 //! What a log says of an answer.
 
-use super::{Answer, Refusal};
+use super::{Answer, Impasse, Refusal};
 
 impl Answer {
     /// The HTTP status of an answer, where there was one.
@@ -28,8 +28,7 @@ impl Answer {
             | Self::TooLarge(refusal)
             | Self::TryAgain(refusal)
             | Self::Unknown { refusal, .. }
-            | Self::Credentials(refusal)
-            | Self::Endpoint(refusal) => Some(refusal),
+            | Self::Hopeless(_, refusal) => Some(refusal),
         }
     }
 
@@ -44,8 +43,8 @@ impl Answer {
             Self::RateLimited { .. } => "rate_limited",
             Self::TryAgain(_) => "try_again",
             Self::Unknown { .. } => "unknown",
-            Self::Credentials(_) => "credentials",
-            Self::Endpoint(_) => "endpoint",
+            Self::Hopeless(Impasse::Credentials, _) => "credentials",
+            Self::Hopeless(Impasse::Endpoint, _) => "endpoint",
         }
     }
 }

@@ -164,6 +164,25 @@ impl Ledger {
         self.expect_ours(run, done.rows_affected() > 0).await
     }
 
+    /// Records that somebody answered, and not as the service does: the batch stays in flight, but need not have come to where
+    /// the run sends to.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn note_odd_answer(&self, batch: BatchRef, http_status: i32) -> Result<(), LedgerError> {
+        self.persist(|| {
+            sqlx::query!(
+                "update batches set http_status = $3 where id = $1 and nonce = $2 and state = 'in_flight'",
+                batch.id,
+                batch.nonce,
+                http_status,
+            )
+            .execute(&self.pool)
+        })
+        .await
+        .map(drop)
+    }
+
     /// Records that the batch is not committed, and which of its tokens are to blame: positions from 0, each with its reason.
     /// The others have no outcome yet. If it may be stored all the same, its destinations are remembered as uncertain.
     ///

@@ -51,6 +51,7 @@ pub use failures::{FailedToken, FailureGroup, Listed, Listing};
 pub use history::{BatchRecord, FindingRecord, History, LastOutcome, RollbackRecord};
 pub use lock::{Lock, Locked};
 use packed::Packed;
+pub use pending_deletions::IntendedDeletion;
 pub use reports::{CodeCount, Reports, RunReport};
 pub use rollbacks::{Candidate, RollbackRun};
 pub use runs::{Counters, Run, Standing};

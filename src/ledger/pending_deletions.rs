@@ -1,13 +1,81 @@
-//! Tokens that a rollback was deleting when it was ended: they may be gone from Descope, and still count as committed.
+//! Tokens that a rollback is deleting, or was when it was ended: they may be gone from Descope, and still count as committed.
 //!
 //! Nothing that relies on what is committed may begin before they are settled, which the rollback does when it is gone on with.
 
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, types::Json};
 
-use super::{Ledger, LedgerError, Locked, Reports, Survey};
-use crate::{config::LedgerAccess, model::PendingDeletions, postgres::Failure};
+use super::{Committed, Ledger, LedgerError, Locked, Reports, RollbackRun, Survey};
+use crate::{
+    config::LedgerAccess,
+    model::{Lifetime, PendingDeletions, Probe},
+    postgres::Failure,
+};
+
+/// A deletion that is about to leave, with all it takes to find out later what became of it: the token's row in the source may
+/// be another one by then.
+#[derive(Debug, Clone)]
+pub struct IntendedDeletion {
+    /// By which Descope deletes it.
+    pub token_id: String,
+    /// How to ask for it; absent where an earlier version did not record that.
+    pub probe: Option<Probe>,
+    /// When its access token expires, in seconds since 1970, where that was sent.
+    pub expiry: Option<i32>,
+}
+
+impl IntendedDeletion {
+    /// What decides whether reading it back makes Descope refresh it.
+    #[must_use]
+    pub fn lifetime(&self) -> Lifetime {
+        Lifetime {
+            expiry: self.expiry,
+            // It was asked for by it, if it has one.
+            has_refresh_token: self.probe.as_ref().is_none_or(|probe| probe.with_refresh_token),
+        }
+    }
+}
 
 impl Ledger {
+    /// Records that a token was recognised and is about to be deleted.
+    ///
+    /// # Errors
+    /// If the database stays away, or another process has taken the run over. Nothing may be deleted then.
+    pub async fn intend_deletion(
+        &self,
+        of: &RollbackRun,
+        token: &Committed,
+        intended: &IntendedDeletion,
+    ) -> Result<(), LedgerError> {
+        let known = of.run.writes.known();
+        let done = self
+            .persist(|| {
+                sqlx::query!(
+                    "insert into rollbacks (run_id, source_key, of_run, app_id, user_id, tenant_id, token_id, probe, expiry, state)
+                     select runs.id, $3, $4, $5, $6, $7, $8, $9, $10, 'deleting'
+                     -- Locked, so that a process that takes the run over either sees this or keeps it from being written.
+                     from runs where runs.id = $1 and runs.epoch = $2 and runs.writes between $11 and $12 for share
+                     on conflict (run_id, source_key) do update set token_id = excluded.token_id, probe = excluded.probe,
+                            expiry = excluded.expiry, state = 'deleting', ended_at = null
+                     where rollbacks.state in ('deleting', 'removed', 'gone')",
+                    of.run.id,
+                    of.run.epoch,
+                    token.key.as_str(),
+                    of.undo.of_run,
+                    token.destination.app_id,
+                    token.destination.user_id,
+                    token.destination.tenant_id,
+                    intended.token_id,
+                    intended.probe.as_ref().map(Json) as _,
+                    intended.expiry,
+                    known.start(),
+                    known.end(),
+                )
+                .execute(&self.pool)
+            })
+            .await?;
+        self.expect_ours(&of.run, done.rows_affected() > 0).await
+    }
+
     /// Refuses to go on while a rollback has left tokens of which nobody knows whether they are deleted. Only with the
     /// migration's lock held: a rollback that runs has some all the time.
     ///

@@ -19,6 +19,8 @@ pub struct RunReport {
     /// `all`, or `failed`: only tokens that had failed before.
     pub selection: String,
     pub resumed: bool,
+    /// Whether the next `migrate` goes on with it, should it have ended early and the configuration stay as it is.
+    pub is_taken_up: bool,
     pub started_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
     pub progressed_at: DateTime<Utc>,
@@ -112,7 +114,10 @@ impl Reports {
                       tokens_selected, tokens_committed, tokens_failed, tokens_superseded, tokens_unchanged, requests,
                       retries, rate_limited, lookups, active_seconds, estimated_batches, estimated_requests,
                       estimated_single_requests, estimated_bytes, estimated_seconds, estimated_fetches, expected_rows,
-                      progressed_at < now() - interval '10 seconds' as "is_silent!"
+                      progressed_at < now() - interval '10 seconds' as "is_silent!",
+                      mode = 'migrate' and selection = 'all' and selection_digest is not null
+                      and not exists (select from runs later where later.migration = $1 and later.mode = 'migrate'
+                                        and later.selection = 'all' and later.id > runs.id) as "is_taken_up!"
                from runs where migration = $1 and ($2::bigint is null or id = $2)
                -- Of those that moved tokens, where there is one.
                order by (mode = 'migrate' or mode = 'rollback' and not rehearsal) desc, id desc limit 1"#,
@@ -162,6 +167,7 @@ impl Reports {
             status,
             selection: run.selection,
             resumed: run.resumed,
+            is_taken_up: run.is_taken_up,
             started_at: run.started_at,
             finished_at: run.finished_at,
             progressed_at: run.progressed_at,

@@ -4,9 +4,13 @@
 //! statement that says so, and that statement makes a run that is still to be gone on with begin anew: as far as any later
 //! run can tell, the token was never sent.
 
-use super::{Committed, Counters, Ledger, LedgerError, MANY_ROWS, Reports, Run, continuity::Writes};
+use sqlx::types::Json;
+
+use super::{
+    Committed, Counters, IntendedDeletion, Ledger, LedgerError, MANY_ROWS, Reports, Run, continuity::Writes,
+};
 use crate::{
-    model::{DryRun, Fate, Mode, Rollback, RunId, SourceKey, Undo},
+    model::{DryRun, Fate, Mode, Probe, Rollback, RunId, SourceKey, Undo},
     postgres::Failure,
 };
 
@@ -29,7 +33,7 @@ pub struct Candidate {
     /// Another run put a token at the same place.
     pub shared_with: Option<RunId>,
     /// An earlier process was about to delete it, and what became of that is not known.
-    pub was_being_deleted: bool,
+    pub intended: Option<IntendedDeletion>,
 }
 
 impl Ledger {
@@ -198,7 +202,7 @@ impl Ledger {
             .persist(|| {
                 sqlx::query!(
                     r#"with mine as (
-                           select token_rows.*, rolled.state as rolled
+                           select token_rows.*, rolled.state as rolled, rolled.token_id, rolled.probe, rolled.expiry
                            from token_rows left join rollbacks rolled on rolled.run_id = $2
                                 and rolled.source_key = token_rows.source_key
                            where migration = $1 and token_rows.run_id = $3 and token_rows.state = 'committed'
@@ -211,7 +215,8 @@ impl Ledger {
                        select source_key as "source_key!", fingerprint as "fingerprint!", app_id as "app_id!", user_id, tenant_id,
                               floor(extract(epoch from coalesce(
                                   (select submitted_at from batches where id = batch_id), updated_at)))::bigint as "sent_at!",
-                              coalesce(rolled = 'deleting', false) as "was_being_deleted!",
+                              case when rolled = 'deleting' then token_id end as token_id,
+                              probe as "probe: Json<Probe>", expiry,
                               (select max(other.run_id) from (
                                    select former.run_id from former_places former where former.destination = mine.destination
                                    union all
@@ -246,51 +251,18 @@ impl Ledger {
                 Ok(Candidate {
                     token,
                     shared_with: row.shared_with,
-                    was_being_deleted: row.was_being_deleted,
+                    intended: row.token_id.map(|token_id| IntendedDeletion {
+                        token_id,
+                        probe: row.probe.map(|Json(probe)| probe),
+                        expiry: row.expiry,
+                    }),
                 })
             })
             .collect()
     }
 
-    /// Records that a token was recognised and is about to be deleted by this ID.
-    ///
-    /// # Errors
-    /// If the database stays away, or another process has taken the run over. Nothing may be deleted then.
-    pub async fn intend_deletion(
-        &self,
-        of: &RollbackRun,
-        token: &Committed,
-        token_id: &str,
-    ) -> Result<(), LedgerError> {
-        let known = of.run.writes.known();
-        let done = self
-            .persist(|| {
-                sqlx::query!(
-                    "insert into rollbacks (run_id, source_key, of_run, app_id, user_id, tenant_id, token_id, state)
-                     select runs.id, $3, $4, $5, $6, $7, $8, 'deleting'
-                     -- Locked, so that a process that takes the run over either sees this or keeps it from being written.
-                     from runs where runs.id = $1 and runs.epoch = $2 and runs.writes between $9 and $10 for share
-                     on conflict (run_id, source_key) do update set token_id = excluded.token_id, state = 'deleting', ended_at = null
-                     where rollbacks.state in ('deleting', 'removed', 'gone')",
-                    of.run.id,
-                    of.run.epoch,
-                    token.key.as_str(),
-                    of.undo.of_run,
-                    token.destination.app_id,
-                    token.destination.user_id,
-                    token.destination.tenant_id,
-                    token_id,
-                    known.start(),
-                    known.end(),
-                )
-                .execute(&self.pool)
-            })
-            .await?;
-        self.expect_ours(&of.run, done.rows_affected() > 0).await
-    }
-
-    /// Records what became of tokens, in one statement. What is not there any more leaves `tokens`, unless this is a dry run;
-    /// a refusal is a finding as well.
+    /// Records what became of tokens, in one statement. What is not there any more, or need not be, leaves `tokens`, unless this
+    /// is a dry run; a refusal is a finding as well.
     ///
     /// # Errors
     /// If the database stays away, or another process has taken the run over.
@@ -309,6 +281,10 @@ impl Ledger {
             .map(|token| token.destination.tenant_id.as_deref())
             .collect();
         let states: Vec<&str> = ends.iter().map(|(_, fate)| fate.as_str()).collect();
+        let in_doubt: Vec<bool> = ends
+            .iter()
+            .map(|(_, fate)| matches!(fate, Fate::InDoubt(_)))
+            .collect();
         let reasons = || ends.iter().map(|(_, fate)| fate.reason());
         let refused_by: Vec<Option<&str>> = reasons()
             .map(|reason| reason.map(|reason| reason.refused_by.as_str()))
@@ -319,66 +295,73 @@ impl Ledger {
         let texts: Vec<Option<&str>> = reasons()
             .map(|reason| reason.map(|reason| reason.text.as_str()))
             .collect();
-        let found = self
-            .persist(|| {
-                sqlx::query_scalar!(
-                    r#"with run as (
-                           select id, rehearsal from runs where id = $1 and epoch = $2 for share
-                       ), ended as (
-                           select ended.*
-                           from run, unnest($5::text[], $6::bytea[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
-                                  $12::text[], $13::text[])
-                                  as ended (source_key, fingerprint, app_id, user_id, tenant_id, state, refused_by, error_code,
-                                            reason)
-                       ), taken_out as (
-                           delete from token_rows using ended, run
-                           where ended.state in ('removed', 'gone') and not run.rehearsal
-                             and token_rows.migration = $3 and token_rows.source_key = ended.source_key
-                             -- The very row that was judged.
-                             and token_rows.run_id = $4 and token_rows.state = 'committed' and token_rows.fingerprint = ended.fingerprint
-                           returning token_rows.destination
-                       ), vacated as (
-                           -- Nothing of the run is there any more, whichever of its rows it was.
-                           delete from former_places using taken_out
-                           where former_places.destination = taken_out.destination
-                             and former_places.migration = $3 and former_places.run_id = $4
-                       ), rewound as (
-                           update runs set cursor = null, cursor_committed = 0, cursor_failed = 0, cursor_superseded = 0,
-                                  cursor_unchanged = 0
-                           where migration = $3 and mode = 'migrate' and cursor is not null
-                             and status in ('interrupted', 'stopped') and exists (select from taken_out)
-                       ), found as (
-                           insert into findings (run_id, source_key, severity, refused_by, error_code, reason, app_id, user_id,
-                                  tenant_id)
-                           select run.id, source_key, 'error', refused_by, error_code, reason, app_id, user_id, tenant_id
-                           from run, ended where state = 'refused'
-                           on conflict do nothing
-                       ), written as (
-                           insert into rollbacks (run_id, source_key, of_run, app_id, user_id, tenant_id, state, error_code, reason,
-                                  ended_at)
-                           select run.id, source_key, $4, app_id, user_id, tenant_id, state, error_code, reason, now()
-                           from run, ended
-                           on conflict (run_id, source_key) do update set state = excluded.state,
-                                  error_code = excluded.error_code, reason = excluded.reason, ended_at = now()
-                       )
-                       select id from run"#,
-                    of.run.id,
-                    of.run.epoch,
-                    self.migration,
-                    of.undo.of_run,
-                    &keys as &[&str],
-                    &fingerprints as &[&[u8]],
-                    &apps as &[&str],
-                    &users as &[Option<&str>],
-                    &tenants as &[Option<&str>],
-                    &states as &[&str],
-                    &refused_by as &[Option<&str>],
-                    &codes as &[Option<&str>],
-                    &texts as &[Option<&str>],
-                )
-                .fetch_optional(&self.pool)
-            })
-            .await?;
+        let found = self.persist(|| {
+            sqlx::query_scalar!(
+                r#"with run as (
+                       select id, rehearsal from runs where id = $1 and epoch = $2 for share
+                   ), ended as (
+                       select ended.*
+                       from run, unnest($5::text[], $6::bytea[], $7::text[], $8::text[], $9::text[], $10::text[], $11::text[],
+                              $12::text[], $13::text[], $14::bool[])
+                              as ended (source_key, fingerprint, app_id, user_id, tenant_id, state, refused_by, error_code,
+                                        reason, in_doubt)
+                   ), taken_out as (
+                       delete from token_rows using ended, run
+                       where (ended.state in ('removed', 'gone') or ended.in_doubt) and not run.rehearsal
+                         and token_rows.migration = $3 and token_rows.source_key = ended.source_key
+                         -- The very row that was judged.
+                         and token_rows.run_id = $4 and token_rows.state = 'committed' and token_rows.fingerprint = ended.fingerprint
+                       returning token_rows.destination, token_rows.source_key, token_rows.batch_id, ended.in_doubt
+                   ), vacated as (
+                       -- Nothing of the run is there any more, whichever of its rows it was.
+                       delete from former_places using taken_out
+                       where former_places.destination = taken_out.destination and not taken_out.in_doubt
+                         and former_places.migration = $3 and former_places.run_id = $4
+                   ), uncertain as (
+                       -- What is there from now on is not known, until something is sent there again.
+                       insert into former_places (destination, migration, run_id, source_key, unresolved_batch)
+                       select distinct on (destination) destination, $3, $4, source_key, coalesce(batch_id, 0)
+                       from taken_out where in_doubt
+                       on conflict (destination, migration, run_id) do update set unresolved_batch =
+                              greatest(former_places.unresolved_batch, excluded.unresolved_batch)
+                   ), rewound as (
+                       update runs set cursor = null, cursor_committed = 0, cursor_failed = 0, cursor_superseded = 0,
+                              cursor_unchanged = 0
+                       where migration = $3 and mode = 'migrate' and cursor is not null
+                         and status in ('interrupted', 'stopped') and exists (select from taken_out)
+                   ), found as (
+                       insert into findings (run_id, source_key, severity, refused_by, error_code, reason, app_id, user_id,
+                              tenant_id)
+                       select run.id, source_key, 'error', refused_by, error_code, reason, app_id, user_id, tenant_id
+                       from run, ended where state = 'refused'
+                       on conflict do nothing
+                   ), written as (
+                       insert into rollbacks (run_id, source_key, of_run, app_id, user_id, tenant_id, state, error_code, reason,
+                              ended_at)
+                       select run.id, source_key, $4, app_id, user_id, tenant_id, state, error_code, reason, now()
+                       from run, ended
+                       on conflict (run_id, source_key) do update set state = excluded.state,
+                              error_code = excluded.error_code, reason = excluded.reason, ended_at = now()
+                   )
+                   select id from run"#,
+                of.run.id,
+                of.run.epoch,
+                self.migration,
+                of.undo.of_run,
+                &keys as &[&str],
+                &fingerprints as &[&[u8]],
+                &apps as &[&str],
+                &users as &[Option<&str>],
+                &tenants as &[Option<&str>],
+                &states as &[&str],
+                &refused_by as &[Option<&str>],
+                &codes as &[Option<&str>],
+                &texts as &[Option<&str>],
+                &in_doubt,
+            )
+            .fetch_optional(&self.pool)
+        })
+        .await?;
         self.expect_ours(&of.run, found.is_some()).await
     }
 

@@ -38,7 +38,8 @@ impl Ledger {
                 sqlx::query!(
                     "update runs set api = case
                         when api = $3 then api
-                        when not exists (select from batches where run_id = $1 and state <> 'failed') then $3
+                        when not exists (select from batches where run_id = $1 and (
+                                 state = 'committed' or state = 'in_flight' and http_status is null)) then $3
                         else ''
                  end
                  where id = $1 and epoch = $2",
@@ -74,7 +75,9 @@ async fn other_than(
     sqlx::query_scalar!(
         r#"with mine as (
                select id, nullif(api, '') as api, status like 'completed%' as is_complete,
-                      exists (select from batches where run_id = runs.id and state = 'in_flight') as is_sending,
+                      -- One with a status got an answer that the service need not have given: a wrong address binds nobody.
+                      exists (select from batches where run_id = runs.id and state = 'in_flight' and http_status is null)
+                          as is_sending,
                       exists (select from batches where run_id = runs.id and state = 'committed') as has_sent
                from runs where migration = $1 and mode = 'migrate'
            )

@@ -56,6 +56,8 @@ pub enum Fate {
     Deletable,
     /// It is left alone.
     Refused(Reason),
+    /// A deletion of ours may have got through, and nobody can tell: it is not known to be there any more.
+    InDoubt(Reason),
 }
 
 impl Fate {
@@ -66,7 +68,7 @@ impl Fate {
             Self::Removed => "removed",
             Self::Gone => "gone",
             Self::Deletable => "deletable",
-            Self::Refused(_) => "refused",
+            Self::Refused(_) | Self::InDoubt(_) => "refused",
         }
     }
 
@@ -77,16 +79,16 @@ impl Fate {
         *match self {
             Self::Removed | Self::Deletable => &mut one.removed,
             Self::Gone => &mut one.gone,
-            Self::Refused(_) => &mut one.refused,
+            Self::Refused(_) | Self::InDoubt(_) => &mut one.refused,
         } = 1;
         one.tally()
     }
 
-    /// Why it is left alone, if it is.
+    /// Why it is left alone, or called neither deleted nor there, if it is.
     #[must_use]
     pub fn reason(&self) -> Option<&Reason> {
         match self {
-            Self::Refused(reason) => Some(reason),
+            Self::Refused(reason) | Self::InDoubt(reason) => Some(reason),
             Self::Removed | Self::Gone | Self::Deletable => None,
         }
     }

@@ -8,6 +8,10 @@ use tokio::time::sleep;
 use super::{Pacer, Stop};
 use crate::{config::RetrySettings, model::StopReason};
 
+/// So many answers 429 in a row end the run. With the default pauses that is seven minutes, or as long as the API asks each time.
+/// How often a failure is tried again has nothing to do with it: a quota is no failure.
+const MOST_RATE_LIMITED: u32 = 20;
+
 /// The attempts at one thing: each paid for, counted, and with growing pauses between them.
 #[derive(Debug)]
 pub struct Attempts<'a> {
@@ -95,10 +99,9 @@ impl<'a> Attempts<'a> {
                 "the API asked to wait for {}, longer than `api.retry.max_retry_after` allows",
                 humantime::format_duration(Duration::from_secs(asked.as_secs()))
             )
-        } else if self.rate_limited >= self.most {
+        } else if self.rate_limited >= MOST_RATE_LIMITED {
             format!(
-                "the API answered 429 to one request {} times in a row (`api.retry.max_attempts`), though each wait was longer \
-                 than the one before. Its quota is lower than `api.rate_limit`, or others use it up: lower that, or run again \
+                "the API answered 429 to one request {} times in a row, however long each wait was. Its quota is lower than `api.rate_limit`, or others use it up: lower that, or run again \
                  later",
                 self.rate_limited
             )
@@ -240,12 +243,12 @@ mod tests {
     async fn an_api_that_answers_429_for_ever_or_asks_for_too_long_ends_the_run() {
         let (pacer, stop) = (pacer(), Stop::new());
         let mut attempts = Attempts::new(&SETTINGS, &pacer, &stop);
-        for _ in 0..7 {
+        for _ in 1..MOST_RATE_LIMITED {
             assert!(attempts.rate_limited(None).is_some());
         }
         // Something else in between: they have to be in a row.
         attempts.again(Duration::ZERO).await;
-        for _ in 0..7 {
+        for _ in 1..MOST_RATE_LIMITED {
             assert!(attempts.rate_limited(None).is_some());
         }
         assert!(!stop.is_turned());
@@ -253,7 +256,7 @@ mod tests {
         let Some(StopReason::Endpoint(text)) = stop.reason() else {
             panic!("{:?}", stop.reason())
         };
-        assert!(text.contains("429 to one request 8 times in a row"), "{text}");
+        assert!(text.contains("429 to one request 20 times in a row"), "{text}");
 
         let stop = Stop::new();
         let mut attempts = Attempts::new(&SETTINGS, &pacer, &stop);

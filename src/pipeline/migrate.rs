@@ -20,7 +20,7 @@ use crate::{
     pace::{Helm, Pacer},
     postgres::Patience,
     report::View,
-    source::Source,
+    source::{Perspective, Source},
     upload::{Settled, Uploader},
     who::Asker,
 };
@@ -222,6 +222,9 @@ fn selection(settings: &Settings, source: &Source, ledger: &Ledger) -> Fingerpri
     if let Some(database) = &database {
         parts.extend([&b"database"[..], database.as_bytes()]);
     }
+    let Perspective { role, search_path } = source.perspective();
+    parts.extend([&b"role"[..], role.as_bytes()]);
+    parts.extend([&b"search_path"[..], search_path.as_bytes()]);
     ledger.key().selection_digest(&parts)
 }
 

@@ -1,6 +1,6 @@
 //! A run in one object for scripts, and in a few lines for people.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{borrow::Cow, collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -71,6 +71,9 @@ pub struct Summary {
     /// Why it ended early.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
+    /// For people: whether the next `migrate` goes on with it, should it have ended early. `None` if the ledger was out of reach.
+    #[serde(skip)]
+    pub is_taken_up: Option<bool>,
     /// For people: codes with an example, most frequent first.
     #[serde(skip)]
     pub failures: Vec<CodeCount>,
@@ -122,6 +125,7 @@ impl Summary {
             finished_at: None,
             pending_deletions: None,
             stop_reason: report.stop_reason,
+            is_taken_up: Some(report.is_taken_up),
             failures: report.failures,
             warnings: report.warnings,
             superseded: report.superseded,
@@ -132,8 +136,8 @@ impl Summary {
     #[must_use]
     pub fn text(&self) -> String {
         let (mode, headline) = match self.mode {
-            Mode::Verify => (" (verification)", verified::headline(self)),
-            Mode::Rollback => (" (rollback)", rolled_back::headline(self)),
+            Mode::Verify => (" (verification)", verified::headline(self).into()),
+            Mode::Rollback => (" (rollback)", rolled_back::headline(self).into()),
             Mode::DryRun => (" (dry run)", self.headline()),
             Mode::Migrate => ("", self.headline()),
         };
@@ -290,9 +294,9 @@ impl Summary {
         self.mode == Mode::DryRun
     }
 
-    fn headline(&self) -> &str {
+    fn headline(&self) -> Cow<'_, str> {
         let all = self.tokens.superseded == 0;
-        match (self.status.as_str(), self.is_dry()) {
+        let headline = match (self.status.as_str(), self.is_dry()) {
             // "Every token" is said only where no row was left out.
             ("completed", false) if all => "completed, every token has arrived",
             ("completed", false) => {
@@ -305,11 +309,20 @@ impl Summary {
             }
             ("completed_with_failures", false) => "completed, some tokens failed",
             ("completed_with_failures", true) => "completed, some tokens would fail",
-            ("interrupted", true) => "interrupted; the next dry run begins anew",
-            ("interrupted", false) => "interrupted; the next `tokenferry migrate` goes on from here",
-            ("stopped", _) => "stopped; the next `tokenferry migrate` goes on from here",
+            (early @ ("interrupted" | "stopped"), is_dry) => {
+                let next = match (is_dry, self.is_taken_up) {
+                    (true, _) => "the next dry run begins anew",
+                    (false, Some(true)) => "the next `tokenferry migrate` goes on from here",
+                    (false, Some(false)) => {
+                        "no run goes on with this one: the next `tokenferry migrate` does what it left"
+                    }
+                    (false, None) => "the next `tokenferry migrate` does what is left",
+                };
+                return format!("{early}; {next}").into();
+            }
             (other, _) => other,
-        }
+        };
+        headline.into()
     }
 }
 

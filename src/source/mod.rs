@@ -21,4 +21,5 @@ pub use census::Census;
 pub use error::SourceError;
 pub use reader::{Page, Source};
 pub use rows_sql::RowsSql;
+pub use session::Perspective;
 pub use survey::{KeyIndex, Survey, Writable};

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, postgres::PgConnectOptions};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::{SourceError, common::Common, decode, inspect, plan::Plan, session};
+use super::{SourceError, common::Common, decode, inspect, plan::Plan, session, session::Perspective};
 use crate::{
     config::SourceSettings,
     model::{Diary, EventKind, LegacyToken, SecretTexts, SourceKey},
@@ -35,6 +35,7 @@ pub struct Source {
     pub(super) patience: Patience,
     pub(super) connection: Option<Session>,
     pub(super) plan: Plan,
+    perspective: Perspective,
     pub(super) common: Common,
     /// So many bytes of secrets had the page before: about as many will the next one have.
     secret_bytes: usize,
@@ -57,12 +58,14 @@ impl Source {
     ) -> Result<Self, SourceError> {
         let mut connection = session::connect(settings, application_name, patience).await?;
         let plan = inspect::inspect(&mut connection, settings).await?;
+        let perspective = Perspective::of(&mut connection).await?;
         Ok(Self {
             settings: settings.clone(),
             application_name: application_name.to_owned(),
             patience: patience.clone(),
             connection: Some(connection),
             plan,
+            perspective,
             common: Common::default(),
             secret_bytes: 0,
             limit: settings.page_size,
@@ -81,6 +84,7 @@ impl Source {
             patience: self.patience.clone(),
             connection: None,
             plan: self.plan.clone(),
+            perspective: self.perspective.clone(),
             common: Common::default(),
             secret_bytes: 0,
             limit: self.settings.page_size,
@@ -123,6 +127,12 @@ impl Source {
     pub fn database(&self) -> Option<String> {
         let options: PgConnectOptions = self.settings.url.reveal().parse().ok()?;
         options.get_database().map(str::to_owned)
+    }
+
+    /// As whom it is read.
+    #[must_use]
+    pub fn perspective(&self) -> &Perspective {
+        &self.perspective
     }
 
     /// About how many rows there are, where the planner has an idea.

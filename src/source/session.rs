@@ -24,6 +24,26 @@ pub(super) async fn connect(
     Ok(connection)
 }
 
+/// Whom the server takes us for, and in which schemas it looks for names without one: row security, defaults of roles and
+/// databases and a search path may show others other rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Perspective {
+    /// The role.
+    pub role: String,
+    /// The search path as it is set, with `"$user"` in it: that schema may come into being with the ledger.
+    pub search_path: String,
+}
+
+impl Perspective {
+    /// What the server says of this connection.
+    pub(super) async fn of(connection: &mut Session) -> Result<Self, Failure> {
+        let (role, search_path) = sqlx::query_as("select current_user::text, current_setting('search_path')")
+            .fetch_one(connection)
+            .await?;
+        Ok(Self { role, search_path })
+    }
+}
+
 /// The same without what expressions ask for.
 pub(super) async fn open(
     settings: &SourceSettings,

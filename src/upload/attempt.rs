@@ -6,14 +6,11 @@ use fail::fail_point;
 use tokio::time::Instant;
 use tracing::{Instrument, debug, error_span, info, warn};
 
-use super::{
-    Reconciliation, intent::Intent, isolate, reconcile::Question, refuse::Refused, uploader::Uploader,
-};
+use super::{intent::Intent, isolate, refuse::Refused, uploader::Uploader};
 use crate::{
-    config::OnUnknown,
     descope::{Answer, Refusal, RequestBody, scrub},
-    ledger::{LedgerError, Residue, Rows},
-    model::{Batch, Call, EventKind, Reason, StopReason},
+    ledger::{LedgerError, Rows},
+    model::{Batch, Call, EventKind, Reason},
     pace::Attempts,
 };
 
@@ -48,7 +45,7 @@ pub(super) struct Unresolved {
 }
 
 /// What an answer leads to.
-enum Next {
+pub(super) enum Next {
     /// It is known what became of the batch.
     Done(Sent),
     /// Nothing of it is stored: it is sent again when the API lets requests pass.
@@ -234,13 +231,12 @@ impl Uploader {
                 self.refuse(batch, &outcome(refusal.status), Refused::Whole(reason))
                     .await?
             }
-            Answer::Credentials(refusal) => {
-                self.stop_at(&outcome(refusal.status), &refusal, StopReason::Credentials)
-                    .await?
-            }
-            Answer::Endpoint(refusal) => {
-                self.stop_at(&outcome(refusal.status), &refusal, StopReason::Endpoint)
-                    .await?
+            Answer::Hopeless(impasse, refusal) => {
+                self.stop_at(impasse, &refusal);
+                self.ledger()
+                    .fail_batch(&outcome(refusal.status), &isolate::api_reason(&refusal), &[])
+                    .await?;
+                Sent::Stopped
             }
             Answer::RateLimited { retry_after } => {
                 self.rate_limited(attempts, retry_after).await;
@@ -258,6 +254,7 @@ impl Uploader {
                 under_way,
                 retry_after,
                 refusal,
+                impasse,
             } => {
                 // Counted from the moment at which nobody waited for it any more, however late that was noticed.
                 let settled_at = if under_way {
@@ -270,6 +267,9 @@ impl Uploader {
                     intent,
                     settled_at,
                 };
+                if let Some(impasse) = impasse {
+                    return Ok(Next::Done(self.at_impasse(unresolved, &refusal, impasse).await?));
+                }
                 let mut next = self.unknown(unresolved, refusal, attempts).await?;
                 if let Next::Again { wait, .. } = &mut next {
                     let asked = retry_after.unwrap_or_default().min(self.retry().max_retry_after);
@@ -279,75 +279,5 @@ impl Uploader {
             }
         };
         Ok(Next::Done(done))
-    }
-
-    /// What is done where no answer tells what became of the batch.
-    async fn unknown(
-        &self,
-        unresolved: Unresolved,
-        refusal: Refusal,
-        attempts: &mut Attempts<'_>,
-    ) -> Result<Next, LedgerError> {
-        let number = unresolved.intent.attempt;
-        warn!(
-            attempt = number,
-            status = refusal.status,
-            code = %refusal.code,
-            "outcome unknown, reading back"
-        );
-        let reconciliation = self.resolve(&unresolved).await;
-        info!(attempt = number, outcome = ?reconciliation, "reconciled unknown outcome");
-        let Unresolved {
-            batch, mut intent, ..
-        } = unresolved;
-        let done = match reconciliation {
-            Reconciliation::Stored => {
-                fail_point!("settling");
-                let outcome = intent.outcome(refusal.status);
-                self.ledger().commit_batch(&outcome, Rows::of(&batch)).await?;
-                Sent::Committed(batch)
-            }
-            Reconciliation::NotStored => {
-                return Ok(Next::Again {
-                    batch,
-                    intent,
-                    refusal,
-                    wait: attempts.delay(),
-                });
-            }
-            Reconciliation::NoProof => {
-                warn!(
-                    attempt = number,
-                    "nothing tells whether the batch is stored: the same tokens are sent again, and may be written twice"
-                );
-                intent.residue = Residue::Possible;
-                return Ok(Next::Again {
-                    batch,
-                    intent,
-                    refusal,
-                    wait: attempts.delay(),
-                });
-            }
-            Reconciliation::Unknown => Sent::Unknown(Unresolved {
-                batch,
-                intent,
-                ..unresolved
-            }),
-            Reconciliation::Stopped => Sent::Stopped,
-        };
-        Ok(Next::Done(done))
-    }
-
-    /// What became of a batch of this process.
-    pub(super) async fn resolve(&self, unresolved: &Unresolved) -> Reconciliation {
-        if self.on_unknown() == OnUnknown::Resend {
-            return Reconciliation::NoProof;
-        }
-        self.reconcile(Question {
-            witnesses: &unresolved.intent.witnesses,
-            submitted_at: unresolved.intent.recorded_at.unix_seconds(),
-            settled_at: unresolved.settled_at,
-        })
-        .await
     }
 }

@@ -5,6 +5,7 @@
 
 mod attempt;
 mod claims;
+mod doubt;
 mod intent;
 mod isolate;
 mod parked;

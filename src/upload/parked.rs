@@ -12,6 +12,7 @@ use super::{
     Reconciliation,
     attempt::Unresolved,
     claims::Claim,
+    reconcile::OnOddAnswers,
     uploader::{Chance, End, Uploader, pages},
 };
 use crate::{
@@ -99,7 +100,7 @@ impl Uploader {
         unresolved: Unresolved,
         claim: Claim,
     ) -> Result<Option<Batch>, LedgerError> {
-        let reconciliation = self.resolve(&unresolved).await;
+        let reconciliation = self.resolve(&unresolved, OnOddAnswers::WaitOut).await;
         info!(outcome = ?reconciliation, "reconciled unknown outcome");
         let mut outcome = unresolved.intent.outcome(None);
         match reconciliation {

@@ -37,6 +37,16 @@ pub(super) struct Question<'a> {
     pub(super) submitted_at: i64,
     /// From then on no attempt can be under way.
     pub(super) settled_at: Instant,
+    pub(super) on_odd_answers: OnOddAnswers,
+}
+
+/// What is done where the API gives no answers about tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum OnOddAnswers {
+    /// They are asked again once the request can no longer be under way.
+    WaitOut,
+    /// The upload's answer was as odd: the API need not be there at all, and a later process asks again.
+    GiveUp,
 }
 
 /// So many witnesses are asked where the first ones do not tell.
@@ -119,6 +129,9 @@ impl Uploader {
         }
         if denials > 0 {
             return Round::NotStored;
+        }
+        if question.on_odd_answers == OnOddAnswers::GiveUp {
+            return Round::Unknown;
         }
         if let Some(refusal) = odd {
             self.warn_read_back_denied_once(&refusal);

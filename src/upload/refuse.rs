@@ -1,7 +1,7 @@
-//! What is done about a refusal: who is to blame, what is sent again, and what ends the run.
+//! What is done about a refusal: who is to blame, and what is sent again.
 
 use fail::fail_point;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::{
     attempt::Sent,
@@ -10,9 +10,9 @@ use super::{
 };
 use crate::{
     config::OnFailure,
-    descope::{Named, Refusal},
+    descope::Named,
     ledger::{LedgerError, OutcomeOf},
-    model::{Batch, Reason, StopReason},
+    model::{Batch, Reason},
 };
 
 /// Who a refusal blames.
@@ -94,24 +94,6 @@ impl Uploader {
             reason,
             again,
         })
-    }
-
-    pub(super) async fn stop_at(
-        &self,
-        outcome: &OutcomeOf,
-        refusal: &Refusal,
-        why: impl FnOnce(String) -> StopReason,
-    ) -> Result<Sent, LedgerError> {
-        let reason = isolate::api_reason(refusal);
-        warn!(status = refusal.status, code = %refusal.code, "the API refuses whatever is sent: the run stops");
-        let status = refusal
-            .status
-            .map(|status| format!("{status} "))
-            .unwrap_or_default();
-        self.stop()
-            .turn(why(format!("{status}{}: {}", reason.code, reason.text)));
-        self.ledger().fail_batch(outcome, &reason, &[]).await?;
-        Ok(Sent::Stopped)
     }
 }
 

@@ -18,7 +18,7 @@ use super::{
     claims::{Claim, Claims, Taken},
     intent::leaves_within,
     parked::Parked,
-    reconcile::Question,
+    reconcile::{OnOddAnswers, Question},
     streak::{Failure, Streak},
 };
 use crate::{
@@ -180,6 +180,7 @@ impl Uploader {
             witnesses: &left.witnesses,
             submitted_at: left.submitted_at,
             settled_at: Instant::now() + under_way_for.saturating_sub(left.age),
+            on_odd_answers: OnOddAnswers::WaitOut,
         };
         let reconciliation = match (self.on_unknown(), on_unresolved) {
             (OnUnknown::Resend, OnUnresolved::SendAgain) => Reconciliation::NoProof,

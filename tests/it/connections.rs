@@ -12,7 +12,7 @@ use tokio::{
 
 use crate::support::{
     bed::{Bed, Ran, ended},
-    tls::{Authority, Validity, in_front_of},
+    tls::{Authority, Validity, accepting, in_front_of},
 };
 
 /// What a proxy does with a CONNECT.
@@ -22,6 +22,8 @@ enum Proxy {
     To(u16),
     /// Answers with this status.
     Answers(&'static str),
+    /// Never answers.
+    Silent,
 }
 
 /// A proxy that remembers the first lines of what it was asked for.
@@ -57,6 +59,7 @@ async fn proxy(kind: Proxy) -> Asked {
                         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\n\r\n");
                         let _ = stream.write_all(answer.as_bytes()).await;
                     }
+                    Proxy::Silent => std::future::pending().await,
                     Proxy::To(port) => {
                         let mut behind = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
                         let established = b"HTTP/1.1 200 Connection established\r\n\r\n";
@@ -210,6 +213,68 @@ async fn a_proxy_that_does_not_let_us_through_is_named_without_its_password() {
             text.contains("api.example.invalid:443 cannot be resolved"),
             "{text}"
         );
+    }
+}
+
+/// The proxy is there, and what fails is behind it, or it is the proxy's doing: both are named.
+#[tokio::test]
+async fn what_fails_behind_a_proxy_is_told_with_the_proxy() {
+    let bed = bed().await;
+    let authority = Authority::new();
+    let file = authority.file(bed.config().parent().unwrap());
+    let plain = || bed.api.base_url().trim_start_matches("http://").to_owned();
+    let tls = async |name, validity| {
+        let acceptor = authority.server(name, validity, &["http/1.1"]);
+        Proxy::To(in_front_of(plain(), acceptor).await)
+    };
+    let mute = authority.server("api.example.test", Validity::Good, &["http/1.1"]);
+    let mute = accepting(mute, |stream| async move {
+        std::future::pending::<()>().await;
+        drop(stream);
+    });
+    let no_tls = plain().rsplit(':').next().unwrap().parse().unwrap();
+    for (kind, parts) in [
+        (
+            Proxy::Answers("502 Bad Gateway"),
+            ["does not connect to", "HTTPS_PROXY"],
+        ),
+        (Proxy::Silent, ["within 500ms", "HTTPS_PROXY"]),
+        (
+            tls("api.example.test", Validity::Expired).await,
+            ["has expired", "clock"],
+        ),
+        (
+            tls("elsewhere.test", Validity::Good).await,
+            ["another name", "HTTPS_PROXY"],
+        ),
+        (Proxy::To(no_tls), ["does not speak TLS", "`api.base_url`"]),
+        (Proxy::To(mute.await), ["did not answer", "`api.timeout`"]),
+    ] {
+        let port = proxy(kind).await.port;
+        let url = format!("http://user:{PASSWORD}@127.0.0.1:{port}");
+        let variables = [
+            ("TOKENFERRY__API__BASE_URL", "https://api.example.test"),
+            ("TOKENFERRY__API__TIMEOUT", "600ms"),
+            ("SSL_CERT_FILE", file.to_str().unwrap()),
+            ("HTTPS_PROXY", &url),
+        ];
+        let [doctor, migrate] = told(&bed, &variables).await;
+        let [what, remedy] = parts;
+        let texts = match kind {
+            // An upload that nobody answered has an unknown outcome, and the run ends for that.
+            Proxy::To(_) if what == "did not answer" => vec![doctor],
+            _ => vec![doctor, migrate],
+        };
+        for text in texts {
+            for part in [
+                what,
+                remedy,
+                &format!("the proxy 127.0.0.1:{port}"),
+                "api.example.test:443",
+            ] {
+                assert!(text.contains(part), "{kind:?}: {part:?} in {text}");
+            }
+        }
     }
 }
 

@@ -79,6 +79,9 @@ async fn a_path_that_is_not_the_api_ends_with_4() {
         .await
         .ended_with(4);
     assert_eq!(ran.json()["status"], "stopped");
+    // Nobody there says that nothing is stored; all the same, the address binds nobody.
+    let in_flight = "select count(*) from tokenferry.batches where state = 'in_flight' and http_status = 404";
+    assert!(bed.number(in_flight).await > 0);
     bed.migrate().await.ended_with(0);
     bed.assert_arrived_once().await;
 }

@@ -52,22 +52,43 @@ fn answer(mut respond: SendResponse<Bytes>, (response, body): (Response<()>, Byt
     stream.send_data(body, true).unwrap();
 }
 
-/// Serves one connection; the first `odd` uploads of all connections are stored and answered oddly.
-async fn serve(stream: TlsStream<TcpStream>, api: String, kind: Answer, odd: Arc<AtomicUsize>) {
+/// How many requests of each kind are still answered oddly, on whatever connection.
+#[derive(Debug, Default)]
+struct Odd {
+    uploads: AtomicUsize,
+    reads: AtomicUsize,
+}
+
+impl Odd {
+    /// Whether the answer to a request of this path is to be odd.
+    fn takes(&self, path: &str) -> bool {
+        let left = if path.ends_with("/upload") {
+            &self.uploads
+        } else if path.ends_with("/token/latest") {
+            &self.reads
+        } else {
+            return false;
+        };
+        let one_less = left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1));
+        one_less.is_ok()
+    }
+}
+
+/// Serves one connection; what is answered oddly is carried out all the same.
+async fn serve(stream: TlsStream<TcpStream>, api: String, kind: Answer, odd: Arc<Odd>) {
     let mut connection = h2::server::handshake(stream).await.unwrap();
     while let Some(Ok((request, mut respond))) = connection.accept().await {
-        let is_upload = request.uri().path().ends_with("/upload");
+        let path = request.uri().path().to_owned();
         let answered = tokio::select! {
             answered = forward(&api, request) => answered,
             // Never: but the connection has to be driven while the body arrives.
             _ = std::future::poll_fn(|context| connection.poll_closed(context)) => return,
         };
-        // One upload at a time.
-        if !is_upload || odd.load(Ordering::SeqCst) == 0 {
+        // One request at a time.
+        if !odd.takes(&path) {
             answer(respond, answered);
             continue;
         }
-        odd.fetch_sub(1, Ordering::SeqCst);
         match kind {
             Answer::RefusedStream => respond.send_reset(Reason::REFUSED_STREAM),
             Answer::GoAway => {
@@ -87,7 +108,11 @@ async fn what_was_stored_and_answered_with_a_reset_is_not_sent_again_without_ask
             .set("batch.concurrency = 1\nbatch.max_tokens = 10");
         bed.user_rows(1, 30).await;
         let authority = Authority::new();
-        let odd = Arc::new(AtomicUsize::new(2));
+        // An upload's body is a stream, which nobody can send again unasked. That of a question could be.
+        let odd = Arc::new(Odd {
+            uploads: AtomicUsize::new(2),
+            reads: AtomicUsize::new(3),
+        });
         let (api, left) = (bed.api.base_url().to_owned(), Arc::clone(&odd));
         let acceptor = authority.server("localhost", Validity::Good, &["h2"]);
         let port = accepting(acceptor, move |stream| {
@@ -99,11 +124,16 @@ async fn what_was_stored_and_answered_with_a_reset_is_not_sent_again_without_ask
             .env("TOKENFERRY__API__BASE_URL", format!("https://localhost:{port}"))
             .env("SSL_CERT_FILE", authority.file(bed.config().parent().unwrap()));
         let ran = crate::support::bed::ended(command.output()).await.ended_with(0);
-        assert_eq!(odd.load(Ordering::SeqCst), 0, "{kind:?}");
-        assert_eq!(ran.json()["tokens"]["committed"], 30, "{kind:?}");
+        assert!(!odd.takes("/upload") && !odd.takes("/token/latest"), "{kind:?}");
+        let ran = ran.json();
+        assert_eq!(ran["tokens"]["committed"], 30, "{kind:?}");
+        let requests = bed.api.requests();
+        let (uploads, reads) = (requests.to("/batch/upload"), requests.to("/token/latest"));
+        // Two answers were lost, and three of the questions about them.
+        assert_eq!((uploads, reads), (3, 5), "{kind:?}");
         assert_eq!(
-            bed.api.requests().to("/batch/upload"),
-            3,
+            ran["requests"],
+            uploads + reads,
             "every request is one of ours: {kind:?}"
         );
         bed.assert_arrived_once().await;

@@ -74,24 +74,54 @@ async fn a_wait_that_is_none_is_replaced_by_our_own_growing_one() {
 async fn an_api_that_answers_429_for_ever_stops_the_run_and_blames_no_token() {
     for (retry_after, batches) in [("0", 1), ("soon", 4)] {
         let bed = Bed::new().await.set(&format!(
-            "batch.concurrency = {batches}\napi.retry.max_attempts = 4\nstop.after_failed_batches = 100"
+            "batch.concurrency = {batches}\nstop.after_failed_batches = 100"
         ));
         bed.user_rows(1, 1000).await;
         bed.api.script(limited(retry_after, 1000));
         let ran = bed.migrate().await.ended_with(4).json();
         let reason = ran["stop_reason"].as_str().unwrap();
-        assert!(reason.contains("429 to one request 4 times in a row"), "{reason}");
+        assert!(
+            reason.contains("429 to one request 20 times in a row"),
+            "{reason}"
+        );
         assert_eq!(ran["status"], "stopped");
         assert_eq!(ran["tokens"]["failed"], 0);
         assert_eq!(bed.number("select count(*) from tokenferry.tokens").await, 0);
         let in_flight = "select count(*) from tokenferry.batches where state = 'in_flight'";
         assert_eq!(bed.number(in_flight).await, 0);
         // However many are in flight, none is tried more often than that.
-        assert!(bed.api.requests().to("/upload") <= batches * 4);
+        assert!(bed.api.requests().to("/upload") <= batches * 20);
         bed.api.clear_scripts();
         bed.migrate().await.ended_with(0);
         bed.assert_arrived_once().await;
     }
+}
+
+#[tokio::test]
+async fn a_quota_is_waited_for_even_where_no_failure_is_tried_again() {
+    let bed = Bed::new().await.set("api.retry.max_attempts = 1");
+    bed.user_rows(1, 300).await;
+    bed.api.script(limited("0", 15));
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(
+        (&ran["tokens"]["committed"], &ran["rate_limited"]),
+        (&300.into(), &15.into())
+    );
+    bed.assert_arrived_once().await;
+    // Nor does a question of which the answer was lost get fewer.
+    bed.user_rows(301, 310).await;
+    bed.api.script([Fault::StatusAfterCommit(503)]);
+    bed.api.script_reads(limited("0", 5));
+    bed.migrate().await.ended_with(0);
+    bed.assert_arrived_once().await;
+    // For ever is another thing.
+    bed.user_rows(311, 320).await;
+    bed.api.script(limited("0", 1000));
+    let ran = bed.migrate().await.ended_with(4).json();
+    assert_eq!(ran["status"], "stopped");
+    bed.api.clear_scripts();
+    bed.migrate().await.ended_with(0);
+    bed.assert_arrived_once().await;
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::bed::{Bed, Ran};
+use crate::support::bed::{Bed, Ran, ended};
 
 #[tokio::test]
 async fn only_failed_sends_what_failed_and_nothing_else() {
@@ -109,6 +109,78 @@ async fn an_unfinished_run_about_other_rows_is_left_and_a_new_one_begins() {
             .await;
         assert!(left[0].starts_with("interrupted left unfinished: "), "{left:?}");
     }
+}
+
+/// Row security, or a search path, may show another role other rows, and the configuration looks the same.
+#[tokio::test]
+async fn an_unfinished_run_that_read_as_another_role_or_in_other_schemas_is_left() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 60).await;
+    bed.sql(
+        "create schema other; create table other.legacy_tokens as select * from legacy_tokens where id > 20;
+             alter table other.legacy_tokens add primary key (id)",
+    )
+    .await;
+    let bed = bed.set("source.page_size = 10\nledger.url = \"env:LEDGER_DATABASE_URL\"");
+    let plain = bed.database.url().to_owned();
+    let with = |options: &str| {
+        let separator = if plain.contains('?') { '&' } else { '?' };
+        format!("{plain}{separator}options={options}")
+    };
+    let run = async |source: &str, arguments: &[&str]| {
+        let mut command = bed.command(arguments);
+        command
+            .env("SOURCE_DATABASE_URL", source)
+            .env("LEDGER_DATABASE_URL", &plain);
+        ended(command.output()).await.ended_with(0).json()
+    };
+    let begin = ["migrate", "--limit", "10", "--json"];
+    let mut last = run(&plain, &begin).await["run_id"].clone();
+    for source in [
+        with("-c%20search_path%3Dother,public"),
+        with("-c%20role%3Dpg_read_all_data"),
+        plain.clone(),
+    ] {
+        let next = run(&source, &begin).await;
+        assert_eq!(next["resumed"], false, "{source}");
+        assert_ne!(next["run_id"], last, "{source}");
+        // The same goes on.
+        let again = run(&source, &begin).await;
+        assert_eq!(
+            (&again["resumed"], &again["run_id"]),
+            (&json!(true), &next["run_id"])
+        );
+        last = next["run_id"].clone();
+    }
+}
+
+/// What is said of a run that ended early is true.
+#[tokio::test]
+async fn only_of_a_run_that_is_gone_on_with_it_is_said_that_the_next_one_does() {
+    const GOES_ON: &str = "the next `tokenferry migrate` goes on from here";
+    let bed = Bed::new().await;
+    bed.user_rows(1, 60).await;
+    bed.sql("update legacy_tokens set provider = null where id <= 5")
+        .await;
+    let bed = bed.set("source.page_size = 10\nbatch.max_tokens = 5\nbatch.concurrency = 1");
+    let said = async |bed: &Bed, run: &str| bed.run(&["status", "--run", run]).await.ended_with(0).stdout;
+    bed.run(&["migrate", "--limit", "10"]).await.ended_with(3);
+    assert!(said(&bed, "1").await.contains(GOES_ON));
+    bed.sql("update legacy_tokens set provider = 'google'").await;
+    bed.run(&["migrate", "--only-failed", "--limit", "2"])
+        .await
+        .ended_with(0);
+    let failed = said(&bed, "2").await;
+    assert!(
+        failed.contains("interrupted; no run goes on with this one"),
+        "{failed}"
+    );
+    assert!(said(&bed, "1").await.contains(GOES_ON));
+    // Another one takes its place.
+    let bed = bed.set("source.page_size = 10\nsource.where = \"id > 0\"");
+    bed.run(&["migrate", "--limit", "10"]).await.ended_with(0);
+    assert!(!said(&bed, "1").await.contains(GOES_ON));
+    assert!(said(&bed, "3").await.contains(GOES_ON));
 }
 
 #[tokio::test]

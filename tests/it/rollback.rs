@@ -701,6 +701,103 @@ async fn what_changes_while_nobody_is_at_it_is_looked_at_again() {
     assert_eq!(bed.number(pending).await, 0);
 }
 
+/// Deleted at Descope and not recorded, and then nothing of the source says any more what was sent.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn what_it_deleted_is_not_committed_whatever_its_row_says_when_it_goes_on() {
+    for change in [
+        format!("update legacy_tokens set access_token = '{TOKEN}-renewed', updated_at = now()"),
+        "update legacy_tokens set user_id = 'somebody-else'".to_owned(),
+        "update legacy_tokens set scope = 'mail'".to_owned(),
+        "delete from legacy_tokens".to_owned(),
+    ] {
+        let bed = Bed::new().await.set("batch.concurrency = 1");
+        bed.rows(1, 3).await;
+        let run = uploaded(&bed).await;
+        bed.killed_at(&["rollback", "--run", &run, "--yes"], "undone", 1)
+            .await;
+        assert_eq!((bed.api.stored_count(), committed_keys(&bed).await.len()), (2, 3));
+        bed.sql(&format!("{change} where id = 1")).await;
+        let summary = rollback(&bed, &run, &["--yes"]).await.ended_with(0).json();
+        assert_eq!(summary["rollback"]["removed"], 3, "{change}");
+        assert!(committed_keys(&bed).await.is_empty(), "{change}");
+        bed.migrate().await.ended_with(0);
+        bed.assert_arrived().await;
+    }
+}
+
+/// The same, and what Descope shows now tells nothing of the token that was deleted.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn where_nobody_can_tell_whether_it_was_deleted_it_is_not_committed_and_that_is_said() {
+    let bed = Bed::new().await.set("batch.concurrency = 1");
+    bed.rows(1, 3).await;
+    let run = uploaded(&bed).await;
+    bed.killed_at(&["rollback", "--run", &run, "--yes"], "undone", 1)
+        .await;
+    // Somebody connects anew, under another ID.
+    bed.api.alter_stored(|tokens| {
+        let mut anew = of_row(tokens, 2).clone();
+        anew.id = "anew".to_owned();
+        anew.destination.user_id = Some("user-1".to_owned());
+        tokens.push(anew);
+    });
+    let before = bed
+        .texts("select access_token from legacy_tokens where id = 1")
+        .await
+        .remove(0);
+    bed.sql("update legacy_tokens set access_token = 'other', updated_at = now() where id = 1")
+        .await;
+    let summary = rollback(&bed, &run, &["--yes"]).await.ended_with(3).json();
+    assert_eq!(stays(&bed, &summary).await, listed(&[(1, "changed_in_source")]));
+    let table = bed
+        .run(&[
+            "failures",
+            "--run",
+            &summary["run_id"].to_string(),
+            "--format",
+            "csv",
+        ])
+        .await
+        .ended_with(0)
+        .stdout;
+    assert!(table.contains("its deletion may have got through"), "{table}");
+    assert!(committed_keys(&bed).await.is_empty());
+    // Changed back: it is not called unchanged.
+    bed.sql(&format!(
+        "update legacy_tokens set access_token = '{before}', updated_at = now() where id = 1"
+    ))
+    .await;
+    let dry = bed
+        .run(&["migrate", "--dry-run", "--json"])
+        .await
+        .ended_with(0)
+        .json();
+    assert_eq!(
+        (&dry["tokens"]["committed"], &dry["tokens"]["unchanged"]),
+        (&json!(3), &json!(0))
+    );
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(ran["tokens"]["committed"], 3);
+    bed.assert_arrived().await;
+}
+
+/// Recognised and about to be deleted, and then killed: it is there, whatever its row says.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn what_it_was_about_to_delete_and_is_there_still_stays_committed() {
+    let bed = Bed::new().await.set("batch.concurrency = 1");
+    bed.rows(1, 1).await;
+    let run = uploaded(&bed).await;
+    bed.killed_at(&["rollback", "--run", &run, "--yes"], "intended", 1)
+        .await;
+    bed.sql("delete from legacy_tokens").await;
+    let summary = rollback(&bed, &run, &["--yes"]).await.ended_with(3).json();
+    assert_eq!(stays(&bed, &summary).await, listed(&[(1, "gone_from_source")]));
+    assert_eq!(committed_keys(&bed).await, [1].into());
+    assert_eq!((bed.api.stored_count(), deletions(&bed)), (1, 0));
+}
+
 #[tokio::test]
 async fn a_signal_ends_it_and_the_next_one_goes_on() {
     let bed = Bed::new().await;

@@ -283,3 +283,72 @@ async fn a_batch_whose_last_chance_comes_early_does_not_wait_for_the_one_that_pu
     assert_eq!(ran["tokens"]["committed"], 16);
     bed.assert_arrived_once().await;
 }
+
+/// Statuses that say "not processed" where the service gives them. Without its code, somebody else may have, after it was done.
+const ODD: [u16; 12] = [301, 302, 303, 307, 308, 401, 402, 403, 404, 405, 410, 415];
+
+#[tokio::test]
+async fn what_was_stored_before_somebody_answered_for_another_path_is_read_back_and_the_run_stops() {
+    for status in ODD {
+        let bed = Bed::new().await.set("batch.concurrency = 1");
+        bed.user_rows(1, 300).await;
+        bed.api.script([Fault::None, Fault::StatusAfterCommit(status)]);
+        let ran = bed.migrate().await.ended_with(4).json();
+        assert_eq!(ran["status"], "stopped", "{status}");
+        assert_eq!(
+            ran["tokens"]["committed"], 200,
+            "{status}: the second batch is known to be stored"
+        );
+        assert!(
+            ran["stop_reason"].as_str().unwrap().contains(&status.to_string()),
+            "{status}: {ran}"
+        );
+        assert_eq!(in_flight(&bed).await, 0, "{status}");
+        bed.assert_gone_on_with(300).await;
+    }
+}
+
+#[tokio::test]
+async fn what_was_not_stored_before_somebody_answered_so_goes_up_in_the_next_run() {
+    for status in [307, 403, 404] {
+        let bed = Bed::new().await.set("batch.concurrency = 1");
+        bed.user_rows(1, 300).await;
+        bed.api.script([Fault::Status(status)]);
+        let ran = bed.migrate().await.ended_with(4).json();
+        assert_eq!(ran["tokens"]["committed"], 0, "{status}");
+        assert_eq!(
+            bed.texts("select state || ' ' || error_code from tokenferry.batches")
+                .await,
+            [format!("failed http_{status}")]
+        );
+        bed.assert_gone_on_with(300).await;
+    }
+}
+
+#[tokio::test]
+async fn where_reading_back_is_answered_as_oddly_the_batch_stays_in_flight_for_the_next_process() {
+    for status in [302, 401, 404] {
+        for fault in [Fault::Status(status), Fault::StatusAfterCommit(status)] {
+            let bed = Bed::new()
+                .await
+                .set("batch.concurrency = 2\napi.settle_grace = \"60s\"");
+            bed.user_rows(1, 2000).await;
+            bed.api.script(std::iter::repeat_n(fault, 2));
+            bed.api
+                .script_reads(std::iter::repeat_n(Fault::Status(status), 12));
+            let ran = bed.migrate().await.ended_with(4).json();
+            assert_eq!(ran["tokens"]["committed"], 0, "{status}");
+            let uploads = bed.api.requests().to("/batch/upload");
+            assert!(uploads <= 2, "{status}: {uploads} uploads");
+            assert!(in_flight(&bed).await >= 1, "{status}");
+            let bed = bed.set("");
+            bed.api.clear_scripts();
+            bed.assert_gone_on_with(2000).await;
+        }
+    }
+}
+
+async fn in_flight(bed: &Bed) -> i64 {
+    bed.number("select count(*) from tokenferry.batches where state = 'in_flight'")
+        .await
+}

@@ -1,9 +1,9 @@
 //! Which tokens may be asked for, and why a token is left alone.
 
 use crate::{
-    descope::Unrecognised,
-    ledger::Candidate,
-    model::{ACCESS_TOKEN_EXPIRED, Difference, EncodedToken, Lifetime, Probe, Reason, RunId},
+    descope::{Recognised, Unrecognised},
+    ledger::{Candidate, IntendedDeletion},
+    model::{ACCESS_TOKEN_EXPIRED, Difference, EncodedToken, Fate, Lifetime, Probe, Reason, RunId},
     pipeline::originals::Original,
     screen::Origin,
 };
@@ -13,6 +13,17 @@ pub(super) struct Question {
     pub(super) probe: Probe,
     pub(super) lifetime: Lifetime,
     pub(super) sent: EncodedToken,
+}
+
+impl Question {
+    /// The deletion of what was recognised as the answer.
+    pub(super) fn deletion_of(&self, recognised: &Recognised) -> IntendedDeletion {
+        IntendedDeletion {
+            token_id: recognised.id().to_owned(),
+            probe: Some(self.probe.clone()),
+            expiry: self.lifetime.expiry,
+        }
+    }
 }
 
 /// What is known of a token before anybody is asked: what to ask, or why it is left alone.
@@ -101,4 +112,17 @@ pub(super) fn left_alone(why: &Unrecognised) -> Reason {
             "Descope does not show the token's ID, by which alone it may be deleted",
         ),
     }
+}
+
+/// What is left alone although a deletion with this ID may have got through. The token is there if that very ID is shown.
+pub(super) fn left_after(sent: Option<&str>, shown: Option<&str>, reason: Reason) -> Fate {
+    if sent.is_none() || sent == shown {
+        return Fate::Refused(reason);
+    }
+    let text = format!(
+        "{}. It was recognised before, and its deletion may have got through, which nobody can tell: the ledger does not count it as \
+         committed any more, and `tokenferry show` has its ID",
+        reason.text
+    );
+    Fate::InDoubt(Reason { text, ..reason })
 }

@@ -11,13 +11,13 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{
     Counted,
-    judge::{Question, judge, left_alone, spared},
+    judge::{Question, judge, left_after, left_alone, spared},
     standing,
 };
 use crate::{
     config::Settings,
     descope::Recognised,
-    ledger::{Candidate, Committed, Ledger, LedgerError, RollbackRun},
+    ledger::{Candidate, Committed, IntendedDeletion, Ledger, LedgerError, RollbackRun},
     model::{DryRun, Fate, Reason, StopReason},
     pace::Helm,
     pipeline::{PipelineError, originals::Originals, showing::quota},
@@ -60,8 +60,8 @@ enum Look {
     There(Recognised),
     /// Nothing is there.
     Nothing,
-    /// Something is there that stays.
-    Other(Reason),
+    /// Something is there that stays. Its ID, if it is shown.
+    Other(Option<String>, Reason),
     /// Nobody looked, as Descope would refresh it.
     Spared,
 }
@@ -134,8 +134,10 @@ impl<'a> Remover<'a> {
             let (mut asked, mut refused) = (Vec::new(), Vec::new());
             for (candidate, original) in candidates.into_iter().zip(originals) {
                 match judge(&candidate, original) {
-                    Ok(question) => asked.push((candidate, question)),
-                    Err(reason) => refused.push((candidate.token, Fate::Refused(reason))),
+                    Err(reason) if candidate.intended.is_none() => {
+                        refused.push((candidate.token, Fate::Refused(reason)));
+                    }
+                    judged => asked.push((candidate, judged)),
                 }
             }
             self.end(&refused).await?;
@@ -148,9 +150,9 @@ impl<'a> Remover<'a> {
     }
 
     /// Each to its end. `false` if the run is stopped; what has left is waited for then, and recorded.
-    async fn work(&self, asked: Vec<(Candidate, Question)>) -> Result<bool, PipelineError> {
+    async fn work(&self, asked: Vec<(Candidate, Result<Question, Reason>)>) -> Result<bool, PipelineError> {
         let mut ends = stream::iter(asked)
-            .map(|(candidate, question)| self.one(candidate, question))
+            .map(|(candidate, judged)| self.one(candidate, judged))
             .buffer_unordered(self.in_flight);
         let mut stopped = false;
         let mut failed = Ok(());
@@ -172,8 +174,13 @@ impl<'a> Remover<'a> {
         failed.map(|()| !stopped)
     }
 
-    async fn one(&self, candidate: Candidate, question: Question) -> Result<(), WhoError> {
-        let Some(fate) = self.fate(&candidate, &question).await? else {
+    async fn one(&self, candidate: Candidate, judged: Result<Question, Reason>) -> Result<(), WhoError> {
+        let fate = match (judged, &candidate.intended) {
+            (Ok(question), _) => self.fate(&candidate, &question).await?,
+            (Err(reason), Some(intended)) => self.aftermath(intended, reason).await?,
+            (Err(reason), None) => Some(Fate::Refused(reason)),
+        };
+        let Some(fate) = fate else {
             self.unsettled.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         };
@@ -188,15 +195,20 @@ impl<'a> Remover<'a> {
     async fn fate(&self, candidate: &Candidate, question: &Question) -> Result<Option<Fate>, WhoError> {
         let of_run = self.begun.undo.of_run;
         let mut attempts = self.asker.attempts();
-        // Whether a deletion of ours may have got through, whatever its answer.
-        let mut sent_before = candidate.was_being_deleted;
+        // The ID in a deletion of ours that may have got through, whatever its answer.
+        let mut sent_before = candidate
+            .intended
+            .as_ref()
+            .map(|intended| intended.token_id.clone());
         loop {
             let recognised = match self.look(&candidate.token, question).await? {
                 Look::There(recognised) => recognised,
-                Look::Nothing if sent_before => return Ok(Some(Fate::Removed)),
+                Look::Nothing if sent_before.is_some() => return Ok(Some(Fate::Removed)),
                 Look::Nothing => return Ok(Some(Fate::Gone)),
-                Look::Other(reason) => return Ok(Some(Fate::Refused(in_doubt(reason, sent_before)))),
-                Look::Spared if sent_before => return Ok(None),
+                Look::Other(shown, reason) => {
+                    return Ok(Some(left_after(sent_before.as_deref(), shown.as_deref(), reason)));
+                }
+                Look::Spared if sent_before.is_some() => return Ok(None),
                 Look::Spared => return Ok(Some(Fate::Refused(spared(of_run)))),
             };
             if self.begun.undo.dry_run == DryRun::On {
@@ -210,8 +222,9 @@ impl<'a> Remover<'a> {
                 continue;
             }
             // Refused if another process has taken over, which may be sending the row again by now.
+            let intended = question.deletion_of(&recognised);
             self.ledger
-                .intend_deletion(self.begun, &candidate.token, recognised.id())
+                .intend_deletion(self.begun, &candidate.token, &intended)
                 .await?;
             fail_point!("intended");
             // The ledger may have been away meanwhile.
@@ -231,20 +244,36 @@ impl<'a> Remover<'a> {
                         _ => "not_found".to_owned(),
                     };
                     return Ok(Some(match self.look(&candidate.token, question).await? {
-                        Look::Nothing if sent_before => Fate::Removed,
+                        Look::Nothing if sent_before.is_some() => Fate::Removed,
                         Look::Nothing => Fate::Gone,
                         Look::There(_) => Fate::Refused(Reason::api(
                             code,
                             "the API shows the token, and does not delete it",
                         )),
-                        Look::Other(reason) => Fate::Refused(in_doubt(reason, sent_before)),
-                        Look::Spared if sent_before => return Ok(None),
+                        Look::Other(shown, reason) => {
+                            left_after(sent_before.as_deref(), shown.as_deref(), reason)
+                        }
+                        Look::Spared if sent_before.is_some() => return Ok(None),
                         Look::Spared => Fate::Refused(spared(of_run)),
                     }));
                 }
-                None => sent_before = true,
+                None => sent_before = Some(intended.token_id),
             }
         }
+    }
+
+    /// What became of a deletion, where the source does not tell any more what was sent. `None` if nobody may look.
+    async fn aftermath(&self, intended: &IntendedDeletion, reason: Reason) -> Result<Option<Fate>, WhoError> {
+        let sent = Some(intended.token_id.as_str());
+        let Some(probe) = &intended.probe else {
+            return Ok(Some(left_after(sent, None, reason)));
+        };
+        Ok(match self.reader.read(probe, intended.lifetime()).await? {
+            Read::Absent => Some(Fate::Removed),
+            Read::Found(held) => Some(left_after(sent, held.id.as_deref(), reason)),
+            Read::Refused(_) => Some(left_after(sent, None, reason)),
+            Read::Spared => None,
+        })
     }
 
     async fn look(&self, token: &Committed, question: &Question) -> Result<Look, WhoError> {
@@ -257,16 +286,16 @@ impl<'a> Remover<'a> {
             Read::Spared => Look::Spared,
             Read::Found(held) => match held.recognise(probe, sent, token.sent_at) {
                 Ok(recognised) => Look::There(recognised),
-                Err(why) => Look::Other(left_alone(&why)),
+                Err(why) => Look::Other(held.id, left_alone(&why)),
             },
             Read::Absent => Look::Nothing,
-            Read::Refused(refusal) => Look::Other(Reason::api(
-                "not_readable",
-                format!(
+            Read::Refused(refusal) => {
+                let text = format!(
                     "the API does not take the question for this token ({})",
                     refusal.code
-                ),
-            )),
+                );
+                Look::Other(None, Reason::api("not_readable", text))
+            }
         })
     }
 
@@ -278,19 +307,5 @@ impl<'a> Remover<'a> {
         self.ledger.keep_diary(&self.begun.run).await;
         self.view.send_modify(|view| view.tally = tally);
         Ok(())
-    }
-}
-
-/// What is left alone although a deletion was sent: that may have got through.
-fn in_doubt(reason: Reason, sent_before: bool) -> Reason {
-    if !sent_before {
-        return reason;
-    }
-    Reason {
-        text: format!(
-            "{}. It was recognised before, and its deletion may have got through: `tokenferry show` has its ID",
-            reason.text
-        ),
-        ..reason
     }
 }

@@ -48,10 +48,15 @@ fn after_upload(data: &PageData) -> Vec<Step> {
             steps.push(("It is running.".to_owned(), Some("tokenferry status".to_owned())));
             return steps;
         }
-        "interrupted" => steps.push(step("Go on where it ended.", "tokenferry migrate")),
-        "stopped" => {
-            steps.push(step("See what made it stop.", "tokenferry doctor"));
-            steps.push(step("Then go on where it ended.", "tokenferry migrate"));
+        early @ ("interrupted" | "stopped") => {
+            if early == "stopped" {
+                steps.push(step("See what made it stop.", "tokenferry doctor"));
+            }
+            steps.push(if summary.is_taken_up == Some(true) {
+                step("Go on where it ended.", "tokenferry migrate")
+            } else {
+                step("Have a new run do what this one left.", "tokenferry migrate")
+            });
         }
         _ => {}
     }
