@@ -66,7 +66,10 @@ impl Singly {
 /// The second one goes into the next batch, while the first keeps filling up.
 #[derive(Debug)]
 pub struct Chunker {
+    /// As configured.
     limits: Limits,
+    /// As far as batches may go now.
+    current: Limits,
     singly: Singly,
     user: Lane,
     tenant: Lane,
@@ -78,6 +81,7 @@ impl Chunker {
     pub fn new(limits: Limits, singly: Singly) -> Self {
         Self {
             limits,
+            current: limits,
             singly,
             user: Lane::new(Subject::User),
             tenant: Lane::new(Subject::Tenant),
@@ -107,7 +111,7 @@ impl Chunker {
             Subject::User => &mut self.user,
             Subject::Tenant => &mut self.tenant,
         };
-        lane.push(item, &self.limits, full);
+        lane.push(item, &self.current, full);
         Ok(())
     }
 
@@ -124,9 +128,11 @@ impl Chunker {
         self.tenant.detach();
     }
 
-    /// From now on, batches hold at most so many tokens. Raises nothing.
-    pub fn lower(&mut self, max_tokens: usize) {
-        self.limits.max_tokens = self.limits.max_tokens.min(max_tokens.max(1));
+    /// From now on, batches hold at most so many tokens and bytes, and never more than was configured. A token that is larger by itself
+    /// goes alone.
+    pub fn resize(&mut self, max_tokens: usize, max_bytes: usize) {
+        self.current.max_tokens = max_tokens.clamp(1, self.limits.max_tokens);
+        self.current.max_bytes = max_bytes.min(self.limits.max_bytes);
     }
 }
 

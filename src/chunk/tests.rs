@@ -58,7 +58,7 @@ fn run(items: Vec<Item>, limits: Limits, singly: Singly, lower_at: Option<usize>
     let (mut batches, mut too_large) = (Vec::new(), Vec::new());
     for (position, item) in items.into_iter().enumerate() {
         if lower_at == Some(position) {
-            chunker.lower(limits.max_tokens / 2);
+            chunker.resize(limits.max_tokens / 2, limits.max_bytes);
         }
         if let Err(item) = chunker.push(item, &mut batches) {
             too_large.push(*item);

@@ -15,7 +15,7 @@ use crate::{
     config::BatchSettings,
     model::{Batch, Estimate},
     pace::Stop,
-    upload::{SizeLimit, Uploader},
+    upload::{Size, SizeLimit, Uploader},
 };
 
 /// What is handed to the last stage.
@@ -63,7 +63,10 @@ impl Delivery {
     pub(super) fn size_limit(&self, batch: BatchSettings) -> SizeLimit {
         match self {
             Self::Upload(uploader) => uploader.size_limit().clone(),
-            Self::Count(_) => SizeLimit::new(batch.max_tokens),
+            Self::Count(_) => SizeLimit::new(Size {
+                tokens: batch.max_tokens,
+                bytes: batch.max_bytes,
+            }),
         }
     }
 

@@ -238,13 +238,12 @@ impl Prepare {
         if !self.duplicates_resolved {
             self.record.departing(&items).await?;
         }
-        self.chunker.lower(self.size_limit.get());
+        let size = self.size_limit.get();
+        self.chunker.resize(size.tokens, size.bytes);
         let readable_until = chrono::Utc::now()
             .timestamp()
             .saturating_add(self.refresh_margin_seconds);
-        spread_witnesses(&mut items, self.size_limit.get(), |item| {
-            item.can_testify(readable_until)
-        });
+        spread_witnesses(&mut items, size.tokens, |item| item.can_testify(readable_until));
         let mut full = Vec::new();
         for item in items {
             if let Err(item) = self.chunker.push(item, &mut full) {

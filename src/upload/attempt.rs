@@ -10,7 +10,7 @@ use super::{intent::Intent, isolate, refuse::Refused, uploader::Uploader};
 use crate::{
     descope::{Answer, Refusal, RequestBody, scrub},
     ledger::{LedgerError, Rows},
-    model::{Batch, Call, EventKind, Reason},
+    model::{Batch, Reason},
     pace::Attempts,
 };
 
@@ -26,6 +26,8 @@ pub(super) enum Sent {
         /// Why the batch was.
         reason: Reason,
         again: Vec<Batch>,
+        /// The API said that it was for the batch's size.
+        is_too_large: bool,
     },
     /// Nothing of it is stored, as no attempt got through; it may be sent later.
     Exhausted { batch: Batch, reason: Reason },
@@ -222,13 +224,8 @@ impl Uploader {
                     .await?
             }
             Answer::TooLarge(refusal) => {
-                // The size of a token by itself says nothing about batches.
-                if batch.call == Call::Batch && self.size_limit().lower(batch.items.len() / 2) {
-                    let detail = format!("{} tokens at most from here on", self.size_limit().get());
-                    self.ledger().diary().note(EventKind::SizeLowered, Some(detail));
-                }
                 let reason = isolate::api_reason(&refusal);
-                self.refuse(batch, &outcome(refusal.status), Refused::Whole(reason))
+                self.refuse(batch, &outcome(refusal.status), Refused::TooLarge(reason))
                     .await?
             }
             Answer::Hopeless(impasse, refusal) => {

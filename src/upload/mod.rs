@@ -5,6 +5,7 @@
 
 mod attempt;
 mod claims;
+mod deliver;
 mod doubt;
 mod intent;
 mod isolate;
@@ -17,5 +18,5 @@ mod uploader;
 mod witnesses;
 
 pub use reconcile::Reconciliation;
-pub use size_limit::SizeLimit;
+pub use size_limit::{Size, SizeLimit};
 pub use uploader::{End, Listener, OnUnresolved, Settled, Uploader};

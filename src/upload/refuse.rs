@@ -19,6 +19,8 @@ use crate::{
 pub(super) enum Refused {
     Named(Vec<(usize, Reason)>),
     Whole(Reason),
+    /// The same, for its size.
+    TooLarge(Reason),
 }
 
 impl Uploader {
@@ -44,6 +46,7 @@ impl Uploader {
     ) -> Result<Sent, LedgerError> {
         let count = batch.items.len();
         let pages: Vec<u64> = batch.items.iter().map(|item| item.page).collect();
+        let is_too_large = matches!(refused, Refused::TooLarge(_));
         let (mut reason, isolated) = match (refused, self.on_failure()) {
             (Refused::Named(blamed), OnFailure::Isolate) => {
                 (batch_reason(&blamed, count), isolate::without(batch, blamed))
@@ -51,10 +54,10 @@ impl Uploader {
             (Refused::Named(blamed), OnFailure::Reject) => {
                 (batch_reason(&blamed, count), reject_all(count, blamed))
             }
-            (Refused::Whole(reason), OnFailure::Isolate) => {
+            (Refused::Whole(reason) | Refused::TooLarge(reason), OnFailure::Isolate) => {
                 (reason.clone(), isolate::by_halving(batch, || reason))
             }
-            (Refused::Whole(reason), OnFailure::Reject) => {
+            (Refused::Whole(reason) | Refused::TooLarge(reason), OnFailure::Reject) => {
                 let blamed = (0..count).map(|position| (position, reason.clone())).collect();
                 (
                     reason,
@@ -93,6 +96,7 @@ impl Uploader {
             failed,
             reason,
             again,
+            is_too_large,
         })
     }
 }

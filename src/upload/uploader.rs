@@ -13,20 +13,19 @@ use tokio::time::Instant;
 use tracing::{Instrument, error_span, info, warn};
 
 use super::{
-    Reconciliation, SizeLimit,
-    attempt::Sent,
-    claims::{Claim, Claims, Taken},
+    Reconciliation, Size, SizeLimit,
+    claims::{Claim, Claims},
     intent::leaves_within,
     parked::Parked,
     reconcile::{OnOddAnswers, Question},
-    streak::{Failure, Streak},
+    streak::Streak,
 };
 use crate::{
     config::{BatchSettings, OnFailure, OnUnknown, RetrySettings, Settings},
     descope::{Client, Refusal},
     ledger::{Ledger, LedgerError, OutcomeOf, Residue, Rows, Run, Unsettled},
     meter::Meter,
-    model::{Batch, Call, EventKind, FingerprintKey, Reason, RefreshMargin, StopReason},
+    model::{Batch, EventKind, FingerprintKey, Reason, RefreshMargin},
     pace::{Attempts, Helm, Pacer, Stop},
 };
 
@@ -128,7 +127,10 @@ impl Uploader {
                 ledger,
                 run,
                 helm,
-                size_limit: SizeLimit::new(batch.max_tokens),
+                size_limit: SizeLimit::new(Size {
+                    tokens: batch.max_tokens,
+                    bytes: batch.max_bytes,
+                }),
                 timeout: api.timeout,
                 settle_grace: api.settle_grace,
                 refresh_margin: api.refresh_margin,
@@ -221,88 +223,6 @@ impl Uploader {
         Ok(reconciliation)
     }
 
-    pub(super) async fn deliver_inner(&self, batch: Batch, chance: Chance) -> Result<(), LedgerError> {
-        let _claim = match self.claim(&batch).await {
-            Ok(claim) => claim,
-            // It waits for its turn behind the one that is in its way.
-            Err(Taken::Parked) => {
-                self.park(Parked::Unsent(batch));
-                return Ok(());
-            }
-            Err(Taken::InDoubt) => return self.fail_as_conflicting(&batch).await,
-            // Only where the run was stopped first.
-            Err(Taken::InFlight) => return Ok(()),
-        };
-        let call = batch.call;
-        let mut any_commit = false;
-        let mut last_failure = None;
-        let mut stack = vec![batch];
-        while let Some(batch) = stack.pop() {
-            match self.send(batch).await? {
-                Sent::Committed(batch) => {
-                    any_commit = true;
-                    self.shared.streak.end();
-                    self.meter().batch(true);
-                    self.settled(&pages(&batch), &End::Committed);
-                }
-                Sent::Refused {
-                    failed,
-                    reason,
-                    again,
-                } => {
-                    self.meter().batch(false);
-                    last_failure = Some(match call {
-                        Call::Batch => Failure::batch("the API refused every token of them"),
-                        Call::Single => Failure::Token(reason.text.clone()),
-                    });
-                    for same in failed.chunk_by(|(_, one), (_, next)| one.code == next.code) {
-                        let pages: Vec<u64> = same.iter().map(|(page, _)| *page).collect();
-                        self.settled(&pages, &End::Failed(same[0].1.clone()));
-                    }
-                    stack.extend(again);
-                }
-                Sent::Exhausted { batch, reason } => {
-                    self.meter().batch(false);
-                    last_failure = Some(Failure::batch(&reason.text));
-                    if chance == Chance::Last {
-                        self.give_up(&batch, &reason).await?;
-                    } else {
-                        self.park(Parked::Unsent(batch));
-                    }
-                }
-                Sent::Unknown(unresolved) => {
-                    last_failure = Some(Failure::batch("the API does not tell what became of them"));
-                    let claim = self.shared.claims.park(&unresolved.batch);
-                    if chance == Chance::Last {
-                        self.leave_unresolved(&unresolved, claim).await?;
-                    } else {
-                        self.park(Parked::Unknown { unresolved, claim });
-                    }
-                }
-                Sent::Stopped => return Ok(()),
-            }
-        }
-        if let Some(failure) = last_failure.filter(|_| !any_commit)
-            && let Some(text) = self.shared.streak.failed(&failure)
-        {
-            self.stop().turn(StopReason::TooManyFailures(text));
-        }
-        Ok(())
-    }
-
-    /// Claims the places of a batch. Waits while one in flight is in its way, unless the run is stopped.
-    async fn claim(&self, batch: &Batch) -> Result<Claim, Taken> {
-        let claims = &self.shared.claims;
-        loop {
-            let mut released = std::pin::pin!(claims.released());
-            released.as_mut().enable();
-            match claims.claim(batch) {
-                Err(Taken::InFlight) if self.stop().unless_turned(released).await.is_some() => {}
-                claimed => return claimed,
-            }
-        }
-    }
-
     /// Keeps the claim of a batch in doubt to the end of the run.
     pub(super) fn keep_claim(&self, claim: Claim) {
         claim.doubt();
@@ -373,6 +293,14 @@ impl Uploader {
     #[must_use]
     pub fn size_limit(&self) -> &SizeLimit {
         &self.shared.size_limit
+    }
+
+    pub(super) fn streak(&self) -> &Streak {
+        &self.shared.streak
+    }
+
+    pub(super) fn claims(&self) -> &Arc<Claims> {
+        &self.shared.claims
     }
 
     pub(super) fn client(&self) -> &Client {

@@ -81,6 +81,52 @@ async fn a_size_that_the_api_refuses_is_learnt_once() {
     }
 }
 
+/// 5,000 tokens against an API that takes ten at once, and says of more only that the arguments are invalid.
+#[tokio::test]
+async fn a_size_is_learnt_from_a_refusal_that_does_not_speak_of_it() {
+    for kind in [TooLarge::PayloadTooLarge, TooLarge::InvalidArguments] {
+        let bed = Bed::with(Simulator::builder().max_tokens(10).too_large(kind)).await;
+        bed.user_rows(1, 5000).await;
+        let ran = bed.migrate().await.ended_with(0).json();
+        assert_eq!(ran["tokens"]["committed"], 5000);
+        bed.assert_arrived_once().await;
+        let requests = ran["requests"].as_i64().unwrap();
+        assert!((500..=600).contains(&requests), "{kind:?}: {requests}");
+    }
+}
+
+#[tokio::test]
+async fn bytes_and_tokens_are_learnt_apart() {
+    // Up to about forty of the large ones, and of the small ones as many as a batch may have.
+    let bed = Bed::with(Simulator::builder().max_bytes(50_000)).await;
+    bed.user_rows(1, 3000).await;
+    bed.sql("update legacy_tokens set access_token = access_token || repeat('x', 1000) where id <= 400")
+        .await;
+    let bed = bed.set("batch.concurrency = 1");
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(ran["tokens"]["committed"], 3000);
+    bed.assert_arrived_once().await;
+    let requests = ran["requests"].as_i64().unwrap();
+    assert!((36..=60).contains(&requests), "{requests}");
+    assert_eq!(bed.api.requests().batch_sizes().into_iter().max(), Some(100));
+}
+
+#[tokio::test]
+async fn one_token_that_is_too_large_for_the_api_makes_no_others_small() {
+    let bed = Bed::with(Simulator::builder().max_bytes(60_000)).await;
+    bed.user_rows(1, 3000).await;
+    bed.sql("update legacy_tokens set id_token = repeat('x', 80000) where id = 150")
+        .await;
+    let bed = bed.set("batch.concurrency = 1");
+    let ran = bed.migrate().await.ended_with(3).json();
+    assert_eq!(
+        (&ran["tokens"]["committed"], &ran["tokens"]["failed"]),
+        (&json!(2999), &json!(1))
+    );
+    let requests = ran["requests"].as_i64().unwrap();
+    assert!((30..=60).contains(&requests), "{requests}");
+}
+
 #[tokio::test]
 async fn a_token_larger_than_a_request_is_never_sent() {
     let bed = Bed::new().await;
