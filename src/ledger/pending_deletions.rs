@@ -2,6 +2,8 @@
 //!
 //! Nothing that relies on what is committed may begin before they are settled, which the rollback does when it is gone on with.
 
+use std::time::Duration;
+
 use sqlx::{PgExecutor, types::Json};
 
 use super::{Committed, Ledger, LedgerError, Locked, Reports, RollbackRun, Survey};
@@ -21,6 +23,8 @@ pub struct IntendedDeletion {
     pub probe: Option<Probe>,
     /// When its access token expires, in seconds since 1970, where that was sent.
     pub expiry: Option<i32>,
+    /// How long ago it was about to leave, by the database's clock.
+    pub age: Duration,
 }
 
 impl IntendedDeletion {
@@ -55,7 +59,7 @@ impl Ledger {
                      -- Locked, so that a process that takes the run over either sees this or keeps it from being written.
                      from runs where runs.id = $1 and runs.epoch = $2 and runs.writes between $11 and $12 for share
                      on conflict (run_id, source_key) do update set token_id = excluded.token_id, probe = excluded.probe,
-                            expiry = excluded.expiry, state = 'deleting', ended_at = null
+                            expiry = excluded.expiry, state = 'deleting', begun_at = now(), ended_at = null
                      where rollbacks.state in ('deleting', 'removed', 'gone')",
                     of.run.id,
                     of.run.epoch,

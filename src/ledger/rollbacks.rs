@@ -4,6 +4,8 @@
 //! statement that says so, and that statement makes a run that is still to be gone on with begin anew: as far as any later
 //! run can tell, the token was never sent.
 
+use std::time::Duration;
+
 use sqlx::types::Json;
 
 use super::{
@@ -202,7 +204,7 @@ impl Ledger {
             .persist(|| {
                 sqlx::query!(
                     r#"with mine as (
-                           select token_rows.*, rolled.state as rolled, rolled.token_id, rolled.probe, rolled.expiry
+                           select token_rows.*, rolled.state as rolled, rolled.token_id, rolled.probe, rolled.expiry, rolled.begun_at
                            from token_rows left join rollbacks rolled on rolled.run_id = $2
                                 and rolled.source_key = token_rows.source_key
                            where migration = $1 and token_rows.run_id = $3 and token_rows.state = 'committed'
@@ -216,7 +218,7 @@ impl Ledger {
                               floor(extract(epoch from coalesce(
                                   (select submitted_at from batches where id = batch_id), updated_at)))::bigint as "sent_at!",
                               case when rolled = 'deleting' then token_id end as token_id,
-                              probe as "probe: Json<Probe>", expiry,
+                              probe as "probe: Json<Probe>", expiry, extract(epoch from now() - begun_at)::float8 as age_s,
                               (select max(other.run_id) from (
                                    select former.run_id from former_places former where former.destination = mine.destination
                                    union all
@@ -255,6 +257,7 @@ impl Ledger {
                         token_id,
                         probe: row.probe.map(|Json(probe)| probe),
                         expiry: row.expiry,
+                        age: Duration::try_from_secs_f64(row.age_s.unwrap_or_default()).unwrap_or_default(),
                     }),
                 })
             })

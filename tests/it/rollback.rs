@@ -18,7 +18,7 @@ use tokenferry::simulator::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::support::bed::{BATCHES, Bed, Ran, TOKEN};
+use crate::support::bed::{BATCHES, Bed, Ran, TOKEN, ended};
 
 async fn rollback(bed: &Bed, run: &str, more: &[&str]) -> Ran {
     let mut arguments = vec!["rollback", "--run", run, "--json", "-vv"];
@@ -796,6 +796,36 @@ async fn what_it_was_about_to_delete_and_is_there_still_stays_committed() {
     assert_eq!(stays(&bed, &summary).await, listed(&[(1, "gone_from_source")]));
     assert_eq!(committed_keys(&bed).await, [1].into());
     assert_eq!((bed.api.stored_count(), deletions(&bed)), (1, 0));
+}
+
+/// The deletion of a killed process may arrive after the next one has looked.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn what_is_there_while_its_deletion_may_be_under_way_is_looked_at_again() {
+    let bed = Bed::new()
+        .await
+        .set("batch.concurrency = 1\napi.timeout = \"2s\"\napi.settle_grace = \"2s\"");
+    bed.rows(1, 1).await;
+    let run = uploaded(&bed).await;
+    bed.killed_at(&["rollback", "--run", &run, "--yes"], "intended", 1)
+        .await;
+    bed.sql("delete from legacy_tokens").await;
+    let looked = bed.api.requests().fetches();
+    let child = bed
+        .command(&["rollback", "--run", &run, "--yes", "--json"])
+        .spawn()
+        .unwrap();
+    timeout(Duration::from_secs(30), async {
+        while bed.api.requests().fetches() == looked {
+            sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    bed.api.alter_stored(Vec::clear);
+    let summary = ended(child.wait_with_output()).await.ended_with(0).json();
+    assert_eq!(summary["rollback"]["removed"], 1);
+    assert!(committed_keys(&bed).await.is_empty());
 }
 
 #[tokio::test]

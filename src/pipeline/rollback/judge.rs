@@ -1,5 +1,7 @@
 //! Which tokens may be asked for, and why a token is left alone.
 
+use std::time::Duration;
+
 use crate::{
     descope::{Recognised, Unrecognised},
     ledger::{Candidate, IntendedDeletion},
@@ -22,6 +24,7 @@ impl Question {
             token_id: recognised.id().to_owned(),
             probe: Some(self.probe.clone()),
             expiry: self.lifetime.expiry,
+            age: Duration::ZERO,
         }
     }
 }

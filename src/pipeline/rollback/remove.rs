@@ -50,6 +50,8 @@ pub(super) struct Remover<'a> {
     view: &'a watch::Sender<View>,
     /// So many are worked on at a time.
     in_flight: usize,
+    /// So long after it was about to leave, a deletion may arrive still.
+    under_way_for: Duration,
     /// Tokens whose deletion may have got through, and that cannot be looked at.
     unsettled: AtomicU64,
 }
@@ -88,6 +90,7 @@ impl<'a> Remover<'a> {
             counted,
             view,
             in_flight: settings.batch.concurrency,
+            under_way_for: settings.api.timeout + settings.api.settle_grace,
             unsettled: AtomicU64::new(0),
         }
     }
@@ -175,11 +178,16 @@ impl<'a> Remover<'a> {
     }
 
     async fn one(&self, candidate: Candidate, judged: Result<Question, Reason>) -> Result<(), WhoError> {
-        let fate = match (judged, &candidate.intended) {
-            (Ok(question), _) => self.fate(&candidate, &question).await?,
-            (Err(reason), Some(intended)) => self.aftermath(intended, reason).await?,
-            (Err(reason), None) => Some(Fate::Refused(reason)),
-        };
+        let mut fate = self.look_after(&candidate, &judged).await?;
+        if let (Some(Fate::Refused(_)), Some(intended)) = (&fate, &candidate.intended) {
+            // It is there now: that it stays can be said once nothing is under way that deletes it.
+            let rest = self.under_way_for.saturating_sub(intended.age);
+            if !rest.is_zero() {
+                let waited = self.helm.stop.unless_turned(tokio::time::sleep(rest)).await;
+                waited.ok_or(WhoError::Stopped)?;
+                fate = self.look_after(&candidate, &judged).await?;
+            }
+        }
         let Some(fate) = fate else {
             self.unsettled.fetch_add(1, Ordering::Relaxed);
             return Ok(());
@@ -188,6 +196,18 @@ impl<'a> Remover<'a> {
         self.end(&[(candidate.token, fate)]).await?;
         fail_point!("undone_recorded");
         Ok(())
+    }
+
+    async fn look_after(
+        &self,
+        candidate: &Candidate,
+        judged: &Result<Question, Reason>,
+    ) -> Result<Option<Fate>, WhoError> {
+        match (judged, &candidate.intended) {
+            (Ok(question), _) => self.fate(candidate, question).await,
+            (Err(reason), Some(intended)) => self.aftermath(intended, reason.clone()).await,
+            (Err(reason), None) => Ok(Some(Fate::Refused(reason.clone()))),
+        }
     }
 
     /// Looks, records what it is about to delete, deletes; and begins with looking again until it is known what became of it.
