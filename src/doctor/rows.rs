@@ -168,6 +168,14 @@ pub(super) fn unlisted(failure: &Failure) -> Check {
             "raise it for this once, or have the column indexed",
         );
     }
+    if failure.is_about_a_value() {
+        return Check::warning(
+            AREA,
+            "app_names",
+            format!("they cannot be listed: {failure}"),
+            "rows on whose values the database fails are not sent (unreadable_value): `migrate --dry-run` names them",
+        );
+    }
     database::broken(AREA, "app_names", failure)
 }
 

@@ -5,7 +5,7 @@ use super::{
     rows::{self, MOST_APPS},
 };
 use crate::{
-    config::{Inspection, Problem, Relation, SourceSettings},
+    config::{Inspection, Problem, Relation, RowSecurity, SourceSettings},
     postgres::{Failure, Server},
     source::{SourceError, Survey, Writable},
 };
@@ -146,10 +146,24 @@ fn table(settings: &SourceSettings, fit: Result<(), SourceError>) -> Vec<Check> 
                 settings.key,
                 settings.columns.len()
             );
-            vec![Check::ok(AREA, "table", detail)]
+            let mut checks = vec![Check::ok(AREA, "table", detail)];
+            if settings.row_security == RowSecurity::Allow {
+                let detail =
+                    "rows that policies hide from the role are left out, as `source.row_security` allows";
+                checks.push(Check::ok(AREA, "row_security", detail));
+            }
+            checks
         }
         Err(SourceError::Misfit(problems)) => problems.into_iter().map(misfit).collect(),
         Err(SourceError::Database(failure)) => vec![database::broken(AREA, "table", &failure)],
+        Err(SourceError::RowSecurity { policies, source }) => vec![Check::failed(
+            AREA,
+            Blame::Database,
+            "row_security",
+            format!("{source}{policies}"),
+            "read as the table's owner or as a role with bypassrls; or set `source.row_security = \"allow\"`, and rows that the \
+             policies hide are left out",
+        )],
         Err(error) => vec![Check::failed(
             AREA,
             Blame::Configuration,

@@ -97,6 +97,10 @@ rules! {
     ExternalIdentifierUnclean = "external_identifier_unclean", Warning,
         "the external identifier is blank, padded with white space, very long, or holds control characters",
         "whoever fetches the token has to name it letter by letter: trim it, or map another column";
+    /// A value on which the database fails.
+    UnreadableValue = "unreadable_value", Error,
+        "the database fails on a value of the row",
+        "correct the value, or the expression: { sql = \"case when extra is json then extra::jsonb->>'token' end\" } (Postgres 16)";
     /// No key opens a value, or it is not encrypted.
     NotDecryptable = "not_decryptable", Error,
         "an encrypted column holds a value that cannot be decrypted",
@@ -148,7 +152,7 @@ rules! {
     /// No list of scopes.
     ScopesUnreadable = "scopes_unreadable", Error,
         "the scopes are no list",
-        "make the scopes text[], a JSON array, or text with spaces or commas";
+        "make the scopes text[], a JSON array, or text with one kind of separator";
     /// A scope that is empty.
     ScopesEmpty = "scopes_empty", Warning,
         "one of the scopes is empty",
@@ -165,6 +169,10 @@ rules! {
     ExpiryUnreadable = "expiry_unreadable", Error,
         "the expiry is no point in time",
         "make the expiry a timestamp, or epoch seconds or milliseconds";
+    /// It never comes.
+    ExpiryNever = "expiry_never", Warning,
+        "the expiry says \"never\" (infinity, -1 or the year 9999), so the token goes up without one",
+        "nothing, if these tokens do not expire";
     /// Wrong by a factor of a thousand.
     ExpiryScaled = "expiry_scaled", Error,
         "the expiry is far in the future and would be this century if it were divided by 1000",
@@ -176,7 +184,7 @@ rules! {
     /// Before there was OAuth.
     ExpiryImplausible = "expiry_implausible", Warning,
         "the expiry is before 2005, when no provider issued such tokens",
-        "see whether the column holds a duration, or a time that was divided by 1000";
+        "if the column holds a duration, add it to when the token was issued: { sql = \"created_at + expires_in * interval '1 second'\" }";
     /// Over, and nothing to renew it with.
     ExpiredWithoutRefresh = "expired_without_refresh", Warning,
         "the access token has expired, and there is no refresh token to renew it with",

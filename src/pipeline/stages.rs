@@ -145,7 +145,7 @@ impl Stages<'_> {
     }
 
     /// Asks the source which rows are outdated, and records them before the first of them could be sent. `false` if the
-    /// source cannot tell in time.
+    /// source cannot tell, or not in time.
     async fn leave_out_outdated(
         &self,
         source: &mut Source,
@@ -169,6 +169,13 @@ impl Stages<'_> {
                     warn!(
                         "looking for rows of one destination takes longer than `source.statement_timeout`: where the older \
                          of two is read first, it is uploaded and then overwritten by the newer"
+                    );
+                    return Ok(false);
+                }
+                Err(PipelineError::Source(error)) if error.is_about_a_value() => {
+                    warn!(
+                        "rows of one destination cannot be looked for, since the database fails on a value that says where a row \
+                         goes: where the older of two is read first, it is uploaded and then overwritten by the newer"
                     );
                     return Ok(false);
                 }

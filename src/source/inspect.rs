@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Column as _, Executor, SqlSafeStr, Statement};
 use super::{
     SourceError,
     plan::{Column, Form, KeyType, Plan, expression, from_clause, parenthesize},
+    row_security,
 };
 use crate::{
     config::{Expression, Problem, Relation, SourceSettings, nearest},
@@ -16,6 +17,13 @@ pub(super) async fn inspect(
     connection: &mut Session,
     settings: &SourceSettings,
 ) -> Result<Plan, SourceError> {
+    match plan(connection, settings).await {
+        Ok(plan) => Ok(plan),
+        Err(error) => Err(row_security::named(connection, error).await),
+    }
+}
+
+async fn plan(connection: &mut Session, settings: &SourceSettings) -> Result<Plan, SourceError> {
     let from = from_clause(&settings.relation);
     let names = relation_columns(connection, settings, &from).await?;
     let mut problems = Vec::new();

@@ -9,11 +9,13 @@ mod decode;
 mod error;
 mod handover;
 mod inspect;
-mod one_by_one;
 mod plan;
 mod reader;
 mod rivals;
+mod row_fallback;
+mod row_security;
 mod rows_sql;
+mod scopes;
 mod session;
 mod survey;
 

@@ -63,6 +63,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("epoch = '2208988800'", &["expiry_out_of_range"]),
     ("epoch = '-5'", &["expiry_out_of_range"]),
     ("id_token = 'in the clear'", &["not_decryptable"]),
+    ("granted_by = 'broken'", &["unreadable_value"]),
     // What goes up, and should be looked at.
     ("tenant_id = ' '", &["tenant_blank"]),
     ("external_id = ' work'", &["external_identifier_unclean"]),
@@ -79,6 +80,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         "epoch = '1790000', refresh_token = 'renews-' || id",
         &["expiry_implausible"],
     ),
+    ("epoch = '-1'", &["expiry_never"]),
     ("epoch = '1600000000'", &["expired_without_refresh"]),
     (
         "access_token = 'eyJhbGciOiJub25lIn0.eyJleHAiOjE2MDAwMDAwMDB9.c2ln' || id",
@@ -98,6 +100,7 @@ async fn bed() -> Bed {
          source.page_size = 20
          source.columns.id_token = { column = \"id_token\", decrypt = \"fernet\" }
          source.decrypt.fernet = \"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=\"
+         source.columns.granted_by = { sql = \"case granted_by when 'broken' then granted_by::int::text else granted_by end\" }
          source.columns.access_token_expiry = { sql = \"coalesce(epoch, extract(epoch from expires_at)::text)\" }",
     );
     bed.sql("alter table legacy_tokens add epoch text").await;

@@ -10,7 +10,7 @@ mod tokens;
 
 pub(super) use ids::destination;
 
-use crate::model::{Destination, LegacyToken, Reason, Rule, RuleSet, Sealed, Severity, WhyNot};
+use crate::model::{Destination, LegacyToken, Reason, Rule, RuleSet, Sealed, Severity, Unreadable, WhyNot};
 
 /// What may be sent of a row, beside what the row holds itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +36,9 @@ pub(super) fn sendable(
     };
     if let Some(sealed) = token.sealed {
         return Err(not_decryptable(sealed));
+    }
+    if let Some(unreadable) = token.unreadable {
+        return Err(not_readable(unreadable));
     }
     if token.access_token.is_none() && token.refresh_token.is_none() {
         return Err(reason(Rule::NoToken));
@@ -105,6 +108,12 @@ fn not_decryptable(Sealed { field, why }: Sealed) -> Reason {
         WhyNot::NotText => format!("the value of `{field}` was decrypted, and is no text"),
     };
     Reason::of(Rule::NotDecryptable, &what)
+}
+
+/// Beside a value that decides the row's place nothing else matters.
+fn not_readable(Unreadable { field, .. }: Unreadable) -> Reason {
+    let what = format!("the database fails on the value of `{field}`");
+    Reason::of(Rule::UnreadableValue, &what)
 }
 
 fn in_part(rule: Rule, part: &str) -> Reason {

@@ -238,7 +238,7 @@ async fn a_wrong_expression_is_named_without_its_values() {
 }
 
 #[tokio::test]
-async fn a_row_on_which_an_expression_fails_is_placed_and_its_values_are_kept_back() {
+async fn an_expression_that_fails_for_another_reason_is_placed_and_values_are_kept_back() {
     let database = tokens().await;
     database
         .execute(
@@ -247,12 +247,8 @@ async fn a_row_on_which_an_expression_fails_is_placed_and_its_values_are_kept_ba
         )
         .await;
     for sql in [
-        "('x' || token)::int",
-        "(token::json)->>'a'",
         "token::regclass::text",
-        "case when id > 5 then (token::uuid)::text else 'ok' end",
         "case when id > 5 then shout(token) else 'ok' end",
-        "to_timestamp(token, 'YYYY-MM-DD')::text",
     ] {
         let column = format!("granted_by = {{ sql = \"{sql}\" }}");
         let mut settings = with_column(&database, &column);
