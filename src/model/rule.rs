@@ -111,7 +111,7 @@ rules! {
         "the user has to connect again; exclude the rows with `source.where` until then";
     /// What programs write where there is nothing.
     TokenPlaceholder = "token_placeholder", Suspicion,
-        "a token is a word for \"nothing\", such as null or undefined",
+        "a token is a word for \"nothing\", such as null or undefined, or it was masked",
         "make it null: access_token = { sql = \"nullif(access_token, 'null')\" }";
     /// Line breaks, tabs, or white space at an end.
     TokenWhitespace = "token_whitespace", Suspicion,
@@ -120,7 +120,7 @@ rules! {
     /// In quotes.
     TokenQuoted = "token_quoted", Suspicion,
         "a token stands in quotes",
-        "remove them: { sql = \"btrim(access_token, '\\\"')\" }";
+        "take out what is between them: { sql = \"substring(access_token from '[\\\"''](.*)[\\\"'']')\" }";
     /// `Bearer …`.
     TokenPrefixed = "token_prefixed", Suspicion,
         "a token begins with its type (`Bearer …`), which whoever uses it adds once more",
@@ -129,10 +129,22 @@ rules! {
     TokenIsJson = "token_is_json", Suspicion,
         "a token is a JSON document, such as the provider's whole answer",
         "pick the value out of it: { sql = \"answer::jsonb->>'access_token'\" }";
+    /// A whole document of another kind.
+    TokenIsForm = "token_is_form", Suspicion,
+        "a token is form-encoded, such as the provider's whole answer",
+        "pick the value out of it: { sql = \"substring(answer from 'access_token=([^&]+)')\" }";
+    /// Text underneath.
+    TokenEncoded = "token_encoded", Suspicion,
+        "a token is a text in hex, or another one in base64",
+        "decode it: { sql = \"convert_from(decode(access_token, 'hex'), 'UTF8')\" }, or 'base64'";
     /// Still encrypted.
     TokenEncrypted = "token_encrypted", Suspicion,
-        "a token is not decrypted: it looks like a Fernet, PGP, Laravel or Vault envelope, or like raw bytes",
+        "a token is not decrypted: it looks like an envelope (Fernet, PGP, Laravel, Rails, CryptoJS, KMS, Vault, nonce:tag:text and the like) or like raw bytes",
         "decrypt it on the way, in the source's configuration";
+    /// Maybe encrypted.
+    TokenJwe = "token_jwe", Warning,
+        "a token is a JWT that is encrypted with a shared key (JWE, `dir`)",
+        "nothing, if the provider gives out such tokens; otherwise decrypt it on the way";
     /// A space inside.
     TokenSpace = "token_space", Warning,
         "a token holds a space, which hardly any provider's does",

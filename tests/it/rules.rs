@@ -56,7 +56,15 @@ const BROKEN: &[(&str, &[&str])] = &[
         "id_token = 'gAAAAABlU_EAAAECAwQFBgcICQoLDA0ODx_ZVs_GzGhacwVP_ydzCz9tF8DHdrusSENqlW_5x9yPpyt1xFSSkTdB9AjPeZNtHjmiYxnoTqZ0tlJlmleoAoOfwI58hOTb9YDoAtH3iVAu'",
         &["token_encrypted"],
     ),
-    ("access_token = repeat('x', 9000)", &["too_large"]),
+    (
+        "access_token = 'access_token=gho_1&scope=repo'",
+        &["token_is_form"],
+    ),
+    (
+        "access_token = encode(access_token::bytea, 'hex')",
+        &["token_encoded"],
+    ),
+    ("access_token = repeat('xy', 4500)", &["too_large"]),
     ("scope = '{\"a\": true}'", &["scopes_unreadable"]),
     ("epoch = 'tomorrow'", &["expiry_unreadable"]),
     ("epoch = '1790000000000000'", &["expiry_scaled"]),
@@ -65,6 +73,10 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("id_token = 'in the clear'", &["not_decryptable"]),
     ("granted_by = 'broken'", &["unreadable_value"]),
     // What goes up, and should be looked at.
+    (
+        "access_token = 'eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..bm9uY2Vub25jZW5v.c2VhbGVk.dGFndGFndGFndGFndGFndA' || id",
+        &["token_jwe"],
+    ),
     ("tenant_id = ' '", &["tenant_blank"]),
     ("external_id = ' work'", &["external_identifier_unclean"]),
     (

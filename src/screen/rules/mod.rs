@@ -1,6 +1,7 @@
 //! The local rules: what is looked at in a row before it is sent. They run for every row, so the good path neither
 //! allocates nor looks at a token more than once; what each of them means stands in [`Rule`].
 
+mod encoded;
 mod encrypted;
 mod expiry;
 mod ids;
@@ -130,6 +131,14 @@ fn is_plain(text: &str) -> bool {
     };
     let (strides, rest) = text.as_bytes().as_chunks::<64>();
     strides.iter().all(|stride| any_odd(stride) == 0) && any_odd(rest) == 0
+}
+
+/// Mostly the first letter tells that it does not.
+fn begins_with_one(text: &str, heads: &[&str]) -> bool {
+    let first = text.as_bytes().first();
+    heads
+        .iter()
+        .any(|head| head.as_bytes().first() == first && text.starts_with(head))
 }
 
 fn has_control(text: &str) -> bool {
