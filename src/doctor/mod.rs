@@ -10,6 +10,7 @@ mod configuration;
 mod database;
 mod ledger;
 mod rows;
+mod sample;
 mod source;
 
 pub use check::{Area, Blame, Check, Examination, Overall, Status};

@@ -3,17 +3,17 @@
 use super::{
     Area, Blame, Check, database,
     rows::{self, MOST_APPS},
+    sample,
 };
 use crate::{
     config::{Inspection, Problem, Relation, RowSecurity, SourceSettings},
+    model::FingerprintKey,
     postgres::{Failure, Server},
+    screen::Screen,
     source::{SourceError, Survey, Writable},
 };
 
 const AREA: Area = Area::Source;
-
-/// Rows that are read to see whether their values can be decrypted.
-const FIRST_ROWS: u32 = 100;
 
 /// What was found out about the source.
 pub(super) struct Examined {
@@ -103,11 +103,18 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
             Err(failure) => database::broken(AREA, "key_index", &failure),
         });
         checks.push(rows::rows(settings, survey.expected_rows().await));
-        if is_encrypted(settings) {
-            checks.push(match survey.first_rows(FIRST_ROWS).await {
-                Ok((count, sealed)) => rows::decryption(count, sealed),
-                Err(error) => rows::unreadable(error),
-            });
+        match survey.sample(sample::ROWS).await {
+            Ok(found) => {
+                if is_encrypted(settings) {
+                    let sealed = found.iter().filter(|row| row.sealed.is_some()).count();
+                    checks.push(rows::decryption(found.len(), sealed));
+                }
+                // What stands there makes no difference to a check.
+                let key = FingerprintKey::new(&[0; 32], None);
+                let screen = Screen::new(inspection.apps.clone(), key).tolerating(inspection.tolerated);
+                checks.extend(sample::checks(settings, &screen, &found));
+            }
+            Err(error) => checks.push(sample::unreadable(error)),
         }
         checks.push(match survey.app_names(MOST_APPS + 1).await {
             Ok(names) => {

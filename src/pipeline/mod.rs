@@ -23,6 +23,7 @@ mod prepare;
 mod read_stage;
 mod record;
 mod rollback;
+mod shortfall;
 mod showing;
 mod stages;
 mod today;

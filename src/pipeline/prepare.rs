@@ -15,7 +15,7 @@ use super::{
     fetching::{Fetched, Fetching},
     holder_check::HolderCheck,
     memory::Memory,
-    notices::Notices,
+    notices::{self, Notices},
     record::Record,
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
         Unsent,
     },
     pace::Stop,
-    screen::{Examined, Screen, Screened, Unfetched},
+    screen::{ColumnProfile, Examined, Screen, Screened, Unfetched},
     source::Page,
     upload::SizeLimit,
     who::{Check, WhoError},
@@ -58,7 +58,12 @@ pub(super) struct Prepare {
     pub(super) check: Option<Check>,
     /// Fetches the tokens of rows that have none.
     pub(super) fetching: Option<Fetching>,
+    /// What the columns of tokens look like, where a dry run asks.
+    pub(super) profile: Option<ColumnProfile>,
 }
+
+/// Rows of each page by which the columns are judged.
+const PROFILED: usize = 50;
 
 /// So many pages may wait for an end. A batch that was put aside keeps its page open, and all pages after it with that.
 const MOST_UNSETTLED: usize = 64;
@@ -91,6 +96,9 @@ impl Prepare {
                 break;
             }
         }
+        if let Some(profile) = &self.profile {
+            notices::columns(profile);
+        }
         let mut full = Vec::new();
         self.chunker.flush(&mut full);
         self.send(full).await;
@@ -101,6 +109,13 @@ impl Prepare {
     async fn page(&mut self, page: Page) -> Result<bool, PipelineError> {
         let number = page.number;
         let selected = i64::try_from(page.tokens.len()).unwrap_or(i64::MAX);
+        if let Some(profile) = &mut self.profile {
+            let step = page.tokens.len().div_ceil(PROFILED).max(1);
+            page.tokens
+                .iter()
+                .step_by(step)
+                .for_each(|token| profile.add(token));
+        }
         // Encoding and digests keep a core busy for a while; the runtime's own threads have connections to serve.
         let screen = Arc::clone(&self.screen);
         let examined = tokio::task::spawn_blocking(move || screen.examine(number, page.tokens)).await?;

@@ -30,11 +30,11 @@ use crate::{
     config::{Field, Settings},
     descope::{BODY_OVERHEAD, SINGLE_OVERHEAD},
     ledger::{Ledger, LedgerError},
-    model::{Phase, Selection, StopReason},
+    model::{DryRun, Phase, Selection, StopReason},
     pace::Stop,
     postgres::FailureKind,
     report::View,
-    screen::Screen,
+    screen::{ColumnProfile, Screen},
     source::{Source, SourceError},
     upload::{OnUnresolved, Reconciliation, Uploader},
     who::{Check, Resolver},
@@ -263,6 +263,7 @@ impl Stages<'_> {
             notices: Notices::default(),
             check,
             fetching: Fetching::new(self.settings, &delivery, &desk.asker),
+            profile: (self.request.dry_run == DryRun::On).then(ColumnProfile::default),
         };
         let reading: BoxFuture<'static, _> = match self.request.selection.clone() {
             // The driver enters the span it is used in twice a row. So there is none, and the source says what it has to say

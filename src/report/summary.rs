@@ -30,7 +30,7 @@ pub struct Summary {
     pub resumed: bool,
     /// The books.
     pub tokens: Tally,
-    /// How many rows the source was expected to have, where its planner had an idea.
+    /// How many rows the source had when a process began; what its planner expected, where counting takes too long.
     pub rows_expected: Option<i64>,
     /// Batches that have an outcome.
     pub batches: Batches,
@@ -276,6 +276,7 @@ impl Summary {
 
     fn headline(&self) -> &str {
         match (self.status.as_str(), self.is_dry()) {
+            ("completed", false) if !is_complete(self) => "completed, but rows seem to be missing",
             ("completed", false) => "completed, every token has arrived",
             ("completed", true) if !is_complete(self) => "completed as far as asked for",
             ("completed", true) => "completed, nothing stands in the way",

@@ -25,6 +25,14 @@ pub enum SourceError {
         /// What the database said.
         source: Failure,
     },
+    /// It was altered while it was read.
+    #[error(
+        "the source has changed since it was opened: {what}. What was read before is as it was; run again, and all rows are looked at anew"
+    )]
+    Changed {
+        /// What is different.
+        what: String,
+    },
     /// A page's query failed on the rows themselves.
     #[error(
         "the source could not produce the rows after key {after}: check `source.where` (or `source.query`) and the expressions under \

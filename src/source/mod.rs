@@ -15,8 +15,10 @@ mod rivals;
 mod row_fallback;
 mod row_security;
 mod rows_sql;
+mod sample;
 mod scopes;
 mod session;
+mod shape;
 mod survey;
 
 pub use census::Census;

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, postgres::PgConnectOptions};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::{SourceError, common::Common, decode, inspect, plan::Plan, session};
+use super::{SourceError, common::Common, decode, inspect, plan::Plan, session, shape};
 use crate::{
     config::SourceSettings,
     model::{Diary, EventKind, LegacyToken, SecretTexts, SourceKey},
@@ -35,6 +35,8 @@ pub struct Source {
     pub(super) patience: Patience,
     pub(super) connection: Option<Session>,
     pub(super) plan: Plan,
+    /// The types of key and fields when the plan was made.
+    pub(super) shape: Vec<String>,
     pub(super) common: Common,
     /// So many bytes of secrets had the page before: about as many will the next one have.
     secret_bytes: usize,
@@ -57,12 +59,14 @@ impl Source {
     ) -> Result<Self, SourceError> {
         let mut connection = session::connect(settings, application_name, patience).await?;
         let plan = inspect::inspect(&mut connection, settings).await?;
+        let shape = shape::of(&mut connection, &plan).await?;
         Ok(Self {
             settings: settings.clone(),
             application_name: application_name.to_owned(),
             patience: patience.clone(),
             connection: Some(connection),
             plan,
+            shape,
             common: Common::default(),
             secret_bytes: 0,
             limit: settings.page_size,
@@ -81,6 +85,7 @@ impl Source {
             patience: self.patience.clone(),
             connection: None,
             plan: self.plan.clone(),
+            shape: self.shape.clone(),
             common: Common::default(),
             secret_bytes: 0,
             limit: self.settings.page_size,
@@ -157,7 +162,7 @@ impl Source {
         loop {
             let read = match self.read(wanted).await {
                 // Seldom needed, and large.
-                Err(error) if error.is_about_a_value() => Box::pin(self.page_in_parts(wanted, error)).await,
+                Err(error @ SourceError::Rows { .. }) => Box::pin(self.after_failure(wanted, error)).await,
                 read => read,
             };
             match read {
@@ -176,11 +181,26 @@ impl Source {
 
     async fn read(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
         let (tokens, size) = self.fetch(wanted).await?;
+        self.expect_same_shape().await?;
         if size < PAGE_BYTES / 2 {
             // One large row must not make all pages after it small.
             self.limit = self.limit.saturating_mul(2).min(self.settings.page_size);
         }
         Ok(self.page_of(tokens))
+    }
+
+    /// What can be had of a page whose query failed.
+    async fn after_failure(
+        &mut self,
+        wanted: Rows<'_>,
+        failed: SourceError,
+    ) -> Result<Option<Page>, SourceError> {
+        self.expect_same_shape().await?;
+        if failed.is_about_a_value() {
+            self.page_in_parts(wanted, failed).await
+        } else {
+            Err(failed)
+        }
     }
 
     /// The tokens of rows, and how many bytes of text they hold.

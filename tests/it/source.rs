@@ -1,6 +1,7 @@
 //! Reading the source: whatever its keys, columns and values are like, and whatever happens to its connection.
 
 mod bad_values;
+mod changes;
 mod keys;
 mod misfits;
 mod relations;

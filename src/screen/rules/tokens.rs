@@ -31,6 +31,9 @@ const PLACEHOLDERS: [&str; 20] = [
 /// No placeholder is longer.
 const LONGEST_PLACEHOLDER: usize = 10;
 
+/// No mask is longer.
+const LONGEST_MASK: usize = 128;
+
 /// How an answer of a token endpoint begins that is form-encoded, as GitHub's are.
 const FORM: [&str; 5] = [
     "access_token=",
@@ -109,11 +112,14 @@ fn known_shape(text: &str) -> Option<Rule> {
 
 /// One character in place of all, or dots in place of the end.
 fn is_masked(bytes: &[u8]) -> bool {
+    if bytes.len() > 3 && bytes.ends_with(b"...") {
+        return true;
+    }
     match bytes {
-        [mask @ (b'*' | b'x' | b'X' | b'.' | b'#'), rest @ ..] if rest.len() >= 2 => {
-            rest.iter().all(|byte| byte == mask) || bytes.ends_with(b"...")
+        [mask @ (b'*' | b'x' | b'X' | b'.' | b'#'), rest @ ..] => {
+            (3..=LONGEST_MASK).contains(&bytes.len()) && rest.iter().all(|byte| byte == mask)
         }
-        _ => bytes.len() > 3 && bytes.ends_with(b"..."),
+        _ => false,
     }
 }
 
