@@ -103,19 +103,7 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
             Err(failure) => database::broken(AREA, "key_index", &failure),
         });
         checks.push(rows::rows(settings, survey.expected_rows().await));
-        match survey.sample(sample::ROWS).await {
-            Ok(found) => {
-                if is_encrypted(settings) {
-                    let sealed = found.iter().filter(|row| row.sealed.is_some()).count();
-                    checks.push(rows::decryption(found.len(), sealed));
-                }
-                // What stands there makes no difference to a check.
-                let key = FingerprintKey::new(&[0; 32], None);
-                let screen = Screen::new(inspection.apps.clone(), key).tolerating(inspection.tolerated);
-                checks.extend(sample::checks(settings, &screen, &found));
-            }
-            Err(error) => checks.push(sample::unreadable(error)),
-        }
+        checks.extend(sampled(&mut survey, settings, inspection).await);
         checks.push(match survey.app_names(MOST_APPS + 1).await {
             Ok(names) => {
                 let names = names.unwrap_or_default();
@@ -129,6 +117,24 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
         checks.extend(skip(&["key_index", "rows", "app_names"], "a table as configured"));
     }
     survey.close().await;
+    checks
+}
+
+/// What some rows say, from all over the source.
+async fn sampled(survey: &mut Survey, settings: &SourceSettings, inspection: &Inspection) -> Vec<Check> {
+    let rows = match survey.sample(sample::ROWS).await {
+        Ok(rows) => rows,
+        Err(error) => return vec![sample::unreadable(error)],
+    };
+    let mut checks = Vec::new();
+    if is_encrypted(settings) {
+        let sealed = rows.iter().filter(|row| row.sealed.is_some()).count();
+        checks.push(rows::decryption(rows.len(), sealed));
+    }
+    // Nothing is compared with what stands in a ledger.
+    let key = FingerprintKey::new(&[0; 32], None);
+    let screen = Screen::new(inspection.apps.clone(), key).tolerating(inspection.tolerated);
+    checks.extend(sample::checks(settings, &screen, &rows));
     checks
 }
 

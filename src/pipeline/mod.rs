@@ -5,6 +5,7 @@
 mod asked;
 mod books;
 mod canary;
+mod columns;
 mod count_stage;
 mod delivery;
 mod desk;

@@ -8,8 +8,8 @@ use std::{
 use tracing::warn;
 
 use crate::{
-    model::{Decision, Finding, Reason, Rule, Severity, SourceKey, Superseded, Unsent},
-    screen::{ColumnProfile, Conflict},
+    model::{Decision, Finding, Reason, Severity, SourceKey, Superseded, Unsent},
+    screen::Conflict,
 };
 
 /// Each is said in the log once.
@@ -19,24 +19,6 @@ pub(super) struct Notices {
     went_back: bool,
     /// That these migrations have tokens for the same destinations.
     migrations: BTreeSet<Arc<str>>,
-}
-
-/// Says in the log what is odd about the columns of tokens as a whole.
-pub(super) fn columns(profile: &ColumnProfile) {
-    for suspicion in profile.suspicions() {
-        warn!(
-            "{suspicion}. Hold one of them against what the provider's documentation shows: it may be encrypted, or the wrong column"
-        );
-    }
-    if profile.holds_durations() {
-        let (durations, expiries) = profile.durations();
-        warn!(
-            durations,
-            expiries,
-            "most expiries are before 2005, as durations are: {}",
-            Rule::ExpiryImplausible.advice()
-        );
-    }
 }
 
 const GONE_BACK: &str = "the row's updated_at is earlier than when its token was sent, so the newer token stays at Descope. The source \

@@ -11,11 +11,12 @@ use tokio::sync::mpsc;
 use super::{
     PipelineError,
     books::Books,
+    columns::Columns,
     delivery::{Work, barrier},
     fetching::{Fetched, Fetching},
     holder_check::HolderCheck,
     memory::Memory,
-    notices::{self, Notices},
+    notices::Notices,
     record::Record,
 };
 use crate::{
@@ -25,7 +26,7 @@ use crate::{
         Unsent,
     },
     pace::Stop,
-    screen::{ColumnProfile, Examined, Screen, Screened, Unfetched},
+    screen::{Examined, Screen, Screened, Unfetched},
     source::Page,
     upload::SizeLimit,
     who::{Check, WhoError},
@@ -58,12 +59,9 @@ pub(super) struct Prepare {
     pub(super) check: Option<Check>,
     /// Fetches the tokens of rows that have none.
     pub(super) fetching: Option<Fetching>,
-    /// What the columns of tokens look like, where a dry run asks.
-    pub(super) profile: Option<ColumnProfile>,
+    /// What the columns look like, where all rows are read.
+    pub(super) columns: Option<Columns>,
 }
-
-/// Rows of each page by which the columns are judged.
-const PROFILED: usize = 50;
 
 /// So many pages may wait for an end. A batch that was put aside keeps its page open, and all pages after it with that.
 const MOST_UNSETTLED: usize = 64;
@@ -96,8 +94,8 @@ impl Prepare {
                 break;
             }
         }
-        if let Some(profile) = &self.profile {
-            notices::columns(profile);
+        if let Some(columns) = &self.columns {
+            columns.report();
         }
         let mut full = Vec::new();
         self.chunker.flush(&mut full);
@@ -109,12 +107,8 @@ impl Prepare {
     async fn page(&mut self, page: Page) -> Result<bool, PipelineError> {
         let number = page.number;
         let selected = i64::try_from(page.tokens.len()).unwrap_or(i64::MAX);
-        if let Some(profile) = &mut self.profile {
-            let step = page.tokens.len().div_ceil(PROFILED).max(1);
-            page.tokens
-                .iter()
-                .step_by(step)
-                .for_each(|token| profile.add(token));
+        if let Some(columns) = &mut self.columns {
+            columns.look(&page)?;
         }
         // Encoding and digests keep a core busy for a while; the runtime's own threads have connections to serve.
         let screen = Arc::clone(&self.screen);

@@ -13,6 +13,7 @@ use tracing::{Instrument, Span, warn};
 use super::{
     PipelineError, Request,
     canary::Gate,
+    columns::Columns,
     delivery::Delivery,
     desk::Desk,
     fetching::Fetching,
@@ -30,11 +31,11 @@ use crate::{
     config::{Field, Settings},
     descope::{BODY_OVERHEAD, SINGLE_OVERHEAD},
     ledger::{Ledger, LedgerError},
-    model::{DryRun, Phase, Selection, StopReason},
+    model::{Phase, Selection, StopReason},
     pace::Stop,
     postgres::FailureKind,
     report::View,
-    screen::{ColumnProfile, Screen},
+    screen::Screen,
     source::{Source, SourceError},
     upload::{OnUnresolved, Reconciliation, Uploader},
     who::{Check, Resolver},
@@ -263,7 +264,7 @@ impl Stages<'_> {
             notices: Notices::default(),
             check,
             fetching: Fetching::new(self.settings, &delivery, &desk.asker),
-            profile: (self.request.dry_run == DryRun::On).then(ColumnProfile::default),
+            columns: (self.request.selection == Selection::All).then(|| Columns::new(self.request.dry_run)),
         };
         let reading: BoxFuture<'static, _> = match self.request.selection.clone() {
             // The driver enters the span it is used in twice a row. So there is none, and the source says what it has to say

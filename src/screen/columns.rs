@@ -12,7 +12,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use foldhash::fast::RandomState;
 use zeroize::Zeroizing;
 
-use crate::model::{Expiry, LegacyToken, Secret};
+use crate::model::{Expiry, LegacyToken, LoginId, Secret};
 
 /// Fewer rows of an app's say nothing of a column.
 const FEWEST: usize = 20;
@@ -75,7 +75,7 @@ impl ColumnProfile {
         }
         let app = token.app.clone().unwrap_or_default();
         let user = token.user_id.as_deref();
-        let login = token.login.id().map(|login| login.reveal());
+        let login = token.login.id().map(LoginId::reveal);
         let owner = self.hasher.hash_one((user.or(login), token.tenant_id.as_deref()));
         for (field, value) in [
             ("access_token", &token.access_token),
@@ -210,7 +210,11 @@ mod tests {
         );
         for (found, part) in [
             (
-                profile(|number| random(number).iter().map(|byte| format!("{byte:02x}")).collect()),
+                profile(|number| {
+                    random(number)
+                        .iter()
+                        .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+                }),
                 "`access_token` of \"google\": all 40 values are hex digits",
             ),
             (

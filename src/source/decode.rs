@@ -71,13 +71,11 @@ pub(super) fn token(
             Field::AccessTokenExpiry => token.expiry = expiry(text),
             Field::AccessTokenType => token.access_token_type = Some(common.name(text)),
             Field::Scopes => {
-                token.scopes = common.scopes(
-                    text,
-                    match column.form {
-                        Form::Json => scopes::of_json,
-                        _ => scopes::of_text,
-                    },
-                )
+                let read = match column.form {
+                    Form::Json => scopes::of_json,
+                    _ => scopes::of_text,
+                };
+                token.scopes = common.scopes(text, read);
             }
             Field::ExternalIdentifier => token.external_identifier = Some(text.to_owned()),
             Field::GrantedBy => token.granted_by = Some(text.to_owned()),

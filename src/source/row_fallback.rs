@@ -90,7 +90,7 @@ impl Source {
             let others: Vec<Field> = fields.iter().copied().filter(|&other| other != field).collect();
             match self.row_without(key, &others).await {
                 Err(SourceError::Rows { source, .. }) if source.is_about_a_value() => {
-                    bad.push((field, source))
+                    bad.push((field, source));
                 }
                 Err(error) => return Err(error),
                 Ok(_) => {}

@@ -38,8 +38,7 @@ fn read(text: &str, depth: u8) -> Scopes {
             php(text, depth).unwrap_or(Scopes::Unreadable)
         }
         // An object, an array as Postgres writes it, YAML, or half of something: split, its marks would become scopes.
-        [b'{' | b'[' | b'(', ..] => Scopes::Unreadable,
-        [b'-', b'-', b'-', ..] => Scopes::Unreadable,
+        [b'{' | b'[' | b'(', ..] | [b'-', b'-', b'-', ..] => Scopes::Unreadable,
         _ => separated(text),
     }
 }

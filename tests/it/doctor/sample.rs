@@ -91,6 +91,17 @@ async fn durations_in_place_of_expiries_are_a_failed_check_and_an_expression_hel
         "{log}"
     );
 
+    // Of a single row nobody could tell; of a page, before anything of it is sent.
+    let mut real = bed.command(&["migrate", "--json"]);
+    let ran = real.env(variable, "expires_in").output().await.unwrap();
+    assert_eq!(ran.status.code(), Some(2));
+    let log = String::from_utf8(ran.stderr).unwrap();
+    assert!(
+        log.contains("`source.columns.access_token_expiry` seems to be a duration"),
+        "{log}"
+    );
+    assert_eq!(bed.api.stored_count(), 0);
+
     let bed = bed.set(
         "source.columns.access_token_expiry = { sql = \"updated_at + expires_in * interval '1 second'\" }",
     );
