@@ -95,6 +95,8 @@ fn is_in_parts(text: &str) -> bool {
     // 16 bytes end in two equals signs, 12 in none: then the tag has to show it.
     sizes.is_some_and(|sizes| match sizes.as_slice() {
         [16, rest] => *rest > 0,
+        // The name of a key, as n8n has it, and what is encrypted.
+        [12, rest] => *rest >= 64 && text.contains(['+', '/', '=']),
         [12 | 16, one, other] => (*one == 16 || *other == 16) && *one > 0 && *other > 0,
         _ => false,
     })
@@ -120,7 +122,7 @@ fn is_of_rails(text: &str) -> bool {
         })
 }
 
-/// Grafana: base64 of `#`, the name of a key, `#`, and mostly the cipher between asterisks.
+/// Grafana: base64 of `#`, the name of a key in base64, `#`, and what is encrypted.
 fn is_grafanas(text: &str) -> bool {
     let head = text.get(..text.len().min(80) / 4 * 4);
     let Some(head) = head.and_then(|head| BASE64_STANDARD.decode(head).ok()) else {
@@ -128,10 +130,12 @@ fn is_grafanas(text: &str) -> bool {
     };
     let head = Zeroizing::new(head);
     let mut marks = head.split(|byte| *byte == b'#');
-    let is_word = |word: &[u8]| !word.is_empty() && word.iter().all(u8::is_ascii_alphanumeric);
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
     marks.next().is_some_and(<[u8]>::is_empty)
-        && marks.next().is_some_and(is_word)
-        && marks.next().is_some_and(|rest| rest.starts_with(b"*"))
+        && marks
+            .next()
+            .is_some_and(|name| name.len() >= 8 && name.iter().all(is_name))
+        && marks.next().is_some()
 }
 
 /// What `pgp_sym_encrypt` gives: a packet of 13 bytes with a salted key, and then one of encrypted data (RFC 4880).

@@ -235,6 +235,7 @@ fn envelopes_are_known_by_their_shape() {
         "5cff8e4f1cba4b0e1f05964f:5c906d4e9174367e4951fb6cd387d03b:d5c65bbb9a8bbd44",
         "+7h5WaFrwh6NQzNt:xtM64Q1+7h5WaFrwh6NQzA==:c2VhbGVk",
         "+7h5WaFrwh6NQzNtxtM64Q==:c2VhbGVkIHNlYWxlZA==",
+        "aZ3kQ9xW1bVn5TyU:Aby4zf2zh31LFkfce2gw5nD2T7uR4pAuwvkyReKYDjfRqWtf6jx/Bo6eqVExHe+1YnCM88hoVLVZpwqEyW+iZQLooBl0",
         // Rails' encryptor and its verifier.
         "c2VhbGVk--+7h5WaFrwh6NQzNt--+7h5WaFrwh6NQzNtxtM64Q==",
         "c2lnbmVk--d34db33fd34db33fd34db33fd34db33fd34db33f",
