@@ -19,7 +19,8 @@ alter role tokenferry_source set default_transaction_read_only = on;
 grant usage on schema public to tokenferry_source;
 
 -- What [source] and [source.columns] name: the key, each column, and those in `where` and in expressions. The other columns
--- stay out of reach. If rows are guarded by policies (row level security), the role sees what they let it see.
+-- stay out of reach. If rows are guarded by policies (row-level security), the role needs
+-- bypassrls as well, or `source.row_security = "allow"`, and then sees what they let it see.
 grant select (
     id,
     provider,

@@ -100,6 +100,7 @@ pub(super) struct UsageError(pub(super) String);
 pub(super) fn of_pipeline(error: &PipelineError) -> Exit {
     match error {
         PipelineError::Source(SourceError::Database(failure)) => of_database(failure),
+        PipelineError::Source(SourceError::RowSecurity { .. }) => Exit::Database,
         PipelineError::Source(_) => Exit::Usage,
         PipelineError::Ledger(error) => of_ledger(error),
         PipelineError::Api(error) if error.is_of_the_configuration() => Exit::Usage,
@@ -127,7 +128,10 @@ fn of_ledger(error: &LedgerError) -> Exit {
 
 fn of_database(failure: &Failure) -> Exit {
     match failure.kind {
-        FailureKind::Unreachable | FailureKind::Permission | FailureKind::Timeout => Exit::Database,
+        FailureKind::Unreachable
+        | FailureKind::Permission
+        | FailureKind::RowSecurity
+        | FailureKind::Timeout => Exit::Database,
         FailureKind::Pooled => Exit::Usage,
         FailureKind::Rejected | FailureKind::Unexpected => Exit::Unforeseen,
     }

@@ -10,6 +10,7 @@ use super::{
     settings::{self, ApiSettings, LedgerAccess},
     source::SourceSettings,
 };
+use crate::model::RuleSet;
 
 /// Where a value is from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +47,8 @@ pub struct Inspection {
     pub source: Option<SourceSettings>,
     /// Which legacy app is which outbound app.
     pub apps: AppMap,
+    /// Which suspicions are not errors here.
+    pub tolerated: RuleSet,
     /// What it takes to look at the ledger.
     pub ledger: Option<LedgerAccess>,
     /// What it takes to talk to the API.
@@ -71,6 +74,7 @@ impl Loaded {
             problems: reader.finish(),
             source: parts.source,
             apps: parts.apps,
+            tolerated: parts.tolerated,
             ledger: parts.access,
             api: parts.api,
             notify: parts.notify,

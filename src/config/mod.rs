@@ -29,5 +29,7 @@ pub use settings::{
     ApiSettings, AppMap, BatchSettings, LedgerAccess, LedgerSettings, LookupSettings, OnFailure, OnUnknown,
     RateLimit, RetrySettings, Settings, StopSettings, known_keys,
 };
-pub use source::{Columns, Expression, Field, Mapping, Relation, SessionValue, SourceSettings, SourceShape};
+pub use source::{
+    Columns, Expression, Field, Mapping, Relation, RowSecurity, SessionValue, SourceSettings, SourceShape,
+};
 pub use watch::{LiveSettings, MetricsSettings, push_url_problem};

@@ -1,6 +1,6 @@
 //! What a run is about: which rows are read, and what is made of them.
 
-use super::{Expression, Field, Prefer, Relation, Settings};
+use super::{Expression, Field, Prefer, Relation, RowSecurity, Settings};
 
 impl Settings {
     /// All settings that decide which rows are read, in which order, where each of them goes and what is sent. A run that went on
@@ -24,6 +24,9 @@ impl Settings {
         add("key", source.key.as_bytes());
         if let Some(condition) = &source.condition {
             add("where", condition.as_bytes());
+        }
+        if source.row_security == RowSecurity::Allow {
+            add("row_security", b"allow");
         }
         for setting in &source.session {
             add("session", setting.name.as_bytes());

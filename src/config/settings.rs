@@ -235,7 +235,7 @@ pub fn known_keys() -> Vec<String> {
 pub(super) struct Parts {
     pub(super) source: Option<SourceSettings>,
     pub(super) apps: AppMap,
-    tolerated: RuleSet,
+    pub(super) tolerated: RuleSet,
     pub(super) access: Option<LedgerAccess>,
     pub(super) api: Option<ApiSettings>,
     batch: BatchSettings,

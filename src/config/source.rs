@@ -71,6 +71,27 @@ impl Field {
         }
     }
 
+    /// Whether it is part of where a token goes, or tells which of two is newer.
+    #[must_use]
+    pub fn decides_place(self) -> bool {
+        match self {
+            Self::App
+            | Self::UserId
+            | Self::LoginId
+            | Self::TenantId
+            | Self::Scopes
+            | Self::ExternalIdentifier
+            | Self::UpdatedAt
+            | Self::Provider => true,
+            Self::AccessToken
+            | Self::RefreshToken
+            | Self::IdToken
+            | Self::AccessTokenExpiry
+            | Self::AccessTokenType
+            | Self::GrantedBy => false,
+        }
+    }
+
     /// Its key in the configuration.
     #[must_use]
     pub fn key(self) -> String {
@@ -131,6 +152,15 @@ pub enum Relation {
     Query(String),
 }
 
+/// What is made of rows that row-level security hides from the role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowSecurity {
+    /// Nothing is read then: a run that does not see every row would call itself complete.
+    Refuse,
+    /// The policies choose the rows.
+    Allow,
+}
+
 /// Everything the reader needs.
 #[derive(Debug, Clone)]
 pub struct SourceSettings {
@@ -142,6 +172,8 @@ pub struct SourceSettings {
     pub key: String,
     /// An SQL condition that rows must meet.
     pub condition: Option<String>,
+    /// Whether policies may leave rows out.
+    pub row_security: RowSecurity,
     /// Rows per page.
     pub page_size: u32,
     /// How long one page may take the database.
@@ -174,6 +206,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     let condition = reader
         .sql("source.where")
         .filter(|condition| !condition.trim().is_empty());
+    let row_security = reader.word(
+        "source.row_security",
+        [("refuse", RowSecurity::Refuse), ("allow", RowSecurity::Allow)],
+    );
     let page_size = reader.number("source.page_size", 5000, 1);
     let statement_timeout = reader.duration("source.statement_timeout", Duration::from_secs(60));
     let session = session(reader);
@@ -183,6 +219,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
         relation: relation?,
         key: key?,
         condition,
+        row_security,
         page_size,
         statement_timeout,
         session,

@@ -18,6 +18,7 @@ pub(super) fn unreachable(area: Area, key: &str, failure: &Failure) -> Check {
 pub(super) fn broken(area: Area, name: &str, failure: &Failure) -> Check {
     let advice = match failure.kind {
         FailureKind::Permission => "grant the role what it lacks",
+        FailureKind::RowSecurity => "read as a role that no policy of these tables applies to",
         FailureKind::Timeout => "try again when the database has less to do",
         _ => "try again; see the database's own log",
     };

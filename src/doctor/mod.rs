@@ -11,6 +11,7 @@ mod database;
 mod durability;
 mod ledger;
 mod rows;
+mod sample;
 mod source;
 
 pub use check::{Area, Blame, Check, Examination, Overall, Status};

@@ -4,7 +4,7 @@ use super::{Area, Blame, Check, database};
 use crate::{
     config::{AppMap, Relation, SourceSettings},
     postgres::{Failure, FailureKind},
-    source::{KeyIndex, SourceError},
+    source::KeyIndex,
 };
 
 const AREA: Area = Area::Source;
@@ -18,32 +18,16 @@ pub(super) fn decryption(rows: usize, sealed: usize) -> Check {
         return Check::ok(
             AREA,
             NAME,
-            format!("every value of the first {rows} rows could be decrypted"),
+            format!("every value of {rows} rows that were looked at could be decrypted"),
         );
     }
-    let detail = format!("{sealed} of the first {rows} rows hold a value that cannot be decrypted");
-    if sealed == rows {
+    let detail = format!("{sealed} of {rows} rows that were looked at hold a value that cannot be decrypted");
+    if sealed * 2 > rows {
         let advice = "give the key they were encrypted with: see \"Encrypted columns\" in the README";
         return Check::failed(AREA, Blame::Configuration, NAME, detail, advice);
     }
     let advice = "such rows fail as not_decryptable: `migrate --dry-run` and `failures` name them all";
     Check::warning(AREA, NAME, detail, advice)
-}
-
-pub(super) fn unreadable(error: SourceError) -> Check {
-    match error {
-        SourceError::Database(failure) => database::broken(AREA, "decryption", &failure),
-        error => {
-            let advice = "correct the expressions under [source.columns] and `source.where`";
-            Check::failed(
-                AREA,
-                Blame::Configuration,
-                "decryption",
-                error.to_string(),
-                advice,
-            )
-        }
-    }
 }
 
 pub(super) fn key_index(settings: &SourceSettings, index: Option<KeyIndex>) -> Check {
@@ -166,6 +150,14 @@ pub(super) fn unlisted(failure: &Failure) -> Check {
             "app_names",
             "listing them takes longer than `source.statement_timeout`",
             "raise it for this once, or have the column indexed",
+        );
+    }
+    if failure.is_about_a_value() {
+        return Check::warning(
+            AREA,
+            "app_names",
+            format!("they cannot be listed: {failure}"),
+            "rows on whose values the database fails are not sent (unreadable_value): `migrate --dry-run` names them",
         );
     }
     database::broken(AREA, "app_names", failure)

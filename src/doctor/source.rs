@@ -3,17 +3,17 @@
 use super::{
     Area, Blame, Check, database,
     rows::{self, MOST_APPS},
+    sample,
 };
 use crate::{
-    config::{Inspection, Problem, Relation, SourceSettings},
+    config::{Inspection, Problem, Relation, RowSecurity, SourceSettings},
+    model::FingerprintKey,
     postgres::{Failure, Server},
+    screen::Screen,
     source::{SourceError, Survey, Writable},
 };
 
 const AREA: Area = Area::Source;
-
-/// Rows that are read to see whether their values can be decrypted.
-const FIRST_ROWS: u32 = 100;
 
 /// What was found out about the source.
 pub(super) struct Examined {
@@ -103,12 +103,7 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
             Err(failure) => database::broken(AREA, "key_index", &failure),
         });
         checks.push(rows::rows(settings, survey.expected_rows().await));
-        if is_encrypted(settings) {
-            checks.push(match survey.first_rows(FIRST_ROWS).await {
-                Ok((count, sealed)) => rows::decryption(count, sealed),
-                Err(error) => rows::unreadable(error),
-            });
-        }
+        checks.extend(sampled(&mut survey, settings, inspection).await);
         checks.push(match survey.app_names(MOST_APPS + 1).await {
             Ok(names) => {
                 let names = names.unwrap_or_default();
@@ -122,6 +117,24 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
         checks.extend(skip(&["key_index", "rows", "app_names"], "a table as configured"));
     }
     survey.close().await;
+    checks
+}
+
+/// What some rows say, from all over the source.
+async fn sampled(survey: &mut Survey, settings: &SourceSettings, inspection: &Inspection) -> Vec<Check> {
+    let rows = match survey.sample(sample::ROWS).await {
+        Ok(rows) => rows,
+        Err(error) => return vec![sample::unreadable(error)],
+    };
+    let mut checks = Vec::new();
+    if is_encrypted(settings) {
+        let sealed = rows.iter().filter(|row| row.sealed.is_some()).count();
+        checks.push(rows::decryption(rows.len(), sealed));
+    }
+    // Nothing is compared with what stands in a ledger.
+    let key = FingerprintKey::new(&[0; 32], None);
+    let screen = Screen::new(inspection.apps.clone(), key).tolerating(inspection.tolerated);
+    checks.extend(sample::checks(settings, &screen, &rows));
     checks
 }
 
@@ -146,10 +159,24 @@ fn table(settings: &SourceSettings, fit: Result<(), SourceError>) -> Vec<Check> 
                 settings.key,
                 settings.columns.len()
             );
-            vec![Check::ok(AREA, "table", detail)]
+            let mut checks = vec![Check::ok(AREA, "table", detail)];
+            if settings.row_security == RowSecurity::Allow {
+                let detail =
+                    "rows that policies hide from the role are left out, as `source.row_security` allows";
+                checks.push(Check::ok(AREA, "row_security", detail));
+            }
+            checks
         }
         Err(SourceError::Misfit(problems)) => problems.into_iter().map(misfit).collect(),
         Err(SourceError::Database(failure)) => vec![database::broken(AREA, "table", &failure)],
+        Err(SourceError::RowSecurity { policies, source }) => vec![Check::failed(
+            AREA,
+            Blame::Database,
+            "row_security",
+            format!("{source}{policies}"),
+            "read as the table's owner or as a role with bypassrls; or set `source.row_security = \"allow\"`, and rows that the \
+             policies hide are left out",
+        )],
         Err(error) => vec![Check::failed(
             AREA,
             Blame::Configuration,

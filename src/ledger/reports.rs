@@ -27,7 +27,7 @@ pub struct RunReport {
     pub holder: String,
     pub stop_reason: Option<String>,
     pub tally: Tally,
-    /// How many rows the source was expected to have, where its planner had an idea.
+    /// How many rows the source had when a process began; what its planner expected, where counting takes too long.
     pub rows_expected: Option<i64>,
     pub requests: i64,
     pub retries: i64,

@@ -211,6 +211,24 @@ impl Ledger {
         .await
     }
 
+    /// How many rows the last run had read that came to the end of all rows, before this one.
+    ///
+    /// # Errors
+    /// If the database does not answer.
+    pub async fn rows_read_last(&self, run: &Run) -> Result<Option<i64>, LedgerError> {
+        self.persist(|| {
+            sqlx::query_scalar!(
+                "select tokens_selected from runs
+                 where migration = $1 and id < $2 and mode = 'migrate' and selection = 'all' and status in ('completed', 'completed_with_failures')
+                 order by id desc limit 1",
+                self.migration,
+                run.id,
+            )
+            .fetch_optional(&self.pool)
+        })
+        .await
+    }
+
     /// Begins a dry run: a new one each time, without the lock, beside whatever else runs.
     ///
     /// # Errors

@@ -55,7 +55,7 @@ pub use run::{Mode, RunId, RunStatus, Selection, StopReason, Tally};
 pub use scope_set::ScopeSet;
 pub use secret::{Secret, SecretTexts};
 pub use superseded::Superseded;
-pub use token::{Expiry, LegacyToken, Scopes, Sealed, SourceKey, Version, WhyNot};
+pub use token::{Expiry, LegacyToken, Scopes, Sealed, SourceKey, Unreadable, Version, WhyNot};
 pub use verification::{ACCESS_TOKEN_EXPIRED, Chosen, Difference, Verdict, Verification};
 pub use wiped::Wiped;
 pub use witness::{Attributes, Witness};

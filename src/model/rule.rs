@@ -97,6 +97,10 @@ rules! {
     ExternalIdentifierUnclean = "external_identifier_unclean", Warning,
         "the external identifier is blank, padded with white space, very long, or holds control characters",
         "whoever fetches the token has to name it letter by letter: trim it, or map another column";
+    /// A value on which the database fails.
+    UnreadableValue = "unreadable_value", Error,
+        "the database fails on a value of the row",
+        "correct the value, or the expression: { sql = \"case when extra is json then extra::jsonb->>'token' end\" } (Postgres 16)";
     /// No key opens a value, or it is not encrypted.
     NotDecryptable = "not_decryptable", Error,
         "an encrypted column holds a value that cannot be decrypted",
@@ -107,7 +111,7 @@ rules! {
         "the user has to connect again; exclude the rows with `source.where` until then";
     /// What programs write where there is nothing.
     TokenPlaceholder = "token_placeholder", Suspicion,
-        "a token is a word for \"nothing\", such as null or undefined",
+        "a token is a word for \"nothing\", such as null or undefined, or it was masked",
         "make it null: access_token = { sql = \"nullif(access_token, 'null')\" }";
     /// Line breaks, tabs, or white space at an end.
     TokenWhitespace = "token_whitespace", Suspicion,
@@ -116,7 +120,7 @@ rules! {
     /// In quotes.
     TokenQuoted = "token_quoted", Suspicion,
         "a token stands in quotes",
-        "remove them: { sql = \"btrim(access_token, '\\\"')\" }";
+        "take out what is between them: { sql = \"substring(access_token from '[\\\"''](.*)[\\\"'']')\" }";
     /// `Bearer …`.
     TokenPrefixed = "token_prefixed", Suspicion,
         "a token begins with its type (`Bearer …`), which whoever uses it adds once more",
@@ -125,10 +129,22 @@ rules! {
     TokenIsJson = "token_is_json", Suspicion,
         "a token is a JSON document, such as the provider's whole answer",
         "pick the value out of it: { sql = \"answer::jsonb->>'access_token'\" }";
+    /// A whole document of another kind.
+    TokenIsForm = "token_is_form", Suspicion,
+        "a token is form-encoded, such as the provider's whole answer",
+        "pick the value out of it: { sql = \"substring(answer from 'access_token=([^&]+)')\" }";
+    /// Text underneath.
+    TokenEncoded = "token_encoded", Suspicion,
+        "a token is a text in hex, or another one in base64",
+        "decode it: { sql = \"convert_from(decode(access_token, 'hex'), 'UTF8')\" }, or 'base64'";
     /// Still encrypted.
     TokenEncrypted = "token_encrypted", Suspicion,
-        "a token is not decrypted: it looks like a Fernet, PGP, Laravel or Vault envelope, or like raw bytes",
+        "a token is not decrypted: it looks like an envelope (Fernet, PGP, Laravel, Rails, CryptoJS, KMS, Vault, nonce:tag:text and the like) or like raw bytes",
         "decrypt it on the way, in the source's configuration";
+    /// Maybe encrypted.
+    TokenJwe = "token_jwe", Warning,
+        "a token is a JWT that is encrypted with a shared key (JWE, `dir`)",
+        "nothing, if the provider gives out such tokens; otherwise decrypt it on the way";
     /// A space inside.
     TokenSpace = "token_space", Warning,
         "a token holds a space, which hardly any provider's does",
@@ -148,7 +164,7 @@ rules! {
     /// No list of scopes.
     ScopesUnreadable = "scopes_unreadable", Error,
         "the scopes are no list",
-        "make the scopes text[], a JSON array, or text with spaces or commas";
+        "make the scopes text[], a JSON array, or text with one kind of separator";
     /// A scope that is empty.
     ScopesEmpty = "scopes_empty", Warning,
         "one of the scopes is empty",
@@ -165,6 +181,10 @@ rules! {
     ExpiryUnreadable = "expiry_unreadable", Error,
         "the expiry is no point in time",
         "make the expiry a timestamp, or epoch seconds or milliseconds";
+    /// It never comes.
+    ExpiryNever = "expiry_never", Warning,
+        "the expiry says \"never\" (infinity, -1 or the year 9999), so the token goes up without one",
+        "nothing, if these tokens do not expire";
     /// Wrong by a factor of a thousand.
     ExpiryScaled = "expiry_scaled", Error,
         "the expiry is far in the future and would be this century if it were divided by 1000",
@@ -176,7 +196,7 @@ rules! {
     /// Before there was OAuth.
     ExpiryImplausible = "expiry_implausible", Warning,
         "the expiry is before 2005, when no provider issued such tokens",
-        "see whether the column holds a duration, or a time that was divided by 1000";
+        "if the column holds a duration, add it to when the token was issued: { sql = \"created_at + expires_in * interval '1 second'\" }";
     /// Over, and nothing to renew it with.
     ExpiredWithoutRefresh = "expired_without_refresh", Warning,
         "the access token has expired, and there is no refresh token to renew it with",

@@ -86,6 +86,8 @@ pub enum Expiry {
     Unknown,
     /// Whole seconds since 1970, not yet checked against what the API takes.
     At(i64),
+    /// The token does not expire, as the source says it: an infinity, -1, or the year 9999.
+    Never,
     /// There is a value, and it is no point in time.
     Unreadable,
 }
@@ -124,6 +126,15 @@ pub enum WhyNot {
     ByDatabase,
 }
 
+/// A field whose value could not be had; the token lacks it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unreadable {
+    /// The last part of the field's key.
+    pub field: &'static str,
+    /// Where the row's token goes, and whether another one is newer, cannot be told without it.
+    pub decides_place: bool,
+}
+
 /// One legacy token as the source holds it. Empty texts were read as absent; nothing else was judged yet.
 #[derive(Debug, Clone)]
 pub struct LegacyToken {
@@ -159,6 +170,8 @@ pub struct LegacyToken {
     pub version: Version,
     /// A value that should have been decrypted and was not; the token lacks it.
     pub sealed: Option<Sealed>,
+    /// A value that could not be had at all.
+    pub unreadable: Option<Unreadable>,
 }
 
 impl LegacyToken {
@@ -182,6 +195,7 @@ impl LegacyToken {
             granted_by: None,
             version: Version::default(),
             sealed: None,
+            unreadable: None,
         }
     }
 

@@ -89,7 +89,11 @@ impl HolderCheck {
     }
 
     /// A row that says that it is older than what was sent for it counts as new as that was, unless the source is to be believed.
+    /// Nobody knows that one has gone of which a value cannot be read.
     fn stands(&self, challenge: &Challenge, row: &LegacyToken) -> bool {
+        if row.unreadable.is_some() {
+            return true;
+        }
         self.screen.destination_of(row) == Some(challenge.destination)
             && (self.older == OlderVersions::Refused || challenge.is_lost_to(row.version))
     }

@@ -7,7 +7,7 @@ use tracing::{Instrument, error_span, info, warn};
 
 use super::{
     Canary, PipelineError, books::Books, canary::Gate, count_stage::Counter, delivery::Delivery, desk::Desk,
-    patience::patiently, phase::At, record::Record, showing::quota, stages::Stages,
+    patience::patiently, phase::At, record::Record, shortfall::Expected, showing::quota, stages::Stages,
 };
 use crate::{
     config::{LedgerAccess, Settings},
@@ -152,11 +152,7 @@ async fn open(
     let order = format!("{}, by {}", request.described(settings), holder());
     diary.note(EventKind::taking_up(run.resumed), Some(order));
     let span = error_span!("run", run_id = run.id);
-    // How many of the rows a part of them is, nobody knows.
-    let expected = source
-        .expected_rows()
-        .await
-        .filter(|_| request.selection == Selection::All);
+    let (whole, expected) = Expected::of(&mut source, &ledger, &run, &request.selection).await?;
     ledger.expect_rows(&run, expected).await?;
     view.send_modify(|view| {
         view.run_id = Some(run.id);
@@ -188,6 +184,7 @@ async fn open(
         run,
         errand,
         asker,
+        whole,
     };
     Ok(opened.work(settings, request, helm, view).instrument(span).await)
 }
@@ -260,6 +257,8 @@ struct Opened {
     run: Run,
     errand: Errand,
     asker: Arc<Asker>,
+    /// How many rows there should be.
+    whole: Expected,
 }
 
 /// What only one of the modes works with: a dry run neither sends nor keeps others out.
@@ -288,6 +287,7 @@ impl Opened {
             run,
             errand,
             asker,
+            whole,
         } = self;
         let books = Arc::new(Books::new(run.cursor.clone(), run.tally, helm.meter.clone()));
         let at = At::default();
@@ -351,7 +351,8 @@ impl Opened {
         let why = stopped
             .as_ref()
             .map(ToString::to_string)
-            .or_else(|| error.as_ref().map(ToString::to_string));
+            .or_else(|| error.as_ref().map(ToString::to_string))
+            .or_else(|| whole.shortfall(snapshot.live.selected));
         if let Err(failure) = desk.close(&snapshot, status, why.as_deref()).await {
             warn!(reason = %failure, "the end of the run could not be recorded: the next run finds it as it is and goes on");
             error = Some(cause(error, failure));

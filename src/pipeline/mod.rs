@@ -5,6 +5,7 @@
 mod asked;
 mod books;
 mod canary;
+mod columns;
 mod count_stage;
 mod delivery;
 mod desk;
@@ -23,6 +24,7 @@ mod prepare;
 mod read_stage;
 mod record;
 mod rollback;
+mod shortfall;
 mod showing;
 mod stages;
 mod today;

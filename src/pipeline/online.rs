@@ -40,7 +40,8 @@ pub(super) async fn check(
             );
         }
         None if request.selection == Selection::All => warn!(
-            "counting the users takes longer than `source.statement_timeout`: how much there is to ask the API is not known"
+            "the users cannot be counted, since that takes longer than `source.statement_timeout` or a value cannot be read: how much \
+             there is to ask the API is not known"
         ),
         None => info!("about to ask the API about the apps, tenants and users of the tokens that failed"),
     }

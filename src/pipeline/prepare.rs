@@ -11,6 +11,7 @@ use tokio::sync::mpsc;
 use super::{
     PipelineError,
     books::Books,
+    columns::Columns,
     delivery::{Work, barrier},
     fetching::{Fetched, Fetching},
     holder_check::HolderCheck,
@@ -60,6 +61,8 @@ pub(super) struct Prepare {
     pub(super) check: Option<Check>,
     /// Fetches the tokens of rows that have none.
     pub(super) fetching: Option<Fetching>,
+    /// What the columns look like, where all rows are read.
+    pub(super) columns: Option<Columns>,
 }
 
 /// So many pages may wait for an end. A batch that was put aside keeps its page open, and all pages after it with that.
@@ -93,6 +96,9 @@ impl Prepare {
                 break;
             }
         }
+        if let Some(columns) = &self.columns {
+            columns.report();
+        }
         let mut full = Vec::new();
         self.chunker.flush(&mut full);
         self.send(full).await;
@@ -103,6 +109,9 @@ impl Prepare {
     async fn page(&mut self, page: Page) -> Result<bool, PipelineError> {
         let number = page.number;
         let selected = i64::try_from(page.tokens.len()).unwrap_or(i64::MAX);
+        if let Some(columns) = &mut self.columns {
+            columns.look(&page)?;
+        }
         // Encoding and digests keep a core busy for a while; the runtime's own threads have connections to serve.
         let screen = Arc::clone(&self.screen);
         let examined = tokio::task::spawn_blocking(move || screen.examine(number, page.tokens)).await?;

@@ -13,6 +13,7 @@ use tracing::{Instrument, Span, warn};
 use super::{
     PipelineError, Request,
     canary::Gate,
+    columns::Columns,
     delivery::Delivery,
     desk::Desk,
     fetching::Fetching,
@@ -154,7 +155,7 @@ impl Stages<'_> {
     }
 
     /// Asks the source which rows are outdated, and records them before the first of them could be sent. `false` if the
-    /// source cannot tell in time.
+    /// source cannot tell, or not in time.
     async fn leave_out_outdated(
         &self,
         source: &mut Source,
@@ -178,6 +179,13 @@ impl Stages<'_> {
                     warn!(
                         "looking for rows of one destination takes longer than `source.statement_timeout`: where the older \
                          of two is read first, it is uploaded and then overwritten by the newer"
+                    );
+                    return Ok(false);
+                }
+                Err(PipelineError::Source(error)) if error.is_about_a_value() => {
+                    warn!(
+                        "rows of one destination cannot be looked for, since the database fails on a value that says where a row \
+                         goes: where the older of two is read first, it is uploaded and then overwritten by the newer"
                     );
                     return Ok(false);
                 }
@@ -273,6 +281,7 @@ impl Stages<'_> {
             notices: Notices::default(),
             check,
             fetching: Fetching::new(self.settings, &delivery, &desk.asker),
+            columns: (self.request.selection == Selection::All).then(|| Columns::new(self.request.dry_run)),
         };
         let reading: BoxFuture<'static, _> = match self.request.selection.clone() {
             // The driver enters the span it is used in twice a row. So there is none, and the source says what it has to say

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt};
 
-use sqlx::Error;
+use sqlx::{Error, error::DatabaseError, postgres::PgDatabaseError};
 
 use super::session::NoAnswer;
 
@@ -13,6 +13,8 @@ pub enum FailureKind {
     Unreachable,
     /// The server answers and does not let us: wrong password, no such database, a missing privilege.
     Permission,
+    /// The server answers, and row-level security would leave rows out of the answer, which the session does not want.
+    RowSecurity,
     /// A statement took longer than its timeout.
     Timeout,
     /// Not one session: a pooler hands each transaction to another one.
@@ -41,6 +43,15 @@ impl Failure {
     #[must_use]
     pub fn is_duplicate(&self) -> bool {
         self.sqlstate.as_deref() == Some("23505")
+    }
+
+    /// Whether a value is to blame, and not the statement: another row may do. Beside data exceptions these are a subquery that
+    /// gives several rows, a domain's check, what an extension says, and what a function of the user's own raises.
+    #[must_use]
+    pub fn is_about_a_value(&self) -> bool {
+        self.sqlstate.as_deref().is_some_and(|state| {
+            matches!(state.get(..2), Some("21" | "22" | "23" | "39")) || state == "P0001"
+        })
     }
 
     /// Whether trying again on a new connection may help.
@@ -102,7 +113,11 @@ impl From<Error> for Failure {
             Error::Database(error) => {
                 let code = error.code().map(Cow::into_owned).unwrap_or_default();
                 let quotes_values = matches!(code.get(..2), Some("22" | "23" | "P0" | "XX") | None);
-                let kind = kind_of(&code);
+                let kind = if is_row_security(&*error) {
+                    FailureKind::RowSecurity
+                } else {
+                    kind_of(&code)
+                };
                 let text = if kind == FailureKind::Pooled {
                     POOLED.to_owned()
                 } else if quotes_values {
@@ -149,6 +164,12 @@ impl From<Error> for Failure {
             ),
         }
     }
+}
+
+/// It has the SQLSTATE of any lack of a privilege, and words in the server's language; the place in the server is its own.
+fn is_row_security(error: &dyn DatabaseError) -> bool {
+    let error = error.try_downcast_ref::<PgDatabaseError>();
+    error.and_then(PgDatabaseError::routine) == Some("check_enable_rls")
 }
 
 fn kind_of(sqlstate: &str) -> FailureKind {

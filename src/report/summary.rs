@@ -30,7 +30,7 @@ pub struct Summary {
     pub resumed: bool,
     /// The books.
     pub tokens: Tally,
-    /// How many rows the source was expected to have, where its planner had an idea.
+    /// How many rows the source had when a process began; what its planner expected, where counting takes too long.
     pub rows_expected: Option<i64>,
     /// Batches that have an outcome.
     pub batches: Batches,
@@ -298,6 +298,7 @@ impl Summary {
         let all = self.tokens.superseded == 0;
         let headline = match (self.status.as_str(), self.is_dry()) {
             // "Every token" is said only where no row was left out.
+            ("completed", false) if !is_complete(self) => "completed, but rows seem to be missing",
             ("completed", false) if all => "completed, every token has arrived",
             ("completed", false) => {
                 "completed, every token has arrived that was not left out for another one"

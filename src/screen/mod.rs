@@ -1,12 +1,14 @@
 //! Decides, before anything is sent, what happens to each row of a page: it goes up, or it fails a local rule, or a
 //! newer row goes to its destination, or it is there already. Pure: the ledger's knowledge is handed in.
 
+mod columns;
 mod duplicates;
 mod judge;
 mod provider;
 mod rules;
 mod siblings;
 
+pub use columns::{ColumnProfile, Suspicion};
 pub use duplicates::Duplicates;
 pub use judge::{Challenge, Conflict, Screened};
 pub use provider::Unfetched;

@@ -67,8 +67,11 @@ impl Screen {
             return Ok(None);
         };
         let has_token = token.has_token();
-        // A value that should have been decrypted is one that the row has.
-        if token.sealed.is_some() || (has_token && settings.prefer == Prefer::Columns) {
+        // A value that should have been decrypted, or read, is one that the row has.
+        if token.sealed.is_some()
+            || token.unreadable.is_some()
+            || (has_token && settings.prefer == Prefer::Columns)
+        {
             return Ok(None);
         }
         let provider = token.provider.as_deref().map(str::trim).unwrap_or_default();
@@ -94,7 +97,7 @@ impl Screen {
         let own = descope::encode(token, destination, None);
         let expiry = match token.expiry {
             Expiry::At(seconds) => Some(seconds),
-            Expiry::Unknown | Expiry::Unreadable => None,
+            Expiry::Unknown | Expiry::Never | Expiry::Unreadable => None,
         };
         let number = |number: Option<i64>| number.map_or_else(String::new, |number| number.to_string());
         self.key.row_fingerprint(&[

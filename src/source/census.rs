@@ -15,7 +15,7 @@ pub struct Census {
 }
 
 impl Source {
-    /// Counts; `None` if that takes longer than the statement timeout. A lost connection is taken up again.
+    /// Counts; `None` if that takes longer than the statement timeout, or fails on a row. A lost connection is taken up again.
     ///
     /// # Errors
     /// If the database stays away, or the rows cannot be counted.
@@ -30,6 +30,7 @@ impl Source {
                 Err(SourceError::Database(failure)) if failure.kind == FailureKind::Timeout => {
                     return Ok(None);
                 }
+                Err(error) if error.is_about_a_value() => return Ok(None),
                 Err(SourceError::Database(failure)) => outage.wait_out(failure).await?,
                 Err(error) => return Err(error),
             }

@@ -1,6 +1,6 @@
 //! One row into one token. Nothing is judged here; what cannot be read is marked as such.
 
-use std::str;
+use std::{ops::RangeInclusive, str};
 
 use chrono::DateTime;
 use sqlx::{Row, ValueRef, postgres::PgRow};
@@ -8,15 +8,19 @@ use sqlx::{Row, ValueRef, postgres::PgRow};
 use super::{
     common::Common,
     plan::{Column, Form},
+    scopes,
 };
 use crate::{
     config::Field,
     decrypt::Wrapping,
-    model::{Expiry, LegacyToken, Login, LoginId, Scopes, Sealed, Secret, SecretTexts, SourceKey, Version},
+    model::{Expiry, LegacyToken, Login, LoginId, Sealed, Secret, SecretTexts, SourceKey, Version},
 };
 
 /// From here on a number of seconds would be past the year 5000, so it is milliseconds (of 1973 and later).
 const MILLISECONDS_FROM: i64 = 100_000_000_000;
+
+/// The year that many write for "never", in seconds since 1970.
+const YEAR_9999: RangeInclusive<i64> = 253_370_764_800..=253_402_300_799;
 
 /// 2000-01-01, from which the database counts, in microseconds since 1970.
 const EPOCH: i64 = 946_684_800_000_000;
@@ -66,7 +70,13 @@ pub(super) fn token(
             Field::IdToken => token.id_token = secret(column, text),
             Field::AccessTokenExpiry => token.expiry = expiry(text),
             Field::AccessTokenType => token.access_token_type = Some(common.name(text)),
-            Field::Scopes => token.scopes = common.scopes(text, |text| scopes(text, column.form)),
+            Field::Scopes => {
+                let read = match column.form {
+                    Form::Json => scopes::of_json,
+                    _ => scopes::of_text,
+                };
+                token.scopes = common.scopes(text, read);
+            }
             Field::ExternalIdentifier => token.external_identifier = Some(text.to_owned()),
             Field::GrantedBy => token.granted_by = Some(text.to_owned()),
             Field::UpdatedAt => token.version = version(text, column.form),
@@ -137,24 +147,43 @@ fn secret(
 /// Epoch seconds or milliseconds, with or without a fraction, or a date with its time in RFC 3339.
 fn expiry(text: &str) -> Expiry {
     let text = text.trim();
-    if let Some((whole, _)) = split_number(text) {
-        return match whole {
-            0 => Expiry::Unknown,
-            _ if whole.abs() >= MILLISECONDS_FROM => Expiry::At(whole.div_euclid(1000)),
-            _ => Expiry::At(whole),
+    if let Some(number) = split_number(text) {
+        return match number {
+            (0, _) => Expiry::Unknown,
+            // The last is the greatest number of milliseconds there is.
+            (-1, 0) | (i64::MAX, _) => Expiry::Never,
+            // The end of time in seconds; as milliseconds it would be before there was OAuth.
+            (whole, _) if YEAR_9999.contains(&whole) => Expiry::Never,
+            (whole, _) if whole.abs() >= MILLISECONDS_FROM => match whole.div_euclid(1000) {
+                seconds if YEAR_9999.contains(&seconds) => Expiry::Never,
+                seconds => Expiry::At(seconds),
+            },
+            (whole, _) => Expiry::At(whole),
         };
     }
-    DateTime::parse_from_rfc3339(text).map_or(Expiry::Unreadable, |date| Expiry::At(date.timestamp()))
+    if text.eq_ignore_ascii_case("infinity") {
+        return Expiry::Never;
+    }
+    DateTime::parse_from_rfc3339(text).map_or(Expiry::Unreadable, |date| expiry_in(date.timestamp()))
 }
 
-/// A time says what it means: the year 9999, which some write for "never", is no number of milliseconds.
+/// A time says what it means, and is no number of milliseconds.
 fn expiry_at(time: i64) -> Expiry {
-    if matches!(time, i64::MIN | i64::MAX) {
-        return Expiry::Unreadable;
+    match time {
+        i64::MAX => Expiry::Never,
+        i64::MIN => Expiry::Unreadable,
+        time => match time.div_euclid(MICROSECONDS) + EPOCH / MICROSECONDS {
+            0 => Expiry::Unknown,
+            seconds => expiry_in(seconds),
+        },
     }
-    match time.div_euclid(MICROSECONDS) + EPOCH / MICROSECONDS {
-        0 => Expiry::Unknown,
-        seconds => Expiry::At(seconds),
+}
+
+fn expiry_in(seconds: i64) -> Expiry {
+    if seconds >= *YEAR_9999.start() {
+        Expiry::Never
+    } else {
+        Expiry::At(seconds)
     }
 }
 
@@ -193,41 +222,6 @@ fn version_at(time: i64) -> Version {
     }))
 }
 
-fn scopes(text: &str, form: Form) -> Scopes {
-    let text = text.trim();
-    if form == Form::Json || text.starts_with('[') {
-        return match serde_json::from_str(text) {
-            Ok(serde_json::Value::Null) => Scopes::Absent,
-            Ok(serde_json::Value::String(list)) => split_list(&list),
-            Ok(array) => serde_json::from_value(array).map_or(Scopes::Unreadable, listed),
-            Err(_) => Scopes::Unreadable,
-        };
-    }
-    // An object, or an array as Postgres writes it: split, its braces would become scopes.
-    if text.starts_with('{') && text.ends_with('}') {
-        return Scopes::Unreadable;
-    }
-    split_list(text)
-}
-
-fn split_list(text: &str) -> Scopes {
-    let separator = |c: char| c == ',' || c.is_whitespace();
-    listed(
-        text.split(separator)
-            .filter(|scope| !scope.is_empty())
-            .map(str::to_owned)
-            .collect(),
-    )
-}
-
-fn listed(scopes: Vec<String>) -> Scopes {
-    if scopes.is_empty() {
-        Scopes::Absent
-    } else {
-        Scopes::Listed(scopes.into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -243,7 +237,16 @@ mod tests {
             ("0", Expiry::Unknown),
             ("2023-11-14T22:13:20Z", Expiry::At(1_700_000_000)),
             ("2023-11-14T23:13:20+01:00", Expiry::At(1_700_000_000)),
-            ("Infinity", Expiry::Unreadable),
+            ("Infinity", Expiry::Never),
+            ("infinity", Expiry::Never),
+            ("-Infinity", Expiry::Unreadable),
+            ("-1", Expiry::Never),
+            ("-1.5", Expiry::At(-2)),
+            ("253402300799", Expiry::Never),
+            ("253402300799999", Expiry::Never),
+            ("9223372036854775807", Expiry::Never),
+            ("9999-12-31T23:59:59Z", Expiry::Never),
+            ("1790000000000000", Expiry::At(1_790_000_000_000)),
             ("tomorrow", Expiry::Unreadable),
             ("1.2.3", Expiry::Unreadable),
             ("99999999999999999999", Expiry::Unreadable),
@@ -256,7 +259,9 @@ mod tests {
     fn a_time_is_read_as_its_seconds_since_1970_would_be_but_never_as_milliseconds() {
         let since_2000 = |microseconds: i64| microseconds - EPOCH;
         let never = since_2000(253_402_300_799_000_000);
-        assert_eq!(expiry_at(never), Expiry::At(253_402_300_799));
+        assert_eq!(expiry_at(never), Expiry::Never);
+        let far = since_2000(200_000_000_000_000_000);
+        assert_eq!(expiry_at(far), Expiry::At(200_000_000_000));
         for (time, seconds, microseconds) in [
             (
                 since_2000(1_700_000_000_999_999),
@@ -271,30 +276,6 @@ mod tests {
             assert_eq!(expiry_at(time), expiry(seconds), "{seconds}");
             assert_eq!(version_at(time), version(seconds, Form::Number), "{seconds}");
             assert_eq!(version_at(time).get(), Some(microseconds), "{seconds}");
-        }
-    }
-
-    #[test]
-    fn every_form_of_scopes() {
-        let list = |scopes: &[&str]| Scopes::Listed(scopes.iter().map(|&scope| scope.into()).collect());
-        for (text, form, expected) in [
-            ("a b", Form::List, list(&["a", "b"])),
-            ("a,b", Form::List, list(&["a", "b"])),
-            ("a, b ,, c\n", Form::List, list(&["a", "b", "c"])),
-            ("[\"a\",\"b\"]", Form::List, list(&["a", "b"])),
-            ("[\"a b\"]", Form::Json, list(&["a b"])),
-            ("\"a b\"", Form::Json, list(&["a", "b"])),
-            ("[]", Form::Json, Scopes::Absent),
-            ("null", Form::Json, Scopes::Absent),
-            (" , ", Form::List, Scopes::Absent),
-            ("{\"a\":1}", Form::Json, Scopes::Unreadable),
-            ("[null]", Form::Json, Scopes::Unreadable),
-            ("[1]", Form::List, Scopes::Unreadable),
-            ("[broken", Form::List, Scopes::Unreadable),
-            ("{a,b}", Form::List, Scopes::Unreadable),
-            ("{\"a\": true}", Form::List, Scopes::Unreadable),
-        ] {
-            assert_eq!(scopes(text, form), expected, "{text}");
         }
     }
 

@@ -13,9 +13,30 @@ pub enum SourceError {
     /// The database is out of reach or does not let us.
     #[error("the source database does not answer as it should (`tokenferry doctor` looks closer)")]
     Database(#[from] Failure),
+    /// Row-level security would hide rows.
+    #[error(
+        "row-level security would hide rows of the source from this role{policies}: read as the table's owner or as a role with \
+         bypassrls (`alter role … bypassrls`), or, if rows that the policies hide are to be left out, or there are none, set \
+         `source.row_security = \"allow\"`"
+    )]
+    RowSecurity {
+        /// The policies and their tables, in parentheses, as far as they are known.
+        policies: String,
+        /// What the database said.
+        source: Failure,
+    },
+    /// It was altered while it was read.
+    #[error(
+        "the source has changed since it was opened: {what}. What was read before is as it was; run again, and all rows are looked at anew"
+    )]
+    Changed {
+        /// What is different.
+        what: String,
+    },
     /// A page's query failed on the rows themselves.
     #[error(
-        "the source could not produce the rows after key {after}: check the expressions under [source.columns] and `source.where` against them"
+        "the source could not produce the rows after key {after}: check `source.where` (or `source.query`) and the expressions under \
+         [source.columns] against them"
     )]
     Rows {
         /// The last key that was read.
@@ -31,6 +52,14 @@ pub enum SourceError {
         /// What is wrong with the next one.
         what: String,
     },
+}
+
+impl SourceError {
+    /// Whether it comes from a value of some row, and other rows can be had without it.
+    #[must_use]
+    pub fn is_about_a_value(&self) -> bool {
+        matches!(self, Self::Rows { source, .. } if source.is_about_a_value())
+    }
 }
 
 fn list(problems: &[Problem]) -> String {

@@ -5,6 +5,7 @@ use sqlx::{AssertSqlSafe, Column as _, Executor, SqlSafeStr, Statement};
 use super::{
     SourceError,
     plan::{Column, Form, KeyType, Plan, expression, from_clause, parenthesize},
+    row_security,
 };
 use crate::{
     config::{Expression, Problem, Relation, SourceSettings, nearest},
@@ -16,6 +17,13 @@ pub(super) async fn inspect(
     connection: &mut Session,
     settings: &SourceSettings,
 ) -> Result<Plan, SourceError> {
+    match plan(connection, settings).await {
+        Ok(plan) => Ok(plan),
+        Err(error) => Err(row_security::named(connection, error).await),
+    }
+}
+
+async fn plan(connection: &mut Session, settings: &SourceSettings) -> Result<Plan, SourceError> {
     let from = from_clause(&settings.relation);
     let names = relation_columns(connection, settings, &from).await?;
     let mut problems = Vec::new();
@@ -228,7 +236,19 @@ async fn check_key(
             filter("")
         );
         if probe(connection, sql).await?.is_some() {
-            let text = "is not unique: at least two rows share a key, and all but one would be skipped";
+            let collation = match &settings.relation {
+                Relation::Table(_) => lax_collation(connection, from, &settings.key).await?,
+                Relation::Query(_) => None,
+            };
+            let because = collation.map_or_else(String::new, |collation| {
+                format!(
+                    " (the column's collation {collation} takes different texts for equal; a query with `key collate \"C\"` tells \
+                     them apart)"
+                )
+            });
+            let text = format!(
+                "is not unique: at least two rows share a key, and all but one would be skipped{because}"
+            );
             return Err(SourceError::Misfit(vec![problem("source.key", text)]));
         }
     }
@@ -259,12 +279,32 @@ pub(super) async fn unique_index(
     key: &str,
 ) -> Result<Option<String>, Failure> {
     let name = sqlx::query_scalar(
-        // An index of a parent says nothing of the rows of its children, unless they are partitions.
+        // An index of a parent says nothing of the rows of its children, unless they are partitions. Where the column's collation
+        // takes different texts for equal, pages do so, too, and an index by another collation lets such rows be.
         "select i.indexrelid::regclass::text from pg_index i join pg_class c on c.oid = i.indrelid \
                 join pg_attribute a on a.attrelid = i.indrelid \
          where i.indrelid = to_regclass($1) and a.attname = $2 and not a.attisdropped and i.indisunique and i.indisvalid \
                and i.indpred is null and i.indnkeyatts = 1 and i.indkey[0] = a.attnum \
-               and (c.relkind = 'p' or not c.relhassubclass) limit 1",
+               and (c.relkind = 'p' or not c.relhassubclass)
+               and (i.indcollation[0] = a.attcollation
+                    or not exists (select from pg_catalog.pg_collation l where l.oid = a.attcollation
+                                   and pg_catalog.to_jsonb(l) ->> 'collisdeterministic' = 'false')) limit 1",
+    )
+    .bind(table)
+    .bind(key)
+    .fetch_optional(&mut *connection)
+    .await?;
+    Ok(name)
+}
+
+/// The column's collation, if it takes different texts for equal.
+async fn lax_collation(connection: &mut Session, table: &str, key: &str) -> Result<Option<String>, Failure> {
+    let name = sqlx::query_scalar(
+        // Before Postgres 12 there is none, and no column that tells.
+        "select l.collname::text from pg_catalog.pg_attribute a
+                join pg_catalog.pg_collation l on l.oid = a.attcollation
+         where a.attrelid = pg_catalog.to_regclass($1) and a.attname = $2 and not a.attisdropped
+               and pg_catalog.to_jsonb(l) ->> 'collisdeterministic' = 'false'",
     )
     .bind(table)
     .bind(key)

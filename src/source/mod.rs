@@ -9,12 +9,16 @@ mod decode;
 mod error;
 mod handover;
 mod inspect;
-mod one_by_one;
 mod plan;
 mod reader;
 mod rivals;
+mod row_fallback;
+mod row_security;
 mod rows_sql;
+mod sample;
+mod scopes;
 mod session;
+mod shape;
 mod survey;
 
 pub use census::Census;

@@ -98,7 +98,7 @@ impl Form {
             },
             Field::AccessTokenExpiry => match name.as_str() {
                 "TIMESTAMPTZ" | "TIMESTAMP" => Ok((Self::Time, "({})")),
-                "DATE" => Ok((Self::Number, "extract(epoch from ({}))::text")),
+                "DATE" => Ok((Self::Time, "({})::pg_catalog.timestamp")),
                 "NUMERIC" | "FLOAT4" | "FLOAT8" => Ok((Self::Number, "({})::text")),
                 _ if integer || textual => Ok((Self::Number, "({})::text")),
                 _ => {
@@ -107,7 +107,7 @@ impl Form {
             },
             Field::UpdatedAt => match name.as_str() {
                 "TIMESTAMPTZ" | "TIMESTAMP" => Ok((Self::Time, "({})")),
-                "DATE" => Ok((Self::Number, "extract(epoch from ({}))::text")),
+                "DATE" => Ok((Self::Time, "({})::pg_catalog.timestamp")),
                 "NUMERIC" => Ok((Self::Number, "({})::text")),
                 _ if integer => Ok((Self::Integer, "({})::text")),
                 _ => Err("must be a timestamp or a number, so that a later one is greater"),
@@ -281,6 +281,7 @@ mod tests {
             relation,
             key: "Id".into(),
             condition: condition.map(Into::into),
+            row_security: crate::config::RowSecurity::Refuse,
             page_size: 10,
             statement_timeout: std::time::Duration::from_secs(1),
             session: Vec::new(),

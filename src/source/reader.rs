@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, postgres::PgConnectOptions};
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
-use super::{SourceError, common::Common, decode, inspect, plan::Plan, session, session::Perspective};
+use super::{SourceError, common::Common, decode, inspect, plan::Plan, session, session::Perspective, shape};
 use crate::{
     config::SourceSettings,
     model::{Diary, EventKind, LegacyToken, SecretTexts, SourceKey},
@@ -36,10 +36,12 @@ pub struct Source {
     pub(super) connection: Option<Session>,
     pub(super) plan: Plan,
     perspective: Perspective,
+    /// The types of key and fields when the plan was made.
+    pub(super) shape: Vec<String>,
     pub(super) common: Common,
     /// So many bytes of secrets had the page before: about as many will the next one have.
     secret_bytes: usize,
-    limit: u32,
+    pub(super) limit: u32,
     next_number: u64,
     diary: Diary,
     span: Span,
@@ -59,6 +61,7 @@ impl Source {
         let mut connection = session::connect(settings, application_name, patience).await?;
         let plan = inspect::inspect(&mut connection, settings).await?;
         let perspective = Perspective::of(&mut connection).await?;
+        let shape = shape::of(&mut connection, &plan).await?;
         Ok(Self {
             settings: settings.clone(),
             application_name: application_name.to_owned(),
@@ -66,6 +69,7 @@ impl Source {
             connection: Some(connection),
             plan,
             perspective,
+            shape,
             common: Common::default(),
             secret_bytes: 0,
             limit: settings.page_size,
@@ -85,6 +89,7 @@ impl Source {
             connection: None,
             plan: self.plan.clone(),
             perspective: self.perspective.clone(),
+            shape: self.shape.clone(),
             common: Common::default(),
             secret_bytes: 0,
             limit: self.settings.page_size,
@@ -166,10 +171,8 @@ impl Source {
         let mut outage = self.outage();
         loop {
             let read = match self.read(wanted).await {
-                Err(SourceError::Rows { source, after }) if is_about_decrypting(&source) => {
-                    // Seldom needed, and large.
-                    Box::pin(self.one_by_one(wanted, SourceError::Rows { source, after })).await
-                }
+                // Seldom needed, and large.
+                Err(error @ SourceError::Rows { .. }) => Box::pin(self.after_failure(wanted, error)).await,
                 read => read,
             };
             match read {
@@ -187,6 +190,31 @@ impl Source {
     }
 
     async fn read(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
+        let (tokens, size) = self.fetch(wanted).await?;
+        self.expect_same_shape().await?;
+        if size < PAGE_BYTES / 2 {
+            // One large row must not make all pages after it small.
+            self.limit = self.limit.saturating_mul(2).min(self.settings.page_size);
+        }
+        Ok(self.page_of(tokens))
+    }
+
+    /// What can be had of a page whose query failed.
+    async fn after_failure(
+        &mut self,
+        wanted: Rows<'_>,
+        failed: SourceError,
+    ) -> Result<Option<Page>, SourceError> {
+        self.expect_same_shape().await?;
+        if failed.is_about_a_value() {
+            self.page_in_parts(wanted, failed).await
+        } else {
+            Err(failed)
+        }
+    }
+
+    /// The tokens of rows, and how many bytes of text they hold.
+    pub(super) async fn fetch(&mut self, wanted: Rows<'_>) -> Result<(Vec<LegacyToken>, usize), SourceError> {
         let connection = session::connected(
             &mut self.connection,
             &self.settings,
@@ -218,8 +246,8 @@ impl Source {
                 Ok(None) => break,
                 Err(error) => match broken(error, tokens.last()) {
                     // The rows before it are good; the next page begins with this one.
-                    SourceError::Rows { source, .. }
-                        if is_about_decrypting(&source)
+                    error
+                        if error.is_about_a_value()
                             && !tokens.is_empty()
                             && matches!(wanted, Rows::After(_)) =>
                     {
@@ -250,22 +278,18 @@ impl Source {
                 break;
             }
         }
-        if size < PAGE_BYTES / 2 {
-            // One large row must not make all pages after it small.
-            self.limit = self.limit.saturating_mul(2).min(self.settings.page_size);
-        }
         drop(rows);
         self.secret_bytes = secrets.len();
         secrets.close();
-        let last = tokens.last().map(|token| token.key.clone());
-        Ok(last.map(|last| self.turn(tokens, last)))
+        Ok((tokens, size))
     }
 
-    /// The next page.
-    pub(super) fn turn(&mut self, tokens: Vec<LegacyToken>, last: SourceKey) -> Page {
+    /// The next page, if there is anything on it.
+    pub(super) fn page_of(&mut self, tokens: Vec<LegacyToken>) -> Option<Page> {
+        let last = tokens.last()?.key.clone();
         let number = self.next_number;
         self.next_number += 1;
-        Page { number, tokens, last }
+        Some(Page { number, tokens, last })
     }
 
     /// The session, connected anew if it was lost.
@@ -296,15 +320,6 @@ pub(super) fn row_error(error: sqlx::Error, after: Option<&SourceKey>) -> Source
         },
         _ => SourceError::Database(source),
     }
-}
-
-/// Whether this is what the database says about a value that it could not decrypt: pgcrypto's own errors, and bytes that
-/// are no text.
-pub(super) fn is_about_decrypting(failure: &Failure) -> bool {
-    failure
-        .sqlstate
-        .as_deref()
-        .is_some_and(|state| state.starts_with("39") || matches!(state, "22021" | "22023"))
 }
 
 pub(super) fn not_a_key(previous: Option<&SourceKey>, what: &str) -> SourceError {

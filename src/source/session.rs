@@ -6,7 +6,7 @@ use sqlx::postgres::PgConnectOptions;
 
 use super::handover;
 use crate::{
-    config::SourceSettings,
+    config::{RowSecurity, SourceSettings},
     postgres::{Failure, Patience, Session},
 };
 
@@ -53,8 +53,13 @@ pub(super) async fn open(
     let options: PgConnectOptions = settings.url.reveal().parse()?;
     let options = options.application_name(application_name);
     let timeout = settings.statement_timeout.as_millis();
+    // Off does not switch the policies off: a query that one of them would take rows from is an error then.
+    let row_security = match settings.row_security {
+        RowSecurity::Refuse => "off",
+        RowSecurity::Allow => "on",
+    };
     let session = format!(
-        "set default_transaction_read_only = on; set statement_timeout = {timeout}; set lock_timeout = '10s'; \
+        "set default_transaction_read_only = on; set row_security = {row_security}; set statement_timeout = {timeout}; set lock_timeout = '10s'; \
          set idle_in_transaction_session_timeout = '60s'; set timezone = 'UTC'; set plan_cache_mode = force_custom_plan"
     );
     let limit = settings.statement_timeout.saturating_add(SLACK);

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::{
     config::{Field, Relation, SourceSettings},
+    model::LegacyToken,
     postgres::{Failure, Patience, Server, Session, quote_identifier},
 };
 
@@ -81,30 +82,13 @@ impl Survey {
         Ok(())
     }
 
-    /// Reads the first `count` rows as a run would: how many there are, and how many of them hold a value that could not be
-    /// decrypted.
+    /// About `count` rows from all over the source, read as a run would read them.
     ///
     /// # Errors
     /// If they cannot be had.
-    pub async fn first_rows(&mut self, count: u32) -> Result<(usize, usize), SourceError> {
-        let name = self.application_name.clone();
-        let settings = SourceSettings {
-            page_size: count,
-            ..self.settings.clone()
-        };
-        let mut source = Source::open(&settings, &name, &Patience::none()).await?;
-        let (mut rows, mut sealed, mut last) = (0, 0, None);
-        while let Some(page) = source.page(last.as_ref()).await? {
-            for token in page.tokens.iter().take(count as usize - rows) {
-                sealed += usize::from(token.sealed.is_some());
-                rows += 1;
-            }
-            if rows >= count as usize {
-                break;
-            }
-            last = Some(page.last);
-        }
-        Ok((rows, sealed))
+    pub async fn sample(&mut self, count: u32) -> Result<Vec<LegacyToken>, SourceError> {
+        let mut source = Source::open(&self.settings, &self.application_name, &Patience::none()).await?;
+        source.sample(count).await
     }
 
     /// About how many rows there are, where the planner has an idea.

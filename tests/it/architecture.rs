@@ -40,7 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "doctor",
         &[
-            "config", "descope", "ledger", "meter", "model", "notify", "postgres", "source",
+            "config", "descope", "ledger", "meter", "model", "notify", "postgres", "screen", "source",
         ],
     ),
     (

@@ -174,6 +174,7 @@ fn the_example_is_the_contract_of_keys() {
         "source.query",
         "source.key",
         "source.where",
+        "source.row_security",
         "source.page_size",
         "source.columns.app",
         "source.columns.user_id",

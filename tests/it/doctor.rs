@@ -2,6 +2,7 @@
 
 mod api;
 mod databases;
+mod sample;
 mod settings;
 
 use serde_json::Value;

@@ -56,14 +56,27 @@ const BROKEN: &[(&str, &[&str])] = &[
         "id_token = 'gAAAAABlU_EAAAECAwQFBgcICQoLDA0ODx_ZVs_GzGhacwVP_ydzCz9tF8DHdrusSENqlW_5x9yPpyt1xFSSkTdB9AjPeZNtHjmiYxnoTqZ0tlJlmleoAoOfwI58hOTb9YDoAtH3iVAu'",
         &["token_encrypted"],
     ),
-    ("access_token = repeat('x', 9000)", &["too_large"]),
+    (
+        "access_token = 'access_token=gho_1&scope=repo'",
+        &["token_is_form"],
+    ),
+    (
+        "access_token = encode(access_token::bytea, 'hex')",
+        &["token_encoded"],
+    ),
+    ("access_token = repeat('xy', 4500)", &["too_large"]),
     ("scope = '{\"a\": true}'", &["scopes_unreadable"]),
     ("epoch = 'tomorrow'", &["expiry_unreadable"]),
     ("epoch = '1790000000000000'", &["expiry_scaled"]),
     ("epoch = '2208988800'", &["expiry_out_of_range"]),
     ("epoch = '-5'", &["expiry_out_of_range"]),
     ("id_token = 'in the clear'", &["not_decryptable"]),
+    ("granted_by = 'broken'", &["unreadable_value"]),
     // What goes up, and should be looked at.
+    (
+        "access_token = 'eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..bm9uY2Vub25jZW5v.c2VhbGVk.dGFndGFndGFndGFndGFndA' || id",
+        &["token_jwe"],
+    ),
     ("tenant_id = ' '", &["tenant_blank"]),
     ("external_id = ' work'", &["external_identifier_unclean"]),
     (
@@ -79,6 +92,7 @@ const BROKEN: &[(&str, &[&str])] = &[
         "epoch = '1790000', refresh_token = 'renews-' || id",
         &["expiry_implausible"],
     ),
+    ("epoch = '-1'", &["expiry_never"]),
     ("epoch = '1600000000'", &["expired_without_refresh"]),
     (
         "access_token = 'eyJhbGciOiJub25lIn0.eyJleHAiOjE2MDAwMDAwMDB9.c2ln' || id",
@@ -98,6 +112,7 @@ async fn bed() -> Bed {
          source.page_size = 20
          source.columns.id_token = { column = \"id_token\", decrypt = \"fernet\" }
          source.decrypt.fernet = \"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=\"
+         source.columns.granted_by = { sql = \"case granted_by when 'broken' then granted_by::int::text else granted_by end\" }
          source.columns.access_token_expiry = { sql = \"coalesce(epoch, extract(epoch from expires_at)::text)\" }",
     );
     bed.sql("alter table legacy_tokens add epoch text").await;

@@ -1,7 +1,10 @@
 //! Reading the source: whatever its keys, columns and values are like, and whatever happens to its connection.
 
+mod bad_values;
+mod changes;
 mod keys;
 mod misfits;
 mod relations;
+mod row_security;
 mod session;
 mod values;

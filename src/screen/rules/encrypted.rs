@@ -1,24 +1,141 @@
 //! What a column holds that was not decrypted. Only shapes that no provider's token has by chance. Keystone's tokens are
-//! Fernet envelopes themselves, which is why the configuration can tolerate the rule.
+//! Fernet envelopes themselves, which is why the configuration can tolerate the rule. What merely looks random is judged by the
+//! column, not by the value: many a provider's token does.
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use zeroize::Zeroizing;
+
+use super::{begins_with_one, jwt};
+
+/// Beginnings of what libraries and services write. A letter or two would be met by chance; these are not.
+const HEADS: [&str; 22] = [
+    // OpenSSL's and CryptoJS' "Salted__" in base64, and Fernet's version once more in base64 or in hex.
+    "U2FsdGVkX1",
+    "Z0FBQUFB",
+    "674141414141",
+    // Better Auth, Vault, and what programs put before what they encrypted.
+    "$ba$",
+    "vault:v",
+    "enc:",
+    "ENC(",
+    "ENC[",
+    "{cipher}",
+    "encrypted:",
+    "$ANSIBLE_VAULT;",
+    // The same packet as in hex, in base64, for the ciphers and the digest that pgcrypto uses; and in ASCII armour.
+    "ww0EBwMC",
+    "ww0ECAMC",
+    "ww0ECQMC",
+    "-----BEGIN PGP MESSAGE",
+    // AWS: KMS, and messages of its encryption library.
+    "AQICAH",
+    "AQECAH",
+    "AYADe",
+    "AgV4A",
+    // Google Cloud KMS.
+    "CiQA",
+    "CiUA",
+    "CiYA",
+];
+
+/// Of these a token of a provider's might be the beginning, if it is short.
+const SHORTEST_OF_A_SERVICE: usize = 100;
 
 /// Whether a text is one of the known envelopes.
 pub(super) fn looks_so(text: &str) -> bool {
     match text.as_bytes() {
-        [b'g', ..] => is_fernet(text),
+        [b'g', ..] if is_fernet(text) => true,
         // `{"iv":` in base64, as Laravel writes it. A JWT begins alike, and has dots.
-        [b'e', ..] => text.starts_with("eyJpdiI6") && !text.contains('.'),
-        // A PGP message in ASCII armour.
-        [b'-', ..] => text.starts_with("-----BEGIN PGP MESSAGE"),
+        [b'e', ..] if text.starts_with("eyJpdiI6") => !text.contains('.'),
         // bytea that was cast to text.
-        [b'\\', b'x', hex @ ..] => hex.len().is_multiple_of(2) && hex.iter().all(u8::is_ascii_hexdigit),
-        [b'c' | b'C', ..] => is_pgp_in_hex(text),
-        // The same in base64, for the ciphers and the digest that pgcrypto uses.
-        [b'w', ..] => ["ww0EBwMC", "ww0ECAMC", "ww0ECQMC"]
-            .iter()
-            .any(|head| text.starts_with(head)),
-        [b'v', ..] => text.starts_with("vault:v"),
-        _ => false,
+        [b'\\', b'x', hex @ ..] => is_hex(hex),
+        [b'c' | b'C', ..] if is_pgp_in_hex(text) => true,
+        [b'I', ..] if is_grafanas(text) => true,
+        [b'A' | b'C', ..] if has_head(text) => text.len() >= SHORTEST_OF_A_SERVICE,
+        _ => has_head(text) || is_in_parts(text) || is_of_rails(text),
     }
+}
+
+/// A JWT whose content is encrypted with a key that both sides have. Some providers give out such tokens, and some programs keep
+/// theirs so.
+pub(super) fn is_jwe_with_shared_key(text: &str) -> bool {
+    jwt::header_of_jwe(text).is_some_and(|header| header.windows(5).any(|word| word == b"\"dir\""))
+}
+
+fn has_head(text: &str) -> bool {
+    begins_with_one(text, &HEADS)
+}
+
+fn is_hex(bytes: &[u8]) -> bool {
+    bytes.len().is_multiple_of(2) && bytes.iter().all(u8::is_ascii_hexdigit)
+}
+
+/// How many bytes a text in base64 stands for, with the padding that belongs there.
+fn base64_bytes(text: &str) -> Option<usize> {
+    let bytes = BASE64_STANDARD.decode(text).map(Zeroizing::new);
+    bytes.ok().map(|bytes| bytes.len())
+}
+
+/// A nonce of 12 or 16 bytes, a colon, and the rest, which may be in two parts: in hex, or in base64 as far as its padding shows
+/// that it is.
+fn is_in_parts(text: &str) -> bool {
+    let is_colon = |at: usize| text.as_bytes().get(at) == Some(&b':');
+    if is_colon(24) || is_colon(32) {
+        let mut parts = text.split(':');
+        let all_hex = parts.all(|part| !part.is_empty() && is_hex(part.as_bytes()));
+        if all_hex && text.split(':').count() <= 3 {
+            return true;
+        }
+    }
+    if !is_colon(16) && !is_colon(24) {
+        return false;
+    }
+    let parts: Vec<&str> = text.split(':').collect();
+    let sizes: Option<Vec<usize>> = parts.iter().map(|part| base64_bytes(part)).collect();
+    // 16 bytes end in two equals signs, 12 in none: then the tag has to show it.
+    sizes.is_some_and(|sizes| match sizes.as_slice() {
+        [16, rest] => *rest > 0,
+        // The name of a key, as n8n has it, and what is encrypted.
+        [12, rest] => *rest >= 64 && text.contains(['+', '/', '=']),
+        [12 | 16, one, other] => (*one == 16 || *other == 16) && *one > 0 && *other > 0,
+        _ => false,
+    })
+}
+
+/// Rails: ciphertext, nonce and tag in base64, or a message in base64 and its digest in hex, with two dashes between them.
+fn is_of_rails(text: &str) -> bool {
+    let dashes_before = |end: usize| {
+        let at = text.len().checked_sub(end + 2)?;
+        (text.as_bytes().get(at..at + 2)? == b"--").then(|| (&text[..at], &text[at + 2..]))
+    };
+    if let Some((before, tag)) = dashes_before(24)
+        && base64_bytes(tag) == Some(16)
+        && let Some((content, nonce)) = before.split_once("--")
+    {
+        return base64_bytes(content).is_some() && matches!(base64_bytes(nonce), Some(12 | 16));
+    }
+    [40, 64, 128]
+        .into_iter()
+        .filter_map(dashes_before)
+        .any(|(content, digest)| {
+            is_hex(digest.as_bytes()) && base64_bytes(content).is_some_and(|size| size > 0)
+        })
+}
+
+/// Grafana: base64 of `#`, the name of a key in base64, `#`, and what is encrypted.
+fn is_grafanas(text: &str) -> bool {
+    let head = text.get(..text.len().min(80) / 4 * 4);
+    let Some(head) = head.and_then(|head| BASE64_STANDARD.decode(head).ok()) else {
+        return false;
+    };
+    let head = Zeroizing::new(head);
+    let mut marks = head.split(|byte| *byte == b'#');
+    let is_name = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/-_=".contains(byte);
+    marks.next().is_some_and(<[u8]>::is_empty)
+        && marks
+            .next()
+            .is_some_and(|name| name.len() >= 8 && name.iter().all(is_name))
+        && marks.next().is_some()
 }
 
 /// What `pgp_sym_encrypt` gives: a packet of 13 bytes with a salted key, and then one of encrypted data (RFC 4880).

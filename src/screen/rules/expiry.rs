@@ -14,6 +14,10 @@ const PLAUSIBLE_FROM: i32 = 1_104_537_600;
 pub(super) fn check(token: &LegacyToken, now: i64, found: &mut Found) -> Result<Option<i32>, Reason> {
     let seconds = match token.expiry {
         Expiry::Unknown => return Ok(None),
+        Expiry::Never => {
+            found.broken(Rule::ExpiryNever, None)?;
+            return Ok(None);
+        }
         Expiry::Unreadable => return Err(reason(Rule::ExpiryUnreadable)),
         Expiry::At(seconds) if SCALED.contains(&seconds) => return Err(reason(Rule::ExpiryScaled)),
         Expiry::At(seconds) => match i32::try_from(seconds) {

@@ -1,6 +1,6 @@
 //! Where a row goes, and whether anybody can be there.
 
-use super::{Found, has_control, in_part, is_padded, is_plain, reason};
+use super::{Found, has_control, in_part, is_padded, is_plain, not_readable, reason};
 use crate::{
     config::AppMap,
     model::{Destination, LegacyToken, Login, LoginId, Reason, Rule, ScopeSet, Subject, Unresolved},
@@ -12,6 +12,9 @@ const LONGEST_ID: usize = 512;
 /// Where the row goes. A row with a user is a user token, with its tenant if it has one; a row with only a tenant is a
 /// tenant token.
 pub(in crate::screen) fn destination(token: &LegacyToken, apps: &AppMap) -> Result<Destination, Reason> {
+    if let Some(unreadable) = token.unreadable.filter(|unreadable| unreadable.decides_place) {
+        return Err(not_readable(unreadable));
+    }
     let name = token
         .app
         .as_ref()

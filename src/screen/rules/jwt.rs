@@ -68,6 +68,13 @@ fn claims<'b>(token: &str, buffer: &'b mut [u8; MOST_CLAIMS]) -> Option<&'b [u8]
     buffer.get(..length)
 }
 
+/// The header of a JWT of five parts, which is encrypted.
+pub(super) fn header_of_jwe(token: &str) -> Option<Vec<u8>> {
+    let mut parts = token.strip_prefix("eyJ").map(|_| token.split('.'))?;
+    let header = parts.next().filter(|header| header.len() < MOST_CLAIMS)?;
+    (parts.count() == 4).then(|| BASE64.decode(header).ok())?
+}
+
 /// The first expiry that stands there as programs write it, at whatever depth.
 fn glimpse(claims: &[u8]) -> Option<i64> {
     const NAME: &[u8] = b"\"exp\":";

@@ -1,6 +1,7 @@
 //! The local rules: what is looked at in a row before it is sent. They run for every row, so the good path neither
 //! allocates nor looks at a token more than once; what each of them means stands in [`Rule`].
 
+mod encoded;
 mod encrypted;
 mod expiry;
 mod ids;
@@ -10,7 +11,7 @@ mod tokens;
 
 pub(super) use ids::destination;
 
-use crate::model::{Destination, LegacyToken, Reason, Rule, RuleSet, Sealed, Severity, WhyNot};
+use crate::model::{Destination, LegacyToken, Reason, Rule, RuleSet, Sealed, Severity, Unreadable, WhyNot};
 
 /// What may be sent of a row, beside what the row holds itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,9 @@ pub(super) fn sendable(
     };
     if let Some(sealed) = token.sealed {
         return Err(not_decryptable(sealed));
+    }
+    if let Some(unreadable) = token.unreadable {
+        return Err(not_readable(unreadable));
     }
     if token.access_token.is_none() && token.refresh_token.is_none() {
         return Err(reason(Rule::NoToken));
@@ -107,6 +111,12 @@ fn not_decryptable(Sealed { field, why }: Sealed) -> Reason {
     Reason::of(Rule::NotDecryptable, &what)
 }
 
+/// Beside a value that decides the row's place nothing else matters.
+fn not_readable(Unreadable { field, .. }: Unreadable) -> Reason {
+    let what = format!("the database fails on the value of `{field}`");
+    Reason::of(Rule::UnreadableValue, &what)
+}
+
 fn in_part(rule: Rule, part: &str) -> Reason {
     Reason::of(rule, &format!("{} ({part})", rule.what()))
 }
@@ -121,6 +131,14 @@ fn is_plain(text: &str) -> bool {
     };
     let (strides, rest) = text.as_bytes().as_chunks::<64>();
     strides.iter().all(|stride| any_odd(stride) == 0) && any_odd(rest) == 0
+}
+
+/// Mostly the first letter tells that it does not.
+fn begins_with_one(text: &str, heads: &[&str]) -> bool {
+    let first = text.as_bytes().first();
+    heads
+        .iter()
+        .any(|head| head.as_bytes().first() == first && text.starts_with(head))
 }
 
 fn has_control(text: &str) -> bool {

@@ -55,6 +55,20 @@ fn a_good_row_is_nobodys_business() {
         "www",
         "-x",
         "eyJpdiI6x.y.z",
+        "b'x",
+        "x..",
+        "XXY",
+        "state",
+        "1234567890:AAF-abcdefghijklmnopqrstuvwxyz012345",
+        "0123456789abcdef0123456789abcdef01234567",
+        "d34db33fd34db33fd34db33fd34db33fd34db33f",
+        "12345678901234567890123456789012",
+        "AQXdSP_W41_UPs5ioT_t8HESyODB4FqbkJ8LrV_5mff4gPODzOYR",
+        "CiQAbc",
+        "I1lX",
+        "part--one--two",
+        "abcdefghijklmnop:qrstuv",
+        "EwB4A8l6BAAURSN/FHlDW5xN74t6GzbtsBBeBUYAAQ==",
     ] {
         assert_eq!(access(token), "()", "{token}");
     }
@@ -151,6 +165,23 @@ fn a_token_looks_like_one() {
         ("token: ya29.x", "token_prefixed"),
         ("{\"access_token\": \"x\"}", "token_is_json"),
         ("{\"p\":\"x\",\"h\":{\"iv\":\"y\"}}", "token_encrypted"),
+        ("b'ya29.x'", "token_quoted"),
+        ("b\"ya29.x\"", "token_quoted"),
+        ("s:6:\"ya29.x\";", "token_quoted"),
+        ("access_token=gho_x&scope=repo", "token_is_form"),
+        ("expires_in=3599&access_token=gho_x", "token_is_form"),
+        ("796132392e53594e5448455449432d364f4d42", "token_encoded"),
+        ("eWEyOS5TWU5USEVUSUM=", "token_encoded"),
+        ("Z2hvX1NZTlRIRVRJQw==", "token_encoded"),
+        ("(null)", "token_placeholder"),
+        ("REDACTED", "token_placeholder"),
+        ("***", "token_placeholder"),
+        ("xxxxxxxxxxxxxxxxxxxxxxxx", "token_placeholder"),
+        ("ya29.a0AfH6SM...", "token_placeholder"),
+        (
+            "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..bm9uY2U.c2VhbGVk.dGFn",
+            "(token_jwe)",
+        ),
         ("null", "token_placeholder"),
         ("Undefined", "token_placeholder"),
         ("\\N", "token_placeholder"),
@@ -185,6 +216,8 @@ fn a_token_looks_like_one() {
 #[test]
 fn envelopes_are_known_by_their_shape() {
     let fernet = format!("gAAAAA{}==", "B".repeat(92));
+    let kms = format!("AQICAHi{}", "4x".repeat(80));
+    let google = format!("CiQAk{}", "4x".repeat(80));
     for envelope in [
         fernet.as_str(),
         "eyJpdiI6IkJ3PT0iLCJ2YWx1ZSI6IngiLCJtYWMiOiJ5In0=",
@@ -194,6 +227,27 @@ fn envelopes_are_known_by_their_shape() {
         "c30d0407030295ed4ba5aa6b5c0674d23601",
         "ww0EBwMCle1LpaprXAZ00j",
         "vault:v1:8SDd3WHDOjf7mq69CyCqYjBXAiQQAVZRkFM13ok481zoCmHnSeDX9vyf7w==",
+        // CryptoJS, Better Auth, and Node's three parts and two, in hex and in base64.
+        "U2FsdGVkX1/ys2ett4HE3OwX1GWSslz276ePyJ2CcOA=",
+        "$ba$1$ef635dcd91cff4fe154213f8e24ebcdefb8c3ec44826b7db",
+        "5cff8e4f1cba4b0e1f05964f63bbdf87:5c906d4e9174367e4951fb6cd387d03b:d5c65bbb9a8bbd44",
+        "36a1a7a3b21ae5b235215c3960b27a3a:ee96e808ae33ae21257f81072fb3e9aa",
+        "5cff8e4f1cba4b0e1f05964f:5c906d4e9174367e4951fb6cd387d03b:d5c65bbb9a8bbd44",
+        "+7h5WaFrwh6NQzNt:xtM64Q1+7h5WaFrwh6NQzA==:c2VhbGVk",
+        "+7h5WaFrwh6NQzNtxtM64Q==:c2VhbGVkIHNlYWxlZA==",
+        "aZ3kQ9xW1bVn5TyU:Aby4zf2zh31LFkfce2gw5nD2T7uR4pAuwvkyReKYDjfRqWtf6jx/Bo6eqVExHe+1YnCM88hoVLVZpwqEyW+iZQLooBl0",
+        // Rails' encryptor and its verifier.
+        "c2VhbGVk--+7h5WaFrwh6NQzNt--+7h5WaFrwh6NQzNtxtM64Q==",
+        "c2lnbmVk--d34db33fd34db33fd34db33fd34db33fd34db33f",
+        // Grafana, Twenty, Jasypt, Spring, Sentry's Fernet within base64.
+        "I1lXVXlaalJ5T0dka2F6RnpNR0UjKllXVnpMV05tWWcqcTg0OFJUUWsuaXqSV1SKzSIavRbU9Rnq",
+        "enc:v2:3050150f:FEcxypH+jxoeGFPyXPx7r4W2hgC5CYTx",
+        "ENC(G6N718UuyPE5bHyWKyuLQSm02auQPUtm)",
+        "{cipher}AQA6N718UuyPE5bHyWKyuLQSm02auQPUtm",
+        "Z0FBQUFBQnc1RXhlbGpQVUE3dExGUnFRWXNzTVBzTjZPU1ZL",
+        // AWS and Google Cloud.
+        kms.as_str(),
+        google.as_str(),
     ] {
         assert_eq!(access(envelope), "token_encrypted", "{envelope}");
     }

@@ -1,14 +1,47 @@
 //! Whether a token looks like one. Each is looked at once from end to end, and where it is made of what tokens are made of,
 //! its first characters tell the rest.
 
-use super::{Found, encrypted, has_control, is_padded, is_plain};
+use super::{Found, encoded, encrypted, has_control, is_padded, is_plain};
 use crate::model::{LegacyToken, Reason, Rule, Secret};
 
-/// What programs and dumps write where there is nothing.
-const PLACEHOLDERS: [&str; 8] = ["null", "none", "nil", "undefined", "nan", "n/a", "-", "\\n"];
+/// What programs and dumps write where there is nothing, or nothing any more.
+const PLACEHOLDERS: [&str; 20] = [
+    "null",
+    "none",
+    "nil",
+    "undefined",
+    "nan",
+    "n/a",
+    "-",
+    "\\n",
+    "(null)",
+    "<null>",
+    "[null]",
+    "(none)",
+    "<none>",
+    "redacted",
+    "[redacted]",
+    "<redacted>",
+    "(redacted)",
+    "[filtered]",
+    "masked",
+    "removed",
+];
 
 /// No placeholder is longer.
-const LONGEST_PLACEHOLDER: usize = 9;
+const LONGEST_PLACEHOLDER: usize = 10;
+
+/// No mask is longer.
+const LONGEST_MASK: usize = 128;
+
+/// How an answer of a token endpoint begins that is form-encoded, as GitHub's are.
+const FORM: [&str; 5] = [
+    "access_token=",
+    "refresh_token=",
+    "token_type=",
+    "expires_in=",
+    "scope=",
+];
 
 pub(super) fn check(token: &LegacyToken, found: &mut Found) -> Result<(), Reason> {
     let (access, refresh) = (token.access_token.as_ref(), token.refresh_token.as_ref());
@@ -33,6 +66,9 @@ fn looks_like_one(part: &str, text: &str, found: &mut Found) -> Result<(), Reaso
     if let Some(rule) = known_shape(text) {
         return found.broken(rule, Some(part));
     }
+    if encrypted::is_jwe_with_shared_key(text) {
+        found.broken(Rule::TokenJwe, Some(part))?;
+    }
     if is_plain(text) {
         return Ok(());
     }
@@ -56,13 +92,34 @@ fn looks_like_one(part: &str, text: &str, found: &mut Found) -> Result<(), Reaso
 fn known_shape(text: &str) -> Option<Rule> {
     match text.as_bytes() {
         [quote @ (b'"' | b'\'' | b'`'), .., last] if quote == last => Some(Rule::TokenQuoted),
+        // As Python prints bytes, and as PHP writes a text.
+        [b'b', quote @ (b'"' | b'\''), .., last] if quote == last => Some(Rule::TokenQuoted),
+        [b's', b':', b'0'..=b'9', .., b'"', b';'] => Some(Rule::TokenQuoted),
         [b'{', .., b'}'] if text.contains("\"iv\"") => Some(Rule::TokenEncrypted),
         [b'{', .., b'}'] => Some(Rule::TokenIsJson),
+        [b'a' | b'r' | b't' | b'e' | b's', ..] if FORM.iter().any(|head| text.starts_with(head)) => {
+            Some(Rule::TokenIsForm)
+        }
+        bytes if is_masked(bytes) => Some(Rule::TokenPlaceholder),
         bytes if bytes.len() <= LONGEST_PLACEHOLDER => PLACEHOLDERS
             .iter()
             .any(|word| text.eq_ignore_ascii_case(word))
             .then_some(Rule::TokenPlaceholder),
-        _ => encrypted::looks_so(text).then_some(Rule::TokenEncrypted),
+        _ if encrypted::looks_so(text) => Some(Rule::TokenEncrypted),
+        _ => encoded::looks_so(text).then_some(Rule::TokenEncoded),
+    }
+}
+
+/// One character in place of all, or dots in place of the end.
+fn is_masked(bytes: &[u8]) -> bool {
+    if bytes.len() > 3 && bytes.ends_with(b"...") {
+        return true;
+    }
+    match bytes {
+        [mask @ (b'*' | b'x' | b'X' | b'.' | b'#'), rest @ ..] => {
+            (3..=LONGEST_MASK).contains(&bytes.len()) && rest.iter().all(|byte| byte == mask)
+        }
+        _ => false,
     }
 }
 

@@ -79,9 +79,8 @@ async fn an_expiry_may_be_a_time_with_a_zone() {
         "'-infinity'",
         "'9999-12-31 00:00:00+00'",
     ];
-    let unreadable = Expiry::Unreadable;
-    let never = Expiry::At(253_402_214_400);
-    let expected = [AT, AT, Expiry::Unknown, unreadable, unreadable, never];
+    let never = Expiry::Never;
+    let expected = [AT, AT, Expiry::Unknown, never, Expiry::Unreadable, never];
     assert_eq!(expiries("timestamptz", &written).await, expected);
 }
 
@@ -99,7 +98,7 @@ async fn an_expiry_without_a_zone_is_utc_whatever_the_server_thinks() {
     assert_eq!(database.texts(kept).await, ["TimeZone=Asia/Tokyo"]);
     let tokens = read(&mapped(&database, "access_token_expiry")).await.unwrap();
     let found: Vec<_> = tokens.iter().map(|token| token.expiry).collect();
-    assert_eq!(found, [AT, Expiry::Unreadable]);
+    assert_eq!(found, [AT, Expiry::Never]);
 }
 
 #[tokio::test]
@@ -120,6 +119,37 @@ async fn an_expiry_may_be_a_number_of_seconds_or_milliseconds() {
     assert_eq!(expiries("numeric", &["1700000000.75"]).await, [AT]);
     let day = Expiry::At(1_699_920_000);
     assert_eq!(expiries("date", &["'2023-11-14'"]).await, [day]);
+}
+
+#[tokio::test]
+async fn a_date_is_never_taken_for_milliseconds() {
+    let dates = [
+        "'5138-11-16'",
+        "'9000-01-01'",
+        "'9999-12-31'",
+        "'infinity'",
+        "'-infinity'",
+        "'1970-01-01'",
+    ];
+    let expected = [
+        Expiry::At(99_999_964_800),
+        Expiry::At(221_845_392_000),
+        Expiry::Never,
+        Expiry::Never,
+        Expiry::Unreadable,
+        Expiry::Unknown,
+    ];
+    for column_type in ["date", "timestamp", "timestamptz"] {
+        assert_eq!(expiries(column_type, &dates).await, expected, "{column_type}");
+    }
+    let versions = values(
+        "updated_at",
+        "date",
+        &["'2023-11-14'", "'9999-12-31'", "'infinity'"],
+        |token| token.version.get(),
+    );
+    let expected = [1_699_920_000_000_000, 253_402_214_400_000_000, i64::MAX];
+    assert_eq!(versions.await, expected.map(Some));
 }
 
 #[tokio::test]

@@ -1,0 +1,179 @@
+//! A few hundred rows, spread over all of them: what a run would make of these.
+
+use std::collections::BTreeMap;
+
+use super::{Area, Blame, Check, database};
+use crate::{
+    config::{Expression, Field, SourceSettings},
+    model::{LegacyToken, Login, Rule},
+    screen::{ColumnProfile, Screen},
+    source::SourceError,
+};
+
+const AREA: Area = Area::Source;
+
+/// Rows that are looked at.
+pub(super) const ROWS: u32 = 300;
+
+/// What the rows say of the mapping and of the columns of tokens.
+pub(super) fn checks(settings: &SourceSettings, screen: &Screen, rows: &[LegacyToken]) -> Vec<Check> {
+    if rows.is_empty() {
+        return Vec::new();
+    }
+    let mut profile = ColumnProfile::default();
+    for row in rows {
+        profile.add(row);
+    }
+    vec![mapping(settings, screen, rows, &profile), tokens(&profile)]
+}
+
+pub(super) fn unreadable(error: SourceError) -> Check {
+    const NAME: &str = "mapping";
+    match error {
+        SourceError::Database(failure) => database::broken(AREA, NAME, &failure),
+        error => {
+            let advice = "correct the expressions under [source.columns] and `source.where`";
+            Check::failed(AREA, Blame::Configuration, NAME, error.to_string(), advice)
+        }
+    }
+}
+
+/// Rows that fail for one reason.
+struct Failing {
+    rows: usize,
+    /// The first one's, with what to do.
+    reason: String,
+}
+
+fn mapping(
+    settings: &SourceSettings,
+    screen: &Screen,
+    rows: &[LegacyToken],
+    profile: &ColumnProfile,
+) -> Check {
+    const NAME: &str = "mapping";
+    let count = rows.len();
+    let failing = failing(settings, screen, rows);
+    let most = failing.iter().max_by_key(|(_, failing)| failing.rows);
+    if let Some((code, failing)) = most.filter(|(_, failing)| failing.rows * 2 > count) {
+        let place = field_of(code, &failing.reason).map_or_else(String::new, |field| place(settings, field));
+        let detail = format!(
+            "{place}{} of {count} rows that were looked at would fail as {code}: {}",
+            failing.rows, failing.reason
+        );
+        let advice = "correct the mapping or the rows, and look at all of them with `migrate --dry-run`";
+        return Check::failed(AREA, Blame::Configuration, NAME, detail, advice);
+    }
+    let (durations, expiries) = profile.durations();
+    if profile.holds_durations() {
+        let detail = format!(
+            "{}{durations} of {expiries} expiries that were looked at are before 2005: they look like durations",
+            place(settings, Field::AccessTokenExpiry)
+        );
+        let advice = Rule::ExpiryImplausible.advice();
+        return Check::failed(AREA, Blame::Configuration, NAME, detail, advice);
+    }
+    if failing.is_empty() {
+        return Check::ok(
+            AREA,
+            NAME,
+            format!("all of {count} rows that were looked at would go up"),
+        );
+    }
+    let failed: usize = failing.values().map(|failing| failing.rows).sum();
+    let codes: Vec<String> = failing
+        .iter()
+        .map(|(code, failing)| format!("{code} ({})", failing.rows))
+        .collect();
+    Check::warning(
+        AREA,
+        NAME,
+        format!(
+            "{failed} of {count} rows that were looked at would fail: {}",
+            codes.join(", ")
+        ),
+        "`migrate --dry-run` looks at all rows, and `failures` lists them",
+    )
+}
+
+/// The rows that local rules forbid, by code. Those that a run would complete first are not among them.
+fn failing(settings: &SourceSettings, screen: &Screen, rows: &[LegacyToken]) -> BTreeMap<String, Failing> {
+    let now = chrono::Utc::now().timestamp();
+    let mut found: BTreeMap<String, Failing> = BTreeMap::new();
+    for row in rows {
+        let mut row = row.clone();
+        if let (None, Some(login_id)) = (&row.user_id, row.login.id()) {
+            // That somebody has it takes the API to know.
+            row.user_id = Some(login_id.reveal().to_owned());
+            row.login = Login::Resolved(login_id.clone());
+        }
+        let Err(reason) = screen.check(&row, now) else {
+            continue;
+        };
+        let is_fetched = settings.provider.is_some() && reason.code == Rule::NoToken.code();
+        // Another check counts these.
+        let is_counted = reason.code == Rule::NotDecryptable.code();
+        if !is_fetched && !is_counted {
+            let failing = found.entry(reason.code.into_owned()).or_insert(Failing {
+                rows: 0,
+                reason: reason.text,
+            });
+            failing.rows += 1;
+        }
+    }
+    found
+}
+
+/// The key of a field and what it is mapped to.
+fn place(settings: &SourceSettings, field: Field) -> String {
+    let mapped = match settings.columns.get(&field).map(|mapping| &mapping.expression) {
+        Some(Expression::Column(name)) => format!(" (the column \"{name}\")"),
+        Some(Expression::Sql(_)) => " (an expression)".to_owned(),
+        None => " (not mapped)".to_owned(),
+    };
+    format!("`{}`{mapped}: ", field.key())
+}
+
+/// Which field a reason is about. The reason names it where the code leaves it open.
+fn field_of(code: &str, reason: &str) -> Option<Field> {
+    let says = |part: &str| reason.contains(part);
+    let quoted = |field: &Field| says(&format!("`{}`", field.name()));
+    if code == Rule::UnreadableValue.code() {
+        return Field::COLUMNS.into_iter().find(quoted);
+    }
+    let field = match code.split('_').next().unwrap_or_default() {
+        "expiry" => Field::AccessTokenExpiry,
+        "scopes" => Field::Scopes,
+        "app" => Field::App,
+        "token" if says("(refresh token)") => Field::RefreshToken,
+        "token" if says("(ID token)") => Field::IdToken,
+        "token" => Field::AccessToken,
+        "id" if says("(app)") => Field::App,
+        "id" if says("(tenant)") => Field::TenantId,
+        "id" | "user" => Field::UserId,
+        _ => match code {
+            "no_app" => Field::App,
+            "no_subject" => Field::UserId,
+            "no_token" => Field::AccessToken,
+            _ => return None,
+        },
+    };
+    Some(field)
+}
+
+/// Whether the columns of tokens look like that.
+fn tokens(profile: &ColumnProfile) -> Check {
+    const NAME: &str = "tokens";
+    let suspicions = profile.suspicions();
+    if suspicions.is_empty() {
+        return Check::ok(AREA, NAME, "nothing about the columns of tokens is odd");
+    }
+    let list: Vec<String> = suspicions.iter().map(ToString::to_string).collect();
+    Check::warning(
+        AREA,
+        NAME,
+        list.join("; "),
+        "hold one of them against what the provider's documentation shows: encrypted ones are decrypted on the way (`decrypt`), and \
+         another column may be the right one",
+    )
+}
