@@ -53,7 +53,7 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
         Err(failure) => {
             let mut checks = vec![database::unreachable(AREA, "source.url", &failure)];
             checks.extend(skip(
-                &["tls", "table", "read_only", "key_index", "rows", "app_names"],
+                &["tls", "search_path", "table", "read_only", "key_index", "rows", "app_names"],
                 "a connection",
             ));
             return checks;
@@ -61,7 +61,11 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
     };
     let mut checks = vec![
         database::reached(AREA, &server),
-        database::line(AREA, "source.url", &server),
+        database::line(AREA, "source.url", settings.url.line(), &server),
+        match survey.shared_schemas().await {
+            Ok(shared) => database::search_path(AREA, &shared),
+            Err(failure) => database::broken(AREA, "search_path", &failure),
+        },
     ];
     if !settings.session.is_empty() {
         match survey.hand_over().await {

@@ -50,6 +50,19 @@ pub(super) async fn migrate(connection: &mut Session, schema: &str) -> Result<()
         })
 }
 
+/// Refuses a database that would take the names of some rows and not of others: a run would end there every time.
+pub(super) async fn check_encoding(connection: &mut Session) -> Result<(), LedgerError> {
+    let encoding: String = sqlx::query_scalar("select current_setting('server_encoding')")
+        .fetch_one(connection)
+        .await
+        .map_err(Failure::from)?;
+    if encoding == "UTF8" {
+        Ok(())
+    } else {
+        Err(LedgerError::Encoding(encoding))
+    }
+}
+
 /// How far the schema is, without a change to it.
 pub(super) async fn state(connection: &mut Session, schema: &str) -> Result<State, LedgerError> {
     let known: bool = sqlx::query_scalar("select exists (select from pg_namespace where nspname = $1)")

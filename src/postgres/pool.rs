@@ -22,7 +22,7 @@ use futures_util::{
 use sqlx::{
     Either, Error, Execute, Executor, Postgres, SqlStr,
     postgres::{
-        PgConnectOptions, PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgStatement, PgTypeInfo,
+        PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgStatement, PgTypeInfo,
     },
 };
 use tokio::{
@@ -30,7 +30,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{Patience, Session};
+use super::{Address, Patience, Session};
 
 /// How long one waits for a session that others use.
 const ACQUIRE: Duration = Duration::from_secs(10);
@@ -53,7 +53,8 @@ impl fmt::Debug for Pool {
 }
 
 struct Shared {
-    options: PgConnectOptions,
+    address: Address,
+    name: String,
     set_up: String,
     patience: Patience,
     places: Arc<Semaphore>,
@@ -81,12 +82,13 @@ pub struct Bounded<'a> {
 }
 
 impl Pool {
-    /// No session yet, and never more than `size`. `set_up` are the settings of each.
+    /// No session yet, and never more than `size`. Each has this name, and `set_up` are its settings.
     #[must_use]
-    pub fn new(options: PgConnectOptions, size: u32, patience: &Patience, set_up: String) -> Self {
+    pub fn new(address: Address, name: String, size: u32, patience: &Patience, set_up: String) -> Self {
         let places = usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS);
         Self(Arc::new(Shared {
-            options,
+            address,
+            name,
             set_up,
             patience: patience.clone(),
             places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
@@ -117,7 +119,16 @@ impl Pool {
         };
         let session = match self.idle().await {
             Some(session) => session.within(limit),
-            None => Session::connect(&shared.options, limit, &shared.patience, &shared.set_up).await?,
+            None => {
+                Session::connect(
+                    &shared.address,
+                    &shared.name,
+                    limit,
+                    &shared.patience,
+                    &shared.set_up,
+                )
+                .await?
+            }
         };
         Ok(Lease {
             session,

@@ -10,6 +10,7 @@ mod architecture;
 mod canary;
 mod config;
 mod connections;
+mod database_lines;
 mod deploy;
 mod directory;
 mod doctor;
