@@ -7,7 +7,7 @@ use super::{
     AppMap, Loaded, NotifySettings, Problem,
     load::variable,
     reader::{Asked, Reader, Shown, find, follow},
-    settings::{self, ApiSettings, LedgerAccess},
+    settings::{self, ApiSettings, BatchSettings, LedgerAccess},
     source::SourceSettings,
 };
 
@@ -50,6 +50,8 @@ pub struct Inspection {
     pub ledger: Option<LedgerAccess>,
     /// What it takes to talk to the API.
     pub api: Option<ApiSettings>,
+    /// How batches are made and sent.
+    pub batch: BatchSettings,
     /// Who is told of a run.
     pub notify: Option<NotifySettings>,
 }
@@ -73,6 +75,7 @@ impl Loaded {
             apps: parts.apps,
             ledger: parts.access,
             api: parts.api,
+            batch: parts.batch,
             notify: parts.notify,
         }
     }

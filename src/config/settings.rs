@@ -215,6 +215,16 @@ pub struct BatchSettings {
     pub verify_refresh: bool,
 }
 
+impl BatchSettings {
+    /// How many statements of the ledger a run has at once: one for each batch in flight, and a few beside them.
+    #[must_use]
+    pub fn ledger_statements(&self) -> u32 {
+        u32::try_from(self.concurrency)
+            .unwrap_or(u32::MAX)
+            .saturating_add(3)
+    }
+}
+
 /// When going on makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopSettings {
@@ -241,7 +251,7 @@ pub(super) struct Parts {
     tolerated: RuleSet,
     pub(super) access: Option<LedgerAccess>,
     pub(super) api: Option<ApiSettings>,
-    batch: BatchSettings,
+    pub(super) batch: BatchSettings,
     stop: StopSettings,
     pub(super) notify: Option<NotifySettings>,
     metrics: MetricsSettings,

@@ -33,7 +33,17 @@ pub(super) async fn examine(inspection: &Inspection) -> Vec<Check> {
                 error => failed("connection", access, &error),
             }];
             checks.extend(skip(
-                &["tls", "search_path", "writable", "encoding", "durability", "schema", "privileges", "pepper"],
+                &[
+                    "tls",
+                    "search_path",
+                    "sessions",
+                    "writable",
+                    "encoding",
+                    "durability",
+                    "schema",
+                    "privileges",
+                    "pepper",
+                ],
                 "a connection",
             ));
             return checks;
@@ -45,6 +55,16 @@ pub(super) async fn examine(inspection: &Inspection) -> Vec<Check> {
         match survey.shared_schemas().await {
             Ok(shared) => database::search_path(AREA, &shared),
             Err(error) => failed("search_path", access, &error),
+        },
+        match survey.room().await {
+            // One holds the lock.
+            Ok(room) => database::sessions(
+                AREA,
+                &room,
+                2,
+                i64::from(inspection.batch.ledger_statements()) + 1,
+            ),
+            Err(error) => failed("sessions", access, &error),
         },
         writable(&server),
         match survey.check_encoding().await {

@@ -12,6 +12,9 @@ use crate::{
 
 const AREA: Area = Area::Source;
 
+/// The one that reads, and one that looks rows up beside it.
+const SESSIONS: i64 = 2;
+
 /// Rows that are read to see whether their values can be decrypted.
 const FIRST_ROWS: u32 = 100;
 
@@ -53,7 +56,16 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
         Err(failure) => {
             let mut checks = vec![database::unreachable(AREA, "source.url", &failure)];
             checks.extend(skip(
-                &["tls", "search_path", "table", "read_only", "key_index", "rows", "app_names"],
+                &[
+                    "tls",
+                    "search_path",
+                    "sessions",
+                    "table",
+                    "read_only",
+                    "key_index",
+                    "rows",
+                    "app_names",
+                ],
                 "a connection",
             ));
             return checks;
@@ -65,6 +77,10 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
         match survey.shared_schemas().await {
             Ok(shared) => database::search_path(AREA, &shared),
             Err(failure) => database::broken(AREA, "search_path", &failure),
+        },
+        match survey.room().await {
+            Ok(room) => database::sessions(AREA, &room, 1, SESSIONS),
+            Err(failure) => database::broken(AREA, "sessions", &failure),
         },
     ];
     if !settings.session.is_empty() {

@@ -45,10 +45,10 @@ pub(super) fn pool(access: &LedgerAccess, connections: u32, patience: &Patience)
 /// tell that its token is gone from the ledger. Where a standby is waited for, too, that stays so.
 ///
 /// Nothing of the role's own search path is left: the catalog comes first where it is not named, what is made is made in the schema,
-/// and a temporary table comes last.
+/// and a temporary table comes last. Nor are limits that the role or the database sets: how long is waited is decided here.
 fn set_up(schema: &str) -> String {
     format!(
-        "set search_path to {}, pg_temp; set idle_in_transaction_session_timeout = '60s'; \
+        "set search_path to {}, pg_temp; set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = '60s'; \
          select pg_catalog.set_config('synchronous_commit', 'on', false) \
          where pg_catalog.current_setting('synchronous_commit') in ('off', 'local')",
         quote_identifier(schema)

@@ -3,7 +3,7 @@
 use super::{LedgerError, key, schema, session::connect_to_read};
 use crate::{
     config::LedgerAccess,
-    postgres::{Failure, Server, Session, SharedSchema},
+    postgres::{Failure, Room, Server, Session, SharedSchema},
 };
 
 /// A connection to the ledger's database that was made to look around.
@@ -65,6 +65,14 @@ impl Survey {
     /// If it does not answer.
     pub async fn server(&mut self) -> Result<Server, LedgerError> {
         Ok(Server::ask(&mut self.connection).await?)
+    }
+
+    /// How many sessions there may be.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn room(&mut self) -> Result<Room, LedgerError> {
+        Ok(Room::ask(&mut self.connection).await?)
     }
 
     /// Schemas of the session's search path in which others may create objects.

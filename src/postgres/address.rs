@@ -230,7 +230,10 @@ mod tests {
         for (url, place) in [
             ("postgres://u:p@db.internal/crm", "db.internal:5432"),
             ("postgresql://u@[::1]:6432/crm", "[::1]:6432"),
-            ("postgres://u:p%2Fw+1@/crm?host=/cloudsql/a:b:c", "/cloudsql/a:b:c (port 5432)"),
+            (
+                "postgres://u:p%2Fw+1@/crm?host=/cloudsql/a:b:c",
+                "/cloudsql/a:b:c (port 5432)",
+            ),
             ("postgres://u@%2Ftmp%2Fs:6432/crm", "/tmp/s (port 6432)"),
             ("postgres:///crm?host=10.0.0.1&port=99", "10.0.0.1:99"),
             ("postgres://u@localhost/crm?host=/tmp", "/tmp (port 5432)"),

@@ -77,6 +77,26 @@ impl Failure {
         }
     }
 
+    /// The same where a server that takes no writes is taken for one that is being replaced: it may come back.
+    #[must_use]
+    pub fn unless_replaced(self) -> Self {
+        if self.sqlstate.as_deref() == Some(READ_ONLY) {
+            Self {
+                kind: FailureKind::Unreachable,
+                text: "the server takes no writes: it is a standby, is being replaced, or the role's transactions are read-only"
+                    .to_owned(),
+                ..self
+            }
+        } else {
+            self
+        }
+    }
+
+    /// Whether there are as many sessions as there may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.sqlstate.as_deref() == Some("53300")
+    }
+
     /// The same with where it was and what to do.
     pub(super) fn told(self, place: &str, remedy: &str) -> Self {
         Self {
@@ -103,14 +123,22 @@ impl Failure {
 /// What a state means, in words of our own.
 fn of_state(code: &str) -> &'static str {
     match code {
-        "42501" => "a privilege is missing for something that the query, or a function in it, does: grant it to the role",
-        "25006" => "something in the query writes, and the session is read-only: take it out of the expression",
-        "57014" => "the statement took longer than its timeout, or was cancelled: raise the timeout, or try when the database has less to do",
+        "42501" => {
+            "a privilege is missing for something that the query, or a function in it, does: grant it to the role"
+        }
+        READ_ONLY => {
+            "something in the query writes, and the session is read-only: take it out of the expression"
+        }
+        "57014" => {
+            "the statement took longer than its timeout, or was cancelled: raise the timeout, or try when the database has less to do"
+        }
         "55P03" => "a lock was not to be had in time: try when nobody alters the table",
         _ => match code.get(..2) {
             Some("28") => "the database let the session, or a function in the query, not do it: see its log",
             Some("57" | "08") => "the server ended the session: see its log",
-            Some("53" | "58") => "the server ran out of something, or could not read its own files: see its log",
+            Some("53" | "58") => {
+                "the server ran out of something, or could not read its own files: see its log"
+            }
             Some("40") => "the transaction did not go through beside others: try again",
             _ => ABOUT_A_VALUE,
         },
@@ -120,12 +148,20 @@ fn of_state(code: &str) -> &'static str {
 /// Without characters that move a terminal's cursor.
 pub(super) fn visible(text: &str) -> String {
     text.chars()
-        .map(|character| if character.is_control() { '\u{fffd}' } else { character })
+        .map(|character| {
+            if character.is_control() {
+                '\u{fffd}'
+            } else {
+                character
+            }
+        })
         .collect()
 }
 
 const POOLED: &str = "a pooler in transaction or statement mode stands in between: connect to the database itself, or through a \
                       pooler in session mode";
+
+pub(super) const READ_ONLY: &str = "25006";
 
 const ABOUT_A_VALUE: &str = "the database could not work on a value";
 
@@ -217,7 +253,7 @@ fn kind_of(sqlstate: &str) -> FailureKind {
         "57014" | "55P03" => FailureKind::Timeout,
         // A statement that was prepared a moment ago is not there, or somebody else's of the same name is.
         "26000" | "42P05" => FailureKind::Pooled,
-        "42501" | "25006" => FailureKind::Permission,
+        "42501" | READ_ONLY => FailureKind::Permission,
         code => match code.get(..2) {
             // Connection trouble; resources that run out for a while; and serialization failures and deadlocks, which
             // go through on another try.

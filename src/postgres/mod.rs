@@ -9,6 +9,7 @@ mod path;
 mod patience;
 mod pool;
 mod pooling;
+mod room;
 mod server;
 mod session;
 mod unconnected;
@@ -21,6 +22,7 @@ pub use outage::Outage;
 pub use path::{CATALOG_FIRST, SharedSchema};
 pub use patience::Patience;
 pub use pool::{Bounded, Lease, Pool};
+pub use room::Room;
 pub use server::{Server, Transport};
 pub use session::Session;
 

@@ -50,6 +50,8 @@ async fn is_pooled(connection: &mut PgConnection, other: &mut PgConnection) -> R
 
 /// The server's process that is at the other end now.
 async fn process(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
-    let row = raw_sql("select pg_catalog.pg_backend_pid()").fetch_one(connection).await?;
+    let row = raw_sql("select pg_catalog.pg_backend_pid()")
+        .fetch_one(connection)
+        .await?;
     row.try_get(0)
 }

@@ -27,13 +27,15 @@ use super::{Address, Line, Patience, pooling, unconnected};
 /// A goodbye is worth no more than that: the server notices by itself.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// What a role or a database sets to end statements and transactions does not apply: every answer is waited for with a limit of ours.
 /// The server notices within 25 seconds that we are gone, however that came about, and takes back what the session held. It
 /// does so in the middle of a statement, too, where its version and system can. Over a Unix socket there is nothing to set, and
 /// that is no error.
-const NOTICE_WHEN_WE_ARE_GONE: &str = "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; \
+const FOR_ALL: &str = "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; \
      set tcp_keepalives_count = 3; \
      select pg_catalog.set_config(name, value, false) \
-     from (values ('tcp_user_timeout', '25s'), ('client_connection_check_interval', '5s')) as wanted (name, value) \
+     from (values ('tcp_user_timeout', '25s'), ('client_connection_check_interval', '5s'), \
+                  ('transaction_timeout', '0'), ('idle_session_timeout', '0')) as wanted (name, value) \
      where pg_catalog.current_setting(name, true) is not null \
        and (name = 'tcp_user_timeout' or version() like '%linux%')";
 
@@ -70,7 +72,11 @@ fn gone() -> Error {
 }
 
 /// What is looked at once, at the first connection of a process.
-async fn meet(address: &Address, connection: &mut PgConnection, options: &PgConnectOptions) -> Result<(), Error> {
+async fn meet(
+    address: &Address,
+    connection: &mut PgConnection,
+    options: &PgConnectOptions,
+) -> Result<(), Error> {
     if address.line() == Line::Plain {
         warn!(
             server = address.place(),
@@ -106,7 +112,7 @@ impl Session {
                 .met
                 .get_or_try_init(|| meet(address, first, &options))
                 .await?;
-            let set_up = format!("{set_up}; {NOTICE_WHEN_WE_ARE_GONE}");
+            let set_up = format!("{set_up}; {FOR_ALL}");
             connection.execute(AssertSqlSafe(set_up)).await?;
             Ok::<_, Error>(connection)
         };

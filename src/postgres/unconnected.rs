@@ -24,9 +24,11 @@ pub(super) fn explain(error: Error, address: &Address) -> Failure {
         Error::Configuration(_) => wrong(format!(
             "the TLS settings for {place} do not fit together: `sslcert` and `sslkey` go together, and each names a PEM file"
         )),
-        Error::Protocol(text) if text.contains("unsupported authentication") || text.contains("SASL") => wrong(format!(
-            "{place} asks for a way to authenticate that tokenferry does not have: let pg_hba.conf ask for scram-sha-256 or a certificate"
-        )),
+        Error::Protocol(text) if text.contains("unsupported authentication") || text.contains("SASL") => {
+            wrong(format!(
+                "{place} asks for a way to authenticate that tokenferry does not have: let pg_hba.conf ask for scram-sha-256 or a certificate"
+            ))
+        }
         Error::Protocol(_) => unreachable(format!(
             "{place} broke the connection off, or is no Postgres server: check host and port"
         )),
@@ -88,8 +90,14 @@ fn of_io(error: &io::Error, place: &str) -> Failure {
             "the connection was ended at once",
             "check that a Postgres server listens there, and its log",
         ),
-        _ if text.contains("lookup address") => ("no such host name (DNS)", "check the host, and this machine's DNS"),
-        _ => ("the connection failed", "check host and port, and that the database answers from here"),
+        _ if text.contains("lookup address") => (
+            "no such host name (DNS)",
+            "check the host, and this machine's DNS",
+        ),
+        _ => (
+            "the connection failed",
+            "check host and port, and that the database answers from here",
+        ),
     };
     unreachable(format!("{place}: {cause}: {remedy}"))
 }
@@ -118,7 +126,10 @@ fn of_tls(error: &(dyn StdError + 'static), place: &str) -> Failure {
                 "{place} turned the TLS connection down ({}): it may want a certificate of the client's (`sslcert`, `sslkey`)",
                 short(error)
             )),
-            _ => unreachable(format!("TLS with {place} failed ({}): check host, port and `sslmode`", short(error))),
+            _ => unreachable(format!(
+                "TLS with {place} failed ({}): check host, port and `sslmode`",
+                short(error)
+            )),
         };
     };
     wrong(match certificate {
@@ -151,7 +162,10 @@ fn of_kind(error: &CertificateError) -> String {
     let known = [
         ("UnsupportedCertVersion", "it is X.509 v1"),
         ("CaUsedAsEndEntity", "it is an authority's own"),
-        ("UnsupportedSignatureAlgorithm", "its kind of key or signature is not known"),
+        (
+            "UnsupportedSignatureAlgorithm",
+            "its kind of key or signature is not known",
+        ),
     ];
     known
         .iter()

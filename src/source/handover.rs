@@ -108,8 +108,9 @@ async fn may_switch_it_off(connection: &mut Session) -> Result<bool, Failure> {
     if version < 150_000 {
         return Ok(is_superuser && version >= 130_000);
     }
-    let may = sqlx::query_scalar("select pg_catalog.has_parameter_privilege('log_parameter_max_length', 'set')")
-        .fetch_one(connection)
-        .await?;
+    let may =
+        sqlx::query_scalar("select pg_catalog.has_parameter_privilege('log_parameter_max_length', 'set')")
+            .fetch_one(connection)
+            .await?;
     Ok(is_superuser || may)
 }

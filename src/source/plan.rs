@@ -117,7 +117,9 @@ impl Form {
                 _ => Err("must be a timestamp or a number, so that a later one is greater"),
             },
             Field::Scopes => match name.as_str() {
-                "TEXT[]" | "VARCHAR[]" | "CHAR[]" | "CITEXT[]" => Ok((Self::Json, "pg_catalog.array_to_json({})::pg_catalog.text")),
+                "TEXT[]" | "VARCHAR[]" | "CHAR[]" | "CITEXT[]" => {
+                    Ok((Self::Json, "pg_catalog.array_to_json({})::pg_catalog.text"))
+                }
                 "JSON" | "JSONB" => Ok((Self::Json, "({})::pg_catalog.text")),
                 _ if textual => Ok((Self::List, "({})::pg_catalog.text")),
                 _ => Err("must be text[], a JSON array, or text separated by spaces or commas"),

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     config::{Field, Relation, SourceSettings},
-    postgres::{Failure, Patience, Server, Session, SharedSchema, quote_identifier},
+    postgres::{Failure, Patience, Room, Server, Session, SharedSchema, quote_identifier},
 };
 
 /// A connection to the source that was made to look around.
@@ -62,6 +62,14 @@ impl Survey {
     /// If it does not answer.
     pub async fn server(&mut self) -> Result<Server, Failure> {
         Server::ask(&mut self.connection).await
+    }
+
+    /// How many sessions there may be.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn room(&mut self) -> Result<Room, Failure> {
+        Room::ask(&mut self.connection).await
     }
 
     /// Schemas of the session's search path in which others may create objects.

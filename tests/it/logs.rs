@@ -237,7 +237,11 @@ async fn whatever_is_asked_of_the_log_no_notice_of_the_database_is_in_it() {
         let mut command = bed.command(&["migrate", "--dry-run"]);
         command.env("RUST_LOG", filter);
         let ran = crate::support::bed::ended(command.output()).await.ended_with(0);
-        assert!(!ran.stderr.contains(crate::support::bed::TOKEN), "{filter}: {}", ran.stderr);
+        assert!(
+            !ran.stderr.contains(crate::support::bed::TOKEN),
+            "{filter}: {}",
+            ran.stderr
+        );
         assert!(messages(&objects(&ran.stderr)).contains(&"ended"), "{filter}");
     }
 }

@@ -42,6 +42,7 @@ mod reruns;
 mod rollback;
 mod rules;
 mod scratch;
+mod server_settings;
 mod set_back;
 mod show;
 mod silence;

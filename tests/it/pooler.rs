@@ -145,11 +145,21 @@ async fn behind_a_pooler_the_lock_is_held_and_a_killed_process_does_not_leave_it
 async fn found_by_an_application(pooler: &Pooler) -> Vec<String> {
     let mut application = {
         let options: PgConnectOptions = pooler.url().parse().unwrap();
-        PgConnection::connect_with(&options.extra_float_digits(None)).await.unwrap()
+        PgConnection::connect_with(&options.extra_float_digits(None))
+            .await
+            .unwrap()
     };
     let mut found = Vec::new();
-    for setting in ["default_transaction_read_only", "statement_timeout", "search_path", "lock_timeout"] {
-        let row = raw_sql(sqlx::AssertSqlSafe(format!("show {setting}"))).fetch_one(&mut application).await.unwrap();
+    for setting in [
+        "default_transaction_read_only",
+        "statement_timeout",
+        "search_path",
+        "lock_timeout",
+    ] {
+        let row = raw_sql(sqlx::AssertSqlSafe(format!("show {setting}")))
+            .fetch_one(&mut application)
+            .await
+            .unwrap();
         found.push(format!("{setting} {}", row.get::<String, _>(0)));
     }
     let prepared = raw_sql("select count(*)::text from pg_prepared_statements where name like 'sqlx%'");
@@ -178,7 +188,11 @@ async fn a_pooler_that_does_not_keep_sessions_is_turned_down_and_finds_nothing_l
                     "{mode} {arguments:?} {}",
                     ran.stderr
                 );
-                assert_eq!(found_by_an_application(&pooler).await, before, "{mode} {arguments:?}");
+                assert_eq!(
+                    found_by_an_application(&pooler).await,
+                    before,
+                    "{mode} {arguments:?}"
+                );
             }
         }
         assert_eq!(bed.api.stored_count(), 0);

@@ -458,7 +458,10 @@ async fn the_doctor_names_a_schema_in_which_others_may_create() {
     let checks = Checks::of(&doctor(&bed, &[]).await);
     checks.assert("source", "search_path", "ok", "nobody else");
     let guest = bed.database.role("intruder");
-    bed.sql(&format!("create role {guest}; grant create on schema public to {guest}")).await;
+    bed.sql(&format!(
+        "create role {guest}; grant create on schema public to {guest}"
+    ))
+    .await;
     let checks = Checks::of(&doctor(&bed, &[]).await);
     checks.assert("source", "search_path", "warning", &format!("{guest} in public"));
     checks.assert("ledger", "search_path", "ok", "nobody else");

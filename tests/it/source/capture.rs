@@ -61,7 +61,9 @@ async fn attacked() -> TestDatabase {
 }
 
 async fn calls(database: &TestDatabase) -> Vec<String> {
-    database.texts("select case when is_called then last_value else 0 end::text from called").await
+    database
+        .texts("select case when is_called then last_value else 0 end::text from called")
+        .await
 }
 
 #[tokio::test]

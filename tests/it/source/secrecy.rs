@@ -20,7 +20,11 @@ async fn an_error_of_a_function_does_not_bring_a_token_to_light() {
                                    detail = t, hint = t, column = t, table = t; end $$"
         ))
         .await;
-        for arguments in [&["migrate", "-vv"][..], &["migrate", "--dry-run", "-vv"], &["doctor"]] {
+        for arguments in [
+            &["migrate", "-vv"][..],
+            &["migrate", "--dry-run", "-vv"],
+            &["doctor"],
+        ] {
             let mut command = bed.command(arguments);
             command.env("RUST_LOG", "trace");
             let ran = crate::support::bed::ended(command.output()).await;
@@ -39,7 +43,9 @@ async fn an_error_of_a_function_does_not_bring_a_token_to_light() {
 
 #[tokio::test]
 async fn nor_does_an_error_of_a_condition_while_keys_are_proven() {
-    let bed = Bed::new().await.set("source.where = \"cannot_open(access_token)\"");
+    let bed = Bed::new()
+        .await
+        .set("source.where = \"cannot_open(access_token)\"");
     bed.user_rows(1, 3).await;
     bed.sql(
         "alter table legacy_tokens drop constraint legacy_tokens_pkey; \
@@ -49,6 +55,10 @@ async fn nor_does_an_error_of_a_condition_while_keys_are_proven() {
     .await;
     for arguments in [&["migrate", "-vv"][..], &["doctor"]] {
         let ran = bed.run(arguments).await.ended_with(6);
-        assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(TOKEN), "{}", ran.stderr);
+        assert!(
+            !format!("{}{}", ran.stdout, ran.stderr).contains(TOKEN),
+            "{}",
+            ran.stderr
+        );
     }
 }

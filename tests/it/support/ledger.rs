@@ -6,8 +6,8 @@ use tokenferry::{
     config::{LedgerAccess, LedgerSettings},
     ledger::{BatchRef, Ledger, LedgerError, OutcomeOf, Residue, Run},
     model::{
-        Batch, Call, Destination, EncodedToken, Evidence, Fingerprint, Item, SentAttributes,
-        SourceKey, Subject, Version,
+        Batch, Call, Destination, EncodedToken, Evidence, Fingerprint, Item, SentAttributes, SourceKey,
+        Subject, Version,
     },
     postgres::{Address, Patience},
 };
