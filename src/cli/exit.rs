@@ -115,6 +115,7 @@ fn of_ledger(error: &LedgerError) -> Exit {
         LedgerError::Locked { .. } | LedgerError::TakenOver => Exit::Locked,
         LedgerError::Absent { .. }
         | LedgerError::Newer { .. }
+        | LedgerError::Encoding(_)
         | LedgerError::Pepper
         | LedgerError::NoSuchRun(_)
         | LedgerError::AnotherApi { .. }

@@ -5,8 +5,10 @@ use std::{
     io::{self, IsTerminal, Write},
 };
 
-use tracing::error;
-use tracing_subscriber::{EnvFilter, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing::{Metadata, error};
+use tracing_subscriber::{
+    EnvFilter, filter::filter_fn, fmt, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt,
+};
 
 use super::{
     Exit,
@@ -50,21 +52,22 @@ pub(super) fn start(global: &Global) -> Console {
     let region = (terminal && text && !global.quiet && moves_its_cursor()).then(|| Region::new(colour));
     let level = match (global.quiet, global.verbose) {
         (true, _) => "warn",
-        (false, 0) => "warn,tokenferry=info",
-        (false, 1) => "info,tokenferry=debug",
-        (false, _) => "debug,tokenferry=trace",
+        (false, 0) => "info",
+        (false, 1) => "debug",
+        (false, _) => "trace",
     };
-    // What a function of the user's own raises as a notice may quote a row.
-    let level = format!("{level},sqlx::postgres::notice=off");
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
     let writer = Past(region.clone());
     // Fails only where several commands run in one process, as in tests: it is set already.
     if text {
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
+        let layer = fmt::layer()
             .with_writer(writer)
             .with_target(false)
-            .with_ansi(colour)
+            .with_ansi(colour);
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(filter_fn(is_our_own))
+            .with(layer)
             .try_init()
             .ok();
     } else {
@@ -76,11 +79,19 @@ pub(super) fn start(global: &Global) -> Console {
             .flatten_span_list_on_top_level(true);
         tracing_subscriber::registry()
             .with(filter)
+            .with(filter_fn(is_our_own))
             .with(layer)
             .try_init()
             .ok();
     }
     Console { region, json: !text }
+}
+
+/// Whatever `RUST_LOG` says, what a library logs stays out: a notice that a function in the database raises may quote a row, and a URL,
+/// a header or a parameter may hold a secret.
+fn is_our_own(metadata: &Metadata<'_>) -> bool {
+    let target = metadata.target();
+    target == env!("CARGO_CRATE_NAME") || target.starts_with(concat!(env!("CARGO_CRATE_NAME"), "::"))
 }
 
 /// Whether the terminal knows more than letters.

@@ -7,7 +7,7 @@ use super::{
     AppMap, Loaded, NotifySettings, Problem,
     load::variable,
     reader::{Asked, Reader, Shown, find, follow},
-    settings::{self, ApiSettings, LedgerAccess},
+    settings::{self, ApiSettings, BatchSettings, LedgerAccess},
     source::SourceSettings,
 };
 use crate::model::RuleSet;
@@ -53,6 +53,8 @@ pub struct Inspection {
     pub ledger: Option<LedgerAccess>,
     /// What it takes to talk to the API.
     pub api: Option<ApiSettings>,
+    /// How batches are made and sent.
+    pub batch: BatchSettings,
     /// Who is told of a run.
     pub notify: Option<NotifySettings>,
 }
@@ -77,6 +79,7 @@ impl Loaded {
             tolerated: parts.tolerated,
             ledger: parts.access,
             api: parts.api,
+            batch: parts.batch,
             notify: parts.notify,
         }
     }

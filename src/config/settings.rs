@@ -13,7 +13,10 @@ use super::{
     source::{self, SourceSettings, SourceShape},
     watch::{self, LiveSettings, MetricsSettings},
 };
-use crate::model::{RefreshMargin, RuleSet, Secret};
+use crate::{
+    model::{RefreshMargin, RuleSet, Secret},
+    postgres::Address,
+};
 
 /// Everything a run needs.
 #[derive(Debug, Clone)]
@@ -96,7 +99,7 @@ impl AppMap {
 #[derive(Debug, Clone)]
 pub struct LedgerSettings {
     /// The database; carries a password.
-    pub url: Secret,
+    pub url: Address,
     /// The schema the tables live in.
     pub schema: String,
     /// Mixed into the fingerprint key, so that a stolen ledger alone does not hold the whole key.
@@ -212,6 +215,16 @@ pub struct BatchSettings {
     pub verify_refresh: bool,
 }
 
+impl BatchSettings {
+    /// How many statements of the ledger a run has at once: one for each batch in flight, and a few beside them.
+    #[must_use]
+    pub fn ledger_statements(&self) -> u32 {
+        u32::try_from(self.concurrency)
+            .unwrap_or(u32::MAX)
+            .saturating_add(3)
+    }
+}
+
 /// When going on makes no sense.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopSettings {
@@ -238,7 +251,7 @@ pub(super) struct Parts {
     pub(super) tolerated: RuleSet,
     pub(super) access: Option<LedgerAccess>,
     pub(super) api: Option<ApiSettings>,
-    batch: BatchSettings,
+    pub(super) batch: BatchSettings,
     stop: StopSettings,
     pub(super) notify: Option<NotifySettings>,
     metrics: MetricsSettings,
@@ -325,7 +338,11 @@ impl Loaded {
 fn ledger_access(reader: &mut Reader<'_>) -> Option<LedgerAccess> {
     let migration = reader.required("migration", "a name for this job, such as \"crm-tokens\"");
     let url = if reader.value("ledger.url").is_some() {
-        source::database_url(reader, "ledger.url")
+        let url = source::database_url(reader, "ledger.url");
+        if url.as_ref().is_some_and(|url| url.schemas().is_some()) {
+            reader.problem("ledger.url", "names a schema: write it as `ledger.schema`");
+        }
+        url
     } else {
         source::database_url(reader, "source.url")
     };

@@ -7,7 +7,7 @@ use super::{
     provider::{self, ProviderSettings},
     reader::{Reader, Shown},
 };
-use crate::{decrypt::Decryptor, model::Secret};
+use crate::{decrypt::Decryptor, model::Secret, postgres::Address};
 
 /// A part of a token that a column can be mapped to, or what says where the token is to be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -165,7 +165,7 @@ pub enum RowSecurity {
 #[derive(Debug, Clone)]
 pub struct SourceSettings {
     /// Where the database is; carries a password.
-    pub url: Secret,
+    pub url: Address,
     /// What the rows are read from.
     pub relation: Relation,
     /// The name of the key column.
@@ -279,22 +279,17 @@ pub(super) fn shape(reader: &mut Reader<'_>) -> Option<SourceShape> {
     })
 }
 
-/// A Postgres URL, as a secret.
-pub(super) fn database_url(reader: &mut Reader<'_>, key: &str) -> Option<Secret> {
+/// A Postgres URL.
+pub(super) fn database_url(reader: &mut Reader<'_>, key: &str) -> Option<Address> {
     let url = reader.required_secret(key, "a Postgres URL, such as \"env:SOURCE_DATABASE_URL\"");
     reader.show(key, Shown::Address);
-    let url = url?;
-    let is_postgres = ["postgres://", "postgresql://"]
-        .iter()
-        .any(|scheme| url.reveal().starts_with(scheme));
-    if !is_postgres || url.reveal().parse::<sqlx::postgres::PgConnectOptions>().is_err() {
-        reader.problem(
-            key,
-            "must be a Postgres URL: postgres://user:password@host:5432/database?sslmode=require",
-        );
-        return None;
+    match Address::parse(url?.reveal()) {
+        Ok(address) => Some(address),
+        Err(error) => {
+            reader.problem(key, error.to_string());
+            None
+        }
     }
-    Some(url)
 }
 
 /// Splits `schema.table`; parts in double quotes may hold dots.

@@ -1,17 +1,22 @@
 //! What source and ledger have in common: a server to reach, over a line that should be private.
 
 use super::{Area, Blame, Check};
-use crate::postgres::{Failure, FailureKind, Server, Transport};
+use crate::postgres::{Failure, FailureKind, Line, Room, Server, SharedSchema, Transport};
 
 /// The database was not reached, or did not let us in.
 pub(super) fn unreachable(area: Area, key: &str, failure: &Failure) -> Check {
-    let advice = match failure.kind {
-        FailureKind::Permission => {
-            format!("check the user, the password and the database of `{key}`, and what the role is granted")
-        }
-        _ => format!("check host, port and `sslmode` of `{key}`, and that the database answers from here"),
+    let (blame, advice) = match failure.kind {
+        FailureKind::Pooled => (Blame::Configuration, format!("let `{key}` lead past that pooler")),
+        FailureKind::Permission => (
+            Blame::Database,
+            format!("check the user, the password and the database of `{key}`, and what the role is granted"),
+        ),
+        _ => (
+            Blame::Database,
+            format!("check host, port and `sslmode` of `{key}`, and that the database answers from here"),
+        ),
     };
-    Check::failed(area, Blame::Database, "connection", failure.to_string(), advice)
+    Check::failed(area, blame, "connection", failure.to_string(), advice)
 }
 
 /// A look that the database cut short.
@@ -35,9 +40,69 @@ pub(super) fn reached(area: Area, server: &Server) -> Check {
     Check::ok(area, "connection", detail)
 }
 
-/// Whether others can listen.
-pub(super) fn line(area: Area, key: &str, server: &Server) -> Check {
+/// Whether there may be as many sessions as a run has, and at least as many as it cannot do without.
+pub(super) fn sessions(area: Area, room: &Room, least: i64, most: i64) -> Check {
+    const NAME: &str = "sessions";
+    let left = room.left();
+    if left >= most {
+        return Check::ok(area, NAME, format!("a run has up to {most}, and {left} are left"));
+    }
+    let detail = format!(
+        "a run has up to {most}, and {} has {left} of {} left",
+        room.of, room.limit
+    );
+    if left < least {
+        let advice = format!("raise that limit: a run needs {least} at least");
+        return Check::failed(area, Blame::Database, NAME, detail, advice);
+    }
+    let advice = "raise that limit, or lower `batch.concurrency`: a run goes on with fewer, and statements wait for each other";
+    Check::warning(area, NAME, detail, advice)
+}
+
+/// Whether others can put an operator, a function or a table of their own in the place of what is meant.
+pub(super) fn search_path(area: Area, shared: &[SharedSchema]) -> Check {
+    const NAME: &str = "search_path";
+    let Some(first) = shared.first() else {
+        return Check::ok(
+            area,
+            NAME,
+            "nobody else may create objects in a schema of the search path",
+        );
+    };
+    let all: Vec<String> = shared
+        .iter()
+        .map(|shared| format!("{} in {}", shared.roles.join(", "), shared.schema))
+        .collect();
+    let written = match area {
+        Area::Source => {
+            ", which is what names without a schema mean in `source.table`, `query`, `where` and { sql = … }"
+        }
+        _ => "",
+    };
+    Check::warning(
+        area,
+        NAME,
+        format!(
+            "others may create objects in a schema of the search path ({}){written}",
+            all.join("; ")
+        ),
+        format!(
+            "revoke create on schema {} from {} (or name the schema of every table and function that you write)",
+            first.schema,
+            first.roles.join(", ")
+        ),
+    )
+}
+
+/// Whether others can listen. The server sees what a tunnel or a pooler on the way hides from here, and the other way round.
+pub(super) fn line(area: Area, key: &str, line: Line, server: &Server) -> Check {
     match &server.transport {
+        _ if line == Line::Plain => Check::warning(
+            area,
+            "tls",
+            "none, as `sslmode=disable` says: whoever can listen on the network reads what passes",
+            format!("write sslmode=verify-full (or at least sslmode=require) in `{key}`"),
+        ),
         Transport::Tls(version) => Check::ok(area, "tls", version),
         Transport::Local => Check::ok(
             area,

@@ -33,7 +33,17 @@ pub(super) async fn examine(inspection: &Inspection) -> Vec<Check> {
                 error => failed("connection", access, &error),
             }];
             checks.extend(skip(
-                &["tls", "writable", "durability", "schema", "privileges", "pepper"],
+                &[
+                    "tls",
+                    "search_path",
+                    "sessions",
+                    "writable",
+                    "encoding",
+                    "durability",
+                    "schema",
+                    "privileges",
+                    "pepper",
+                ],
                 "a connection",
             ));
             return checks;
@@ -41,8 +51,26 @@ pub(super) async fn examine(inspection: &Inspection) -> Vec<Check> {
     };
     let mut checks = vec![
         database::reached(AREA, &server),
-        database::line(AREA, "ledger.url", &server),
+        database::line(AREA, "ledger.url", access.ledger.url.line(), &server),
+        match survey.shared_schemas().await {
+            Ok(shared) => database::search_path(AREA, &shared),
+            Err(error) => failed("search_path", access, &error),
+        },
+        match survey.room().await {
+            // One holds the lock.
+            Ok(room) => database::sessions(
+                AREA,
+                &room,
+                2,
+                i64::from(inspection.batch.ledger_statements()) + 1,
+            ),
+            Err(error) => failed("sessions", access, &error),
+        },
         writable(&server),
+        match survey.check_encoding().await {
+            Ok(()) => Check::ok(AREA, "encoding", "UTF8"),
+            Err(error) => failed("encoding", access, &error),
+        },
     ];
     let durability = durability::examine(&mut survey).await;
     checks.push(durability.unwrap_or_else(|error| failed("durability", access, &error)));
@@ -270,6 +298,10 @@ fn failed(name: &str, access: &LedgerAccess, error: &LedgerError) -> Check {
         |detail: String, advice: &str| Check::failed(AREA, Blame::Configuration, name, detail, advice);
     match error {
         LedgerError::Database(failure) => database::broken(AREA, name, failure),
+        LedgerError::Encoding(encoding) => usage(
+            format!("{encoding}, which cannot hold every key, user and app that there may be"),
+            "let `ledger.url` lead to a database in UTF8 (create database … encoding 'UTF8' template template0)",
+        ),
         LedgerError::Newer { .. } => usage(
             error.to_string(),
             "use the newer tokenferry, or another `ledger.schema`",

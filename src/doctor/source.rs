@@ -15,6 +15,21 @@ use crate::{
 
 const AREA: Area = Area::Source;
 
+/// What cannot be looked at without one.
+const BEHIND_A_CONNECTION: [&str; 8] = [
+    "tls",
+    "search_path",
+    "sessions",
+    "table",
+    "read_only",
+    "key_index",
+    "rows",
+    "app_names",
+];
+
+/// The one that reads, and one that looks rows up beside it.
+const SESSIONS: i64 = 2;
+
 /// What was found out about the source.
 pub(super) struct Examined {
     pub(super) checks: Vec<Check>,
@@ -52,17 +67,11 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
         Ok(opened) => opened,
         Err(failure) => {
             let mut checks = vec![database::unreachable(AREA, "source.url", &failure)];
-            checks.extend(skip(
-                &["tls", "table", "read_only", "key_index", "rows", "app_names"],
-                "a connection",
-            ));
+            checks.extend(skip(&BEHIND_A_CONNECTION, "a connection"));
             return checks;
         }
     };
-    let mut checks = vec![
-        database::reached(AREA, &server),
-        database::line(AREA, "source.url", &server),
-    ];
+    let mut checks = connection(settings, &mut survey, &server).await;
     if !settings.session.is_empty() {
         match survey.hand_over().await {
             Ok(()) => checks.push(Check::ok(
@@ -136,6 +145,22 @@ async fn sampled(survey: &mut Survey, settings: &SourceSettings, inspection: &In
     let screen = Screen::new(inspection.apps.clone(), key).tolerating(inspection.tolerated);
     checks.extend(sample::checks(settings, &screen, &rows));
     checks
+}
+
+/// What there is to say of the connection itself.
+async fn connection(settings: &SourceSettings, survey: &mut Survey, server: &Server) -> Vec<Check> {
+    vec![
+        database::reached(AREA, server),
+        database::line(AREA, "source.url", settings.url.line(), server),
+        match survey.shared_schemas().await {
+            Ok(shared) => database::search_path(AREA, &shared),
+            Err(failure) => database::broken(AREA, "search_path", &failure),
+        },
+        match survey.room().await {
+            Ok(room) => database::sessions(AREA, &room, 1, SESSIONS),
+            Err(failure) => database::broken(AREA, "sessions", &failure),
+        },
+    ]
 }
 
 fn table(settings: &SourceSettings, fit: Result<(), SourceError>) -> Vec<Check> {

@@ -26,6 +26,11 @@ pub enum LedgerError {
         /// The schema.
         schema: String,
     },
+    /// The database cannot hold every name.
+    #[error(
+        "the ledger's database has the encoding {0}, which cannot hold every key, user and app that there may be: let `ledger.url` lead to a          database in UTF8 (create database … encoding 'UTF8' template template0)"
+    )]
+    Encoding(String),
     /// The schema could not be brought up to date.
     #[error("the ledger's schema could not be brought up to date: {0}")]
     Schema(String),

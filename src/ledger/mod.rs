@@ -98,12 +98,13 @@ impl Ledger {
         patience: &Patience,
     ) -> Result<Self, LedgerError> {
         let mut session = session::connect(access, patience.for_statement(), patience).await?;
+        schema::check_encoding(&mut session).await?;
         schema::migrate(&mut session, &access.ledger.schema).await?;
         let key = key::fetch_or_make(&mut session, access.ledger.pepper.as_ref()).await?;
         // The pool has its own.
         session.close().await;
         Ok(Self {
-            pool: session::pool(access, connections, patience)?,
+            pool: session::pool(access, connections, patience),
             migration: access.migration.clone(),
             target: None,
             key,

@@ -25,7 +25,7 @@ impl Ledger {
                     }
                     return Ok(value);
                 }
-                Err(error) => outage.wait_out(Failure::from(error)).await?,
+                Err(error) => outage.wait_out(Failure::from(error).unless_replaced()).await?,
             }
         }
     }

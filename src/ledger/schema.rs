@@ -23,7 +23,7 @@ pub(super) async fn migrate(connection: &mut Session, schema: &str) -> Result<()
                 .as_database_error()
                 .is_some_and(|error| matches!(error.code().as_deref(), Some("42P06" | "23505")));
             if !lost_a_race {
-                return Err(Failure::from(error).into());
+                return Err(not_made(error));
             }
         }
     }
@@ -41,13 +41,24 @@ pub(super) async fn migrate(connection: &mut Session, schema: &str) -> Result<()
         .await
         .map_err(|error| match error {
             MigrateError::VersionMissing(_) => newer(schema),
-            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
-                Failure::from(error).into()
-            }
+            MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => not_made(error),
             MigrateError::VersionMismatch(version) => another_form(version),
             MigrateError::Dirty(version) => unfinished(version),
             other => LedgerError::Schema(format!("{other:?}").chars().take(120).collect()),
         })
+}
+
+/// Refuses a database that would take the names of some rows and not of others: a run would end there every time.
+pub(super) async fn check_encoding(connection: &mut Session) -> Result<(), LedgerError> {
+    let encoding: String = sqlx::query_scalar("select current_setting('server_encoding')")
+        .fetch_one(connection)
+        .await
+        .map_err(Failure::from)?;
+    if encoding == "UTF8" {
+        Ok(())
+    } else {
+        Err(LedgerError::Encoding(encoding))
+    }
 }
 
 /// How far the schema is, without a change to it.
@@ -88,6 +99,23 @@ pub(super) async fn state(connection: &mut Session, schema: &str) -> Result<Stat
         _ if applied.is_empty() => Ok(State::Empty),
         pending => Ok(State::Behind(pending)),
     }
+}
+
+/// What is raised by hand while tables are made is an event trigger's.
+fn not_made(error: sqlx::Error) -> LedgerError {
+    let failure = Failure::from(error);
+    if failure
+        .sqlstate
+        .as_deref()
+        .is_some_and(|state| state.starts_with("P0"))
+    {
+        return Failure::withheld(
+            "something in the ledger's database forbids making its tables, most likely an event trigger: have it let this role make them, \
+             or let a role that may run `tokenferry migrate` once",
+        )
+        .into();
+    }
+    failure.into()
 }
 
 fn newer(schema: &str) -> LedgerError {

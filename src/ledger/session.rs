@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sqlx::{Executor, postgres::PgConnectOptions};
+use sqlx::Executor;
 
 use super::LedgerError;
 use crate::{
@@ -20,7 +20,7 @@ pub(super) async fn connect(
     patience: &Patience,
 ) -> Result<Session, LedgerError> {
     let set_up = set_up(&access.ledger.schema);
-    let session = Session::connect(&options(access)?, limit, patience, &set_up).await;
+    let session = Session::connect(&access.ledger.url, &name(access), limit, patience, &set_up).await;
     Ok(session.map_err(Failure::from)?)
 }
 
@@ -35,27 +35,27 @@ pub(super) async fn connect_to_read(access: &LedgerAccess) -> Result<Session, Le
 }
 
 /// The sessions that keep the ledger, opened as they are needed.
-pub(super) fn pool(
-    access: &LedgerAccess,
-    connections: u32,
-    patience: &Patience,
-) -> Result<Pool, LedgerError> {
+pub(super) fn pool(access: &LedgerAccess, connections: u32, patience: &Patience) -> Pool {
     let set_up = set_up(&access.ledger.schema);
-    Ok(Pool::new(options(access)?, connections, patience, set_up))
+    let address = access.ledger.url.clone();
+    Pool::new(address, name(access), connections, patience, set_up)
 }
 
 /// What every session is told. What was recorded must be there after a crash: a request follows upon an intent, and nothing would
 /// tell that its token is gone from the ledger. Where a standby is waited for, too, that stays so.
+///
+/// Nothing of the role's own search path is left: the catalog comes first where it is not named, what is made is made in the schema,
+/// and a temporary table comes last. Nor are limits that the role or the database sets: how long is waited is decided here.
 fn set_up(schema: &str) -> String {
     format!(
-        "set search_path to {}; set idle_in_transaction_session_timeout = '60s'; \
-         select set_config('synchronous_commit', 'on', false) \
-         where current_setting('synchronous_commit') in ('off', 'local')",
+        "set search_path to {}, pg_temp; set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = '60s'; \
+         select pg_catalog.set_config('synchronous_commit', 'on', false) \
+         where pg_catalog.current_setting('synchronous_commit') in ('off', 'local')",
         quote_identifier(schema)
     )
 }
 
-fn options(access: &LedgerAccess) -> Result<PgConnectOptions, LedgerError> {
-    let options: PgConnectOptions = access.ledger.url.reveal().parse().map_err(Failure::from)?;
-    Ok(options.application_name(&format!("tokenferry {}", access.migration)))
+/// By this the sessions of a migration are known.
+fn name(access: &LedgerAccess) -> String {
+    format!("tokenferry {}", access.migration)
 }

@@ -3,7 +3,7 @@
 use super::{LedgerError, key, schema, session::connect_to_read};
 use crate::{
     config::LedgerAccess,
-    postgres::{Failure, Server, Session},
+    postgres::{Failure, Room, Server, Session, SharedSchema},
 };
 
 /// A connection to the ledger's database that was made to look around.
@@ -65,6 +65,30 @@ impl Survey {
     /// If it does not answer.
     pub async fn server(&mut self) -> Result<Server, LedgerError> {
         Ok(Server::ask(&mut self.connection).await?)
+    }
+
+    /// How many sessions there may be.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn room(&mut self) -> Result<Room, LedgerError> {
+        Ok(Room::ask(&mut self.connection).await?)
+    }
+
+    /// Schemas of the session's search path in which others may create objects.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn shared_schemas(&mut self) -> Result<Vec<SharedSchema>, LedgerError> {
+        Ok(SharedSchema::find(&mut self.connection).await?)
+    }
+
+    /// Whether the database can hold every name.
+    ///
+    /// # Errors
+    /// [`LedgerError::Encoding`] if not, or if it does not answer.
+    pub async fn check_encoding(&mut self) -> Result<(), LedgerError> {
+        schema::check_encoding(&mut self.connection).await
     }
 
     /// Whether the server keeps what it confirms.

@@ -116,9 +116,7 @@ async fn open(
     };
     let application_name = format!("tokenferry {}", settings.migration);
     let mut source = Source::open(&settings.source, &application_name, patience).await?;
-    let connections = u32::try_from(settings.batch.concurrency)
-        .unwrap_or(u32::MAX)
-        .saturating_add(3);
+    let connections = settings.batch.ledger_statements();
     let target = settings.api.target();
     let ledger = Ledger::open(&access, connections, patience)
         .await?

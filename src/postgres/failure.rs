@@ -1,4 +1,7 @@
 //! Turns a driver's error into what an operator does next, without the values that a message may quote.
+//!
+//! A function of the user's own may raise an error of any class with whatever it holds in its message. The server says where an error
+//! was raised (its context) when that was in a function: such a message is never repeated, nor is one that came while rows were read.
 
 use std::{borrow::Cow, fmt};
 
@@ -70,23 +73,106 @@ impl Failure {
         }
     }
 
+    /// A pooler in between hands each transaction to another session.
+    #[must_use]
+    pub fn pooled() -> Self {
+        Self::of_our_own(FailureKind::Pooled, POOLED.to_owned())
+    }
+
+    /// What is told in words of our own.
+    pub(super) fn of_our_own(kind: FailureKind, text: String) -> Self {
+        Self {
+            kind,
+            sqlstate: None,
+            text,
+        }
+    }
+
+    /// The same where a server that takes no writes is taken for one that is being replaced: it may come back.
+    #[must_use]
+    pub fn unless_replaced(self) -> Self {
+        if self.sqlstate.as_deref() == Some(READ_ONLY) {
+            Self {
+                kind: FailureKind::Unreachable,
+                text: "the server takes no writes: it is a standby, is being replaced, or the role's transactions are read-only"
+                    .to_owned(),
+                ..self
+            }
+        } else {
+            self
+        }
+    }
+
+    /// Whether there are as many sessions as there may be.
+    pub(super) fn is_full(&self) -> bool {
+        self.sqlstate.as_deref() == Some("53300")
+    }
+
+    /// The same with where it was and what to do.
+    pub(super) fn told(self, place: &str, remedy: &str) -> Self {
+        Self {
+            text: format!("{place}: {}: {remedy}", self.text),
+            ..self
+        }
+    }
+
     /// The same without the database's words: where rows are at hand, a message of any class may quote one (a token cast
     /// to `regclass`, a function of the user's own that raises an error).
     #[must_use]
     pub fn without_message(self) -> Self {
-        match self.sqlstate {
+        match &self.sqlstate {
             // Our own words quote nothing.
             None => self,
-            Some(_) => Self {
-                text: ABOUT_A_VALUE.to_owned(),
+            Some(code) => Self {
+                text: of_state(code).to_owned(),
                 ..self
             },
         }
     }
 }
 
+/// What a state means, in words of our own.
+fn of_state(code: &str) -> &'static str {
+    match code {
+        "42501" => {
+            "a privilege is missing for something that the query, or a function in it, does: grant it to the role"
+        }
+        READ_ONLY => {
+            "something in the query writes, and the session is read-only: take it out of the expression"
+        }
+        "57014" => {
+            "the statement took longer than its timeout, or was cancelled: raise the timeout, or try when the database has less to do"
+        }
+        "55P03" => "a lock was not to be had in time: try when nobody alters the table",
+        _ => match code.get(..2) {
+            Some("28") => "the database let the session, or a function in the query, not do it: see its log",
+            Some("57" | "08") => "the server ended the session: see its log",
+            Some("53" | "58") => {
+                "the server ran out of something, or could not read its own files: see its log"
+            }
+            Some("40") => "the transaction did not go through beside others: try again",
+            _ => ABOUT_A_VALUE,
+        },
+    }
+}
+
+/// Without characters that move a terminal's cursor.
+pub(super) fn visible(text: &str) -> String {
+    text.chars()
+        .map(|character| {
+            if character.is_control() {
+                '\u{fffd}'
+            } else {
+                character
+            }
+        })
+        .collect()
+}
+
 const POOLED: &str = "a pooler in transaction or statement mode stands in between: connect to the database itself, or through a \
                       pooler in session mode";
+
+pub(super) const READ_ONLY: &str = "25006";
 
 const ABOUT_A_VALUE: &str = "the database could not work on a value";
 
@@ -104,15 +190,14 @@ impl std::error::Error for Failure {}
 
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
-        let plain = |kind, text: String| Self {
-            kind,
-            sqlstate: None,
-            text,
-        };
+        let plain = Self::of_our_own;
         match error {
             Error::Database(error) => {
                 let code = error.code().map(Cow::into_owned).unwrap_or_default();
                 let quotes_values = matches!(code.get(..2), Some("22" | "23" | "P0" | "XX") | None);
+                let is_of_a_function = error
+                    .try_downcast_ref::<PgDatabaseError>()
+                    .is_none_or(|error| error.r#where().is_some());
                 let kind = if is_row_security(&*error) {
                     FailureKind::RowSecurity
                 } else {
@@ -120,10 +205,10 @@ impl From<Error> for Failure {
                 };
                 let text = if kind == FailureKind::Pooled {
                     POOLED.to_owned()
-                } else if quotes_values {
-                    ABOUT_A_VALUE.to_owned()
+                } else if quotes_values || is_of_a_function {
+                    of_state(&code).to_owned()
                 } else {
-                    error.message().to_owned()
+                    visible(error.message())
                 };
                 Self {
                     kind,
@@ -132,6 +217,9 @@ impl From<Error> for Failure {
                 }
             }
             Error::Io(error) => {
+                if let Some(known) = error.get_ref().and_then(|cause| cause.downcast_ref::<Self>()) {
+                    return known.clone();
+                }
                 let text = match error.get_ref().and_then(|cause| cause.downcast_ref::<NoAnswer>()) {
                     Some(silence) => silence.to_string(),
                     None => format!("the connection failed: {error}"),
@@ -172,6 +260,13 @@ fn is_row_security(error: &dyn DatabaseError) -> bool {
     error.and_then(PgDatabaseError::routine) == Some("check_enable_rls")
 }
 
+impl From<Failure> for Error {
+    /// The way of a failure through what only takes the driver's errors.
+    fn from(failure: Failure) -> Self {
+        Self::Io(std::io::Error::other(failure))
+    }
+}
+
 fn kind_of(sqlstate: &str) -> FailureKind {
     match sqlstate {
         // Shutting down, crashed, starting up; a session or a transaction of ours that was silent for too long.
@@ -179,7 +274,7 @@ fn kind_of(sqlstate: &str) -> FailureKind {
         "57014" | "55P03" => FailureKind::Timeout,
         // A statement that was prepared a moment ago is not there, or somebody else's of the same name is.
         "26000" | "42P05" => FailureKind::Pooled,
-        "42501" | "25006" => FailureKind::Permission,
+        "42501" | READ_ONLY => FailureKind::Permission,
         code => match code.get(..2) {
             // Connection trouble; resources that run out for a while; and serialization failures and deadlocks, which
             // go through on another try.

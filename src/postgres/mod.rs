@@ -1,19 +1,28 @@
 //! What source and ledger share: sessions that wait for no answer forever, quoting, what an error of a database means, and what
 //! a server says of itself.
 
+mod address;
 mod failure;
 mod outage;
+mod parameters;
+mod path;
 mod patience;
 mod pool;
+mod pooling;
+mod room;
 mod server;
 mod session;
+mod unconnected;
 
 use std::fmt::Write as _;
 
+pub use address::{Address, Line, UnusableUrl};
 pub use failure::{Failure, FailureKind};
 pub use outage::Outage;
+pub use path::{CATALOG_FIRST, SharedSchema};
 pub use patience::Patience;
 pub use pool::{Bounded, Lease, Pool};
+pub use room::Room;
 pub use server::{Server, Transport};
 pub use session::Session;
 

@@ -9,7 +9,7 @@ use std::{
     ops::{Deref, DerefMut},
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -21,16 +21,16 @@ use futures_util::{
 };
 use sqlx::{
     Either, Error, Execute, Executor, Postgres, SqlStr,
-    postgres::{
-        PgConnectOptions, PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgStatement, PgTypeInfo,
-    },
+    postgres::{PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgStatement, PgTypeInfo},
 };
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::Instant,
 };
 
-use super::{Patience, Session};
+use tracing::info;
+
+use super::{Address, Failure, Patience, Session, failure::READ_ONLY};
 
 /// How long one waits for a session that others use.
 const ACQUIRE: Duration = Duration::from_secs(10);
@@ -53,10 +53,13 @@ impl fmt::Debug for Pool {
 }
 
 struct Shared {
-    options: PgConnectOptions,
+    address: Address,
+    name: String,
     set_up: String,
     patience: Patience,
     places: Arc<Semaphore>,
+    /// How many places there are, taken or not.
+    size: AtomicUsize,
     idle: Mutex<Vec<Idle>>,
     closed: AtomicBool,
 }
@@ -81,15 +84,19 @@ pub struct Bounded<'a> {
 }
 
 impl Pool {
-    /// No session yet, and never more than `size`. `set_up` are the settings of each.
+    /// No session yet, and never more than `size`. Each has this name, and `set_up` are its settings.
     #[must_use]
-    pub fn new(options: PgConnectOptions, size: u32, patience: &Patience, set_up: String) -> Self {
-        let places = usize::try_from(size).unwrap_or(Semaphore::MAX_PERMITS);
+    pub fn new(address: Address, name: String, size: u32, patience: &Patience, set_up: String) -> Self {
+        let places = usize::try_from(size)
+            .unwrap_or(Semaphore::MAX_PERMITS)
+            .min(Semaphore::MAX_PERMITS);
         Self(Arc::new(Shared {
-            options,
+            address,
+            name,
             set_up,
             patience: patience.clone(),
-            places: Arc::new(Semaphore::new(places.min(Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(places)),
+            size: AtomicUsize::new(places),
             idle: Mutex::default(),
             closed: AtomicBool::new(false),
         }))
@@ -105,25 +112,46 @@ impl Pool {
         Bounded { pool: self, limit }
     }
 
-    /// A session for several statements.
+    /// A session for several statements. Where the server takes no more of them, those there are do.
     ///
     /// # Errors
     /// If there is none to be had in time.
     pub async fn acquire(&self, limit: Duration) -> Result<Lease, Error> {
         let shared = &self.0;
-        let place = tokio::select! {
-            place = Arc::clone(&shared.places).acquire_owned() => place.map_err(|_| Error::PoolClosed)?,
-            () = shared.patience.run_out(ACQUIRE) => return Err(Error::PoolTimedOut),
-        };
-        let session = match self.idle().await {
-            Some(session) => session.within(limit),
-            None => Session::connect(&shared.options, limit, &shared.patience, &shared.set_up).await?,
-        };
-        Ok(Lease {
-            session,
-            pool: Arc::clone(shared),
-            _place: place,
-        })
+        loop {
+            let place = tokio::select! {
+                place = Arc::clone(&shared.places).acquire_owned() => place.map_err(|_| Error::PoolClosed)?,
+                () = shared.patience.run_out(ACQUIRE) => return Err(Error::PoolTimedOut),
+            };
+            let session = match self.idle().await {
+                Some(session) => session.within(limit),
+                None => match self.connect(limit).await.map_err(Failure::from) {
+                    Ok(session) => session,
+                    Err(failure) if failure.is_full() && shared.give_up_a_place() => {
+                        place.forget();
+                        continue;
+                    }
+                    Err(failure) => return Err(failure.into()),
+                },
+            };
+            return Ok(Lease {
+                session,
+                pool: Arc::clone(shared),
+                _place: place,
+            });
+        }
+    }
+
+    async fn connect(&self, limit: Duration) -> Result<Session, Error> {
+        let shared = &self.0;
+        Session::connect(
+            &shared.address,
+            &shared.name,
+            limit,
+            &shared.patience,
+            &shared.set_up,
+        )
+        .await
     }
 
     /// One that answers.
@@ -147,6 +175,20 @@ impl Pool {
 }
 
 impl Shared {
+    /// Gives up the place that the caller holds, if somebody else has a session that will come back.
+    fn give_up_a_place(&self) -> bool {
+        let size = self.size.load(Ordering::Relaxed);
+        if size <= self.places.available_permits() + 1 {
+            return false;
+        }
+        self.size.fetch_sub(1, Ordering::Relaxed);
+        info!(
+            sessions = size - 1,
+            "the server takes no more sessions: going on with fewer"
+        );
+        true
+    }
+
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
         // Every change under the lock is complete before anything can panic.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
@@ -167,12 +209,15 @@ impl Lease {
     fn after<T>(self, done: Result<T, Error>) -> Result<T, Error> {
         let error_of_server = |error: &Error| {
             let error = error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
-            Some(error.severity())
+            // A server that was replaced takes no writes in the sessions that it still has.
+            Some((error.severity(), error.code() == READ_ONLY))
         };
         match done.as_ref().err().map(error_of_server) {
             None => self.done(),
             // The statement has failed, and the session goes on.
-            Some(Some(severity)) if !matches!(severity, PgSeverity::Fatal | PgSeverity::Panic) => self.done(),
+            Some(Some((severity, false))) if !matches!(severity, PgSeverity::Fatal | PgSeverity::Panic) => {
+                self.done();
+            }
             // What happened to it happened to the others.
             Some(_) => self.pool.idle().clear(),
         }

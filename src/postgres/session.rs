@@ -20,23 +20,23 @@ use sqlx::{
     SqlStr,
     postgres::{PgConnectOptions, PgQueryResult, PgRow, PgStatement, PgTypeInfo},
 };
+use tracing::warn;
 
-use super::Patience;
-
-/// How long a connection may take to be made.
-const CONNECT: Duration = Duration::from_secs(10);
+use super::{Address, Line, Patience, pooling, unconnected};
 
 /// A goodbye is worth no more than that: the server notices by itself.
 const GOODBYE: Duration = Duration::from_secs(1);
 
+/// What a role or a database sets to end statements and transactions does not apply: every answer is waited for with a limit of ours.
 /// The server notices within 25 seconds that we are gone, however that came about, and takes back what the session held. It
 /// does so in the middle of a statement, too, where its version and system can. Over a Unix socket there is nothing to set, and
 /// that is no error.
-const NOTICE_WHEN_WE_ARE_GONE: &str = "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; \
+const FOR_ALL: &str = "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; \
      set tcp_keepalives_count = 3; \
-     select set_config(name, value, false) \
-     from (values ('tcp_user_timeout', '25s'), ('client_connection_check_interval', '5s')) as wanted (name, value) \
-     where current_setting(name, true) is not null \
+     select pg_catalog.set_config(name, value, false) \
+     from (values ('tcp_user_timeout', '25s'), ('client_connection_check_interval', '5s'), \
+                  ('transaction_timeout', '0'), ('idle_session_timeout', '0')) as wanted (name, value) \
+     where pg_catalog.current_setting(name, true) is not null \
        and (name = 'tcp_user_timeout' or version() like '%linux%')";
 
 /// A connection, and how long it waits for answers.
@@ -71,27 +71,54 @@ fn gone() -> Error {
     Error::Io(std::io::ErrorKind::NotConnected.into())
 }
 
+/// What is looked at once, at the first connection of a process.
+async fn meet(
+    address: &Address,
+    connection: &mut PgConnection,
+    options: &PgConnectOptions,
+) -> Result<(), Error> {
+    if address.line() == Line::Plain {
+        warn!(
+            server = address.place(),
+            "connected without TLS, as `sslmode=disable` says: whoever can listen on the network reads what passes"
+        );
+    }
+    pooling::turn_down(connection, options).await
+}
+
 impl Session {
-    /// Connects. `limit` is how long an answer is waited for from then on, and `set_up` are the session's own settings.
+    /// Connects, under a name that the server shows. `limit` is how long an answer is waited for from then on, and `set_up` are the
+    /// session's own settings, its search path first.
     ///
     /// # Errors
-    /// If the server does not answer in time, or does not let us.
+    /// If the server does not answer in time, does not let us, or is behind a pooler that does not keep a session together.
     pub async fn connect(
-        options: &PgConnectOptions,
+        address: &Address,
+        name: &str,
         limit: Duration,
         patience: &Patience,
         set_up: &str,
     ) -> Result<Self, Error> {
-        let options = options.clone().disable_statement_logging();
+        let options = address
+            .options()
+            .clone()
+            .application_name(name)
+            .disable_statement_logging();
+        let explained = |error| unconnected::explain(error, address).into();
         let connecting = async {
-            let mut connection = PgConnection::connect_with(&options).await?;
-            let set_up = format!("{NOTICE_WHEN_WE_ARE_GONE}; {set_up}");
+            let mut connection = PgConnection::connect_with(&options).await.map_err(explained)?;
+            let first = &mut connection;
+            address
+                .met
+                .get_or_try_init(|| meet(address, first, &options))
+                .await?;
+            let set_up = format!("{set_up}; {FOR_ALL}");
             connection.execute(AssertSqlSafe(set_up)).await?;
             Ok::<_, Error>(connection)
         };
         let connection = tokio::select! {
             connected = connecting => connected?,
-            () = patience.run_out(CONNECT) => return Err(Error::PoolTimedOut),
+            () = patience.run_out(address.connect_within()) => return Err(explained(Error::PoolTimedOut)),
         };
         Ok(Self {
             connection,

@@ -59,17 +59,17 @@ impl Source {
 fn query(plan: &Plan) -> String {
     let text = |field| {
         plan.column(field)
-            .map_or("null::text", |column| column.sql.as_str())
+            .map_or("null::pg_catalog.text", |column| column.sql.as_str())
     };
     // A login ID is counted apart from an equal user ID.
     let (user, login) = (text(Field::UserId), text(Field::LoginId));
     format!(
         "with people as (
-             select {user} as user_id, case when coalesce({user}, '') = '' then {login} end as login_id from {from}{filter}
+             select {user} as user_id, case when coalesce({user}, '') operator(pg_catalog.=) '' then {login} end as login_id from {from}{filter}
          )
-         select (select count(*) from people),
-                (select count(*) from (select distinct user_id, login_id from people
-                                       where user_id <> '' or login_id <> '') as people)",
+         select (select pg_catalog.count(*) from people),
+                (select pg_catalog.count(*) from (select distinct user_id, login_id from people
+                                       where user_id operator(pg_catalog.<>) '' or login_id operator(pg_catalog.<>) '') as people)",
         from = plan.from,
         filter = plan.filter(None),
     )

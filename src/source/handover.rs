@@ -22,7 +22,7 @@ pub(super) async fn hand_over(connection: &mut Session, values: &[SessionValue])
         .execute("set plan_cache_mode = force_generic_plan")
         .await?;
     for SessionValue { name, value } in values {
-        sqlx::query("select set_config($1, $2, false) is not null")
+        sqlx::query("select pg_catalog.set_config($1, $2, false) is not null")
             .bind(name)
             .bind(value.reveal())
             .persistent(false)
@@ -46,7 +46,7 @@ async fn keep_out_of_the_log(connection: &mut Session) -> Result<(), Failure> {
     if by.is_empty() {
         return Ok(());
     }
-    let role: String = sqlx::query_scalar("select quote_ident(current_user)")
+    let role: String = sqlx::query_scalar("select pg_catalog.quote_ident(current_user)")
         .fetch_one(connection)
         .await?;
     Err(Failure::withheld(format!(
@@ -87,8 +87,8 @@ async fn logged_by(connection: &mut Session) -> Result<Vec<String>, Failure> {
          select way from settings, lateral (values
              ('log_statement', longest <> 0 and statements = 'all'),
              ('log_min_duration_statement', longest <> 0 and duration between 0 and 99),
-             ('log_min_duration_sample', longest <> 0 and sample between 0 and 99 and sample_rate > 0),
-             ('log_transaction_sample_rate', longest <> 0 and transactions > 0),
+             ('log_min_duration_sample', longest <> 0 and sample between 0 and 99 and sample_rate > 0::float8),
+             ('log_transaction_sample_rate', longest <> 0 and transactions > 0::float8),
              ('auto_explain', explained_longest <> 0 and explained between 0 and 99),
              ('pgaudit', audited = 'on')) as ways (way, applies)
          where applies",
@@ -101,15 +101,16 @@ async fn logged_by(connection: &mut Session) -> Result<Vec<String>, Failure> {
 /// Since Postgres 15 a role may be granted a setting of superusers.
 async fn may_switch_it_off(connection: &mut Session) -> Result<bool, Failure> {
     let (is_superuser, version): (bool, i32) = sqlx::query_as(
-        "select current_setting('is_superuser') = 'on', current_setting('server_version_num')::int",
+        "select pg_catalog.current_setting('is_superuser') = 'on', pg_catalog.current_setting('server_version_num')::int",
     )
     .fetch_one(&mut *connection)
     .await?;
     if version < 150_000 {
         return Ok(is_superuser && version >= 130_000);
     }
-    let may = sqlx::query_scalar("select has_parameter_privilege('log_parameter_max_length', 'set')")
-        .fetch_one(connection)
-        .await?;
+    let may =
+        sqlx::query_scalar("select pg_catalog.has_parameter_privilege('log_parameter_max_length', 'set')")
+            .fetch_one(connection)
+            .await?;
     Ok(is_superuser || may)
 }

@@ -147,7 +147,8 @@ async fn relation_columns(
         return Err(SourceError::Misfit(vec![problem("source.query", text)]));
     };
     let tables: Vec<String> = sqlx::query_scalar(
-        "select case when pg_table_is_visible(c.oid) then c.relname::text else n.nspname || '.' || c.relname end \
+        "select case when pg_catalog.pg_table_is_visible(c.oid) then c.relname::text \
+                     else pg_catalog.format('%s.%s', n.nspname, c.relname) end \
          from pg_class c join pg_namespace n on n.oid = c.relnamespace \
          where c.relkind in ('r', 'v', 'm', 'p', 'f') and n.nspname not in ('pg_catalog', 'information_schema')",
     )
@@ -232,7 +233,7 @@ async fn check_key(
     }
     if !unique {
         let sql = format!(
-            "select true from {from}{} group by {key} having count(*) > 1 limit 1",
+            "select true from {from}{} group by {key} having pg_catalog.count(*) operator(pg_catalog.>) 1 limit 1",
             filter("")
         );
         if probe(connection, sql).await?.is_some() {
@@ -261,7 +262,8 @@ async fn probe(connection: &mut Session, sql: String) -> Result<Option<bool>, So
         .await
     {
         Ok(found) => Ok(found),
-        Err(error) => match Failure::from(error) {
+        // Rows are looked at here: the message may quote one.
+        Err(error) => match Failure::from(error).without_message() {
             failure if failure.kind == FailureKind::Timeout => Err(SourceError::Misfit(vec![problem(
                 "source.key",
                 "has no unique index, and looking at every row takes longer than `source.statement_timeout`: \
@@ -279,11 +281,12 @@ pub(super) async fn unique_index(
     key: &str,
 ) -> Result<Option<String>, Failure> {
     let name = sqlx::query_scalar(
-        // An index of a parent says nothing of the rows of its children, unless they are partitions. Where the column's collation
-        // takes different texts for equal, pages do so, too, and an index by another collation lets such rows be.
+        // The types on both sides are the same, so that the catalog's own operators are meant, which come first. An index of a
+        // parent says nothing of the rows of its children, unless they are partitions. Where the column's collation takes different
+        // texts for equal, pages do so, too, and an index by another collation lets such rows be.
         "select i.indexrelid::regclass::text from pg_index i join pg_class c on c.oid = i.indrelid \
                 join pg_attribute a on a.attrelid = i.indrelid \
-         where i.indrelid = to_regclass($1) and a.attname = $2 and not a.attisdropped and i.indisunique and i.indisvalid \
+         where i.indrelid = pg_catalog.to_regclass($1)::oid and a.attname = $2::name and not a.attisdropped and i.indisunique and i.indisvalid \
                and i.indpred is null and i.indnkeyatts = 1 and i.indkey[0] = a.attnum \
                and (c.relkind = 'p' or not c.relhassubclass)
                and (i.indcollation[0] = a.attcollation
@@ -316,7 +319,7 @@ async fn lax_collation(connection: &mut Session, table: &str, key: &str) -> Resu
 /// Whether the catalog promises that the column is never null.
 async fn is_not_null(connection: &mut Session, table: &str, key: &str) -> Result<bool, Failure> {
     let promised: Option<bool> = sqlx::query_scalar(
-        "select attnotnull from pg_attribute where attrelid = to_regclass($1) and attname = $2 and not attisdropped",
+        "select attnotnull from pg_attribute where attrelid = pg_catalog.to_regclass($1)::oid and attname = $2::name and not attisdropped",
     )
     .bind(table)
     .bind(key)

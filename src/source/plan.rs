@@ -1,4 +1,8 @@
 //! The SQL of a page: what is selected, from what, in which order.
+//!
+//! Whatever is not the user's own text names its schema: whoever may create objects in a schema of the session's search path
+//! could else put an operator or a function of his own, that fits the types better, in the place of what is meant, and would see
+//! the values.
 
 use std::fmt::Write as _;
 
@@ -45,8 +49,8 @@ impl KeyType {
     pub(super) fn sql(self) -> &'static str {
         match self {
             Self::Integer => "bigint",
-            Self::Uuid => "uuid",
-            Self::Text => "text",
+            Self::Uuid => "pg_catalog.uuid",
+            Self::Text => "pg_catalog.text",
         }
     }
 }
@@ -87,8 +91,8 @@ impl Form {
         let integer = matches!(name.as_str(), "INT2" | "INT4" | "INT8");
         match field {
             Field::AccessToken | Field::RefreshToken | Field::IdToken => match name.as_str() {
-                _ if textual => Ok((Self::Text, "({})::text")),
-                "BYTEA" if is_encrypted => Ok((Self::Bytes, "encode({}, 'base64')")),
+                _ if textual => Ok((Self::Text, "({})::pg_catalog.text")),
+                "BYTEA" if is_encrypted => Ok((Self::Bytes, "pg_catalog.encode({}, 'base64')")),
                 "BYTEA" => Err(
                     "is bytea: say how it becomes text, such as { sql = \"convert_from(column, 'UTF8')\" }, or how it is \
                      decrypted",
@@ -99,8 +103,8 @@ impl Form {
             Field::AccessTokenExpiry => match name.as_str() {
                 "TIMESTAMPTZ" | "TIMESTAMP" => Ok((Self::Time, "({})")),
                 "DATE" => Ok((Self::Time, "({})::pg_catalog.timestamp")),
-                "NUMERIC" | "FLOAT4" | "FLOAT8" => Ok((Self::Number, "({})::text")),
-                _ if integer || textual => Ok((Self::Number, "({})::text")),
+                "NUMERIC" | "FLOAT4" | "FLOAT8" => Ok((Self::Number, "({})::pg_catalog.text")),
+                _ if integer || textual => Ok((Self::Number, "({})::pg_catalog.text")),
                 _ => {
                     Err("must be a timestamptz, a timestamp (taken as UTC), or epoch seconds or milliseconds")
                 }
@@ -108,17 +112,19 @@ impl Form {
             Field::UpdatedAt => match name.as_str() {
                 "TIMESTAMPTZ" | "TIMESTAMP" => Ok((Self::Time, "({})")),
                 "DATE" => Ok((Self::Time, "({})::pg_catalog.timestamp")),
-                "NUMERIC" => Ok((Self::Number, "({})::text")),
-                _ if integer => Ok((Self::Integer, "({})::text")),
+                "NUMERIC" => Ok((Self::Number, "({})::pg_catalog.text")),
+                _ if integer => Ok((Self::Integer, "({})::pg_catalog.text")),
                 _ => Err("must be a timestamp or a number, so that a later one is greater"),
             },
             Field::Scopes => match name.as_str() {
-                "TEXT[]" | "VARCHAR[]" | "CHAR[]" | "CITEXT[]" => Ok((Self::Json, "array_to_json({})::text")),
-                "JSON" | "JSONB" => Ok((Self::Json, "({})::text")),
-                _ if textual => Ok((Self::List, "({})::text")),
+                "TEXT[]" | "VARCHAR[]" | "CHAR[]" | "CITEXT[]" => {
+                    Ok((Self::Json, "pg_catalog.array_to_json({})::pg_catalog.text"))
+                }
+                "JSON" | "JSONB" => Ok((Self::Json, "({})::pg_catalog.text")),
+                _ if textual => Ok((Self::List, "({})::pg_catalog.text")),
                 _ => Err("must be text[], a JSON array, or text separated by spaces or commas"),
             },
-            _ if textual || integer || name == "UUID" => Ok((Self::Text, "({})::text")),
+            _ if textual || integer || name == "UUID" => Ok((Self::Text, "({})::pg_catalog.text")),
             _ => Err("must be of a text, integer or uuid type"),
         }
     }
@@ -179,7 +185,7 @@ impl Plan {
     /// The query for the page after a key (`$1`), or for the first page. The limit stands in the text: as a
     /// parameter it would leave the planner to guess, and a wrong guess sorts the whole table for each page.
     pub(super) fn page(&self, after_key: bool, limit: u32) -> String {
-        let after = after_key.then(|| format!("{} > $1::text::{}", self.key, self.key_type.sql()));
+        let after = after_key.then(|| self.is_after("$1"));
         let filter = self.filter(after);
         format!(
             "select {} from {}{filter} order by {} limit {limit}",
@@ -189,10 +195,10 @@ impl Plan {
 
     /// The query for the keys of such a page, and for nothing else.
     pub(super) fn keys(&self, after_key: bool, limit: u32) -> String {
-        let after = after_key.then(|| format!("{} > $1::text::{}", self.key, self.key_type.sql()));
+        let after = after_key.then(|| self.is_after("$1"));
         let filter = self.filter(after);
         format!(
-            "select {key}::text as \"tokenferry 0\" from {}{filter} order by {key} limit {limit}",
+            "select {key}::pg_catalog.text as \"tokenferry 0\" from {}{filter} order by {key} limit {limit}",
             self.from,
             key = self.key
         )
@@ -200,10 +206,14 @@ impl Plan {
 
     /// The query for one row by its key (`$1`, as text), with null in place of some fields.
     pub(super) fn row_without(&self, fields: &[Field]) -> String {
-        let filter = self.filter(Some(format!("{} = $1::text::{}", self.key, self.key_type.sql())));
+        let filter = self.filter(Some(format!(
+            "{} operator(pg_catalog.=) $1::pg_catalog.text::{}",
+            self.key,
+            self.key_type.sql()
+        )));
         let columns = self.columns.iter().map(|column| {
             if fields.contains(&column.field) {
-                "null::text"
+                "null::pg_catalog.text"
             } else {
                 column.sql.as_str()
             }
@@ -217,11 +227,24 @@ impl Plan {
 
     /// The query for rows by their keys (`$1`, as texts).
     pub(super) fn rows(&self) -> String {
-        let among = format!("{} = any ($1::text[]::{}[])", self.key, self.key_type.sql());
+        let among = format!(
+            "{} operator(pg_catalog.=) any ($1::pg_catalog.text[]::{}[])",
+            self.key,
+            self.key_type.sql()
+        );
         let filter = self.filter(Some(among));
         format!(
             "select {} from {}{filter} order by {}",
             self.select, self.from, self.key
+        )
+    }
+
+    /// Whether a row's key comes after the one that a parameter is.
+    pub(super) fn is_after(&self, parameter: &str) -> String {
+        format!(
+            "{} operator(pg_catalog.>) {parameter}::pg_catalog.text::{}",
+            self.key,
+            self.key_type.sql()
         )
     }
 
@@ -239,7 +262,7 @@ impl Plan {
 
 /// Named out of the way: `order by "id"` means an output column of that name before it means the table's.
 pub(super) fn select_list<'a>(key: &str, columns: impl Iterator<Item = &'a str>) -> String {
-    let mut list = format!("{key}::text as \"tokenferry 0\"");
+    let mut list = format!("{key}::pg_catalog.text as \"tokenferry 0\"");
     for (position, sql) in columns.enumerate() {
         // Writing to a text cannot fail.
         let _ = write!(list, ", {sql} as \"tokenferry {}\"", position + 1);
@@ -273,11 +296,11 @@ pub(super) fn expression(expression: &Expression) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::Secret;
+    use crate::postgres::Address;
 
     fn plan(relation: Relation, condition: Option<&str>) -> Plan {
         let settings = SourceSettings {
-            url: Secret::new(""),
+            url: Address::parse("postgres://localhost/x").unwrap(),
             relation,
             key: "Id".into(),
             condition: condition.map(Into::into),
@@ -292,7 +315,7 @@ mod tests {
             field: Field::App,
             form: Form::Text,
             raw: "\"provider\"".into(),
-            sql: "(\"provider\")::text".into(),
+            sql: "(\"provider\")::pg_catalog.text".into(),
             decrypt: None,
         };
         Plan::new(&settings, KeyType::Uuid, vec![column])
@@ -306,13 +329,15 @@ mod tests {
         );
         assert_eq!(
             table.page(true, 7),
-            "select \"Id\"::text as \"tokenferry 0\", (\"provider\")::text as \"tokenferry 1\" from \"public\".\"T\" where (a or b -- why\n) \
-             and \"Id\" > $1::text::uuid order by \"Id\" limit 7"
+            "select \"Id\"::pg_catalog.text as \"tokenferry 0\", (\"provider\")::pg_catalog.text as \"tokenferry 1\" \
+             from \"public\".\"T\" where (a or b -- why\n) \
+             and \"Id\" operator(pg_catalog.>) $1::pg_catalog.text::pg_catalog.uuid order by \"Id\" limit 7"
         );
         let query = plan(Relation::Query("select 1".into()), None);
         assert_eq!(
             query.page(false, 7),
-            "select \"Id\"::text as \"tokenferry 0\", (\"provider\")::text as \"tokenferry 1\" from (select 1\n) as source order by \"Id\" limit 7"
+            "select \"Id\"::pg_catalog.text as \"tokenferry 0\", (\"provider\")::pg_catalog.text as \"tokenferry 1\" \
+             from (select 1\n) as source order by \"Id\" limit 7"
         );
     }
 }

@@ -1,7 +1,7 @@
 //! Page after page, over a connection that may be lost in between.
 
 use futures_util::TryStreamExt;
-use sqlx::{AssertSqlSafe, postgres::PgConnectOptions};
+use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
@@ -130,8 +130,7 @@ impl Source {
     /// The name of the database, where the URL says it.
     #[must_use]
     pub fn database(&self) -> Option<String> {
-        let options: PgConnectOptions = self.settings.url.reveal().parse().ok()?;
-        options.get_database().map(str::to_owned)
+        self.settings.url.database().map(str::to_owned)
     }
 
     /// As whom it is read.
@@ -312,11 +311,12 @@ pub(super) enum Rows<'a> {
 }
 
 pub(super) fn row_error(error: sqlx::Error, after: Option<&SourceKey>) -> SourceError {
-    let source = Failure::from(error);
+    // Whatever its class: a function of the user's own raises what it likes.
+    let source = Failure::from(error).without_message();
     match source.kind {
         FailureKind::Rejected | FailureKind::Unexpected => SourceError::Rows {
             after: describe(after),
-            source: source.without_message(),
+            source,
         },
         _ => SourceError::Database(source),
     }

@@ -130,12 +130,15 @@ fn rival(row: &PgRow, columns: &[Column], common: &mut Common) -> Result<Rival, 
 }
 
 fn trimmed(text: &str) -> String {
-    format!("btrim({text}, e' \\t\\n\\r\\f\\x0b')")
+    format!("pg_catalog.btrim({text}, e' \\t\\n\\r\\f\\x0b')")
 }
 
 fn not_blank(text: &str) -> String {
-    format!("{} <> ''", trimmed(text))
+    format!("{} operator(pg_catalog.<>) ''", trimmed(text))
 }
+
+/// Of a group: more than one row is in it.
+const SEVERAL: &str = "pg_catalog.count(*) operator(pg_catalog.>) 1";
 
 /// A hash that equal destinations have in common, and others seldom. It is taken of every row, so it is made of little: hashes of
 /// texts without the white space around them, by which what is blank becomes what is not there, each seeding the next.
@@ -143,7 +146,8 @@ fn place(plan: &Plan, app_id: &str) -> String {
     let text = |field| plan.column(field).map(|column| column.sql.as_str());
     let user = match (text(Field::UserId), text(Field::LoginId)) {
         (Some(user), Some(login)) => Some(format!(
-            "coalesce(nullif({}, ''), {})",
+            "case when {} then {} else {} end",
+            not_blank(user),
             trimmed(user),
             trimmed(login)
         )),
@@ -151,12 +155,12 @@ fn place(plan: &Plan, app_id: &str) -> String {
     };
     let tenant = text(Field::TenantId).map(trimmed);
     let external = text(Field::ExternalIdentifier).map(str::to_owned);
-    let app = format!("hashtextextended({app_id} collate \"C\", 0)");
+    let app = format!("pg_catalog.hashtextextended({app_id} collate pg_catalog.\"C\", 0)");
     [external, tenant, user]
         .into_iter()
         .flatten()
         .fold(app, |seed, text| {
-            format!("hashtextextended(coalesce({text}, '') collate \"C\", {seed})")
+            format!("pg_catalog.hashtextextended(coalesce({text}, '') collate pg_catalog.\"C\", {seed})")
         })
 }
 
@@ -165,14 +169,16 @@ fn place(plan: &Plan, app_id: &str) -> String {
 fn mapped_place(plan: &Plan, apps: &AppMap) -> (String, String) {
     let app = plan
         .column(Field::App)
-        .map_or("null::text", |column| column.sql.as_str());
+        .map_or("null::pg_catalog.text", |column| column.sql.as_str());
     if apps.entries().is_none() {
         return (place(plan, app), String::new());
     }
     let (name, id) = ("\"tokenferry name\"", "\"tokenferry id\"");
     // "C" compares letter by letter, as the screen does, whatever the column's own collation is.
+    // Of several arrays, `unnest` is the grammar's own and names no schema.
     let join = format!(
-        " join unnest($1::text[], $2::text[]) as \"tokenferry apps\" ({name}, {id}) on {name} = ({app}) collate \"C\""
+        " join unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) as \"tokenferry apps\" ({name}, {id}) \
+         on {name} operator(pg_catalog.=) ({app}) collate pg_catalog.\"C\""
     );
     (place(plan, id), join)
 }
@@ -203,7 +209,7 @@ fn owned(plan: &Plan) -> String {
 fn contested(plan: &Plan, apps: &AppMap) -> String {
     let (place, join) = mapped_place(plan, apps);
     format!(
-        "select count(*) from (select from {from}{join}{filter} group by {place} having count(*) > 1) as contested",
+        "select pg_catalog.count(*) from (select from {from}{join}{filter} group by {place} having {SEVERAL}) as contested",
         from = plan.from,
         filter = plan.filter(Some(owned(plan))),
     )
@@ -215,24 +221,23 @@ fn contested(plan: &Plan, apps: &AppMap) -> String {
 fn query(plan: &Plan, apps: &AppMap, columns: &[Column], after_key: bool) -> String {
     let (place, join) = mapped_place(plan, apps);
     let is_ahead = if after_key {
-        let parameter = if apps.entries().is_some() { 3 } else { 1 };
-        format!("{} > ${parameter}::text::{}", plan.key, plan.key_type.sql())
+        plan.is_after(if apps.entries().is_some() { "$3" } else { "$1" })
     } else {
         "true".to_owned()
     };
     let selected = select_list(&plan.key, columns.iter().map(|column| column.sql.as_str()));
     let newness = plan
         .column(Field::UpdatedAt)
-        .map_or("null::text", |column| column.raw.as_str());
+        .map_or("null::pg_catalog.text", |column| column.raw.as_str());
     // As `SourceKey::is_after` has it: integers as numbers, everything else byte by byte.
     let tie_break = match plan.key_type {
         KeyType::Integer => plan.key.clone(),
-        KeyType::Uuid | KeyType::Text => format!("{}::text collate \"C\"", plan.key),
+        KeyType::Uuid | KeyType::Text => format!("{}::pg_catalog.text collate pg_catalog.\"C\"", plan.key),
     };
     let owned = owned(plan);
     format!(
         "with contested as materialized (
-             select {place} as place from {from}{join}{all} group by 1 having count(*) > 1
+             select {place} as place from {from}{join}{all} group by 1 having {SEVERAL}
          )
          select {selected}, {place} as \"tokenferry group\", {is_ahead} as \"tokenferry ahead\"
          from {from}{join}{among}
@@ -240,7 +245,7 @@ fn query(plan: &Plan, apps: &AppMap, columns: &[Column], after_key: bool) -> Str
         from = plan.from,
         all = plan.filter(Some(owned.clone())),
         among = plan.filter(Some(format!(
-            "{owned} and {place} in (select contested.place from contested)"
+            "{owned} and {place} operator(pg_catalog.=) any (select contested.place from contested)"
         ))),
     )
 }

@@ -2,12 +2,10 @@
 
 use std::time::Duration;
 
-use sqlx::postgres::PgConnectOptions;
-
 use super::handover;
 use crate::{
     config::{RowSecurity, SourceSettings},
-    postgres::{Failure, Patience, Session},
+    postgres::{CATALOG_FIRST, Failure, Patience, Session},
 };
 
 /// The server itself ends a statement that takes too long. If it does not, it is gone.
@@ -50,8 +48,11 @@ pub(super) async fn open(
     application_name: &str,
     patience: &Patience,
 ) -> Result<Session, Failure> {
-    let options: PgConnectOptions = settings.url.reveal().parse()?;
-    let options = options.application_name(application_name);
+    let address = &settings.url;
+    let path = address
+        .schemas()
+        .map(|schemas| format!("set search_path to {schemas}; "))
+        .unwrap_or_default();
     let timeout = settings.statement_timeout.as_millis();
     // Off does not switch the policies off: a query that one of them would take rows from is an error then.
     let row_security = match settings.row_security {
@@ -59,11 +60,11 @@ pub(super) async fn open(
         RowSecurity::Allow => "on",
     };
     let session = format!(
-        "set default_transaction_read_only = on; set row_security = {row_security}; set statement_timeout = {timeout}; set lock_timeout = '10s'; \
-         set idle_in_transaction_session_timeout = '60s'; set timezone = 'UTC'; set plan_cache_mode = force_custom_plan"
+        "{path}{CATALOG_FIRST}; set default_transaction_read_only = on; set row_security = {row_security}; set statement_timeout = {timeout}; set lock_timeout = '10s'; \
+         set idle_in_transaction_session_timeout = '60s'; set timezone = 'UTC'; set extra_float_digits = 2; set plan_cache_mode = force_custom_plan"
     );
     let limit = settings.statement_timeout.saturating_add(SLACK);
-    Ok(Session::connect(&options, limit, patience, &session).await?)
+    Ok(Session::connect(address, application_name, limit, patience, &session).await?)
 }
 
 /// The connection there is, or a new one.

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     config::{Field, Relation, SourceSettings},
     model::LegacyToken,
-    postgres::{Failure, Patience, Server, Session, quote_identifier},
+    postgres::{Failure, Patience, Room, Server, Session, SharedSchema, quote_identifier},
 };
 
 /// A connection to the source that was made to look around.
@@ -65,6 +65,22 @@ impl Survey {
         Server::ask(&mut self.connection).await
     }
 
+    /// How many sessions there may be.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn room(&mut self) -> Result<Room, Failure> {
+        Room::ask(&mut self.connection).await
+    }
+
+    /// Schemas of the session's search path in which others may create objects.
+    ///
+    /// # Errors
+    /// If the server does not answer.
+    pub async fn shared_schemas(&mut self) -> Result<Vec<SharedSchema>, Failure> {
+        SharedSchema::find(&mut self.connection).await
+    }
+
     /// Gives the session the values of `[source.session]`, as every run does.
     ///
     /// # Errors
@@ -106,14 +122,14 @@ impl Survey {
             relation @ Relation::Query(_) => self.relations_behind(&from_clause(relation)).await?,
         };
         let found: Vec<(String, Vec<String>)> = sqlx::query_as(
-            "select relation::text, array_remove(array[
-                        case when has_table_privilege(relation, 'insert') or has_any_column_privilege(relation, 'insert')
-                             then 'insert' end,
-                        case when has_table_privilege(relation, 'update') or has_any_column_privilege(relation, 'update')
-                             then 'update' end,
-                        case when has_table_privilege(relation, 'delete') then 'delete' end,
-                        case when has_table_privilege(relation, 'truncate') then 'truncate' end], null)
-             from (select to_regclass(name) as relation from unnest($1::text[]) as name) as relations
+            "select relation::text, pg_catalog.array_remove(array[
+                        case when pg_catalog.has_table_privilege(relation, 'insert')
+                                  or pg_catalog.has_any_column_privilege(relation, 'insert') then 'insert' end,
+                        case when pg_catalog.has_table_privilege(relation, 'update')
+                                  or pg_catalog.has_any_column_privilege(relation, 'update') then 'update' end,
+                        case when pg_catalog.has_table_privilege(relation, 'delete') then 'delete' end,
+                        case when pg_catalog.has_table_privilege(relation, 'truncate') then 'truncate' end], null)
+             from (select pg_catalog.to_regclass(name) as relation from pg_catalog.unnest($1::text[]) as name) as relations
              where relation is not null",
         )
         .bind(relations)
@@ -193,7 +209,8 @@ impl Survey {
             return Ok(None);
         };
         let sql = format!(
-            "select distinct app from (select {} as app from {}{}) as named where btrim(app) <> '' limit {limit}",
+            "select distinct app from (select {} as app from {}{}) as named \
+             where pg_catalog.btrim(app) operator(pg_catalog.<>) '' limit {limit}",
             app.sql,
             plan.from,
             plan.filter(None)

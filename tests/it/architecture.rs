@@ -15,7 +15,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("scratch", &[]),
     ("simulator", &[]),
     ("decrypt", &["model"]),
-    ("config", &["decrypt", "model"]),
+    ("config", &["decrypt", "model", "postgres"]),
     ("descope", &["config", "meter", "model"]),
     ("pace", &["config", "meter", "model"]),
     ("source", &["config", "decrypt", "model", "postgres"]),

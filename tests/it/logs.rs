@@ -221,3 +221,27 @@ async fn a_run_that_stops_says_why_and_a_verification_logs_like_a_run() {
     assert_eq!(messages(&log).last(), Some(&"ended"));
     assert_eq!(log.last().unwrap()["mode"], "verify");
 }
+
+#[tokio::test]
+async fn whatever_is_asked_of_the_log_no_notice_of_the_database_is_in_it() {
+    let bed = Bed::new()
+        .await
+        .set("source.columns.granted_by = { sql = \"aloud(access_token)\" }");
+    bed.user_rows(1, 3).await;
+    bed.sql(
+        "create function aloud(token text) returns text language plpgsql stable as \
+         $$ begin raise notice 'saw %', token; raise warning 'saw %', token; return null; end $$",
+    )
+    .await;
+    for filter in ["info", "trace", "sqlx::postgres::notice=trace,tokenferry=debug"] {
+        let mut command = bed.command(&["migrate", "--dry-run"]);
+        command.env("RUST_LOG", filter);
+        let ran = crate::support::bed::ended(command.output()).await.ended_with(0);
+        assert!(
+            !ran.stderr.contains(crate::support::bed::TOKEN),
+            "{filter}: {}",
+            ran.stderr
+        );
+        assert!(messages(&objects(&ran.stderr)).contains(&"ended"), "{filter}");
+    }
+}

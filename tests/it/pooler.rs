@@ -9,7 +9,7 @@ use std::{
 };
 
 use nix::unistd::geteuid;
-use sqlx::postgres::PgConnectOptions;
+use sqlx::{Connection, PgConnection, Row, postgres::PgConnectOptions, raw_sql};
 use tempfile::TempDir;
 use tokenferry::simulator::{Fault, Gate};
 use tokio::{
@@ -55,8 +55,7 @@ impl Pooler {
             .unwrap_or_default();
         let config = format!(
             "[databases]\n{name} = host={} port={} user={}{password}\n[pgbouncer]\nlisten_addr = 127.0.0.1\nlisten_port = {port}\n\
-             unix_socket_dir =\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = 30\n\
-             ignore_startup_parameters = extra_float_digits,options,search_path\n",
+             unix_socket_dir =\nauth_type = any\npool_mode = {mode}\ndefault_pool_size = 30\n",
             options
                 .get_socket()
                 .map_or(options.get_host().to_owned(), |socket| socket
@@ -142,20 +141,75 @@ async fn behind_a_pooler_the_lock_is_held_and_a_killed_process_does_not_leave_it
     bed.assert_arrived_once().await;
 }
 
+/// What an application finds in the sessions that it gets from the pooler.
+async fn found_by_an_application(pooler: &Pooler) -> Vec<String> {
+    let mut application = {
+        let options: PgConnectOptions = pooler.url().parse().unwrap();
+        PgConnection::connect_with(&options.extra_float_digits(None))
+            .await
+            .unwrap()
+    };
+    let mut found = Vec::new();
+    for setting in [
+        "default_transaction_read_only",
+        "statement_timeout",
+        "search_path",
+        "lock_timeout",
+    ] {
+        let row = raw_sql(sqlx::AssertSqlSafe(format!("show {setting}")))
+            .fetch_one(&mut application)
+            .await
+            .unwrap();
+        found.push(format!("{setting} {}", row.get::<String, _>(0)));
+    }
+    let prepared = raw_sql("select count(*)::text from pg_prepared_statements where name like 'sqlx%'");
+    found.push(prepared.fetch_one(&mut application).await.unwrap().get(0));
+    application.close().await.unwrap();
+    found
+}
+
 #[tokio::test]
-async fn a_pooler_in_transaction_mode_is_turned_down_in_words() {
+async fn a_pooler_that_does_not_keep_sessions_is_turned_down_and_finds_nothing_left_behind() {
+    for mode in ["transaction", "statement"] {
+        let bed = Bed::new().await;
+        bed.user_rows(1, 300).await;
+        let Some(pooler) = Pooler::start(bed.database.url(), mode).await else {
+            return;
+        };
+        let before = found_by_an_application(&pooler).await;
+        for variable in ["TOKENFERRY__LEDGER__URL", "SOURCE_DATABASE_URL"] {
+            for arguments in [&["migrate", "--json"][..], &["migrate", "--dry-run"], &["doctor"]] {
+                let mut command = bed.command(arguments);
+                command.env("TOKENFERRY__LEDGER__URL", bed.database.url());
+                command.env(variable, pooler.url());
+                let ran = ended(command.output()).await.ended_with(2);
+                assert!(
+                    format!("{}{}", ran.stdout, ran.stderr).contains("pooler in session mode"),
+                    "{mode} {arguments:?} {}",
+                    ran.stderr
+                );
+                assert_eq!(
+                    found_by_an_application(&pooler).await,
+                    before,
+                    "{mode} {arguments:?}"
+                );
+            }
+        }
+        assert_eq!(bed.api.stored_count(), 0);
+    }
+}
+
+#[tokio::test]
+async fn source_and_ledger_may_be_behind_a_pooler_in_session_mode() {
     let bed = Bed::new().await;
-    bed.user_rows(1, 300).await;
-    let Some(pooler) = Pooler::start(bed.database.url(), "transaction").await else {
+    bed.user_rows(1, 30).await;
+    let Some(pooler) = Pooler::start(bed.database.url(), "session").await else {
         return;
     };
-    let mut command = bed.command(&["migrate", "--json"]);
-    command.env("TOKENFERRY__LEDGER__URL", pooler.url());
-    let ran = ended(command.output()).await.ended_with(2);
-    assert!(
-        ran.stderr.contains("through a pooler in session mode"),
-        "{}",
-        ran.stderr
-    );
-    assert_eq!(bed.api.stored_count(), 0);
+    for arguments in [&["doctor"][..], &["migrate", "--json"]] {
+        let mut command = bed.command(arguments);
+        command.env("SOURCE_DATABASE_URL", pooler.url());
+        ended(command.output()).await.ended_with(0);
+    }
+    bed.assert_arrived_once().await;
 }

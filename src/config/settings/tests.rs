@@ -43,7 +43,7 @@ fn the_least_configuration_gets_every_default() {
         }
     );
     assert_eq!(settings.ledger.schema, "tokenferry");
-    assert_eq!(settings.ledger.url.reveal(), settings.source.url.reveal());
+    assert_eq!(settings.ledger.url.place(), settings.source.url.place());
     assert_eq!(settings.apps.resolve("anything"), Some("anything"));
 }
 

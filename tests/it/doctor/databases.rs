@@ -450,3 +450,19 @@ async fn a_server_that_may_forget_what_it_confirmed_is_warned_of() {
     pool.close().await;
     ledger.stop().await.unwrap();
 }
+
+#[tokio::test]
+async fn the_doctor_names_a_schema_in_which_others_may_create() {
+    let bed = Bed::new().await;
+    bed.rows(1, 5).await;
+    let checks = Checks::of(&doctor(&bed, &[]).await);
+    checks.assert("source", "search_path", "ok", "nobody else");
+    let guest = bed.database.role("intruder");
+    bed.sql(&format!(
+        "create role {guest}; grant create on schema public to {guest}"
+    ))
+    .await;
+    let checks = Checks::of(&doctor(&bed, &[]).await);
+    checks.assert("source", "search_path", "warning", &format!("{guest} in public"));
+    checks.assert("ledger", "search_path", "ok", "nobody else");
+}

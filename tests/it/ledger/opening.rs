@@ -5,7 +5,7 @@ use tokenferry::{
     config::LedgerAccess,
     ledger::{Ledger, LedgerError, Locked, Reports},
     model::Secret,
-    postgres::FailureKind,
+    postgres::{Address, FailureKind},
 };
 
 use crate::support::{
@@ -244,7 +244,7 @@ async fn a_role_without_privileges_is_told_so() {
     let database = TestDatabase::create().await;
     let (url, guest) = database.create_guest().await;
     let mut as_guest = access(&database);
-    as_guest.ledger.url = Secret::new(url);
+    as_guest.ledger.url = Address::parse(&url).unwrap();
 
     let error = refused(&as_guest).await;
     assert!(
@@ -288,7 +288,7 @@ async fn a_role_needs_no_more_than_a_schema_of_its_own() {
         .execute(&format!("create schema tokenferry authorization {guest}"))
         .await;
     let mut as_guest = access(&database);
-    as_guest.ledger.url = Secret::new(url);
+    as_guest.ledger.url = Address::parse(&url).unwrap();
     let ledger = open(&as_guest).await.unwrap();
     ledger
         .lock(&as_guest, Locked::Migration)

@@ -110,7 +110,7 @@ async fn views_queries_and_expressions_hide_no_rows_either() {
         "table = \"own\"\nwhere = \"exists (select from legacy_tokens t where t.id = own.id)\"",
     ] {
         let mut settings = plain(&bed.database, &format!("{source}\nkey = \"id\""));
-        settings.url = tokenferry::model::Secret::new(url.clone());
+        settings.url = tokenferry::postgres::Address::parse(&url).unwrap();
         let error = open(&settings).await.unwrap_err();
         assert!(
             matches!(&error, SourceError::RowSecurity { policies, .. } if policies.contains("legacy_tokens")),
@@ -126,7 +126,7 @@ async fn a_policy_that_comes_while_pages_are_read_is_an_error_too() {
         .await;
     let source = "table = \"legacy_tokens\"\nkey = \"id\"\npage_size = 20";
     let mut settings = plain(&bed.database, source);
-    settings.url = tokenferry::model::Secret::new(url);
+    settings.url = tokenferry::postgres::Address::parse(&url).unwrap();
     for mapping in settings.columns.values_mut() {
         if mapping.expression == tokenferry::config::Expression::Column("token".into()) {
             mapping.expression = tokenferry::config::Expression::Column("access_token".into());

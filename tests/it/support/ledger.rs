@@ -6,10 +6,10 @@ use tokenferry::{
     config::{LedgerAccess, LedgerSettings},
     ledger::{BatchRef, Ledger, LedgerError, OutcomeOf, Residue, Run},
     model::{
-        Batch, Call, Destination, EncodedToken, Evidence, Fingerprint, Item, Secret, SentAttributes,
-        SourceKey, Subject, Version,
+        Batch, Call, Destination, EncodedToken, Evidence, Fingerprint, Item, SentAttributes, SourceKey,
+        Subject, Version,
     },
-    postgres::Patience,
+    postgres::{Address, Patience},
 };
 
 use crate::support::database::TestDatabase;
@@ -18,7 +18,7 @@ pub(crate) fn access(database: &TestDatabase) -> LedgerAccess {
     LedgerAccess {
         migration: "tests".to_owned(),
         ledger: LedgerSettings {
-            url: Secret::new(database.url()),
+            url: Address::parse(database.url()).unwrap(),
             schema: "tokenferry".to_owned(),
             pepper: None,
         },

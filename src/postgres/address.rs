@@ -1,0 +1,308 @@
+//! Where a database is and how it is reached: what its URL says, and what the environment adds, as `psql` reads both.
+//!
+//! What is not understood is refused by its name: a parameter that is passed over leads to another table, or to a line that others
+//! can read. No value of one is ever named, since it may be a password.
+
+use std::{env, fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use sqlx::postgres::{PgConnectOptions, PgSslMode};
+use thiserror::Error;
+use tokio::sync::OnceCell;
+use url::{Url, form_urlencoded};
+
+use super::{parameters::Parameters, quote_identifier};
+
+/// How long a connection may take to be made, where the URL says nothing else.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// A database's address. Clones know of each other what is found out at the first connection.
+#[derive(Clone)]
+pub struct Address {
+    options: PgConnectOptions,
+    schemas: Option<String>,
+    line: Line,
+    connect_within: Duration,
+    pub(super) met: Arc<OnceCell<()>>,
+}
+
+/// What protects the connection, as far as that is decided here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Line {
+    /// It does not leave the machine.
+    Local,
+    /// TLS, or no connection.
+    Tls,
+    /// A network, as plain text: `sslmode=disable` was written.
+    Plain,
+}
+
+/// The URL cannot be used; the text goes on from its key, and holds no value.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct UnusableUrl(String);
+
+impl fmt::Debug for Address {
+    /// The options hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Address").field(&self.place()).finish()
+    }
+}
+
+impl Address {
+    /// Reads a URL.
+    ///
+    /// # Errors
+    /// If it is none, or asks for something that there is not.
+    pub fn parse(url: &str) -> Result<Self, UnusableUrl> {
+        let given = Parameters::of_url(url)?;
+        Parameters::refuse_environment()?;
+        let options: PgConnectOptions = given.canonical_url()?.as_str().parse().map_err(|_| {
+            unusable("does not fit together: see that every part of it is what `psql` would take")
+        })?;
+        let is_local = is_local(&options);
+        let line_of = |mode| match mode {
+            _ if is_local => Line::Local,
+            PgSslMode::Disable => Line::Plain,
+            _ => Line::Tls,
+        };
+        let (mode, root) = security(&given, is_local)?;
+        let options = options.ssl_mode(mode);
+        let options = match root {
+            Some(Root::File(file)) => options.ssl_root_cert(file),
+            // Nothing besides the system's; the environment's is read by the driver, too, and has to give way.
+            Some(Root::System) => options.ssl_root_cert_from_pem(Vec::new()),
+            None => options,
+        };
+        // Poolers refuse parameters at the start of a session that they do not know; where it matters it is set afterwards.
+        let options = options.extra_float_digits(None);
+        Ok(Self {
+            options,
+            schemas: given.schemas().map(search_path),
+            line: line_of(mode),
+            connect_within: given.connect_timeout()?.unwrap_or(CONNECT),
+            met: Arc::default(),
+        })
+    }
+
+    /// Host and port, or the socket's folder.
+    #[must_use]
+    pub fn place(&self) -> String {
+        let port = self.options.get_port();
+        let host = self.options.get_host();
+        match self.options.get_socket() {
+            Some(socket) => format!("{} (port {port})", socket.display()),
+            None if host.contains(':') => format!("[{host}]:{port}"),
+            None => format!("{host}:{port}"),
+        }
+    }
+
+    /// The database's name, where the URL or the environment says it.
+    #[must_use]
+    pub fn database(&self) -> Option<&str> {
+        self.options.get_database()
+    }
+
+    /// The search path that the URL asks for, as SQL.
+    #[must_use]
+    pub fn schemas(&self) -> Option<&str> {
+        self.schemas.as_deref()
+    }
+
+    /// What protects the connection.
+    #[must_use]
+    pub fn line(&self) -> Line {
+        self.line
+    }
+
+    pub(super) fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    pub(super) fn connect_within(&self) -> Duration {
+        self.connect_within
+    }
+}
+
+pub(super) fn unusable(text: impl Into<String>) -> UnusableUrl {
+    UnusableUrl(text.into())
+}
+
+fn is_local(options: &PgConnectOptions) -> bool {
+    let host = options.get_host();
+    options.get_socket().is_some()
+        || host.starts_with('/')
+        || host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// Whose authority a server's certificate has to be of.
+enum Root {
+    System,
+    File(String),
+}
+
+/// Beyond this machine nothing passes in the clear unless somebody wrote that it may; and where there is an authority's certificate,
+/// it is held against the server's, as `psql` does.
+fn security(given: &Parameters, is_local: bool) -> Result<(PgSslMode, Option<Root>), UnusableUrl> {
+    let mode = given
+        .or_variable("sslmode", "PGSSLMODE")
+        .map(|(mode, name)| {
+            mode.parse::<PgSslMode>().map_err(|_| {
+                unusable(format!(
+                    "has an `{name}` that is none of disable, allow, prefer, require, verify-ca and verify-full"
+                ))
+            })
+        })
+        .transpose()?;
+    let root = match given.or_variable("sslrootcert", "PGSSLROOTCERT") {
+        Some((file, _)) if file == "system" => Some(Root::System),
+        Some((file, _)) => Some(Root::File(file)),
+        None => usual_root().map(Root::File),
+    };
+    let is_system = matches!(root, Some(Root::System));
+    let mode = match mode {
+        None if is_system => PgSslMode::VerifyFull,
+        None | Some(PgSslMode::Allow | PgSslMode::Prefer) if is_local => PgSslMode::Prefer,
+        None | Some(PgSslMode::Allow | PgSslMode::Prefer) => PgSslMode::Require,
+        Some(mode) => mode,
+    };
+    match (mode, root) {
+        (PgSslMode::Require | PgSslMode::VerifyCa, Some(Root::System)) => Err(unusable(
+            "has `sslrootcert=system`, which goes with `sslmode=verify-full` only: anybody can get a certificate of such an authority",
+        )),
+        (PgSslMode::VerifyCa, None) => Err(unusable(
+            "has `sslmode=verify-ca` and no `sslrootcert`: name the file with the authority's certificate, or write \
+             `sslmode=verify-full`, which goes by the system's authorities where there is none",
+        )),
+        (PgSslMode::Require, Some(root)) => Ok((PgSslMode::VerifyCa, Some(root))),
+        (mode, root) => Ok((mode, root)),
+    }
+}
+
+/// Where `psql` looks for an authority's certificate if nobody names one.
+fn usual_root() -> Option<String> {
+    let home = PathBuf::from(env::var_os("HOME")?);
+    let file = home.join(".postgresql/root.crt");
+    file.is_file().then(|| file.to_string_lossy().into_owned())
+}
+
+fn search_path(schemas: &str) -> String {
+    schemas
+        .split(',')
+        .map(|schema| quote_identifier(schema.trim().trim_matches('"')))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// A text with its percent signs taken back. A plus sign is one: this is no form.
+pub(super) fn decoded(text: &str) -> String {
+    let escaped = text.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
+    form_urlencoded::parse(escaped.as_bytes())
+        .next()
+        .map(|(text, _)| text.into_owned())
+        .unwrap_or_default()
+}
+
+/// A URL that says all in its parameters, the way that the driver reads every one of them.
+pub(super) fn in_parameters<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Url, UnusableUrl> {
+    let mut url = Url::parse("postgres:///").map_err(|error| unusable(error.to_string()))?;
+    url.query_pairs_mut().extend_pairs(pairs);
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(url: &str) -> Address {
+        Address::parse(url).unwrap_or_else(|error| panic!("{url}: {error}"))
+    }
+
+    fn refused(url: &str) -> String {
+        match Address::parse(url) {
+            Ok(address) => panic!("{url} is taken for {address:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn what_psql_takes_is_taken() {
+        for (url, place) in [
+            ("postgres://u:p@db.internal/crm", "db.internal:5432"),
+            ("postgresql://u@[::1]:6432/crm", "[::1]:6432"),
+            (
+                "postgres://u:p%2Fw+1@/crm?host=/cloudsql/a:b:c",
+                "/cloudsql/a:b:c (port 5432)",
+            ),
+            ("postgres://u@%2Ftmp%2Fs:6432/crm", "/tmp/s (port 6432)"),
+            ("postgres:///crm?host=10.0.0.1&port=99", "10.0.0.1:99"),
+            ("postgres://u@localhost/crm?host=/tmp", "/tmp (port 5432)"),
+        ] {
+            assert_eq!(address(url).place(), place, "{url}");
+            assert_eq!(address(url).database(), Some("crm"), "{url}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_refused_by_name_and_never_by_value() {
+        for (parameter, name) in [
+            ("service=S3CRET", "service"),
+            ("sslpassword=S3CRET", "sslpassword"),
+            ("passfile=S3CRET", "passfile"),
+            ("channel_binding=require", "channel_binding"),
+            ("target_session_attrs=read-write", "target_session_attrs"),
+            ("gssencmode=require", "gssencmode"),
+            ("pgbouncer=true", "pgbouncer"),
+            ("sslmod=S3CRET", "did you mean `sslmode`"),
+            ("sslmode=S3CRET", "sslmode"),
+            ("port=S3CRET", "port"),
+            ("connect_timeout=S3CRET", "connect_timeout"),
+        ] {
+            let error = refused(&format!("postgres://u:S3CRET@db.internal/crm?{parameter}"));
+            assert!(error.contains(name), "{parameter}: {error}");
+            assert!(!error.contains("S3CRET"), "{error}");
+        }
+        assert!(refused("postgres://u@a,b/crm").contains("several hosts"));
+        assert!(refused("mysql://u@a/crm").contains("must be a Postgres URL"));
+    }
+
+    #[test]
+    fn beyond_this_machine_plain_text_has_to_be_written() {
+        for (url, line) in [
+            ("postgres://u@127.0.0.1/crm", Line::Local),
+            ("postgres://u@[::1]/crm", Line::Local),
+            ("postgres:///crm?host=/tmp&sslmode=disable", Line::Local),
+            ("postgres://u@db.internal/crm", Line::Tls),
+            ("postgres://u@db.internal/crm?sslmode=prefer", Line::Tls),
+            ("postgres://u@10.1.2.3/crm?sslmode=disable", Line::Plain),
+        ] {
+            assert_eq!(address(url).line(), line, "{url}");
+        }
+    }
+
+    #[test]
+    fn an_authority_is_held_against_the_server_as_psql_does() {
+        let mode = |parameters: &str| {
+            let address = address(&format!("postgres://u@db.internal/crm?{parameters}"));
+            format!("{:?}", address.options.get_ssl_mode())
+        };
+        assert_eq!(mode("sslmode=require&sslrootcert=/ca.pem"), "VerifyCa");
+        assert_eq!(mode("sslmode=verify-full&sslrootcert=/ca.pem"), "VerifyFull");
+        assert_eq!(mode("sslrootcert=system"), "VerifyFull");
+        let system = "postgres://u@db.internal/crm?sslmode=require&sslrootcert=system";
+        assert!(refused(system).contains("verify-full"));
+        assert!(refused("postgres://u@db.internal/crm?sslmode=verify-ca").contains("sslrootcert"));
+    }
+
+    #[test]
+    fn schemas_become_a_search_path() {
+        let path = |parameter: &str| {
+            address(&format!("postgres://u@localhost/crm?{parameter}"))
+                .schemas()
+                .map(str::to_owned)
+        };
+        assert_eq!(path("schema=legacy").as_deref(), Some("\"legacy\""));
+        assert_eq!(path("currentSchema=a,B").as_deref(), Some("\"a\", \"B\""));
+        assert_eq!(path("user=x"), None);
+    }
+}

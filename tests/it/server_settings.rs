@@ -1,0 +1,118 @@
+//! What server, database and role are set to: limits that do not apply to a run, and those that it works within.
+
+use std::time::Duration;
+
+use sqlx::Executor;
+use tokenferry::simulator::{Fault, Gate};
+use tokio::time::{sleep, timeout};
+
+use crate::support::bed::{Bed, ended};
+
+/// A role that owns the ledger, and its URL.
+async fn ledger_role(bed: &Bed) -> (String, String) {
+    let (url, guest) = bed.database.create_guest().await;
+    bed.sql(&format!("create schema tokenferry authorization {guest}"))
+        .await;
+    (url, guest)
+}
+
+#[tokio::test]
+async fn a_run_goes_on_with_as_few_sessions_as_its_role_may_have() {
+    let bed = Bed::new()
+        .await
+        .set("batch.max_tokens = 20\nbatch.concurrency = 8");
+    bed.user_rows(1, 2000).await;
+    let (url, guest) = ledger_role(&bed).await;
+    bed.sql(&format!("alter role {guest} connection limit 3")).await;
+    let mut doctor = bed.command(&["doctor"]);
+    doctor.env("TOKENFERRY__LEDGER__URL", &url);
+    let ran = ended(doctor.output()).await.ended_with(0);
+    assert!(ran.stdout.contains("a run has up to 12"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("has 3 of 3 left"), "{}", ran.stdout);
+
+    let mut migrate = bed.command(&["migrate"]);
+    migrate.env("TOKENFERRY__LEDGER__URL", &url);
+    let ran = ended(migrate.output()).await.ended_with(0);
+    assert!(ran.stderr.contains("going on with fewer"), "{}", ran.stderr);
+    bed.assert_arrived_once().await;
+
+    bed.sql(&format!("alter role {guest} connection limit 1")).await;
+    let mut doctor = bed.command(&["doctor"]);
+    doctor.env("TOKENFERRY__LEDGER__URL", &url);
+    let ran = ended(doctor.output()).await.ended_with(6);
+    assert!(ran.stdout.contains("needs 2 at least"), "{}", ran.stdout);
+}
+
+#[tokio::test]
+async fn limits_of_the_role_do_not_end_the_ledgers_statements() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 10).await;
+    let (url, guest) = ledger_role(&bed).await;
+    bed.sql(&format!(
+        "alter role {guest} set lock_timeout = '300ms'; alter role {guest} set statement_timeout = '300ms'"
+    ))
+    .await;
+    let migrate = || {
+        let mut command = bed.command(&["migrate"]);
+        command.env("TOKENFERRY__LEDGER__URL", &url);
+        command
+    };
+    ended(migrate().output()).await.ended_with(0);
+    bed.user_rows(11, 20).await;
+    let mut other = bed.pool.begin().await.unwrap();
+    other
+        .execute("lock table tokenferry.runs in exclusive mode")
+        .await
+        .unwrap();
+    let run = migrate().spawn().unwrap();
+    sleep(Duration::from_secs(2)).await;
+    other.rollback().await.unwrap();
+    ended(run.wait_with_output()).await.ended_with(0);
+    bed.assert_arrived_once().await;
+}
+
+#[tokio::test]
+async fn a_moment_in_which_the_ledger_takes_no_writes_is_waited_out() {
+    let bed = Bed::new().await.set("stop.after_unreachable = \"30s\"");
+    bed.user_rows(1, 1000).await;
+    let (url, guest) = ledger_role(&bed).await;
+    let gate = Gate::new();
+    bed.api.script([Fault::Hold(gate.clone())]);
+    let mut command = bed.command(&["migrate", "-v"]);
+    command
+        .env("TOKENFERRY__LEDGER__URL", &url)
+        .env("TOKENFERRY__API__TIMEOUT", "20s");
+    let run = command.spawn().unwrap();
+    timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
+    bed.sql(&format!(
+        "alter role {guest} set default_transaction_read_only = on"
+    ))
+    .await;
+    bed.sql(&format!(
+        "select pg_terminate_backend(pid) from pg_stat_activity where usename = '{guest}'"
+    ))
+    .await;
+    gate.release();
+    sleep(Duration::from_secs(2)).await;
+    bed.sql(&format!("alter role {guest} reset default_transaction_read_only"))
+        .await;
+    ended(run.wait_with_output()).await.ended_with(0);
+    bed.assert_arrived_once().await;
+}
+
+#[tokio::test]
+async fn a_database_that_forbids_new_tables_is_named_as_what_it_is() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 3).await;
+    let (url, _) = ledger_role(&bed).await;
+    bed.sql(
+        "create function forbid() returns event_trigger language plpgsql as \
+         $$ begin raise exception 'changes go through the change board'; end $$; \
+         create event trigger forbid on ddl_command_start execute function forbid()",
+    )
+    .await;
+    let mut command = bed.command(&["migrate"]);
+    command.env("TOKENFERRY__LEDGER__URL", &url);
+    let ran = ended(command.output()).await.ended_with(6);
+    assert!(ran.stderr.contains("event trigger"), "{}", ran.stderr);
+}
