@@ -13,7 +13,7 @@ use super::{
     source::{self, SourceSettings, SourceShape},
     watch::{self, LiveSettings, MetricsSettings},
 };
-use crate::model::{RefreshMargin, RuleSet, Secret};
+use crate::model::{RefreshMargin, RuleSet, Secret, quotable};
 
 /// Everything a run needs.
 #[derive(Debug, Clone)]
@@ -76,10 +76,11 @@ impl AppMap {
         entries.map(|(name, id)| (name.as_str(), id.as_str()))
     }
 
-    /// The outbound app of a legacy name, or the name if the map does not know it.
+    /// The outbound app of a legacy name for a message: where the map does not know it, the name as it may be repeated.
     #[must_use]
-    pub fn resolve_or_keep(&self, name: &str) -> String {
-        self.resolve(name).unwrap_or(name).to_owned()
+    pub fn resolve_or_quote(&self, name: &str) -> String {
+        let known = self.0.as_ref().and_then(|entries| entries.get(name));
+        known.map_or_else(|| quotable(name).into_owned(), Clone::clone)
     }
 
     /// The outbound app of a legacy name; `None` if the map does not know it.
