@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     ConfigError, Loaded, NotifySettings, base_url, notify,
-    reader::Reader,
+    reader::{Reader, Shown},
     rules,
     source::{self, SourceSettings, SourceShape},
     watch::{self, LiveSettings, MetricsSettings},
@@ -376,6 +376,10 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
         }
     }
     let configured = reader.text("api.base_url");
+    // One with a password is refused, and shown without it.
+    if configured.is_some() {
+        reader.show("api.base_url", Shown::Address);
+    }
     let by_project = project_id.as_deref().map(base_url::for_project);
     if let Some(url) = &by_project {
         reader.default("api.base_url", url);

@@ -180,7 +180,8 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     let (columns, provider) = columns(reader);
     let is_token = |field: &Field| {
         matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken)
-            && columns.get(field).map(|mapping| &mapping.expression) == key.clone().map(Expression::Column).as_ref()
+            && columns.get(field).map(|mapping| &mapping.expression)
+                == key.clone().map(Expression::Column).as_ref()
     };
     if let Some(field) = Field::COLUMNS.into_iter().find(is_token) {
         reader.problem(

@@ -30,6 +30,7 @@ mod spare;
 mod superseded;
 mod token;
 mod verification;
+mod visible;
 mod wiped;
 mod witness;
 
@@ -59,5 +60,6 @@ pub use secret::{Secret, SecretTexts};
 pub use superseded::Superseded;
 pub use token::{Expiry, LegacyToken, Scopes, Sealed, SourceKey, Version, WhyNot};
 pub use verification::{ACCESS_TOKEN_EXPIRED, Chosen, Difference, Verdict, Verification};
+pub use visible::{visible, visible_cell, visible_json, visible_lines};
 pub use wiped::Wiped;
 pub use witness::{Attributes, Witness};

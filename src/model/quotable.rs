@@ -13,8 +13,23 @@ const LONGEST_WORD: usize = 32;
 
 /// What tokens of well-known providers begin with, and JWTs.
 const PREFIXES: [&str; 17] = [
-    "ya29.", "1//", "eyJ", "xoxa-", "xoxb-", "xoxe", "xoxp-", "xoxr-", "gho_", "ghp_", "ghr_", "ghs_", "ghu_",
-    "github_pat_", "glpat-", "sk_live_", "AIzaSy",
+    "ya29.",
+    "1//",
+    "eyJ",
+    "xoxa-",
+    "xoxb-",
+    "xoxe",
+    "xoxp-",
+    "xoxr-",
+    "gho_",
+    "ghp_",
+    "ghr_",
+    "ghs_",
+    "ghu_",
+    "github_pat_",
+    "glpat-",
+    "sk_live_",
+    "AIzaSy",
 ];
 
 /// The name as a message may repeat it: one that is too long for a name, or looks like a secret, is only described.
@@ -25,7 +40,11 @@ pub fn quotable(name: &str) -> Cow<'_, str> {
         return format!("[{length} characters that look like no name, not shown]").into();
     }
     if name.contains(char::is_control) {
-        return name.chars().filter(|c| !c.is_control()).collect::<String>().into();
+        return name
+            .chars()
+            .filter(|c| !c.is_control())
+            .collect::<String>()
+            .into();
     }
     name.into()
 }

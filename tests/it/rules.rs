@@ -408,12 +408,20 @@ async fn a_column_of_tokens_in_place_of_a_name_or_an_id_is_repeated_nowhere() {
             told += &ran.stderr;
         }
         assert_eq!(bed.api.stored_count(), 0, "{column}");
-        let rule = if column == "app" { "app_not_mapped" } else { "id_is_token" };
+        let rule = if column == "app" {
+            "app_not_mapped"
+        } else {
+            "id_is_token"
+        };
         assert!(told.contains(rule), "{column}: {told}");
         told += &bed.ledger_dump().await;
         assert!(!told.contains(TOKEN), "{column}: {told}");
     }
     let bed = Bed::new().await.set("source.key = \"access_token\"");
     let refused = bed.migrate().await.ended_with(2);
-    assert!(refused.stderr.contains("`source.key` names the column of"), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains("`source.key` names the column of"),
+        "{}",
+        refused.stderr
+    );
 }
