@@ -8,6 +8,7 @@ use tokenferry::cli::{self, Cli, Exit};
 fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     tokenferry::failpoints::arm();
+    cli::seal_memory();
     std::panic::set_hook(Box::new(cli::say_where_it_panicked));
     // Usage errors end the process here, with code 2.
     let cli = Cli::parse();

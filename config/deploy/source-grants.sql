@@ -13,7 +13,9 @@ do $$ begin
     end if;
 end $$;
 
--- tokenferry's own sessions are read-only whatever the role may do; this makes those of a stolen password so, too.
+-- tokenferry's own sessions are read-only whatever the role may do; this makes others of the role begin so, too. It is a default
+-- and no barrier: who has the password can switch it off. What keeps them from writing is that nothing but `select` is granted below
+-- (and whatever `public` may do in this database).
 alter role tokenferry_source set default_transaction_read_only = on;
 
 grant usage on schema public to tokenferry_source;

@@ -289,6 +289,8 @@ pub struct ShowArgs {
       tokenferry failures                               whatever failed last, of all runs\n  \
       tokenferry failures --run 4 --warnings            of one run, with what somebody should look at\n  \
       tokenferry failures --format csv --output failed.csv\n\n\
+    In CSV, an apostrophe stands before a cell that a spreadsheet would take for a formula (one that begins with = + - @ or a tab), and \
+    control characters are spelt out; JSON has every value as it is. A new file is readable for its owner alone.\n\n\
     Fix the rows, then `tokenferry migrate` sends them (or `tokenferry migrate --only-failed`, without reading the others).\n\n\
     Ends with 0 however many there are, 2 if there is no such run or nothing was migrated yet, 6 if the ledger's database does not \
     answer."

@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{Exit, args::Global, exit, hooks::Hooks, logging::Console, print, signals, watch::Watching};
+use super::{Exit, args::Global, exit, hooks::Hooks, logging::Console, print_json, signals, watch::Watching};
 use crate::{
     config::{LedgerAccess, NotifySettings},
     ledger::{LedgerError, Reports},
-    model::{Mode, RunId, StopReason},
+    model::{Mode, RunId, StopReason, visible_lines},
     pace::Helm,
     pipeline::{Ended, PipelineError},
     report::{Batches, Summary, View, show_progress},
@@ -66,12 +66,12 @@ pub(super) async fn conduct(
     let summary = summary(shown.access, &ended).await;
     let exit = exit::of_run(&ended);
     if shown.json {
-        print(&(serde_json::to_string(&summary)? + "\n"))?;
+        print_json(&summary)?;
     }
     if shown.console.json {
         log(&summary, exit);
     } else if !shown.json && !shown.global.quiet {
-        eprint!("{}", summary.text());
+        eprint!("{}", visible_lines(&summary.text()));
     }
     hooks.over(&ended, &summary).await;
     match ended.error {

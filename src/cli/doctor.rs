@@ -10,12 +10,15 @@ use super::{
     args::{DoctorArgs, Global},
     load,
 };
-use crate::doctor::{self, Blame, Check, Examination, Status};
+use crate::{
+    doctor::{self, Blame, Check, Examination, Status},
+    model::{visible, visible_json},
+};
 
 pub(super) async fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<Exit> {
     let examination = doctor::examine(&load(global)).await;
     let text = if args.json {
-        serde_json::to_string(&examination)? + "\n"
+        visible_json(&(serde_json::to_string(&examination)? + "\n")).into_owned()
     } else {
         text(&examination)
     };
@@ -66,8 +69,13 @@ fn line(text: &mut String, check: &Check, width: usize) {
         Status::Skipped => "skipped",
     };
     // Writing to a text cannot fail.
-    let _ = writeln!(text, "  {status:<8} {:<width$}  {}", check.name, check.detail);
+    let _ = writeln!(
+        text,
+        "  {status:<8} {:<width$}  {}",
+        check.name,
+        visible(&check.detail)
+    );
     if let Some(advice) = &check.advice {
-        let _ = writeln!(text, "           {:<width$}  -> {advice}", "");
+        let _ = writeln!(text, "           {:<width$}  -> {}", "", visible(advice));
     }
 }

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use crate::{
     config::ConfigError,
     ledger::LedgerError,
-    model::{RunStatus, StopReason},
+    model::{RunStatus, StopReason, visible_lines},
     pipeline::{Ended, PipelineError},
     postgres::{Failure, FailureKind},
     scratch::ScratchError,
@@ -64,7 +64,7 @@ pub(super) fn report(error: &anyhow::Error) -> Exit {
         text.push_str("\n  because: ");
         text.push_str(&cause.to_string());
     }
-    eprintln!("{text}");
+    eprintln!("{}", visible_lines(&text));
     of_error(error)
 }
 

@@ -1,21 +1,18 @@
 //! `failures`: every failed token, or every superseded row, with its reason.
 
-use std::{
-    fs::File,
-    io::{self, BufWriter, Write},
-};
+use std::io::{self, BufWriter, Write};
 
 use anyhow::Context;
 
 use super::{
     Exit,
     args::{FailuresArgs, Global},
-    load,
+    load, private_file,
 };
 use crate::{
     config::SourceShape,
     ledger::{FailureGroup, Listed, Listing, Reports},
-    model::Mode,
+    model::{Mode, visible},
     report::{Format, write_failures, write_groups},
     source::RowsSql,
 };
@@ -53,7 +50,8 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
     let failures = reports.failures(listing);
     let written = match &args.output {
         Some(path) => {
-            let file = File::create(path).with_context(|| format!("{} cannot be written", path.display()))?;
+            let file = private_file::create(path)
+                .with_context(|| format!("{} cannot be written", path.display()))?;
             let mut out = BufWriter::new(file);
             let written = write_failures(&mut out, args.format, failures).await;
             out.flush()
@@ -90,7 +88,7 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
         };
         let of = match listing.run {
             Some(id) => format!("in run {id}"),
-            None => format!("in migration \"{}\"", access.migration),
+            None => format!("in migration \"{}\"", visible(&access.migration)),
         };
         eprintln!("{count} {what} {of}");
         if let Some((id, problems)) = later.filter(|(_, problems)| *problems > 0) {

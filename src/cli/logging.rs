@@ -15,7 +15,10 @@ use super::{
     args::{Global, LogFormat},
     exit,
 };
-use crate::report::Region;
+use crate::{
+    model::{visible, visible_json},
+    report::Region,
+};
 
 /// How a command talks to whoever started it.
 #[derive(Debug, Clone)]
@@ -57,7 +60,15 @@ pub(super) fn start(global: &Global) -> Console {
         (false, _) => "trace",
     };
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(level));
-    let writer = Past(region.clone());
+    let line = match (text, colour) {
+        (true, true) => Line::Coloured,
+        (true, false) => Line::Plain,
+        (false, _) => Line::Json,
+    };
+    let writer = Past {
+        region: region.clone(),
+        line,
+    };
     // Fails only where several commands run in one process, as in tests: it is set already.
     if text {
         let layer = fmt::layer()
@@ -104,14 +115,62 @@ fn wants_colour() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// Takes the drawn lines away while one is written, so that neither cuts through the other.
+/// How a line of the log is written.
+#[derive(Debug, Clone, Copy)]
+enum Line {
+    Plain,
+    Coloured,
+    Json,
+}
+
+impl Line {
+    /// The line as it is shown: whatever is in it, it stays one line, and moves nobody's cursor.
+    fn shown(self, line: &str) -> String {
+        let (body, end) = match line.strip_suffix('\n') {
+            Some(body) => (body, "\n"),
+            None => (line, ""),
+        };
+        let body = match self {
+            Self::Plain => visible(body),
+            Self::Json => visible_json(body).into_owned(),
+            Self::Coloured => {
+                // The log's own styles; in what it quotes, the library has spelt the escape out.
+                let mut parts = body.split("\u{1b}[");
+                let mut shown = visible(parts.next().unwrap_or_default());
+                for part in parts {
+                    let style = part.split_once('m').filter(|(style, _)| STYLES.contains(style));
+                    match style {
+                        Some((style, rest)) => shown += &format!("\u{1b}[{style}m{}", visible(rest)),
+                        None => shown += &format!("{}{}", visible("\u{1b}["), visible(part)),
+                    }
+                }
+                shown
+            }
+        };
+        body + end
+    }
+}
+
+/// The styles that the log's lines are made of: none, bold, faint, italic, and colours.
+const STYLES: [&str; 9] = ["0", "1", "2", "3", "31", "32", "33", "34", "35"];
+
+/// Takes the drawn lines away while one is written, so that neither cuts through the other. Each write is one whole line.
 #[derive(Debug, Clone)]
-struct Past(Option<Region>);
+struct Past {
+    region: Option<Region>,
+    line: Line,
+}
 
 impl Write for Past {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        let write = || io::stderr().lock().write_all(line).map(|()| line.len());
-        match &self.0 {
+        let shown = self.line.shown(&String::from_utf8_lossy(line));
+        let write = || {
+            io::stderr()
+                .lock()
+                .write_all(shown.as_bytes())
+                .map(|()| line.len())
+        };
+        match &self.region {
             Some(region) => region.past(write),
             None => write(),
         }
@@ -127,5 +186,33 @@ impl<'a> MakeWriter<'a> for Past {
 
     fn make_writer(&'a self) -> Self {
         self.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FOREIGN: &str = "key=a\u{1b}[2J\nINFO forged\u{202e}\u{2028}";
+
+    #[test]
+    fn a_line_stays_one_line_and_keeps_its_own_styles() {
+        let spelt_out = "key=a\\u{1b}[2J\\u{a}INFO forged\\u{202e}\\u{2028}";
+        assert_eq!(
+            Line::Plain.shown(&format!("{FOREIGN}\n")),
+            format!("{spelt_out}\n")
+        );
+        assert_eq!(
+            Line::Coloured.shown(&format!("\u{1b}[32mINFO\u{1b}[0m {FOREIGN}\n")),
+            format!("\u{1b}[32mINFO\u{1b}[0m {spelt_out}\n")
+        );
+    }
+
+    #[test]
+    fn json_stays_json() {
+        let line = serde_json::json!({"key": FOREIGN});
+        let shown = Line::Json.shown(&format!("{line}\n"));
+        assert!(shown.is_ascii() && shown.ends_with('\n'), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap(), line);
     }
 }

@@ -11,8 +11,10 @@ mod hooks;
 mod logging;
 mod man;
 mod migrate;
+mod private_file;
 mod report;
 mod rollback;
+mod seal;
 mod show;
 mod signals;
 pub mod simulate;
@@ -27,12 +29,17 @@ use std::{
 };
 
 use clap::CommandFactory;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 pub use args::{Cli, Command};
 pub use exit::Exit;
+pub use seal::seal_memory;
 
-use crate::config::{self, ConfigError, Loaded};
+use crate::{
+    config::{self, ConfigError, Loaded},
+    model::{visible_json, visible_lines},
+};
 
 /// Runs a command to its end. What goes wrong is printed here; the caller only ends the process.
 pub async fn run(cli: Cli) -> Exit {
@@ -88,6 +95,17 @@ fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Writes lines for people, which may quote others.
+fn print_lines(text: &str) -> io::Result<()> {
+    print(&visible_lines(text))
+}
+
+/// Writes one JSON object for scripts.
+fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
+    let json = serde_json::to_string(value)? + "\n";
+    Ok(print(&visible_json(&json))?)
 }
 
 /// The configuration that the global options name.

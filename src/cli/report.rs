@@ -18,7 +18,8 @@ use super::{
 use crate::{
     config::{Loaded, Origin, Value},
     ledger::Reports,
-    report::{Depth, PageData, Setting, page, visible},
+    model::visible,
+    report::{Depth, PageData, Setting, page},
 };
 
 pub(super) async fn run(global: &Global, args: &ReportArgs) -> anyhow::Result<Exit> {

@@ -14,10 +14,9 @@ use super::{
 use crate::{
     ledger::Reports,
     meter::Meter,
-    model::{DryRun, Mode, RunId, Undo},
+    model::{DryRun, Mode, RunId, Undo, visible},
     pace::Helm,
     pipeline,
-    report::visible,
 };
 
 pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console) -> anyhow::Result<Exit> {

@@ -8,14 +8,14 @@ use super::{
     Exit,
     args::{Global, ShowArgs},
     exit::UsageError,
-    load, print,
+    load, print_json, print_lines,
 };
 use crate::{
     config::Loaded,
     ledger::{History, Reports},
-    model::SourceKey,
+    model::{SourceKey, visible},
     pipeline::{self, Today},
-    report::{history_text, visible},
+    report::history_text,
 };
 
 /// Of one user or tenant, so many tokens are shown.
@@ -62,7 +62,7 @@ pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit
         Err(error) => (None, Some(format!("{error:#}"))),
     };
     let of = |history: &History| today.as_ref()?.get(&history.key());
-    let text = if args.json {
+    if args.json {
         let shown = Shown {
             migration: &access.migration,
             asked: &args.of,
@@ -76,26 +76,24 @@ pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit
             more,
             source_error,
         };
-        serde_json::to_string(&shown)? + "\n"
-    } else {
-        let mut text = String::new();
-        for history in &histories {
-            let source = match of(history) {
-                Some(today) => sentence(today),
-                None => format!(
-                    "could not be looked at: {}",
-                    source_error.as_deref().unwrap_or("unknown")
-                ),
-            };
-            text += &history_text(&access.migration, history, &source);
-        }
-        if more > 0 {
-            // Writing to a text cannot fail.
-            let _ = writeln!(text, "… and {more} more");
-        }
-        text
-    };
-    print(&text)?;
+        return print_json(&shown).map(|()| Exit::Done);
+    }
+    let mut text = String::new();
+    for history in &histories {
+        let source = match of(history) {
+            Some(today) => sentence(today),
+            None => format!(
+                "could not be looked at: {}",
+                visible(source_error.as_deref().unwrap_or("unknown"))
+            ),
+        };
+        text += &history_text(&access.migration, history, &source);
+    }
+    if more > 0 {
+        // Writing to a text cannot fail.
+        let _ = writeln!(text, "… and {more} more");
+    }
+    print_lines(&text)?;
     Ok(Exit::Done)
 }
 

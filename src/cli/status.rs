@@ -6,10 +6,11 @@ use super::{
     Exit,
     args::{Global, StatusArgs},
     exit::UsageError,
-    load, print,
+    load, print_json, print_lines,
 };
 use crate::{
     ledger::{Locked, Reports},
+    model::visible,
     report::Summary,
 };
 
@@ -26,14 +27,14 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
     let Some(report) = report else {
         let text = format!(
             "migration \"{}\" has no run yet: `tokenferry migrate` begins one",
-            access.migration
+            visible(&access.migration)
         );
         return Err(UsageError(text).into());
     };
     let (started_at, finished_at) = (report.started_at, report.finished_at);
     let (progressed_at, holder, in_flight) = (
         report.progressed_at,
-        report.holder.clone(),
+        visible(&report.holder),
         report.batches_in_flight,
     );
     let mut summary = Summary::from_report(&access.migration, report);
@@ -41,7 +42,7 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
     if args.json {
         summary.started_at = Some(started_at);
         summary.finished_at = Some(finished_at);
-        print(&(serde_json::to_string(&summary)? + "\n"))?;
+        print_json(&summary)?;
         return Ok(Exit::Done);
     }
     let mut text = summary.text();
@@ -62,6 +63,6 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
     if let Some(pending) = pending_deletions {
         let _ = writeln!(text, "  {pending}");
     }
-    print(&text)?;
+    print_lines(&text)?;
     Ok(Exit::Done)
 }

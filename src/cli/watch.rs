@@ -72,6 +72,7 @@ impl Watching {
         let mut orders = Orders {
             listen: args.metrics_listen.or(settings.metrics.listen),
             insists: args.metrics_listen.is_some(),
+            hosts: settings.live.hosts.clone(),
             live: None,
             push: push.and_then(|url| Pushgateway::new(&url, &settings.migration, mode)),
         };
@@ -102,7 +103,6 @@ impl Watching {
         orders.insists = true;
         orders.live = Some(LiveOrders {
             token,
-            hosts: settings.live.hosts.clone(),
             ledger: LedgerAccess {
                 migration: settings.migration.clone(),
                 ledger: settings.ledger.clone(),

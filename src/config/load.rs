@@ -22,6 +22,15 @@ pub(super) fn variable(key: &str) -> String {
 #[derive(Debug)]
 pub struct Loaded {
     pub(super) root: HashMap<String, Value>,
+    path: PathBuf,
+}
+
+impl Loaded {
+    /// The file; there may be none, where the environment holds everything.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
 }
 
 /// Reads `path` and lays the environment over it.
@@ -82,7 +91,10 @@ pub(super) fn merge(
         .build()
         // Deserialized, the values would lose where they are from.
         .and_then(|merged| merged.collect())
-        .map(|root| Loaded { root })
+        .map(|root| Loaded {
+            root,
+            path: path.to_owned(),
+        })
         .map_err(|error| ConfigError::Environment {
             message: match error {
                 config::ConfigError::PathParse { .. } => "its name is not a key".to_owned(),

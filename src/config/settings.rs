@@ -8,13 +8,13 @@ use url::Url;
 
 use super::{
     ConfigError, Loaded, NotifySettings, base_url, notify,
-    reader::Reader,
+    reader::{Reader, Shown},
     rules,
     source::{self, SourceSettings, SourceShape},
     watch::{self, LiveSettings, MetricsSettings},
 };
 use crate::{
-    model::{RefreshMargin, RuleSet, Secret},
+    model::{RefreshMargin, RuleSet, Secret, quotable},
     postgres::Address,
 };
 
@@ -79,10 +79,11 @@ impl AppMap {
         entries.map(|(name, id)| (name.as_str(), id.as_str()))
     }
 
-    /// The outbound app of a legacy name, or the name if the map does not know it.
+    /// The outbound app of a legacy name for a message: where the map does not know it, the name as it may be repeated.
     #[must_use]
-    pub fn resolve_or_keep(&self, name: &str) -> String {
-        self.resolve(name).unwrap_or(name).to_owned()
+    pub fn resolve_or_quote(&self, name: &str) -> String {
+        let known = self.0.as_ref().and_then(|entries| entries.get(name));
+        known.map_or_else(|| quotable(name).into_owned(), Clone::clone)
     }
 
     /// The outbound app of a legacy name; `None` if the map does not know it.
@@ -392,6 +393,10 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
         }
     }
     let configured = reader.text("api.base_url");
+    // One with a password is refused, and shown without it.
+    if configured.is_some() {
+        reader.show("api.base_url", Shown::Address);
+    }
     let by_project = project_id.as_deref().map(base_url::for_project);
     if let Some(url) = &by_project {
         reader.default("api.base_url", url);

@@ -214,6 +214,20 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     let statement_timeout = reader.duration("source.statement_timeout", Duration::from_secs(60));
     let session = session(reader);
     let (columns, provider) = columns(reader);
+    let is_token = |field: &Field| {
+        matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken)
+            && columns.get(field).map(|mapping| &mapping.expression)
+                == key.clone().map(Expression::Column).as_ref()
+    };
+    if let Some(field) = Field::COLUMNS.into_iter().find(is_token) {
+        reader.problem(
+            "source.key",
+            format!(
+                "names the column of `{}`: keys are kept in the ledger and shown, and tokens never may be",
+                field.key()
+            ),
+        );
+    }
     Some(SourceSettings {
         url: url?,
         relation: relation?,

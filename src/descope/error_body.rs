@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::model::looks_like_a_secret;
+
 /// What is readable of it. A field of another type is none, and does not hide the others.
 #[derive(Debug, Default, Deserialize)]
 #[serde(from = "Map<String, Value>")]
@@ -42,14 +44,12 @@ impl ErrorBody {
         }
     }
 
-    /// The code, if it looks like one; a code goes into scripts and file names.
+    /// The code, if it looks like one; a code goes into scripts, file names and the ledger.
     pub(super) fn code(&self) -> Option<String> {
         let code = self.code.as_deref()?;
-        let plain = code.len() <= 64
-            && code
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b"_-.".contains(&byte));
-        (plain && !code.is_empty()).then(|| code.to_owned())
+        let parts = code.split(['_', '-', '.']);
+        let is_code = code.len() <= 64 && parts.clone().all(is_part) && !looks_like_a_secret(code);
+        (is_code && !code.is_empty()).then(|| code.to_owned())
     }
 
     /// The code, if it is one of Descope's, such as `E112102`: then the service itself answered, and no gateway before it.
@@ -74,6 +74,17 @@ impl ErrorBody {
     }
 }
 
+/// A word, a number, or one with the other behind it, as codes are made of: `E112102`, `NOT`, `v2`. Letters that go on behind a
+/// number are what tokens are made of, unless there is but one of them.
+fn is_part(part: &str) -> bool {
+    let rest = part.trim_start_matches(|c: char| c.is_ascii_alphabetic());
+    let digits = rest.trim_end_matches(|c: char| c.is_ascii_alphabetic());
+    part.len() - rest.len() <= 24
+        && rest.len() - digits.len() <= usize::from(!digits.is_empty())
+        && digits.len() <= 9
+        && digits.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -96,6 +107,11 @@ mod tests {
             (r#"{"errorCode":"E11x"}"#, Some("E11x"), None),
             (r#"{"errorCode":"E1\n<b>"}"#, None, None),
             (r#"{"errorCode":404}"#, None, None),
+            // What repeats a token is no code, whatever was asked.
+            (r#"{"errorCode":"ya29.A0ARrda-secret"}"#, None, None),
+            (r#"{"errorCode":"eWEyOS5BMEFScmRhLXNlY3JldA"}"#, None, None),
+            (r#"{"errorCode":"s3cr3t-t0ken-access-1"}"#, None, None),
+            (r#"{"errorCode":"796132392e413041"}"#, None, None),
             (r#"["E1","x","y"]"#, None, None),
             ("<html>", None, None),
         ] {

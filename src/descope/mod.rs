@@ -7,6 +7,7 @@ mod answer;
 mod client;
 mod departure;
 mod directory;
+mod echo;
 mod encode;
 mod error_body;
 mod fetch;

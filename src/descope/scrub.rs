@@ -1,8 +1,14 @@
 //! Keeps the API's own words from carrying a secret into a log or the ledger.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::Range};
 
-use super::{Answer, Refusal, wire::EncodedSecrets};
+use foldhash::fast::RandomState;
+
+use super::{
+    Answer, Refusal,
+    echo::{Form, PIECE, Piece, forms, joined_pieces, pieces},
+    wire::EncodedSecrets,
+};
 use crate::model::{EncodedToken, Secret};
 
 /// The longest text that is kept of what the API says.
@@ -11,10 +17,8 @@ const LONGEST: usize = 300;
 /// Bytes of it that are looked at: enough for [`LONGEST`] characters and the words that they end in.
 const LOOKED_AT: usize = 8 * LONGEST;
 
-/// Shorter pieces of a secret tell nothing, and would redact ordinary words.
-const PIECE: usize = 8;
-
-type Piece = [u8; PIECE];
+/// Stands in the place of what was taken out.
+const REDACTED: &str = "[redacted]";
 
 /// Takes the secrets of a request, and any piece of them, out of everything that its answer says.
 #[must_use]
@@ -51,23 +55,34 @@ pub fn scrub<'a>(
     answer
 }
 
-/// Knows the pieces that the texts and the secrets have in common. The pieces are the texts', as those are few: a batch
-/// holds a megabyte of secrets, which are passed over once.
+/// Knows the pieces that the texts, in any of their [`forms`], and the secrets have in common. The pieces are the texts', as those
+/// are few: a batch holds a megabyte of secrets, which are passed over once.
 #[derive(Default)]
 struct Scrubber {
-    pieces: HashSet<Piece>,
-    leaking: HashSet<Piece>,
+    pieces: Pieces,
+    /// Of the forms that are joined, which are held against secrets without their separators.
+    joined: Pieces,
+    leaking: Pieces,
     /// Secrets that occur whole: those that are shorter than a piece, or hold a blank.
     whole: Vec<Secret>,
     texts: String,
 }
+
+type Pieces = HashSet<Piece, RandomState>;
 
 impl Scrubber {
     fn of_texts<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
         let mut scrubber = Self::default();
         // The same words are often said of many tokens.
         for text in texts.map(beginning).collect::<HashSet<_>>() {
-            scrubber.pieces.extend(pieces(text));
+            for form in forms(text) {
+                let known = if form.is_joined {
+                    &mut scrubber.joined
+                } else {
+                    &mut scrubber.pieces
+                };
+                known.extend(form.pieces().map(|(piece, _)| piece));
+            }
             scrubber.texts.push_str(text);
             scrubber.texts.push('\n');
         }
@@ -80,31 +95,51 @@ impl Scrubber {
         if !in_one_word && !value.is_empty() && self.texts.contains(value) {
             self.whole.push(secret.clone());
         }
-        let known = pieces(value).filter(|piece| self.pieces.contains(piece));
+        let known = pieces(value.as_bytes()).filter(|piece| self.pieces.contains(piece));
+        self.leaking.extend(known);
+        let known = joined_pieces(value)
+            .into_iter()
+            .filter(|piece| self.joined.contains(piece));
         self.leaking.extend(known);
     }
 
     fn leaks(&self, word: &str) -> bool {
-        pieces(word).any(|piece| self.leaking.contains(&piece))
-            || self.whole.iter().any(|secret| word.contains(secret.reveal()))
+        !self.leaks_of(word).is_empty() || self.whole.iter().any(|secret| word.contains(secret.reveal()))
+    }
+
+    /// Where in a text pieces of secrets stand, in any form.
+    fn leaks_of(&self, text: &str) -> Vec<Range<usize>> {
+        if self.leaking.is_empty() {
+            return Vec::new();
+        }
+        forms(text)
+            .iter()
+            .flat_map(Form::pieces)
+            .filter(|(piece, _)| self.leaking.contains(piece))
+            .map(|(_, place)| place)
+            .collect()
     }
 
     /// The text on one line, cut to a readable length, control characters and secrets taken out.
     fn clean(&self, text: &str) -> String {
         let mut text = beginning(text).to_owned();
         for secret in &self.whole {
-            text = text.replace(secret.reveal(), "[redacted]");
+            text = text.replace(secret.reveal(), REDACTED);
         }
+        let leaks = self.leaks_of(&text);
         let mut clean = String::with_capacity(text.len());
-        for word in text.split(|c: char| c.is_whitespace() || c.is_control()) {
-            if word.is_empty() {
+        for (at, word) in words(&text) {
+            // A word is redacted as a whole if any stretch of it is of a secret, and many in a row are one.
+            let leaks = leaks
+                .iter()
+                .any(|leak| leak.start < at + word.len() && at < leak.end);
+            if leaks && clean.ends_with(REDACTED) {
                 continue;
             }
             if !clean.is_empty() {
                 clean.push(' ');
             }
-            // A word is redacted as a whole if any stretch of it is a piece of a secret.
-            clean.push_str(if self.leaks(word) { "[redacted]" } else { word });
+            clean.push_str(if leaks { REDACTED } else { word });
         }
         match clean.char_indices().nth(LONGEST) {
             None => clean,
@@ -113,18 +148,32 @@ impl Scrubber {
     }
 }
 
+/// The words of a text, and where they begin.
+fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let mut at = 0;
+    text.split_inclusive(|c: char| c.is_whitespace() || c.is_control())
+        .map(move |word| {
+            let begin = at;
+            at += word.len();
+            (
+                begin,
+                word.trim_end_matches(|c: char| c.is_whitespace() || c.is_control()),
+            )
+        })
+        .filter(|(_, word)| !word.is_empty())
+}
+
 fn beginning(text: &str) -> &str {
     &text[..text.floor_char_boundary(LOOKED_AT)]
 }
 
-fn pieces(text: &str) -> impl Iterator<Item = Piece> {
-    text.as_bytes()
-        .windows(PIECE)
-        .filter_map(|window| window.try_into().ok())
-}
-
 #[cfg(test)]
 mod tests {
+    use base64::{
+        Engine,
+        engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE_NO_PAD},
+    };
+
     use super::*;
 
     fn cleaned(code: &'static str, text: &str) -> (String, String) {
@@ -172,8 +221,59 @@ mod tests {
     }
 
     #[test]
+    fn encoded_reversed_and_split_echoes_are_taken_out() {
+        const ACCESS: &str = "ya29.A0ARrda-secret";
+        let split = |by: &str| {
+            ACCESS
+                .split("")
+                .filter(|letter| !letter.is_empty())
+                .collect::<Vec<_>>()
+                .join(by)
+        };
+        let hex = |by: &str| {
+            ACCESS
+                .bytes()
+                .map(|byte| format!("{by}{byte:02x}"))
+                .collect::<String>()
+        };
+        let reversed: String = ACCESS.chars().rev().collect();
+        let base64 = STANDARD_NO_PAD.encode(ACCESS);
+        let in_lines: Vec<&str> = base64
+            .as_bytes()
+            .chunks(9)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
+        for echo in [
+            base64.clone(),
+            URL_SAFE_NO_PAD.encode(format!("Bearer {ACCESS}")),
+            in_lines.join("\n"),
+            base64.chars().rev().collect(),
+            STANDARD.encode(&reversed),
+            hex(""),
+            hex("").to_uppercase(),
+            hex("%"),
+            hex("\\x"),
+            hex(":"),
+            reversed,
+            split(" "),
+            split("-"),
+            split("."),
+            ACCESS.replace('.', "%2E").replace('-', "%2D"),
+        ] {
+            let text = format!("the value {echo} of user U2abc");
+            assert_eq!(clean(&text), "the value [redacted] of user U2abc", "{text}");
+            assert_eq!(cleaned("E1", &format!("={echo}")).1, "[redacted]");
+        }
+        assert_eq!(
+            clean("access is refused, refresh the secret"),
+            "access is refused, refresh the secret"
+        );
+    }
+
+    #[test]
     fn a_code_that_holds_a_secret_is_none() {
         assert_eq!(cleaned("ya29.A0ARrda-secret", "no").0, "redacted");
+        assert_eq!(cleaned("eWEyOS5BMEFScmRhLXNlY3JldA", "no").0, "redacted");
         assert_eq!(cleaned("E011003", "no").0, "E011003");
     }
 

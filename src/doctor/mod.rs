@@ -10,6 +10,7 @@ mod configuration;
 mod database;
 mod durability;
 mod ledger;
+mod permissions;
 mod rows;
 mod sample;
 mod source;
@@ -38,6 +39,7 @@ pub async fn examine(loaded: &Result<Loaded, ConfigError>) -> Examination {
     };
     let inspection = loaded.inspect();
     let mut checks = configuration::examine(loaded, &inspection);
+    checks.extend(permissions::examine(loaded, &inspection));
     let (source, ledger) = tokio::join!(source::examine(&inspection), ledger::examine(&inspection));
     let app_ids = app_ids(&inspection.apps, source.app_names);
     checks.extend(source.checks);

@@ -3,6 +3,7 @@
 use super::{Area, Blame, Check, database};
 use crate::{
     config::{AppMap, Relation, SourceSettings},
+    model::quotable,
     postgres::{Failure, FailureKind},
     source::KeyIndex,
 };
@@ -163,12 +164,10 @@ pub(super) fn unlisted(failure: &Failure) -> Check {
     database::broken(AREA, "app_names", failure)
 }
 
-/// What a source holds may be anything: short, and without control characters.
+/// What a source holds may be anything.
 pub(super) fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
     const AT_MOST: usize = 20;
-    let names: Vec<String> = names
-        .map(|name| name.chars().filter(|c| !c.is_control()).take(80).collect())
-        .collect();
+    let names: Vec<_> = names.map(|name| quotable(name)).collect();
     let more = names.len().saturating_sub(AT_MOST);
     let listed = names.into_iter().take(AT_MOST).collect::<Vec<_>>().join(", ");
     if more > 0 {

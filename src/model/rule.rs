@@ -81,6 +81,10 @@ rules! {
     IdTooLong = "id_too_long", Error,
         "the app, user or tenant is longer than any ID",
         "map the column that holds the ID";
+    /// An ID that is a token.
+    IdIsToken = "id_is_token", Error,
+        "the app, user, tenant or external identifier is a token",
+        "map the column that holds the ID: IDs are kept and shown, tokens never";
     /// An ID with a space or a line break at one of its ends.
     IdPadded = "id_padded", Suspicion,
         "the app, user or tenant begins or ends with white space, and so is another one's ID",

@@ -22,7 +22,7 @@ use tracing::{debug, warn};
 
 use crate::{
     config::{NotifySettings, Occasion},
-    model::RunId,
+    model::{RunId, visible_json},
 };
 
 pub use whereabouts::whereabouts;
@@ -61,12 +61,13 @@ pub async fn notify<S: Serialize>(settings: &NotifySettings, occasion: Occasion,
     let event = occasion.as_str();
     let told = Told { event, summary };
     // A summary is numbers and texts.
-    let Ok(mut json) = serde_json::to_vec(&told) else {
+    let Ok(json) = serde_json::to_string(&told) else {
         return;
     };
-    json.push(b'\n');
+    // A hook may show it, or send it on.
+    let json = visible_json(&(json + "\n")).into_owned();
     let program = settings.program.as_str();
-    match hook(settings, occasion, run_id, &json).await {
+    match hook(settings, occasion, run_id, json.as_bytes()).await {
         Ok(()) => debug!(run_id, hook = event, program, "the hook was run"),
         Err(failure) => {
             warn!(run_id, hook = event, program, reason = %failure, "the hook failed; the run does not depend on it");

@@ -5,8 +5,11 @@ use std::io::Write;
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use futures_util::{Stream, TryStreamExt};
 
-use super::{advice, visible::visible};
-use crate::ledger::{FailedToken, FailureGroup, LedgerError};
+use super::advice;
+use crate::{
+    ledger::{FailedToken, FailureGroup, LedgerError},
+    model::{visible, visible_cell, visible_json},
+};
 
 /// How failures are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -76,7 +79,7 @@ pub fn write_groups(
             writeln!(out, "    → {advice}")?;
         }
         if let Some(sql) = sql(group) {
-            writeln!(out, "    {sql};")?;
+            writeln!(out, "    {};", visible(&sql))?;
         }
     }
     Ok(())
@@ -139,7 +142,7 @@ pub async fn write_failures(
             csv.write_record(COLUMNS)?;
             while let Some(failure) = failures.try_next().await? {
                 count += 1;
-                csv.serialize(&failure)?;
+                csv.serialize(in_cells(failure))?;
             }
             csv.flush()?;
         }
@@ -147,11 +150,26 @@ pub async fn write_failures(
             write!(out, "[")?;
             while let Some(failure) = failures.try_next().await? {
                 write!(out, "{}", if count == 0 { "\n" } else { ",\n" })?;
-                serde_json::to_writer(&mut *out, &failure)?;
+                write!(out, "{}", visible_json(&serde_json::to_string(&failure)?))?;
                 count += 1;
             }
             writeln!(out, "{}]", if count == 0 { "" } else { "\n" })?;
         }
     }
     Ok(count)
+}
+
+/// A failure as a spreadsheet may open it.
+fn in_cells(failure: FailedToken) -> FailedToken {
+    let cell = |text: Option<String>| text.as_deref().map(visible_cell);
+    FailedToken {
+        source_key: visible_cell(&failure.source_key),
+        app_id: cell(failure.app_id),
+        user_id: cell(failure.user_id),
+        tenant_id: cell(failure.tenant_id),
+        error_code: cell(failure.error_code),
+        reason: cell(failure.reason),
+        superseded_by: cell(failure.superseded_by),
+        ..failure
+    }
 }

@@ -4,8 +4,11 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
-use super::{advice, visible::visible};
-use crate::ledger::{BatchRecord, History, LastOutcome, RollbackRecord};
+use super::advice;
+use crate::{
+    ledger::{BatchRecord, History, LastOutcome, RollbackRecord},
+    model::visible,
+};
 
 /// Writes what the ledger knows; `source` says in a sentence what the row is today.
 #[must_use]

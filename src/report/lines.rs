@@ -5,7 +5,7 @@ use std::time::Duration;
 use console::{Style, measure_text_width, truncate_str};
 
 use super::{PaceOfRun, View, summary::grouped};
-use crate::model::Mode;
+use crate::model::{Mode, visible};
 
 /// The longest and the shortest bar.
 const BAR: std::ops::RangeInclusive<usize> = 10..=40;
@@ -143,7 +143,7 @@ fn failures(view: &View, width: usize) -> Option<String> {
     let named = |most: usize| {
         let named = codes.iter().take(most);
         let mut named: Vec<String> = named
-            .map(|(code, count)| format!("{} {code}", grouped(*count)))
+            .map(|(code, count)| format!("{} {}", grouped(*count), visible(code)))
             .collect();
         match codes.len().saturating_sub(most) {
             0 => {}

@@ -9,10 +9,10 @@ mod page;
 mod progress;
 mod region;
 mod rolled_back;
+mod standing;
 mod summary;
 mod unread;
 mod verified;
-mod visible;
 
 pub use advice::advice;
 pub use failures::{Format, write_failures, write_groups};
@@ -21,5 +21,5 @@ pub use pace_of_run::{PaceOfRun, Quota};
 pub use page::{Addition, Depth, PageData, Setting, body, document, page, title};
 pub use progress::{View, show_progress};
 pub use region::Region;
+pub use standing::{Badge, after_an_early_end, badge};
 pub use summary::{Batches, Summary};
-pub use visible::visible;

@@ -1,25 +1,28 @@
 //! What became of the tokens that were to be deleted, in a few lines for people.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
-use super::summary::{Summary, grouped, rounded};
+use super::{
+    after_an_early_end,
+    summary::{Summary, grouped, rounded},
+};
 use crate::model::Rollback;
 
 /// How it ended.
-pub(super) fn headline(summary: &Summary) -> &str {
+pub(super) fn headline(summary: &Summary) -> Cow<'_, str> {
     let is_dry = summary.rollback.is_some_and(|found| found.dry_run);
-    match (summary.status.as_str(), is_dry) {
+    let headline = match (summary.status.as_str(), is_dry) {
         ("completed", _) if summary.tokens.selected == 0 => "completed, there is nothing of that run",
         ("completed", false) => "completed, nothing of that run is there any more",
         ("completed", true) => "completed, nothing stands in the way; nothing was deleted",
         ("completed_with_failures", false) => "completed, some tokens stay",
         ("completed_with_failures", true) => "completed, some tokens would stay; nothing was deleted",
-        ("interrupted", false) => {
-            "interrupted; the next `tokenferry rollback` of the same run goes on from here"
+        (early @ ("interrupted" | "stopped"), false) => {
+            return format!("{early}; {}", after_an_early_end(summary.mode, None)).into();
         }
-        ("stopped", false) => "stopped; the next `tokenferry rollback` of the same run goes on from here",
         (other, _) => other,
-    }
+    };
+    headline.into()
 }
 
 /// The counts, and the work behind them. Writing to a text cannot fail.

@@ -6,13 +6,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
-    advice, rolled_back,
+    advice, after_an_early_end, rolled_back,
     unread::{is_complete, unread},
     verified,
 };
 use crate::{
     ledger::{CodeCount, RunReport},
-    model::{Estimate, Mode, PendingDeletions, Rollback, RunId, Tally, Verification},
+    model::{Estimate, Mode, PendingDeletions, Rollback, RunId, Tally, Verification, visible},
 };
 
 /// What `migrate --json`, `verify --json`, `rollback --json` and `status --json` print.
@@ -136,14 +136,15 @@ impl Summary {
     #[must_use]
     pub fn text(&self) -> String {
         let (mode, headline) = match self.mode {
-            Mode::Verify => (" (verification)", verified::headline(self).into()),
-            Mode::Rollback => (" (rollback)", rolled_back::headline(self).into()),
+            Mode::Verify => (" (verification)", verified::headline(self)),
+            Mode::Rollback => (" (rollback)", rolled_back::headline(self)),
             Mode::DryRun => (" (dry run)", self.headline()),
             Mode::Migrate => ("", self.headline()),
         };
         let mut text = format!(
             "Run {} of \"{}\"{mode}: {headline}\n",
-            self.run_id, self.migration
+            self.run_id,
+            visible(&self.migration)
         );
         match (&self.verify, &self.rollback) {
             (Some(found), _) => verified::write(&mut text, self, found),
@@ -154,7 +155,7 @@ impl Summary {
             }
         }
         if let Some(reason) = &self.stop_reason {
-            let _ = writeln!(text, "  ended early: {reason}");
+            let _ = writeln!(text, "  ended early: {}", visible(reason));
         }
         if let Some(unread) = unread(self) {
             let _ = writeln!(text, "  {unread}");
@@ -310,16 +311,8 @@ impl Summary {
             }
             ("completed_with_failures", false) => "completed, some tokens failed",
             ("completed_with_failures", true) => "completed, some tokens would fail",
-            (early @ ("interrupted" | "stopped"), is_dry) => {
-                let next = match (is_dry, self.is_taken_up) {
-                    (true, _) => "the next dry run begins anew",
-                    (false, Some(true)) => "the next `tokenferry migrate` goes on from here",
-                    (false, Some(false)) => {
-                        "no run goes on with this one: the next `tokenferry migrate` does what it left"
-                    }
-                    (false, None) => "the next `tokenferry migrate` does what is left",
-                };
-                return format!("{early}; {next}").into();
+            (early @ ("interrupted" | "stopped"), _) => {
+                return format!("{early}; {}", after_an_early_end(self.mode, self.is_taken_up)).into();
             }
             (other, _) => other,
         };
@@ -339,8 +332,8 @@ fn write_code(text: &mut String, found: &CodeCount, what: &str) {
         text,
         "  {:>8} × {what}{}: {}",
         grouped(found.count),
-        found.code,
-        found.example
+        visible(&found.code),
+        visible(&found.example)
     );
     // The reasons of local rules say it already.
     if let Some(advice) = advice(&found.code).filter(|advice| !found.example.ends_with(advice)) {

@@ -1,24 +1,29 @@
 //! What reading tokens back found, in a few lines for people.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
-use super::summary::{Summary, grouped, rounded};
+use super::{
+    after_an_early_end,
+    summary::{Summary, grouped, rounded},
+};
 use crate::model::Verification;
 
 /// How it ended.
-pub(super) fn headline(summary: &Summary) -> &str {
+pub(super) fn headline(summary: &Summary) -> Cow<'_, str> {
     let not_read = summary.verify.map_or(0, |found| found.not_read);
-    match summary.status.as_str() {
+    let headline = match summary.status.as_str() {
         "completed" if summary.tokens.selected == 0 => "completed, there is nothing to read back",
         "completed" if not_read > 0 => {
             "completed, no difference was found in what was read, and some tokens were not read"
         }
         "completed" => "completed, no difference was found",
         "completed_with_failures" => "completed, there are differences",
-        "interrupted" => "interrupted; the next `tokenferry verify` of the same tokens goes on from here",
-        "stopped" => "stopped; the next `tokenferry verify` of the same tokens goes on from here",
+        early @ ("interrupted" | "stopped") => {
+            return format!("{early}; {}", after_an_early_end(summary.mode, None)).into();
+        }
         other => other,
-    }
+    };
+    headline.into()
 }
 
 /// The counts, and the work behind them. Writing to a text cannot fail.

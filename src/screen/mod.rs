@@ -166,7 +166,7 @@ impl Screen {
                 Err(reason) => decisions.push(Decision {
                     key: token.key,
                     destination: None,
-                    app: token.app.map(|name| self.apps.resolve_or_keep(&name)),
+                    app: token.app.map(|name| self.apps.resolve_or_quote(&name)),
                     version: token.version,
                     end: Unsent::Failed(reason),
                 }),

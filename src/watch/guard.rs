@@ -7,7 +7,7 @@
 //! - The token comes in `Authorization`, never in a cookie or an address: a browser adds it to nothing by itself, and it is in
 //!   nobody's access log.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use axum::http::{
     HeaderMap, HeaderName, StatusCode,
@@ -23,7 +23,30 @@ const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 #[derive(Debug, Clone)]
 pub(super) struct Guard {
     token: Secret,
-    hosts: Vec<String>,
+    hosts: Hosts,
+}
+
+/// Stands before everything else.
+#[derive(Debug, Clone)]
+pub(super) struct Hosts(Arc<[String]>);
+
+impl Hosts {
+    /// Lets these names in, beside addresses and `localhost`.
+    pub(super) fn new(hosts: Vec<String>) -> Self {
+        Self(hosts.into())
+    }
+
+    /// Whether what was asked for was asked for under a name of ours.
+    pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refused> {
+        let authority = text(headers, &HOST).ok_or(Refused::Host)?;
+        let host = host_of(authority).ok_or(Refused::Host)?.to_ascii_lowercase();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        if host == "localhost" || address.parse::<IpAddr>().is_ok() || self.0.contains(&host) {
+            Ok(())
+        } else {
+            Err(Refused::Host)
+        }
+    }
 }
 
 /// What is said to who may not.
@@ -47,9 +70,7 @@ impl Refused {
 
     pub(super) fn text(self) -> &'static str {
         match self {
-            Self::Host => {
-                "refused: this page is to be asked for by address, as localhost, or under a name of `live.hosts`\n"
-            }
+            Self::Host => "refused: ask by address, as localhost or under a name of `live.hosts`\n",
             Self::Origin => "refused: this comes from another site's page\n",
             Self::Token => "refused: the token is missing or another one\n",
         }
@@ -58,20 +79,13 @@ impl Refused {
 
 impl Guard {
     /// Lets in who brings `token`, under these names.
-    pub(super) fn new(token: Secret, hosts: Vec<String>) -> Self {
+    pub(super) fn new(token: Secret, hosts: Hosts) -> Self {
         Self { token, hosts }
     }
 
     /// Whether the page itself may be had. There is nothing in it.
     pub(super) fn page(&self, headers: &HeaderMap) -> Result<(), Refused> {
-        let authority = text(headers, &HOST).ok_or(Refused::Host)?;
-        let host = host_of(authority).ok_or(Refused::Host)?.to_ascii_lowercase();
-        let address = host.trim_start_matches('[').trim_end_matches(']');
-        if host == "localhost" || address.parse::<IpAddr>().is_ok() || self.hosts.contains(&host) {
-            Ok(())
-        } else {
-            Err(Refused::Host)
-        }
+        self.hosts.check(headers)
     }
 
     /// Whether what is behind the page may be had.
@@ -122,7 +136,7 @@ mod tests {
     fn guard() -> Guard {
         Guard::new(
             Secret::new("the-token-of-the-test"),
-            vec!["ferry.internal".into()],
+            Hosts::new(vec!["ferry.internal".into()]),
         )
     }
 

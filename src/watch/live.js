@@ -4,12 +4,6 @@
 (() => {
   const get = (id) => document.getElementById(id);
   const number = new Intl.NumberFormat("en");
-  const words = {
-    starting: ["starting", "busy"], running: ["running", "busy"], paused: ["paused", "warn"],
-    held: ["waiting", "warn"], stopping: ["stopping", "warn"], completed: ["completed", "good"],
-    completed_with_failures: ["completed, some failed", "warn"], interrupted: ["interrupted", "warn"],
-    stopped: ["stopped", "bad"],
-  };
   const over = ["completed", "completed_with_failures", "interrupted", "stopped"];
 
   let token = "";
@@ -111,11 +105,10 @@
     const { tokens, rate } = now;
     const settled = tokens.committed + tokens.failed + tokens.superseded + tokens.unchanged;
     const expected = Math.max(now.expected ?? 0, tokens.selected);
-    const [word, kind] = words[now.state];
-    get("state").textContent = word;
-    get("state").className = "status " + kind;
+    get("state").textContent = now.badge.words;
+    get("state").className = "status " + now.badge.tone;
     get("note").textContent = note();
-    document.title = `${word}: ${now.migration}`;
+    document.title = `${now.badge.words}: ${now.migration}`;
 
     looks.push([performance.now() / 1000, settled]);
     looks = looks.filter(([at]) => at > performance.now() / 1000 - 20);
@@ -154,10 +147,7 @@
     if (now.state === "held") return `${duration(now.held_s)}: the API asked for it`;
     if (now.state === "paused") return "nothing leaves until it is resumed; what is in flight finishes";
     if (now.state === "stopping") return `what is in flight finishes (${now.stop_reason ?? "another reason ended it"})`;
-    if (over.includes(now.state)) {
-      const goesOn = ["interrupted", "stopped"].includes(now.state) ? "; the next run goes on from here" : "";
-      return (now.stop_reason ?? "") + goesOn.replace(now.stop_reason ? "" : "; ", "");
-    }
+    if (over.includes(now.state)) return [now.stop_reason, now.next].filter(Boolean).join("; ");
     if (rate.requests < rate.configured) {
       return `slowed down to ${rate.requests} of ${rate.configured} requests per ${duration(rate.per_s)}`;
     }
@@ -194,7 +184,7 @@
     clearTimeout(doubt);
     if (stop.classList.toggle("sure")) {
       stop.textContent = "Really stop?";
-      get("said").textContent = "What is in flight finishes, and the next run goes on from here.";
+      get("said").textContent = "What is in flight finishes, and is recorded.";
       doubt = setTimeout(() => {
         stop.classList.remove("sure");
         stop.textContent = "Stop";

@@ -36,7 +36,7 @@ use crate::{
     config::LedgerAccess,
     model::{Mode, RunId, RunStatus, StopReason, Tally},
     pace::Helm,
-    report::View,
+    report::{Badge, View, after_an_early_end, badge},
 };
 
 /// How often a page is told where the run stands.
@@ -69,6 +69,10 @@ struct Now {
     run_id: Option<RunId>,
     /// `starting`, `running`, `paused`, `held`, `stopping`, or the run's last status.
     state: &'static str,
+    /// The same for people.
+    badge: Badge,
+    /// What comes next, once it has ended early.
+    next: Option<&'static str>,
     stop_reason: Option<String>,
     /// Also before it has begun.
     paused: bool,
@@ -136,12 +140,16 @@ impl Live {
             None if !view.held_for.is_zero() => "held",
             None => RunStatus::Running.as_str(),
         };
+        let ended_early = matches!(view.ended, Some(RunStatus::Interrupted | RunStatus::Stopped));
         let (latency, answers) = self.helm.meter.latency();
         Now {
             migration: Arc::clone(&self.migration),
             mode: view.mode,
             run_id: view.run_id,
             state,
+            badge: badge(state, view.mode),
+            // Whether a run is taken up is the ledger's to say: the picture below does.
+            next: ended_early.then(|| after_an_early_end(view.mode, None)),
             stop_reason: self.helm.stop.reason().map(|reason| reason.to_string()),
             paused: throttle.pace().paused,
             tokens: view.tally,

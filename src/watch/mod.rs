@@ -10,6 +10,7 @@ mod live;
 mod painter;
 mod push;
 mod routes;
+mod serve;
 mod shell;
 
 use std::{io, net::SocketAddr, time::Duration};
@@ -23,9 +24,10 @@ pub use push::Pushgateway;
 
 use crate::{config::LedgerAccess, model::Secret, pace::Helm, report::View};
 use figures::Figures;
-use guard::Guard;
+use guard::{Guard, Hosts};
 use live::Live;
 use routes::Seat;
+use serve::serve;
 
 /// What is wanted of it.
 #[derive(Debug, Default)]
@@ -35,6 +37,8 @@ pub struct Orders {
     /// Whether somebody asked for the address, or for the page, for this run. Else another run may listen there, and this one
     /// does without.
     pub insists: bool,
+    /// Names under which it may be asked, beside addresses and `localhost`.
+    pub hosts: Vec<String>,
     /// The page.
     pub live: Option<LiveOrders>,
     /// Where to push the figures at the end.
@@ -46,8 +50,6 @@ pub struct Orders {
 pub struct LiveOrders {
     /// What it takes to see and steer.
     pub token: Secret,
-    /// Names under which it may be asked for, beside addresses and `localhost`.
-    pub hosts: Vec<String>,
     /// Where its picture is read.
     pub ledger: LedgerAccess,
 }
@@ -110,18 +112,13 @@ impl Lookout {
                 let failed = |source| WatchError::Listen { address, source };
                 let address = listener.local_addr().map_err(failed)?;
                 let closing = CancellationToken::new();
+                let hosts = Hosts::new(orders.hosts);
                 let live = orders.live.map(|live| {
-                    let guard = Guard::new(live.token, live.hosts);
+                    let guard = Guard::new(live.token, hosts.clone());
                     Live::begin(guard, live.ledger, helm.clone(), view.clone(), closing.clone())
                 });
-                let seat = Seat::new(figures.clone(), helm.stop.clone(), view.clone(), live);
-                let until = closing.clone().cancelled_owned();
-                let serving = tokio::spawn(async move {
-                    let served = axum::serve(listener, seat.router()).with_graceful_shutdown(until);
-                    if let Err(error) = served.await {
-                        warn!(reason = %error, "metrics are not served any more");
-                    }
-                });
+                let seat = Seat::new(figures.clone(), helm.stop.clone(), view.clone(), hosts, live);
+                let serving = tokio::spawn(serve(listener, seat.router(), closing.clone()));
                 info!(%address, "listening for whoever asks for /metrics, /healthz and /readyz");
                 Some(Open {
                     address,

@@ -2,8 +2,9 @@
 
 use axum::{
     Router,
-    extract::State,
+    extract::{Request, State},
     http::{StatusCode, header::CONTENT_TYPE},
+    middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -11,6 +12,7 @@ use tokio::sync::watch;
 
 use super::{
     figures::Figures,
+    guard::Hosts,
     live::{self, Live},
 };
 use crate::{pace::Stop, report::View};
@@ -21,15 +23,23 @@ pub(super) struct Seat {
     figures: Figures,
     stop: Stop,
     view: watch::Receiver<View>,
+    hosts: Hosts,
     live: Option<Live>,
 }
 
 impl Seat {
-    pub(super) fn new(figures: Figures, stop: Stop, view: watch::Receiver<View>, live: Option<Live>) -> Self {
+    pub(super) fn new(
+        figures: Figures,
+        stop: Stop,
+        view: watch::Receiver<View>,
+        hosts: Hosts,
+        live: Option<Live>,
+    ) -> Self {
         Self {
             figures,
             stop,
             view,
+            hosts,
             live,
         }
     }
@@ -43,8 +53,16 @@ impl Seat {
             .route("/metrics", get(metrics))
             .route("/healthz", get(async || "ok\n"))
             .route("/readyz", get(ready))
+            .layer(middleware::from_fn_with_state(self.hosts.clone(), under_our_name))
             .with_state(self)
             .merge(page)
+    }
+}
+
+async fn under_our_name(State(hosts): State<Hosts>, request: Request, next: Next) -> Response {
+    match hosts.check(request.headers()) {
+        Ok(()) => next.run(request).await,
+        Err(refused) => refused.into_response(),
     }
 }
 

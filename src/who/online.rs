@@ -12,7 +12,7 @@ use super::{Answered, Asker, Quota, WhoError};
 use crate::{
     config::LookupSettings,
     descope::{App, AppType, Client, UserStatus},
-    model::{Item, Reason, Rule},
+    model::{Item, Reason, Rule, quotable},
 };
 
 /// What is said when it cannot go on.
@@ -143,7 +143,7 @@ impl Check {
                 Some(app) => judge(&app),
                 None => Some(Reason::of(
                     Rule::AppUnknown,
-                    &format!("there is no outbound app \"{}\"", printable(id)),
+                    &format!("there is no outbound app \"{}\"", quotable(id)),
                 )),
             };
             known.insert(id.to_owned(), reason);
@@ -255,8 +255,9 @@ fn judge(app: &App) -> Option<Reason> {
         AppType::Other(word) => Some(Reason::of(
             Rule::AppNotOauth,
             &format!(
-                "the outbound app \"{}\" is not for OAuth but \"{word}\"",
-                printable(&app.id)
+                "the outbound app \"{}\" is not for OAuth but \"{}\"",
+                quotable(&app.id),
+                quotable(word)
             ),
         )),
     }
@@ -274,10 +275,6 @@ fn sorted<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     let mut ids: Vec<&str> = ids.collect();
     ids.sort_unstable();
     ids
-}
-
-fn printable(id: &str) -> String {
-    id.chars().filter(|c| !c.is_control()).take(80).collect()
 }
 
 /// 128 bits of a user's ID: two users do not share them in any table this tool will meet.

@@ -19,6 +19,7 @@ mod encrypted;
 mod exit_codes;
 mod expired;
 mod fetches;
+mod foreign;
 mod http2;
 mod interrupt;
 #[cfg(feature = "failpoints")]

@@ -20,6 +20,10 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("user_id = e' \\t'", &["no_subject"]),
     ("user_id = ' ', tenant_id = 'acme'", &["user_blank"]),
     ("user_id = repeat('u', 600)", &["id_too_long"]),
+    ("provider = access_token", &["app_not_mapped"]),
+    ("user_id = access_token", &["id_is_token"]),
+    ("external_id = 'x-' || access_token", &["id_is_token"]),
+    ("tenant_id = 'ya29.a0AfB_byC3xQeW7'", &["id_is_token"]),
     ("user_id = user_id || ' '", &["id_padded"]),
     ("tenant_id = e'acme\\n'", &["id_padded"]),
     ("user_id = e'user\\x1b[31m-' || id", &["id_control_characters"]),
@@ -394,5 +398,45 @@ async fn a_row_whose_user_is_white_space_supersedes_no_tenant_token() {
     assert_eq!(
         (&ran["tokens"]["committed"], &ran["failures_by_code"]),
         (&json!(1), &json!({"user_blank": 1}))
+    );
+}
+
+#[tokio::test]
+async fn a_column_of_tokens_in_place_of_a_name_or_an_id_is_repeated_nowhere() {
+    for column in ["app", "user_id", "tenant_id", "external_identifier"] {
+        let bed = Bed::new().await.set(&format!(
+            "apps.google = \"google\"
+             source.columns.{column} = \"access_token\""
+        ));
+        bed.user_rows(1, 30).await;
+        let mut told = String::new();
+        for arguments in [
+            &["migrate", "--dry-run", "--json", "-vv"][..],
+            &["migrate", "--json", "-vv"],
+            &["failures"],
+            &["failures", "--format", "csv"],
+            &["status"],
+            &["doctor"],
+        ] {
+            let ran = bed.run(arguments).await;
+            told += &ran.stdout;
+            told += &ran.stderr;
+        }
+        assert_eq!(bed.api.stored_count(), 0, "{column}");
+        let rule = if column == "app" {
+            "app_not_mapped"
+        } else {
+            "id_is_token"
+        };
+        assert!(told.contains(rule), "{column}: {told}");
+        told += &bed.ledger_dump().await;
+        assert!(!told.contains(TOKEN), "{column}: {told}");
+    }
+    let bed = Bed::new().await.set("source.key = \"access_token\"");
+    let refused = bed.migrate().await.ended_with(2);
+    assert!(
+        refused.stderr.contains("`source.key` names the column of"),
+        "{}",
+        refused.stderr
     );
 }

@@ -6,10 +6,7 @@ use super::{
     PageData,
     words::{count, optional, time},
 };
-use crate::{
-    model::{EventKind, Mode},
-    report::visible,
-};
+use crate::model::{EventKind, Mode, visible};
 
 /// The order, and who carried it out.
 pub(super) fn asked(data: &PageData) -> Markup {

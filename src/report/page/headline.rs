@@ -8,16 +8,17 @@ use super::{
     words::{count, list, percent, seconds},
 };
 use crate::{
-    model::Mode,
-    report::{Summary, summary::grouped, unread::unread, visible},
+    model::{Mode, visible},
+    report::{Summary, badge, summary::grouped, unread::unread},
 };
 
 /// Title, status, and the sentence for those who read nothing else.
 pub(super) fn header(data: &PageData) -> Markup {
     let summary = &data.summary;
+    let badge = badge(&summary.status, summary.mode);
     html! {
         p.kind { (kind(summary.mode)) ", run " (summary.run_id) }
-        h1 { (visible(&summary.migration)) " " span class={ "status " (tone(summary)) } { (status(summary)) } }
+        h1 { (visible(&summary.migration)) " " span class={ "status " (badge.tone) } { (badge.words) } }
         p.sentence { (sentence(summary)) }
         @if let Some(reason) = &summary.stop_reason {
             p.reason { "It ended early: " (visible(reason)) }
@@ -31,26 +32,6 @@ fn kind(mode: Mode) -> &'static str {
         Mode::DryRun => "Dry run: nothing was sent",
         Mode::Verify => "Verification: tokens read back from Descope",
         Mode::Rollback => "Rollback: tokens deleted at Descope",
-    }
-}
-
-fn status(summary: &Summary) -> &str {
-    match (summary.status.as_str(), summary.mode) {
-        ("completed", _) => "completed",
-        ("completed_with_failures", Mode::Migrate) => "completed, some failed",
-        ("completed_with_failures", Mode::DryRun) => "completed, problems found",
-        ("completed_with_failures", Mode::Verify) => "completed, differences found",
-        (other, _) => other,
-    }
-}
-
-/// The colour of the status.
-fn tone(summary: &Summary) -> &'static str {
-    match summary.status.as_str() {
-        "completed" => "good",
-        "running" => "busy",
-        "completed_with_failures" | "interrupted" => "warn",
-        _ => "bad",
     }
 }
 

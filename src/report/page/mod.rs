@@ -21,6 +21,7 @@ mod words;
 
 use maud::{Markup, html};
 
+use crate::model::visible;
 pub use data::{Depth, PageData, Setting};
 pub use document::{Addition, document};
 
@@ -36,7 +37,7 @@ pub fn title(data: &PageData) -> String {
     format!(
         "Run {} of {}",
         data.summary.run_id,
-        super::visible(&data.summary.migration)
+        visible(&data.summary.migration)
     )
 }
 

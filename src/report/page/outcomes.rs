@@ -9,8 +9,8 @@ use super::{
 };
 use crate::{
     ledger::CodeCount,
-    model::Mode,
-    report::{advice, summary::grouped, visible},
+    model::{Mode, visible},
+    report::{advice, summary::grouped},
 };
 
 /// What went wrong, most frequent first, and what to do about it.

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use crate::report::{summary::grouped, visible};
+use crate::{model::visible, report::summary::grouped};
 
 /// A point in time.
 pub(super) fn time(at: DateTime<Utc>) -> Markup {

@@ -3,11 +3,17 @@
 use super::{Found, has_control, in_part, is_padded, is_plain, not_readable, reason};
 use crate::{
     config::AppMap,
-    model::{Destination, LegacyToken, Login, LoginId, Reason, Rule, ScopeSet, Subject, Unresolved},
+    model::{
+        Destination, LegacyToken, Login, LoginId, Reason, Rule, ScopeSet, Secret, Subject, Unresolved,
+        begins_like_a_token, quotable,
+    },
 };
 
 /// Far longer than what Descope makes or takes for an ID, in bytes. The API's own limit is not published.
 const LONGEST_ID: usize = 512;
+
+/// What is shorter than any real token may stand in an ID by chance, in bytes.
+const SHORTEST_TOKEN: usize = 12;
 
 /// Where the row goes. A row with a user is a user token, with its tenant if it has one; a row with only a tenant is a
 /// tenant token.
@@ -21,11 +27,8 @@ pub(in crate::screen) fn destination(token: &LegacyToken, apps: &AppMap) -> Resu
         .filter(|name| !is_blank(name))
         .ok_or_else(|| reason(Rule::NoApp))?;
     let app_id = apps.resolve(name).ok_or_else(|| {
-        let name: String = name.chars().filter(|c| !c.is_control()).take(80).collect();
-        Reason::of(
-            Rule::AppNotMapped,
-            &format!("the app \"{name}\" has no entry under [apps]"),
-        )
+        let what = format!("the app \"{}\" has no entry under [apps]", quotable(name));
+        Reason::of(Rule::AppNotMapped, &what)
     })?;
     let user_id = token.user_id.as_ref().filter(|id| !is_blank(id));
     let tenant_id = token.tenant_id.as_ref().filter(|id| !is_blank(id));
@@ -53,6 +56,17 @@ pub(in crate::screen) fn destination(token: &LegacyToken, apps: &AppMap) -> Resu
             return Err(in_part(Rule::IdTooLong, part));
         }
     }
+    // Where a token goes is kept, shown and logged: no part of it may be a token.
+    for (part, id) in [
+        ("app", Some(app_id)),
+        ("user", user_id.map(String::as_str)),
+        ("tenant", tenant_id.map(String::as_str)),
+        ("external identifier", token.external_identifier.as_deref()),
+    ] {
+        if id.is_some_and(|id| is_token(id, token)) {
+            return Err(in_part(Rule::IdIsToken, part));
+        }
+    }
     Ok(Destination {
         subject,
         app_id: app_id.to_owned(),
@@ -61,6 +75,16 @@ pub(in crate::screen) fn destination(token: &LegacyToken, apps: &AppMap) -> Resu
         external_identifier: token.external_identifier.clone(),
         scopes: ScopeSet::of(&token.scopes),
     })
+}
+
+/// Whether an ID holds one of the row's own tokens, or begins like a token of a well-known provider.
+fn is_token(id: &str, token: &LegacyToken) -> bool {
+    let holds = |secret: &Secret| {
+        let secret = secret.reveal();
+        secret.len() >= SHORTEST_TOKEN && id.len() >= secret.len() && id.contains(secret)
+    };
+    let own = [&token.access_token, &token.refresh_token, &token.id_token];
+    own.into_iter().flatten().any(holds) || begins_like_a_token(id)
 }
 
 /// Why a login ID stands for no user. The sentences do not repeat it: it is personal data.

@@ -1,6 +1,6 @@
 //! The roles: with exactly what the files grant, everything works, and nothing else does.
 
-use std::{collections::BTreeSet, fs};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
 
 use secrecy::ExposeSecret;
 use serde_json::Value;
@@ -52,7 +52,10 @@ impl Guarded {
     }
 
     fn secret(&self, name: &str, value: &str) {
-        fs::write(self.secrets.path().join(name), value).unwrap();
+        let path = self.secrets.path().join(name);
+        fs::write(&path, value).unwrap();
+        // As the manifest mounts it.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o440)).unwrap();
     }
 
     /// Runs one of the files as a superuser. Roles belong to the whole server, so this test has its own.

@@ -156,3 +156,49 @@ async fn people_get_lines_and_a_closed_pipe_is_no_panic() {
     assert!(!stderr.contains("panic"), "{stderr}");
     assert_eq!(output.status.code(), Some(0), "{stderr}");
 }
+
+#[tokio::test]
+async fn files_that_others_can_change_or_secrets_that_they_can_read_are_warned_of() {
+    use std::{fs, os::unix::fs::PermissionsExt};
+
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    for (name, text, mode) in [("key", "K2-of-the-test", 0o644), ("hook", "#!/bin/sh\n", 0o777)] {
+        fs::write(path(name), text).unwrap();
+        fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
+    }
+    let bed = Bed::new().await.set(&format!(
+        "api.management_key = \"file:{}\"
+         notify.command = [\"{}\"]",
+        path("key").display(),
+        path("hook").display()
+    ));
+    bed.rows(1, 5).await;
+    let ran = doctor(&bed, &[]).await;
+    for warning in ["can read", "can change"] {
+        assert!(
+            ran.stdout
+                .contains(&format!("every user of this machine {warning}")),
+            "{}",
+            ran.stdout
+        );
+    }
+    fs::set_permissions(path("key"), fs::Permissions::from_mode(0o400)).unwrap();
+    fs::set_permissions(path("hook"), fs::Permissions::from_mode(0o755)).unwrap();
+    let ran = doctor(&bed, &[]).await;
+    assert!(!ran.stdout.contains("permissions"), "{}", ran.stdout);
+}
+
+#[tokio::test]
+async fn a_base_url_with_a_password_is_refused_and_shown_without_it() {
+    let bed = Bed::new()
+        .await
+        .set("api.base_url = \"https://ferry:hunter2@api.descope.com\"");
+    let ran = doctor(&bed, &[]).await;
+    let told = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(told.contains("must not carry a user name or password"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+    let ran = bed.migrate().await.ended_with(2);
+    assert!(!ran.stderr.contains("hunter2"), "{}", ran.stderr);
+}

@@ -2,8 +2,13 @@
 
 use std::time::Duration;
 
+use reqwest::Method;
 use tokenferry::simulator::{Fault, Gate};
-use tokio::{net::TcpListener, time::timeout};
+use tokio::{
+    io::AsyncWriteExt,
+    net::{TcpListener, TcpStream},
+    time::timeout,
+};
 
 use super::watched::Watched;
 use crate::support::bed::Bed;
@@ -69,4 +74,46 @@ async fn it_is_ready_from_the_lock_to_the_stop() {
     assert_eq!(run.get("/healthz").await.0, 200);
     gate.release();
     run.ended().await.ended_with(130);
+}
+
+#[tokio::test]
+async fn figures_are_not_told_to_a_page_that_had_its_name_point_here() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 20).await;
+    let gate = Gate::new();
+    bed.api.script([Fault::Hold(gate.clone())]);
+    let run = Watched::start_without_page(&bed, &["migrate", "--json"]).await;
+    for path in ["/metrics", "/readyz", "/healthz"] {
+        let status = async |host: &str| {
+            let asked = run.ask(Method::GET, path).header("host", host);
+            asked.send().await.unwrap().status().as_u16()
+        };
+        assert_eq!(status("evil.example").await, 403, "{path}");
+        assert_ne!(status("localhost:9184").await, 403, "{path}");
+    }
+    gate.release();
+    run.ended().await.ended_with(0);
+}
+
+#[tokio::test]
+async fn half_open_requests_take_no_descriptors_from_the_run() {
+    let bed = Bed::new().await.set("api.timeout = \"20s\"");
+    bed.user_rows(1, 600).await;
+    let gate = Gate::new();
+    bed.api.script([Fault::Hold(gate.clone())]);
+    let run = Watched::start_with_descriptors(&bed, &["migrate", "--json"], 96).await;
+    timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
+    let mut half_open = Vec::new();
+    for _ in 0..152 {
+        let mut stream = TcpStream::connect(&run.address).await.unwrap();
+        stream
+            .write_all(b"GET /metrics HTTP/1.1\r\nHost: loc")
+            .await
+            .unwrap();
+        half_open.push(stream);
+    }
+    gate.release();
+    let ran = run.ended().await.ended_with(0).json();
+    assert_eq!(ran["tokens"]["committed"], 600);
+    drop(half_open);
 }

@@ -6,7 +6,7 @@ use prometheus_parse::{Sample, Scrape, Value};
 use reqwest::{Client, Method, RequestBuilder, StatusCode};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, BufReader},
-    process::Child,
+    process::{Child, Command},
     task::JoinHandle,
     time::{sleep, timeout},
 };
@@ -38,8 +38,31 @@ impl Watched {
         Self::start_with(bed, arguments, &[]).await
     }
 
+    /// The same for a process that may have so many file descriptors.
+    pub(crate) async fn start_with_descriptors(bed: &Bed, arguments: &[&str], most: u32) -> Self {
+        let plain = bed.command(arguments);
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", &format!("ulimit -n {most}; exec \"$0\" \"$@\"")])
+            .arg(plain.as_std().get_program())
+            .args(plain.as_std().get_args())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true);
+        for (name, value) in plain.as_std().get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Self::start_command(command, &[]).await
+    }
+
     async fn start_with(bed: &Bed, arguments: &[&str], page: &[&str]) -> Self {
-        let mut command = bed.command(arguments);
+        Self::start_command(bed.command(arguments), page).await
+    }
+
+    async fn start_command(mut command: Command, page: &[&str]) -> Self {
         command
             .args(["--metrics-listen", "127.0.0.1:0", "--log-format", "json"])
             .args(page)

@@ -1,0 +1,86 @@
+//! Who else may change what a run obeys, or read what it keeps secret.
+
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
+
+use super::{Area, Check};
+use crate::{
+    config::{Inspection, Loaded},
+    notify::whereabouts,
+};
+
+const AREA: Area = Area::Configuration;
+const NAME: &str = "permissions";
+
+const GROUP_WRITES: u32 = 0o020;
+const OTHERS_WRITE: u32 = 0o002;
+const OTHERS_READ: u32 = 0o004;
+const OTHERS_PASS: u32 = 0o001;
+
+/// A file that decides what a run does, or holds a secret of it.
+struct Guarded {
+    path: PathBuf,
+    what: String,
+    is_secret: bool,
+}
+
+/// A warning for each file that others can change, and for each secret that others can read.
+pub(super) fn examine(loaded: &Loaded, inspection: &Inspection) -> Vec<Check> {
+    let mut files = vec![Guarded {
+        path: loaded.path().to_owned(),
+        what: "the configuration".to_owned(),
+        is_secret: false,
+    }];
+    files.extend(inspection.values.iter().filter_map(|value| {
+        let path = value.pointer.as_deref()?.strip_prefix("file:")?;
+        Some(Guarded {
+            path: path.into(),
+            what: format!("`{}`", value.key),
+            is_secret: true,
+        })
+    }));
+    files.extend(inspection.notify.as_ref().and_then(|notify| {
+        Some(Guarded {
+            path: whereabouts(&notify.program)?,
+            what: "the program of `notify.command`".to_owned(),
+            is_secret: false,
+        })
+    }));
+    files.iter().filter_map(warning).collect()
+}
+
+fn warning(file: &Guarded) -> Option<Check> {
+    let path = file.path.display();
+    let mode = mode(&file.path).filter(|_| is_reachable(&file.path))?;
+    let (may, change) = if mode & OTHERS_WRITE != 0 {
+        ("every user of this machine can change", "go-w")
+    } else if mode & GROUP_WRITES != 0 {
+        ("its group can change", "g-w")
+    } else if file.is_secret && mode & OTHERS_READ != 0 {
+        ("every user of this machine can read", "o-rwx")
+    } else {
+        return None;
+    };
+    Some(Check::warning(
+        AREA,
+        NAME,
+        format!("{may} {path}, which holds {}", file.what),
+        format!("`chmod {change} {path}` (a Kubernetes secret: `defaultMode: 0440` and `fsGroup`)"),
+    ))
+}
+
+/// What is not there is said elsewhere.
+fn mode(path: &Path) -> Option<u32> {
+    fs::metadata(path).ok().map(|found| found.permissions().mode())
+}
+
+/// Whether every folder on the way there lets others pass.
+fn is_reachable(path: &Path) -> bool {
+    path.canonicalize().is_ok_and(|path| {
+        let mut folders = path.ancestors().skip(1);
+        folders.all(|folder| mode(folder).is_none_or(|mode| mode & OTHERS_PASS != 0))
+    })
+}
