@@ -161,6 +161,7 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
             pending_deletions: None,
             stop_reason: ended.stopped.as_ref().map(ToString::to_string),
             is_taken_up: None,
+            is_of_all: false,
             failures: Vec::new(),
             warnings: Vec::new(),
             superseded: Vec::new(),

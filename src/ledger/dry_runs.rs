@@ -49,12 +49,13 @@ impl Ledger {
             match row.destination.as_deref().and_then(DestinationId::from_slice) {
                 Some(destination) => {
                     let run = run.id;
-                    let departed = false;
+                    let (departed, went_back) = (false, false);
                     let incumbent = Incumbent {
                         key,
                         version,
                         run,
                         departed,
+                        went_back,
                     };
                     known.incumbents.insert(destination, incumbent);
                 }
@@ -128,6 +129,7 @@ fn mark_outdated(known: &mut Known, key: SourceKey, run: RunId, version: Version
         fingerprint: None,
         version,
         batch: None,
+        since: None,
         outdated: None,
         destination: None,
     };

@@ -111,6 +111,7 @@ impl Ledger {
                         version,
                         fingerprint: row.fingerprint.as_deref().and_then(Fingerprint::from_slice),
                         batch: row.batch_id,
+                        until: None,
                     };
                     if row.is_here {
                         known.siblings.entry(destination).or_default().push(sibling);
@@ -122,6 +123,7 @@ impl Ledger {
                     version,
                     run: row.run_id,
                     departed: false,
+                    went_back: false,
                 };
                 keep_newest(&mut known.incumbents, destination, incumbent);
             } else if let Some(state) = TokenState::parse(&row.state) {
@@ -134,6 +136,7 @@ impl Ledger {
                         fingerprint,
                         version: Version::new(row.source_version),
                         batch: row.batch_id,
+                        since: None,
                         outdated: row
                             .outdated_run
                             .map(|run| (run, Version::new(row.outdated_version))),
@@ -143,7 +146,42 @@ impl Ledger {
             }
         }
         known.priors = priors.into_map();
+        if !known.siblings.is_empty() {
+            self.tell_when(&mut known).await?;
+        }
         Ok(known)
+    }
+
+    /// Adds when batches were under way, where another migration's may have been so at the same time.
+    async fn tell_when(&self, known: &mut Known) -> Result<(), LedgerError> {
+        let siblings = known
+            .siblings
+            .values()
+            .flatten()
+            .filter_map(|sibling| sibling.batch);
+        let rows = known.rows.values().filter_map(|row| row.batch);
+        let batches: Vec<i64> = siblings.chain(rows).collect();
+        let found = self
+            .persist(|| {
+                sqlx::query!(
+                    "select id, submitted_at, finished_at from batches where id = any($1)",
+                    &batches
+                )
+                .fetch_all(&self.pool)
+            })
+            .await?;
+        let times: HashMap<i64, _> = found
+            .into_iter()
+            .map(|batch| (batch.id, (batch.submitted_at, batch.finished_at)))
+            .collect();
+        let at = |batch: Option<i64>| times.get(&batch?);
+        for sibling in known.siblings.values_mut().flatten() {
+            sibling.until = at(sibling.batch).and_then(|(_, finished_at)| *finished_at);
+        }
+        for row in known.rows.values_mut() {
+            row.since = at(row.batch).map(|(submitted_at, _)| *submitted_at);
+        }
+        Ok(())
     }
 
     /// The next rows that failed in a run before `run`, with this code if there is one: those first whose last attempt is longest

@@ -2,6 +2,8 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use chrono::{DateTime, Utc};
+
 use super::{Destination, DestinationId, Fingerprint, Prior, RunId, SourceKey, TokenState, Version};
 
 /// The last outcome of a source row.
@@ -17,6 +19,8 @@ pub struct Settled {
     pub version: Version,
     /// The batch that it was sent in; absent where it was not.
     pub batch: Option<i64>,
+    /// From when on it may have arrived; known only where another migration has sent something to the same place.
+    pub since: Option<DateTime<Utc>>,
     /// The run that found it outdated, and how new it was then.
     pub outdated: Option<(RunId, Version)>,
     /// Where it was sent, as far as it was.
@@ -55,6 +59,8 @@ pub struct Incumbent {
     pub run: RunId,
     /// Its row is gone from the source, or goes elsewhere: it keeps no other row from its place.
     pub departed: bool,
+    /// Its row says that it is older now than what was sent for it.
+    pub went_back: bool,
 }
 
 /// A token that another migration of the ledger has sent.
@@ -68,6 +74,8 @@ pub struct SiblingToken {
     pub fingerprint: Option<Fingerprint>,
     /// In which batch.
     pub batch: Option<i64>,
+    /// Until when it may have arrived.
+    pub until: Option<DateTime<Utc>>,
 }
 
 /// Whether an older version of a row may go over the newer one that was sent.

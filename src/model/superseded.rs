@@ -11,7 +11,7 @@ pub enum Superseded {
     NewerRow(SourceKey),
     /// This other migration has sent a newer token to the same destination.
     NewerElsewhere(Arc<str>),
-    /// A newer version of this very row was sent already.
+    /// A newer version of this very row, or of one that went there before it, was sent already.
     OlderVersion,
     /// This other migration has sent a token to the same destination since, and which of the two is newer cannot be told.
     OtherMigration(Arc<str>),
@@ -62,7 +62,7 @@ impl Superseded {
                 format!("migration \"{by}\" has sent a newer token to the same destination")
             }
             Self::OLDER_VERSION => {
-                "a newer version of this row was sent before, and stays at Descope".to_owned()
+                "a newer version was sent to its destination before, and stays at Descope".to_owned()
             }
             Self::OTHER_MIGRATION => format!(
                 "migration \"{by}\" has sent a token to the same destination since; which of the two is newer cannot be told"

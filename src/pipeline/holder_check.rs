@@ -78,11 +78,10 @@ impl HolderCheck {
         }
         let rows: HashMap<&SourceKey, &LegacyToken> = rows.iter().map(|row| (&row.key, row)).collect();
         for challenge in challenges {
-            let stands = rows
-                .get(&challenge.holder)
-                .is_some_and(|row| self.stands(challenge, row));
-            if !stands && let Some(holder) = known.incumbents.get_mut(&challenge.destination) {
-                holder.departed = true;
+            let row = rows.get(&challenge.holder);
+            if let Some(holder) = known.incumbents.get_mut(&challenge.destination) {
+                holder.departed = !row.is_some_and(|row| self.stands(challenge, row));
+                holder.went_back = row.is_some_and(|row| row.version.is_before(holder.version));
             }
         }
         Ok(true)

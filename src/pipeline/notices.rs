@@ -21,7 +21,8 @@ pub(super) struct Notices {
     migrations: BTreeSet<Arc<str>>,
 }
 
-const GONE_BACK: &str = "the row's updated_at is earlier than when its token was sent, so the newer token stays at Descope. The source \
+const GONE_BACK: &str = "the updated_at of the row, or of the one whose token is at its destination, is earlier than when that token was sent, so the newer \
+                         token stays at Descope. The source \
                          may be a replica that lags behind, or restored from a backup: point `source.url` at the current database. If the \
                          source is right, `tokenferry migrate --allow-older` sends such rows";
 

@@ -213,10 +213,7 @@ impl Stages<'_> {
             .await?;
         let mut outdated = pin!(
             rivals
-                .try_filter_map(|rival| {
-                    let decision = duplicates.next(rival.row, rival.group);
-                    ready(Ok(decision.filter(|_| rival.is_ahead)))
-                })
+                .try_filter_map(|rival| ready(Ok(duplicates.next(rival.row, rival.group, rival.is_ahead))))
                 .try_chunks(OUTDATED_AT_ONCE)
         );
         while let Some(decisions) = outdated.try_next().await.map_err(|failed| failed.1)? {

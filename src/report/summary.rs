@@ -74,6 +74,9 @@ pub struct Summary {
     /// For people: whether the next `migrate` goes on with it, should it have ended early. `None` if the ledger was out of reach.
     #[serde(skip)]
     pub is_taken_up: Option<bool>,
+    /// Whether it was about all rows, and not only about those that had failed.
+    #[serde(skip)]
+    pub is_of_all: bool,
     /// For people: codes with an example, most frequent first.
     #[serde(skip)]
     pub failures: Vec<CodeCount>,
@@ -126,6 +129,7 @@ impl Summary {
             pending_deletions: None,
             stop_reason: report.stop_reason,
             is_taken_up: Some(report.is_taken_up),
+            is_of_all: report.selection == "all",
             failures: report.failures,
             warnings: report.warnings,
             superseded: report.superseded,
@@ -299,6 +303,9 @@ impl Summary {
         let all = self.tokens.superseded == 0;
         let headline = match (self.status.as_str(), self.is_dry()) {
             // "Every token" is said only where no row was left out.
+            ("completed", false) if !self.is_of_all => {
+                "completed, what had failed and was sent again has arrived; no other rows were looked at"
+            }
             ("completed", false) if !is_complete(self) => "completed, but rows seem to be missing",
             ("completed", false) if all => "completed, every token has arrived",
             ("completed", false) => {

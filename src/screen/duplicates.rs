@@ -2,16 +2,19 @@
 
 use std::collections::HashMap;
 
-use super::Screen;
-use crate::model::{Decision, DestinationId, LegacyToken, Login, SourceKey, Superseded, Unsent};
+use super::{Screen, is_newer};
+use crate::model::{
+    Decision, Destination, DestinationId, LegacyToken, Login, SourceKey, Superseded, Unsent, Version,
+};
 
-/// Takes rows that may share a destination as the source finds them: those of one group behind one another, and of each group
-/// the newest first. Holds one key for each destination of a group.
+/// Takes rows that may share a destination as the source finds them: those of one group behind one another, and mostly the newest
+/// of a group first. Holds one row for each destination of a group. Which of two rows is newer is decided as everywhere else, not by
+/// the order in which they come: a database may order numbers and texts in another way.
 #[derive(Debug)]
 pub struct Duplicates<'a> {
     screen: &'a Screen,
     group: Option<i64>,
-    newest: HashMap<Contested, SourceKey>,
+    newest: HashMap<Contested, Held>,
 }
 
 /// What several rows of a group may have in common.
@@ -20,6 +23,16 @@ enum Contested {
     Destination(DestinationId),
     /// The row's user is not looked up yet: what its destination would be if its login ID were the user.
     OfLogin(DestinationId),
+}
+
+/// The newest row so far.
+#[derive(Debug)]
+struct Held {
+    key: SourceKey,
+    version: Version,
+    destination: Option<Destination>,
+    app: Option<String>,
+    is_ahead: bool,
 }
 
 impl<'a> Duplicates<'a> {
@@ -33,8 +46,9 @@ impl<'a> Duplicates<'a> {
         }
     }
 
-    /// The row's end, if a row before it is newer and has the same destination. A row without a destination is none of these.
-    pub fn next(&mut self, mut row: LegacyToken, group: i64) -> Option<Decision> {
+    /// The end of the older one of two rows that have the same destination: the row, or one before it. `None` also where the run has
+    /// passed the older one, as is said by `is_ahead` of each. A row without a destination is none of these.
+    pub fn next(&mut self, mut row: LegacyToken, group: i64, is_ahead: bool) -> Option<Decision> {
         if self.group.replace(group) != Some(group) {
             self.newest.clear();
         }
@@ -51,19 +65,29 @@ impl<'a> Duplicates<'a> {
                 (contested, None, Some(destination.app_id))
             }
         };
-        match self.newest.get(&contested) {
-            Some(newest) => Some(Decision {
-                key: row.key,
-                destination,
-                app,
-                version: row.version,
-                end: Unsent::Superseded(Superseded::NewerRow(newest.clone())),
-            }),
-            None => {
-                self.newest.insert(contested, row.key);
-                None
-            }
-        }
+        let next = Held {
+            key: row.key,
+            version: row.version,
+            destination,
+            app,
+            is_ahead,
+        };
+        let Some(held) = self.newest.get_mut(&contested) else {
+            self.newest.insert(contested, next);
+            return None;
+        };
+        let older = if is_newer(next.version, &next.key, held.version, &held.key) {
+            std::mem::replace(held, next)
+        } else {
+            next
+        };
+        older.is_ahead.then(|| Decision {
+            key: older.key,
+            destination: older.destination,
+            app: older.app,
+            version: older.version,
+            end: Unsent::Superseded(Superseded::NewerRow(held.key.clone())),
+        })
     }
 }
 
@@ -90,7 +114,7 @@ mod tests {
         let screen = Screen::new(AppMap::new(None), FingerprintKey::new(&[7; 32], None));
         let mut duplicates = Duplicates::new(&screen);
         rows.into_iter()
-            .filter_map(|(group, row)| duplicates.next(row, group))
+            .filter_map(|(group, row)| duplicates.next(row, group, true))
             .map(|decision| match decision.end {
                 Unsent::Superseded(Superseded::NewerRow(by)) => format!("{} by {by}", decision.key),
                 other => format!("{other:?}"),
@@ -99,9 +123,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_row_for_a_destination_is_the_newest() {
+    fn of_rows_for_one_destination_the_newest_stays_in_whatever_order_they_come() {
         let rows = ["3", "1", "2"].map(|key| (7, row(key, Some("u"), None, &[])));
         assert_eq!(outdated(rows.into()), ["1 by 3", "2 by 3"]);
+        let rows = ["2", "1", "3"].map(|key| (7, row(key, Some("u"), None, &[])));
+        assert_eq!(outdated(rows.into()), ["1 by 2", "2 by 3"]);
     }
 
     #[test]
@@ -114,7 +140,7 @@ mod tests {
             (7, row("5", None, None, &["a"])),
             (8, row("6", Some("v"), None, &["a"])),
         ];
-        assert_eq!(outdated(rows), ["2 by 1"]);
+        assert_eq!(outdated(rows), ["1 by 2"]);
     }
 
     #[test]
@@ -124,6 +150,6 @@ mod tests {
             (7, row("2", Some("u"), None, &[])),
             (7, row("3", None, Some("u"), &[])),
         ];
-        assert_eq!(outdated(rows), ["3 by 1"]);
+        assert_eq!(outdated(rows), ["1 by 3"]);
     }
 }

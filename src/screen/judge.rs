@@ -210,6 +210,9 @@ impl Candidate {
         let siblings = self.siblings(known, stored);
         let superseded = |by, other| Course::Ends(Unsent::Superseded(by), other);
         if let Some(holder) = self.newer_holder(known) {
+            if holder.went_back {
+                return superseded(Superseded::OlderVersion, None);
+            }
             return superseded(Superseded::NewerRow(holder.key.clone()), None);
         }
         if let Some(newer) = siblings.newer {
@@ -455,6 +458,7 @@ mod tests {
                 fingerprint: Some(first.items[0].fingerprint),
                 version: Version::new(Some(0)),
                 batch: Some(1),
+                since: None,
                 outdated: None,
                 destination: Some(first.items[0].destination_id),
             };
@@ -485,6 +489,7 @@ mod tests {
             fingerprint: Some(item.fingerprint),
             version: Version::new(Some(5)),
             batch: Some(1),
+            since: None,
             outdated: None,
             destination: Some(item.destination.id_without_scopes()),
         };
@@ -505,6 +510,7 @@ mod tests {
             version: Version::new(Some(4)),
             run: 9,
             departed: false,
+            went_back: false,
         };
         known.incumbents.insert(item.destination_id, holder);
         assert_eq!(judged(vec![scoped()], &known).items.len(), 1);
@@ -539,6 +545,7 @@ mod tests {
                 fingerprint: None,
                 version: Version::default(),
                 batch: None,
+                since: None,
                 outdated,
                 destination: None,
             };
@@ -574,6 +581,7 @@ mod tests {
             fingerprint: None,
             version: Version::default(),
             batch: None,
+            since: None,
             outdated: Some((9, Version::new(Some(5)))),
             destination: None,
         };
@@ -594,6 +602,7 @@ mod tests {
             version: Version::new(Some(version)),
             run: 8,
             departed: false,
+            went_back: false,
         };
         Known {
             incumbents: [(destination, holder)].into(),
@@ -652,6 +661,7 @@ mod tests {
                 fingerprint: Some(sent.items[0].fingerprint),
                 version: Version::new(version),
                 batch: Some(1),
+                since: None,
                 outdated: None,
                 destination: Some(sent.items[0].destination_id),
             };
@@ -699,6 +709,7 @@ mod tests {
                 version: Version::new(version),
                 fingerprint: None,
                 batch: Some(10),
+                until: None,
             };
             let settled = stored.map(|batch| Settled {
                 state: TokenState::Committed,
@@ -706,6 +717,7 @@ mod tests {
                 fingerprint: Some(fingerprint),
                 version: Version::new(Some(5)),
                 batch: Some(batch),
+                since: None,
                 outdated: None,
                 destination: Some(destination),
             });

@@ -29,8 +29,7 @@ pub(super) fn standing<'a>(
             // The very same token: which of the two is there makes no difference.
             continue;
         }
-        // Batches are numbered in the order in which they are sent.
-        standing.overwritten |= stored.is_some_and(|row| sibling.batch > row.batch);
+        standing.overwritten |= stored.is_some_and(|row| may_be_later(sibling, row));
         if version.is_before(sibling.version) {
             standing.newer = Some(sibling);
         } else if !sibling.version.is_before(version) {
@@ -38,6 +37,15 @@ pub(super) fn standing<'a>(
         }
     }
     standing
+}
+
+/// Whether a sibling may have arrived after what is stored of the row. Batches are numbered in the order in which they are sent
+/// first, but one that had to wait arrives late.
+fn may_be_later(sibling: &SiblingToken, row: &Settled) -> bool {
+    match (sibling.until, row.since) {
+        (Some(until), Some(since)) => until >= since,
+        _ => sibling.batch > row.batch,
+    }
 }
 
 #[cfg(test)]
@@ -55,6 +63,7 @@ mod tests {
             version: Version::new(version),
             fingerprint: Some(fingerprint("theirs")),
             batch: Some(batch),
+            until: None,
         }
     }
 
@@ -65,6 +74,7 @@ mod tests {
             fingerprint: Some(fingerprint("mine")),
             version: Version::new(Some(5)),
             batch: Some(batch),
+            since: None,
             outdated: None,
             destination: None,
         }
@@ -105,6 +115,28 @@ mod tests {
         };
         assert!(overwritten(2));
         assert!(!overwritten(4));
+    }
+
+    #[test]
+    fn a_batch_that_had_to_wait_may_have_arrived_last_whatever_its_number() {
+        let at = |second| chrono::DateTime::from_timestamp(second, 0);
+        for (until, since, expected) in [(9, 5, true), (4, 5, false)] {
+            let siblings = [SiblingToken {
+                until: at(until),
+                ..sibling(Some(4), 3)
+            }];
+            let row = Settled {
+                since: at(since),
+                ..stored(4)
+            };
+            let standing = standing(
+                &siblings,
+                Version::new(Some(5)),
+                Some(fingerprint("mine")),
+                Some(&row),
+            );
+            assert_eq!(standing.overwritten, expected, "{until} {since}");
+        }
     }
 
     #[test]

@@ -13,7 +13,9 @@ use super::{
 use crate::{
     config::Field,
     decrypt::Wrapping,
-    model::{Expiry, LegacyToken, Login, LoginId, Sealed, Secret, SecretTexts, SourceKey, Version},
+    model::{
+        Expiry, LegacyToken, Login, LoginId, Sealed, Secret, SecretTexts, SourceKey, Unreadable, Version,
+    },
 };
 
 /// From here on a number of seconds would be past the year 5000, so it is milliseconds (of 1973 and later).
@@ -79,7 +81,15 @@ pub(super) fn token(
             }
             Field::ExternalIdentifier => token.external_identifier = Some(text.to_owned()),
             Field::GrantedBy => token.granted_by = Some(text.to_owned()),
-            Field::UpdatedAt => token.version = version(text, column.form),
+            Field::UpdatedAt => match version(text, column.form) {
+                Some(version) => token.version = version,
+                None => {
+                    token.unreadable.get_or_insert(Unreadable {
+                        field: column.field.name(),
+                        decides_place: column.field.decides_place(),
+                    });
+                }
+            },
             Field::Provider => token.provider = Some(common.name(text)),
         }
     }
@@ -204,14 +214,21 @@ fn split_number(text: &str) -> Option<(i64, i64)> {
 }
 
 /// Orders rows: a time in microseconds, infinities at the ends, or the source's own number as it is.
-fn version(text: &str, form: Form) -> Version {
-    Version::new(match text {
+fn version(text: &str, form: Form) -> Option<Version> {
+    let version = match text {
         _ if form == Form::Integer => text.parse().ok(),
         "Infinity" => Some(i64::MAX),
         "-Infinity" => Some(i64::MIN),
-        _ => split_number(text)
-            .map(|(whole, millionths)| whole.saturating_mul(1_000_000).saturating_add(millionths)),
-    })
+        _ => split_number(text).map(|(whole, millionths)| {
+            // Too large for millionths of it: a column of such numbers counts in millionths, or in less, already.
+            let millions = whole.checked_mul(1_000_000);
+            millions
+                .and_then(|number| number.checked_add(millionths))
+                .unwrap_or(whole)
+        }),
+    };
+    // What is no number ("NaN") is newer than nothing and older than nothing.
+    version.map(|version| Version::new(Some(version)))
 }
 
 /// The same of a time as the database counts it.
@@ -274,7 +291,11 @@ mod tests {
             (i64::MIN, "-Infinity", i64::MIN),
         ] {
             assert_eq!(expiry_at(time), expiry(seconds), "{seconds}");
-            assert_eq!(version_at(time), version(seconds, Form::Number), "{seconds}");
+            assert_eq!(
+                Some(version_at(time)),
+                version(seconds, Form::Number),
+                "{seconds}"
+            );
             assert_eq!(version_at(time).get(), Some(microseconds), "{seconds}");
         }
     }
@@ -299,5 +320,8 @@ mod tests {
         let nanoseconds =
             ["1700000000123456788", "1700000000123456789"].map(|text| version(text, Form::Integer));
         assert!(nanoseconds[0] < nanoseconds[1]);
+        let microseconds = ["1760000000000000", "1760000000000001"].map(|text| version(text, Form::Number));
+        assert!(microseconds[0] < microseconds[1]);
+        assert_eq!(version("NaN", Form::Number), None);
     }
 }

@@ -144,3 +144,76 @@ async fn a_stored_row_that_is_superseded_later_is_listed_as_long_as_it_is() {
     assert_eq!(ran["tokens"]["superseded"], 0);
     assert_eq!(superseded(&bed, &[]).await, [""; 0]);
 }
+
+/// Whatever the database says of their order, one of two rows for a destination is the newer.
+#[tokio::test]
+async fn two_rows_never_give_way_to_each_other() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 2).await;
+    bed.sql(
+        "alter table legacy_tokens alter updated_at drop default, alter updated_at type numeric(20, 0) using 1760000000000000 + id;
+         update legacy_tokens set user_id = 'user-1'",
+    )
+    .await;
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(
+        (&ran["tokens"]["committed"], &ran["tokens"]["superseded"]),
+        (&json!(1), &json!(1))
+    );
+    bed.sql("update legacy_tokens set access_token = 'the-newest-of-user-1', updated_at = 1770000000000001 where id = 1")
+        .await;
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(ran["tokens"]["committed"], 1);
+    assert_eq!(
+        bed.api.stored()[0].exposed_access_token(),
+        Some("the-newest-of-user-1")
+    );
+    assert_eq!(superseded(&bed, &[]).await, ["2 newer_row 1"]);
+}
+
+/// The row whose token is there has been set back, and another row is newer than it says now.
+#[tokio::test]
+async fn a_row_that_was_set_back_and_keeps_another_from_its_place_is_warned_of() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 5).await;
+    bed.migrate().await.ended_with(0);
+    bed.sql(
+        "update legacy_tokens set updated_at = now() - interval '9 days' where id = 5;
+         insert into legacy_tokens (id, provider, user_id, access_token, updated_at)
+         values (9, 'google', 'user-5', 'another-token', now() - interval '1 day')",
+    )
+    .await;
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(ran["warnings_by_code"], json!({"older_version": 1}));
+    assert_eq!(
+        ran["superseded_by_code"],
+        json!({"newer_row": 1, "older_version": 1})
+    );
+    let ran = bed
+        .run(&["migrate", "--allow-older", "--json"])
+        .await
+        .ended_with(0)
+        .json();
+    assert_eq!(ran["tokens"]["committed"], 1);
+    bed.assert_arrived().await;
+}
+
+#[tokio::test]
+async fn a_run_over_failed_rows_says_nothing_of_the_others() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 3).await;
+    bed.sql("update legacy_tokens set access_token = null where id = 2")
+        .await;
+    bed.migrate().await.ended_with(3);
+    bed.user_rows(4, 4).await;
+    bed.sql("update legacy_tokens set access_token = 'fixed-token-of-2' where id = 2")
+        .await;
+    bed.run(&["migrate", "--only-failed", "--json"])
+        .await
+        .ended_with(0);
+    let text = bed.run(&["status"]).await.ended_with(0).stdout;
+    assert!(
+        !text.contains("every token has arrived") && text.contains("no other rows were looked at"),
+        "{text}"
+    );
+}

@@ -71,7 +71,9 @@ fn migrated(summary: &Summary) -> String {
     let whole = unread(summary).unwrap_or_else(|| {
         let at_descope = tokens.committed + tokens.unchanged;
         let share = percent(at_descope, tokens.selected - tokens.superseded);
-        let whole = if tokens.superseded > 0 {
+        let whole = if !summary.is_of_all {
+            "what was tried again"
+        } else if tokens.superseded > 0 {
             "the others"
         } else {
             "what was to arrive"
