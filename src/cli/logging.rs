@@ -140,8 +140,14 @@ impl Line {
                 for part in parts {
                     let style = part.split_once('m').filter(|(style, _)| STYLES.contains(style));
                     match style {
-                        Some((style, rest)) => shown += &format!("\u{1b}[{style}m{}", visible(rest)),
-                        None => shown += &format!("{}{}", visible("\u{1b}["), visible(part)),
+                        Some((style, rest)) => {
+                            shown.extend(["\u{1b}[", style, "m"]);
+                            shown += &visible(rest);
+                        }
+                        None => {
+                            shown += &visible("\u{1b}[");
+                            shown += &visible(part);
+                        }
                     }
                 }
                 shown

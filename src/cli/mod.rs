@@ -51,7 +51,7 @@ pub async fn run(cli: Cli) -> Exit {
     );
     let ended = match cli.command {
         Command::Migrate(args) => migrate::run(&cli.global, args, &console).await,
-        Command::Verify(args) => verify::run(&cli.global, &args, &console).await,
+        Command::Verify(args) => Box::pin(verify::run(&cli.global, &args, &console)).await,
         Command::Rollback(args) => rollback::run(&cli.global, &args, &console).await,
         Command::Show(args) => show::run(&cli.global, &args).await,
         Command::Status(args) => status::run(&cli.global, &args).await,

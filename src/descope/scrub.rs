@@ -222,6 +222,7 @@ mod tests {
 
     #[test]
     fn encoded_reversed_and_split_echoes_are_taken_out() {
+        use std::fmt::Write as _;
         const ACCESS: &str = "ya29.A0ARrda-secret";
         let split = |by: &str| {
             ACCESS
@@ -231,10 +232,10 @@ mod tests {
                 .join(by)
         };
         let hex = |by: &str| {
-            ACCESS
-                .bytes()
-                .map(|byte| format!("{by}{byte:02x}"))
-                .collect::<String>()
+            ACCESS.bytes().fold(String::new(), |mut text, byte| {
+                let _ = write!(text, "{by}{byte:02x}");
+                text
+            })
         };
         let reversed: String = ACCESS.chars().rev().collect();
         let base64 = STANDARD_NO_PAD.encode(ACCESS);

@@ -48,15 +48,7 @@ impl Ledger {
             let (key, version) = (SourceKey::from(row.source_key), Version::new(row.source_version));
             match row.destination.as_deref().and_then(DestinationId::from_slice) {
                 Some(destination) => {
-                    let run = run.id;
-                    let (departed, went_back) = (false, false);
-                    let incumbent = Incumbent {
-                        key,
-                        version,
-                        run,
-                        departed,
-                        went_back,
-                    };
+                    let incumbent = Incumbent::new(key, version, run.id);
                     known.incumbents.insert(destination, incumbent);
                 }
                 None => mark_outdated(&mut known, key, run.id, version),

@@ -90,8 +90,7 @@ impl Ledger {
                 .fetch_all(&self.pool)
             })
             .await?;
-        let mut known = Known::default();
-        let mut priors = Priors::default();
+        let (mut known, mut priors) = (Known::default(), Priors::default());
         for row in rows {
             let key = SourceKey::from(row.source_key);
             if let Some(destination) = row.destination.as_deref().and_then(DestinationId::from_slice) {
@@ -99,50 +98,42 @@ impl Ledger {
                     priors.former(destination, row.batch_id);
                     continue;
                 }
-                priors.committed(
-                    destination,
-                    row.batch_id,
-                    row.parts.as_deref().and_then(Parts::from_slice),
-                );
+                let parts = row.parts.as_deref().and_then(Parts::from_slice);
+                priors.committed(destination, row.batch_id, parts);
                 let version = Version::new(row.source_version);
-                if let Some(migration) = row.sibling {
-                    let sibling = SiblingToken {
-                        migration: migration.into(),
-                        version,
-                        fingerprint: row.fingerprint.as_deref().and_then(Fingerprint::from_slice),
-                        batch: row.batch_id,
-                        until: None,
-                    };
-                    if row.is_here {
-                        known.siblings.entry(destination).or_default().push(sibling);
+                match row.sibling {
+                    Some(migration) => {
+                        let sibling = SiblingToken {
+                            migration: migration.into(),
+                            version,
+                            fingerprint: row.fingerprint.as_deref().and_then(Fingerprint::from_slice),
+                            batch: row.batch_id,
+                            until: None,
+                        };
+                        let siblings = known.siblings.entry(destination);
+                        if row.is_here {
+                            siblings.or_default().push(sibling);
+                        }
                     }
-                    continue;
+                    None => {
+                        let incumbent = Incumbent::new(key, version, row.run_id);
+                        keep_newest(&mut known.incumbents, destination, incumbent);
+                    }
                 }
-                let incumbent = Incumbent {
-                    key,
-                    version,
-                    run: row.run_id,
-                    departed: false,
-                    went_back: false,
-                };
-                keep_newest(&mut known.incumbents, destination, incumbent);
             } else if let Some(state) = TokenState::parse(&row.state) {
-                let fingerprint = row.fingerprint.as_deref().and_then(Fingerprint::from_slice);
-                known.rows.insert(
-                    key,
-                    Settled {
-                        state,
-                        run: row.run_id,
-                        fingerprint,
-                        version: Version::new(row.source_version),
-                        batch: row.batch_id,
-                        since: None,
-                        outdated: row
-                            .outdated_run
-                            .map(|run| (run, Version::new(row.outdated_version))),
-                        destination: row.sent_to.as_deref().and_then(DestinationId::from_slice),
-                    },
-                );
+                let settled = Settled {
+                    state,
+                    run: row.run_id,
+                    fingerprint: row.fingerprint.as_deref().and_then(Fingerprint::from_slice),
+                    version: Version::new(row.source_version),
+                    batch: row.batch_id,
+                    since: None,
+                    outdated: row
+                        .outdated_run
+                        .map(|run| (run, Version::new(row.outdated_version))),
+                    destination: row.sent_to.as_deref().and_then(DestinationId::from_slice),
+                };
+                known.rows.insert(key, settled);
             }
         }
         known.priors = priors.into_map();

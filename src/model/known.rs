@@ -63,6 +63,20 @@ pub struct Incumbent {
     pub went_back: bool,
 }
 
+impl Incumbent {
+    /// As the ledger knows it: whether its row is there still is another question.
+    #[must_use]
+    pub fn new(key: SourceKey, version: Version, run: RunId) -> Self {
+        Self {
+            key,
+            version,
+            run,
+            departed: false,
+            went_back: false,
+        }
+    }
+}
+
 /// A token that another migration of the ledger has sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiblingToken {

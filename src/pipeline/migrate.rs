@@ -72,6 +72,11 @@ pub struct Request {
 }
 
 impl Request {
+    /// Whether the run looks at every row and sends what is to be sent.
+    fn sees_all(&self) -> bool {
+        self.dry_run == DryRun::Off && self.selection == Selection::All
+    }
+
     fn mode(&self) -> Mode {
         match self.dry_run {
             DryRun::Off => Mode::Migrate,
@@ -340,15 +345,12 @@ impl Opened {
 
         let snapshot = desk.books.snapshot();
         let stopped = helm.stop.reason();
-        let finished = error.is_none() && stopped.is_none();
-        if finished && !(snapshot.closed.closes() && snapshot.live == snapshot.closed) {
-            let (selected, settled) = (snapshot.live.selected, snapshot.live.settled());
-            error = Some(PipelineError::BooksOpen { selected, settled });
+        if error.is_none() && stopped.is_none() {
+            error = left_open(&snapshot.closed, &snapshot.live);
         }
         let status = status(stopped.as_ref(), error.as_ref(), request.dry_run, &snapshot.live);
-        let why = stopped
-            .as_ref()
-            .map(ToString::to_string)
+        let early = stopped.as_ref().map(ToString::to_string);
+        let why = early
             .or_else(|| error.as_ref().map(ToString::to_string))
             .or_else(|| whole.shortfall(snapshot.live.selected));
         if let Err(failure) = desk.close(&snapshot, status, why.as_deref()).await {
@@ -356,12 +358,8 @@ impl Opened {
             error = Some(cause(error, failure));
         } else {
             ledger.close_diary(&run, status, why.as_deref()).await;
-            let saw_all = request.dry_run == DryRun::Off && request.selection == Selection::All && finished;
-            if saw_all
-                && error.is_none()
-                && let Err(failure) = ledger.remember_all(&run).await
-            {
-                warn!(reason = %failure, "read-backs prove nothing until the next run over all rows has completed");
+            if request.sees_all() && stopped.is_none() && error.is_none() {
+                remember_all(&ledger, &run).await;
             }
         }
         if let Some(lock) = locked {
@@ -385,6 +383,21 @@ impl Opened {
             rollback: None,
             error,
         }
+    }
+}
+
+/// A run that is through its rows has an end for each of them.
+fn left_open(closed: &Tally, live: &Tally) -> Option<PipelineError> {
+    (!closed.closes() || live != closed).then(|| PipelineError::BooksOpen {
+        selected: live.selected,
+        settled: live.settled(),
+    })
+}
+
+/// What the ledger had forgotten is known again. Where that cannot be recorded, it stays as careful as it is.
+async fn remember_all(ledger: &Ledger, run: &Run) {
+    if let Err(failure) = ledger.remember_all(run).await {
+        warn!(reason = %failure, "read-backs prove nothing until the next run over all rows has completed");
     }
 }
 

@@ -226,6 +226,15 @@ impl Stages<'_> {
         Ok(())
     }
 
+    /// Which tokens go by themselves.
+    fn singly(&self) -> Singly {
+        match self.request.canary {
+            _ if self.settings.batch.verify_refresh => Singly::All,
+            Some(canary) => Singly::First(canary.tokens.get()),
+            None => Singly::First(0),
+        }
+    }
+
     /// Each stage on a task of its own, so that they use all cores; joined here, so that none outlives the run.
     async fn spawn(&self, start: Start, delivery: Delivery) -> Result<(), PipelineError> {
         let Start {
@@ -244,11 +253,7 @@ impl Stages<'_> {
             overhead: BODY_OVERHEAD,
             single_overhead: SINGLE_OVERHEAD,
         };
-        let singly = match self.request.canary {
-            _ if batch.verify_refresh => Singly::All,
-            Some(canary) => Singly::First(canary.tokens.get()),
-            None => Singly::First(0),
-        };
+        let singly = self.singly();
         match (&self.gate, &check) {
             (Some(_), _) => desk.at.enter(Phase::Canary),
             // Every page is asked about.

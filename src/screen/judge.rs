@@ -142,7 +142,7 @@ impl Examined {
                         &mut screened.unchanged
                     };
                     *counted += 1;
-                    screened.adopted.extend(under_another_id.then(|| Adopted {
+                    screened.adopted.extend(under_another_id.then_some(Adopted {
                         key: candidate.key,
                         destination: candidate.destination_id,
                     }));
