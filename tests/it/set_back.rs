@@ -268,11 +268,10 @@ async fn a_ledger_from_before_scopes_proves_nothing_by_what_it_sent_and_learns_w
     let now = bed.texts(destinations).await;
     for row in 1..=40 {
         let former = Destination::user("google", format!("user-{row}")).id();
-        let hex: String = former
+        let hex = former
             .as_bytes()
             .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect();
+            .fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
         bed.sql(&format!(
             "update tokenferry.token_rows set destination = '\\x{hex}', parts = null where source_key = '{row}'"
         ))
