@@ -211,20 +211,29 @@ impl Ledger {
         .await
     }
 
-    /// How many rows the last run had read that came to the end of all rows, before this one.
+    /// The most rows that a run had read that came to the end of all of them: the last one, or one over the same rows within the last
+    /// 30 days, or the last before these. A source that shrank so is not taken for whole by the next run already.
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn rows_read_last(&self, run: &Run) -> Result<Option<i64>, LedgerError> {
+    pub async fn rows_read_before(&self, run: &Run) -> Result<Option<i64>, LedgerError> {
         self.persist(|| {
             sqlx::query_scalar!(
-                "select tokens_selected from runs
-                 where migration = $1 and id < $2 and mode = 'migrate' and selection = 'all' and status in ('completed', 'completed_with_failures')
-                 order by id desc limit 1",
+                "with complete as (
+                     select id, tokens_selected, finished_at,
+                            selection_digest = (select selection_digest from runs where id = $2) as same_rows
+                     from runs
+                     where migration = $1 and id < $2 and mode = 'migrate' and selection = 'all'
+                       and status in ('completed', 'completed_with_failures')
+                 )
+                 select max(tokens_selected) from complete
+                 where id = (select max(id) from complete)
+                    or same_rows and id >= coalesce((select max(id) from complete
+                                                     where same_rows and finished_at < now() - interval '30 days'), 0)",
                 self.migration,
                 run.id,
             )
-            .fetch_optional(&self.pool)
+            .fetch_one(&self.pool)
         })
         .await
     }

@@ -93,6 +93,10 @@ rules! {
     IdControlCharacters = "id_control_characters", Suspicion,
         "the app, user or tenant holds a line break or another control character",
         "correct the ID in the source";
+    /// What programs write where there is nobody.
+    IdPlaceholder = "id_placeholder", Suspicion,
+        "the user, tenant or external identifier is a word for \"nothing\", such as null or N/A",
+        "make it null: tenant_id = { sql = \"nullif(tenant_id, 'null')\" }";
     /// White space in place of a tenant, beside a user.
     TenantBlank = "tenant_blank", Warning,
         "the tenant is white space: the token goes up as the user's, without a tenant",

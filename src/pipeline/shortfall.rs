@@ -17,7 +17,7 @@ const FEW: i64 = 20;
 pub(super) struct Expected {
     /// When the process began, if they could be counted.
     counted: Option<i64>,
-    /// In the last run that came to the end of them.
+    /// In earlier runs that came to the end of them.
     before: Option<i64>,
 }
 
@@ -40,33 +40,37 @@ impl Expected {
         };
         let expected = Self {
             counted: counted.map(|rows| i64::try_from(rows).unwrap_or(i64::MAX)),
-            before: ledger.rows_read_last(run).await?,
+            before: ledger.rows_read_before(run).await?,
         };
         Ok((expected, about))
     }
 
     /// What is to be said of a run that read so many rows and found no more.
     pub(super) fn shortfall(self, read: i64) -> Option<String> {
-        let what = match self {
+        // Where all are gone, there need not have been many.
+        let is_short = |rows: i64, least: i64| (rows > 0 && read == 0) || (rows - read > FEW && read < least);
+        let (what, until) = match self {
             // More than a tenth is gone.
             Self {
                 counted: Some(rows), ..
-            } if rows - read > FEW && read < rows / 10 * 9 => {
-                format!("the source held {rows} rows when it began, and only {read} were there to be read")
-            }
+            } if is_short(rows, rows / 10 * 9) => (
+                format!("the source held {rows} rows when it began, and only {read} were there to be read"),
+                "",
+            ),
             // From one run to the next, more may have gone for good.
             Self {
                 before: Some(rows), ..
-            } if rows - read > FEW && read < rows / 2 => {
-                format!("the last complete run read {rows} rows, and this one found {read}")
-            }
+            } if is_short(rows, rows / 2) => (
+                format!("an earlier complete run read {rows} rows, and this one found {read}"),
+                "; if they were, runs say so for 30 days",
+            ),
             _ => return None,
         };
         warn!(
             "{what}: it may have been emptied and filled again, or have lost a partition. Run again once it is whole"
         );
         Some(format!(
-            "{what}; if the others were not deleted for good, run again once the source is whole"
+            "{what}; if the others were not deleted for good, run again once the source is whole{until}"
         ))
     }
 }
@@ -81,6 +85,7 @@ mod tests {
         assert!(short(Some(6000), None, 1500) && short(Some(6000), Some(6000), 5000));
         assert!(!short(Some(6000), None, 5990) && !short(Some(30), None, 15) && !short(None, None, 0));
         assert!(short(Some(1500), Some(6000), 1500) && !short(Some(4000), Some(6000), 4000));
-        assert!(!short(Some(0), Some(10), 0) && !short(Some(6000), None, 7000));
+        assert!(short(Some(0), Some(3), 0) && short(Some(3), None, 0) && !short(Some(3), Some(5), 3));
+        assert!(!short(Some(0), None, 0) && !short(Some(0), Some(0), 0) && !short(Some(6000), None, 7000));
     }
 }

@@ -316,16 +316,29 @@ async fn lax_collation(connection: &mut Session, table: &str, key: &str) -> Resu
     Ok(name)
 }
 
-/// Whether the catalog promises that the column is never null.
+/// Whether the catalog promises that the column is never null, for every table whose rows are read with the named one's: a child may
+/// have dropped what its parent says, nobody holds a foreign table to it, and a constraint may not have been held against older rows.
 async fn is_not_null(connection: &mut Session, table: &str, key: &str) -> Result<bool, Failure> {
-    let promised: Option<bool> = sqlx::query_scalar(
-        "select attnotnull from pg_attribute where attrelid = pg_catalog.to_regclass($1)::oid and attname = $2::name and not attisdropped",
+    sqlx::query_scalar(
+        "with recursive read (oid) as (
+             select pg_catalog.to_regclass($1)::oid
+             union
+             select i.inhrelid from pg_catalog.pg_inherits i join read on i.inhparent = read.oid
+         )
+         select coalesce(pg_catalog.bool_and(
+                    c.relkind in ('r', 'p') and a.attnotnull
+                    and not exists (select from pg_catalog.pg_constraint n
+                                    where n.conrelid = c.oid and n.contype = 'n' and n.conkey[1] = a.attnum and not n.convalidated)
+                ), false)
+         from read join pg_catalog.pg_class c on c.oid = read.oid
+                   join pg_catalog.pg_attribute a on a.attrelid = c.oid
+         where a.attname = $2::name and not a.attisdropped",
     )
     .bind(table)
     .bind(key)
-    .fetch_optional(&mut *connection)
-    .await?;
-    Ok(promised.unwrap_or(false))
+    .fetch_one(&mut *connection)
+    .await
+    .map_err(Failure::from)
 }
 
 /// How many rows the planner expects; good enough for a progress bar, and free.

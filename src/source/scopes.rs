@@ -19,8 +19,23 @@ pub(super) fn of_json(text: &str) -> Scopes {
 /// A list may be a text within a text so many times.
 const NESTED: u8 = 3;
 
+/// What programs write where there are none.
+const NOTHING: [&str; 8] = [
+    "null",
+    "none",
+    "nil",
+    "undefined",
+    "(null)",
+    "<null>",
+    "(none)",
+    "<none>",
+];
+
 fn read(text: &str, depth: u8) -> Scopes {
     let text = text.trim();
+    if NOTHING.iter().any(|word| text.eq_ignore_ascii_case(word)) {
+        return Scopes::Absent;
+    }
     let Some(depth) = depth.checked_sub(1) else {
         return Scopes::Unreadable;
     };
@@ -154,7 +169,14 @@ fn is_scope(text: &str) -> bool {
     !text.contains(|c: char| c == '"' || c == '\\' || c.is_whitespace())
 }
 
-fn listed(scopes: Vec<String>) -> Scopes {
+/// White space at an end of a scope, as an array of `char(10)` has it, is none of it.
+fn listed(mut scopes: Vec<String>) -> Scopes {
+    for scope in &mut scopes {
+        let trimmed = scope.trim();
+        if trimmed.len() < scope.len() {
+            *scope = trimmed.to_owned();
+        }
+    }
     if scopes.is_empty() {
         Scopes::Absent
     } else {
@@ -204,7 +226,17 @@ mod tests {
             of_text(&format!("{observation} openid")),
             list(&[observation, "openid"])
         );
-        for text in ["", " , ", "[]", "\"\"", "null-less"] {
+        for text in [
+            "",
+            " , ",
+            "[]",
+            "\"\"",
+            "null",
+            " None",
+            "(NULL)",
+            "'null'",
+            "null-less",
+        ] {
             let expected = if text == "null-less" {
                 list(&[text])
             } else {
@@ -244,6 +276,8 @@ mod tests {
     fn every_form_of_a_list_in_json() {
         for (text, expected) in [
             ("[\"a b\"]", list(&["a b"])),
+            ("[\"a \", \"\\tb\", \" \"]", list(&["a", "b", ""])),
+            ("\"null\"", Scopes::Absent),
             ("\"a b\"", list(&["a", "b"])),
             ("\"[\\\"a\\\"]\"", list(&["a"])),
             ("[]", Scopes::Absent),

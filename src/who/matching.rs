@@ -52,6 +52,14 @@ pub(super) fn match_up(login_ids: &[LoginId], users: &[User]) -> Vec<Match> {
         .collect()
 }
 
+/// Whether a user may be who was asked for: the API, which may mind neither letter case nor white space, found it by one of the
+/// login IDs that it shows.
+pub(super) fn has(user: &User, login_id: &LoginId) -> bool {
+    let asked = login_id.reveal().trim().to_lowercase();
+    let mut own = user.login_ids.iter();
+    !user.id.is_empty() && own.any(|own| own.trim().to_lowercase() == asked)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

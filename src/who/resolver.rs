@@ -12,7 +12,7 @@ use tracing::{debug, warn};
 
 use super::{
     Answered, Asker, Quota, WhoError,
-    matching::{Match, match_up},
+    matching::{Match, has, match_up},
 };
 use crate::{
     config::{ApiSettings, LookupSettings},
@@ -23,6 +23,9 @@ use crate::{
 
 /// What is said when it cannot go on.
 const WHAT: &str = "the users of login IDs could not be looked up";
+
+/// So many answers about somebody else mean that nobody is known by the login ID.
+const ODD_ANSWERS: u8 = 2;
 
 /// Finds the users of rows that know only a login ID.
 #[derive(Debug)]
@@ -193,16 +196,24 @@ impl Resolver {
         Ok(Some(users.into_values().collect()))
     }
 
-    /// A login ID that no search found: the API's own comparison decides.
+    /// A login ID that no search found: the API's own comparison decides, if what it shows is not somebody else.
     async fn straggler(&self, login_id: &LoginId) -> Result<Result<String, Unresolved>, WhoError> {
-        let answered = self.asker.ask(Quota::Users, WHAT, |client| {
-            client.user_with_login_id(login_id.reveal())
-        });
-        Ok(match answered.await? {
-            Answered::Found(user) if !user.id.is_empty() => Ok(user.id),
-            Answered::Found(_) | Answered::Absent => Err(Unresolved::Unknown),
-            Answered::Refused(refusal) => Err(Unresolved::Refused(refusal.code.into_owned())),
-        })
+        for _ in 0..ODD_ANSWERS {
+            let answered = self.asker.ask(Quota::Users, WHAT, |client| {
+                client.user_with_login_id(login_id.reveal())
+            });
+            match answered.await? {
+                Answered::Found(user) if has(&user, login_id) => return Ok(Ok(user.id)),
+                Answered::Found(_) => {
+                    warn!(
+                        "asked about a login ID, the API showed a user without it, who is not taken for its owner"
+                    );
+                }
+                Answered::Absent => break,
+                Answered::Refused(refusal) => return Ok(Err(Unresolved::Refused(refusal.code.into_owned()))),
+            }
+        }
+        Ok(Err(Unresolved::Unknown))
     }
 }
 

@@ -201,6 +201,48 @@ async fn letter_case_is_the_apis_business() {
 }
 
 #[tokio::test]
+async fn somebody_else_is_not_taken_for_whom_was_asked_for() {
+    let shows = |user: serde_json::Value| Fault::Answer {
+        status: 200,
+        body: json!({ "user": user }).to_string(),
+        committed: false,
+    };
+    let nobody = shows(json!({"userId": "UX", "loginIds": ["other@x.org"], "status": "enabled"}));
+    let unsaid = shows(json!({"userId": "UX", "status": "enabled"}));
+    let found = shows(json!({"userId": "U3", "loginIds": ["x", " User-3@example.com"], "status": "enabled"}));
+    let none = Fault::Answer {
+        status: 200,
+        body: json!({"users": [], "total": 0}).to_string(),
+        committed: false,
+    };
+    let bed = bed(
+        Simulator::builder().users(users(3, 3)),
+        "api.lookup.concurrency = 1",
+    )
+    .await;
+    bed.login_rows(1, 3).await;
+    bed.api.script_lookups([
+        none,
+        nobody.clone(),
+        nobody.clone(),
+        unsaid.clone(),
+        unsaid,
+        nobody,
+        found,
+    ]);
+    bed.migrate().await.ended_with(3);
+    assert_eq!(
+        bed.outcomes().await,
+        [
+            "1 failed login_id_unknown google",
+            "2 failed login_id_unknown google",
+            "3 committed google U3",
+        ]
+    );
+    assert_eq!(asked(&bed.api), (1, 6));
+}
+
+#[tokio::test]
 async fn whom_no_search_finds_is_asked_for_alone_and_pages_are_followed() {
     let bed = bed(Simulator::builder().users(users(1, 30)), "").await;
     bed.login_rows(1, 30).await;

@@ -1,6 +1,6 @@
 //! Where a row goes, and whether anybody can be there.
 
-use super::{Found, has_control, in_part, is_padded, is_plain, not_readable, reason};
+use super::{Found, has_control, in_part, is_padded, is_placeholder, is_plain, not_readable, reason};
 use crate::{
     config::AppMap,
     model::{
@@ -120,6 +120,16 @@ pub(super) fn check(token: &LegacyToken, destination: &Destination, found: &mut 
             found.broken(Rule::IdPadded, Some(part))?;
         } else if has_control(id) {
             found.broken(Rule::IdControlCharacters, Some(part))?;
+        }
+    }
+    // An app of such a name stands under [apps], or the API knows of none.
+    for (part, id) in [
+        ("user", destination.user_id.as_deref()),
+        ("tenant", destination.tenant_id.as_deref()),
+        ("external identifier", destination.external_identifier.as_deref()),
+    ] {
+        if id.is_some_and(is_placeholder) {
+            found.broken(Rule::IdPlaceholder, Some(part))?;
         }
     }
     if destination.tenant_id.is_none() && token.tenant_id.is_some() {

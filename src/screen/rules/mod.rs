@@ -13,6 +13,33 @@ pub(super) use ids::destination;
 
 use crate::model::{Destination, LegacyToken, Reason, Rule, RuleSet, Sealed, Severity, Unreadable, WhyNot};
 
+/// What programs and dumps write where there is nothing, or nothing any more.
+const PLACEHOLDERS: [&str; 20] = [
+    "null",
+    "none",
+    "nil",
+    "undefined",
+    "nan",
+    "n/a",
+    "-",
+    "\\n",
+    "(null)",
+    "<null>",
+    "[null]",
+    "(none)",
+    "<none>",
+    "redacted",
+    "[redacted]",
+    "<redacted>",
+    "(redacted)",
+    "[filtered]",
+    "masked",
+    "removed",
+];
+
+/// No placeholder is longer.
+const LONGEST_PLACEHOLDER: usize = 10;
+
 /// What may be sent of a row, beside what the row holds itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sendable {
@@ -139,6 +166,10 @@ fn begins_with_one(text: &str, heads: &[&str]) -> bool {
     heads
         .iter()
         .any(|head| head.as_bytes().first() == first && text.starts_with(head))
+}
+
+fn is_placeholder(text: &str) -> bool {
+    text.len() <= LONGEST_PLACEHOLDER && PLACEHOLDERS.iter().any(|word| text.eq_ignore_ascii_case(word))
 }
 
 fn has_control(text: &str) -> bool {

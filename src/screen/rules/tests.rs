@@ -316,6 +316,25 @@ fn scopes_are_a_list_of_words() {
 }
 
 #[test]
+fn a_word_for_nobody_is_nobodys_id() {
+    for word in ["null", "undefined", "None", "N/A", "(null)", "-"] {
+        assert_eq!(of(|row| row.user_id = Some(word.into())), "id_placeholder");
+        assert_eq!(of(|row| row.tenant_id = Some(word.into())), "id_placeholder");
+        assert_eq!(
+            of(|row| row.external_identifier = Some(word.into())),
+            "id_placeholder"
+        );
+    }
+    let row = LegacyToken {
+        tenant_id: Some("none".into()),
+        ..good()
+    };
+    let tolerated = [Rule::IdPlaceholder].into_iter().collect();
+    assert_eq!(judged(&row, tolerated), "(id_placeholder)");
+    assert_eq!(of(|row| row.user_id = Some("nullius".into())), "()");
+}
+
+#[test]
 fn what_is_tolerated_is_a_warning() {
     let quoted = LegacyToken {
         access_token: Some(Secret::new("'x'")),

@@ -1,35 +1,8 @@
 //! Whether a token looks like one. Each is looked at once from end to end, and where it is made of what tokens are made of,
 //! its first characters tell the rest.
 
-use super::{Found, encoded, encrypted, has_control, is_padded, is_plain};
+use super::{Found, encoded, encrypted, has_control, is_padded, is_placeholder, is_plain};
 use crate::model::{LegacyToken, Reason, Rule, Secret};
-
-/// What programs and dumps write where there is nothing, or nothing any more.
-const PLACEHOLDERS: [&str; 20] = [
-    "null",
-    "none",
-    "nil",
-    "undefined",
-    "nan",
-    "n/a",
-    "-",
-    "\\n",
-    "(null)",
-    "<null>",
-    "[null]",
-    "(none)",
-    "<none>",
-    "redacted",
-    "[redacted]",
-    "<redacted>",
-    "(redacted)",
-    "[filtered]",
-    "masked",
-    "removed",
-];
-
-/// No placeholder is longer.
-const LONGEST_PLACEHOLDER: usize = 10;
 
 /// No mask is longer.
 const LONGEST_MASK: usize = 128;
@@ -101,10 +74,7 @@ fn known_shape(text: &str) -> Option<Rule> {
             Some(Rule::TokenIsForm)
         }
         bytes if is_masked(bytes) => Some(Rule::TokenPlaceholder),
-        bytes if bytes.len() <= LONGEST_PLACEHOLDER => PLACEHOLDERS
-            .iter()
-            .any(|word| text.eq_ignore_ascii_case(word))
-            .then_some(Rule::TokenPlaceholder),
+        _ if is_placeholder(text) => Some(Rule::TokenPlaceholder),
         _ if encrypted::looks_so(text) => Some(Rule::TokenEncrypted),
         _ => encoded::looks_so(text).then_some(Rule::TokenEncoded),
     }

@@ -109,6 +109,45 @@ async fn a_column_that_resembles_none_is_answered_with_all() {
 }
 
 #[tokio::test]
+async fn a_promise_of_a_parent_that_its_children_do_not_keep_is_none() {
+    let database = TestDatabase::create().await;
+    database
+        .execute(
+            "create table tokens (id int not null unique, token text); \
+             create table more () inherits (tokens); \
+             insert into tokens values (1, 't'); insert into more values (2, 't')",
+        )
+        .await;
+    let settings = plain(&database, "table = \"tokens\"\nkey = \"id\"");
+    assert_eq!(read(&settings).await.unwrap().len(), 2);
+    database.execute("alter table more alter id drop not null").await;
+    assert_eq!(read(&settings).await.unwrap().len(), 2, "there is none yet");
+    database.execute("insert into more values (null, 't')").await;
+    let (key, must) = problem(&settings).await;
+    assert_eq!(key, "source.key");
+    assert!(must.contains("is null in at least one row"), "{must}");
+}
+
+#[tokio::test]
+async fn nobody_keeps_the_promise_of_a_foreign_table() {
+    let database = TestDatabase::create().await;
+    let is_there = "select name::text from pg_available_extensions where name = 'file_fdw'";
+    if database.texts(is_there).await.is_empty() {
+        return;
+    }
+    database
+        .execute(
+            "create extension file_fdw; create server files foreign data wrapper file_fdw; \
+             create foreign table tokens (id int not null, token text) server files \
+                    options (program 'printf \"1,t\\n,t\\n\"', format 'csv')",
+        )
+        .await;
+    let settings = plain(&database, "table = \"tokens\"\nkey = \"id\"");
+    let (_, must) = problem(&settings).await;
+    assert!(must.contains("is null in at least one row"), "{must}");
+}
+
+#[tokio::test]
 async fn a_unique_index_of_a_parent_says_nothing_of_its_children() {
     let database = tokens().await;
     database

@@ -179,6 +179,8 @@ async fn scopes_may_be_an_array() {
         ];
         assert_eq!(scopes(column_type, &written).await, expected, "{column_type}");
     }
+    let padded = scopes("char(10)[]", &["'{read,write}'"]).await;
+    assert_eq!(padded, [listed(&["read", "write"])]);
     let odd = ["'{a,null}'", "'{{a,b},{c,d}}'"];
     let unreadable = [Scopes::Unreadable, Scopes::Unreadable];
     assert_eq!(scopes("text[]", &odd).await, unreadable);
@@ -188,9 +190,9 @@ async fn scopes_may_be_an_array() {
 async fn scopes_may_be_json() {
     for column_type in ["json", "jsonb"] {
         let written = [
-            r#"'["a", "b"]'"#,
+            r#"'["a ", "b"]'"#,
             "'[]'",
-            "'null'",
+            "'\"null\"'",
             "null",
             "'\"a b\"'",
             r#"'{"a": 1}'"#,
