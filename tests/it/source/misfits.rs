@@ -262,7 +262,7 @@ async fn a_column_of_the_wrong_type_is_told_what_it_should_be() {
     let database = tokens().await;
     for (field, column, expected) in [
         ("refresh_token", "raw", "is bytea"),
-        ("refresh_token", "id", "must be of a text type"),
+        ("refresh_token", "price", "must be of a text type"),
         ("access_token_expiry", "flag", "must be a timestamptz"),
         ("scopes", "price", "must be text[], a JSON array, or text"),
         ("updated_at", "token", "must be a timestamp or a number"),
