@@ -1,7 +1,7 @@
 //! What a ledger may have forgotten: tokens that were sent, and that it does not know of at their destinations.
 //!
 //! Reading back proves a batch only by what cannot have been at its destination before, and that is told by the ledger. One that was
-//! restored to an earlier state cannot tell. The migrations that it concerns stand in a table until a run over all rows of theirs
+//! restored to an earlier state cannot tell, and what it calls stored may be something else by now. The migrations that it concerns stand in a table until a run over all rows of theirs
 //! has completed, and so has written anew what it found different.
 
 use tracing::warn;
@@ -18,16 +18,21 @@ impl Ledger {
     /// # Errors
     /// If the database stays away.
     pub async fn forgotten(&self) -> Result<Forgotten, LedgerError> {
-        let anything = self
+        let found = self
             .persist(|| {
-                sqlx::query_scalar!("select bool_or(extent = 'anything') from forgotten_tokens")
-                    .fetch_one(&self.pool)
+                sqlx::query!(
+                    "select bool_or(extent = 'anything' and migration = $1) as own, bool_or(extent = 'anything') as any
+                     from forgotten_tokens",
+                    self.migration,
+                )
+                .fetch_one(&self.pool)
             })
             .await?;
-        Ok(match anything {
-            None => Forgotten::Nothing,
-            Some(false) => Forgotten::Scoped,
-            Some(true) => Forgotten::Anything,
+        Ok(match (found.own, found.any) {
+            (Some(true), _) => Forgotten::Anything,
+            (_, Some(true)) => Forgotten::Elsewhere,
+            (_, Some(false)) => Forgotten::Scoped,
+            (_, None) => Forgotten::Nothing,
         })
     }
 
@@ -80,22 +85,26 @@ impl Ledger {
         }
         let keys: Vec<&str> = rows.iter().map(|row| row.key.as_str()).collect();
         let ids: Vec<&[u8]> = rows.iter().map(|row| &row.destination.as_bytes()[..]).collect();
-        let done = self
+        let found = self
             .persist(|| {
-                sqlx::query!(
-                    "update token_rows set destination = adopted.place
-                     from runs, unnest($3::text[], $4::bytea[]) as adopted (row_key, place)
-                     where token_rows.migration = $1 and source_key = adopted.row_key and token_rows.state = 'committed'
-                       and runs.id = $2 and runs.epoch = $5",
+                sqlx::query_scalar!(
+                    "with run as (
+                         select id from runs where id = $2 and epoch = $5
+                     ), adopted as (
+                         update token_rows set destination = adopted.place
+                         from run, unnest($3::text[], $4::bytea[]) as adopted (row_key, place)
+                         where token_rows.migration = $1 and source_key = adopted.row_key and token_rows.state = 'committed'
+                     )
+                     select id from run",
                     self.migration,
                     run.id,
                     &keys as &[&str],
                     &ids as &[&[u8]],
                     run.epoch,
                 )
-                .execute(&self.pool)
+                .fetch_optional(&self.pool)
             })
             .await?;
-        self.expect_ours(run, done.rows_affected() > 0).await
+        self.expect_ours(run, found.is_some()).await
     }
 }

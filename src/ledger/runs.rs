@@ -99,6 +99,9 @@ impl Ledger {
                        where id = (select id from runs where migration = $1 and mode = $2 and selection = 'all'
                                    order by id desc limit 1)
                          and $3 = 'all' and status in ('running', 'interrupted', 'stopped') and selection_digest = $5
+                         -- What it passed before the ledger was restored has to be looked at again.
+                         and not exists (select from forgotten_tokens where forgotten_tokens.migration = $1
+                                           and extent = 'anything' and since > runs.started_at)
                        returning id, epoch, cursor, cursor_committed, cursor_failed, cursor_superseded,
                                  cursor_unchanged, requests, retries, rate_limited, lookups, active_seconds"#,
                     self.migration,
@@ -172,7 +175,7 @@ impl Ledger {
                  returning id",
                 self.migration,
                 Mode::Migrate.as_str(),
-                "left unfinished: the configuration selects other rows since, or makes something else of them, and a new run began",
+                "left unfinished: the configuration selects other rows since, or makes something else of them, or the ledger was restored, and a new run began",
             )
             .fetch_optional(&self.pool)
         })

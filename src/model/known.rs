@@ -44,7 +44,9 @@ pub enum Forgotten {
     Nothing,
     /// At those with scopes: earlier versions did not look at them.
     Scoped,
-    /// At all of them: the ledger was restored to an earlier state.
+    /// At all of them, by other migrations: the ledger was restored to an earlier state, and they have not looked at their rows since.
+    Elsewhere,
+    /// At all of them: the same of this very migration. What the ledger calls stored may have been overwritten or deleted since.
     Anything,
 }
 
@@ -121,15 +123,14 @@ impl Known {
     /// What is at a destination, as far as the ledger knows. `id` is the destination's.
     #[must_use]
     pub fn prior(&self, at: &Destination, id: &DestinationId) -> Prior {
-        let is_forgotten = match self.forgotten {
-            Forgotten::Nothing => false,
-            Forgotten::Scoped => !at.scopes.is_empty(),
-            Forgotten::Anything => true,
-        };
-        match self.priors.get(id) {
-            Some(Prior::Unresolved) => Prior::Unresolved,
-            _ if is_forgotten => Prior::Unknown,
-            prior => prior.copied().unwrap_or_default(),
+        let known = self.priors.get(id).copied().unwrap_or_default();
+        match self.forgotten {
+            // So that nothing counts as unchanged, either.
+            Forgotten::Anything => Prior::Unresolved,
+            _ if known == Prior::Unresolved => known,
+            Forgotten::Scoped if !at.scopes.is_empty() => Prior::Unknown,
+            Forgotten::Elsewhere => Prior::Unknown,
+            Forgotten::Scoped | Forgotten::Nothing => known,
         }
     }
 }

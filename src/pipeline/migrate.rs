@@ -168,8 +168,8 @@ async fn open(
     if let Some(left) = run.left {
         warn!(
             parent: &span, left,
-            "the configuration selects other rows than an unfinished run did, or makes something else of them: that run stays as it \
-             stands, and a new one begins with the first row"
+            "the configuration selects other rows than an unfinished run did, or makes something else of them, or the ledger was restored since: \
+             that run stays as it stands, and a new one begins with the first row"
         );
     }
     if run.resumed {

@@ -111,8 +111,8 @@ impl Stages<'_> {
         let forgotten = self.record.forgotten().await?;
         if forgotten == Forgotten::Anything {
             warn!(
-                "this ledger was restored to an earlier state while it was used, and may have forgotten tokens that were sent: until a run \
-                 over all rows has completed, a batch whose outcome is unknown is sent again, as nothing proves that it arrived"
+                "this ledger was restored to an earlier state while it was used, and may have forgotten tokens that were sent: every row is \
+                 sent again, and until that has completed, a batch whose outcome is unknown, too, as nothing proves that it arrived"
             );
         }
         let mut memory = Memory::new(desk.ledger.is_new_to(&desk.run).await?);

@@ -532,7 +532,7 @@ mod tests {
         let scoped = || Scopes::Listed(["a".into()].into());
         assert!(!prior(scoped(), Forgotten::Nothing));
         assert!(prior(scoped(), Forgotten::Scoped) && !prior(Scopes::Absent, Forgotten::Scoped));
-        assert!(prior(Scopes::Absent, Forgotten::Anything));
+        assert!(prior(Scopes::Absent, Forgotten::Elsewhere) && prior(Scopes::Absent, Forgotten::Anything));
     }
 
     #[test]

@@ -10,7 +10,7 @@ use tokenferry::{
 use tokio::time::{Duration, Instant, timeout};
 
 use crate::support::{
-    bed::{Bed, ended},
+    bed::{Bed, TOKEN, ended},
     database::TestDatabase,
     ledger::{access, batch, begin, item, open, open_batch, outcome},
 };
@@ -254,6 +254,33 @@ async fn what_a_restored_ledger_has_forgotten_proves_nothing() {
     let ran = bed.migrate().await.ended_with(0);
     assert!(ran.stderr.contains("may have forgotten tokens"), "{}", ran.stderr);
     assert_eq!(bed.api.scripted(), 0);
+    bed.assert_arrived().await;
+}
+
+/// Renewed and sent by a run that the ledger has forgotten, and changed back since: the ledger calls the old token stored.
+#[tokio::test]
+async fn what_a_restored_ledger_calls_stored_is_sent_again() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 40).await;
+    bed.migrate().await.ended_with(0);
+    back_up(&bed).await;
+    bed.sql("update legacy_tokens set access_token = 'renewed-' || id, updated_at = now() where id <= 10")
+        .await;
+    bed.migrate().await.ended_with(0);
+    bed.user_rows(41, 3000).await;
+    let run = slow_migrate(&bed);
+    bed.arrived(200).await;
+    restore(&bed).await;
+    ended(run.wait_with_output()).await.ended_with(6);
+    bed.sql(&format!(
+        "update legacy_tokens set access_token = '{TOKEN}-access-' || id, updated_at = now() where id <= 10"
+    ))
+    .await;
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(
+        (&ran["resumed"], &ran["tokens"]["unchanged"]),
+        (&json!(false), &json!(0))
+    );
     bed.assert_arrived().await;
 }
 
