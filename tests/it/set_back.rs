@@ -232,14 +232,14 @@ async fn an_outcome_that_is_lost_between_two_writings_of_the_books_is_missed() {
     assert!(matches!(advanced, Ok(Err(LedgerError::WentBack))), "{advanced:?}");
 }
 
-#[tokio::test]
-async fn what_a_restored_ledger_has_forgotten_proves_nothing() {
+/// Forty rows that were sent, a change of some of them that was sent too, and a third run, during which the ledger is restored to the
+/// state before that change.
+async fn bed_with_a_forgotten_run(change: &str) -> Bed {
     let bed = Bed::new().await;
     bed.user_rows(1, 40).await;
     bed.migrate().await.ended_with(0);
     back_up(&bed).await;
-    bed.sql("update legacy_tokens set access_token = 'renewed-' || id, updated_at = now() where id < 40")
-        .await;
+    bed.sql(change).await;
     bed.migrate().await.ended_with(0);
     bed.user_rows(41, 3000).await;
     let run = slow_migrate(&bed);
@@ -247,6 +247,15 @@ async fn what_a_restored_ledger_has_forgotten_proves_nothing() {
     restore(&bed).await;
     ended(run.wait_with_output()).await.ended_with(6);
     assert_eq!(bed.number(FORGOTTEN).await, 1);
+    bed
+}
+
+#[tokio::test]
+async fn what_a_restored_ledger_has_forgotten_proves_nothing() {
+    let bed = bed_with_a_forgotten_run(
+        "update legacy_tokens set access_token = 'renewed-' || id, updated_at = now() where id < 40",
+    )
+    .await;
     // Nearly all that the next upload holds is at its destination already, and the ledger does not know it.
     bed.sql("update legacy_tokens set access_token = 'renewed-40', updated_at = now() where id = 40")
         .await;
@@ -260,18 +269,10 @@ async fn what_a_restored_ledger_has_forgotten_proves_nothing() {
 /// Renewed and sent by a run that the ledger has forgotten, and changed back since: the ledger calls the old token stored.
 #[tokio::test]
 async fn what_a_restored_ledger_calls_stored_is_sent_again() {
-    let bed = Bed::new().await;
-    bed.user_rows(1, 40).await;
-    bed.migrate().await.ended_with(0);
-    back_up(&bed).await;
-    bed.sql("update legacy_tokens set access_token = 'renewed-' || id, updated_at = now() where id <= 10")
-        .await;
-    bed.migrate().await.ended_with(0);
-    bed.user_rows(41, 3000).await;
-    let run = slow_migrate(&bed);
-    bed.arrived(200).await;
-    restore(&bed).await;
-    ended(run.wait_with_output()).await.ended_with(6);
+    let bed = bed_with_a_forgotten_run(
+        "update legacy_tokens set access_token = 'renewed-' || id, updated_at = now() where id <= 10",
+    )
+    .await;
     bed.sql(&format!(
         "update legacy_tokens set access_token = '{TOKEN}-access-' || id, updated_at = now() where id <= 10"
     ))
