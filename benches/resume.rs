@@ -8,8 +8,8 @@ use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::NamedTempFile;
 use tokenferry::{
-    scratch::{self, Scratch},
-    simulator::{Fault, Gate, Simulator, SimulatorHandle},
+    simulator::{Barrier, Fault, Simulator, SimulatorHandle},
+    temp_postgres::{self, TempServer},
 };
 use tokio::{
     process::Command,
@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_mins(2);
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let postgres = scratch::any(scratch::Options::default()).await?;
+    let postgres = temp_postgres::any(temp_postgres::Options::default()).await?;
     eprintln!("{}", postgres.describe());
     let mut medians = Vec::new();
     println!("from the start of the process to its first upload");
@@ -60,7 +60,7 @@ struct Interrupted {
 
 impl Interrupted {
     /// A real run makes the ledger, and settles the first row; the others are settled by SQL. They are not read again.
-    async fn prepare(postgres: &Scratch, settled: u32) -> anyhow::Result<Self> {
+    async fn prepare(postgres: &TempServer, settled: u32) -> anyhow::Result<Self> {
         let name = format!("resume_{settled}");
         postgres.create_database(&name).await?;
         let interrupted = Self {
@@ -109,7 +109,7 @@ impl Interrupted {
         )
         .await?;
         let api = Simulator::builder().start().await?;
-        let gate = Gate::new();
+        let gate = Barrier::new();
         api.script([Fault::HoldBeforeCommit(gate.clone())]);
         let config = self.config(&api)?;
         let begin = Instant::now();

@@ -6,14 +6,15 @@ use std::hint::black_box;
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rand::distr::{Alphanumeric, SampleString};
 use tokenferry::{
-    chunk::{Chunker, Limits, Singly},
+    chunker::{Chunker, Limits, Singly},
     config::AppMap,
     descope::{BODY_OVERHEAD, RequestBody, SINGLE_OVERHEAD},
-    model::{
-        Batch, Call, Expiry, FingerprintKey, Item, Known, LegacyToken, OlderVersions, RuleSet, Scopes,
-        Secret, SourceKey, Subject, Version,
+    domain::{
+        Batch, Call, Expiry, Item, LedgerState, LegacyToken, OlderVersions, RuleSet, Scopes, SourceKey,
+        Subject, Version,
     },
-    screen::Screen,
+    secret::{FingerprintKey, Secret},
+    validation::Validator,
 };
 
 const PAGE: usize = 5_000;
@@ -44,9 +45,9 @@ fn rows(count: usize) -> Vec<LegacyToken> {
         .collect()
 }
 
-fn screen() -> Screen {
+fn screen() -> Validator {
     let apps = [("google".to_owned(), "google-calendar".to_owned())];
-    Screen::new(
+    Validator::new(
         AppMap::new(Some(apps.into_iter().collect())),
         FingerprintKey::new(&[7; 32], None),
     )
@@ -55,7 +56,7 @@ fn screen() -> Screen {
 fn items(count: usize) -> Vec<Item> {
     screen()
         .examine(0, rows(count))
-        .judge(&Known::default(), 1, OlderVersions::Refused)
+        .judge(&LedgerState::default(), 1, OlderVersions::Refused)
         .items
 }
 
@@ -72,7 +73,7 @@ fn screening(criterion: &mut Criterion) {
             |rows| {
                 screen
                     .examine(0, rows)
-                    .judge(&Known::default(), 1, OlderVersions::Refused)
+                    .judge(&LedgerState::default(), 1, OlderVersions::Refused)
             },
             BatchSize::PerIteration,
         );

@@ -9,7 +9,7 @@ fn main() -> ExitCode {
     #[cfg(feature = "failpoints")]
     tokenferry::failpoints::arm();
     cli::seal_memory();
-    std::panic::set_hook(Box::new(cli::say_where_it_panicked));
+    std::panic::set_hook(Box::new(cli::report_panic_location));
     // Usage errors end the process here, with code 2.
     let cli = Cli::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

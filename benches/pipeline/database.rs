@@ -4,7 +4,7 @@ use std::process::Stdio;
 
 use anyhow::{Context, ensure};
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use tokenferry::scratch::{self, Scratch};
+use tokenferry::temp_postgres::{self, TempServer};
 use tokio::{process::Command, time::Instant};
 
 pub(crate) const TABLE: &str = "bench_source.legacy_oauth_tokens";
@@ -13,7 +13,7 @@ pub(crate) const TABLE: &str = "bench_source.legacy_oauth_tokens";
 #[derive(Debug)]
 pub(crate) struct Database {
     url: String,
-    scratch: Option<Scratch>,
+    scratch: Option<TempServer>,
 }
 
 impl Database {
@@ -23,7 +23,7 @@ impl Database {
         if let Some(url) = url {
             return Ok(Self { url, scratch: None });
         }
-        let scratch = scratch::any(scratch::Options::default()).await?;
+        let scratch = temp_postgres::any(temp_postgres::Options::default()).await?;
         eprintln!("{}", scratch.describe());
         scratch.create_database("crm").await?;
         Ok(Self {

@@ -6,7 +6,7 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::{demo::DemoArgs, simulate::SimulateArgs, watch::WatchArgs};
-use crate::{model::RunId, report::Format};
+use crate::{domain::RunId, report::Format};
 
 /// Made by build.rs: the version, and in release builds the commit.
 const VERSION: &str = env!("TOKENFERRY_VERSION");

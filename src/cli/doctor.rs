@@ -11,8 +11,8 @@ use super::{
     load,
 };
 use crate::{
-    doctor::{self, Blame, Check, Examination, Status},
-    model::{visible, visible_json},
+    doctor::{self, Check, Examination, FailureClass, Status},
+    domain::{visible, visible_json},
 };
 
 pub(super) async fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<Exit> {
@@ -30,9 +30,9 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<Ex
     }
     Ok(match examination.blame() {
         None => Exit::Done,
-        Some(Blame::Configuration) => Exit::Usage,
-        Some(Blame::Database) => Exit::Database,
-        Some(Blame::Api) => Exit::StoppedEarly,
+        Some(FailureClass::Configuration) => Exit::Usage,
+        Some(FailureClass::Database) => Exit::Database,
+        Some(FailureClass::Api) => Exit::StoppedEarly,
     })
 }
 

@@ -4,13 +4,13 @@ use std::process::ExitCode;
 
 use crate::{
     config::ConfigError,
+    domain::{RunStatus, StopReason, visible_lines},
     ledger::LedgerError,
-    model::{RunStatus, StopReason, visible_lines},
+    observe::WatchError,
     pipeline::{Ended, PipelineError},
     postgres::{Failure, FailureKind},
-    scratch::ScratchError,
-    source::SourceError,
-    watch::WatchError,
+    reader::SourceError,
+    temp_postgres::TempPostgresError,
 };
 
 /// How a command ended.
@@ -77,7 +77,7 @@ pub(super) fn of_error(error: &anyhow::Error) -> Exit {
             return of_ledger(error);
         } else if cause.is::<ConfigError>() || cause.is::<UsageError>() || is_listening(cause) {
             return Exit::Usage;
-        } else if cause.is::<ScratchError>() {
+        } else if cause.is::<TempPostgresError>() {
             return Exit::Database;
         }
     }

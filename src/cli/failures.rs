@@ -11,10 +11,10 @@ use super::{
 };
 use crate::{
     config::SourceShape,
-    ledger::{FailureGroup, Listed, Listing, Reports},
-    model::{Mode, visible},
+    domain::{Mode, visible},
+    ledger::{FailureGroup, LedgerReader, Listed, Listing},
+    reader::RowsSql,
     report::{Format, write_failures, write_groups},
-    source::RowsSql,
 };
 
 /// Up to so many keys stand in a query.
@@ -24,7 +24,7 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
     let loaded = load(global)?;
     let access = loaded.ledger_access()?;
     let rows = Rows::new(loaded.source_shape());
-    let mut reports = Reports::open(&access).await?;
+    let mut reports = LedgerReader::open(&access).await?;
     // A run that does not exist is a mistake, not an empty list.
     let run = reports.run(args.run).await?;
     let found = run.as_ref().is_some_and(|run| run.mode != Mode::Migrate);

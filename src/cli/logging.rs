@@ -16,15 +16,15 @@ use super::{
     exit,
 };
 use crate::{
-    model::{visible, visible_json},
-    report::Region,
+    domain::{visible, visible_json},
+    report::LiveArea,
 };
 
 /// How a command talks to whoever started it.
 #[derive(Debug, Clone)]
 pub(super) struct Console {
     /// Where its progress is drawn, where there is a terminal and nobody asked for quiet.
-    pub(super) region: Option<Region>,
+    pub(super) region: Option<LiveArea>,
     /// Whether standard error holds one JSON object a line, and nothing else.
     pub(super) json: bool,
 }
@@ -52,7 +52,7 @@ pub(super) fn start(global: &Global) -> Console {
         LogFormat::Json => false,
     };
     let colour = terminal && moves_its_cursor() && wants_colour();
-    let region = (terminal && text && !global.quiet && moves_its_cursor()).then(|| Region::new(colour));
+    let region = (terminal && text && !global.quiet && moves_its_cursor()).then(|| LiveArea::new(colour));
     let level = match (global.quiet, global.verbose) {
         (true, _) => "warn",
         (false, 0) => "info",
@@ -163,7 +163,7 @@ const STYLES: [&str; 9] = ["0", "1", "2", "3", "31", "32", "33", "34", "35"];
 /// Takes the drawn lines away while one is written, so that neither cuts through the other. Each write is one whole line.
 #[derive(Debug, Clone)]
 struct Past {
-    region: Option<Region>,
+    region: Option<LiveArea>,
     line: Line,
 }
 

@@ -3,17 +3,17 @@
 use super::{
     Exit,
     args::{Global, MigrateArgs},
-    conduct::{Shown, conduct},
     exit::UsageError,
     load,
     logging::Console,
+    run_command::{RunOutput, run_command},
     watch::Watching,
 };
 use crate::{
-    meter::Meter,
-    model::{DryRun, Mode, OlderVersions, Selection},
-    pace::Helm,
-    pipeline::{self, Canary, Online, Request},
+    domain::{DryRun, Mode, OlderVersions, Selection},
+    metrics::Meter,
+    pipeline::{self, Canary, Preflight, Request},
+    rate::RunControl,
 };
 
 pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -> anyhow::Result<Exit> {
@@ -37,20 +37,20 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
         } else {
             OlderVersions::Refused
         },
-        online: args.online.then_some(Online { sample: args.sample }),
+        online: args.online.then_some(Preflight { sample: args.sample }),
         canary,
     };
     let watching = Watching::new(&args.watch, global, &settings, mode)?;
-    let shown = Shown {
+    let shown = RunOutput {
         global,
         console,
         access: &access,
         notify: settings.notify.as_ref(),
         json: args.json,
     };
-    let helm = Helm::new(settings.api.rate_limit, Meter::new(&settings.migration, mode));
-    conduct(&shown, watching, helm, async |helm, view| {
-        pipeline::migrate(&settings, &request, helm, view).await
+    let control = RunControl::new(settings.api.rate_limit, Meter::new(&settings.migration, mode));
+    run_command(&shown, watching, control, async |control, view| {
+        pipeline::migrate(&settings, &request, control, view).await
     })
     .await
 }

@@ -1,7 +1,6 @@
 //! What a person types and sees: one file per command, how it is printed, and with which code it ends.
 
 mod args;
-mod conduct;
 mod config_text;
 pub mod demo;
 mod doctor;
@@ -14,6 +13,7 @@ mod migrate;
 mod private_file;
 mod report;
 mod rollback;
+mod run_command;
 mod seal;
 mod show;
 mod signals;
@@ -38,7 +38,7 @@ pub use seal::seal_memory;
 
 use crate::{
     config::{self, ConfigError, Loaded},
-    model::{visible_json, visible_lines},
+    domain::{visible_json, visible_lines},
 };
 
 /// Runs a command to its end. What goes wrong is printed here; the caller only ends the process.
@@ -81,7 +81,7 @@ pub async fn run(cli: Cli) -> Exit {
 }
 
 /// Says where a panic happened and leaves its message out: it may quote what was being worked on.
-pub fn say_where_it_panicked(panic: &PanicHookInfo<'_>) {
+pub fn report_panic_location(panic: &PanicHookInfo<'_>) {
     let place = panic
         .location()
         .map(|place| format!(" at {place}"))

@@ -17,15 +17,15 @@ use super::{
 };
 use crate::{
     config::{Loaded, Origin, Value},
-    ledger::Reports,
-    model::visible,
+    domain::visible,
+    ledger::LedgerReader,
     report::{Depth, PageData, Setting, page},
 };
 
 pub(super) async fn run(global: &Global, args: &ReportArgs) -> anyhow::Result<Exit> {
     let loaded = load(global)?;
     let access = loaded.ledger_access()?;
-    let mut reports = Reports::open(&access).await?;
+    let mut reports = LedgerReader::open(&access).await?;
     let data = PageData::read(&mut reports, args.run, Depth::WHOLE).await?;
     reports.close().await;
     let Some(mut data) = data else {

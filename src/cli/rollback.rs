@@ -5,18 +5,18 @@ use std::io::{self, BufRead, IsTerminal, Write};
 use super::{
     Exit,
     args::{Global, RollbackArgs},
-    conduct::{Shown, conduct},
     exit::UsageError,
     load,
     logging::Console,
+    run_command::{RunOutput, run_command},
     watch::Watching,
 };
 use crate::{
-    ledger::Reports,
-    meter::Meter,
-    model::{DryRun, Mode, RunId, Undo, visible},
-    pace::Helm,
+    domain::{DryRun, Mode, RollbackRequest, RunId, visible},
+    ledger::LedgerReader,
+    metrics::Meter,
     pipeline,
+    rate::RunControl,
 };
 
 pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console) -> anyhow::Result<Exit> {
@@ -25,7 +25,7 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console)
     let access = loaded.ledger_access()?;
     let dry_run = if args.dry_run { DryRun::On } else { DryRun::Off };
     if !args.dry_run && !args.yes {
-        let mut reports = Reports::open(&access).await?;
+        let mut reports = LedgerReader::open(&access).await?;
         let apps = reports.sent_by(args.run).await?;
         reports.close().await;
         let place = format!("project {} at {}", settings.api.project_id, settings.api.base_url);
@@ -43,25 +43,25 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console)
             return Err(UsageError("that was no yes: nothing was deleted".to_owned()).into());
         }
     }
-    let undo = Undo {
+    let undo = RollbackRequest {
         of_run: args.run,
         dry_run,
         include_expired: args.include_expired,
     };
     let watching = Watching::new(&args.watch, global, &settings, Mode::Rollback)?;
-    let shown = Shown {
+    let shown = RunOutput {
         global,
         console,
         access: &access,
         notify: settings.notify.as_ref(),
         json: args.json,
     };
-    let helm = Helm::new(
+    let control = RunControl::new(
         settings.api.rate_limit,
         Meter::new(&settings.migration, Mode::Rollback),
     );
-    conduct(&shown, watching, helm, async |helm, view| {
-        pipeline::rollback(&settings, undo, helm, view).await
+    run_command(&shown, watching, control, async |control, view| {
+        pipeline::rollback(&settings, undo, control, view).await
     })
     .await
 }

@@ -12,9 +12,9 @@ use super::{
 };
 use crate::{
     config::Loaded,
-    ledger::{History, Reports},
-    model::{SourceKey, visible},
-    pipeline::{self, Today},
+    domain::{SourceKey, visible},
+    ledger::{History, LedgerReader},
+    pipeline::{self, RowStatus},
     report::history_text,
 };
 
@@ -22,7 +22,7 @@ use crate::{
 const MOST: usize = 100;
 
 #[derive(Serialize)]
-struct Shown<'a> {
+struct RunOutput<'a> {
     migration: &'a str,
     asked: &'a str,
     tokens: Vec<Token<'a>>,
@@ -38,13 +38,13 @@ struct Token<'a> {
     #[serde(flatten)]
     history: &'a History,
     /// What the row is today; null where the source could not be looked at.
-    source: Option<&'a Today>,
+    source: Option<&'a RowStatus>,
 }
 
 pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit> {
     let loaded = load(global)?;
     let access = loaded.ledger_access()?;
-    let mut reports = Reports::open(&access).await?;
+    let mut reports = LedgerReader::open(&access).await?;
     let (histories, more) = reports.history(&args.of, MOST).await?;
     reports.close().await;
     if histories.is_empty() {
@@ -56,14 +56,14 @@ pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit
         );
         return Err(UsageError(text).into());
     }
-    let today = look(&loaded, &histories).await;
-    let (today, source_error) = match today {
-        Ok(today) => (Some(today), None),
+    let row_status = look(&loaded, &histories).await;
+    let (row_status, source_error) = match row_status {
+        Ok(row_status) => (Some(row_status), None),
         Err(error) => (None, Some(format!("{error:#}"))),
     };
-    let of = |history: &History| today.as_ref()?.get(&history.key());
+    let of = |history: &History| row_status.as_ref()?.get(&history.key());
     if args.json {
-        let shown = Shown {
+        let shown = RunOutput {
             migration: &access.migration,
             asked: &args.of,
             tokens: histories
@@ -81,7 +81,7 @@ pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit
     let mut text = String::new();
     for history in &histories {
         let source = match of(history) {
-            Some(today) => sentence(today),
+            Some(row_status) => sentence(row_status),
             None => format!(
                 "could not be looked at: {}",
                 visible(source_error.as_deref().unwrap_or("unknown"))
@@ -98,32 +98,32 @@ pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit
 }
 
 /// The rows in the source, held against what was sent for them.
-async fn look(loaded: &Loaded, histories: &[History]) -> anyhow::Result<HashMap<SourceKey, Today>> {
+async fn look(loaded: &Loaded, histories: &[History]) -> anyhow::Result<HashMap<SourceKey, RowStatus>> {
     let settings = loaded.settings()?;
     let rows: Vec<_> = histories
         .iter()
         .map(|history| (history.key(), history.fingerprint()))
         .collect();
-    Ok(Box::pin(pipeline::today(&settings, &rows)).await?)
+    Ok(Box::pin(pipeline::row_status(&settings, &rows)).await?)
 }
 
-fn sentence(today: &Today) -> String {
-    match today {
-        Today::Unchanged => "the row is as it was sent".to_owned(),
-        Today::UnchangedButFetched => {
+fn sentence(row_status: &RowStatus) -> String {
+    match row_status {
+        RowStatus::Unchanged => "the row is as it was sent".to_owned(),
+        RowStatus::UnchangedButFetched => {
             "the row is as it was; its token was fetched from where Descope keeps it, and whether that has changed is not known"
                 .to_owned()
         }
-        Today::Changed => {
+        RowStatus::Changed => {
             "the row, or how it is mapped, has changed since it was sent: `tokenferry migrate` sends it again"
                 .to_owned()
         }
-        Today::Sendable => "the row can be sent as it is now: `tokenferry migrate` does it".to_owned(),
-        Today::Refused { code, reason } => {
+        RowStatus::Sendable => "the row can be sent as it is now: `tokenferry migrate` does it".to_owned(),
+        RowStatus::Refused { code, reason } => {
             format!("the row cannot be sent: {}: {}", visible(code), visible(reason))
         }
-        Today::Gone => "there is no such row any more, or it does not meet `source.where`".to_owned(),
-        Today::UserUnknown => {
+        RowStatus::Gone => "there is no such row any more, or it does not meet `source.where`".to_owned(),
+        RowStatus::UserUnknown => {
             "the row knows its user by a login ID that would have to be looked up".to_owned()
         }
     }

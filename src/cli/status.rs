@@ -9,18 +9,18 @@ use super::{
     load, print_json, print_lines,
 };
 use crate::{
-    ledger::{Locked, Reports},
-    model::visible,
+    domain::visible,
+    ledger::{LedgerReader, LockKind},
     report::Summary,
 };
 
 pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Exit> {
     let access = load(global)?.ledger_access()?;
-    let mut reports = Reports::open(&access).await?;
+    let mut reports = LedgerReader::open(&access).await?;
     let report = reports.run(args.run).await?;
     // A rollback that runs has some all the time.
     let pending_deletions = match reports.pending_deletions().await? {
-        Some(pending) if !reports.is_held(Locked::Migration).await? => Some(pending),
+        Some(pending) if !reports.is_held(LockKind::Migration).await? => Some(pending),
         _ => None,
     };
     reports.close().await;

@@ -3,42 +3,42 @@
 use super::{
     Exit,
     args::{Global, VerifyArgs},
-    conduct::{Shown, conduct},
     load,
     logging::Console,
+    run_command::{RunOutput, run_command},
     watch::Watching,
 };
 use crate::{
-    meter::Meter,
-    model::{Chosen, Mode},
-    pace::Helm,
+    domain::{Mode, VerifyRequest},
+    metrics::Meter,
     pipeline,
+    rate::RunControl,
 };
 
 pub(super) async fn run(global: &Global, args: &VerifyArgs, console: &Console) -> anyhow::Result<Exit> {
     let loaded = load(global)?;
     let settings = loaded.settings()?;
     let access = loaded.ledger_access()?;
-    let chosen = Chosen {
+    let chosen = VerifyRequest {
         of_run: args.run,
         sample: args.sample,
         seed: args.seed,
         include_expired: args.include_expired,
     };
     let watching = Watching::new(&args.watch, global, &settings, Mode::Verify)?;
-    let shown = Shown {
+    let shown = RunOutput {
         global,
         console,
         access: &access,
         notify: settings.notify.as_ref(),
         json: args.json,
     };
-    let helm = Helm::new(
+    let control = RunControl::new(
         settings.api.rate_limit,
         Meter::new(&settings.migration, Mode::Verify),
     );
-    conduct(&shown, watching, helm, async |helm, view| {
-        pipeline::verify(&settings, &chosen, helm, view).await
+    run_command(&shown, watching, control, async |control, view| {
+        pipeline::verify(&settings, &chosen, control, view).await
     })
     .await
 }

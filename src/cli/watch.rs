@@ -16,8 +16,9 @@ use super::{
 };
 use crate::{
     config::{LedgerAccess, Settings, push_url_problem},
-    model::{Mode, Secret},
-    watch::{LiveOrders, Lookout, Orders, Pushgateway},
+    domain::Mode,
+    observe::{LiveOptions, MonitoringOptions, MonitoringServer, Pushgateway},
+    secret::Secret,
 };
 
 /// Options of commands that may be watched.
@@ -42,7 +43,7 @@ const TOKEN_LENGTH: usize = 43;
 /// What was wanted, and how the page's address is told.
 #[derive(Debug)]
 pub(super) struct Watching {
-    pub(super) orders: Orders,
+    pub(super) orders: MonitoringOptions,
     told: Told,
 }
 
@@ -69,7 +70,7 @@ impl Watching {
             Some(url) => Some(push_flag(url)?),
             None => settings.metrics.push_url.clone(),
         };
-        let mut orders = Orders {
+        let mut orders = MonitoringOptions {
             listen: args.metrics_listen.or(settings.metrics.listen),
             insists: args.metrics_listen.is_some(),
             hosts: settings.live.hosts.clone(),
@@ -101,7 +102,7 @@ impl Watching {
             .listen
             .get_or_insert(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
         orders.insists = true;
-        orders.live = Some(LiveOrders {
+        orders.live = Some(LiveOptions {
             token,
             ledger: LedgerAccess {
                 migration: settings.migration.clone(),
@@ -112,12 +113,12 @@ impl Watching {
     }
 
     /// Takes the orders, and leaves what is to be told.
-    pub(super) fn take_orders(&mut self) -> Orders {
+    pub(super) fn take_orders(&mut self) -> MonitoringOptions {
         std::mem::take(&mut self.orders)
     }
 
     /// Says where the page is.
-    pub(super) fn tell(&self, lookout: &Lookout) {
+    pub(super) fn tell(&self, lookout: &MonitoringServer) {
         let Some(address) = lookout.address() else {
             return;
         };

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     decrypt::{Decryptor, Method},
-    model::Secret,
+    secret::Secret,
 };
 
 /// The keys of `[source.decrypt]`, which serve every column that names none of its own.

@@ -4,7 +4,6 @@
 //! its key and what the key must be. No message repeats a value, since any value may be a secret.
 
 mod base_url;
-mod inspection;
 mod load;
 mod mapping;
 mod nearest;
@@ -12,6 +11,7 @@ mod notify;
 mod problem;
 mod provider;
 mod reader;
+mod report;
 mod rules;
 mod selection;
 mod settings;
@@ -19,12 +19,12 @@ mod source;
 mod watch;
 
 pub use base_url::is_loopback;
-pub use inspection::{Inspection, Origin, Value};
 pub use load::{Loaded, load};
 pub use nearest::nearest;
 pub use notify::{NotifySettings, Occasion};
 pub use problem::{ConfigError, Problem};
 pub use provider::{Prefer, ProviderSettings};
+pub use report::{ConfigReport, Origin, Value};
 pub use settings::{
     ApiSettings, AppMap, BatchSettings, LedgerAccess, LedgerSettings, LookupSettings, OnFailure, OnUnknown,
     RateLimit, RetrySettings, Settings, StopSettings, known_keys,

@@ -7,19 +7,19 @@ use config::{Value, ValueKind};
 use zeroize::Zeroizing;
 
 use super::{Problem, nearest::nearest};
-use crate::model::Secret;
+use crate::secret::Secret;
 
 /// Collects problems instead of stopping at the first; a getter that found one returns `None`.
 pub(super) struct Reader<'a> {
     root: &'a HashMap<String, Value>,
-    asked: Vec<Asked>,
+    asked: Vec<KeySpec>,
     problems: Vec<Problem>,
 }
 
 /// A key that was asked for.
-pub(super) struct Asked {
+pub(super) struct KeySpec {
     pub(super) key: String,
-    pub(super) shown: Shown,
+    pub(super) shown: Visibility,
     /// Whether the key is not worth a word where nobody set it: there is another way to say the same.
     pub(super) is_alternative: bool,
     /// What it is where nobody set it, as a person would write it.
@@ -28,7 +28,7 @@ pub(super) struct Asked {
 
 /// How much of a value a report may show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shown {
+pub(super) enum Visibility {
     /// All of it.
     Whole,
     /// A Postgres URL, without its password.
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The keys that were asked for.
-    pub(super) fn asked(&self) -> &[Asked] {
+    pub(super) fn asked(&self) -> &[KeySpec] {
         &self.asked
     }
 
@@ -90,9 +90,9 @@ impl<'a> Reader<'a> {
     /// The value under a dotted key, whatever it is.
     pub(super) fn value(&mut self, key: &str) -> Option<&'a Value> {
         if !self.asked.iter().any(|asked| asked.key == key) {
-            self.asked.push(Asked {
+            self.asked.push(KeySpec {
                 key: key.to_owned(),
-                shown: Shown::Whole,
+                shown: Visibility::Whole,
                 is_alternative: false,
                 default: None,
             });
@@ -106,7 +106,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Says how much of the value of `key` may be shown.
-    pub(super) fn show(&mut self, key: &str, shown: Shown) {
+    pub(super) fn show(&mut self, key: &str, shown: Visibility) {
         if let Some(asked) = self.asked.iter_mut().find(|asked| asked.key == key) {
             asked.shown = shown;
         }
@@ -159,7 +159,7 @@ impl<'a> Reader<'a> {
     /// A secret that must be there.
     pub(super) fn required_secret(&mut self, key: &str, must: &str) -> Option<Secret> {
         let secret = self.required(key, must).map(Secret::new);
-        self.show(key, Shown::Hidden);
+        self.show(key, Visibility::Hidden);
         secret
     }
 
@@ -177,7 +177,7 @@ impl<'a> Reader<'a> {
     /// of their own or with commas.
     pub(super) fn secrets(&mut self, key: &str) -> Option<Vec<Secret>> {
         let value = self.value(key)?;
-        self.show(key, Shown::Hidden);
+        self.show(key, Visibility::Hidden);
         let parts: Vec<String> = match &value.kind {
             ValueKind::String(text) => text.split(',').map(|part| part.trim().to_owned()).collect(),
             ValueKind::Array(list) => {
@@ -207,7 +207,7 @@ impl<'a> Reader<'a> {
 
     fn hidden(&mut self, key: &str) -> Option<String> {
         let text = self.text(key);
-        self.show(key, Shown::Hidden);
+        self.show(key, Visibility::Hidden);
         text
     }
 

@@ -3,7 +3,7 @@
 use config::ValueKind;
 
 use super::{nearest::nearest, reader::Reader};
-use crate::model::{Rule, RuleSet};
+use crate::domain::{Rule, RuleSet};
 
 const KEY: &str = "rules.tolerate";
 

@@ -8,14 +8,15 @@ use url::Url;
 
 use super::{
     ConfigError, Loaded, NotifySettings, base_url, notify,
-    reader::{Reader, Shown},
+    reader::{Reader, Visibility},
     rules,
     source::{self, SourceSettings, SourceShape},
     watch::{self, LiveSettings, MetricsSettings},
 };
 use crate::{
-    model::{RefreshMargin, RuleSet, Secret, quotable},
+    domain::{RefreshMargin, RuleSet, quotable},
     postgres::Address,
+    secret::Secret,
 };
 
 /// Everything a run needs.
@@ -395,7 +396,7 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
     let configured = reader.text("api.base_url");
     // One with a password is refused, and shown without it.
     if configured.is_some() {
-        reader.show("api.base_url", Shown::Address);
+        reader.show("api.base_url", Visibility::Address);
     }
     let by_project = project_id.as_deref().map(base_url::for_project);
     if let Some(url) = &by_project {

@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, time::Duration};
 use super::{
     mapping,
     provider::{self, ProviderSettings},
-    reader::{Reader, Shown},
+    reader::{Reader, Visibility},
 };
-use crate::{decrypt::Decryptor, model::Secret, postgres::Address};
+use crate::{decrypt::Decryptor, postgres::Address, secret::Secret};
 
 /// A part of a token that a column can be mapped to, or what says where the token is to be had.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -296,7 +296,7 @@ pub(super) fn shape(reader: &mut Reader<'_>) -> Option<SourceShape> {
 /// A Postgres URL.
 pub(super) fn database_url(reader: &mut Reader<'_>, key: &str) -> Option<Address> {
     let url = reader.required_secret(key, "a Postgres URL, such as \"env:SOURCE_DATABASE_URL\"");
-    reader.show(key, Shown::Address);
+    reader.show(key, Visibility::Address);
     match Address::parse(url?.reveal()) {
         Ok(address) => Some(address),
         Err(error) => {
@@ -330,7 +330,7 @@ fn table_name(text: &str) -> Option<Vec<String>> {
 fn session(reader: &mut Reader<'_>) -> Vec<SessionValue> {
     const KEY: &str = "source.session";
     let entries = reader.entries(KEY).unwrap_or_default();
-    reader.show(KEY, Shown::Hidden);
+    reader.show(KEY, Visibility::Hidden);
     let mut values = Vec::with_capacity(entries.len());
     for (name, value) in entries {
         if is_custom_setting(&name) {

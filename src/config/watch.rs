@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use config::ValueKind;
 use url::Url;
 
-use super::reader::{Reader, Shown};
-use crate::model::Secret;
+use super::reader::{Reader, Visibility};
+use crate::secret::Secret;
 
 /// Where the figures go.
 #[derive(Debug, Clone, Default)]
@@ -35,7 +35,7 @@ pub(super) fn metrics(reader: &mut Reader<'_>) -> MetricsSettings {
     let listen = reader.text("metrics.listen").map(|text| text.trim().parse());
     reader.default("metrics.listen", "nobody listens");
     let push_url = reader.text("metrics.push_url");
-    reader.show("metrics.push_url", Shown::Address);
+    reader.show("metrics.push_url", Visibility::Address);
     reader.default("metrics.push_url", "nothing is pushed");
     if let Some(Err(_)) = listen {
         reader.problem(

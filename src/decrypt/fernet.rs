@@ -11,7 +11,7 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::key_bytes;
-use crate::model::{Secret, WhyNot};
+use crate::{domain::DecryptFailure, secret::Secret};
 
 /// What a key must be.
 pub(super) const KEY: &str = "must be a Fernet key: 32 bytes in URL-safe base64 (44 characters)";
@@ -41,29 +41,32 @@ impl Key {
 }
 
 /// What the first key that fits finds in a token.
-pub(super) fn open(keys: &[Key], token: &[u8]) -> Result<Zeroizing<Vec<u8>>, WhyNot> {
-    let body = token.len().checked_sub(DIGEST).ok_or(WhyNot::NotEncrypted)?;
+pub(super) fn open(keys: &[Key], token: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
+    let body = token
+        .len()
+        .checked_sub(DIGEST)
+        .ok_or(DecryptFailure::NotEncrypted)?;
     let (signed, digest) = token.split_at(body);
     let (Some(&VERSION), Some(iv), Some(ciphertext)) = (signed.first(), signed.get(IV), signed.get(IV.end..))
     else {
-        return Err(WhyNot::NotEncrypted);
+        return Err(DecryptFailure::NotEncrypted);
     };
     if ciphertext.is_empty() || ciphertext.len() % BLOCK != 0 {
-        return Err(WhyNot::NotEncrypted);
+        return Err(DecryptFailure::NotEncrypted);
     }
     let fits = |key: &&Key| {
         let mut signature = key.signature.clone();
         signature.update(signed);
         signature.verify_slice(digest).is_ok()
     };
-    let key = keys.iter().find(fits).ok_or(WhyNot::NoKeyFits)?;
+    let key = keys.iter().find(fits).ok_or(DecryptFailure::NoKeyFits)?;
     let mut buffer = Zeroizing::new(ciphertext.to_vec());
-    let mode =
-        cbc::Decryptor::inner_iv_slice_init(key.cipher.clone(), iv).map_err(|_| WhyNot::NotEncrypted)?;
+    let mode = cbc::Decryptor::inner_iv_slice_init(key.cipher.clone(), iv)
+        .map_err(|_| DecryptFailure::NotEncrypted)?;
     // The signature was right: padding that is wrong was written so.
     let length = mode
         .decrypt_padded::<Pkcs7>(&mut buffer)
-        .map_err(|_| WhyNot::NotEncrypted)?
+        .map_err(|_| DecryptFailure::NotEncrypted)?
         .len();
     buffer.truncate(length);
     Ok(buffer)

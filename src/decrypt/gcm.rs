@@ -4,7 +4,7 @@ use aes_gcm::{Aes256Gcm, KeyInit, aead::AeadInOut};
 use zeroize::Zeroizing;
 
 use super::key_bytes;
-use crate::model::{Secret, WhyNot};
+use crate::{domain::DecryptFailure, secret::Secret};
 
 /// What a key must be.
 pub(super) const KEY: &str =
@@ -26,15 +26,18 @@ impl Key {
 }
 
 /// What the first key that fits finds in a value.
-pub(super) fn open(keys: &[Key], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, WhyNot> {
-    let body = sealed.len().checked_sub(TAG).ok_or(WhyNot::NotEncrypted)?;
+pub(super) fn open(keys: &[Key], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
+    let body = sealed
+        .len()
+        .checked_sub(TAG)
+        .ok_or(DecryptFailure::NotEncrypted)?;
     let (Some(nonce), Some(ciphertext), Some(tag)) =
         (sealed.get(..NONCE), sealed.get(NONCE..body), sealed.get(body..))
     else {
-        return Err(WhyNot::NotEncrypted);
+        return Err(DecryptFailure::NotEncrypted);
     };
     let (Ok(nonce), Ok(tag)) = (nonce.try_into(), tag.try_into()) else {
-        return Err(WhyNot::NotEncrypted);
+        return Err(DecryptFailure::NotEncrypted);
     };
     let mut buffer = Zeroizing::new(ciphertext.to_vec());
     for Key(key) in keys {
@@ -46,7 +49,7 @@ pub(super) fn open(keys: &[Key], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, Wh
             return Ok(buffer);
         }
     }
-    Err(WhyNot::NoKeyFits)
+    Err(DecryptFailure::NoKeyFits)
 }
 
 fn from_hex(text: &str) -> Option<Zeroizing<[u8; 32]>> {

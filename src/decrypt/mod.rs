@@ -14,7 +14,7 @@ use base64::{
 };
 use zeroize::Zeroizing;
 
-use crate::model::{Secret, WhyNot};
+use crate::{domain::DecryptFailure, secret::Secret};
 
 /// How values are encrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,17 +83,17 @@ impl Decryptor {
     ///
     /// # Errors
     /// If it is not encrypted in this way, no key opens it, or what is in it is no text.
-    pub fn open(&self, sealed: &str, wrapping: Wrapping) -> Result<Secret, WhyNot> {
+    pub fn open(&self, sealed: &str, wrapping: Wrapping) -> Result<Secret, DecryptFailure> {
         let bytes = match (&self.0, wrapping) {
             // The bytes of a Fernet token are mostly those of its text.
             (Keys::Fernet(_), Wrapping::Bytes) => {
-                let bytes = decode(sealed).ok_or(WhyNot::NotEncrypted)?;
+                let bytes = decode(sealed).ok_or(DecryptFailure::NotEncrypted)?;
                 match std::str::from_utf8(&bytes) {
-                    Ok(text) => decode(text).ok_or(WhyNot::NotEncrypted)?,
+                    Ok(text) => decode(text).ok_or(DecryptFailure::NotEncrypted)?,
                     Err(_) => bytes,
                 }
             }
-            _ => decode(sealed).ok_or(WhyNot::NotEncrypted)?,
+            _ => decode(sealed).ok_or(DecryptFailure::NotEncrypted)?,
         };
         let plain = match &self.0 {
             Keys::Fernet(keys) => fernet::open(keys, &bytes)?,
@@ -101,7 +101,7 @@ impl Decryptor {
         };
         match std::str::from_utf8(&plain) {
             Ok(text) => Ok(Secret::new(text)),
-            Err(_) => Err(WhyNot::NotText),
+            Err(_) => Err(DecryptFailure::NotText),
         }
     }
 }

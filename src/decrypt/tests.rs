@@ -22,7 +22,7 @@ fn decryptor(method: Method, keys: &[&str]) -> Decryptor {
     Decryptor::new(method, &keys).unwrap()
 }
 
-fn opened(decryptor: &Decryptor, sealed: &str) -> Result<String, WhyNot> {
+fn opened(decryptor: &Decryptor, sealed: &str) -> Result<String, DecryptFailure> {
     let opened = decryptor.open(sealed, Wrapping::Text);
     opened.map(|secret| secret.reveal().to_owned())
 }
@@ -81,26 +81,29 @@ fn bytes_travel_as_base64() {
 #[test]
 fn a_wrong_key_and_a_changed_byte_are_noticed() {
     let fernet = decryptor(Method::Fernet, &[PYTHON_KEY]);
-    assert_eq!(opened(&fernet, SPEC_TOKEN).unwrap_err(), WhyNot::NoKeyFits);
+    assert_eq!(
+        opened(&fernet, SPEC_TOKEN).unwrap_err(),
+        DecryptFailure::NoKeyFits
+    );
     let mut token = URL_SAFE.decode(PYTHON_TOKEN).unwrap();
     for position in 1..token.len() {
         token[position] ^= 1;
         assert_eq!(
             opened(&fernet, &URL_SAFE.encode(&token)).unwrap_err(),
-            WhyNot::NoKeyFits,
+            DecryptFailure::NoKeyFits,
             "{position}"
         );
         token[position] ^= 1;
     }
     let gcm = decryptor(Method::Aes256Gcm, &["f".repeat(64).as_str()]);
-    assert_eq!(opened(&gcm, GCM_VALUE).unwrap_err(), WhyNot::NoKeyFits);
+    assert_eq!(opened(&gcm, GCM_VALUE).unwrap_err(), DecryptFailure::NoKeyFits);
     let gcm = decryptor(Method::Aes256Gcm, &[GCM_KEY]);
     let mut value = STANDARD.decode(GCM_VALUE).unwrap();
     for position in 0..value.len() {
         value[position] ^= 1;
         assert_eq!(
             opened(&gcm, &STANDARD.encode(&value)).unwrap_err(),
-            WhyNot::NoKeyFits,
+            DecryptFailure::NoKeyFits,
             "{position}"
         );
         value[position] ^= 1;
@@ -123,12 +126,16 @@ fn what_was_never_encrypted_is_told_apart() {
     ] {
         assert_eq!(
             opened(&fernet, plain).unwrap_err(),
-            WhyNot::NotEncrypted,
+            DecryptFailure::NotEncrypted,
             "{plain}"
         );
     }
     for plain in ["", "ya29.a0AfH6SMB", "1//0g-refresh", "YWJj"] {
-        assert_eq!(opened(&gcm, plain).unwrap_err(), WhyNot::NotEncrypted, "{plain}");
+        assert_eq!(
+            opened(&gcm, plain).unwrap_err(),
+            DecryptFailure::NotEncrypted,
+            "{plain}"
+        );
     }
 }
 

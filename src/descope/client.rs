@@ -10,16 +10,18 @@ use thiserror::Error;
 use url::Url;
 
 use super::{
-    Answer, RequestBody, answer,
-    departure::{Departure, TimelyBody},
+    RequestBody, UploadOutcome,
     license::Licensing,
     outgoing::{NoReply, Outgoing},
+    response,
     route::{Route, UnusableProxy},
+    send_deadline::{DeadlineBody, SendDeadline},
 };
 use crate::{
     config::ApiSettings,
-    meter::{Meter, Purpose},
-    model::{Call, Secret, Subject},
+    domain::{Call, Subject},
+    metrics::{Meter, Purpose},
+    secret::Secret,
 };
 
 const USER_BATCH: &str = "v1/mgmt/outbound/app/user/oauthtoken/batch/upload";
@@ -138,26 +140,26 @@ impl Client {
         subject: Subject,
         call: Call,
         body: &RequestBody,
-        departure: Departure,
-    ) -> Answer {
+        departure: SendDeadline,
+    ) -> UploadOutcome {
         let url = match (call, subject) {
             (Call::Batch, Subject::User) => &self.user_batch,
             (Call::Batch, Subject::Tenant) => &self.tenant_batch,
             (Call::Single, Subject::User) => &self.user_single,
             (Call::Single, Subject::Tenant) => &self.tenant_single,
         };
-        let body = reqwest::Body::wrap(TimelyBody::new(body.bytes(), departure));
+        let body = reqwest::Body::wrap(DeadlineBody::new(body.bytes(), departure));
         let request = self.http.post(url.clone()).body(body);
         match Outgoing::new(self, Purpose::Upload).send(request).await {
-            Ok(reply) => answer::interpret(
+            Ok(reply) => response::interpret(
                 call,
                 subject,
                 reply.status,
                 reply.retry_after,
                 reply.body.as_deref(),
             ),
-            Err(NoReply::NotProcessed(refusal)) => Answer::TryAgain(refusal),
-            Err(NoReply::Lost(refusal)) => Answer::Unknown {
+            Err(NoReply::NotProcessed(refusal)) => UploadOutcome::TryAgain(refusal),
+            Err(NoReply::Lost(refusal)) => UploadOutcome::Unknown {
                 under_way: true,
                 retry_after: None,
                 refusal,

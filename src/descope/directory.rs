@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
 use super::{
-    Client, Looked,
-    looked::{ask, list},
+    Client, LookupOutcome,
+    lookup_response::{ask, list},
 };
 
 const APP: &str = "v1/mgmt/outbound/app";
@@ -209,7 +209,7 @@ impl Client {
     }
 
     /// One outbound app.
-    pub async fn app(&self, id: &str) -> Looked<App> {
+    pub async fn app(&self, id: &str) -> LookupOutcome<App> {
         let mut url = self.url(APP);
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(id);
@@ -219,19 +219,19 @@ impl Client {
     }
 
     /// All outbound apps of the project.
-    pub async fn apps(&self) -> Looked<Vec<App>> {
+    pub async fn apps(&self) -> LookupOutcome<Vec<App>> {
         let (looked, _) = ask::<AppsAnswer>(self.lookup(), self.http.get(self.url(APPS))).await;
         looked.map(|answer| answer.apps)
     }
 
     /// Whether a tenant is there.
-    pub async fn tenant(&self, id: &str) -> Looked<()> {
+    pub async fn tenant(&self, id: &str) -> LookupOutcome<()> {
         let (looked, _) = ask::<Tenant>(self.lookup(), self.http.get(self.url_with(TENANT, "id", id))).await;
         looked.if_about(|tenant| tenant.id == id).map(drop)
     }
 
     /// The IDs of all tenants of the project.
-    pub async fn tenants(&self) -> Looked<Vec<String>> {
+    pub async fn tenants(&self) -> LookupOutcome<Vec<String>> {
         let (looked, _) = ask::<TenantsAnswer>(self.lookup(), self.http.get(self.url(TENANTS))).await;
         looked.map(|answer| {
             let tenants = answer.tenants.into_iter();
@@ -240,14 +240,14 @@ impl Client {
     }
 
     /// The user with this login ID.
-    pub async fn user_with_login_id(&self, login_id: &str) -> Looked<User> {
+    pub async fn user_with_login_id(&self, login_id: &str) -> LookupOutcome<User> {
         let request = self.http.get(self.url_with(USER, "loginId", login_id));
         let (looked, _) = ask::<UserAnswer>(self.lookup(), request).await;
         looked.map(|answer| answer.user)
     }
 
     /// The users with these IDs, those who may not sign in included. Who is not there is left out.
-    pub async fn users(&self, user_ids: &[&str]) -> Looked<Vec<User>> {
+    pub async fn users(&self, user_ids: &[&str]) -> LookupOutcome<Vec<User>> {
         let body = LoadUsers {
             user_ids,
             include_invalid_users: true,
@@ -258,7 +258,7 @@ impl Client {
     }
 
     /// A page, from 0, of the users with one of these login IDs, test users included.
-    pub async fn search_users(&self, login_ids: &[&str], page: u32) -> Looked<UserPage> {
+    pub async fn search_users(&self, login_ids: &[&str], page: u32) -> LookupOutcome<UserPage> {
         let body = SearchUsers {
             login_ids,
             with_test_user: true,

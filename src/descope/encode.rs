@@ -4,7 +4,10 @@
 //! Written by hand, since every byte of every token comes by here: a serializer looks at each for what must be escaped, and
 //! tokens hold nothing of that kind.
 
-use crate::model::{Destination, EncodedToken, LegacyToken, Scopes, Secret, Wiped};
+use crate::{
+    domain::{Destination, EncodedToken, LegacyToken, Scopes},
+    secret::{Secret, ZeroizingBuf},
+};
 
 /// About what a token takes beside its secrets.
 const BESIDE_SECRETS: usize = 320;
@@ -22,7 +25,7 @@ pub fn room_for(token: &LegacyToken) -> usize {
 /// Encodes one token.
 #[must_use]
 pub fn encode(token: &LegacyToken, destination: &Destination, expiry: Option<i32>) -> EncodedToken {
-    let mut json = Wiped::with_capacity(room_for(token));
+    let mut json = ZeroizingBuf::with_capacity(room_for(token));
     encode_into(&mut json, token, destination, expiry);
     EncodedToken::new(json)
 }
@@ -31,7 +34,12 @@ pub fn encode(token: &LegacyToken, destination: &Destination, expiry: Option<i32
 /// as unknown.
 ///
 /// The order of the fields is part of the ledger's format: fingerprints are taken over these bytes.
-pub fn encode_into(json: &mut Wiped, token: &LegacyToken, destination: &Destination, expiry: Option<i32>) {
+pub fn encode_into(
+    json: &mut ZeroizingBuf,
+    token: &LegacyToken,
+    destination: &Destination,
+    expiry: Option<i32>,
+) {
     json.extend(br#"{"appId":"#);
     text(json, &destination.app_id);
     field(json, br#","userId":"#, destination.user_id.as_deref());
@@ -81,14 +89,14 @@ pub fn encode_into(json: &mut Wiped, token: &LegacyToken, destination: &Destinat
     json.extend(b"}");
 }
 
-fn field(json: &mut Wiped, name: &[u8], value: Option<&str>) {
+fn field(json: &mut ZeroizingBuf, name: &[u8], value: Option<&str>) {
     if let Some(value) = value {
         json.extend(name);
         text(json, value);
     }
 }
 
-fn text(json: &mut Wiped, value: &str) {
+fn text(json: &mut ZeroizingBuf, value: &str) {
     if is_verbatim(value.as_bytes()) {
         json.extend(b"\"");
         json.extend(value.as_bytes());
@@ -98,7 +106,7 @@ fn text(json: &mut Wiped, value: &str) {
     }
 }
 
-fn by_serializer(json: &mut Wiped, value: &(impl serde::Serialize + ?Sized)) {
+fn by_serializer(json: &mut ZeroizingBuf, value: &(impl serde::Serialize + ?Sized)) {
     // Writing strings and numbers to memory has no way to fail; were it to, the element would be refused by name.
     let _ = serde_json::to_writer(json, value);
 }
@@ -117,7 +125,7 @@ fn is_verbatim(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::SourceKey;
+    use crate::domain::SourceKey;
 
     fn destination(app_id: &str) -> Destination {
         Destination::user(app_id, "U1")

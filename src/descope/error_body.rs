@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::model::looks_like_a_secret;
+use crate::domain::looks_like_a_secret;
 
 /// What is readable of it. A field of another type is none, and does not hide the others.
 #[derive(Debug, Default, Deserialize)]

@@ -16,7 +16,7 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Client, Looked, looked::ask_bare};
+use super::{Client, LookupOutcome, lookup_response::ask_bare};
 
 const LICENSE: &str = "v1/mgmt/license";
 pub(super) const HEADER: HeaderName = HeaderName::from_static("x-descope-license");
@@ -37,7 +37,7 @@ pub struct License {
 }
 
 /// Pays for a call that the client makes by itself: `false` if the run was stopped first.
-pub type Fare = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
+pub type RateTier = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
 
 /// What all clones of a client know of the licence.
 pub(super) struct Licensing {
@@ -45,7 +45,7 @@ pub(super) struct Licensing {
     begun: OnceCell<()>,
     /// When it was last asked for; held while it is.
     asked_at: AsyncMutex<Option<Instant>>,
-    fare: OnceLock<Fare>,
+    fare: OnceLock<RateTier>,
     after_429_every: Duration,
 }
 
@@ -95,12 +95,12 @@ struct LicenseAnswer {
 
 impl Client {
     /// From here on, whoever asks for the licence by itself pays like this. The first to say so counts.
-    pub fn pay_licenses_with(&self, fare: Fare) {
+    pub fn pay_licenses_with(&self, fare: RateTier) {
         let _ = self.licensing.fare.set(fare);
     }
 
     /// The licence, asked for now. All later calls name its tier.
-    pub async fn license(&self) -> Looked<License> {
+    pub async fn license(&self) -> LookupOutcome<License> {
         self.ask_for_license(&mut *self.licensing.asked_at.lock().await)
             .await
     }
@@ -112,16 +112,16 @@ impl Client {
                 return;
             }
             let (code, status) = match self.license().await {
-                Looked::Found(license) => {
+                LookupOutcome::Found(license) => {
                     debug!(tier = license.rate_limit_tier, "the licence's rate-limit tier");
                     return;
                 }
-                Looked::Absent => ("not_found".into(), Some(404)),
-                Looked::RateLimited { .. } => ("rate_limited".into(), Some(429)),
-                Looked::TryAgain { refusal, .. }
-                | Looked::Refused(refusal)
-                | Looked::Credentials(refusal)
-                | Looked::Endpoint(refusal) => (refusal.code, refusal.status),
+                LookupOutcome::Absent => ("not_found".into(), Some(404)),
+                LookupOutcome::RateLimited { .. } => ("rate_limited".into(), Some(429)),
+                LookupOutcome::TryAgain { refusal, .. }
+                | LookupOutcome::Refused(refusal)
+                | LookupOutcome::Credentials(refusal)
+                | LookupOutcome::Endpoint(refusal) => (refusal.code, refusal.status),
             };
             warn!(
                 status, code = %code,
@@ -159,14 +159,14 @@ impl Client {
         self.licensing.tier().as_ref() != named
     }
 
-    async fn ask_for_license(&self, asked_at: &mut Option<Instant>) -> Looked<License> {
+    async fn ask_for_license(&self, asked_at: &mut Option<Instant>) -> LookupOutcome<License> {
         let request = self.http.get(self.url(LICENSE)).timeout(PATIENCE);
         let (looked, server_time) = ask_bare::<LicenseAnswer>(self.lookup(), request).await;
         *asked_at = Some(Instant::now());
         let is_a_word =
             |tier: &str| (1..=40).contains(&tier.len()) && tier.bytes().all(|byte| byte.is_ascii_graphic());
         let looked = looked.if_about(|answer| is_a_word(&answer.rate_limit_tier));
-        if let Looked::Found(answer) = &looked
+        if let LookupOutcome::Found(answer) = &looked
             && let Ok(tier) = HeaderValue::from_str(&answer.rate_limit_tier)
         {
             self.licensing.remember(tier);
@@ -187,7 +187,7 @@ mod tests {
     use super::*;
     use crate::{
         config::load,
-        meter::Meter,
+        metrics::Meter,
         simulator::{Simulator, SimulatorHandle},
     };
 

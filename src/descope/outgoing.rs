@@ -7,13 +7,13 @@ use reqwest::{RequestBuilder, Response};
 
 use super::{
     Client, Refusal,
-    departure::was_too_late,
     error_body::ErrorBody,
     license::HEADER,
     retry_after::{date, retry_after},
+    send_deadline::was_too_late,
     status::StatusClass,
 };
-use crate::meter::{Exchange, Purpose};
+use crate::metrics::{Exchange, Purpose};
 
 /// An answer longer than this is not one of this API's: even a batch of thousands, all refused, stays below.
 const LONGEST_ANSWER: usize = 16 << 20;

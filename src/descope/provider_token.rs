@@ -3,10 +3,10 @@
 use serde::Deserialize;
 
 use super::{
-    Client, Looked,
-    looked::{USER_NOT_FOUND, ask_or},
+    Client, LookupOutcome,
+    lookup_response::{USER_NOT_FOUND, ask_or},
 };
-use crate::model::Secret;
+use crate::secret::Secret;
 
 const PROVIDER_TOKEN: &str = "v1/mgmt/user/provider/token";
 
@@ -26,7 +26,7 @@ pub struct ProviderToken {
 /// What asking for a provider's token found.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Wire")]
-pub enum Kept {
+pub enum ProviderTokenResult {
     /// There is one.
     Token(ProviderToken),
     /// There is the user, and no token.
@@ -55,7 +55,7 @@ enum Seconds {
     Text(String),
 }
 
-impl TryFrom<Wire> for Kept {
+impl TryFrom<Wire> for ProviderTokenResult {
     type Error = &'static str;
 
     fn try_from(wire: Wire) -> Result<Self, Self::Error> {
@@ -94,7 +94,12 @@ impl Client {
     ///
     /// Which code says that there is a user and no token is not published: any "not found" that does not speak of the user
     /// is taken for that.
-    pub async fn provider_token(&self, login_id: &str, provider: &str, force_refresh: bool) -> Looked<Kept> {
+    pub async fn provider_token(
+        &self,
+        login_id: &str,
+        provider: &str,
+        force_refresh: bool,
+    ) -> LookupOutcome<ProviderTokenResult> {
         let mut url = self.url(PROVIDER_TOKEN);
         url.query_pairs_mut()
             .append_pair("loginId", login_id)
@@ -102,10 +107,10 @@ impl Client {
             .append_pair("withRefreshToken", "true")
             .append_pair("forceRefresh", if force_refresh { "true" } else { "false" });
         let absent = |code: &str| {
-            Looked::Found(if USER_NOT_FOUND.contains(&code) {
-                Kept::NoUser
+            LookupOutcome::Found(if USER_NOT_FOUND.contains(&code) {
+                ProviderTokenResult::NoUser
             } else {
-                Kept::Nothing
+                ProviderTokenResult::Nothing
             })
         };
         ask_or(self.lookup(), self.http.get(url), absent).await.0
@@ -116,7 +121,7 @@ impl Client {
 mod tests {
     use super::*;
 
-    fn kept(body: &str) -> Kept {
+    fn kept(body: &str) -> ProviderTokenResult {
         serde_json::from_str(body).unwrap()
     }
 
@@ -131,7 +136,7 @@ mod tests {
             ("null", None),
         ] {
             let body = format!(r#"{{"accessToken":"s3cr3t","expiration":{expiration},"provider":"google"}}"#);
-            let Kept::Token(token) = kept(&body) else {
+            let ProviderTokenResult::Token(token) = kept(&body) else {
                 panic!("{expiration}")
             };
             assert_eq!(token.expires_at, expected, "{expiration}");
@@ -145,11 +150,17 @@ mod tests {
             r#"{"provider":"google"}"#,
             r#"{"accessToken":"","refreshToken":null,"scopes":["a"]}"#,
         ] {
-            assert!(matches!(kept(body), Kept::Nothing), "{body}");
+            assert!(matches!(kept(body), ProviderTokenResult::Nothing), "{body}");
         }
         for body in ["{}", r#"{"message":"Forbidden"}"#, r#"{"token":null}"#] {
-            assert!(serde_json::from_str::<Kept>(body).is_err(), "{body}");
+            assert!(
+                serde_json::from_str::<ProviderTokenResult>(body).is_err(),
+                "{body}"
+            );
         }
-        assert!(matches!(kept(r#"{"refreshToken":"r"}"#), Kept::Token(_)));
+        assert!(matches!(
+            kept(r#"{"refreshToken":"r"}"#),
+            ProviderTokenResult::Token(_)
+        ));
     }
 }

@@ -5,11 +5,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use super::{Area, Blame, Check};
+use super::{Area, Check, FailureClass};
 use crate::{
     config::ApiSettings,
-    descope::{App, AppType, Client, License, Looked},
-    meter::Meter,
+    descope::{App, AppType, Client, License, LookupOutcome},
+    metrics::Meter,
 };
 
 const AREA: Area = Area::Api;
@@ -37,7 +37,7 @@ pub(super) async fn examine(settings: Option<&ApiSettings>, app_ids: Option<BTre
             let advice = "correct this process's environment";
             let check = Check::failed(
                 AREA,
-                Blame::Configuration,
+                FailureClass::Configuration,
                 "connection",
                 error.to_string(),
                 advice,
@@ -81,15 +81,15 @@ pub(super) async fn examine(settings: Option<&ApiSettings>, app_ids: Option<BTre
 }
 
 fn failed(name: &str, detail: impl Into<String>, advice: impl Into<String>) -> Check {
-    Check::failed(AREA, Blame::Api, name, detail, advice)
+    Check::failed(AREA, FailureClass::Api, name, detail, advice)
 }
 
 /// Whether there is an API at all: what answers in a way that it never does is none.
 fn reached(
     settings: &ApiSettings,
     proxy: Option<&str>,
-    license: &Looked<License>,
-    apps: &Looked<Vec<App>>,
+    license: &LookupOutcome<License>,
+    apps: &LookupOutcome<Vec<App>>,
 ) -> Result<Check, Check> {
     let address = match proxy {
         Some(proxy) => format!("{}, through the proxy {proxy}", settings.base_url),
@@ -97,28 +97,30 @@ fn reached(
     };
     let foreign = "check `api.base_url`: this is not the Descope API, or not its root";
     match (license, apps) {
-        (Looked::TryAgain { refusal, .. }, Looked::TryAgain { .. }) => Err(match refusal.status {
-            // A page, or somebody else's JSON.
-            Some(200) => failed(
-                "connection",
-                format!("{address} answers, and not as the API does"),
-                foreign,
-            ),
-            Some(status) => failed(
-                "connection",
-                format!("{address}: {} (HTTP {status})", refusal.text),
-                "try again; if that does not help, see the API's status and `api.base_url`",
-            ),
-            // It names the address, the cause and the remedy.
-            None => failed(
-                "connection",
-                &refusal.text,
-                "put that right, and run `tokenferry doctor` again",
-            ),
-        }),
+        (LookupOutcome::TryAgain { refusal, .. }, LookupOutcome::TryAgain { .. }) => {
+            Err(match refusal.status {
+                // A page, or somebody else's JSON.
+                Some(200) => failed(
+                    "connection",
+                    format!("{address} answers, and not as the API does"),
+                    foreign,
+                ),
+                Some(status) => failed(
+                    "connection",
+                    format!("{address}: {} (HTTP {status})", refusal.text),
+                    "try again; if that does not help, see the API's status and `api.base_url`",
+                ),
+                // It names the address, the cause and the remedy.
+                None => failed(
+                    "connection",
+                    &refusal.text,
+                    "put that right, and run `tokenferry doctor` again",
+                ),
+            })
+        }
         (
-            Looked::Endpoint(_) | Looked::Absent | Looked::TryAgain { .. },
-            Looked::Endpoint(_) | Looked::Absent | Looked::TryAgain { .. },
+            LookupOutcome::Endpoint(_) | LookupOutcome::Absent | LookupOutcome::TryAgain { .. },
+            LookupOutcome::Endpoint(_) | LookupOutcome::Absent | LookupOutcome::TryAgain { .. },
         ) => Err(failed(
             "connection",
             format!("{address} answers, and not as the API does"),
@@ -128,9 +130,9 @@ fn reached(
     }
 }
 
-fn clock(license: &Looked<License>) -> Check {
+fn clock(license: &LookupOutcome<License>) -> Check {
     const NAME: &str = "clock";
-    let Looked::Found(License {
+    let LookupOutcome::Found(License {
         server_time: Some(theirs),
         ..
     }) = license
@@ -149,17 +151,17 @@ fn clock(license: &Looked<License>) -> Check {
     Check::ok(AREA, NAME, "in step with the API's")
 }
 
-fn credentials(license: &Looked<License>, apps: &Looked<Vec<App>>) -> Check {
+fn credentials(license: &LookupOutcome<License>, apps: &LookupOutcome<Vec<App>>) -> Check {
     const NAME: &str = "credentials";
     const CORRECT: &str = "check that `api.management_key` is a valid management key of the project `api.project_id`, \
                            and that the key may manage outbound apps";
     match (license, apps) {
-        (Looked::Found(_), _) | (_, Looked::Found(_)) => Check::ok(AREA, NAME, "accepted"),
-        (Looked::Credentials(refusal) | Looked::Refused(refusal), _)
-        | (_, Looked::Credentials(refusal) | Looked::Refused(refusal)) => {
+        (LookupOutcome::Found(_), _) | (_, LookupOutcome::Found(_)) => Check::ok(AREA, NAME, "accepted"),
+        (LookupOutcome::Credentials(refusal) | LookupOutcome::Refused(refusal), _)
+        | (_, LookupOutcome::Credentials(refusal) | LookupOutcome::Refused(refusal)) => {
             failed(NAME, format!("{} ({})", refusal.text, refusal.code), CORRECT)
         }
-        (Looked::RateLimited { .. }, _) | (_, Looked::RateLimited { .. }) => Check::warning(
+        (LookupOutcome::RateLimited { .. }, _) | (_, LookupOutcome::RateLimited { .. }) => Check::warning(
             AREA,
             NAME,
             "not known: the quota is used up",
@@ -169,7 +171,7 @@ fn credentials(license: &Looked<License>, apps: &Looked<Vec<App>>) -> Check {
     }
 }
 
-fn rate_tier(settings: &ApiSettings, license: &Looked<License>) -> Check {
+fn rate_tier(settings: &ApiSettings, license: &LookupOutcome<License>) -> Check {
     const NAME: &str = "rate_tier";
     let limit = settings.rate_limit;
     let ours = format!(
@@ -178,7 +180,7 @@ fn rate_tier(settings: &ApiSettings, license: &Looked<License>) -> Check {
         humantime::format_duration(limit.per)
     );
     match license {
-        Looked::Found(License {
+        LookupOutcome::Found(License {
             rate_limit_tier: tier,
             ..
         }) => {
@@ -198,18 +200,18 @@ fn rate_tier(settings: &ApiSettings, license: &Looked<License>) -> Check {
 }
 
 /// Whether each app is there and takes tokens.
-async fn exist(client: &Client, ids: &BTreeSet<String>, all: Looked<Vec<App>>) -> Check {
+async fn exist(client: &Client, ids: &BTreeSet<String>, all: LookupOutcome<Vec<App>>) -> Check {
     const NAME: &str = "apps";
     let listed: BTreeMap<String, App> = match all {
-        Looked::Found(apps) => apps.into_iter().map(|app| (app.id.clone(), app)).collect(),
+        LookupOutcome::Found(apps) => apps.into_iter().map(|app| (app.id.clone(), app)).collect(),
         _ => BTreeMap::new(),
     };
     let mut found = Found::default();
     for (position, id) in ids.iter().enumerate() {
         let app = match listed.get(id) {
-            Some(app) => Looked::Found(app.clone()),
+            Some(app) => LookupOutcome::Found(app.clone()),
             None if position < MOST_QUESTIONS => client.app(id).await,
-            None => Looked::RateLimited { retry_after: None },
+            None => LookupOutcome::RateLimited { retry_after: None },
         };
         found.add(id, &app);
     }
@@ -226,15 +228,15 @@ struct Found {
 }
 
 impl Found {
-    fn add(&mut self, id: &str, app: &Looked<App>) {
+    fn add(&mut self, id: &str, app: &LookupOutcome<App>) {
         let id: String = id.chars().filter(|c| !c.is_control()).take(80).collect();
         match app {
-            Looked::Found(App { app_type, .. }) => match app_type {
+            LookupOutcome::Found(App { app_type, .. }) => match app_type {
                 AppType::OAuth | AppType::Unsaid => self.good.push(id),
                 AppType::Other(word) => self.other.push(format!("{id} ({word})")),
             },
             // An ID that the API finds malformed is no app's.
-            Looked::Absent | Looked::Refused(_) => self.absent.push(id),
+            LookupOutcome::Absent | LookupOutcome::Refused(_) => self.absent.push(id),
             _ => self.unknown.push(id),
         }
     }
@@ -250,7 +252,7 @@ impl Found {
         if !wrong.is_empty() {
             return Check::failed(
                 AREA,
-                Blame::Configuration,
+                FailureClass::Configuration,
                 name,
                 wrong.join("; "),
                 "make these outbound apps in the Descope console (type OAuth), or correct the IDs under [apps]",

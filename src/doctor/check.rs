@@ -45,7 +45,7 @@ pub enum Status {
 
 /// Whose trouble a failed check is. Decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Blame {
+pub enum FailureClass {
     /// The configuration, or a table or column that is not as configured.
     Configuration,
     /// A database that is out of reach or does not let us.
@@ -69,7 +69,7 @@ pub struct Check {
     pub advice: Option<String>,
     /// Whose trouble it is, if it failed.
     #[serde(skip)]
-    pub blame: Option<Blame>,
+    pub blame: Option<FailureClass>,
 }
 
 impl Check {
@@ -105,7 +105,7 @@ impl Check {
     #[must_use]
     pub fn failed(
         area: Area,
-        blame: Blame,
+        blame: FailureClass,
         name: impl Into<String>,
         detail: impl Into<String>,
         advice: impl Into<String>,
@@ -172,7 +172,7 @@ impl Examination {
 
     /// Whose trouble the first failed check is; the areas come in their order.
     #[must_use]
-    pub fn blame(&self) -> Option<Blame> {
+    pub fn blame(&self) -> Option<FailureClass> {
         self.checks.iter().find_map(|check| check.blame)
     }
 }
@@ -185,12 +185,24 @@ mod tests {
     fn the_first_failure_in_the_order_of_areas_is_blamed() {
         let ok = Check::ok(Area::Configuration, "migration", "m");
         let warning = Check::warning(Area::Source, "rows", "none", "fill it");
-        let gone = Check::failed(Area::Source, Blame::Database, "connection", "gone", "start it");
-        let refused = Check::failed(Area::Api, Blame::Api, "credentials", "refused", "renew them");
+        let gone = Check::failed(
+            Area::Source,
+            FailureClass::Database,
+            "connection",
+            "gone",
+            "start it",
+        );
+        let refused = Check::failed(
+            Area::Api,
+            FailureClass::Api,
+            "credentials",
+            "refused",
+            "renew them",
+        );
         let all = Examination::new(vec![ok.clone(), warning.clone(), gone, refused]);
         assert_eq!(
             (all.overall, all.blame()),
-            (Overall::Failed, Some(Blame::Database))
+            (Overall::Failed, Some(FailureClass::Database))
         );
         let fine = Examination::new(vec![ok, warning]);
         assert_eq!((fine.overall, fine.blame()), (Overall::Warning, None));

@@ -1,9 +1,9 @@
 //! The configuration: every value with its origin, and every problem.
 
-use super::{Area, Blame, Check};
+use super::{Area, Check, FailureClass};
 use crate::{
-    config::{ConfigError, Inspection, Loaded, Origin, Value},
-    notify::whereabouts,
+    config::{ConfigError, ConfigReport, Loaded, Origin, Value},
+    observe::notify::which,
 };
 
 const AREA: Area = Area::Configuration;
@@ -20,11 +20,17 @@ pub(super) fn unreadable(error: &ConfigError) -> Vec<Check> {
     if let Some(cause) = std::error::Error::source(error) {
         detail = format!("{detail}: {cause}");
     }
-    vec![Check::failed(AREA, Blame::Configuration, "file", detail, advice)]
+    vec![Check::failed(
+        AREA,
+        FailureClass::Configuration,
+        "file",
+        detail,
+        advice,
+    )]
 }
 
 /// One check per key, and one per problem with a key that is not known.
-pub(super) fn examine(loaded: &Loaded, inspection: &Inspection) -> Vec<Check> {
+pub(super) fn examine(loaded: &Loaded, inspection: &ConfigReport) -> Vec<Check> {
     let mut problems = inspection.problems.clone();
     let mut checks = Vec::with_capacity(inspection.values.len());
     for value in &inspection.values {
@@ -58,12 +64,12 @@ pub(super) fn examine(loaded: &Loaded, inspection: &Inspection) -> Vec<Check> {
 }
 
 /// A hook that cannot be run. No run depends on it.
-fn absent_hook(value: &Value, inspection: &Inspection) -> Option<Check> {
+fn absent_hook(value: &Value, inspection: &ConfigReport) -> Option<Check> {
     let notify = inspection
         .notify
         .as_ref()
         .filter(|_| value.key == "notify.command")?;
-    if whereabouts(&notify.program).is_some() {
+    if which(&notify.program).is_some() {
         return None;
     }
     Some(Check::warning(
@@ -100,7 +106,7 @@ fn failed(key: &str, from: &Origin, pointer: Option<&str>, must: &str) -> Check 
         (None, Origin::File) => format!("correct `{key}` in the file"),
         (None, Origin::Environment(name)) => format!("correct or unset the variable {name}"),
     };
-    Check::failed(AREA, Blame::Configuration, key, detail, advice)
+    Check::failed(AREA, FailureClass::Configuration, key, detail, advice)
 }
 
 /// Where the value is from, and what it points to.

@@ -1,18 +1,21 @@
 //! What source and ledger have in common: a server to reach, over a line that should be private.
 
-use super::{Area, Blame, Check};
+use super::{Area, Check, FailureClass};
 use crate::postgres::{Failure, FailureKind, Line, Room, Server, SharedSchema, Transport};
 
 /// The database was not reached, or did not let us in.
 pub(super) fn unreachable(area: Area, key: &str, failure: &Failure) -> Check {
     let (blame, advice) = match failure.kind {
-        FailureKind::Pooled => (Blame::Configuration, format!("let `{key}` lead past that pooler")),
+        FailureKind::Pooled => (
+            FailureClass::Configuration,
+            format!("let `{key}` lead past that pooler"),
+        ),
         FailureKind::Permission => (
-            Blame::Database,
+            FailureClass::Database,
             format!("check the user, the password and the database of `{key}`, and what the role is granted"),
         ),
         _ => (
-            Blame::Database,
+            FailureClass::Database,
             format!("check host, port and `sslmode` of `{key}`, and that the database answers from here"),
         ),
     };
@@ -27,7 +30,7 @@ pub(super) fn broken(area: Area, name: &str, failure: &Failure) -> Check {
         FailureKind::Timeout => "try again when the database has less to do",
         _ => "try again; see the database's own log",
     };
-    Check::failed(area, Blame::Database, name, failure.to_string(), advice)
+    Check::failed(area, FailureClass::Database, name, failure.to_string(), advice)
 }
 
 /// The server was reached.
@@ -53,7 +56,7 @@ pub(super) fn sessions(area: Area, room: &Room, least: i64, most: i64) -> Check 
     );
     if left < least {
         let advice = format!("raise that limit: a run needs {least} at least");
-        return Check::failed(area, Blame::Database, NAME, detail, advice);
+        return Check::failed(area, FailureClass::Database, NAME, detail, advice);
     }
     let advice = "raise that limit, or lower `batch.concurrency`: a run goes on with fewer, and statements wait for each other";
     Check::warning(area, NAME, detail, advice)

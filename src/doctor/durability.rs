@@ -1,12 +1,12 @@
 //! Whether what the ledger's server has confirmed is there after a crash.
 
 use super::{Area, Check};
-use crate::ledger::{Durability, LedgerError, Survey};
+use crate::ledger::{Durability, LedgerDiagnostics, LedgerError};
 
 const NAME: &str = "durability";
 
 /// The ledger is what keeps tokens from being sent twice: one that forgets is worth a warning, though a run works with it.
-pub(super) async fn examine(survey: &mut Survey) -> Result<Check, LedgerError> {
+pub(super) async fn examine(survey: &mut LedgerDiagnostics) -> Result<Check, LedgerError> {
     let Durability {
         fsync,
         full_page_writes,

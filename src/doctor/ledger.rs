@@ -1,16 +1,16 @@
 //! The ledger: reached, there or to be made, and ours to write.
 
-use super::{Area, Blame, Check, database, durability};
+use super::{Area, Check, FailureClass, database, durability};
 use crate::{
-    config::{Inspection, LedgerAccess, Origin},
-    ledger::{LedgerError, Locked, Missing, State, Survey},
+    config::{ConfigReport, LedgerAccess, Origin},
+    ledger::{LedgerDiagnostics, LedgerError, LockKind, Missing, State},
     postgres::Server,
 };
 
 const AREA: Area = Area::Ledger;
 
 /// Everything about the ledger.
-pub(super) async fn examine(inspection: &Inspection) -> Vec<Check> {
+pub(super) async fn examine(inspection: &ConfigReport) -> Vec<Check> {
     let skip = |names: &[&str], needs: &str| -> Vec<Check> {
         names
             .iter()
@@ -21,7 +21,7 @@ pub(super) async fn examine(inspection: &Inspection) -> Vec<Check> {
         return skip(&["connection"], "valid settings under [ledger]");
     };
     let opened = async {
-        let mut survey = Survey::open(access).await?;
+        let mut survey = LedgerDiagnostics::open(access).await?;
         let server = survey.server().await?;
         Ok::<_, LedgerError>((survey, server))
     };
@@ -100,7 +100,7 @@ fn writable(server: &Server) -> Check {
     if server.is_standby {
         return Check::failed(
             AREA,
-            Blame::Database,
+            FailureClass::Database,
             "writable",
             "the server is a standby, which takes no writes",
             "let `ledger.url` point to the primary",
@@ -109,7 +109,7 @@ fn writable(server: &Server) -> Check {
     if server.read_only_by_default {
         return Check::failed(
             AREA,
-            Blame::Database,
+            FailureClass::Database,
             "writable",
             format!(
                 "transactions of the role \"{}\" are read-only by default",
@@ -143,8 +143,8 @@ fn schema(access: &LedgerAccess, state: &State) -> Check {
 
 /// Whether the role may do what the ledger needs, and whether its fingerprints can be used.
 async fn allowed(
-    survey: &mut Survey,
-    inspection: &Inspection,
+    survey: &mut LedgerDiagnostics,
+    inspection: &ConfigReport,
     access: &LedgerAccess,
     server: &Server,
     state: &State,
@@ -177,7 +177,7 @@ async fn allowed(
 }
 
 /// Whether the migration's tokens went to where the configuration points.
-async fn target(survey: &mut Survey, access: &LedgerAccess, inspection: &Inspection) -> Check {
+async fn target(survey: &mut LedgerDiagnostics, access: &LedgerAccess, inspection: &ConfigReport) -> Check {
     const NAME: &str = "target";
     let Some(api) = &inspection.api else {
         return Check::skipped(AREA, NAME, "valid settings under [api]");
@@ -190,7 +190,7 @@ async fn target(survey: &mut Survey, access: &LedgerAccess, inspection: &Inspect
         ),
         Ok(Some(went_to)) => Check::failed(
             AREA,
-            Blame::Configuration,
+            FailureClass::Configuration,
             NAME,
             format!(
                 "the migration's tokens went to {went_to}, and the configuration names {}",
@@ -203,7 +203,7 @@ async fn target(survey: &mut Survey, access: &LedgerAccess, inspection: &Inspect
 }
 
 /// Whether the migration may be another one under a new name.
-async fn siblings(survey: &mut Survey, access: &LedgerAccess, inspection: &Inspection) -> Check {
+async fn siblings(survey: &mut LedgerDiagnostics, access: &LedgerAccess, inspection: &ConfigReport) -> Check {
     const NAME: &str = "migration";
     let Some(api) = &inspection.api else {
         return Check::skipped(AREA, NAME, "valid settings under [api]");
@@ -228,19 +228,19 @@ async fn siblings(survey: &mut Survey, access: &LedgerAccess, inspection: &Inspe
 }
 
 /// Whether a rollback was ended in the middle of a deletion.
-async fn deletions(survey: &mut Survey, access: &LedgerAccess) -> Check {
+async fn deletions(survey: &mut LedgerDiagnostics, access: &LedgerAccess) -> Check {
     const NAME: &str = "rollbacks";
     let looked = async {
         let pending = survey.pending_deletions().await?;
         // A rollback that runs has some all the time.
-        let is_settled = pending.is_some() && survey.is_held(Locked::Migration).await?;
+        let is_settled = pending.is_some() && survey.is_held(LockKind::Migration).await?;
         Ok::<_, LedgerError>(pending.filter(|_| !is_settled))
     };
     match looked.await {
         Ok(None) => Check::ok(AREA, NAME, "none was ended in the middle of a deletion"),
         Ok(Some(pending)) => Check::failed(
             AREA,
-            Blame::Configuration,
+            FailureClass::Configuration,
             NAME,
             format!(
                 "run {} was ended while {} tokens of run {} were being deleted: whether they are still at Descope is not known",
@@ -255,7 +255,7 @@ async fn deletions(survey: &mut Survey, access: &LedgerAccess) -> Check {
     }
 }
 
-fn privileges(inspection: &Inspection, server: &Server, state: &State, missing: &[Missing]) -> Check {
+fn privileges(inspection: &ConfigReport, server: &Server, state: &State, missing: &[Missing]) -> Check {
     if missing.is_empty() {
         let detail = match state {
             State::NoSchema => "the role may make the schema",
@@ -278,7 +278,7 @@ fn privileges(inspection: &Inspection, server: &Server, state: &State, missing: 
     if !has_own_url {
         return Check::failed(
             AREA,
-            Blame::Database,
+            FailureClass::Database,
             "privileges",
             detail,
             "set `ledger.url` to a role (or a database) of the ledger's own that may write: without it the source's role is used, \
@@ -290,12 +290,12 @@ fn privileges(inspection: &Inspection, server: &Server, state: &State, missing: 
         "ownership" => format!("alter {} owner to \"{role}\"", one.on),
         privileges => format!("grant {privileges} on {} to \"{role}\"", one.on),
     });
-    Check::failed(AREA, Blame::Database, "privileges", detail, advice)
+    Check::failed(AREA, FailureClass::Database, "privileges", detail, advice)
 }
 
 fn failed(name: &str, access: &LedgerAccess, error: &LedgerError) -> Check {
     let usage =
-        |detail: String, advice: &str| Check::failed(AREA, Blame::Configuration, name, detail, advice);
+        |detail: String, advice: &str| Check::failed(AREA, FailureClass::Configuration, name, detail, advice);
     match error {
         LedgerError::Database(failure) => database::broken(AREA, name, failure),
         LedgerError::Encoding(encoding) => usage(

@@ -15,7 +15,7 @@ mod rows;
 mod sample;
 mod source;
 
-pub use check::{Area, Blame, Check, Examination, Overall, Status};
+pub use check::{Area, Check, Examination, FailureClass, Overall, Status};
 
 use std::collections::BTreeSet;
 

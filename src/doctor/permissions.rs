@@ -8,8 +8,8 @@ use std::{
 
 use super::{Area, Check};
 use crate::{
-    config::{Inspection, Loaded},
-    notify::whereabouts,
+    config::{ConfigReport, Loaded},
+    observe::notify::which,
 };
 
 const AREA: Area = Area::Configuration;
@@ -28,7 +28,7 @@ struct Guarded {
 }
 
 /// A warning for each file that others can change, and for each secret that others can read.
-pub(super) fn examine(loaded: &Loaded, inspection: &Inspection) -> Vec<Check> {
+pub(super) fn examine(loaded: &Loaded, inspection: &ConfigReport) -> Vec<Check> {
     let mut files = vec![Guarded {
         path: loaded.path().to_owned(),
         what: "the configuration".to_owned(),
@@ -44,7 +44,7 @@ pub(super) fn examine(loaded: &Loaded, inspection: &Inspection) -> Vec<Check> {
     }));
     files.extend(inspection.notify.as_ref().and_then(|notify| {
         Some(Guarded {
-            path: whereabouts(&notify.program)?,
+            path: which(&notify.program)?,
             what: "the program of `notify.command`".to_owned(),
             is_secret: false,
         })

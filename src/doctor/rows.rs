@@ -1,11 +1,11 @@
 //! The rows of the source: how they are found, how many there are, and what they say of apps and secrets.
 
-use super::{Area, Blame, Check, database};
+use super::{Area, Check, FailureClass, database};
 use crate::{
     config::{AppMap, Relation, SourceSettings},
-    model::quotable,
+    domain::quotable,
     postgres::{Failure, FailureKind},
-    source::KeyIndex,
+    reader::KeyIndex,
 };
 
 const AREA: Area = Area::Source;
@@ -25,7 +25,7 @@ pub(super) fn decryption(rows: usize, sealed: usize) -> Check {
     let detail = format!("{sealed} of {rows} rows that were looked at hold a value that cannot be decrypted");
     if sealed * 2 > rows {
         let advice = "give the key they were encrypted with: see \"Encrypted columns\" in the README";
-        return Check::failed(AREA, Blame::Configuration, NAME, detail, advice);
+        return Check::failed(AREA, FailureClass::Configuration, NAME, detail, advice);
     }
     let advice = "such rows fail as not_decryptable: `migrate --dry-run` and `failures` name them all";
     Check::warning(AREA, NAME, detail, advice)

@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::{Area, Blame, Check, database};
+use super::{Area, Check, FailureClass, database};
 use crate::{
     config::{Expression, Field, SourceSettings},
-    model::{LegacyToken, Login, Rule},
-    screen::{ColumnProfile, Screen},
-    source::SourceError,
+    domain::{LegacyToken, Login, Rule},
+    reader::SourceError,
+    validation::{ColumnProfile, Validator},
 };
 
 const AREA: Area = Area::Source;
@@ -16,7 +16,7 @@ const AREA: Area = Area::Source;
 pub(super) const ROWS: u32 = 300;
 
 /// What the rows say of the mapping and of the columns of tokens.
-pub(super) fn checks(settings: &SourceSettings, screen: &Screen, rows: &[LegacyToken]) -> Vec<Check> {
+pub(super) fn checks(settings: &SourceSettings, screen: &Validator, rows: &[LegacyToken]) -> Vec<Check> {
     if rows.is_empty() {
         return Vec::new();
     }
@@ -33,7 +33,7 @@ pub(super) fn unreadable(error: SourceError) -> Check {
         SourceError::Database(failure) => database::broken(AREA, NAME, &failure),
         error => {
             let advice = "correct the expressions under [source.columns] and `source.where`";
-            Check::failed(AREA, Blame::Configuration, NAME, error.to_string(), advice)
+            Check::failed(AREA, FailureClass::Configuration, NAME, error.to_string(), advice)
         }
     }
 }
@@ -47,7 +47,7 @@ struct Failing {
 
 fn mapping(
     settings: &SourceSettings,
-    screen: &Screen,
+    screen: &Validator,
     rows: &[LegacyToken],
     profile: &ColumnProfile,
 ) -> Check {
@@ -62,7 +62,7 @@ fn mapping(
             failing.rows, failing.reason
         );
         let advice = "correct the mapping or the rows, and look at all of them with `migrate --dry-run`";
-        return Check::failed(AREA, Blame::Configuration, NAME, detail, advice);
+        return Check::failed(AREA, FailureClass::Configuration, NAME, detail, advice);
     }
     let (durations, expiries) = profile.durations();
     if profile.holds_durations() {
@@ -71,7 +71,7 @@ fn mapping(
             place(settings, Field::AccessTokenExpiry)
         );
         let advice = Rule::ExpiryImplausible.advice();
-        return Check::failed(AREA, Blame::Configuration, NAME, detail, advice);
+        return Check::failed(AREA, FailureClass::Configuration, NAME, detail, advice);
     }
     if failing.is_empty() {
         return Check::ok(
@@ -97,7 +97,7 @@ fn mapping(
 }
 
 /// The rows that local rules forbid, by code. Those that a run would complete first are not among them.
-fn failing(settings: &SourceSettings, screen: &Screen, rows: &[LegacyToken]) -> BTreeMap<String, Failing> {
+fn failing(settings: &SourceSettings, screen: &Validator, rows: &[LegacyToken]) -> BTreeMap<String, Failing> {
     let now = chrono::Utc::now().timestamp();
     let mut found: BTreeMap<String, Failing> = BTreeMap::new();
     for row in rows {

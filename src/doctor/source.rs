@@ -1,16 +1,16 @@
 //! The source: reached, as configured, read-only, and fit to be read page by page.
 
 use super::{
-    Area, Blame, Check, database,
+    Area, Check, FailureClass, database,
     rows::{self, MOST_APPS},
     sample,
 };
 use crate::{
-    config::{Inspection, Problem, Relation, RowSecurity, SourceSettings},
-    model::FingerprintKey,
+    config::{ConfigReport, Problem, Relation, RowSecurity, SourceSettings},
     postgres::{Failure, Server},
-    screen::Screen,
-    source::{SourceError, Survey, Writable},
+    reader::{SourceDiagnostics, SourceError, Writable},
+    secret::FingerprintKey,
+    validation::Validator,
 };
 
 const AREA: Area = Area::Source;
@@ -38,13 +38,13 @@ pub(super) struct Examined {
 }
 
 /// Everything about the source.
-pub(super) async fn examine(inspection: &Inspection) -> Examined {
+pub(super) async fn examine(inspection: &ConfigReport) -> Examined {
     let mut app_names = None;
     let checks = checks(inspection, &mut app_names).await;
     Examined { checks, app_names }
 }
 
-async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) -> Vec<Check> {
+async fn checks(inspection: &ConfigReport, app_names: &mut Option<Vec<String>>) -> Vec<Check> {
     let skip = |names: &[&str], needs: &str| -> Vec<Check> {
         names
             .iter()
@@ -59,7 +59,7 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
         |access| format!("tokenferry {}", access.migration),
     );
     let opened = async {
-        let mut survey = Survey::open(settings, &name).await?;
+        let mut survey = SourceDiagnostics::open(settings, &name).await?;
         let server = survey.server().await?;
         Ok::<_, Failure>((survey, server))
     };
@@ -73,7 +73,7 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
     };
     let mut checks = connection(settings, &mut survey, &server).await;
     if !settings.session.is_empty() {
-        match survey.hand_over().await {
+        match survey.apply_session_settings().await {
             Ok(()) => checks.push(Check::ok(
                 AREA,
                 "session",
@@ -85,7 +85,7 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
             Err(failure) => {
                 checks.push(Check::failed(
                     AREA,
-                    Blame::Database,
+                    FailureClass::Database,
                     "session",
                     failure.to_string(),
                     "change the server's settings for this role as said, or decrypt with `decrypt` instead of in the database",
@@ -130,7 +130,11 @@ async fn checks(inspection: &Inspection, app_names: &mut Option<Vec<String>>) ->
 }
 
 /// What some rows say, from all over the source.
-async fn sampled(survey: &mut Survey, settings: &SourceSettings, inspection: &Inspection) -> Vec<Check> {
+async fn sampled(
+    survey: &mut SourceDiagnostics,
+    settings: &SourceSettings,
+    inspection: &ConfigReport,
+) -> Vec<Check> {
     let rows = match survey.sample(sample::ROWS).await {
         Ok(rows) => rows,
         Err(error) => return vec![sample::unreadable(error)],
@@ -142,13 +146,17 @@ async fn sampled(survey: &mut Survey, settings: &SourceSettings, inspection: &In
     }
     // Nothing is compared with what stands in a ledger.
     let key = FingerprintKey::new(&[0; 32], None);
-    let screen = Screen::new(inspection.apps.clone(), key).tolerating(inspection.tolerated);
+    let screen = Validator::new(inspection.apps.clone(), key).tolerating(inspection.tolerated);
     checks.extend(sample::checks(settings, &screen, &rows));
     checks
 }
 
 /// What there is to say of the connection itself.
-async fn connection(settings: &SourceSettings, survey: &mut Survey, server: &Server) -> Vec<Check> {
+async fn connection(
+    settings: &SourceSettings,
+    survey: &mut SourceDiagnostics,
+    server: &Server,
+) -> Vec<Check> {
     vec![
         database::reached(AREA, server),
         database::line(AREA, "source.url", settings.url.line(), server),
@@ -167,7 +175,7 @@ fn table(settings: &SourceSettings, fit: Result<(), SourceError>) -> Vec<Check> 
     let misfit = |problem: Problem| {
         Check::failed(
             AREA,
-            Blame::Configuration,
+            FailureClass::Configuration,
             &problem.key,
             problem.must,
             format!("correct `{}`, or the database", problem.key),
@@ -196,7 +204,7 @@ fn table(settings: &SourceSettings, fit: Result<(), SourceError>) -> Vec<Check> 
         Err(SourceError::Database(failure)) => vec![database::broken(AREA, "table", &failure)],
         Err(SourceError::RowSecurity { policies, source }) => vec![Check::failed(
             AREA,
-            Blame::Database,
+            FailureClass::Database,
             "row_security",
             format!("{source}{policies}"),
             "read as the table's owner or as a role with bypassrls; or set `source.row_security = \"allow\"`, and rows that the \
@@ -204,7 +212,7 @@ fn table(settings: &SourceSettings, fit: Result<(), SourceError>) -> Vec<Check> 
         )],
         Err(error) => vec![Check::failed(
             AREA,
-            Blame::Configuration,
+            FailureClass::Configuration,
             "table",
             error.to_string(),
             "correct what [source] says about these rows",

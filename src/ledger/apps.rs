@@ -1,7 +1,7 @@
 //! What reports read of a run's tokens by app.
 
-use super::{LedgerError, Reports};
-use crate::{model::RunId, postgres::Failure};
+use super::{LedgerError, LedgerReader};
+use crate::{domain::RunId, postgres::Failure};
 
 /// What became of the tokens of one app in a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -19,7 +19,7 @@ pub struct AppOutcomes {
 /// Apps that are told one by one. Tokens of the others are counted together.
 const MOST: i64 = 100;
 
-impl Reports {
+impl LedgerReader {
     /// What became of a run's tokens by app, those with most tokens first, and how many more apps there are. A token that a
     /// later run has worked on is counted there. No index leads to
     /// the tokens of a run, since it would be paid for with every token that is written: this reads the whole table, in

@@ -5,7 +5,10 @@ use std::time::Duration;
 use sqlx::types::{Json, Uuid};
 
 use super::{Ledger, LedgerError, Run};
-use crate::model::{Batch, Parts, Reason, SourceKey, Witness};
+use crate::{
+    domain::{Batch, Reason, SourceKey, Witness},
+    secret::Parts,
+};
 
 /// A batch's row. The nonce is made by the process that opens it: a ledger that was restored to an earlier state hands the
 /// same ids out again, and the outcome of one batch must never be recorded for another.
@@ -35,7 +38,7 @@ pub struct Unsettled {
 
 /// How an attempt ended, for the batch's row.
 #[derive(Debug, Clone, Copy)]
-pub struct OutcomeOf {
+pub struct BatchOutcome {
     /// The batch.
     pub batch: BatchRef,
     /// Requests that carried it.
@@ -43,12 +46,12 @@ pub struct OutcomeOf {
     /// The last status, where there was an answer.
     pub http_status: Option<i32>,
     /// Whether an earlier attempt may have been stored.
-    pub residue: Residue,
+    pub residue: RemainingTokens,
 }
 
 /// Whether a batch that is recorded as failed may be stored all the same.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Residue {
+pub enum RemainingTokens {
     /// Nothing of it is stored.
     None,
     /// Nobody could tell what became of an attempt: what is at its destinations is not known from here on.
@@ -99,7 +102,7 @@ impl Ledger {
         let parts: Vec<&[u8]> = parts.iter().map(|parts| &parts[..]).collect();
         let known = run.writes.known();
         let opened = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query_scalar!(
                     "insert into batches (run_id, parent_id, subject, token_count, nonce, source_keys, fingerprints,
                             destinations, source_versions, app_ids, user_ids, tenant_ids, replaces, parts, witnesses)
@@ -144,7 +147,7 @@ impl Ledger {
     pub async fn reopen_batch(&self, run: &Run, batch: BatchRef, attempts: i32) -> Result<(), LedgerError> {
         let known = run.writes.known();
         let done = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     // The run is locked, so that who takes it over waits, and then sees the new time.
                     "update batches set attempts = $2, submitted_at = now()
@@ -170,7 +173,7 @@ impl Ledger {
     /// # Errors
     /// If the database stays away.
     pub async fn note_odd_answer(&self, batch: BatchRef, http_status: i32) -> Result<(), LedgerError> {
-        self.persist(|| {
+        self.with_retry(|| {
             sqlx::query!(
                 "update batches set http_status = $3 where id = $1 and nonce = $2 and state = 'in_flight'",
                 batch.id,
@@ -190,7 +193,7 @@ impl Ledger {
     /// If the database stays away. The batch is then still in flight, and is settled by the next run.
     pub async fn fail_batch(
         &self,
-        outcome: &OutcomeOf,
+        outcome: &BatchOutcome,
         reason: &Reason,
         blamed: &[(usize, Reason)],
     ) -> Result<(), LedgerError> {
@@ -205,7 +208,7 @@ impl Ledger {
         let codes: Vec<&str> = blamed.iter().map(|(_, reason)| reason.code.as_ref()).collect();
         let texts: Vec<&str> = blamed.iter().map(|(_, reason)| reason.text.as_str()).collect();
         let closed = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query_scalar!(
                     r#"with batch as (
                            select id, run_id, source_keys, fingerprints, destinations, source_versions, app_ids,
@@ -259,7 +262,7 @@ impl Ledger {
                     &codes as &[&str],
                     &texts as &[&str],
                     outcome.batch.nonce,
-                    outcome.residue == Residue::Possible,
+                    outcome.residue == RemainingTokens::Possible,
                 )
                 .fetch_one(&self.pool)
             })
@@ -277,7 +280,7 @@ impl Ledger {
     /// If the database stays away, or holds what this program does not write.
     pub async fn unsettled(&self) -> Result<Vec<Unsettled>, LedgerError> {
         let rows = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     r#"select batches.id, nonce, batches.attempts, token_count,
                               extract(epoch from now() - submitted_at)::float8 as "age_s!",

@@ -1,7 +1,7 @@
 //! The outcome of a batch that arrived.
 
-use super::{Ledger, LedgerError, OutcomeOf};
-use crate::model::{Batch, Item};
+use super::{BatchOutcome, Ledger, LedgerError};
+use crate::domain::{Batch, Item};
 
 /// What the ledger holds already of the rows of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +31,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database stays away. The batch is then still in flight, and is settled by the next run.
-    pub async fn commit_batch(&self, outcome: &OutcomeOf, rows: Rows<'_>) -> Result<(), LedgerError> {
+    pub async fn commit_batch(&self, outcome: &BatchOutcome, rows: Rows<'_>) -> Result<(), LedgerError> {
         let recorded = match rows {
             Rows::New(items) => self.pack(outcome, items).await?,
             Rows::Any => self.write_rows(outcome).await?,
@@ -44,10 +44,10 @@ impl Ledger {
     }
 
     /// The tokens stay in the batch, for now.
-    async fn pack(&self, outcome: &OutcomeOf, items: &[Item]) -> Result<bool, LedgerError> {
+    async fn pack(&self, outcome: &BatchOutcome, items: &[Item]) -> Result<bool, LedgerError> {
         let _packing = self.remember_packed(outcome.batch.id, items).await?;
         let done = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     "update batches set state = 'committed', attempts = $2, http_status = $3, finished_at = now(), replaces = null,
                             witnesses = null
@@ -63,9 +63,9 @@ impl Ledger {
         Ok(done.rows_affected() > 0)
     }
 
-    async fn write_rows(&self, outcome: &OutcomeOf) -> Result<bool, LedgerError> {
+    async fn write_rows(&self, outcome: &BatchOutcome) -> Result<bool, LedgerError> {
         let written = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query_scalar!(
                     r#"with batch as (
                            select id, run_id, source_keys, fingerprints, destinations, source_versions, app_ids,

@@ -101,7 +101,7 @@ impl Ledger {
     /// Why a statement did not find the run, or what it had recorded.
     pub(super) async fn why_not_ours(&self, run: &Run) -> LedgerError {
         let found = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!("select epoch, writes, status from runs where id = $1", run.id)
                     .fetch_optional(&self.pool)
             })
@@ -124,7 +124,7 @@ impl Ledger {
     /// A statement that found nothing to change is a repetition, or the row is not the one that this process wrote.
     pub(super) async fn expect_state(&self, batch: BatchRef, expected: &str) -> Result<(), LedgerError> {
         let state = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query_scalar!(
                     "select state from batches where id = $1 and nonce = $2",
                     batch.id,

@@ -2,8 +2,9 @@
 //! table.
 
 use super::{Ledger, LedgerError, Run};
-use crate::model::{
-    Decision, DestinationId, Incumbent, Item, Known, RunId, Settled, SourceKey, TokenState, Version,
+use crate::domain::{
+    CurrentHolder, Decision, DestinationId, Item, LastOutcome, LedgerState, RunId, SourceKey, TokenState,
+    Version,
 };
 
 impl Ledger {
@@ -11,18 +12,18 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database stays away.
-    pub async fn known_to_dry_run<'a>(
+    pub async fn lookup_dry_run<'a>(
         &self,
         run: &Run,
         keys: impl Iterator<Item = &'a SourceKey> + Clone,
         destinations: impl Iterator<Item = DestinationId> + Clone,
-    ) -> Result<Known, LedgerError> {
+    ) -> Result<LedgerState, LedgerError> {
         let mut known = self.known(keys.clone(), destinations.clone()).await?;
         let keys: Vec<&str> = keys.map(SourceKey::as_str).collect();
         let destinations: Vec<DestinationId> = destinations.collect();
         let destinations: Vec<&[u8]> = destinations.iter().map(|id| &id.as_bytes()[..]).collect();
         let rows = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     r#"-- One look at the index for each, as in `known`.
                        select source_key as "source_key!", source_version, destination
@@ -48,7 +49,7 @@ impl Ledger {
             let (key, version) = (SourceKey::from(row.source_key), Version::new(row.source_version));
             match row.destination.as_deref().and_then(DestinationId::from_slice) {
                 Some(destination) => {
-                    let incumbent = Incumbent::new(key, version, run.id);
+                    let incumbent = CurrentHolder::new(key, version, run.id);
                     known.incumbents.insert(destination, incumbent);
                 }
                 None => mark_outdated(&mut known, key, run.id, version),
@@ -92,7 +93,7 @@ impl Ledger {
             .map(|(_, id)| id.as_ref().map(|id| &id.as_bytes()[..]))
             .collect();
         let done = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     "insert into dry_run_rows (run_id, source_key, source_version, destination)
                      select runs.id, remembered.*
@@ -114,8 +115,8 @@ impl Ledger {
 }
 
 /// As if this run had recorded it in `tokens`: what is stored stays stored, what is unknown is superseded.
-fn mark_outdated(known: &mut Known, key: SourceKey, run: RunId, version: Version) {
-    let unknown = Settled {
+fn mark_outdated(known: &mut LedgerState, key: SourceKey, run: RunId, version: Version) {
+    let unknown = LastOutcome {
         state: TokenState::Superseded,
         run,
         fingerprint: None,

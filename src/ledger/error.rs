@@ -2,7 +2,7 @@
 
 use thiserror::Error;
 
-use crate::{model::PendingDeletions, postgres::Failure};
+use crate::{domain::PendingDeletions, postgres::Failure};
 
 /// The ledger cannot be used.
 #[derive(Debug, Error)]

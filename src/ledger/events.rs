@@ -6,9 +6,9 @@ use chrono::{DateTime, Utc};
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Ledger, LedgerError, Reports, Run};
+use super::{Ledger, LedgerError, LedgerReader, Run};
 use crate::{
-    model::{Diary, EventKind, RunId, RunStatus},
+    domain::{EventKind, EventLog, RunId, RunStatus},
     postgres::Failure,
 };
 
@@ -35,14 +35,14 @@ const MOST: i64 = 2000;
 impl Ledger {
     /// Where whoever works on a run notes what happens to it.
     #[must_use]
-    pub fn diary(&self) -> &Diary {
-        &self.diary
+    pub fn event_log(&self) -> &EventLog {
+        &self.event_log
     }
 
     /// Writes what is new in the diary. It is tried once: what could not be written is in the next attempt, and no run
     /// depends on it.
-    pub async fn keep_diary(&self, run: &Run) {
-        let news = self.diary.unwritten();
+    pub async fn write_events(&self, run: &Run) {
+        let news = self.event_log.unwritten();
         if news.is_empty() {
             return;
         }
@@ -79,7 +79,7 @@ impl Ledger {
         .execute(&self.pool)
         .await;
         match written {
-            Ok(_) => self.diary.written(&news),
+            Ok(_) => self.event_log.written(&news),
             Err(error) => {
                 if !self.diary_failed.swap(true, Ordering::Relaxed) {
                     warn!(
@@ -92,15 +92,15 @@ impl Ledger {
     }
 
     /// Notes that this process puts the run down, and writes the diary for the last time.
-    pub async fn close_diary(&self, run: &Run, status: RunStatus, why: Option<&str>) {
+    pub async fn close_events(&self, run: &Run, status: RunStatus, why: Option<&str>) {
         let status = status.as_str();
         let detail = why.map_or_else(|| status.to_owned(), |why| format!("{status}: {why}"));
-        self.diary.note(EventKind::Ended, Some(detail));
-        self.keep_diary(run).await;
+        self.event_log.note(EventKind::Ended, Some(detail));
+        self.write_events(run).await;
     }
 }
 
-impl Reports {
+impl LedgerReader {
     /// What happened to a run, in the order of time.
     ///
     /// # Errors

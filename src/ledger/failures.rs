@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream::BoxStream};
 use serde::Serialize;
 
-use super::{LedgerError, Reports};
+use super::{LedgerError, LedgerReader};
 use crate::{
-    model::{RunId, Superseded},
+    domain::{RunId, Superseded},
     postgres::{Failure, quote_identifier, quote_literal},
 };
 
@@ -88,7 +88,7 @@ impl FailureGroup {
     }
 }
 
-impl Reports {
+impl LedgerReader {
     /// The latest dry run, if nothing was migrated after it, and how many problems it found.
     ///
     /// # Errors

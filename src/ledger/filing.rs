@@ -17,7 +17,7 @@ use super::{
     packed::{Packed, PackedBatch, first_of},
 };
 use crate::{
-    model::{DestinationId, Item},
+    domain::{DestinationId, Item},
     postgres::Session,
 };
 
@@ -107,7 +107,7 @@ impl Ledger {
     /// If the database stays away.
     pub async fn file_left_behind(&self) -> Result<(), LedgerError> {
         let left = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query_as!(
                     PackedBatch,
                     "select id, token_count from batches where state = 'committed' and source_keys is not null order by id"
@@ -121,7 +121,7 @@ impl Ledger {
     /// Files what processes of other runs have packed by now, though they may be at work still.
     pub(super) async fn file_left_behind_by_others(&self, run: &Run) -> Result<(), LedgerError> {
         let left = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query_as!(
                     PackedBatch,
                     "select id, token_count from batches
@@ -157,7 +157,7 @@ impl Ledger {
             return self.file(&all).await;
         }
         let found = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query_as!(
                     PackedBatch,
                     "select id, token_count from batches
@@ -189,9 +189,9 @@ impl Ledger {
             let (now, later) = rest.split_at(first_of(rest.iter().copied()).count());
             rest = later;
             let ids: Vec<i64> = now.iter().map(|batch| batch.id).collect();
-            let filed = match self.persist(|| self.file_at_once(&ids, Keys::New)).await {
+            let filed = match self.with_retry(|| self.file_at_once(&ids, Keys::New)).await {
                 Err(LedgerError::Database(failure)) if failure.is_duplicate() => {
-                    self.persist(|| self.file_at_once(&ids, Keys::Any)).await?
+                    self.with_retry(|| self.file_at_once(&ids, Keys::Any)).await?
                 }
                 filed => filed?,
             };

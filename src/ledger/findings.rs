@@ -1,7 +1,7 @@
 //! Findings: what is noticed about rows beside what becomes of them.
 
 use super::{Ledger, LedgerError, Run};
-use crate::model::{Destination, Finding};
+use crate::domain::{Destination, Finding};
 
 impl Ledger {
     /// Records findings, all of them in one statement. One that is known of this run already stays as it is.
@@ -38,7 +38,7 @@ impl Ledger {
         let users = place(|destination| destination.user_id.as_deref());
         let tenants = place(|destination| destination.tenant_id.as_deref());
         let found = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query_scalar!(
                     // The run's row is counted, not the findings: of a repeated statement there are none.
                     "with run as (

@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{LedgerError, Reports};
+use super::{LedgerError, LedgerReader};
 use crate::{
-    model::{Fingerprint, RunId, SourceKey},
+    domain::{RunId, SourceKey},
     postgres::Failure,
+    secret::Fingerprint,
 };
 
 /// What is known of one source row.
@@ -101,7 +102,7 @@ impl History {
     }
 }
 
-impl Reports {
+impl LedgerReader {
     /// All that is known of the row with this key, and of the tokens of the user or tenant with this ID; and how many more
     /// than `most` there are.
     ///

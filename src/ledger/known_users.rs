@@ -3,7 +3,7 @@
 use std::{collections::HashMap, time::Duration};
 
 use super::{Ledger, LedgerError};
-use crate::model::Fingerprint;
+use crate::secret::Fingerprint;
 
 impl Ledger {
     /// The users of these login IDs, as far as they were found within the last `remember`.
@@ -20,7 +20,7 @@ impl Ledger {
         }
         let asked: Vec<&[u8]> = digests.iter().map(|digest| &digest.as_bytes()[..]).collect();
         let rows = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     r#"-- One look at the index for each, as in `known`.
                        select login_digest as "login_digest!", user_id as "user_id!"
@@ -55,7 +55,7 @@ impl Ledger {
         found.sort_unstable();
         let digests: Vec<&[u8]> = found.iter().map(|(digest, _)| &digest.as_bytes()[..]).collect();
         let users: Vec<&str> = found.iter().map(|(_, user)| user.as_str()).collect();
-        self.persist(|| {
+        self.with_retry(|| {
             sqlx::query!(
                 "insert into known_users (login_digest, user_id)
                  select * from unnest($1::bytea[], $2::text[])
@@ -75,7 +75,7 @@ impl Ledger {
     /// # Errors
     /// If the database stays away.
     pub async fn forget_refused_users(&self, codes: &[&str]) -> Result<(), LedgerError> {
-        self.persist(|| {
+        self.with_retry(|| {
             sqlx::query!(
                 "delete from known_users where user_id in (
                      select user_id from token_rows where migration = $1 and state = 'failed' and error_code = any ($2::text[]))",

@@ -2,16 +2,16 @@
 
 use sqlx::PgExecutor;
 
-use super::{LedgerError, Locked, Reports, Survey};
+use super::{LedgerDiagnostics, LedgerError, LedgerReader, LockKind};
 use crate::postgres::Failure;
 
-impl Reports {
+impl LedgerReader {
     /// Whether a process holds one of the migration's locks. A run that says `running` without it belongs to a process that is
     /// gone.
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn is_held(&mut self, what: Locked) -> Result<bool, LedgerError> {
+    pub async fn is_held(&mut self, what: LockKind) -> Result<bool, LedgerError> {
         let name = what.name(&self.schema, &self.migration);
         Ok(is_held(&mut self.connection, &name)
             .await
@@ -19,12 +19,12 @@ impl Reports {
     }
 }
 
-impl Survey {
+impl LedgerDiagnostics {
     /// The same.
     ///
     /// # Errors
     /// If the database does not answer.
-    pub async fn is_held(&mut self, what: Locked) -> Result<bool, LedgerError> {
+    pub async fn is_held(&mut self, what: LockKind) -> Result<bool, LedgerError> {
         let name = what.name(&self.access.ledger.schema, &self.access.migration);
         Ok(is_held(&mut self.connection, &name)
             .await

@@ -13,7 +13,7 @@ use crate::{config::LedgerAccess, postgres::Failure};
 /// Held for as long as a run lasts, by a thread of its own: see [`LockKeeper`]. Dropped, it is given up.
 #[derive(Debug)]
 pub struct Lock {
-    what: Locked,
+    what: LockKind,
     /// Tells the thread to end, even by being dropped.
     release: oneshot::Sender<()>,
     lost: oneshot::Receiver<Loss>,
@@ -21,14 +21,14 @@ pub struct Lock {
 
 /// What only one process may do at a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Locked {
+pub enum LockKind {
     /// Change what is at the API.
     Migration,
     /// Read it back.
     Verification,
 }
 
-impl Locked {
+impl LockKind {
     /// The lock's name. Two ledgers in one database are two schemas, so the schema belongs into it.
     pub(super) fn name(self, schema: &str, migration: &str) -> String {
         match self {
@@ -53,7 +53,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`LedgerError::Locked`] if another process has it.
-    pub async fn lock(&self, access: &LedgerAccess, what: Locked) -> Result<Lock, LedgerError> {
+    pub async fn lock(&self, access: &LedgerAccess, what: LockKind) -> Result<Lock, LedgerError> {
         let name = what.name(&access.ledger.schema, &self.migration);
         let keeper = LockKeeper::new(access.clone(), name, self.patience.clone());
         let (release, released) = oneshot::channel();
@@ -75,7 +75,7 @@ impl Ledger {
         self.why_lost(lock.what, why).await
     }
 
-    async fn why_lost(&self, what: Locked, why: Loss) -> LedgerError {
+    async fn why_lost(&self, what: LockKind, why: Loss) -> LedgerError {
         match why {
             Loss::Taken => self.locked(what).await.unwrap_or_else(|error| error),
             Loss::Failed(error) => error,
@@ -84,14 +84,14 @@ impl Ledger {
     }
 
     /// Who has the lock, and since when.
-    async fn locked(&self, what: Locked) -> Result<LedgerError, LedgerError> {
+    async fn locked(&self, what: LockKind) -> Result<LedgerError, LedgerError> {
         let holder = sqlx::query!(
             r#"select holder, to_char(progressed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "progressed!",
                       to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "since!"
                from runs where migration = $1 and mode <> 'dry_run' and (mode = 'verify') = $2 and status = 'running'
                order by id desc limit 1"#,
             self.migration,
-            what == Locked::Verification,
+            what == LockKind::Verification,
         )
         .fetch_optional(&self.pool)
         .await

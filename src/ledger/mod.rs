@@ -10,30 +10,30 @@ mod apps;
 mod batches;
 mod commit;
 mod continuity;
+mod diagnostics;
 mod dry_runs;
 mod error;
 mod events;
 mod failures;
 mod filing;
 mod findings;
-mod forgotten;
+mod fingerprint_key;
+mod forgotten_tokens;
 mod history;
-mod key;
 mod known_users;
 mod liveness;
 mod lock;
 mod lock_keeper;
 mod packed;
 mod pending_deletions;
-mod priors;
-mod reports;
+mod prior_tokens;
 mod retry;
 mod rollbacks;
+mod run_report;
 mod runs;
 mod schema;
 mod session;
 mod siblings;
-mod survey;
 mod target;
 mod timeline;
 mod tokens;
@@ -42,30 +42,31 @@ mod verifications;
 use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
 pub use apps::AppOutcomes;
-pub use batches::{BatchRef, OutcomeOf, Residue, Unsettled};
+pub use batches::{BatchOutcome, BatchRef, RemainingTokens, Unsettled};
 pub use commit::Rows;
 use continuity::Outcomes;
+pub use diagnostics::{Durability, LedgerDiagnostics, Missing, State};
 pub use error::LedgerError;
 pub use events::RunEvent;
 pub use failures::{FailedToken, FailureGroup, Listed, Listing};
 pub use history::{BatchRecord, FindingRecord, History, LastOutcome, RollbackRecord};
-pub use lock::{Lock, Locked};
+pub use lock::{Lock, LockKind};
 use packed::Packed;
 pub use pending_deletions::IntendedDeletion;
-pub use reports::{CodeCount, Reports, RunReport};
-pub use rollbacks::{Candidate, RollbackRun};
-pub use runs::{Counters, Run, Standing};
+pub use rollbacks::{RollbackCandidate, RollbackRun};
+pub use run_report::{CodeCount, LedgerReader, RunReport};
+pub use runs::{Checkpoint, Counters, Run};
 use session::MANY_ROWS;
 pub use siblings::Sibling;
-pub use survey::{Durability, Missing, State, Survey};
 pub use timeline::{BOUNDS as LATENCY_BOUNDS, Latency, Step, Timeline};
 pub use tokens::FailedRow;
 pub use verifications::{Committed, VerifyRun};
 
 use crate::{
     config::LedgerAccess,
-    model::{Diary, FingerprintKey},
+    domain::EventLog,
     postgres::{Patience, Pool},
+    secret::FingerprintKey,
 };
 
 /// A ledger that is open, its schema up to date.
@@ -77,7 +78,7 @@ pub struct Ledger {
     target: Option<Arc<str>>,
     key: FingerprintKey,
     patience: Patience,
-    diary: Diary,
+    event_log: EventLog,
     /// Whether it was said that the diary could not be written.
     diary_failed: Arc<AtomicBool>,
     packed: Arc<Mutex<Packed>>,
@@ -100,7 +101,7 @@ impl Ledger {
         let mut session = session::connect(access, patience.for_statement(), patience).await?;
         schema::check_encoding(&mut session).await?;
         schema::migrate(&mut session, &access.ledger.schema).await?;
-        let key = key::fetch_or_make(&mut session, access.ledger.pepper.as_ref()).await?;
+        let key = fingerprint_key::fetch_or_make(&mut session, access.ledger.pepper.as_ref()).await?;
         // The pool has its own.
         session.close().await;
         Ok(Self {
@@ -109,7 +110,7 @@ impl Ledger {
             target: None,
             key,
             patience: patience.clone(),
-            diary: Diary::default(),
+            event_log: EventLog::default(),
             diary_failed: Arc::default(),
             packed: Arc::default(),
             outcomes: Arc::default(),
@@ -126,7 +127,7 @@ impl Ledger {
         connections: u32,
         patience: &Patience,
     ) -> Result<Self, LedgerError> {
-        Reports::open(access).await?.close().await;
+        LedgerReader::open(access).await?.close().await;
         Self::open(access, connections, patience).await
     }
 

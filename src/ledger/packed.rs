@@ -2,7 +2,7 @@
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::model::{DestinationId, Filter};
+use crate::domain::{BloomFilter, DestinationId};
 
 /// So many tokens make a generation. A process that is started again finds twice as many to file, at most.
 const GENERATION: usize = 200_000;
@@ -26,7 +26,7 @@ struct Generation {
     /// Tokens of all batches, filed or not, and of those that are filed.
     tokens: usize,
     filed: usize,
-    places: Filter,
+    places: BloomFilter,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -135,7 +135,7 @@ impl Default for Generation {
             batches: VecDeque::new(),
             tokens: 0,
             filed: 0,
-            places: Filter::with_room_for(GENERATION),
+            places: BloomFilter::with_room_for(GENERATION),
         }
     }
 }

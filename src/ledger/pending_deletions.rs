@@ -6,10 +6,10 @@ use std::time::Duration;
 
 use sqlx::{PgExecutor, types::Json};
 
-use super::{Committed, Ledger, LedgerError, Locked, Reports, RollbackRun, Survey};
+use super::{Committed, Ledger, LedgerDiagnostics, LedgerError, LedgerReader, LockKind, RollbackRun};
 use crate::{
     config::LedgerAccess,
-    model::{Lifetime, PendingDeletions, Probe},
+    domain::{Lifetime, PendingDeletions, Probe},
     postgres::Failure,
 };
 
@@ -52,7 +52,7 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         let known = of.run.writes.known();
         let done = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     "insert into rollbacks (run_id, source_key, of_run, app_id, user_id, tenant_id, token_id, probe, expiry, state)
                      select runs.id, $3, $4, $5, $6, $7, $8, $9, $10, 'deleting'
@@ -86,7 +86,7 @@ impl Ledger {
     /// # Errors
     /// [`LedgerError::PendingDeletions`] if there are any, or if the database stays away.
     pub async fn expect_no_pending_deletions(&self) -> Result<(), LedgerError> {
-        match self.persist(|| find(&self.pool, &self.migration)).await? {
+        match self.with_retry(|| find(&self.pool, &self.migration)).await? {
             None => Ok(()),
             Some(pending) => Err(LedgerError::PendingDeletions(pending)),
         }
@@ -105,14 +105,14 @@ impl Ledger {
             other => return other,
         }
         // Whoever has the lock may be the one that is settling them.
-        let lock = self.lock(access, Locked::Migration).await?;
+        let lock = self.lock(access, LockKind::Migration).await?;
         let found = self.expect_no_pending_deletions().await;
         lock.release().await;
         found
     }
 }
 
-impl Reports {
+impl LedgerReader {
     /// What a rollback left, if anything.
     ///
     /// # Errors
@@ -123,7 +123,7 @@ impl Reports {
     }
 }
 
-impl Survey {
+impl LedgerDiagnostics {
     /// What a rollback left, if anything. Only of a ledger that is up to date.
     ///
     /// # Errors

@@ -4,14 +4,14 @@ use tokio::time::Instant;
 
 use super::{Ledger, LedgerError};
 use crate::{
-    model::EventKind,
+    domain::EventKind,
     postgres::{Failure, Outage},
 };
 
 impl Ledger {
     /// Runs `statement` until the database took it, or was out of reach for too long. Every statement given here may be
     /// repeated: one whose answer was lost may have been carried out.
-    pub(super) async fn persist<T, F>(&self, mut statement: impl FnMut() -> F) -> Result<T, LedgerError>
+    pub(super) async fn with_retry<T, F>(&self, mut statement: impl FnMut() -> F) -> Result<T, LedgerError>
     where
         F: Future<Output = Result<T, sqlx::Error>>,
     {
@@ -20,8 +20,8 @@ impl Ledger {
             match statement().await {
                 Ok(value) => {
                     if let Some(since) = outage.over() {
-                        self.diary
-                            .note_stretch(EventKind::LedgerAway, since, Instant::now());
+                        self.event_log
+                            .record_span(EventKind::LedgerAway, since, Instant::now());
                     }
                     return Ok(value);
                 }

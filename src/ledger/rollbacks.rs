@@ -9,10 +9,11 @@ use std::time::Duration;
 use sqlx::types::Json;
 
 use super::{
-    Committed, Counters, IntendedDeletion, Ledger, LedgerError, MANY_ROWS, Reports, Run, continuity::Writes,
+    Committed, Counters, IntendedDeletion, Ledger, LedgerError, LedgerReader, MANY_ROWS, Run,
+    continuity::Writes,
 };
 use crate::{
-    model::{DryRun, Fate, Mode, Probe, Rollback, RunId, SourceKey, Undo},
+    domain::{DryRun, Mode, Probe, Rollback, RollbackOutcome, RollbackRequest, RunId, SourceKey},
     postgres::Failure,
 };
 
@@ -22,14 +23,14 @@ pub struct RollbackRun {
     /// The run.
     pub run: Run,
     /// What it is about.
-    pub undo: Undo,
+    pub undo: RollbackRequest,
     /// Where the tokens are.
     api: String,
 }
 
 /// A token that the run in question sent, and that nobody has worked on since.
 #[derive(Debug, Clone)]
-pub struct Candidate {
+pub struct RollbackCandidate {
     /// The token.
     pub token: Committed,
     /// Another run put a token at the same place.
@@ -47,14 +48,14 @@ impl Ledger {
     /// rather than after the first token is gone; or if the database does not answer.
     pub async fn begin_rollback(
         &self,
-        undo: Undo,
+        undo: RollbackRequest,
         api: &str,
         holder: &str,
     ) -> Result<RollbackRun, LedgerError> {
         self.expect_upload(undo.of_run).await?;
         self.expect_api(undo.of_run, api).await?;
         if undo.dry_run == DryRun::Off {
-            self.persist(|| {
+            self.with_retry(|| {
                 sqlx::query!(
                     "with places as (delete from former_places where false) delete from token_rows where false"
                 )
@@ -62,12 +63,12 @@ impl Ledger {
             })
             .await?;
         }
-        self.end_those_that_are_gone().await?;
+        self.mark_orphaned_interrupted().await?;
         let writes = Writes::draw();
         let rehearsal = undo.dry_run == DryRun::On;
         // `running` can only be our own answer that was lost.
         let taken_up = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     "update runs set status = 'running', finished_at = null, stop_reason = null, holder = $5,
                             epoch = epoch + 1, resumed = true, progressed_at = now(), writes = $6
@@ -124,7 +125,9 @@ impl Ledger {
     /// A token that is not found where it never was would count as gone.
     async fn expect_api(&self, run: RunId, api: &str) -> Result<(), LedgerError> {
         let went_to = self
-            .persist(|| sqlx::query_scalar!("select api from runs where id = $1", run).fetch_one(&self.pool))
+            .with_retry(|| {
+                sqlx::query_scalar!("select api from runs where id = $1", run).fetch_one(&self.pool)
+            })
             .await?;
         match went_to {
             Some(went_to) if went_to == api => Ok(()),
@@ -144,7 +147,7 @@ impl Ledger {
     /// If the database stays away, or another process has taken the run over.
     pub async fn refuse_former(&self, of: &RollbackRun) -> Result<(), LedgerError> {
         let found = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query_scalar!(
                     r#"with run as (
                            select id from runs where id = $1 and epoch = $2
@@ -192,16 +195,16 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database stays away.
-    pub async fn to_roll_back(
+    pub async fn rollback_candidates(
         &self,
         of: &RollbackRun,
         after: Option<&SourceKey>,
         limit: i64,
-    ) -> Result<Vec<Candidate>, LedgerError> {
+    ) -> Result<Vec<RollbackCandidate>, LedgerError> {
         // Another migration may be at work, and put something at the same places.
         self.file_left_behind().await?;
         let rows = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     r#"with mine as (
                            select token_rows.*, rolled.state as rolled, rolled.token_id, rolled.probe, rolled.expiry, rolled.begun_at
@@ -250,7 +253,7 @@ impl Ledger {
                     row.user_id,
                     row.tenant_id,
                 )?;
-                Ok(Candidate {
+                Ok(RollbackCandidate {
                     token,
                     shared_with: row.shared_with,
                     intended: row.token_id.map(|token_id| IntendedDeletion {
@@ -269,7 +272,11 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database stays away, or another process has taken the run over.
-    pub async fn roll_back(&self, of: &RollbackRun, ends: &[(Committed, Fate)]) -> Result<(), LedgerError> {
+    pub async fn roll_back(
+        &self,
+        of: &RollbackRun,
+        ends: &[(Committed, RollbackOutcome)],
+    ) -> Result<(), LedgerError> {
         if ends.is_empty() {
             return Ok(());
         }
@@ -286,7 +293,7 @@ impl Ledger {
         let states: Vec<&str> = ends.iter().map(|(_, fate)| fate.as_str()).collect();
         let in_doubt: Vec<bool> = ends
             .iter()
-            .map(|(_, fate)| matches!(fate, Fate::InDoubt(_)))
+            .map(|(_, fate)| matches!(fate, RollbackOutcome::InDoubt(_)))
             .collect();
         let reasons = || ends.iter().map(|(_, fate)| fate.reason());
         let refused_by: Vec<Option<&str>> = reasons()
@@ -298,7 +305,7 @@ impl Ledger {
         let texts: Vec<Option<&str>> = reasons()
             .map(|reason| reason.map(|reason| reason.text.as_str()))
             .collect();
-        let found = self.persist(|| {
+        let found = self.with_retry(|| {
             sqlx::query_scalar!(
                 r#"with run as (
                        select id, rehearsal from runs where id = $1 and epoch = $2 for share
@@ -374,7 +381,7 @@ impl Ledger {
     /// If the database stays away.
     pub async fn rolled_back(&self, of: &RollbackRun) -> Result<Rollback, LedgerError> {
         let row = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     r#"select count(*) filter (where state in ('removed', 'deletable')) as "removed!",
                               count(*) filter (where state = 'gone') as "gone!",
@@ -395,7 +402,7 @@ impl Ledger {
     }
 }
 
-impl Reports {
+impl LedgerReader {
     /// How many tokens of which apps a rollback of this run would look at, most first.
     ///
     /// # Errors

@@ -6,8 +6,9 @@ use chrono::{DateTime, Utc};
 
 use super::{Ledger, LedgerError, MANY_ROWS, continuity::Writes};
 use crate::{
-    model::{Estimate, Fingerprint, Mode, RunId, RunStatus, Selection, SourceKey, Tally},
+    domain::{Estimate, Mode, RunId, RunStatus, Selection, SourceKey, Tally},
     postgres::{Failure, Pool},
+    secret::Fingerprint,
 };
 
 /// A run that this process works on.
@@ -33,7 +34,7 @@ pub struct Run {
 
 /// How a run stands. As selected counts what has an end: of a run that ends early, the rest is none of its books.
 #[derive(Debug, Clone, Copy)]
-pub struct Standing<'a> {
+pub struct Checkpoint<'a> {
     /// The greatest key that everything is settled up to; `None` leaves it where it was.
     pub cursor: Option<&'a SourceKey>,
     /// The books up to the cursor.
@@ -88,11 +89,11 @@ impl Ledger {
         about: &Fingerprint,
         holder: &str,
     ) -> Result<Run, LedgerError> {
-        self.end_those_that_are_gone().await?;
+        self.mark_orphaned_interrupted().await?;
         let writes = Writes::draw();
         // `running` can only be our own answer that was lost.
         let taken_up = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     r#"update runs set status = 'running', finished_at = null, stop_reason = null, holder = $4,
                               epoch = epoch + 1, resumed = true, progressed_at = now(), writes = $6
@@ -165,7 +166,7 @@ impl Ledger {
 
     /// Says of the latest run, if it is unfinished, why nobody goes on with it.
     async fn leave_unfinished(&self) -> Result<Option<RunId>, LedgerError> {
-        self.persist(|| {
+        self.with_retry(|| {
             sqlx::query_scalar!(
                 "update runs set stop_reason = case when stop_reason like $3 || '%' then stop_reason
                                                     else $3 || coalesce(' (before that: ' || stop_reason || ')', '') end
@@ -184,8 +185,8 @@ impl Ledger {
 
     /// Whatever says that it is running under the migration's lock belongs to a process that is gone, or does not know yet
     /// that it lost the lock: it can record nothing any more.
-    pub(super) async fn end_those_that_are_gone(&self) -> Result<(), LedgerError> {
-        self.persist(|| {
+    pub(super) async fn mark_orphaned_interrupted(&self) -> Result<(), LedgerError> {
+        self.with_retry(|| {
             sqlx::query!(
                 "update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended', epoch = epoch + 1
                  where migration = $1 and mode in ('migrate', 'rollback') and status = 'running'",
@@ -202,7 +203,7 @@ impl Ledger {
     /// # Errors
     /// If the database does not answer.
     pub async fn last_success(&self, mode: Mode) -> Result<Option<DateTime<Utc>>, LedgerError> {
-        self.persist(|| {
+        self.with_retry(|| {
             sqlx::query_scalar!(
                 "select max(finished_at) from runs
                  where migration = $1 and mode = $2 and status in ('completed', 'completed_with_failures')",
@@ -220,7 +221,7 @@ impl Ledger {
     /// # Errors
     /// If the database does not answer.
     pub async fn rows_read_before(&self, run: &Run) -> Result<Option<i64>, LedgerError> {
-        self.persist(|| {
+        self.with_retry(|| {
             sqlx::query_scalar!(
                 "with complete as (
                      select id, tokens_selected, finished_at,
@@ -249,7 +250,7 @@ impl Ledger {
         self.file_left_behind().await?;
         // No lock tells whose process is gone, so silence does: books are written every two seconds. One that is merely
         // cut off for so long goes on unharmed and gives itself its status at the end.
-        self.persist(|| {
+        self.with_retry(|| {
             sqlx::query!(
                 "with gone as (
                      update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended'
@@ -285,7 +286,7 @@ impl Ledger {
     pub async fn expect_rows(&self, run: &Run, rows: Option<u64>) -> Result<(), LedgerError> {
         let rows = rows.map(|rows| i64::try_from(rows).unwrap_or(i64::MAX));
         let done = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     "update runs set expected_rows = $3 where id = $1 and epoch = $2",
                     run.id,
@@ -304,7 +305,7 @@ impl Ledger {
     /// If the database stays away.
     pub async fn estimate(&self, run: &Run, estimate: &Estimate) -> Result<(), LedgerError> {
         let done = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     "with cleared as (delete from dry_run_rows where run_id = $1)
                      update runs set estimated_batches = $3, estimated_requests = $4, estimated_single_requests = $5,
@@ -330,7 +331,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database stays away, or another process has taken the run over.
-    pub async fn advance(&self, run: &Run, standing: &Standing<'_>) -> Result<(), LedgerError> {
+    pub async fn advance(&self, run: &Run, standing: &Checkpoint<'_>) -> Result<(), LedgerError> {
         self.write(run, standing, None, None).await
     }
 
@@ -341,7 +342,7 @@ impl Ledger {
     pub async fn finish(
         &self,
         run: &Run,
-        standing: &Standing<'_>,
+        standing: &Checkpoint<'_>,
         status: RunStatus,
         why: Option<&str>,
     ) -> Result<(), LedgerError> {
@@ -353,11 +354,11 @@ impl Ledger {
     async fn write(
         &self,
         run: &Run,
-        standing: &Standing<'_>,
+        standing: &Checkpoint<'_>,
         end: Option<RunStatus>,
         why: Option<&str>,
     ) -> Result<(), LedgerError> {
-        let Standing {
+        let Checkpoint {
             cursor,
             up_to_cursor,
             tally,
@@ -366,7 +367,7 @@ impl Ledger {
         let write = run.writes.begin();
         let outcomes = self.outcomes.to_find();
         let done = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     "update runs set cursor = coalesce($3, cursor), cursor_committed = $4, cursor_failed = $5,
                             cursor_superseded = $6, cursor_unchanged = $7, tokens_selected = $8, tokens_committed = $9,

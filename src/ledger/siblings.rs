@@ -6,7 +6,7 @@ use std::fmt;
 
 use sqlx::PgExecutor;
 
-use super::{Ledger, LedgerError, Run, Survey};
+use super::{Ledger, LedgerDiagnostics, LedgerError, Run};
 use crate::postgres::Failure;
 
 /// Another migration of the ledger.
@@ -32,7 +32,7 @@ impl Ledger {
     /// If the database stays away.
     pub async fn meet_siblings(&self, run: &Run) -> Result<bool, LedgerError> {
         let siblings = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     r#"select count(*) > 0 as "any!",
                               coalesce(bool_or(progressed_at > (select started_at from runs where id = $2)), false) as "active!"
@@ -55,7 +55,7 @@ impl Ledger {
     /// # Errors
     /// If the database stays away.
     pub async fn siblings_at_work(&self, target: &str) -> Result<Vec<String>, LedgerError> {
-        self.persist(|| {
+        self.with_retry(|| {
             sqlx::query_scalar!(
                 "select distinct migration from runs
                  where mode = 'migrate' and status = 'running' and migration <> $1 and coalesce(nullif(api, ''), $2) = $2
@@ -75,12 +75,12 @@ impl Ledger {
     /// # Errors
     /// If the database stays away.
     pub async fn possible_former_names(&self, target: &str) -> Result<Vec<Sibling>, LedgerError> {
-        self.persist(|| possible_former_names(&self.pool, &self.migration, target))
+        self.with_retry(|| possible_former_names(&self.pool, &self.migration, target))
             .await
     }
 }
 
-impl Survey {
+impl LedgerDiagnostics {
     /// The same. Only of a ledger that is up to date.
     ///
     /// # Errors

@@ -5,7 +5,7 @@
 
 use sqlx::PgExecutor;
 
-use super::{Ledger, LedgerError, Run, Survey};
+use super::{Ledger, LedgerDiagnostics, LedgerError, Run};
 use crate::postgres::Failure;
 
 impl Ledger {
@@ -15,7 +15,7 @@ impl Ledger {
     /// [`LedgerError::OtherTarget`] if they went elsewhere, or if the database stays away.
     pub async fn expect_target(&self, target: &str) -> Result<(), LedgerError> {
         match self
-            .persist(|| other_than(&self.pool, &self.migration, target))
+            .with_retry(|| other_than(&self.pool, &self.migration, target))
             .await?
         {
             None => Ok(()),
@@ -32,9 +32,9 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database stays away, or another process has taken the run over. Nothing may be sent then.
-    pub async fn goes_to(&self, run: &Run, target: &str) -> Result<(), LedgerError> {
+    pub async fn record_target(&self, run: &Run, target: &str) -> Result<(), LedgerError> {
         let done = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     "update runs set api = case
                         when api = $3 then api
@@ -54,7 +54,7 @@ impl Ledger {
     }
 }
 
-impl Survey {
+impl LedgerDiagnostics {
     /// Where the migration's tokens went, if that is not there. Only of a ledger that is up to date.
     ///
     /// # Errors

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{LedgerError, Reports};
-use crate::{model::RunId, postgres::Failure};
+use super::{LedgerError, LedgerReader};
+use crate::{domain::RunId, postgres::Failure};
 
 /// How a run's batches are spread over its time, in equal steps.
 #[derive(Debug, Clone)]
@@ -66,7 +66,7 @@ fn step_for(seconds: i64) -> i32 {
         .unwrap_or_else(|| i32::try_from(enough).unwrap_or(i32::MAX))
 }
 
-impl Reports {
+impl LedgerReader {
     /// How the run's batches are spread over its time, from its beginning to `until`. Reads the batches of the run through
     /// their index, and keeps a number for each step.
     ///

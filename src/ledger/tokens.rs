@@ -2,10 +2,13 @@
 
 use std::collections::HashMap;
 
-use super::{Ledger, LedgerError, Run, priors::Priors};
-use crate::model::{
-    Decision, Destination, DestinationId, Fingerprint, Incumbent, Known, Parts, RunId, Settled, SiblingToken,
-    SourceKey, TokenState, Unsent, Version,
+use super::{Ledger, LedgerError, Run, prior_tokens::Priors};
+use crate::{
+    domain::{
+        CurrentHolder, Decision, Destination, DestinationId, LastOutcome, LedgerState, RunId, SiblingToken,
+        SourceKey, TokenState, Unsent, Version,
+    },
+    secret::{Fingerprint, Parts},
 };
 
 /// A row whose last outcome is a failure.
@@ -24,7 +27,7 @@ impl Ledger {
     /// If the database stays away.
     pub async fn is_new_to(&self, run: &Run) -> Result<bool, LedgerError> {
         let first = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query_scalar!(
                     r#"select not exists (select from runs where mode = 'migrate' and id <> $1) as "first!""#,
                     run.id,
@@ -43,16 +46,16 @@ impl Ledger {
         &self,
         keys: impl Iterator<Item = &'a SourceKey>,
         destinations: impl Iterator<Item = DestinationId>,
-    ) -> Result<Known, LedgerError> {
+    ) -> Result<LedgerState, LedgerError> {
         let keys: Vec<&str> = keys.map(SourceKey::as_str).collect();
         let destinations: Vec<DestinationId> = destinations.collect();
         self.file_those_at(&destinations).await?;
         let destinations: Vec<&[u8]> = destinations.iter().map(|id| &id.as_bytes()[..]).collect();
         if keys.is_empty() && destinations.is_empty() {
-            return Ok(Known::default());
+            return Ok(LedgerState::default());
         }
         let rows = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     r#"-- One look at the index for each key and each destination, whatever the planner believes of a
                        -- table that grows while it is used: its plans with `= any` read all tokens for each page.
@@ -90,7 +93,7 @@ impl Ledger {
                 .fetch_all(&self.pool)
             })
             .await?;
-        let (mut known, mut priors) = (Known::default(), Priors::default());
+        let (mut known, mut priors) = (LedgerState::default(), Priors::default());
         for row in rows {
             let key = SourceKey::from(row.source_key);
             if let Some(destination) = row.destination.as_deref().and_then(DestinationId::from_slice) {
@@ -116,12 +119,12 @@ impl Ledger {
                         }
                     }
                     None => {
-                        let incumbent = Incumbent::new(key, version, row.run_id);
+                        let incumbent = CurrentHolder::new(key, version, row.run_id);
                         keep_newest(&mut known.incumbents, destination, incumbent);
                     }
                 }
             } else if let Some(state) = TokenState::parse(&row.state) {
-                let settled = Settled {
+                let settled = LastOutcome {
                     state,
                     run: row.run_id,
                     fingerprint: row.fingerprint.as_deref().and_then(Fingerprint::from_slice),
@@ -144,7 +147,7 @@ impl Ledger {
     }
 
     /// Adds when batches were under way, where another migration's may have been so at the same time.
-    async fn tell_when(&self, known: &mut Known) -> Result<(), LedgerError> {
+    async fn tell_when(&self, known: &mut LedgerState) -> Result<(), LedgerError> {
         let siblings = known
             .siblings
             .values()
@@ -153,7 +156,7 @@ impl Ledger {
         let rows = known.rows.values().filter_map(|row| row.batch);
         let batches: Vec<i64> = siblings.chain(rows).collect();
         let found = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     "select id, submitted_at, finished_at from batches where id = any($1)",
                     &batches
@@ -188,7 +191,7 @@ impl Ledger {
         limit: i64,
     ) -> Result<Vec<FailedRow>, LedgerError> {
         let rows = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     "select run_id, source_key from token_rows
                      where migration = $1 and state = 'failed' and run_id < $2 and (run_id, source_key) > ($3, $4)
@@ -244,7 +247,7 @@ impl Ledger {
         let versions: Vec<Option<i64>> = decisions.iter().map(|decision| decision.version.get()).collect();
         let (codes, by) = superseded(decisions);
         let done = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     "update token_rows set outdated_run = runs.id, outdated_version = marked.version,
                             superseded_code = marked.code, superseded_by = marked.by
@@ -306,7 +309,7 @@ impl Ledger {
         let versions: Vec<Option<i64>> = decisions.iter().map(|decision| decision.version.get()).collect();
         let (superseded_codes, superseded_by) = superseded(decisions);
         let done = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     "insert into token_rows (migration, source_key, state, refused_by, error_code, reason, app_id, user_id,
                             tenant_id, destination, source_version, superseded_code, superseded_by, run_id, outdated_run,
@@ -359,7 +362,11 @@ fn superseded<'a>(decisions: &[&'a Decision]) -> (Vec<Option<&'a str>>, Vec<Opti
     decisions.iter().map(of).unzip()
 }
 
-fn keep_newest(incumbents: &mut HashMap<DestinationId, Incumbent>, at: DestinationId, found: Incumbent) {
+fn keep_newest(
+    incumbents: &mut HashMap<DestinationId, CurrentHolder>,
+    at: DestinationId,
+    found: CurrentHolder,
+) {
     match incumbents.get(&at) {
         Some(other) if other.version >= found.version => {}
         _ => {

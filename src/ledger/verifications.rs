@@ -4,10 +4,9 @@ use std::sync::Arc;
 
 use super::{Counters, Ledger, LedgerError, MANY_ROWS, Run, continuity::Writes};
 use crate::{
-    model::{
-        Chosen, Destination, Fingerprint, Mode, RunId, ScopeSet, SourceKey, Subject, Tally, Verification,
-    },
+    domain::{Destination, Mode, RunId, ScopeSet, SourceKey, Subject, Tally, Verification, VerifyRequest},
     postgres::Failure,
+    secret::Fingerprint,
 };
 
 /// A token that the API said it stored.
@@ -72,12 +71,16 @@ impl Ledger {
     ///
     /// # Errors
     /// If the run whose tokens are asked for uploads nothing or does not exist, or the database does not answer.
-    pub async fn begin_verification(&self, chosen: &Chosen, holder: &str) -> Result<VerifyRun, LedgerError> {
+    pub async fn begin_verification(
+        &self,
+        chosen: &VerifyRequest,
+        holder: &str,
+    ) -> Result<VerifyRun, LedgerError> {
         if let Some(run) = chosen.of_run {
             self.expect_upload(run).await?;
         }
         self.file_left_behind().await?;
-        self.persist(|| {
+        self.with_retry(|| {
             sqlx::query!(
                 "update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended', epoch = epoch + 1
                  where migration = $1 and mode = $2 and status = 'running'",
@@ -90,7 +93,7 @@ impl Ledger {
         let writes = Writes::draw();
         // `running` can only be our own answer that was lost.
         let taken_up = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     r#"update runs set status = 'running', finished_at = null, stop_reason = null, holder = $3,
                               epoch = epoch + 1, resumed = true, progressed_at = now(), writes = $8
@@ -161,7 +164,7 @@ impl Ledger {
 
     async fn new_verification(
         &self,
-        chosen: &Chosen,
+        chosen: &VerifyRequest,
         holder: &str,
         writes: Writes,
     ) -> Result<VerifyRun, LedgerError> {
@@ -172,7 +175,7 @@ impl Ledger {
         let sample_limit = match chosen.sample {
             Some(sample) => {
                 // One pass over the keys; the database keeps no more of them than the sample has.
-                self.persist(|| {
+                self.with_retry(|| {
                     sqlx::query_scalar!(
                         r#"select sha256(convert_to($3::bigint::text || '/' || source_key, 'UTF8')) as "hash!"
                            from token_rows
@@ -224,7 +227,7 @@ impl Ledger {
     /// Only an upload has tokens of its own.
     pub(super) async fn expect_upload(&self, run: RunId) -> Result<(), LedgerError> {
         let mode = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query_scalar!(
                     "select mode from runs where migration = $1 and id = $2",
                     self.migration,
@@ -246,7 +249,7 @@ impl Ledger {
     /// # Errors
     /// If the database stays away.
     pub async fn count_committed(&self, of: &VerifyRun) -> Result<i64, LedgerError> {
-        self.persist(|| {
+        self.with_retry(|| {
             sqlx::query_scalar!(
                 r#"select count(*) as "count!" from token_rows
                    where migration = $1 and state = 'committed' and ($2::bigint is null or run_id = $2)
@@ -272,7 +275,7 @@ impl Ledger {
         limit: i64,
     ) -> Result<Vec<Committed>, LedgerError> {
         let rows = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     r#"select source_key, fingerprint as "fingerprint!", app_id as "app_id!", user_id, tenant_id,
                               floor(extract(epoch from coalesce(
@@ -327,7 +330,7 @@ impl Ledger {
         } = found.tally();
         let write = run.writes.begin();
         let done = self
-            .persist(|| {
+            .with_retry(|| {
                 sqlx::query!(
                     "with run as (
                          update runs set cursor = coalesce($3, cursor), cursor_committed = $4, cursor_failed = $5,

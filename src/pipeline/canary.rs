@@ -10,13 +10,13 @@ use tracing::info;
 
 use super::{
     PipelineError,
-    delivery::{Work, barrier},
-    phase::At,
+    phase_cell::At,
+    sink::{SinkItem, barrier},
 };
 use crate::{
-    model::{Phase, StopReason},
-    pace::Stop,
-    upload::{End, Settled},
+    domain::{Phase, StopReason},
+    rate::StopSignal,
+    uploader::{TokenOutcome, TokensFinished},
 };
 
 /// What is asked of the first tokens of a run. It counts what this process sends: a run that is gone on with, and asked for
@@ -34,10 +34,10 @@ const REASONS: usize = 3;
 
 /// Stands before the uploader and lets nothing else pass until the canary's tokens have their ends.
 #[derive(Debug, Clone)]
-pub(super) struct Gate {
+pub(super) struct CanaryGate {
     canary: Canary,
     watched: Arc<Mutex<Watched>>,
-    stop: Stop,
+    stop: StopSignal,
     at: At,
 }
 
@@ -50,8 +50,8 @@ struct Watched {
     reasons: Vec<String>,
 }
 
-impl Gate {
-    pub(super) fn new(canary: Canary, stop: Stop, at: At) -> Self {
+impl CanaryGate {
+    pub(super) fn new(canary: Canary, stop: StopSignal, at: At) -> Self {
         Self {
             canary,
             watched: Arc::default(),
@@ -61,11 +61,11 @@ impl Gate {
     }
 
     /// Tokens came to an end.
-    pub(super) fn watch(&self, settled: &Settled) {
+    pub(super) fn watch(&self, settled: &TokensFinished) {
         let mut watched = self.watched();
         match &settled.end {
-            End::Committed => watched.committed += settled.count,
-            End::Failed(reason) => {
+            TokenOutcome::Committed => watched.committed += settled.count,
+            TokenOutcome::Failed(reason) => {
                 watched.failed += settled.count;
                 let text = format!("{}: {}", reason.code, reason.text);
                 if watched.reasons.len() < REASONS && !watched.reasons.contains(&text) {
@@ -79,20 +79,20 @@ impl Gate {
     /// everything else. The chunker has seen to it that those come first, and alone.
     pub(super) async fn run(
         self,
-        mut work: mpsc::Receiver<Work>,
-        delivery: mpsc::Sender<Work>,
+        mut work: mpsc::Receiver<SinkItem>,
+        delivery: mpsc::Sender<SinkItem>,
     ) -> Result<(), PipelineError> {
         let mut sent = 0;
         while sent < self.canary.tokens.get() {
             let Some(next) = work.recv().await else { break };
-            let is_token = matches!(next, Work::Batch(_));
+            let is_token = matches!(next, SinkItem::Batch(_));
             if delivery.send(next).await.is_err() {
                 return Ok(());
             }
             if is_token {
                 sent += 1;
                 // Without an end for each there is no verdict: whatever stopped the run is why it ends.
-                if !barrier(&delivery).await || self.stop.is_turned() {
+                if !barrier(&delivery).await || self.stop.is_triggered() {
                     return Ok(());
                 }
             }

@@ -5,9 +5,9 @@ use tracing::warn;
 use super::PipelineError;
 use crate::{
     config::{Field, Problem},
-    model::{DryRun, Rule},
-    screen::ColumnProfile,
-    source::{Page, SourceError},
+    domain::{DryRun, Rule},
+    reader::{Page, SourceError},
+    validation::ColumnProfile,
 };
 
 /// Rows of each page.

@@ -3,7 +3,7 @@
 use thiserror::Error;
 use tokio::task::JoinError;
 
-use crate::{descope::ApiError, ledger::LedgerError, source::SourceError};
+use crate::{descope::ApiError, ledger::LedgerError, reader::SourceError};
 
 /// A run could not begin, or could not go on.
 #[derive(Debug, Error)]

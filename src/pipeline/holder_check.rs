@@ -10,31 +10,31 @@ use tracing::Span;
 
 use super::PipelineError;
 use crate::{
-    model::{Known, LegacyToken, OlderVersions, RunId, SourceKey},
-    pace::Stop,
-    screen::{Challenge, Examined, Screen},
-    source::Source,
-    who::{Resolver, WhoError},
+    domain::{LedgerState, LegacyToken, OlderVersions, RunId, SourceKey},
+    lookup::{LookupError, UserResolver},
+    rate::StopSignal,
+    reader::Source,
+    validation::{Challenge, ExaminedPage, Validator},
 };
 
 /// Looks the rows up.
 pub(super) struct HolderCheck {
     source: Source,
     /// Finds the users of login IDs, where the source has any.
-    resolver: Option<Arc<Resolver>>,
-    screen: Arc<Screen>,
+    resolver: Option<Arc<UserResolver>>,
+    screen: Arc<Validator>,
     pub(super) older: OlderVersions,
-    stop: Stop,
+    stop: StopSignal,
 }
 
 impl HolderCheck {
     /// For use beside a source that is being read.
     pub(super) fn beside(
         source: &Source,
-        resolver: Option<&Arc<Resolver>>,
-        screen: &Arc<Screen>,
+        resolver: Option<&Arc<UserResolver>>,
+        screen: &Arc<Validator>,
         older: OlderVersions,
-        stop: &Stop,
+        stop: &StopSignal,
     ) -> Self {
         Self {
             source: source.another().heard_in(Span::current()),
@@ -48,8 +48,8 @@ impl HolderCheck {
     /// Marks the holders that are gone. `false` if the run is stopped.
     pub(super) async fn run(
         &mut self,
-        examined: &Examined,
-        known: &mut Known,
+        examined: &ExaminedPage,
+        known: &mut LedgerState,
         run: RunId,
     ) -> Result<bool, PipelineError> {
         let challenges = examined.challenges(known, run);
@@ -60,20 +60,24 @@ impl HolderCheck {
         Box::pin(self.look_up(&challenges, known)).await
     }
 
-    async fn look_up(&mut self, challenges: &[Challenge], known: &mut Known) -> Result<bool, PipelineError> {
+    async fn look_up(
+        &mut self,
+        challenges: &[Challenge],
+        known: &mut LedgerState,
+    ) -> Result<bool, PipelineError> {
         let keys: Vec<SourceKey> = challenges
             .iter()
             .map(|challenge| challenge.holder.clone())
             .collect();
-        let mut rows = match self.stop.unless_turned(self.source.rows(&keys)).await {
+        let mut rows = match self.stop.run_until_stopped(self.source.rows(&keys)).await {
             None => return Ok(false),
             Some(page) => page?.map(|page| page.tokens).unwrap_or_default(),
         };
         if let Some(resolver) = &self.resolver {
             match resolver.resolve(&mut rows).await {
                 Ok(()) => {}
-                Err(WhoError::Stopped) => return Ok(false),
-                Err(WhoError::Ledger(error)) => return Err(error.into()),
+                Err(LookupError::Stopped) => return Ok(false),
+                Err(LookupError::Ledger(error)) => return Err(error.into()),
             }
         }
         let rows: HashMap<&SourceKey, &LegacyToken> = rows.iter().map(|row| (&row.key, row)).collect();

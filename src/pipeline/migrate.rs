@@ -6,23 +6,25 @@ use tokio::sync::watch;
 use tracing::{Instrument, error_span, info, warn};
 
 use super::{
-    Canary, PipelineError, books::Books, canary::Gate, count_stage::Counter, delivery::Delivery, desk::Desk,
-    patience::patiently, phase::At, record::Record, shortfall::Expected, showing::quota, stages::Stages,
+    Canary, PipelineError, canary::CanaryGate, checkpointer::Checkpointer, estimate_stage::Estimator,
+    outcome_sink::OutcomeSink, phase_cell::At, progress::quota, retry::patiently, run_tracker::RunTracker,
+    shortfall::Expected, sink::Sink, stages::Stages,
 };
 use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
-    ledger::{Counters, Ledger, LedgerError, Lock, Locked, Run},
-    model::{
-        DryRun, Estimate, EventKind, Fingerprint, Mode, OlderVersions, Rollback, RunId, RunStatus, Selection,
-        StopReason, Tally, Verification,
+    domain::{
+        DryRun, Estimate, EventKind, Mode, OlderVersions, Rollback, RunId, RunStatus, Selection, StopReason,
+        Tally, Verification,
     },
-    pace::{Helm, Pacer},
+    ledger::{Counters, Ledger, LedgerError, Lock, LockKind, Run},
+    lookup::LookupClient,
     postgres::Patience,
+    rate::{Pacer, RunControl},
+    reader::{Perspective, Source},
     report::View,
-    source::{Perspective, Source},
-    upload::{Settled, Uploader},
-    who::Asker,
+    secret::Fingerprint,
+    uploader::{TokensFinished, Uploader},
 };
 
 /// How a run ended.
@@ -68,7 +70,7 @@ pub struct Request {
     /// Whether older versions of rows go over newer ones that were sent.
     pub older: OlderVersions,
     /// Whether a dry run asks the API about what the tokens name.
-    pub online: Option<Online>,
+    pub online: Option<Preflight>,
 }
 
 impl Request {
@@ -87,7 +89,7 @@ impl Request {
 
 /// What a dry run asks the API about: every app and tenant, and users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Online {
+pub struct Preflight {
     /// So many users, evenly over the rows, in place of all.
     pub sample: Option<u64>,
 }
@@ -100,18 +102,18 @@ pub struct Online {
 pub async fn migrate(
     settings: &Settings,
     request: &Request,
-    helm: Helm,
+    control: RunControl,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
-    let stop = helm.stop.clone();
-    let work = async |patience: &Patience| open(settings, request, helm, view, patience).await;
+    let stop = control.stop.clone();
+    let work = async |patience: &Patience| open(settings, request, control, view, patience).await;
     patiently(settings, &stop, work).await
 }
 
 async fn open(
     settings: &Settings,
     request: &Request,
-    helm: Helm,
+    control: RunControl,
     view: &watch::Sender<View>,
     patience: &Patience,
 ) -> Result<Ended, PipelineError> {
@@ -127,20 +129,20 @@ async fn open(
         .await?
         .bound_to(&target);
     let last_success = ledger.last_success(request.mode()).await?;
-    let client = Client::new(&settings.api, helm.meter.clone())?;
-    let diary = ledger.diary();
-    let asker = Asker::new(client.clone(), &settings.api, &helm).noting(diary.clone());
-    let asker = Arc::new(asker);
-    source = source.noting(diary.clone());
+    let client = Client::new(&settings.api, control.meter.clone())?;
+    let event_log = ledger.event_log();
+    let lookup_client = LookupClient::new(client.clone(), &settings.api, &control).noting(event_log.clone());
+    let lookup_client = Arc::new(lookup_client);
+    source = source.noting(event_log.clone());
     let (run, errand) = match request.dry_run {
         DryRun::Off => {
-            let lock = ledger.lock(&access, Locked::Migration).await?;
+            let lock = ledger.lock(&access, LockKind::Migration).await?;
             ledger.expect_target(&target).await?;
             ledger.expect_no_pending_deletions().await?;
             announce_siblings(&ledger, &target).await?;
             let about = selection(settings, &source, &ledger);
             let run = ledger.begin(&request.selection, &about, &holder()).await?;
-            ledger.goes_to(&run, &target).await?;
+            ledger.record_target(&run, &target).await?;
             let sending = Sending { client, lock };
             (run, Errand::Migrate(Box::new(sending)))
         }
@@ -153,7 +155,7 @@ async fn open(
         }
     };
     let order = format!("{}, by {}", request.described(settings), holder());
-    diary.note(EventKind::taking_up(run.resumed), Some(order));
+    event_log.note(EventKind::taking_up(run.resumed), Some(order));
     let span = error_span!("run", run_id = run.id);
     let (whole, expected) = Expected::of(&mut source, &ledger, &run, &request.selection).await?;
     ledger.expect_rows(&run, expected).await?;
@@ -186,10 +188,13 @@ async fn open(
         ledger,
         run,
         errand,
-        asker,
+        lookup_client,
         whole,
     };
-    Ok(opened.work(settings, request, helm, view).instrument(span).await)
+    Ok(opened
+        .work(settings, request, control, view)
+        .instrument(span)
+        .await)
 }
 
 /// What should be heard of before anything is sent: a migration under another name is another one, and sends everything again; and
@@ -259,7 +264,7 @@ struct Opened {
     ledger: Ledger,
     run: Run,
     errand: Errand,
-    asker: Arc<Asker>,
+    lookup_client: Arc<LookupClient>,
     /// How many rows there should be.
     whole: Expected,
 }
@@ -281,7 +286,7 @@ impl Opened {
         self,
         settings: &Settings,
         request: &Request,
-        helm: Helm,
+        control: RunControl,
         view: &watch::Sender<View>,
     ) -> Ended {
         let Self {
@@ -289,50 +294,54 @@ impl Opened {
             ledger,
             run,
             errand,
-            asker,
+            lookup_client,
             whole,
         } = self;
-        let books = Arc::new(Books::new(run.cursor.clone(), run.tally, helm.meter.clone()));
+        let checkpointer = Arc::new(Checkpointer::new(
+            run.cursor.clone(),
+            run.tally,
+            control.meter.clone(),
+        ));
         let at = At::default();
         let (delivery, gate, mut locked) = match errand {
             Errand::Migrate(sending) => {
                 let Sending { client, lock } = *sending;
-                let books = Arc::clone(&books);
+                let checkpointer = Arc::clone(&checkpointer);
                 let gate = request
                     .canary
-                    .map(|canary| Gate::new(canary, helm.stop.clone(), at.clone()));
+                    .map(|canary| CanaryGate::new(canary, control.stop.clone(), at.clone()));
                 let watching = gate.clone();
-                let listener = Box::new(move |settled: &Settled| {
+                let listener = Box::new(move |settled: &TokensFinished| {
                     if let Some(gate) = &watching {
                         gate.watch(settled);
                     }
-                    books.sent(settled);
+                    checkpointer.sent(settled);
                 });
                 let (ledger, run) = (ledger.clone(), run.clone());
-                let pacer = asker.plain();
-                let uploader = Uploader::new(client, pacer, ledger, run, settings, helm.clone(), listener);
-                (Delivery::Upload(uploader), gate, Some(lock))
+                let pacer = lookup_client.plain();
+                let uploader = Uploader::new(client, pacer, ledger, run, settings, control.clone(), listener);
+                (Sink::Upload(uploader), gate, Some(lock))
             }
             Errand::DryRun => {
-                let counter = Counter::new(Arc::clone(&books), &settings.api);
-                (Delivery::Count(counter), None, None)
+                let counter = Estimator::new(Arc::clone(&checkpointer), &settings.api);
+                (Sink::Count(counter), None, None)
             }
         };
-        let desk = Desk::new(
+        let tracker = RunTracker::new(
             ledger.clone(),
             run.clone(),
-            books,
+            checkpointer,
             delivery.clone(),
-            asker,
+            lookup_client,
             at,
-            helm.clone(),
+            control.clone(),
         );
         let stages = Stages {
             settings,
             request,
-            stop: &helm.stop,
-            desk: &desk,
-            record: &Record::new(ledger.clone(), run.clone(), request.dry_run),
+            stop: &control.stop,
+            tracker: &tracker,
+            record: &OutcomeSink::new(ledger.clone(), run.clone(), request.dry_run),
             gate,
         };
         let holding = async {
@@ -343,8 +352,8 @@ impl Opened {
         };
         let mut error = Box::pin(stages.run(source, delivery, holding, view)).await.err();
 
-        let snapshot = desk.books.snapshot();
-        let stopped = helm.stop.reason();
+        let snapshot = tracker.checkpointer.snapshot();
+        let stopped = control.stop.reason();
         if error.is_none() && stopped.is_none() {
             error = left_open(&snapshot.closed, &snapshot.live);
         }
@@ -353,11 +362,11 @@ impl Opened {
         let why = early
             .or_else(|| error.as_ref().map(ToString::to_string))
             .or_else(|| whole.shortfall(snapshot.live.selected));
-        if let Err(failure) = desk.close(&snapshot, status, why.as_deref()).await {
+        if let Err(failure) = tracker.close(&snapshot, status, why.as_deref()).await {
             warn!(reason = %failure, "the end of the run could not be recorded: the next run finds it as it is and goes on");
             error = Some(cause(error, failure));
         } else {
-            ledger.close_diary(&run, status, why.as_deref()).await;
+            ledger.close_events(&run, status, why.as_deref()).await;
             if request.sees_all() && stopped.is_none() && error.is_none() {
                 remember_all(&ledger, &run).await;
             }
@@ -376,9 +385,9 @@ impl Opened {
                 selected: snapshot.live.settled(),
                 ..snapshot.live
             },
-            counters: desk.counters(),
-            batches: desk.batches(),
-            estimate: desk.estimate(),
+            counters: tracker.counters(),
+            batches: tracker.batches(),
+            estimate: tracker.estimate(),
             verification: None,
             rollback: None,
             error,
@@ -388,7 +397,7 @@ impl Opened {
 
 /// A run that is through its rows has an end for each of them.
 fn left_open(closed: &Tally, live: &Tally) -> Option<PipelineError> {
-    (!closed.closes() || live != closed).then(|| PipelineError::BooksOpen {
+    (!closed.is_balanced() || live != closed).then(|| PipelineError::BooksOpen {
         selected: live.selected,
         settled: live.settled(),
     })
@@ -406,13 +415,15 @@ fn status(
     stopped: Option<&StopReason>,
     error: Option<&PipelineError>,
     dry_run: DryRun,
-    books: &Tally,
+    checkpointer: &Tally,
 ) -> RunStatus {
     match (stopped, error) {
         (_, Some(_)) | (Some(StopReason::Signal(_) | StopReason::Person), None) => RunStatus::Interrupted,
         // The next run goes on behind a canary; a dry run is done with what it was asked for.
         (Some(StopReason::Limit(_)), None) if dry_run == DryRun::Off => RunStatus::Interrupted,
-        (None | Some(StopReason::Limit(_)), None) if books.failed > 0 => RunStatus::CompletedWithFailures,
+        (None | Some(StopReason::Limit(_)), None) if checkpointer.failed > 0 => {
+            RunStatus::CompletedWithFailures
+        }
         (None | Some(StopReason::Limit(_)), None) => RunStatus::Completed,
         (Some(_), None) => RunStatus::Stopped,
     }

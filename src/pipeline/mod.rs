@@ -2,39 +2,39 @@
 //!
 //! A dry run is the same way with another last stage, which counts, and another record, which holds findings.
 
-mod asked;
-mod books;
 mod canary;
+mod checkpointer;
 mod columns;
-mod count_stage;
-mod delivery;
-mod desk;
 mod error;
-mod failed;
-mod fetching;
+mod estimate_stage;
+mod failure_counts;
 mod holder_check;
-mod memory;
+mod ledger_filter;
+mod lookup_stage;
 mod migrate;
 mod notices;
-mod online;
-mod originals;
-mod patience;
-mod phase;
-mod prepare;
+mod outcome_sink;
+mod phase_cell;
+mod preflight;
+mod progress;
+mod provider_tokens;
 mod read_stage;
-mod record;
+mod request;
+mod retry;
 mod rollback;
+mod row_status;
+mod run_tracker;
 mod shortfall;
-mod showing;
+mod sink;
+mod source_rows;
 mod stages;
-mod today;
 mod upload_stage;
+mod validate_stage;
 mod verify;
-mod who_stage;
 
 pub use canary::Canary;
 pub use error::PipelineError;
-pub use migrate::{Ended, Online, Request, migrate};
+pub use migrate::{Ended, Preflight, Request, migrate};
 pub use rollback::rollback;
-pub use today::{Today, today};
+pub use row_status::{RowStatus, row_status};
 pub use verify::verify;

@@ -8,8 +8,8 @@ use std::{
 use tracing::warn;
 
 use crate::{
-    model::{Decision, Finding, FindingKind, Reason, SourceKey, Superseded, Unsent},
-    screen::Conflict,
+    domain::{Decision, Finding, FindingKind, Reason, SourceKey, Superseded, Unsent},
+    validation::Conflict,
 };
 
 /// Each is said in the log once.

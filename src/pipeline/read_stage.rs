@@ -6,10 +6,10 @@ use tokio::sync::mpsc;
 
 use super::PipelineError;
 use crate::{
+    domain::{RunId, SourceKey},
     ledger::{FailedRow, Ledger},
-    model::{RunId, SourceKey},
-    pace::Stop,
-    source::{Page, Source},
+    rate::StopSignal,
+    reader::{Page, Source},
 };
 
 /// Rows that are asked for by their keys at once.
@@ -19,13 +19,13 @@ const KEYS_AT_ONCE: i64 = 500;
 pub(super) async fn all(
     mut source: Source,
     cursor: Option<SourceKey>,
-    stop: Stop,
+    stop: StopSignal,
     pages: mpsc::Sender<Page>,
 ) -> Result<(), PipelineError> {
     let mut last = cursor;
     // The place in the channel comes first, so that no page waits in memory beside the one in the channel.
-    while let Some(Ok(place)) = stop.unless_turned(pages.reserve()).await {
-        match stop.unless_turned(source.page(last.as_ref())).await {
+    while let Some(Ok(place)) = stop.run_until_stopped(pages.reserve()).await {
+        match stop.run_until_stopped(source.page(last.as_ref())).await {
             Some(Ok(Some(page))) => {
                 last = Some(page.last.clone());
                 place.send(page);
@@ -44,11 +44,11 @@ pub(super) async fn failed(
     ledger: Ledger,
     run: RunId,
     code: Option<String>,
-    stop: Stop,
+    stop: StopSignal,
     pages: mpsc::Sender<Page>,
 ) -> Result<(), PipelineError> {
     let mut last: Option<FailedRow> = None;
-    while let Some(Ok(place)) = stop.unless_turned(pages.reserve()).await {
+    while let Some(Ok(place)) = stop.run_until_stopped(pages.reserve()).await {
         let rows = ledger
             .failed_rows(run, code.as_deref(), last.as_ref(), KEYS_AT_ONCE)
             .await?;
@@ -57,7 +57,7 @@ pub(super) async fn failed(
         if last.is_none() {
             break;
         }
-        match stop.unless_turned(source.rows(&keys)).await {
+        match stop.run_until_stopped(source.rows(&keys)).await {
             Some(Ok(Some(mut page))) => {
                 // A run that ends early takes the first ones.
                 let turns: HashMap<&SourceKey, usize> =

@@ -4,9 +4,9 @@
 use tracing::warn;
 
 use crate::{
+    domain::Selection,
     ledger::{Ledger, LedgerError, Run},
-    model::Selection,
-    source::Source,
+    reader::Source,
 };
 
 /// Rows may come and go while a run is on its way; so many make no difference.

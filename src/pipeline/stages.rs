@@ -12,57 +12,58 @@ use tracing::{Instrument, Span, warn};
 
 use super::{
     PipelineError, Request,
-    canary::Gate,
+    canary::CanaryGate,
     columns::Columns,
-    delivery::Delivery,
-    desk::Desk,
-    fetching::Fetching,
     holder_check::HolderCheck,
-    memory::Memory,
+    ledger_filter::LedgerFilter,
+    lookup_stage,
     notices::Notices,
-    online, originals,
-    prepare::{Limit, Prepare},
+    outcome_sink::OutcomeSink,
+    preflight,
+    provider_tokens::ProviderTokens,
     read_stage,
-    record::Record,
-    who_stage,
+    run_tracker::RunTracker,
+    sink::Sink,
+    source_rows,
+    validate_stage::{Limit, ValidateStage},
 };
 use crate::{
-    chunk::{Chunker, Limits, Singly},
+    chunker::{Chunker, Limits, Singly},
     config::{Field, Settings},
     descope::{BODY_OVERHEAD, SINGLE_OVERHEAD},
+    domain::{Forgotten, Phase, Selection, StopReason},
     ledger::{Ledger, LedgerError},
-    model::{Forgotten, Phase, Selection, StopReason},
-    pace::Stop,
+    lookup::{ExistenceCheck, UserResolver},
     postgres::FailureKind,
+    rate::StopSignal,
+    reader::{Source, SourceError},
     report::View,
-    screen::{Duplicates, Screen},
-    source::{Source, SourceError},
-    upload::{OnUnresolved, Reconciliation, Uploader},
-    who::{Check, Resolver},
+    uploader::{OnUnresolved, Reconciliation, Uploader},
+    validation::{Duplicates, Validator},
 };
 
 /// What the stages of one run have in common.
 pub(super) struct Stages<'a> {
     pub(super) settings: &'a Settings,
     pub(super) request: &'a Request,
-    pub(super) stop: &'a Stop,
-    pub(super) desk: &'a Desk,
-    pub(super) record: &'a Record,
+    pub(super) stop: &'a StopSignal,
+    pub(super) tracker: &'a RunTracker,
+    pub(super) record: &'a OutcomeSink,
     /// Holds the bulk back until the canary arrived, where there is to be one.
-    pub(super) gate: Option<Gate>,
+    pub(super) gate: Option<CanaryGate>,
 }
 
 /// What the stages begin with.
 struct Start {
     source: Source,
     /// Finds the users of login IDs, where the source has any.
-    resolver: Option<Arc<Resolver>>,
-    screen: Screen,
-    memory: Memory,
+    resolver: Option<Arc<UserResolver>>,
+    screen: Validator,
+    memory: LedgerFilter,
     forgotten: Forgotten,
     duplicates_resolved: bool,
     /// Asks the API about what is about to go.
-    check: Option<Check>,
+    check: Option<ExistenceCheck>,
 }
 
 impl Stages<'_> {
@@ -71,42 +72,42 @@ impl Stages<'_> {
     pub(super) async fn run(
         self,
         source: Source,
-        delivery: Delivery,
+        delivery: Sink,
         holding: impl Future<Output = LedgerError>,
         view: &watch::Sender<View>,
     ) -> Result<(), PipelineError> {
-        let desk = self.desk;
+        let tracker = self.tracker;
         tokio::select! {
             ended = self.work(source, delivery, holding) => ended,
-            never = desk.show(view) => match never {},
+            never = tracker.show(view) => match never {},
         }
     }
 
     async fn work(
         self,
         source: Source,
-        delivery: Delivery,
+        delivery: Sink,
         holding: impl Future<Output = LedgerError>,
     ) -> Result<(), PipelineError> {
-        let (stop, desk) = (self.stop, self.desk);
+        let (stop, tracker) = (self.stop, self.tracker);
         let mut stages = pin!(self.prepare(source, delivery));
         let error = tokio::select! {
             ended = &mut stages => return ended,
-            Err(error) = desk.keep() => error,
+            Err(error) = tracker.keep() => error,
             error = holding => error.into(),
         };
-        stop.turn_silently();
+        stop.cancel();
         // What follows from a ledger that is gone adds nothing to that.
         let _ = stages.await;
         Err(error)
     }
 
     /// What comes before the first page, and then the stages.
-    async fn prepare(self, mut source: Source, delivery: Delivery) -> Result<(), PipelineError> {
-        let (settings, stop, desk) = (self.settings, self.stop, self.desk);
-        desk.at.enter(Phase::Settling);
-        if let Delivery::Upload(uploader) = &delivery {
-            settle_left_behind(&desk.ledger, uploader, stop, OnUnresolved::SendAgain).await?;
+    async fn prepare(self, mut source: Source, delivery: Sink) -> Result<(), PipelineError> {
+        let (settings, stop, tracker) = (self.settings, self.stop, self.tracker);
+        tracker.at.enter(Phase::Settling);
+        if let Sink::Upload(uploader) = &delivery {
+            settle_left_behind(&tracker.ledger, uploader, stop, OnUnresolved::SendAgain).await?;
         }
         let forgotten = self.record.forgotten().await?;
         if forgotten == Forgotten::Anything {
@@ -115,12 +116,12 @@ impl Stages<'_> {
                  sent again, and until that has completed, a batch whose outcome is unknown, too, as nothing proves that it arrived"
             );
         }
-        let mut memory = Memory::new(desk.ledger.is_new_to(&desk.run).await?);
-        let screen = originals::screen(settings, &desk.ledger);
+        let mut memory = LedgerFilter::new(tracker.ledger.is_new_to(&tracker.run).await?);
+        let screen = source_rows::screen(settings, &tracker.ledger);
         let resolver = self.resolver().await?;
         let duplicates_resolved = match self.request.selection {
             Selection::All => {
-                desk.at.enter(Phase::Outdated);
+                tracker.at.enter(Phase::Outdated);
                 self.leave_out_outdated(&mut source, &screen, &mut memory).await?
             }
             // The other rows are not looked at.
@@ -128,10 +129,10 @@ impl Stages<'_> {
             // The source does not know which of its login IDs are the same user's.
         } && resolver.is_none();
         if self.request.online.is_some() {
-            desk.at.enter(Phase::Asking);
+            tracker.at.enter(Phase::Asking);
         }
-        let checking = online::check(settings, self.request, &mut source, &desk.asker);
-        let check = stop.unless_turned(checking).await.transpose()?.flatten();
+        let checking = preflight::check(settings, self.request, &mut source, &tracker.lookup_client);
+        let check = stop.run_until_stopped(checking).await.transpose()?.flatten();
         let start = Start {
             source,
             resolver,
@@ -145,12 +146,15 @@ impl Stages<'_> {
     }
 
     /// Who finds the users of login IDs, where the source has any.
-    async fn resolver(&self) -> Result<Option<Arc<Resolver>>, PipelineError> {
+    async fn resolver(&self) -> Result<Option<Arc<UserResolver>>, PipelineError> {
         if !self.settings.source.columns.contains_key(&Field::LoginId) {
             return Ok(None);
         }
-        let (asker, ledger) = (Arc::clone(&self.desk.asker), self.desk.ledger.clone());
-        let resolver = Resolver::new(asker, ledger, &self.settings.api).await?;
+        let (lookup_client, ledger) = (
+            Arc::clone(&self.tracker.lookup_client),
+            self.tracker.ledger.clone(),
+        );
+        let resolver = UserResolver::new(lookup_client, ledger, &self.settings.api).await?;
         Ok(Some(Arc::new(resolver)))
     }
 
@@ -159,13 +163,13 @@ impl Stages<'_> {
     async fn leave_out_outdated(
         &self,
         source: &mut Source,
-        screen: &Screen,
-        memory: &mut Memory,
+        screen: &Validator,
+        memory: &mut LedgerFilter,
     ) -> Result<bool, PipelineError> {
         let mut outage = source.outage();
         loop {
             let recording = self.record_outdated(source, screen, memory);
-            let Some(recorded) = self.stop.unless_turned(recording).await else {
+            let Some(recorded) = self.stop.run_until_stopped(recording).await else {
                 return Ok(true);
             };
             match recorded {
@@ -191,7 +195,7 @@ impl Stages<'_> {
                 }
                 Err(PipelineError::Source(SourceError::Database(failure))) => {
                     source.disconnect();
-                    match self.stop.unless_turned(outage.wait_out(failure)).await {
+                    match self.stop.run_until_stopped(outage.wait_out(failure)).await {
                         Some(waited) => waited.map_err(SourceError::from)?,
                         None => return Ok(true),
                     }
@@ -204,12 +208,12 @@ impl Stages<'_> {
     async fn record_outdated(
         &self,
         source: &mut Source,
-        screen: &Screen,
-        memory: &mut Memory,
+        screen: &Validator,
+        memory: &mut LedgerFilter,
     ) -> Result<(), PipelineError> {
         let mut duplicates = Duplicates::new(screen);
         let rivals = source
-            .rivals(&self.settings.apps, self.desk.run.cursor.as_ref())
+            .rivals(&self.settings.apps, self.tracker.run.cursor.as_ref())
             .await?;
         let mut outdated = pin!(
             rivals
@@ -236,7 +240,7 @@ impl Stages<'_> {
     }
 
     /// Each stage on a task of its own, so that they use all cores; joined here, so that none outlives the run.
-    async fn spawn(&self, start: Start, delivery: Delivery) -> Result<(), PipelineError> {
+    async fn spawn(&self, start: Start, delivery: Sink) -> Result<(), PipelineError> {
         let Start {
             source,
             resolver,
@@ -246,7 +250,7 @@ impl Stages<'_> {
             duplicates_resolved,
             check,
         } = start;
-        let (batch, stop, desk) = (self.settings.batch, self.stop, self.desk);
+        let (batch, stop, tracker) = (self.settings.batch, self.stop, self.tracker);
         let limits = Limits {
             max_tokens: batch.max_tokens,
             max_bytes: batch.max_bytes,
@@ -255,20 +259,20 @@ impl Stages<'_> {
         };
         let singly = self.singly();
         match (&self.gate, &check) {
-            (Some(_), _) => desk.at.enter(Phase::Canary),
+            (Some(_), _) => tracker.at.enter(Phase::Canary),
             // Every page is asked about.
             (None, Some(_)) => {}
-            (None, None) => desk.at.enter(Phase::Sending),
+            (None, None) => tracker.at.enter(Phase::Sending),
         }
         let screen = Arc::new(screen);
         let older = self.request.older;
         let holder_check = HolderCheck::beside(&source, resolver.as_ref(), &screen, older, stop);
         let (pages_in, mut pages) = mpsc::channel(1);
         let (work_in, mut work) = mpsc::channel(1);
-        let prepare = Prepare {
+        let prepare = ValidateStage {
             screen,
             record: self.record.clone(),
-            books: Arc::clone(&desk.books),
+            checkpointer: Arc::clone(&tracker.checkpointer),
             chunker: Chunker::new(limits, singly),
             size_limit: delivery.size_limit(batch),
             refresh_margin_seconds: self.settings.api.refresh_margin.seconds(),
@@ -282,7 +286,7 @@ impl Stages<'_> {
             holder_check,
             notices: Notices::default(),
             check,
-            fetching: Fetching::new(self.settings, &delivery, &desk.asker),
+            fetching: ProviderTokens::new(self.settings, &delivery, &tracker.lookup_client),
             columns: (self.request.selection == Selection::All).then(|| Columns::new(self.request.dry_run)),
         };
         let reading: BoxFuture<'static, _> = match self.request.selection.clone() {
@@ -290,15 +294,15 @@ impl Stages<'_> {
             // in the span it is given.
             Selection::All => Box::pin(read_stage::all(
                 source.heard_in(Span::current()),
-                desk.run.cursor.clone(),
+                tracker.run.cursor.clone(),
                 stop.clone(),
                 pages_in,
             )),
             Selection::Failed { code } => Box::pin(
                 read_stage::failed(
                     source,
-                    desk.ledger.clone(),
-                    desk.run.id,
+                    tracker.ledger.clone(),
+                    tracker.run.id,
                     code,
                     stop.clone(),
                     pages_in,
@@ -310,7 +314,7 @@ impl Stages<'_> {
             Some(resolver) => {
                 let (known_in, known) = mpsc::channel(1);
                 let read = std::mem::replace(&mut pages, known);
-                Box::pin(who_stage::run(resolver, read, known_in))
+                Box::pin(lookup_stage::run(resolver, read, known_in))
             }
             None => Box::pin(ready(Ok(()))),
         };
@@ -322,7 +326,7 @@ impl Stages<'_> {
             }
             None => Box::pin(ready(Ok(()))),
         };
-        let delivering = delivery.run(batch, stop.clone(), work, desk.at.clone());
+        let delivering = delivery.run(batch, stop.clone(), work, tracker.at.clone());
         let reading = tokio::spawn(reading);
         let resolving = tokio::spawn(resolving.in_current_span());
         let preparing = tokio::spawn(prepare.run(pages).in_current_span());
@@ -344,10 +348,13 @@ impl Stages<'_> {
 const OUTDATED_AT_ONCE: usize = 1000;
 
 /// An error, or a panic, of one stage ends all of them.
-async fn guarded(stop: &Stop, stage: JoinHandle<Result<(), PipelineError>>) -> Result<(), PipelineError> {
+async fn guarded(
+    stop: &StopSignal,
+    stage: JoinHandle<Result<(), PipelineError>>,
+) -> Result<(), PipelineError> {
     let ended = stage.await.unwrap_or_else(|error| Err(error.into()));
     if ended.is_err() {
-        stop.turn_silently();
+        stop.cancel();
     }
     ended
 }
@@ -357,18 +364,18 @@ async fn guarded(stop: &Stop, stage: JoinHandle<Result<(), PipelineError>>) -> R
 pub(super) async fn settle_left_behind(
     ledger: &Ledger,
     uploader: &Uploader,
-    stop: &Stop,
+    stop: &StopSignal,
     on_unresolved: OnUnresolved,
 ) -> Result<(), PipelineError> {
     for left in ledger.unsettled().await? {
-        if stop.is_turned() {
+        if stop.is_triggered() {
             break;
         }
         if uploader.settle_left_behind(&left, on_unresolved).await? == Reconciliation::Unknown {
             stop.turn(StopReason::Unsettled(left.batch.id));
         }
     }
-    if !stop.is_turned() {
+    if !stop.is_triggered() {
         // Not before: what was in flight may have been packed while it was settled, by its own process or by the server alone.
         ledger.file_left_behind().await?;
     }

@@ -3,16 +3,16 @@
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument;
 
-use super::{PipelineError, delivery::Work, phase::At};
-use crate::{model::Phase, pace::Stop, upload::Uploader};
+use super::{PipelineError, phase_cell::At, sink::SinkItem};
+use crate::{domain::Phase, rate::StopSignal, uploader::Uploader};
 
 /// Delivers batches until there are none, then those that were put aside. A stop is obeyed by the uploader: what is in
 /// flight finishes, and nothing new leaves.
 pub(super) async fn run(
     uploader: Uploader,
     concurrency: usize,
-    stop: Stop,
-    mut work: mpsc::Receiver<Work>,
+    stop: StopSignal,
+    mut work: mpsc::Receiver<SinkItem>,
     at: At,
 ) -> Result<(), PipelineError> {
     let mut in_flight: JoinSet<Result<(), PipelineError>> = JoinSet::new();
@@ -21,35 +21,35 @@ pub(super) async fn run(
     drop(work);
     let drained = drain(&mut in_flight).await;
     taken.and(drained)?;
-    if uploader.has_parked() {
+    if uploader.has_deferred() {
         at.enter(Phase::LastChances);
     }
-    Ok(uploader.deliver_parked().await?)
+    Ok(uploader.deliver_deferred().await?)
 }
 
 /// Takes work until there is none, or a delivery failed.
 async fn take(
     uploader: &Uploader,
     concurrency: usize,
-    stop: &Stop,
-    work: &mut mpsc::Receiver<Work>,
+    stop: &StopSignal,
+    work: &mut mpsc::Receiver<SinkItem>,
     in_flight: &mut JoinSet<Result<(), PipelineError>>,
 ) -> Result<(), PipelineError> {
     while let Some(next) = work.recv().await {
         match next {
-            Work::Batch(batch) => {
+            SinkItem::Batch(batch) => {
                 while in_flight.len() >= concurrency {
                     one(in_flight).await?;
                 }
-                if stop.is_turned() {
+                if stop.is_triggered() {
                     break;
                 }
                 let uploader = uploader.clone();
                 in_flight.spawn(async move { Ok(uploader.deliver(batch).await?) }.in_current_span());
             }
-            Work::Barrier(reached) => {
+            SinkItem::Barrier(reached) => {
                 drain(in_flight).await?;
-                uploader.deliver_parked().await?;
+                uploader.deliver_deferred().await?;
                 // Whoever waited may have been stopped.
                 let _ = reached.send(());
             }

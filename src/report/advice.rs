@@ -1,6 +1,6 @@
 //! What to do about a failure, by its code.
 
-use crate::model::{Rule, Superseded};
+use crate::domain::{Rule, Superseded};
 
 /// A sentence for the codes that are known; `None` for what only the API's own words explain.
 #[must_use]

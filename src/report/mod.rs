@@ -1,25 +1,25 @@
 //! What people and scripts are told: the summary of a run, its failures, its progress.
 
 mod advice;
-mod failures;
-mod history;
-mod lines;
-mod pace_of_run;
-mod page;
+mod eta;
+mod failure_list;
+mod history_text;
+mod html;
+mod live_area;
 mod progress;
-mod region;
-mod rolled_back;
-mod standing;
+mod progress_lines;
+mod rollback_text;
+mod status_badge;
 mod summary;
 mod unread;
-mod verified;
+mod verify_text;
 
 pub use advice::advice;
-pub use failures::{Format, write_failures, write_groups};
-pub use history::history_text;
-pub use pace_of_run::{PaceOfRun, Quota};
-pub use page::{Addition, Depth, PageData, Setting, body, document, page, title};
+pub use eta::{Eta, Quota};
+pub use failure_list::{Format, write_failures, write_groups};
+pub use history_text::history_text;
+pub use html::{Addition, Depth, PageData, Setting, body, document, page, title};
+pub use live_area::LiveArea;
 pub use progress::{View, show_progress};
-pub use region::Region;
-pub use standing::{Badge, after_an_early_end, badge};
+pub use status_badge::{StatusBadge, after_an_early_end, badge};
 pub use summary::{Batches, Summary};

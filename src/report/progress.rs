@@ -10,12 +10,12 @@ use tokio::{
 use tracing::info;
 
 use super::{
-    PaceOfRun, Quota, Region,
-    lines::{Paper, lines},
+    Eta, LiveArea, Quota,
+    progress_lines::{Layout, lines},
 };
 use crate::{
     config::RateLimit,
-    model::{Mode, Phase, RunId, RunStatus, Tally},
+    domain::{Mode, Phase, RunId, RunStatus, Tally},
 };
 
 /// What whoever watches a run is told, a few times a second.
@@ -76,9 +76,9 @@ const LOG_AT_LEAST: Duration = Duration::from_secs(900);
 
 /// Shows the view until its sender is gone: in `region`, below everything that is printed past it; without one, as an event
 /// in the log now and then.
-pub async fn show_progress(mut view: watch::Receiver<View>, region: Option<Region>) {
+pub async fn show_progress(mut view: watch::Receiver<View>, region: Option<LiveArea>) {
     let begin = Instant::now();
-    let mut pace = PaceOfRun::default();
+    let mut pace = Eta::default();
     let mut tick = interval(DRAW_EVERY);
     let mut log_after = LOG_FIRST;
     let mut log_at = begin + log_after;
@@ -89,7 +89,7 @@ pub async fn show_progress(mut view: watch::Receiver<View>, region: Option<Regio
                 pace.look(begin.elapsed(), &now);
                 if let Some(region) = &region {
                     let colour = region.colour();
-                    region.draw(|width| lines(&now, &pace, begin.elapsed(), Paper { width, colour }));
+                    region.draw(|width| lines(&now, &pace, begin.elapsed(), Layout { width, colour }));
                 }
             }
             () = sleep_until(log_at), if region.is_none() => {
@@ -109,7 +109,7 @@ pub async fn show_progress(mut view: watch::Receiver<View>, region: Option<Regio
     }
 }
 
-fn log(view: &View, pace: &PaceOfRun, elapsed: Duration) {
+fn log(view: &View, pace: &Eta, elapsed: Duration) {
     // What nobody knows is left out.
     let rounded = |rate: f64| (rate * 10.0).round() / 10.0;
     info!(

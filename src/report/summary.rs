@@ -6,13 +6,13 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
-    advice, after_an_early_end, rolled_back,
+    advice, after_an_early_end, rollback_text,
     unread::{is_complete, unread},
-    verified,
+    verify_text,
 };
 use crate::{
+    domain::{Estimate, Mode, PendingDeletions, Rollback, RunId, Tally, Verification, visible},
     ledger::{CodeCount, RunReport},
-    model::{Estimate, Mode, PendingDeletions, Rollback, RunId, Tally, Verification, visible},
 };
 
 /// What `migrate --json`, `verify --json`, `rollback --json` and `status --json` print.
@@ -140,8 +140,8 @@ impl Summary {
     #[must_use]
     pub fn text(&self) -> String {
         let (mode, headline) = match self.mode {
-            Mode::Verify => (" (verification)", verified::headline(self)),
-            Mode::Rollback => (" (rollback)", rolled_back::headline(self)),
+            Mode::Verify => (" (verification)", verify_text::headline(self)),
+            Mode::Rollback => (" (rollback)", rollback_text::headline(self)),
             Mode::DryRun => (" (dry run)", self.headline()),
             Mode::Migrate => ("", self.headline()),
         };
@@ -151,8 +151,8 @@ impl Summary {
             visible(&self.migration)
         );
         match (&self.verify, &self.rollback) {
-            (Some(found), _) => verified::write(&mut text, self, found),
-            (None, Some(found)) => rolled_back::write(&mut text, self, found),
+            (Some(found), _) => verify_text::write(&mut text, self, found),
+            (None, Some(found)) => rollback_text::write(&mut text, self, found),
             (None, None) => {
                 self.write_books(&mut text);
                 self.write_work(&mut text);

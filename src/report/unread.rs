@@ -1,7 +1,7 @@
 //! What a run has not looked at: one that ended early, or that is at it still, knows only of the rows it has read.
 
 use super::{Summary, summary::grouped};
-use crate::model::Mode;
+use crate::domain::Mode;
 
 /// Whether the run has looked at all rows that it was to look at.
 pub(super) fn is_complete(summary: &Summary) -> bool {

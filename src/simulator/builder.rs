@@ -15,8 +15,8 @@ use crate::simulator::{
     api::{Api, Shared},
     auth::Credentials,
     buckets::{Bucket, Buckets},
-    cut::{Connection, CutListener},
     directory::{App, Directory, User},
+    disconnect::{Connection, DisconnectListener},
     faults::{FaultRates, Faults},
     handle::SimulatorHandle,
     license::License,
@@ -235,7 +235,7 @@ impl Simulator {
         });
         let service = router(Arc::clone(&api)).into_make_service_with_connect_info::<Connection>();
         let server =
-            axum::serve(CutListener(listener), service).with_graceful_shutdown(stop.cancelled_owned());
+            axum::serve(DisconnectListener(listener), service).with_graceful_shutdown(stop.cancelled_owned());
         let server = tokio::spawn(server.into_future());
         Ok(SimulatorHandle::new(
             api,

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use crate::simulator::{
-    api::Api, check::filled, faults::Call, lookup::query, perform::perform, refusal::Refusal,
+    api::Api, check::filled, faults::Call, inject_fault::perform, lookup::query, refusal::Refusal,
 };
 
 type Shared = State<Arc<Api>>;

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, ops::RangeInclusive, time::Duration};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
-use crate::simulator::gate::Gate;
+use crate::simulator::barrier::Barrier;
 
 /// What goes wrong with one request. For a call that reads, "commit" means having looked the token
 /// up; for one that deletes, having deleted it.
@@ -45,9 +45,9 @@ pub enum Fault {
     /// Like [`Fault::RateLimited`], and so is every other request until the time has passed.
     Storm(Duration),
     /// The commit is done; the answer waits at the gate.
-    Hold(Gate),
+    Hold(Barrier),
     /// The request waits at the gate before it is committed, even when its client has left.
-    HoldBeforeCommit(Gate),
+    HoldBeforeCommit(Barrier),
 }
 
 /// What goes wrong by chance, each as a share of all requests between 0 and 1. Each request meets at most

@@ -17,7 +17,7 @@ use crate::simulator::{
     decode::decode,
     directory::{App, User, UserStatus},
     faults::Call,
-    perform::perform,
+    inject_fault::perform,
     refusal::Refusal,
 };
 

@@ -21,21 +21,21 @@
 
 mod api;
 mod auth;
+mod barrier;
 mod buckets;
 mod builder;
 mod check;
-mod cut;
 mod decode;
 mod delete;
 mod directory;
+mod disconnect;
 mod faults;
-mod gate;
 mod handle;
+mod inject_fault;
 mod license;
 mod limits;
 mod log;
 mod lookup;
-mod perform;
 mod provider;
 mod read;
 mod refusal;
@@ -47,11 +47,11 @@ mod upload;
 mod wire;
 
 pub use self::{
+    barrier::Barrier,
     buckets::Bucket,
     builder::Simulator,
     directory::{App, Directory, User, UserStatus},
     faults::{Fault, FaultRates},
-    gate::Gate,
     handle::SimulatorHandle,
     limits::{ParseRateLimitError, RateLimit, RetryAfter},
     log::{LoggedRequest, RequestLog},

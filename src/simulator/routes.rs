@@ -15,8 +15,9 @@ use axum::{
 use crate::simulator::{
     api::Api,
     buckets::Bucket,
-    cut::{Connection, Cut},
-    delete, license,
+    delete,
+    disconnect::{Connection, Disconnect},
+    license,
     log::Entry,
     lookup, provider, read,
     refusal::Refusal,
@@ -93,7 +94,7 @@ async fn guard(
     let entry = api.log.lock().arrived(request.uri().path(), tier);
     let path = request.uri().path().to_owned();
     let response = pass(&api, entry, request, next).await;
-    if response.extensions().get::<Cut>().is_some() {
+    if response.extensions().get::<Disconnect>().is_some() {
         tracing::debug!(path, "cut the connection");
         connection.cut();
     } else {

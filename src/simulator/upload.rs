@@ -16,8 +16,8 @@ use crate::simulator::{
     check::{Item, Subject},
     decode::decode,
     faults::Call,
+    inject_fault::perform,
     log::Entry,
-    perform::perform,
     refusal::Refusal,
     rules::{Rules, TooLarge},
     wire::{

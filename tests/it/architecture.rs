@@ -9,38 +9,69 @@ use std::{
 /// Which module may import which. A stage knows the shared words, its settings and, where it talks to the API,
 /// `descope`; never another stage. Only the pipeline knows all of them.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
-    ("model", &[]),
-    ("meter", &["model"]),
+    ("secret", &[]),
+    ("domain", &["secret"]),
+    ("metrics", &["domain"]),
     ("postgres", &[]),
-    ("scratch", &[]),
+    ("temp_postgres", &[]),
     ("simulator", &[]),
-    ("decrypt", &["model"]),
-    ("config", &["decrypt", "model", "postgres"]),
-    ("descope", &["config", "meter", "model"]),
-    ("pace", &["config", "meter", "model"]),
-    ("source", &["config", "decrypt", "model", "postgres"]),
-    ("screen", &["config", "descope", "model"]),
-    ("chunk", &["model"]),
-    ("notify", &["config", "model"]),
-    ("ledger", &["config", "model", "postgres"]),
+    ("decrypt", &["domain", "secret"]),
+    ("config", &["decrypt", "domain", "postgres", "secret"]),
+    ("descope", &["config", "domain", "metrics", "secret"]),
+    ("rate", &["config", "domain", "metrics"]),
+    ("reader", &["config", "decrypt", "domain", "postgres", "secret"]),
+    ("validation", &["config", "descope", "domain", "secret"]),
+    ("chunker", &["domain", "secret"]),
+    ("ledger", &["config", "domain", "postgres", "secret"]),
     (
-        "upload",
-        &["config", "descope", "ledger", "meter", "model", "pace"],
+        "uploader",
+        &[
+            "config", "descope", "domain", "ledger", "metrics", "rate", "secret",
+        ],
     ),
-    ("who", &["config", "descope", "ledger", "model", "pace"]),
-    ("report", &["config", "ledger", "model"]),
+    (
+        "lookup",
+        &["config", "descope", "domain", "ledger", "rate", "secret"],
+    ),
+    ("report", &["config", "domain", "ledger"]),
     (
         "pipeline",
         &[
-            "chunk", "config", "descope", "ledger", "meter", "model", "pace", "postgres", "report", "screen",
-            "source", "upload", "who",
+            "chunker",
+            "config",
+            "descope",
+            "domain",
+            "ledger",
+            "lookup",
+            "metrics",
+            "postgres",
+            "rate",
+            "reader",
+            "report",
+            "secret",
+            "uploader",
+            "validation",
         ],
     ),
-    ("watch", &["config", "ledger", "meter", "model", "pace", "report"]),
+    (
+        "observe",
+        &[
+            "config", "domain", "ledger", "metrics", "rate", "report", "secret",
+        ],
+    ),
     (
         "doctor",
         &[
-            "config", "descope", "ledger", "meter", "model", "notify", "postgres", "screen", "source",
+            "config",
+            "descope",
+            "domain",
+            "ledger",
+            "metrics",
+            "observe",
+            "postgres",
+            "reader",
+            "secret",
+            "validation",
         ],
     ),
     (
@@ -48,19 +79,19 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "config",
             "doctor",
+            "domain",
             "ledger",
-            "meter",
-            "model",
-            "notify",
-            "pace",
+            "metrics",
+            "observe",
             "pipeline",
             "postgres",
+            "rate",
+            "reader",
             "report",
-            "scratch",
+            "secret",
             "simulator",
-            "source",
-            "upload",
-            "watch",
+            "temp_postgres",
+            "uploader",
         ],
     ),
 ];
@@ -150,9 +181,9 @@ fn rust_files(folder: &Path) -> Vec<PathBuf> {
 
 #[test]
 fn imports_are_found_in_braces_too() {
-    let code = "use crate::model::X;\nuse crate::{\n    config::{self, Y},\n    upload::Stop,\n};\nlet x = crate::screen::z();";
+    let code = "use crate::domain::X;\nuse crate::{\n    config::{self, Y},\n    uploader::Z,\n};\nlet x = crate::validation::z();";
     assert_eq!(
         imports(code).into_iter().collect::<Vec<_>>(),
-        ["config", "model", "screen", "upload"]
+        ["config", "domain", "uploader", "validation"]
     );
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 use tokio::time::{sleep, timeout};
 
 use crate::support::bed::{Bed, Ran, TOKEN};
@@ -72,7 +72,7 @@ async fn one_of_them_leaves_when_the_one_before_has_its_end() {
         .await
         .set("batch.concurrency = 8\napi.timeout = \"20s\"");
     bed.rows(1, 50).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::None, Fault::Hold(gate.clone())]);
     let child = bed.command(&["migrate", "--canary", "10"]).spawn().unwrap();
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
@@ -275,7 +275,7 @@ async fn a_canary_that_is_killed_is_settled_and_another_one_goes_on() {
     for committed in [true, false] {
         let bed = Bed::new().await;
         bed.rows(1, 200).await;
-        let gate = Gate::new();
+        let gate = Barrier::new();
         let hold = if committed {
             Fault::Hold(gate.clone())
         } else {

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 
 use tokenferry::{
     config::{ConfigError, Settings, known_keys},
-    model::Rule,
+    domain::Rule,
 };
 
 use crate::support::settings::try_settings;

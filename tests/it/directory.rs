@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokenferry::{
-    descope::{App, AppType, Client, Kept, Looked, UserStatus},
-    meter::Meter,
+    descope::{App, AppType, Client, LookupOutcome, ProviderTokenResult, UserStatus},
+    metrics::Meter,
     simulator::{self, Bucket, Fault, ProviderToken, RateLimit, Simulator, SimulatorHandle, User},
 };
 
@@ -70,7 +70,7 @@ async fn raw(simulator: &SimulatorHandle, path: &str, body: Option<Value>) -> (u
 #[tokio::test]
 async fn the_licence_comes_with_the_servers_clock() {
     let simulator = Simulator::builder().start().await.unwrap();
-    let Looked::Found(license) = client(&simulator).license().await else {
+    let LookupOutcome::Found(license) = client(&simulator).license().await else {
         panic!("no licence")
     };
     assert_eq!(license.rate_limit_tier, "tier1");
@@ -97,31 +97,31 @@ async fn apps_and_tenants_all_at_once_and_one_by_one() {
         app("keys", AppType::Other("apikey".into())),
         app("untold", AppType::Unsaid),
     ];
-    assert_eq!(client.apps().await, Looked::Found(all.clone()));
-    assert_eq!(client.app("keys").await, Looked::Found(all[1].clone()));
-    assert_eq!(client.app("none").await, Looked::Absent);
+    assert_eq!(client.apps().await, LookupOutcome::Found(all.clone()));
+    assert_eq!(client.app("keys").await, LookupOutcome::Found(all[1].clone()));
+    assert_eq!(client.app("none").await, LookupOutcome::Absent);
     assert_eq!(
         client.app("a/b?c").await,
-        Looked::Absent,
+        LookupOutcome::Absent,
         "one segment of the path"
     );
     assert_eq!(
         client.tenants().await,
-        Looked::Found(vec!["t 2/ü".into(), "t1".into()])
+        LookupOutcome::Found(vec!["t 2/ü".into(), "t1".into()])
     );
-    assert_eq!(client.tenant("t 2/ü").await, Looked::Found(()));
-    assert_eq!(client.tenant("t3").await, Looked::Absent);
+    assert_eq!(client.tenant("t 2/ü").await, LookupOutcome::Found(()));
+    assert_eq!(client.tenant("t3").await, LookupOutcome::Absent);
 }
 
 #[tokio::test]
 async fn a_stand_in_without_lists_finds_whatever_is_asked_for() {
     let simulator = Simulator::builder().start().await.unwrap();
     let client = client(&simulator);
-    assert_eq!(client.apps().await, Looked::Found(Vec::new()));
-    assert!(matches!(client.app("any").await, Looked::Found(_)));
-    assert_eq!(client.tenants().await, Looked::Found(Vec::new()));
-    assert_eq!(client.tenant("any").await, Looked::Found(()));
-    let Looked::Found(user) = client.user_with_login_id("a@b").await else {
+    assert_eq!(client.apps().await, LookupOutcome::Found(Vec::new()));
+    assert!(matches!(client.app("any").await, LookupOutcome::Found(_)));
+    assert_eq!(client.tenants().await, LookupOutcome::Found(Vec::new()));
+    assert_eq!(client.tenant("any").await, LookupOutcome::Found(()));
+    let LookupOutcome::Found(user) = client.user_with_login_id("a@b").await else {
         panic!("no user")
     };
     assert_eq!(user.id, "a@b");
@@ -133,29 +133,29 @@ async fn users_by_login_id_by_search_and_in_bulk() {
         let simulator = Simulator::builder().users(people()).start().await.unwrap();
         simulator.change_rules(|rules| rules.user_not_found_status = not_found);
         let client = client(&simulator);
-        let Looked::Found(user) = client.user_with_login_id("+4912345").await else {
+        let LookupOutcome::Found(user) = client.user_with_login_id("+4912345").await else {
             panic!("no user")
         };
         assert_eq!((user.id.as_str(), user.status), ("U2", UserStatus::Disabled));
-        assert_eq!(client.user_with_login_id("nobody").await, Looked::Absent);
+        assert_eq!(client.user_with_login_id("nobody").await, LookupOutcome::Absent);
         assert_eq!(
             client.user_with_login_id("ALICE@example.com").await,
-            Looked::Absent
+            LookupOutcome::Absent
         );
 
-        let Looked::Found(users) = client.users(&["U3", "U9", "U2"]).await else {
+        let LookupOutcome::Found(users) = client.users(&["U3", "U9", "U2"]).await else {
             panic!("no users")
         };
         let found: Vec<_> = users.iter().map(|user| (user.id.as_str(), user.status)).collect();
         assert_eq!(found, [("U3", UserStatus::Active), ("U2", UserStatus::Disabled)]);
 
         let asked = ["alice@example.com", "bob@example.com", "+4912345", "nobody"];
-        let Looked::Found(page) = client.search_users(&asked, 0).await else {
+        let LookupOutcome::Found(page) = client.search_users(&asked, 0).await else {
             panic!("no page")
         };
         let found: Vec<_> = page.users.iter().map(|user| user.id.as_str()).collect();
         assert_eq!((found, page.total), (vec!["U1", "U2"], Some(2)));
-        let Looked::Found(beyond) = client.search_users(&asked, 1).await else {
+        let LookupOutcome::Found(beyond) = client.search_users(&asked, 1).await else {
             panic!("no page")
         };
         assert!(beyond.users.is_empty());
@@ -216,10 +216,13 @@ async fn each_kind_of_request_has_its_own_rate_limit() {
         .await
         .unwrap();
     let client = client(&simulator);
-    assert!(matches!(client.search_users(&["x"], 0).await, Looked::Found(_)));
-    assert!(matches!(client.users(&["U1"]).await, Looked::Found(_)));
-    assert!(matches!(client.apps().await, Looked::Found(_)));
-    let limited = Looked::RateLimited {
+    assert!(matches!(
+        client.search_users(&["x"], 0).await,
+        LookupOutcome::Found(_)
+    ));
+    assert!(matches!(client.users(&["U1"]).await, LookupOutcome::Found(_)));
+    assert!(matches!(client.apps().await, LookupOutcome::Found(_)));
+    let limited = LookupOutcome::RateLimited {
         retry_after: Some(Duration::from_secs(60)),
     };
     assert_eq!(client.user_with_login_id("x").await.map(drop), limited);
@@ -249,9 +252,9 @@ async fn what_goes_wrong_is_told_apart() {
     let mut words = Vec::new();
     while simulator.scripted() > 0 {
         words.push(match client.apps().await {
-            Looked::TryAgain { refusal, .. } => refusal.code.into_owned(),
-            Looked::Credentials(_) => "credentials".to_owned(),
-            Looked::Endpoint(_) => "endpoint".to_owned(),
+            LookupOutcome::TryAgain { refusal, .. } => refusal.code.into_owned(),
+            LookupOutcome::Credentials(_) => "credentials".to_owned(),
+            LookupOutcome::Endpoint(_) => "endpoint".to_owned(),
             other => panic!("{other:?}"),
         });
     }
@@ -321,7 +324,8 @@ async fn provider_tokens_are_handed_out_as_strictly_as_the_api_does() {
     );
 
     let client = client(&simulator);
-    let Looked::Found(Kept::Token(token)) = client.provider_token("alice@example.com", "google", false).await
+    let LookupOutcome::Found(ProviderTokenResult::Token(token)) =
+        client.provider_token("alice@example.com", "google", false).await
     else {
         panic!("no token")
     };
@@ -332,23 +336,23 @@ async fn provider_tokens_are_handed_out_as_strictly_as_the_api_does() {
     let asked = async |login_id: &str| client.provider_token(login_id, "google", false).await;
     assert!(matches!(
         asked("bob@example.com").await,
-        Looked::Found(Kept::Nothing)
+        LookupOutcome::Found(ProviderTokenResult::Nothing)
     ));
     for status in [400, 404] {
         simulator.change_rules(|rules| rules.user_not_found_status = status);
         assert!(matches!(
             asked("zoe@example.com").await,
-            Looked::Found(Kept::NoUser)
+            LookupOutcome::Found(ProviderTokenResult::NoUser)
         ));
     }
     simulator.change_rules(|rules| rules.unmanaged_providers = ["google".to_owned()].into());
-    let Looked::Refused(refusal) = asked("alice@example.com").await else {
+    let LookupOutcome::Refused(refusal) = asked("alice@example.com").await else {
         panic!("it was switched off")
     };
     assert_eq!(refusal.code, "E062403");
     simulator.set_limit(Bucket::Users, Some(RateLimit::new(0, Duration::from_secs(60))));
     assert!(matches!(
         asked("alice@example.com").await,
-        Looked::RateLimited { .. }
+        LookupOutcome::RateLimited { .. }
     ));
 }

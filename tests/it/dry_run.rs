@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use tokenferry::simulator::{Fault, Gate, LoggedRequest};
+use tokenferry::simulator::{Barrier, Fault, LoggedRequest};
 use tokio::time::{sleep, timeout};
 
 use crate::support::bed::{Bed, Ran};
@@ -275,7 +275,7 @@ async fn a_dry_run_goes_beside_an_active_run_and_neither_minds() {
     let bed = Bed::new().await;
     bed.user_rows(1, 300).await;
     let bed = bed.set("batch.concurrency = 1\napi.timeout = \"20s\"");
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::None, Fault::Hold(gate.clone())]);
     let child = bed.spawn_migrate();
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();

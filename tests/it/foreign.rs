@@ -3,7 +3,7 @@
 
 use std::{fs, os::unix::fs::PermissionsExt};
 
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 
 use crate::support::bed::Bed;
 
@@ -82,7 +82,7 @@ async fn the_memory_of_a_run_is_dumped_nowhere_and_read_by_nobody_but_root() {
 
     let bed = Bed::new().await;
     bed.user_rows(1, 3).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let run = bed.spawn_migrate();
     gate.reached().await;

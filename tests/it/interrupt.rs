@@ -7,7 +7,7 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::json;
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 use tokio::{
     process::Child,
     time::{sleep, timeout},
@@ -63,7 +63,7 @@ async fn a_killed_run_is_settled_and_goes_on_without_writing_twice() {
         bed.user_rows(1, 400).await;
         let bed = bed.set("batch.concurrency = 1");
         // Killed while the second request is under way: before it is stored, or after.
-        let gate = Gate::new();
+        let gate = Barrier::new();
         let hold = if committed {
             Fault::Hold(gate.clone())
         } else {
@@ -98,7 +98,7 @@ async fn a_killed_run_is_settled_and_goes_on_without_writing_twice() {
 async fn a_second_run_of_the_same_migration_is_turned_away_and_told_by_whom() {
     let bed = Bed::new().await;
     bed.user_rows(1, 200).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let child = bed.spawn_migrate();
     let id = child.id().unwrap();
@@ -128,7 +128,7 @@ async fn a_second_signal_leaves_at_once_and_the_ledger_is_still_true() {
     let bed = Bed::new().await;
     bed.user_rows(1, 200).await;
     let bed = bed.set("api.timeout = \"20s\"");
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api
         .script([Fault::Hold(gate.clone()), Fault::Hold(gate.clone())]);
     let child = bed.spawn_migrate();
@@ -159,7 +159,7 @@ async fn a_process_that_was_replaced_can_send_nothing_more() {
     let bed = Bed::new().await;
     bed.user_rows(1, 600).await;
     let bed = bed.set("batch.concurrency = 1");
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::None, Fault::Hold(gate.clone())]);
     let first = bed.spawn_migrate();
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
@@ -189,7 +189,7 @@ async fn a_process_that_was_replaced_can_send_nothing_more() {
 async fn killed_after_the_commit() -> Bed {
     let bed = Bed::new().await;
     bed.user_rows(1, 50).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let mut child = bed.spawn_migrate();
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();

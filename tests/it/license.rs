@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use secrecy::ExposeSecret;
 use serde_json::json;
-use tokenferry::simulator::{Fault, Gate, RateLimit, Simulator, SimulatorHandle};
+use tokenferry::simulator::{Barrier, Fault, RateLimit, Simulator, SimulatorHandle};
 use tokio::time::Instant;
 
 use crate::support::{
@@ -88,7 +88,7 @@ async fn a_tier_that_changes_under_a_run_is_asked_for_again_and_named_from_then_
     let simulator = Simulator::builder().license("tier1").refuse_wrong_license();
     let bed = Bed::with(simulator).await;
     bed.user_rows(1, 1000).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let bed = bed.set("batch.concurrency = 4\nbatch.max_tokens = 20\napi.rate_limit.requests = 40");
     let running = bed.spawn_migrate();

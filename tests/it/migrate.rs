@@ -1,7 +1,7 @@
 //! The main job, seen from outside: the real program between a real Postgres and the stand-in API.
 
 use serde_json::json;
-use tokenferry::simulator::{Destination, Fault, Gate};
+use tokenferry::simulator::{Barrier, Destination, Fault};
 
 use crate::support::bed::{Bed, TOKEN, ended};
 
@@ -350,7 +350,7 @@ async fn a_key_of_random_uuids_goes_the_whole_way_and_changes_are_found() {
     ))
     .await;
     // Rows come in below the cursor while it runs.
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api
         .script([Fault::None, Fault::None, Fault::Hold(gate.clone())]);
     let running = bed.spawn_migrate();

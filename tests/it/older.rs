@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 use tokio::time::timeout;
 
 use crate::support::bed::{Bed, Ran, ended};
@@ -39,7 +39,7 @@ const RENEW: &str = "update legacy_tokens set access_token = access_token || '-t
 
 /// A run during which this happens, once it has sent its first request.
 async fn while_it_runs(bed: &Bed, sql: &str) -> Ran {
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let child = bed.spawn_migrate();
     timeout(Duration::from_secs(60), gate.reached()).await.unwrap();

@@ -5,8 +5,8 @@ use std::time::Duration;
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
 use tokenferry::{
-    scratch::{Options, ScratchPostgres, StopMode},
-    simulator::{Fault, Gate},
+    simulator::{Barrier, Fault},
+    temp_postgres::{Options, StopMode, TempPostgres},
 };
 use tokio::time::timeout;
 
@@ -18,7 +18,7 @@ const SLOW: &str = "api.rate_limit.requests = 20\napi.rate_limit.per = \"1s\"\nb
 #[tokio::test]
 async fn a_ledger_that_restarts_is_taken_up_again_and_no_outcome_is_forgotten() {
     for mode in [StopMode::Fast, StopMode::Immediate] {
-        let mut ledger = ScratchPostgres::start(Options::default()).await.unwrap();
+        let mut ledger = TempPostgres::start(Options::default()).await.unwrap();
         let bed = Bed::new().await;
         bed.user_rows(1, 1000).await;
         let bed = bed.set(SLOW);
@@ -41,11 +41,11 @@ async fn a_ledger_that_restarts_is_taken_up_again_and_no_outcome_is_forgotten() 
 
 #[tokio::test]
 async fn an_answer_that_could_not_be_recorded_is_settled_again() {
-    let mut ledger = ScratchPostgres::start(Options::default()).await.unwrap();
+    let mut ledger = TempPostgres::start(Options::default()).await.unwrap();
     let bed = Bed::new().await;
     bed.user_rows(1, 300).await;
     let bed = bed.set("batch.concurrency = 1\nstop.after_unreachable = \"1s\"");
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::None, Fault::Hold(gate.clone())]);
     let mut command = bed.command(&["migrate", "--json"]);
     command.env("TOKENFERRY__LEDGER__URL", ledger.url("postgres"));
@@ -76,7 +76,7 @@ async fn an_answer_that_could_not_be_recorded_is_settled_again() {
 
 #[tokio::test]
 async fn a_source_that_restarts_is_read_on_where_the_last_page_ended() {
-    let mut source = ScratchPostgres::start(Options::default()).await.unwrap();
+    let mut source = TempPostgres::start(Options::default()).await.unwrap();
     let mut connection = PgConnection::connect(&source.url("postgres")).await.unwrap();
     connection
         .execute(
@@ -124,7 +124,7 @@ async fn a_source_that_restarts_is_read_on_where_the_last_page_ended() {
 
 #[tokio::test]
 async fn a_source_that_restarts_while_it_looks_for_outdated_rows_is_asked_again() {
-    let mut source = ScratchPostgres::start(Options::default()).await.unwrap();
+    let mut source = TempPostgres::start(Options::default()).await.unwrap();
     let mut rows = PgConnection::connect(&source.url("postgres")).await.unwrap();
     rows.execute(
         "create table legacy_tokens (id bigint primary key, provider text, user_id text, tenant_id text, access_token text,

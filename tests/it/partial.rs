@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 use tokio::time::timeout;
 
 use crate::support::bed::Bed;
@@ -140,7 +140,7 @@ async fn a_run_whose_process_was_killed_is_not_said_to_be_running() {
 async fn a_run_that_waits_is_said_to_be_running() {
     let bed = Bed::new().await.set("api.timeout = \"60s\"");
     bed.user_rows(1, 20).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let child = bed.spawn_migrate();
     timeout(Duration::from_secs(60), gate.reached()).await.unwrap();

@@ -11,7 +11,7 @@ use std::{
 use nix::unistd::geteuid;
 use sqlx::{Connection, PgConnection, Row, postgres::PgConnectOptions, raw_sql};
 use tempfile::TempDir;
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 use tokio::{
     net::{TcpListener, TcpStream},
     process::{Child, Command},
@@ -125,7 +125,7 @@ async fn behind_a_pooler_the_lock_is_held_and_a_killed_process_does_not_leave_it
         command.env("TOKENFERRY__LEDGER__URL", pooler.url());
         command
     };
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let mut first = migrate().spawn().unwrap();
     if timeout(Duration::from_secs(20), gate.reached()).await.is_err() {

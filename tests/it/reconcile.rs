@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 use tokio::time::sleep;
 
 use crate::support::bed::{Bed, Ran};
@@ -121,7 +121,7 @@ async fn one_token_that_has_not_expired_speaks_for_all_of_its_batch() {
 async fn a_commit_after_the_timeout_is_waited_for() {
     let bed = Bed::new().await;
     bed.user_rows(1, 10).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::HoldBeforeCommit(gate.clone())]);
     let running = bed.spawn_migrate();
     gate.reached().await;
@@ -170,7 +170,7 @@ async fn one_odd_answer_decides_nothing() {
 async fn a_witness_that_was_deleted_meanwhile_does_not_speak_for_the_others() {
     let bed = Bed::new().await;
     bed.user_rows(1, 20).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::StatusAfterCommit(502)]);
     bed.api.script_reads([Fault::Hold(gate.clone())]);
     let running = bed.spawn_migrate();

@@ -14,7 +14,7 @@ use nix::{
 };
 use serde_json::{Value, json};
 use tokenferry::simulator::{
-    ExpiryFormat, Fault, Gate, OnRepeat, ProviderToken, Simulator, StoredToken, User,
+    Barrier, ExpiryFormat, Fault, OnRepeat, ProviderToken, Simulator, StoredToken, User,
 };
 use tokio::time::{sleep, timeout};
 
@@ -463,7 +463,7 @@ async fn what_changes_between_two_attempts_stays() {
     let bed = Bed::new().await;
     bed.user_rows(1, 1).await;
     let run = uploaded(&bed).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     let bed = bed.set("api.timeout = \"20s\"");
     bed.api.script_deletes([Fault::Status(503)]);
     bed.api
@@ -492,7 +492,7 @@ async fn what_somebody_else_deletes_meanwhile_is_gone_whatever_the_api_calls_it(
             .change_rules(|rules| rules.token_not_found_status = status);
         bed.user_rows(1, 1).await;
         let run = uploaded(&bed).await;
-        let gate = Gate::new();
+        let gate = Barrier::new();
         let bed = bed.set("api.timeout = \"20s\"");
         bed.api.script_deletes([Fault::HoldBeforeCommit(gate.clone())]);
         let child = bed
@@ -635,7 +635,7 @@ async fn while_a_rollback_runs_others_are_told_that_it_does() {
         .set("batch.concurrency = 1\napi.timeout = \"60s\"");
     bed.user_rows(1, 10).await;
     let run = uploaded(&bed).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script_deletes([Fault::Hold(gate.clone())]);
     let child = bed
         .command(&["rollback", "--run", &run, "--yes", "--json"])
@@ -1032,7 +1032,7 @@ async fn a_batch_that_was_left_in_flight_is_found_out_first() {
     let bed = Bed::new().await;
     bed.user_rows(1, 30).await;
     let bed = bed.set("batch.max_tokens = 10\nbatch.concurrency = 1\napi.timeout = \"20s\"");
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::None, Fault::Hold(gate.clone())]);
     let mut child = bed.spawn_migrate();
     gate.reached().await;

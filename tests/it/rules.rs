@@ -6,7 +6,7 @@ use std::{
 };
 
 use serde_json::{Value, json};
-use tokenferry::model::{Rule, Severity};
+use tokenferry::domain::{Rule, Severity};
 
 use crate::support::bed::{Bed, TOKEN};
 

@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 use sqlx::{Connection, Executor, PgConnection};
-use tokenferry::scratch::{DockerPostgres, Listen, Options, ScratchError, ScratchPostgres, StopMode};
+use tokenferry::temp_postgres::{DockerPostgres, Listen, Options, StopMode, TempPostgres, TempPostgresError};
 use tokio::time::{sleep, timeout};
 
 use crate::support::{database::TestDatabase, server};
@@ -26,7 +26,7 @@ struct Traces {
 }
 
 impl Traces {
-    fn of(postgres: &ScratchPostgres) -> Self {
+    fn of(postgres: &TempPostgres) -> Self {
         let process = Pid::from_raw(postgres.process_id().unwrap().try_into().unwrap());
         Self {
             folder: postgres.folder().to_owned(),
@@ -50,8 +50,8 @@ impl Traces {
     }
 }
 
-async fn start() -> ScratchPostgres {
-    ScratchPostgres::start(Options::default()).await.unwrap()
+async fn start() -> TempPostgres {
+    TempPostgres::start(Options::default()).await.unwrap()
 }
 
 async fn count(url: &str) -> i64 {
@@ -102,8 +102,8 @@ async fn a_loopback_server_has_a_port_of_its_own() {
         listen: Listen::Loopback,
         ..Options::default()
     };
-    let mut first = ScratchPostgres::start(options.clone()).await.unwrap();
-    let second = ScratchPostgres::start(options).await.unwrap();
+    let mut first = TempPostgres::start(options.clone()).await.unwrap();
+    let second = TempPostgres::start(options).await.unwrap();
     assert_ne!(first.url("postgres"), second.url("postgres"));
     assert!(
         first.url("postgres").contains("@127.0.0.1:"),
@@ -222,8 +222,8 @@ async fn without_postgres_the_error_names_the_folders() {
         binaries: Some(Path::new("/nowhere/bin").into()),
         ..Options::default()
     };
-    let error = ScratchPostgres::start(options).await.unwrap_err();
-    assert!(matches!(&error, ScratchError::NotFound { .. }), "{error}");
+    let error = TempPostgres::start(options).await.unwrap_err();
+    assert!(matches!(&error, TempPostgresError::NotFound { .. }), "{error}");
     assert!(error.to_string().contains("/nowhere/bin"), "{error}");
 }
 

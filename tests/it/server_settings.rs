@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sqlx::Executor;
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 use tokio::time::{sleep, timeout};
 
 use crate::support::bed::{Bed, ended};
@@ -76,7 +76,7 @@ async fn a_moment_in_which_the_ledger_takes_no_writes_is_waited_out() {
     let bed = Bed::new().await.set("stop.after_unreachable = \"30s\"");
     bed.user_rows(1, 1000).await;
     let (url, guest) = ledger_role(&bed).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let mut command = bed.command(&["migrate", "-v"]);
     command

@@ -3,8 +3,8 @@
 
 use serde_json::json;
 use tokenferry::{
-    ledger::{Counters, LedgerError, Rows, Standing},
-    model::{Destination, Tally},
+    domain::{Destination, Tally},
+    ledger::{Checkpoint, Counters, LedgerError, Rows},
     simulator::Fault,
 };
 use tokio::time::{Duration, Instant, timeout};
@@ -156,13 +156,13 @@ async fn a_run_that_others_have_begun_since_under_the_same_number_is_not_taken_f
     assert_eq!(bed.number(others).await, 0, "its books are its own");
 }
 
-fn standing(committed: i64) -> Standing<'static> {
+fn standing(committed: i64) -> Checkpoint<'static> {
     let tally = Tally {
         selected: committed,
         committed,
         ..Tally::default()
     };
-    Standing {
+    Checkpoint {
         cursor: None,
         up_to_cursor: tally,
         tally,

@@ -1,7 +1,7 @@
 //! Everything that is known of one token.
 
 use serde_json::{Value, json};
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 
 use crate::support::bed::{Bed, Ran, TOKEN};
 
@@ -183,7 +183,7 @@ async fn a_token_in_flight_is_known_and_a_stranger_is_not() {
     assert!(ran.stderr.contains("no ledger"), "{}", ran.stderr);
     bed.user_rows(1, 5).await;
     let bed = bed.set("api.timeout = \"20s\"");
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let child = bed.spawn_migrate();
     gate.reached().await;

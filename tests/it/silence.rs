@@ -8,9 +8,9 @@ use nix::{
 };
 use serde_json::json;
 use tokenferry::{
-    ledger::Locked,
-    scratch::{Options, ScratchPostgres, StopMode},
-    simulator::{Fault, Gate},
+    ledger::LockKind,
+    simulator::{Barrier, Fault},
+    temp_postgres::{Options, StopMode, TempPostgres},
 };
 use tokio::{
     process::{Child, Command},
@@ -108,7 +108,7 @@ async fn a_stop_does_not_wait_for_a_silent_ledger() {
 
 #[tokio::test]
 async fn a_stop_does_not_wait_for_a_ledger_that_is_down() {
-    let mut ledger = ScratchPostgres::start(Options::default()).await.unwrap();
+    let mut ledger = TempPostgres::start(Options::default()).await.unwrap();
     let bed = Bed::new()
         .await
         .set(&format!("{SLOW}\nstop.after_unreachable = \"5m\""));
@@ -132,7 +132,7 @@ async fn a_stop_has_a_deadline_whatever_the_api_does() {
         .await
         .set("api.timeout = \"5m\"\nbatch.concurrency = 1");
     bed.user_rows(1, 300).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::None, Fault::Hold(gate.clone())]);
     let child = bed.spawn_migrate();
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
@@ -158,7 +158,7 @@ async fn a_stop_has_a_deadline_whatever_the_api_does() {
 async fn a_lost_machine_gives_up_its_lock() {
     let bed = Bed::new().await.set("batch.concurrency = 1");
     bed.user_rows(1, 300).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::None, Fault::Hold(gate.clone())]);
     let ledger = Proxy::before(bed.database.url()).await;
     let mut lost = behind(&bed, &ledger).spawn().unwrap();
@@ -184,7 +184,7 @@ async fn a_lock_is_kept_while_its_process_has_no_time_for_it() {
     let database = TestDatabase::create().await;
     let access = ledger::access(&database);
     let ledger = ledger::open(&access).await.unwrap();
-    let lock = ledger.lock(&access, Locked::Migration).await.unwrap();
+    let lock = ledger.lock(&access, LockKind::Migration).await.unwrap();
     // All of this test's runtime is one thread.
     #[allow(clippy::disallowed_methods, reason = "it is to be blocked")]
     std::thread::sleep(Duration::from_secs(13));

@@ -11,7 +11,7 @@ use reqwest::{Response, StatusCode, header};
 use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokenferry::simulator::{
-    Destination, Fault, FaultRates, Gate, OnRepeat, RateLimit, RetryAfter, Simulator, SimulatorHandle,
+    Barrier, Destination, Fault, FaultRates, OnRepeat, RateLimit, RetryAfter, Simulator, SimulatorHandle,
     TooLarge,
 };
 
@@ -673,7 +673,7 @@ async fn reads_have_a_script_of_their_own() {
 #[tokio::test]
 async fn a_gate_holds_an_answer_or_a_commit() {
     let simulator = start(Simulator::builder()).await;
-    let (answer, commit) = (Gate::new(), Gate::new());
+    let (answer, commit) = (Barrier::new(), Barrier::new());
     simulator.script([
         Fault::Hold(answer.clone()),
         Fault::HoldBeforeCommit(commit.clone()),
@@ -788,7 +788,7 @@ async fn what_is_stored_can_be_altered_behind_the_back() {
 async fn it_ends_with_held_requests_and_when_dropped() {
     let simulator = start(Simulator::builder()).await;
     let url = format!("{}{LICENSE}", simulator.base_url());
-    let gate = Gate::new();
+    let gate = Barrier::new();
     simulator.script([Fault::Hold(gate.clone())]);
     let held = client()
         .post(format!("{}{USER}", simulator.base_url()))

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokenferry::simulator::{Fault, Gate, Simulator};
+use tokenferry::simulator::{Barrier, Fault, Simulator};
 use tokio::time::timeout;
 
 use crate::support::bed::{Bed, Ran, ended};
@@ -297,7 +297,7 @@ async fn what_another_migration_sends_meanwhile_is_seen() {
     .await;
     let slow = "source.page_size = 10\nbatch.max_tokens = 5\nbatch.concurrency = 1\napi.timeout = \"60s\"";
     let bed = bed.set(slow);
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let first = bed.spawn_migrate();
     timeout(Duration::from_secs(60), gate.reached()).await.unwrap();

@@ -12,7 +12,7 @@ use std::{
 
 use nix::pty::{Winsize, openpty};
 use rustix::termios::tcsetwinsize;
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 use tokio::{
     process::{Child, Command},
     time::{sleep, timeout},
@@ -126,13 +126,13 @@ async fn ended(mut child: Child) -> i32 {
 }
 
 /// A bed whose third request waits at a gate, and whose other ones may leave one after the other.
-async fn held_at_a_gate() -> (Bed, Gate) {
+async fn held_at_a_gate() -> (Bed, Barrier) {
     let bed = Bed::new().await;
     bed.user_rows(1, 1000).await;
     bed.sql("analyze legacy_tokens").await;
     bed.api.set_refused_users(["user-7"]);
     let bed = bed.set("batch.concurrency = 1\napi.timeout = \"60s\"");
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api
         .script([Fault::None, Fault::None, Fault::Hold(gate.clone())]);
     (bed, gate)

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::json;
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 
 use crate::support::bed::{Bed, Ran};
 
@@ -216,7 +216,7 @@ async fn where_another_token_hides_one_witness_the_next_is_asked() {
     // The plain one lives longest, and is asked for first.
     bed.sql("update legacy_tokens set expires_at = expires_at + interval '1 day' where id = 1")
         .await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let bed = bed.set("source.where = \"tenant_id is null\"");
     let running = bed.spawn_migrate();

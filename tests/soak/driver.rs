@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use nix::sys::signal::Signal;
-use tokenferry::{scratch::StopMode, simulator::FaultRates};
+use tokenferry::{simulator::FaultRates, temp_postgres::StopMode};
 use tokio::time::{Instant, sleep};
 
 use crate::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng, rngs::StdRng, seq::SliceRandom};
-use tokenferry::{scratch::StopMode, simulator::Fault};
+use tokenferry::{simulator::Fault, temp_postgres::StopMode};
 
 /// A blow.
 #[derive(Debug, Clone)]

@@ -11,8 +11,8 @@ use secrecy::ExposeSecret;
 use sqlx::{PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
 use tokenferry::{
-    scratch::{Options, ScratchPostgres, StopMode},
     simulator::{FaultRates, Simulator, SimulatorHandle},
+    temp_postgres::{Options, StopMode, TempPostgres},
 };
 use tokio::process::Command;
 
@@ -29,13 +29,13 @@ pub(crate) struct World {
 
 /// A database server, and a pool that outlives its restarts.
 pub(crate) struct Server {
-    postgres: ScratchPostgres,
+    postgres: TempPostgres,
     pub(crate) pool: PgPool,
 }
 
 impl Server {
     async fn start() -> Self {
-        let postgres = ScratchPostgres::start(Options::default())
+        let postgres = TempPostgres::start(Options::default())
             .await
             .expect("the soak restarts its databases, so it needs Postgres binaries on this machine");
         let pool = PgPoolOptions::new()

@@ -3,9 +3,9 @@
 //! The migration itself runs as a person would run it: this very program, in a process of its own, with a
 //! configuration file.
 
-mod legacy;
-mod proof;
-mod story;
+mod comparison;
+mod narrator;
+mod seed;
 
 use std::{path::Path, process::Stdio};
 
@@ -15,12 +15,12 @@ use secrecy::ExposeSecret;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use self::{legacy::Legacy, story::Story};
+use self::{narrator::Narrator, seed::LegacyTable};
 use super::{Exit, signals};
 use crate::{
-    model::Secret,
-    scratch::{self, Scratch},
+    secret::Secret,
     simulator::{FaultRates, RateLimit, Simulator, SimulatorHandle},
+    temp_postgres::{self, TempServer},
 };
 
 /// Options of `demo`.
@@ -52,7 +52,7 @@ const QUOTA: usize = 200;
 pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     let interrupted = CancellationToken::new();
     signals::cancel_on_first(interrupted.clone());
-    let story = Story::default();
+    let story = Narrator::default();
     story.title(&format!(
         "{} legacy OAuth tokens move from Postgres into Descope outbound apps. Both ends are stand-ins on this machine.",
         args.tokens
@@ -61,12 +61,12 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     let (url, scratch) = match args.database_url {
         Some(url) => (Secret::new(url), None),
         None => {
-            let scratch = scratch::any(scratch::Options::default()).await?;
+            let scratch = temp_postgres::any(temp_postgres::Options::default()).await?;
             story.step(&format!("A source database: {}", scratch.describe()));
             (Secret::new(scratch.url("postgres")), Some(scratch))
         }
     };
-    let legacy = Legacy::new(&url, scratch.is_some());
+    let legacy = LegacyTable::new(&url, scratch.is_some());
     let told = tokio::select! {
         told = tell(&story, &legacy, &url, args.tokens) => told,
         () = interrupted.cancelled() => Ok(Exit::Signal(2)),
@@ -83,14 +83,14 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-async fn clean_up(legacy: &Legacy<'_>, scratch: Option<Scratch>) -> anyhow::Result<()> {
+async fn clean_up(legacy: &LegacyTable<'_>, scratch: Option<TempServer>) -> anyhow::Result<()> {
     match scratch {
         Some(scratch) => Ok(scratch.stop().await?),
         None => legacy.drop().await,
     }
 }
 
-async fn tell(story: &Story, legacy: &Legacy<'_>, url: &Secret, tokens: u32) -> anyhow::Result<Exit> {
+async fn tell(story: &Narrator, legacy: &LegacyTable<'_>, url: &Secret, tokens: u32) -> anyhow::Result<Exit> {
     legacy.create(tokens).await?;
     story.step(&format!(
         "A legacy table, {}: {tokens} tokens of users and tenants of four providers; a few are not fit to go, three are outdated",
@@ -151,13 +151,13 @@ async fn tell(story: &Story, legacy: &Legacy<'_>, url: &Secret, tokens: u32) -> 
     story.step(&format!(
         "That took {requests} requests. Everything is read back and compared with the source:"
     ));
-    let proof = proof::compare(&legacy.newest_rows().await?, &simulator)?;
+    let proof = comparison::compare(&legacy.newest_rows().await?, &simulator)?;
     story.line(&proof.to_string());
     simulator.shutdown().await;
     Ok(Exit::Done)
 }
 
-async fn fix(story: &Story, legacy: &Legacy<'_>, statements: Vec<String>) -> anyhow::Result<()> {
+async fn fix(story: &Narrator, legacy: &LegacyTable<'_>, statements: Vec<String>) -> anyhow::Result<()> {
     story.step("Somebody fixes those rows in the source:");
     for sql in &statements {
         story.quote(&format!("{sql};"));
@@ -174,7 +174,7 @@ async fn stand_in() -> anyhow::Result<SimulatorHandle> {
         ..FaultRates::default()
     };
     Simulator::builder()
-        .refused_users(legacy::unknown_users())
+        .refused_users(seed::unknown_users())
         .rate_limit(RateLimit::new(QUOTA, std::time::Duration::from_secs(10)))
         .faults(faults)
         .seed(7)
@@ -188,7 +188,7 @@ struct Job<'a> {
     config: &'a Path,
     url: &'a Secret,
     simulator: &'a SimulatorHandle,
-    story: &'a Story,
+    story: &'a Narrator,
 }
 
 impl Job<'_> {

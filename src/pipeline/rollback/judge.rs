@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use crate::{
-    descope::{Recognised, Unrecognised},
-    ledger::{Candidate, IntendedDeletion},
-    model::{ACCESS_TOKEN_EXPIRED, Difference, EncodedToken, Fate, Lifetime, Probe, Reason, RunId},
-    pipeline::originals::Original,
-    screen::Origin,
+    descope::{Mismatch, VerifiedMatch},
+    domain::{
+        ACCESS_TOKEN_EXPIRED, Difference, EncodedToken, Lifetime, Probe, Reason, RollbackOutcome, RunId,
+    },
+    ledger::{IntendedDeletion, RollbackCandidate},
+    pipeline::source_rows::RowState,
+    validation::Origin,
 };
 
 /// What a token is asked for by, and held against.
@@ -19,7 +21,7 @@ pub(super) struct Question {
 
 impl Question {
     /// The deletion of what was recognised as the answer.
-    pub(super) fn deletion_of(&self, recognised: &Recognised) -> IntendedDeletion {
+    pub(super) fn deletion_of(&self, recognised: &VerifiedMatch) -> IntendedDeletion {
         IntendedDeletion {
             token_id: recognised.id().to_owned(),
             probe: Some(self.probe.clone()),
@@ -30,7 +32,7 @@ impl Question {
 }
 
 /// What is known of a token before anybody is asked: what to ask, or why it is left alone.
-pub(super) fn judge(candidate: &Candidate, original: Original) -> Result<Question, Reason> {
+pub(super) fn judge(candidate: &RollbackCandidate, original: RowState) -> Result<Question, Reason> {
     if let Some(other) = candidate.shared_with {
         return Err(Reason::validation(
             "replaced_another",
@@ -39,16 +41,16 @@ pub(super) fn judge(candidate: &Candidate, original: Original) -> Result<Questio
             ),
         ));
     }
-    let today = match original {
-        Original::Same(today) => today,
-        Original::Changed => {
+    let row_status = match original {
+        RowState::Same(row_status) => row_status,
+        RowState::Changed => {
             return Err(Reason::validation(
                 "changed_in_source",
                 "the row, or how it is mapped, has changed since it was uploaded: what was sent is not known any more, and so \
                  cannot be recognised",
             ));
         }
-        Original::Gone => {
+        RowState::Gone => {
             return Err(Reason::validation(
                 "gone_from_source",
                 "the row is not in the source any more, or does not meet `source.where`: what was sent is not known any more, \
@@ -56,13 +58,13 @@ pub(super) fn judge(candidate: &Candidate, original: Original) -> Result<Questio
             ));
         }
     };
-    match today.origin {
+    match row_status.origin {
         Origin::Row {
             has_refresh_token, ..
         } => Ok(Question {
-            probe: Probe::new(&today.destination, has_refresh_token),
-            lifetime: today.lifetime,
-            sent: today.encoded,
+            probe: Probe::new(&row_status.destination, has_refresh_token),
+            lifetime: row_status.lifetime,
+            sent: row_status.encoded,
         }),
         Origin::Fetched => Err(Reason::validation(
             "not_in_source",
@@ -85,22 +87,22 @@ pub(super) fn spared(of_run: RunId) -> Reason {
 }
 
 /// Why what is there is left alone.
-pub(super) fn left_alone(why: &Unrecognised) -> Reason {
+pub(super) fn left_alone(why: &Mismatch) -> Reason {
     match why {
-        Unrecognised::Another => Reason::api(
+        Mismatch::Another => Reason::api(
             "another_token_shown",
             "asked for the token, Descope shows another one of the same user or tenant, or does not show whose it is: whether \
              this one is behind it is not said",
         ),
-        Unrecognised::Refreshed => Reason::api(
+        Mismatch::Refreshed => Reason::api(
             "refreshed_since",
             "Descope has refreshed the token since it was uploaded: it is in use, and not what was sent any more",
         ),
-        Unrecognised::Different(fields) if fields.is_empty() => Reason::api(
+        Mismatch::Different(fields) if fields.is_empty() => Reason::api(
             "not_shown",
             "Descope shows neither the access token nor the refresh token that was sent: it cannot be recognised",
         ),
-        Unrecognised::Different(fields) => {
+        Mismatch::Different(fields) => {
             let fields: Vec<&str> = fields.iter().map(|field| Difference::code(*field)).collect();
             Reason::api(
                 "changed_since",
@@ -110,7 +112,7 @@ pub(super) fn left_alone(why: &Unrecognised) -> Reason {
                 ),
             )
         }
-        Unrecognised::Nameless => Reason::api(
+        Mismatch::Nameless => Reason::api(
             "id_not_shown",
             "Descope does not show the token's ID, by which alone it may be deleted",
         ),
@@ -118,14 +120,14 @@ pub(super) fn left_alone(why: &Unrecognised) -> Reason {
 }
 
 /// What is left alone although a deletion with this ID may have got through. The token is there if that very ID is shown.
-pub(super) fn left_after(sent: Option<&str>, shown: Option<&str>, reason: Reason) -> Fate {
+pub(super) fn left_after(sent: Option<&str>, shown: Option<&str>, reason: Reason) -> RollbackOutcome {
     if sent.is_none() || sent == shown {
-        return Fate::Refused(reason);
+        return RollbackOutcome::Refused(reason);
     }
     let text = format!(
         "{}. It was recognised before, and its deletion may have got through, which nobody can tell: the ledger does not count it as \
          committed any more, and `tokenferry show` has its ID",
         reason.text
     );
-    Fate::InDoubt(Reason { text, ..reason })
+    RollbackOutcome::InDoubt(Reason { text, ..reason })
 }

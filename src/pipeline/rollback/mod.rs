@@ -17,24 +17,24 @@ use tracing::{Instrument, error_span, info, warn};
 use super::{
     Ended, PipelineError,
     migrate::{cause, holder},
-    originals::Originals,
-    patience::patiently,
-    showing::{quota, show},
+    progress::{quota, show},
+    retry::patiently,
+    source_rows::SourceRows,
     stages::settle_left_behind,
     verify::warn_of_refreshes,
 };
 use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
-    ledger::{Counters, Ledger, LedgerError, Locked, RollbackRun, Standing},
-    meter::Meter,
-    model::{DryRun, EventKind, Mode, Phase, Rollback, RunStatus, StopReason, Tally, Undo},
-    pace::Helm,
+    domain::{DryRun, EventKind, Mode, Phase, Rollback, RollbackRequest, RunStatus, StopReason, Tally},
+    ledger::{Checkpoint, Counters, Ledger, LedgerError, LockKind, RollbackRun},
+    lookup::LookupClient,
+    metrics::Meter,
     postgres::Patience,
+    rate::RunControl,
+    reader::Source,
     report::View,
-    source::Source,
-    upload::{OnUnresolved, Uploader},
-    who::Asker,
+    uploader::{OnUnresolved, Uploader},
 };
 use remove::Remover;
 
@@ -45,19 +45,19 @@ use remove::Remover;
 /// If it could not begin. Once it began, what went wrong is in [`Ended`].
 pub async fn rollback(
     settings: &Settings,
-    undo: Undo,
-    helm: Helm,
+    undo: RollbackRequest,
+    control: RunControl,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
-    let stop = helm.stop.clone();
-    let work = async |patience: &Patience| open(settings, undo, helm, view, patience).await;
+    let stop = control.stop.clone();
+    let work = async |patience: &Patience| open(settings, undo, control, view, patience).await;
     patiently(settings, &stop, work).await
 }
 
 async fn open(
     settings: &Settings,
-    undo: Undo,
-    helm: Helm,
+    undo: RollbackRequest,
+    control: RunControl,
     view: &watch::Sender<View>,
     patience: &Patience,
 ) -> Result<Ended, PipelineError> {
@@ -72,22 +72,22 @@ async fn open(
     let last_success = ledger.last_success(Mode::Rollback).await?;
     let application_name = format!("tokenferry {} rollback", settings.migration);
     let source = Source::open(&settings.source, &application_name, patience).await?;
-    let client = Client::new(&settings.api, helm.meter.clone())?;
+    let client = Client::new(&settings.api, control.meter.clone())?;
     // The migration's own lock: nothing is uploaded meanwhile.
-    let mut lock = ledger.lock(&access, Locked::Migration).await?;
+    let mut lock = ledger.lock(&access, LockKind::Migration).await?;
     let begun = ledger
         .begin_rollback(undo, &settings.api.target(), &holder())
         .await?;
-    let diary = ledger.diary();
-    let source = source.noting(diary.clone());
+    let event_log = ledger.event_log();
+    let source = source.noting(event_log.clone());
     let what = match undo.dry_run {
         DryRun::Off => "taken back",
         DryRun::On => "looked at, whether it could be taken back",
     };
     let order = format!("run {} {what}, by {}", undo.of_run, holder());
-    diary.note(EventKind::taking_up(begun.run.resumed), Some(order));
-    ledger.keep_diary(&begun.run).await;
-    let asker = Asker::new(client.clone(), &settings.api, &helm).noting(diary.clone());
+    event_log.note(EventKind::taking_up(begun.run.resumed), Some(order));
+    ledger.write_events(&begun.run).await;
+    let lookup_client = LookupClient::new(client.clone(), &settings.api, &control).noting(event_log.clone());
     let span = error_span!("run", run_id = begun.run.id);
     let tally = ledger.rolled_back(&begun).await?.tally();
     view.send_modify(|view| {
@@ -111,13 +111,13 @@ async fn open(
         ledger: &ledger,
         counted: Counted {
             before: begun.run.counters,
-            asker: Arc::new(asker),
-            meter: helm.meter.clone(),
+            lookup_client: Arc::new(lookup_client),
+            meter: control.meter.clone(),
             begin: Instant::now(),
         },
         client,
         begun,
-        helm,
+        control,
         view,
     };
     let holding = async { ledger.hold_lock(&mut lock).await };
@@ -134,7 +134,7 @@ struct Job<'a> {
     client: Client,
     begun: RollbackRun,
     counted: Counted,
-    helm: Helm,
+    control: RunControl,
     view: &'a watch::Sender<View>,
 }
 
@@ -143,7 +143,7 @@ struct Counted {
     /// By earlier processes.
     before: Counters,
     /// Reads tokens back, and deletes them; finds the users of login IDs.
-    asker: Arc<Asker>,
+    lookup_client: Arc<LookupClient>,
     meter: Meter,
     begin: Instant,
 }
@@ -162,8 +162,8 @@ impl Counted {
 }
 
 /// There is no cursor: what became of each token says where to go on.
-fn standing(tally: Tally, counters: Counters) -> Standing<'static> {
-    Standing {
+fn standing(tally: Tally, counters: Counters) -> Checkpoint<'static> {
+    Checkpoint {
         cursor: None,
         up_to_cursor: tally,
         tally,
@@ -175,9 +175,9 @@ impl Job<'_> {
     /// The run itself: whatever happens in it, it gets a status.
     async fn work(self, source: Source, holding: impl Future<Output = LedgerError>) -> Ended {
         let mut removal = std::pin::pin!(self.remove(source));
-        let showing = show(&self.helm, self.ledger.diary(), self.view, |view| {
+        let showing = show(&self.control, self.ledger.event_log(), self.view, |view| {
             view.requests = self.counted.counters().requests;
-            view.held_for = self.counted.asker.held_for();
+            view.held_for = self.counted.lookup_client.held_for();
         });
         let mut error = tokio::select! {
             removed = &mut removal => removed.err(),
@@ -185,7 +185,7 @@ impl Job<'_> {
             never = showing => match never {},
         };
         let run = &self.begun.run;
-        let stopped = self.helm.stop.reason();
+        let stopped = self.control.stop.reason();
         let counters = self.counted.counters();
         let found = self.ledger.rolled_back(&self.begun).await;
         let now = *found.as_ref().unwrap_or(&Rollback::default());
@@ -208,7 +208,7 @@ impl Job<'_> {
             warn!(reason = %failure, "the end of the run could not be recorded: the next one finds it as it is and goes on");
             error = Some(cause(error, failure.into()));
         } else {
-            self.ledger.close_diary(run, status, why.as_deref()).await;
+            self.ledger.close_events(run, status, why.as_deref()).await;
         }
         Ended {
             run_id: run.id,
@@ -232,29 +232,29 @@ impl Job<'_> {
             ledger,
             begun,
             counted,
-            helm,
+            control,
             view,
             ..
         } = self;
-        let stop = &helm.stop;
+        let stop = &control.stop;
         // What is in flight may be the run's, too: it is found out first.
         let uploader = Uploader::new(
             self.client.clone(),
-            counted.asker.plain(),
+            counted.lookup_client.plain(),
             Ledger::clone(ledger),
             begun.run.clone(),
             settings,
-            helm.clone(),
+            control.clone(),
             Box::new(|_| {}),
         );
         settle_left_behind(ledger, &uploader, stop, OnUnresolved::LeaveInFlight).await?;
-        if stop.is_turned() {
+        if stop.is_triggered() {
             return Ok(());
         }
         ledger.refuse_former(begun).await?;
-        let people = Arc::clone(&counted.asker);
-        let originals = Originals::new(settings, source, ledger, people, stop.clone()).await?;
-        let remover = Remover::new(settings, ledger, begun, counted, &self.helm, view);
+        let people = Arc::clone(&counted.lookup_client);
+        let originals = SourceRows::new(settings, source, ledger, people, stop.clone()).await?;
+        let remover = Remover::new(settings, ledger, begun, counted, &self.control, view);
         Box::pin(remover.run(originals)).await
     }
 }

@@ -16,13 +16,13 @@ use super::{
 };
 use crate::{
     config::Settings,
-    descope::Recognised,
-    ledger::{Candidate, Committed, IntendedDeletion, Ledger, LedgerError, RollbackRun},
-    model::{DryRun, Fate, Reason, StopReason},
-    pace::Helm,
-    pipeline::{PipelineError, originals::Originals, showing::quota},
+    descope::VerifiedMatch,
+    domain::{DryRun, Reason, RollbackOutcome, StopReason},
+    ledger::{Committed, IntendedDeletion, Ledger, LedgerError, RollbackCandidate, RollbackRun},
+    lookup::{Answered, LookupClient, LookupError, Read, TokenReader},
+    pipeline::{PipelineError, progress::quota, source_rows::SourceRows},
+    rate::RunControl,
     report::View,
-    who::{Answered, Asker, Read, TokenReader, WhoError},
 };
 
 /// Tokens that are looked up in ledger and source at once.
@@ -43,9 +43,9 @@ const GOOD_FOR: Duration = Duration::from_secs(60);
 pub(super) struct Remover<'a> {
     ledger: &'a Ledger,
     begun: &'a RollbackRun,
-    asker: &'a Asker,
+    lookup_client: &'a LookupClient,
     reader: TokenReader<'a>,
-    helm: &'a Helm,
+    control: &'a RunControl,
     counted: &'a Counted,
     view: &'a watch::Sender<View>,
     /// So many are worked on at a time.
@@ -59,7 +59,7 @@ pub(super) struct Remover<'a> {
 /// What reading a token back came to.
 enum Look {
     /// It is there, and is the one that was sent.
-    There(Recognised),
+    There(VerifiedMatch),
     /// Nothing is there.
     Nothing,
     /// Something is there that stays. Its ID, if it is shown.
@@ -74,19 +74,19 @@ impl<'a> Remover<'a> {
         ledger: &'a Ledger,
         begun: &'a RollbackRun,
         counted: &'a Counted,
-        helm: &'a Helm,
+        control: &'a RunControl,
         view: &'a watch::Sender<View>,
     ) -> Self {
         Self {
             ledger,
             begun,
-            asker: &counted.asker,
+            lookup_client: &counted.lookup_client,
             reader: TokenReader::new(
-                &counted.asker,
+                &counted.lookup_client,
                 (!begun.undo.include_expired).then_some(settings.api.refresh_margin),
                 READING,
             ),
-            helm,
+            control,
             counted,
             view,
             in_flight: settings.batch.concurrency,
@@ -97,32 +97,32 @@ impl<'a> Remover<'a> {
 
     /// At the rate of the moment: somebody may have slowed it down.
     fn good_for(&self) -> Duration {
-        let throttle = &self.helm.throttle;
+        let throttle = &self.control.throttle;
         let spacing = quota(throttle.slowed_to().unwrap_or_else(|| throttle.configured())).spacing;
         GOOD_FOR.max(spacing.mul_f64(2.0 * self.in_flight as f64))
     }
 
     /// Records what became of tokens.
-    async fn end(&self, ends: &[(Committed, Fate)]) -> Result<(), LedgerError> {
+    async fn end(&self, ends: &[(Committed, RollbackOutcome)]) -> Result<(), LedgerError> {
         self.ledger.roll_back(self.begun, ends).await?;
         for (_, fate) in ends {
-            self.helm.meter.ended(&fate.tally());
+            self.control.meter.ended(&fate.tally());
         }
         Ok(())
     }
 
     /// Works until every token has an end, or the switch is turned.
-    pub(super) async fn run(self, mut originals: Originals) -> Result<(), PipelineError> {
+    pub(super) async fn run(self, mut originals: SourceRows) -> Result<(), PipelineError> {
         let mut after = None;
         loop {
             let candidates = self
                 .ledger
-                .to_roll_back(self.begun, after.as_ref(), TOKENS_AT_ONCE)
+                .rollback_candidates(self.begun, after.as_ref(), TOKENS_AT_ONCE)
                 .await?;
             let Some(last) = candidates.last() else {
                 let unsettled = self.unsettled.load(Ordering::Relaxed);
                 if unsettled > 0 {
-                    self.helm.stop.turn(StopReason::DeletionsUnsettled {
+                    self.control.stop.turn(StopReason::DeletionsUnsettled {
                         count: unsettled,
                         of_run: self.begun.undo.of_run,
                     });
@@ -138,7 +138,7 @@ impl<'a> Remover<'a> {
             for (candidate, original) in candidates.into_iter().zip(originals) {
                 match judge(&candidate, original) {
                     Err(reason) if candidate.intended.is_none() => {
-                        refused.push((candidate.token, Fate::Refused(reason)));
+                        refused.push((candidate.token, RollbackOutcome::Refused(reason)));
                     }
                     judged => asked.push((candidate, judged)),
                 }
@@ -153,7 +153,10 @@ impl<'a> Remover<'a> {
     }
 
     /// Each to its end. `false` if the run is stopped; what has left is waited for then, and recorded.
-    async fn work(&self, asked: Vec<(Candidate, Result<Question, Reason>)>) -> Result<bool, PipelineError> {
+    async fn work(
+        &self,
+        asked: Vec<(RollbackCandidate, Result<Question, Reason>)>,
+    ) -> Result<bool, PipelineError> {
         let mut ends = stream::iter(asked)
             .map(|(candidate, judged)| self.one(candidate, judged))
             .buffer_unordered(self.in_flight);
@@ -167,9 +170,9 @@ impl<'a> Remover<'a> {
                     recorded_at = Instant::now();
                 }
                 Ok(()) => {}
-                Err(WhoError::Stopped) => stopped = true,
-                Err(WhoError::Ledger(error)) => {
-                    self.helm.stop.turn_silently();
+                Err(LookupError::Stopped) => stopped = true,
+                Err(LookupError::Ledger(error)) => {
+                    self.control.stop.cancel();
                     failed = failed.and(Err(error.into()));
                 }
             }
@@ -177,14 +180,22 @@ impl<'a> Remover<'a> {
         failed.map(|()| !stopped)
     }
 
-    async fn one(&self, candidate: Candidate, judged: Result<Question, Reason>) -> Result<(), WhoError> {
+    async fn one(
+        &self,
+        candidate: RollbackCandidate,
+        judged: Result<Question, Reason>,
+    ) -> Result<(), LookupError> {
         let mut fate = self.look_after(&candidate, &judged).await?;
-        if let (Some(Fate::Refused(_)), Some(intended)) = (&fate, &candidate.intended) {
+        if let (Some(RollbackOutcome::Refused(_)), Some(intended)) = (&fate, &candidate.intended) {
             // It is there now: that it stays can be said once nothing is under way that deletes it.
             let rest = self.under_way_for.saturating_sub(intended.age);
             if !rest.is_zero() {
-                let waited = self.helm.stop.unless_turned(tokio::time::sleep(rest)).await;
-                waited.ok_or(WhoError::Stopped)?;
+                let waited = self
+                    .control
+                    .stop
+                    .run_until_stopped(tokio::time::sleep(rest))
+                    .await;
+                waited.ok_or(LookupError::Stopped)?;
                 fate = self.look_after(&candidate, &judged).await?;
             }
         }
@@ -200,21 +211,25 @@ impl<'a> Remover<'a> {
 
     async fn look_after(
         &self,
-        candidate: &Candidate,
+        candidate: &RollbackCandidate,
         judged: &Result<Question, Reason>,
-    ) -> Result<Option<Fate>, WhoError> {
+    ) -> Result<Option<RollbackOutcome>, LookupError> {
         match (judged, &candidate.intended) {
             (Ok(question), _) => self.fate(candidate, question).await,
             (Err(reason), Some(intended)) => self.aftermath(intended, reason.clone()).await,
-            (Err(reason), None) => Ok(Some(Fate::Refused(reason.clone()))),
+            (Err(reason), None) => Ok(Some(RollbackOutcome::Refused(reason.clone()))),
         }
     }
 
     /// Looks, records what it is about to delete, deletes; and begins with looking again until it is known what became of it.
     /// `None` if a deletion of ours may have got through, and nobody may look whether it did: it stays on record as being deleted.
-    async fn fate(&self, candidate: &Candidate, question: &Question) -> Result<Option<Fate>, WhoError> {
+    async fn fate(
+        &self,
+        candidate: &RollbackCandidate,
+        question: &Question,
+    ) -> Result<Option<RollbackOutcome>, LookupError> {
         let of_run = self.begun.undo.of_run;
-        let mut attempts = self.asker.attempts();
+        let mut attempts = self.lookup_client.attempts();
         // The ID in a deletion of ours that may have got through, whatever its answer.
         let mut sent_before = candidate
             .intended
@@ -223,20 +238,20 @@ impl<'a> Remover<'a> {
         loop {
             let recognised = match self.look(&candidate.token, question).await? {
                 Look::There(recognised) => recognised,
-                Look::Nothing if sent_before.is_some() => return Ok(Some(Fate::Removed)),
-                Look::Nothing => return Ok(Some(Fate::Gone)),
+                Look::Nothing if sent_before.is_some() => return Ok(Some(RollbackOutcome::Removed)),
+                Look::Nothing => return Ok(Some(RollbackOutcome::Gone)),
                 Look::Other(shown, reason) => {
                     return Ok(Some(left_after(sent_before.as_deref(), shown.as_deref(), reason)));
                 }
                 Look::Spared if sent_before.is_some() => return Ok(None),
-                Look::Spared => return Ok(Some(Fate::Refused(spared(of_run)))),
+                Look::Spared => return Ok(Some(RollbackOutcome::Refused(spared(of_run)))),
             };
             if self.begun.undo.dry_run == DryRun::On {
-                return Ok(Some(Fate::Deletable));
+                return Ok(Some(RollbackOutcome::Deletable));
             }
             let looked_at = Instant::now();
             if attempts.next().await.is_none() {
-                return Err(WhoError::Stopped);
+                return Err(LookupError::Stopped);
             }
             if looked_at.elapsed() > self.good_for() {
                 continue;
@@ -252,11 +267,11 @@ impl<'a> Remover<'a> {
                 continue;
             }
             let answered = self
-                .asker
+                .lookup_client
                 .act(&mut attempts, DELETING, |client| client.delete(&recognised))
                 .await?;
             match answered {
-                Some(Answered::Found(())) => return Ok(Some(Fate::Removed)),
+                Some(Answered::Found(())) => return Ok(Some(RollbackOutcome::Removed)),
                 // Which answer says that there is no such token is not published.
                 Some(refused @ (Answered::Absent | Answered::Refused(_))) => {
                     let code = match refused {
@@ -264,9 +279,9 @@ impl<'a> Remover<'a> {
                         _ => "not_found".to_owned(),
                     };
                     return Ok(Some(match self.look(&candidate.token, question).await? {
-                        Look::Nothing if sent_before.is_some() => Fate::Removed,
-                        Look::Nothing => Fate::Gone,
-                        Look::There(_) => Fate::Refused(Reason::api(
+                        Look::Nothing if sent_before.is_some() => RollbackOutcome::Removed,
+                        Look::Nothing => RollbackOutcome::Gone,
+                        Look::There(_) => RollbackOutcome::Refused(Reason::api(
                             code,
                             "the API shows the token, and does not delete it",
                         )),
@@ -274,7 +289,7 @@ impl<'a> Remover<'a> {
                             left_after(sent_before.as_deref(), shown.as_deref(), reason)
                         }
                         Look::Spared if sent_before.is_some() => return Ok(None),
-                        Look::Spared => Fate::Refused(spared(of_run)),
+                        Look::Spared => RollbackOutcome::Refused(spared(of_run)),
                     }));
                 }
                 None => sent_before = Some(intended.token_id),
@@ -283,20 +298,24 @@ impl<'a> Remover<'a> {
     }
 
     /// What became of a deletion, where the source does not tell any more what was sent. `None` if nobody may look.
-    async fn aftermath(&self, intended: &IntendedDeletion, reason: Reason) -> Result<Option<Fate>, WhoError> {
+    async fn aftermath(
+        &self,
+        intended: &IntendedDeletion,
+        reason: Reason,
+    ) -> Result<Option<RollbackOutcome>, LookupError> {
         let sent = Some(intended.token_id.as_str());
         let Some(probe) = &intended.probe else {
             return Ok(Some(left_after(sent, None, reason)));
         };
         Ok(match self.reader.read(probe, intended.lifetime()).await? {
-            Read::Absent => Some(Fate::Removed),
+            Read::Absent => Some(RollbackOutcome::Removed),
             Read::Found(held) => Some(left_after(sent, held.id.as_deref(), reason)),
             Read::Refused(_) => Some(left_after(sent, None, reason)),
             Read::Spared => None,
         })
     }
 
-    async fn look(&self, token: &Committed, question: &Question) -> Result<Look, WhoError> {
+    async fn look(&self, token: &Committed, question: &Question) -> Result<Look, LookupError> {
         let Question {
             probe,
             lifetime,
@@ -324,7 +343,7 @@ impl<'a> Remover<'a> {
         let tally = self.ledger.rolled_back(self.begun).await?.tally();
         let standing = standing(tally, self.counted.counters());
         self.ledger.advance(&self.begun.run, &standing).await?;
-        self.ledger.keep_diary(&self.begun.run).await;
+        self.ledger.write_events(&self.begun.run).await;
         self.view.send_modify(|view| view.tally = tally);
         Ok(())
     }

@@ -11,18 +11,18 @@ use tokio::time::Instant;
 use tracing::warn;
 
 use crate::{
+    domain::{Finding, Probe, Severity, SourceKey, Verdict, Verification},
     ledger::{Committed, Counters, Ledger, VerifyRun},
-    meter::Meter,
-    model::{Finding, Probe, Severity, SourceKey, Verdict, Verification},
-    pace::Stop,
+    lookup::{LookupError, Read, TokenReader},
+    metrics::Meter,
     pipeline::{
         PipelineError,
-        failed::Failed,
-        originals::{Original, Originals},
+        failure_counts::Failed,
+        source_rows::{RowState, SourceRows},
     },
+    rate::StopSignal,
     report::View,
-    screen::{AsSent, Origin},
-    who::{Read, TokenReader, WhoError},
+    validation::{EncodedRow, Origin},
 };
 
 /// Tokens that are looked up in ledger and source at once.
@@ -101,26 +101,26 @@ impl Progress {
 }
 
 /// What it takes to check tokens.
-pub(super) struct Checking<'a> {
+pub(super) struct VerifyStage<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) begun: &'a VerifyRun,
-    pub(super) originals: Originals,
+    pub(super) originals: SourceRows,
     pub(super) reader: TokenReader<'a>,
-    pub(super) stop: &'a Stop,
+    pub(super) stop: &'a StopSignal,
     /// So many are read back at a time.
     pub(super) in_flight: usize,
     pub(super) progress: &'a Progress,
 }
 
 /// A committed token, and what is to be done about it.
-enum Check {
+enum ExistenceCheck {
     /// Without a question.
     Told(Committed, Verdict),
     /// To be held against what Descope has.
-    Ask(Committed, Probe, Box<AsSent>),
+    Ask(Committed, Probe, Box<EncodedRow>),
 }
 
-impl Checking<'_> {
+impl VerifyStage<'_> {
     /// Works until every chosen token has a verdict, or the switch is turned.
     pub(super) async fn run(mut self) -> Result<(), PipelineError> {
         loop {
@@ -142,31 +142,34 @@ impl Checking<'_> {
     }
 
     /// Looks the rows up, and sees what would be sent for them today. `None` if the run is stopped.
-    async fn prepare(&mut self, tokens: Vec<Committed>) -> Result<Option<Vec<Check>>, PipelineError> {
+    async fn prepare(
+        &mut self,
+        tokens: Vec<Committed>,
+    ) -> Result<Option<Vec<ExistenceCheck>>, PipelineError> {
         let Some(originals) = self.originals.of(tokens.iter()).await? else {
             return Ok(None);
         };
         let checks = tokens.into_iter().zip(originals).map(|(token, original)| {
-            let today = match original {
-                Original::Same(today) => today,
-                Original::Changed => return Check::Told(token, Verdict::ChangedInSource),
-                Original::Gone => return Check::Told(token, Verdict::GoneFromSource),
+            let row_status = match original {
+                RowState::Same(row_status) => row_status,
+                RowState::Changed => return ExistenceCheck::Told(token, Verdict::ChangedInSource),
+                RowState::Gone => return ExistenceCheck::Told(token, Verdict::GoneFromSource),
             };
             let with_refresh_token = matches!(
-                today.origin,
+                row_status.origin,
                 Origin::Row {
                     has_access_token: false,
                     ..
                 }
             );
-            let probe = Probe::new(&today.destination, with_refresh_token);
-            Check::Ask(token, probe, Box::new(today))
+            let probe = Probe::new(&row_status.destination, with_refresh_token);
+            ExistenceCheck::Ask(token, probe, Box::new(row_status))
         });
         Ok(Some(checks.collect()))
     }
 
     /// Asks, and enters the verdicts in the order of the keys. `false` if the run is stopped.
-    async fn judge(&self, checks: Vec<Check>) -> Result<bool, PipelineError> {
+    async fn judge(&self, checks: Vec<ExistenceCheck>) -> Result<bool, PipelineError> {
         let mut verdicts = stream::iter(checks)
             .map(|check| self.verdict(check))
             .buffered(self.in_flight);
@@ -176,11 +179,11 @@ impl Checking<'_> {
         while let Some(verdict) = verdicts.next().await {
             let (token, verdict) = match verdict {
                 Ok(told) => told,
-                Err(WhoError::Stopped) => {
+                Err(LookupError::Stopped) => {
                     stopped = true;
                     break;
                 }
-                Err(WhoError::Ledger(error)) => return Err(error.into()),
+                Err(LookupError::Ledger(error)) => return Err(error.into()),
             };
             for (severity, reason) in verdict.findings() {
                 if severity == Severity::Error {
@@ -207,17 +210,17 @@ impl Checking<'_> {
         Ok(!stopped)
     }
 
-    async fn verdict(&self, check: Check) -> Result<(Committed, Verdict), WhoError> {
-        let (token, probe, today) = match check {
-            Check::Told(token, verdict) => return Ok((token, verdict)),
-            Check::Ask(token, probe, today) => (token, probe, today),
+    async fn verdict(&self, check: ExistenceCheck) -> Result<(Committed, Verdict), LookupError> {
+        let (token, probe, row_status) = match check {
+            ExistenceCheck::Told(token, verdict) => return Ok((token, verdict)),
+            ExistenceCheck::Ask(token, probe, row_status) => (token, probe, row_status),
         };
-        let verdict = match self.reader.read(&probe, today.lifetime).await? {
+        let verdict = match self.reader.read(&probe, row_status.lifetime).await? {
             Read::Spared => Verdict::NotRead,
             Read::Found(held) if !held.is_of(&probe) => Verdict::Hidden,
-            Read::Found(held) => match today.origin {
-                Origin::Row { .. } => held.compare(&today.encoded, token.sent_at),
-                Origin::Fetched => held.compare_around(&today.encoded, token.sent_at),
+            Read::Found(held) => match row_status.origin {
+                Origin::Row { .. } => held.compare(&row_status.encoded, token.sent_at),
+                Origin::Fetched => held.compare_around(&row_status.encoded, token.sent_at),
             },
             Read::Absent => Verdict::Missing,
             Read::Refused(refusal) => Verdict::NotTaken(refusal.code.into_owned()),
@@ -235,7 +238,7 @@ impl Checking<'_> {
         self.ledger
             .advance_verification(run, now.cursor.as_ref(), &now.found, &self.progress.counters())
             .await?;
-        self.ledger.keep_diary(run).await;
+        self.ledger.write_events(run).await;
         Ok(())
     }
 
@@ -245,7 +248,11 @@ impl Checking<'_> {
         if found.sample.is_some() || found.of_run.is_some() {
             return Ok(());
         }
-        match self.stop.unless_turned(self.originals.source.census()).await {
+        match self
+            .stop
+            .run_until_stopped(self.originals.source.count_rows_and_users())
+            .await
+        {
             None => {}
             Some(Err(error)) => return Err(error.into()),
             Some(Ok(None)) => warn!(

@@ -10,22 +10,22 @@ use tracing::{Instrument, Span, error_span, info, warn};
 use super::{
     Ended, PipelineError,
     migrate::{cause, holder},
-    originals::Originals,
-    patience::patiently,
-    showing::{quota, show},
+    progress::{quota, show},
+    retry::patiently,
+    source_rows::SourceRows,
 };
 use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
-    ledger::{Ledger, Locked, Standing, VerifyRun},
-    model::{Chosen, EventKind, Mode, Phase, RefreshMargin, RunStatus, StopReason},
-    pace::Helm,
+    domain::{EventKind, Mode, Phase, RefreshMargin, RunStatus, StopReason, VerifyRequest},
+    ledger::{Checkpoint, Ledger, LockKind, VerifyRun},
+    lookup::{LookupClient, TokenReader},
     postgres::Patience,
+    rate::RunControl,
+    reader::Source,
     report::View,
-    source::Source,
-    who::{Asker, TokenReader},
 };
-use check::{Checking, Progress};
+use check::{Progress, VerifyStage};
 
 /// Holds what Descope has against the source, or goes on with that. The helm ends it early or holds it back, and
 /// `view` is kept up to date meanwhile.
@@ -34,19 +34,19 @@ use check::{Checking, Progress};
 /// If it could not begin. Once it began, what went wrong is in [`Ended`].
 pub async fn verify(
     settings: &Settings,
-    chosen: &Chosen,
-    helm: Helm,
+    chosen: &VerifyRequest,
+    control: RunControl,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
-    let stop = helm.stop.clone();
-    let work = async |patience: &Patience| open(settings, chosen, helm, view, patience).await;
+    let stop = control.stop.clone();
+    let work = async |patience: &Patience| open(settings, chosen, control, view, patience).await;
     patiently(settings, &stop, work).await
 }
 
 async fn open(
     settings: &Settings,
-    chosen: &Chosen,
-    helm: Helm,
+    chosen: &VerifyRequest,
+    control: RunControl,
     view: &watch::Sender<View>,
     patience: &Patience,
 ) -> Result<Ended, PipelineError> {
@@ -58,19 +58,19 @@ async fn open(
     let last_success = ledger.last_success(Mode::Verify).await?;
     let application_name = format!("tokenferry {} verify", settings.migration);
     let source = Source::open(&settings.source, &application_name, patience).await?;
-    let client = Client::new(&settings.api, helm.meter.clone())?;
-    let mut lock = ledger.lock(&access, Locked::Verification).await?;
+    let client = Client::new(&settings.api, control.meter.clone())?;
+    let mut lock = ledger.lock(&access, LockKind::Verification).await?;
     ledger.expect_target(&settings.api.target()).await?;
     ledger.expect_no_pending_deletions_without_lock(&access).await?;
     let begun = ledger.begin_verification(chosen, &holder()).await?;
-    let diary = ledger.diary();
-    let source = source.noting(diary.clone());
-    diary.note(
+    let event_log = ledger.event_log();
+    let source = source.noting(event_log.clone());
+    event_log.note(
         EventKind::taking_up(begun.run.resumed),
         Some(format!("{chosen}, by {}", holder())),
     );
-    ledger.keep_diary(&begun.run).await;
-    let asker = Asker::new(client, &settings.api, &helm).noting(diary.clone());
+    ledger.write_events(&begun.run).await;
+    let lookup_client = LookupClient::new(client, &settings.api, &control).noting(event_log.clone());
     let span = error_span!("run", run_id = begun.run.id);
     let expected = ledger.count_committed(&begun).await?;
     view.send_modify(|view| {
@@ -97,8 +97,8 @@ async fn open(
         settings,
         ledger: &ledger,
         begun,
-        asker: Arc::new(asker),
-        helm,
+        lookup_client: Arc::new(lookup_client),
+        control,
         view,
     };
     let holding = async { ledger.hold_lock(&mut lock).await };
@@ -129,19 +129,19 @@ struct Job<'a> {
     ledger: &'a Ledger,
     begun: VerifyRun,
     /// Reads tokens back, and finds the users of login IDs.
-    asker: Arc<Asker>,
-    helm: Helm,
+    lookup_client: Arc<LookupClient>,
+    control: RunControl,
     view: &'a watch::Sender<View>,
 }
 
 impl Job<'_> {
     /// The run itself: whatever happens in it, it gets a status.
     async fn work(self, source: Source, holding: impl Future<Output = crate::ledger::LedgerError>) -> Ended {
-        let progress = Progress::new(&self.begun, self.helm.meter.clone());
+        let progress = Progress::new(&self.begun, self.control.meter.clone());
         let mut checked = std::pin::pin!(self.check(source, &progress));
-        let showing = show(&self.helm, self.ledger.diary(), self.view, |view| {
+        let showing = show(&self.control, self.ledger.event_log(), self.view, |view| {
             progress.renew(view);
-            view.held_for = self.asker.held_for();
+            view.held_for = self.lookup_client.held_for();
         });
         let mut error = tokio::select! {
             checked = &mut checked => checked.err(),
@@ -149,7 +149,7 @@ impl Job<'_> {
             never = showing => match never {},
         };
         let (ledger, run) = (self.ledger, &self.begun.run);
-        let stopped = self.helm.stop.reason();
+        let stopped = self.control.stop.reason();
         let now = progress.now();
         let status = match (&stopped, &error) {
             (_, Some(_)) | (Some(StopReason::Signal(_) | StopReason::Person), None) => RunStatus::Interrupted,
@@ -167,7 +167,7 @@ impl Job<'_> {
                 .advance_verification(run, now.cursor.as_ref(), &now.found, &counters)
                 .await?;
             let tally = now.found.tally();
-            let standing = Standing {
+            let standing = Checkpoint {
                 cursor: now.cursor.as_ref(),
                 up_to_cursor: tally,
                 tally,
@@ -179,7 +179,7 @@ impl Job<'_> {
             warn!(reason = %failure, "the end of the run could not be recorded: the next one finds it as it is and goes on");
             error = Some(cause(error, failure.into()));
         } else {
-            ledger.close_diary(run, status, why.as_deref()).await;
+            ledger.close_events(run, status, why.as_deref()).await;
         }
         Ended {
             run_id: run.id,
@@ -203,13 +203,13 @@ impl Job<'_> {
     }
 
     async fn check(&self, source: Source, progress: &Progress) -> Result<(), PipelineError> {
-        let (people, stop) = (Arc::clone(&self.asker), self.helm.stop.clone());
-        let checking = Checking {
+        let (people, stop) = (Arc::clone(&self.lookup_client), self.control.stop.clone());
+        let checking = VerifyStage {
             ledger: self.ledger,
             begun: &self.begun,
-            originals: Originals::new(self.settings, source, self.ledger, people, stop).await?,
-            reader: TokenReader::new(&self.asker, self.spared(), WHAT),
-            stop: &self.helm.stop,
+            originals: SourceRows::new(self.settings, source, self.ledger, people, stop).await?,
+            reader: TokenReader::new(&self.lookup_client, self.spared(), WHAT),
+            stop: &self.control.stop,
             in_flight: self.settings.batch.concurrency,
             progress,
         };

@@ -1,7 +1,7 @@
 //! Source and ledger: out of reach, not as configured, without the rights, or all well.
 
 use super::{Checks, doctor, inventory};
-use tokenferry::scratch::{Durability, Options, ScratchPostgres};
+use tokenferry::temp_postgres::{Durability, Options, TempPostgres};
 use tokio::time::{Duration, sleep};
 
 use crate::support::bed::{Bed, Ran};
@@ -398,7 +398,7 @@ async fn a_server_that_may_forget_what_it_confirmed_is_warned_of() {
         durability: Durability::Disk,
         ..Options::default()
     };
-    let ledger = ScratchPostgres::start(options).await.unwrap();
+    let ledger = TempPostgres::start(options).await.unwrap();
     let url = ledger.url("postgres");
     let pool = sqlx::PgPool::connect(&url).await.unwrap();
     let set = async |setting: &'static str, value: &'static str| {

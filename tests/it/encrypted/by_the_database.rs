@@ -4,7 +4,7 @@ use std::{path::Path, time::Duration};
 
 use serde_json::json;
 use sqlx::{Connection, Executor, PgConnection};
-use tokenferry::scratch::{Options, ScratchPostgres};
+use tokenferry::temp_postgres::{Options, TempPostgres};
 
 use crate::support::bed::{Bed, Ran, TOKEN};
 
@@ -17,13 +17,13 @@ source.session = { "tokenferry.key" = "env:LEGACY_KEY" }
 
 /// A server with the legacy table that logs all it is told to do, parameters included, and a role that may only read.
 struct Legacy {
-    postgres: ScratchPostgres,
+    postgres: TempPostgres,
     connection: PgConnection,
 }
 
 impl Legacy {
     async fn start() -> Self {
-        let postgres = ScratchPostgres::start(Options::default()).await.unwrap();
+        let postgres = TempPostgres::start(Options::default()).await.unwrap();
         let mut connection = PgConnection::connect(&postgres.url("postgres")).await.unwrap();
         connection
             .execute(

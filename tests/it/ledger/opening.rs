@@ -3,9 +3,9 @@
 use futures_util::future::join_all;
 use tokenferry::{
     config::LedgerAccess,
-    ledger::{Ledger, LedgerError, Locked, Reports},
-    model::Secret,
+    ledger::{Ledger, LedgerError, LedgerReader, LockKind},
     postgres::{Address, FailureKind},
+    secret::Secret,
 };
 
 use crate::support::{
@@ -65,9 +65,9 @@ async fn two_ledgers_may_be_made_at_once_in_one_database() {
     let (first, second) = (first.unwrap(), second.unwrap());
     assert_ne!(check(&first), check(&second));
     // Locks of the same migration in two ledgers are two locks.
-    let lock = first.lock(&one, Locked::Migration).await.unwrap();
+    let lock = first.lock(&one, LockKind::Migration).await.unwrap();
     second
-        .lock(&other, Locked::Migration)
+        .lock(&other, LockKind::Migration)
         .await
         .unwrap()
         .release()
@@ -88,13 +88,13 @@ async fn a_schema_may_be_called_anything() {
         access.ledger.schema = name.to_owned();
         let ledger = open(&access).await.unwrap();
         begin(&ledger).await;
-        let lock = ledger.lock(&access, Locked::Migration).await.unwrap();
+        let lock = ledger.lock(&access, LockKind::Migration).await.unwrap();
         assert!(matches!(
-            ledger.lock(&access, Locked::Migration).await,
+            ledger.lock(&access, LockKind::Migration).await,
             Err(LedgerError::Locked { .. })
         ));
         lock.release().await;
-        let mut reports = Reports::open(&access).await.unwrap();
+        let mut reports = LedgerReader::open(&access).await.unwrap();
         assert!(reports.run(None).await.unwrap().is_some());
         let tables = database
             .texts(&format!(
@@ -162,7 +162,7 @@ async fn a_ledger_that_was_altered_is_refused() {
 #[tokio::test]
 async fn reports_make_nothing_where_there_is_no_ledger() {
     let database = TestDatabase::create().await;
-    let error = Reports::open(&access(&database)).await.unwrap_err();
+    let error = LedgerReader::open(&access(&database)).await.unwrap_err();
     assert!(
         matches!(&error, LedgerError::Absent { schema } if schema == "tokenferry"),
         "{error:?}"
@@ -177,14 +177,14 @@ async fn a_second_run_is_locked_out_and_told_by_whom() {
     let access = access(&database);
     let first = open(&access).await.unwrap();
     let second = open(&access).await.unwrap();
-    let lock = first.lock(&access, Locked::Migration).await.unwrap();
+    let lock = first.lock(&access, LockKind::Migration).await.unwrap();
     // Between the lock and the run's row.
     assert!(matches!(
-        second.lock(&access, Locked::Migration).await,
+        second.lock(&access, LockKind::Migration).await,
         Err(LedgerError::Locked { .. })
     ));
     begin(&first).await;
-    let error = second.lock(&access, Locked::Migration).await.unwrap_err();
+    let error = second.lock(&access, LockKind::Migration).await.unwrap_err();
     let LedgerError::Locked {
         migration, holder, ..
     } = &error
@@ -196,7 +196,7 @@ async fn a_second_run_is_locked_out_and_told_by_whom() {
 
     lock.release().await;
     second
-        .lock(&access, Locked::Migration)
+        .lock(&access, LockKind::Migration)
         .await
         .unwrap()
         .release()
@@ -208,15 +208,15 @@ async fn a_lock_whose_holder_is_gone_is_free() {
     let database = TestDatabase::create().await;
     let access = access(&database);
     let ledger = open(&access).await.unwrap();
-    drop(ledger.lock(&access, Locked::Migration).await.unwrap());
-    let mut again = ledger.lock(&access, Locked::Migration).await;
+    drop(ledger.lock(&access, LockKind::Migration).await.unwrap());
+    let mut again = ledger.lock(&access, LockKind::Migration).await;
     // The server notices a connection that just ends a moment later.
     for _ in 0..200 {
         if again.is_ok() {
             break;
         }
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
-        again = ledger.lock(&access, Locked::Migration).await;
+        again = ledger.lock(&access, LockKind::Migration).await;
     }
     again.unwrap().release().await;
 }
@@ -228,8 +228,8 @@ async fn two_migrations_may_run_at_once_in_one_ledger() {
     let mut other = access(&database);
     other.migration = "others".to_owned();
     let (first, second) = (open(&one).await.unwrap(), open(&other).await.unwrap());
-    let held = first.lock(&one, Locked::Migration).await.unwrap();
-    let also = second.lock(&other, Locked::Migration).await.unwrap();
+    let held = first.lock(&one, LockKind::Migration).await.unwrap();
+    let also = second.lock(&other, LockKind::Migration).await.unwrap();
     assert_ne!(begin(&first).await.id, begin(&second).await.id);
     held.release().await;
     also.release().await;
@@ -262,7 +262,7 @@ async fn a_role_without_privileges_is_told_so() {
     open(&access(&database)).await.unwrap();
     let error = refused(&as_guest).await;
     assert!(is_permission(&error), "no right to the tables: {error:?}");
-    let error = match Reports::open(&as_guest).await {
+    let error = match LedgerReader::open(&as_guest).await {
         Ok(mut reports) => reports.run(None).await.unwrap_err(),
         Err(error) => error,
     };
@@ -270,7 +270,7 @@ async fn a_role_without_privileges_is_told_so() {
     database
         .execute(&format!("revoke usage on schema tokenferry from {guest}"))
         .await;
-    let error = match Reports::open(&as_guest).await {
+    let error = match LedgerReader::open(&as_guest).await {
         Ok(mut reports) => reports.run(None).await.unwrap_err(),
         Err(error) => error,
     };
@@ -291,7 +291,7 @@ async fn a_role_needs_no_more_than_a_schema_of_its_own() {
     as_guest.ledger.url = Address::parse(&url).unwrap();
     let ledger = open(&as_guest).await.unwrap();
     ledger
-        .lock(&as_guest, Locked::Migration)
+        .lock(&as_guest, LockKind::Migration)
         .await
         .unwrap()
         .release()

@@ -1,11 +1,11 @@
 //! Outcomes: each may be recorded twice, since an answer may be lost, and none may be changed into another.
 
 use tokenferry::{
-    ledger::{Counters, Ledger, LedgerError, OutcomeOf, Residue, Rows, Run, Standing},
-    model::{
+    domain::{
         Attributes, Decision, Evidence, Prior, Probe, Reason, RunStatus, SourceKey, Tally, TokenState,
         Unsent, Version, Witness,
     },
+    ledger::{BatchOutcome, Checkpoint, Counters, Ledger, LedgerError, RemainingTokens, Rows, Run},
 };
 
 use crate::support::{
@@ -235,8 +235,8 @@ async fn what_may_be_stored_and_nobody_can_tell_makes_its_destination_uncertain(
     ledger.commit_batch(&outcome(committed), Rows::Any).await.unwrap();
     assert_eq!(prior().await, Prior::Token(item.parts));
     let uncertain = open_batch(&ledger, &run, &["1"]).await;
-    let possible = OutcomeOf {
-        residue: Residue::Possible,
+    let possible = BatchOutcome {
+        residue: RemainingTokens::Possible,
         ..outcome(uncertain)
     };
     for _ in 0..2 {
@@ -314,7 +314,7 @@ async fn an_entry_that_comes_after_the_end_of_its_run_changes_nothing() {
             committed,
             ..Tally::default()
         };
-        Standing {
+        Checkpoint {
             cursor: None,
             up_to_cursor: tally,
             tally,

@@ -3,8 +3,8 @@
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, migrate::Migrator};
 use tokenferry::{
     config::LedgerAccess,
-    ledger::{Ledger, Reports, Rows, Run},
-    model::{Item, SourceKey},
+    domain::{Item, SourceKey},
+    ledger::{Ledger, LedgerReader, Rows, Run},
 };
 
 use crate::support::{
@@ -58,7 +58,7 @@ async fn packed_or_filed_a_token_looks_the_same() {
     let shown = database.texts(SHOWN).await;
     assert_eq!(shown.len(), 3, "{shown:?}");
     assert!(shown[1].contains(r#""tenant_id":"acme""#), "{shown:?}");
-    let mut reports = Reports::open(&access).await.unwrap();
+    let mut reports = LedgerReader::open(&access).await.unwrap();
     let (before, _) = reports.history("3", 5).await.unwrap();
     assert_eq!(before[0].outcome.as_ref().unwrap().state, "committed");
     assert_eq!(before[0].batches.len(), 1);
@@ -152,7 +152,7 @@ async fn two_who_file_the_same_write_it_once() {
     first.file_older().await.unwrap();
     let shown = database.texts(SHOWN).await;
     let others = [open(&access).await.unwrap(), open(&access).await.unwrap()];
-    let selection = tokenferry::model::Selection::All;
+    let selection = tokenferry::domain::Selection::All;
     let (mine, theirs, again) = tokio::join!(
         first.file_older(),
         others[0].begin_dry_run(&selection, "one"),

@@ -5,11 +5,12 @@ use std::fmt::Write;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use tokenferry::{
-    meter::Meter,
-    model::{RunStatus, Secret},
-    pace::Helm,
+    domain::RunStatus,
+    metrics::Meter,
     pipeline::{Request, migrate},
+    rate::RunControl,
     report::View,
+    secret::Secret,
     simulator::{Fault, Simulator},
 };
 use tokio::sync::watch;
@@ -125,7 +126,7 @@ async fn the_ledger_never_holds_a_token_in_any_form() {
     let ended = migrate(
         &settings,
         &Request::default(),
-        Helm::new(settings.api.rate_limit, Meter::default()),
+        RunControl::new(settings.api.rate_limit, Meter::default()),
         &watch::channel(View::default()).0,
     )
     .await

@@ -7,8 +7,8 @@ use nix::{
     unistd::Pid,
 };
 use tokenferry::{
-    scratch::{Options, ScratchPostgres, StopMode},
     simulator::Fault,
+    temp_postgres::{Options, StopMode, TempPostgres},
 };
 use tokio::time::sleep;
 
@@ -71,7 +71,7 @@ async fn waits_restarts_and_ends_are_recorded_and_shown() {
 
 #[tokio::test]
 async fn a_ledger_that_was_away_says_so_when_it_is_back() {
-    let mut ledger = ScratchPostgres::start(Options::default()).await.unwrap();
+    let mut ledger = TempPostgres::start(Options::default()).await.unwrap();
     let bed = Bed::new().await;
     bed.user_rows(1, 600).await;
     let bed = bed.set(SLOW);

@@ -4,8 +4,9 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokenferry::{
     config::SourceSettings,
-    model::{LegacyToken, Secret, Unreadable},
-    source::SourceError,
+    domain::{LegacyToken, Unreadable},
+    reader::SourceError,
+    secret::Secret,
 };
 use url::Url;
 
@@ -125,7 +126,7 @@ async fn rows_are_read_so_without_an_index_and_by_their_keys() {
     let tokens = read(&settings).await.unwrap();
     assert_eq!(tokens.len(), 300);
     assert_eq!(unreadable(&tokens).len(), 1);
-    let wanted = ["250", "7", "9999"].map(tokenferry::model::SourceKey::from);
+    let wanted = ["250", "7", "9999"].map(tokenferry::domain::SourceKey::from);
     let page = open(&settings)
         .await
         .unwrap()

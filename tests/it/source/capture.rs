@@ -1,6 +1,6 @@
 //! Whoever may create objects in a schema of the search path puts nothing of his own in the place of what the program means.
 
-use tokenferry::{config::AppMap, source::Survey};
+use tokenferry::{config::AppMap, reader::SourceDiagnostics};
 
 use crate::support::{
     database::TestDatabase,
@@ -83,7 +83,7 @@ async fn every_row_arrives_and_no_operator_or_function_of_others_is_called() {
     let mut source = open(&settings).await.unwrap();
     let wanted = [tokens[3].key.clone(), tokens[30].key.clone()];
     assert_eq!(source.rows(&wanted).await.unwrap().unwrap().tokens.len(), 2);
-    let census = source.census().await.unwrap().unwrap();
+    let census = source.count_rows_and_users().await.unwrap().unwrap();
     assert_eq!((census.rows, census.users), (40, 20));
     let apps = AppMap::default();
     let rivals = source.rivals(&apps, Some(&tokens[3].key)).await.unwrap();
@@ -96,8 +96,10 @@ async fn every_row_arrives_and_no_operator_or_function_of_others_is_called() {
 async fn whoever_looks_around_calls_none_either() {
     let database = attacked().await;
     let settings = settings(database.url(), SOURCE).source;
-    let mut survey = Survey::open(&settings, "tokenferry tests").await.unwrap();
-    survey.hand_over().await.unwrap();
+    let mut survey = SourceDiagnostics::open(&settings, "tokenferry tests")
+        .await
+        .unwrap();
+    survey.apply_session_settings().await.unwrap();
     survey.inspect().await.unwrap();
     survey.key_index().await.unwrap();
     survey.writable().await.unwrap();

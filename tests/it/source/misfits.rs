@@ -1,6 +1,6 @@
 //! What does not fit is said before the first row is read: every problem by its key, with what to do about it.
 
-use tokenferry::{postgres::FailureKind, source::SourceError};
+use tokenferry::{postgres::FailureKind, reader::SourceError};
 
 use crate::support::{
     database::TestDatabase,

@@ -1,6 +1,6 @@
 //! Row-level security: rows that it would hide are never left out in silence.
 
-use tokenferry::{postgres::FailureKind, source::SourceError};
+use tokenferry::{postgres::FailureKind, reader::SourceError};
 
 use crate::support::{
     bed::{Bed, Ran, ended},

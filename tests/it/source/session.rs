@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokenferry::{
     postgres::{FailureKind, Patience},
-    source::{Source, SourceError},
+    reader::{Source, SourceError},
 };
 use tokio::time::{Instant, timeout};
 

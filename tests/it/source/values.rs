@@ -2,7 +2,7 @@
 
 use tokenferry::{
     config::SourceSettings,
-    model::{Expiry, LegacyToken, Scopes, Version},
+    domain::{Expiry, LegacyToken, Scopes, Version},
 };
 
 use crate::support::{database::TestDatabase, settings::settings, source::read};

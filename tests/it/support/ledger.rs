@@ -4,12 +4,10 @@ use std::time::Duration;
 
 use tokenferry::{
     config::{LedgerAccess, LedgerSettings},
-    ledger::{BatchRef, Ledger, LedgerError, OutcomeOf, Residue, Run},
-    model::{
-        Batch, Call, Destination, EncodedToken, Evidence, Fingerprint, Item, SentAttributes, SourceKey,
-        Subject, Version,
-    },
+    domain::{Batch, Call, Destination, EncodedToken, Evidence, Item, SourceKey, Subject, Version},
+    ledger::{BatchOutcome, BatchRef, Ledger, LedgerError, RemainingTokens, Run},
     postgres::{Address, Patience},
+    secret::{Fingerprint, SentAttributes},
 };
 
 use crate::support::database::TestDatabase;
@@ -68,7 +66,7 @@ pub(crate) fn batch(items: Vec<Item>) -> Batch {
 pub(crate) async fn begin(ledger: &Ledger) -> Run {
     ledger
         .begin(
-            &tokenferry::model::Selection::All,
+            &tokenferry::domain::Selection::All,
             &ledger.key().selection_digest(&[]),
             "the tests",
         )
@@ -82,11 +80,11 @@ pub(crate) async fn open_batch(ledger: &Ledger, run: &Run, keys: &[&str]) -> Bat
     ledger.open_batch(run, &batch(items), &[]).await.unwrap()
 }
 
-pub(crate) fn outcome(batch: BatchRef) -> OutcomeOf {
-    OutcomeOf {
+pub(crate) fn outcome(batch: BatchRef) -> BatchOutcome {
+    BatchOutcome {
         batch,
         attempts: 1,
         http_status: Some(200),
-        residue: Residue::None,
+        residue: RemainingTokens::None,
     }
 }

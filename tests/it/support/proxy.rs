@@ -100,7 +100,7 @@ async fn accept(
         let (socket, address, traffic) = (socket.clone(), address.clone(), traffic.subscribe());
         let number = CONNECTIONS.fetch_add(1, Ordering::Relaxed);
         tokio::spawn(async move {
-            let gate = Gate { traffic, number };
+            let gate = Barrier { traffic, number };
             // Not before it may be reached.
             gate.clone().opened().await;
             match socket {
@@ -123,12 +123,12 @@ async fn accept(
 static CONNECTIONS: AtomicU64 = AtomicU64::new(0);
 
 #[derive(Clone)]
-struct Gate {
+struct Barrier {
     traffic: watch::Receiver<Traffic>,
     number: u64,
 }
 
-impl Gate {
+impl Barrier {
     async fn opened(&mut self) {
         let number = self.number;
         // Without the proxy nothing is held back any more.
@@ -136,7 +136,7 @@ impl Gate {
     }
 }
 
-async fn forward(client: TcpStream, server: impl AsyncRead + AsyncWrite + Send + 'static, gate: Gate) {
+async fn forward(client: TcpStream, server: impl AsyncRead + AsyncWrite + Send + 'static, gate: Barrier) {
     let (from_client, to_client) = split(client);
     let (from_server, to_server) = split(server);
     tokio::join!(
@@ -147,7 +147,7 @@ async fn forward(client: TcpStream, server: impl AsyncRead + AsyncWrite + Send +
 
 /// Even the end of a connection does not pass while traffic stands: the other side of a network that drops everything does not
 /// hear of it either.
-async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut gate: Gate) {
+async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut gate: Barrier) {
     let mut buffer = vec![0; 64 << 10];
     loop {
         let read = from.read(&mut buffer).await.unwrap_or(0);

@@ -10,7 +10,7 @@ use std::{env, io::Write, time::Duration};
 
 use sqlx::{Connection, PgConnection};
 use testcontainers::{ContainerAsync, GenericImage, ImageExt, core::IntoContainerPort, runners::AsyncRunner};
-use tokenferry::scratch::{Options, ScratchPostgres, Watchdog};
+use tokenferry::temp_postgres::{Options, TempPostgres, Watchdog};
 use tokio::{
     sync::OnceCell,
     time::{Instant, sleep, timeout},
@@ -40,7 +40,7 @@ enum Guard {
         _watchdog: Watchdog,
     },
     Scratch {
-        _postgres: Box<ScratchPostgres>,
+        _postgres: Box<TempPostgres>,
     },
 }
 
@@ -152,7 +152,7 @@ impl Server {
             max_connections: SESSIONS,
             ..Options::default()
         };
-        let postgres = ScratchPostgres::start(options).await?;
+        let postgres = TempPostgres::start(options).await?;
         announce(&postgres.describe());
         let admin = Url::parse(&postgres.url("postgres"))?;
         Ok(Self {

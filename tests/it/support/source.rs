@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokenferry::{
     config::{Problem, SourceSettings},
-    model::LegacyToken,
+    domain::LegacyToken,
     postgres::Patience,
-    source::{Page, Source, SourceError},
+    reader::{Page, Source, SourceError},
 };
 
 use crate::support::{database::TestDatabase, settings::settings};

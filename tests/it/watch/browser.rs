@@ -13,7 +13,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use futures_util::{SinkExt, StreamExt};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     net::TcpStream,
@@ -232,7 +232,7 @@ async fn a_person_watches_pauses_slows_down_resumes_and_stops() {
         "batch.max_tokens = 20\nbatch.concurrency = 2\nsource.page_size = 200\napi.timeout = \"60s\"\n\
          api.rate_limit.requests = 600\napi.rate_limit.per = \"60s\"",
     );
-    let gates = [Gate::new(), Gate::new()];
+    let gates = [Barrier::new(), Barrier::new()];
     let holds = gates.iter().map(|gate| Fault::Hold(gate.clone()));
     bed.api.script(std::iter::repeat_n(Fault::None, 10).chain(holds));
     let run = Watched::start(&bed, &["migrate", "--json"]).await;

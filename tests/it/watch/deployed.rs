@@ -5,11 +5,11 @@ use std::{collections::BTreeSet, fs, path::Path};
 use serde_json::Value;
 use tokenferry::{
     config::RateLimit,
-    meter::Meter,
-    model::Mode,
-    pace::Helm,
+    domain::Mode,
+    metrics::Meter,
+    observe::{MonitoringOptions, MonitoringServer},
+    rate::RunControl,
     report::View,
-    watch::{Lookout, Orders},
 };
 use tokio::sync::watch;
 
@@ -27,9 +27,11 @@ async fn exported() -> BTreeSet<String> {
         per: std::time::Duration::from_secs(60),
         burst: 1,
     };
-    let helm = Helm::new(rate, Meter::new("crm", Mode::Migrate));
+    let control = RunControl::new(rate, Meter::new("crm", Mode::Migrate));
     let (_view, seen) = watch::channel(View::default());
-    let lookout = Lookout::open(Orders::default(), &helm, seen).await.unwrap();
+    let lookout = MonitoringServer::open(MonitoringOptions::default(), &control, seen)
+        .await
+        .unwrap();
     let figures = Figures::read(&lookout.text().unwrap());
     figures.names().into_iter().map(str::to_owned).collect()
 }

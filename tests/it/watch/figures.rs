@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{Router, extract::State, http::StatusCode, routing::put};
 use serde_json::json;
-use tokenferry::simulator::{Fault, Gate, Simulator};
+use tokenferry::simulator::{Barrier, Fault, Simulator};
 use tokio::{net::TcpListener, sync::Mutex, time::timeout};
 
 use super::watched::{Figures, Watched};
@@ -112,7 +112,7 @@ async fn while_it_works_the_figures_say_how_far_it_is() {
     let bed = Bed::new().await;
     bed.user_rows(1, 600).await;
     let bed = bed.set("batch.concurrency = 1\nsource.page_size = 200");
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::None, Fault::Hold(gate.clone())]);
     let run = Watched::start(&bed, &["migrate", "--json"]).await;
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
@@ -141,7 +141,7 @@ async fn while_it_works_the_figures_say_how_far_it_is() {
 
     // The next one knows when the last one came to its end.
     bed.user_rows(601, 700).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let run = Watched::start(&bed, &["migrate", "--json"]).await;
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();

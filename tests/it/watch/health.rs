@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use reqwest::Method;
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -57,7 +57,7 @@ async fn it_is_ready_from_the_lock_to_the_stop() {
         .execute(&mut *blocked)
         .await
         .unwrap();
-    let gate = Gate::new();
+    let gate = Barrier::new();
     let bed = bed.set("batch.concurrency = 1");
     bed.api.script([Fault::Hold(gate.clone())]);
     let run = Watched::start(&bed, &["migrate", "--json"]).await;
@@ -80,7 +80,7 @@ async fn it_is_ready_from_the_lock_to_the_stop() {
 async fn figures_are_not_told_to_a_page_that_had_its_name_point_here() {
     let bed = Bed::new().await;
     bed.user_rows(1, 20).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let run = Watched::start_without_page(&bed, &["migrate", "--json"]).await;
     for path in ["/metrics", "/readyz", "/healthz"] {
@@ -99,7 +99,7 @@ async fn figures_are_not_told_to_a_page_that_had_its_name_point_here() {
 async fn half_open_requests_take_no_descriptors_from_the_run() {
     let bed = Bed::new().await.set("api.timeout = \"20s\"");
     bed.user_rows(1, 600).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let run = Watched::start_with_descriptors(&bed, &["migrate", "--json"], 96).await;
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{Method, Response, StatusCode};
 use serde_json::{Value, json};
-use tokenferry::simulator::{Fault, Gate};
+use tokenferry::simulator::{Barrier, Fault};
 use tokio::time::{sleep, timeout};
 
 use super::watched::{LIVE_TOKEN, Watched};
@@ -72,7 +72,7 @@ impl Events {
 async fn nobody_sees_or_steers_without_the_token_or_from_elsewhere() {
     let bed = Bed::new().await;
     bed.user_rows(1, 300).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let run = Watched::start(&bed, &["migrate", "--json"]).await;
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
@@ -160,7 +160,7 @@ async fn a_pause_lets_what_is_in_flight_finish_and_a_resumed_run_completes() {
     let bed = Bed::new().await;
     bed.user_rows(1, 500).await;
     let bed = bed.set("batch.concurrency = 2");
-    let (first, second) = (Gate::new(), Gate::new());
+    let (first, second) = (Barrier::new(), Barrier::new());
     bed.api
         .script([Fault::Hold(first.clone()), Fault::Hold(second.clone())]);
     let run = Watched::start(&bed, &["migrate", "--json"]).await;
@@ -210,7 +210,7 @@ async fn a_pause_takes_no_attempt_away_and_settles_what_was_in_doubt() {
     let bed = Bed::new().await;
     bed.user_rows(1, 200).await;
     let bed = bed.set("batch.concurrency = 1\napi.timeout = \"1s\"\napi.retry.max_attempts = 2");
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let run = Watched::start(&bed, &["migrate", "--json"]).await;
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
@@ -240,7 +240,7 @@ async fn the_rate_can_be_lowered_and_raised_again_up_to_what_is_configured() {
     let bed = Bed::new().await;
     bed.user_rows(1, 400).await;
     let bed = bed.set("api.rate_limit.requests = 100\napi.rate_limit.per = \"1s\"");
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let run = Watched::start(&bed, &["migrate", "--json"]).await;
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
@@ -276,7 +276,7 @@ async fn a_stop_is_a_stop_that_the_next_run_goes_on_from() {
     let bed = Bed::new().await;
     bed.user_rows(1, 400).await;
     let bed = bed.set("batch.concurrency = 1");
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::None, Fault::Hold(gate.clone())]);
     let run = Watched::start(&bed, &["migrate", "--json"]).await;
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
@@ -321,7 +321,7 @@ async fn what_is_told_and_painted_holds_no_token() {
     bed.sql("update legacy_tokens set access_token = null, refresh_token = null where id = 7")
         .await;
     let bed = bed.set("batch.concurrency = 1\nbatch.max_tokens = 20");
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api
         .script([Fault::None, Fault::None, Fault::Hold(gate.clone())]);
     let run = Watched::start(&bed, &["migrate", "--json"]).await;
@@ -351,7 +351,7 @@ async fn a_verification_can_be_held_back_too() {
     bed.user_rows(1, 40).await;
     bed.migrate().await.ended_with(0);
     let bed = bed.set("batch.concurrency = 1");
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script_reads([Fault::None, Fault::Hold(gate.clone())]);
     let run = Watched::start(&bed, &["verify", "--json"]).await;
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
@@ -395,7 +395,7 @@ async fn where_no_terminal_is_a_token_must_be_configured() {
 async fn without_being_asked_for_there_is_no_page() {
     let bed = Bed::new().await;
     bed.user_rows(1, 300).await;
-    let gate = Gate::new();
+    let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let run = Watched::start_without_page(&bed, &["migrate", "--json"]).await;
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();

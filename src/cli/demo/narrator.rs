@@ -1,0 +1,71 @@
+//! How the demo tells what it does.
+
+use std::{
+    cell::Cell,
+    io::{self, IsTerminal, Write},
+};
+
+/// Prints numbered steps on standard output, with a little colour on a terminal.
+#[derive(Debug)]
+pub(super) struct Narrator {
+    steps: Cell<u32>,
+    colour: bool,
+}
+
+impl Default for Narrator {
+    fn default() -> Self {
+        let colour = io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        Self {
+            steps: Cell::new(0),
+            colour,
+        }
+    }
+}
+
+impl Narrator {
+    pub(super) fn title(&self, text: &str) {
+        self.line(&self.strong(text));
+    }
+
+    pub(super) fn step(&self, text: &str) {
+        let number = self.steps.get() + 1;
+        self.steps.set(number);
+        self.line(&format!("\n{}", self.strong(&format!("{number}. {text}"))));
+    }
+
+    pub(super) fn quote(&self, text: &str) {
+        for line in text.lines() {
+            self.line(&format!("   | {line}"));
+        }
+    }
+
+    pub(super) fn command(&self, text: &str) {
+        self.line(&format!("   $ {}", self.strong(text)));
+    }
+
+    pub(super) fn exit_code(&self, code: i32) {
+        self.line(&format!("   (exit code {code})"));
+    }
+
+    pub(super) fn end(&self, text: &str) {
+        self.line(&format!("\n{}", self.strong(text)));
+    }
+
+    #[expect(
+        clippy::unused_self,
+        reason = "a line is part of the story, whether or not it needs its state"
+    )]
+    pub(super) fn line(&self, text: &str) {
+        let mut out = io::stdout().lock();
+        // Nobody listens any more: the story goes on, so that everything is cleaned up.
+        let _ = writeln!(out, "{text}").and_then(|()| out.flush());
+    }
+
+    fn strong(&self, text: &str) -> String {
+        if self.colour {
+            format!("\x1b[1m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! Around a run: signals, progress, the summary, the exit code.
+
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use super::{Exit, args::Global, exit, hooks::Hooks, logging::Console, print_json, signals, watch::Watching};
+use crate::{
+    config::{LedgerAccess, NotifySettings},
+    domain::{Mode, RunId, StopReason, visible_lines},
+    ledger::{LedgerError, LedgerReader},
+    observe::MonitoringServer,
+    pipeline::{Ended, PipelineError},
+    rate::RunControl,
+    report::{Batches, Summary, View, show_progress},
+};
+
+/// How a run is shown.
+pub(super) struct RunOutput<'a> {
+    pub(super) global: &'a Global,
+    pub(super) console: &'a Console,
+    /// Where its summary is read.
+    pub(super) access: &'a LedgerAccess,
+    /// Who is told of it.
+    pub(super) notify: Option<&'a NotifySettings>,
+    /// Whether one JSON object is printed about it.
+    pub(super) json: bool,
+}
+
+/// Does `work` with a helm whose switch signals turn, shows how it comes along, and says how it ended.
+pub(super) async fn run_command(
+    shown: &RunOutput<'_>,
+    mut watching: Watching,
+    control: RunControl,
+    work: impl AsyncFnOnce(RunControl, &watch::Sender<View>) -> Result<Ended, PipelineError>,
+) -> anyhow::Result<Exit> {
+    let on_signal = control.stop.clone();
+    signals::watch(move |signal| {
+        info!(
+            signal,
+            "finishing what is in flight; a second signal ends at once"
+        );
+        on_signal.turn(StopReason::Signal(signal));
+    });
+    let (view, seen) = watch::channel(View::default());
+    let lookout = MonitoringServer::open(watching.take_orders(), &control, seen.clone()).await?;
+    watching.tell(&lookout);
+    let hooks = Hooks::new(shown.notify, shown.access, &seen);
+    let watching = tokio::spawn(show_progress(seen, shown.console.region.clone()));
+    let ended = work(control, &view).await;
+    if let Ok(ended) = &ended {
+        view.send_modify(|view| view.end(ended.status, ended.tally, ended.counters.requests));
+    }
+    lookout.close().await;
+    drop(view);
+    // Nothing but showing went wrong if this fails.
+    let _ = watching.await;
+    let ended = ended?;
+    if is_ledger_away(&ended) && matches!(ended.mode, Mode::Migrate | Mode::Rollback) {
+        warn!(
+            "what has left and could not be recorded stays in flight in the ledger: the next run settles it before it sends anything"
+        );
+    }
+
+    let summary = summary(shown.access, &ended).await;
+    let exit = exit::of_run(&ended);
+    if shown.json {
+        print_json(&summary)?;
+    }
+    if shown.console.json {
+        log(&summary, exit);
+    } else if !shown.json && !shown.global.quiet {
+        eprint!("{}", visible_lines(&summary.text()));
+    }
+    hooks.over(&ended, &summary).await;
+    match ended.error {
+        Some(error) => Ok(shown.console.report(&error.into())),
+        None => Ok(exit),
+    }
+}
+
+/// The summary, where standard error holds nothing but the log.
+fn log(summary: &Summary, exit: Exit) {
+    let (run_id, tokens) = (summary.run_id, &summary.tokens);
+    if let Some(reason) = summary
+        .stop_reason
+        .as_ref()
+        .filter(|_| exit == Exit::StoppedEarly)
+    {
+        warn!(run_id, reason, "stopped");
+    }
+    info!(
+        run_id,
+        mode = summary.mode.as_str(),
+        run_status = summary.status,
+        resumed = summary.resumed,
+        exit_code = exit.code(),
+        selected = tokens.selected,
+        committed = tokens.committed,
+        failed = tokens.failed,
+        superseded = tokens.superseded,
+        unchanged = tokens.unchanged,
+        batches_committed = summary.batches.committed,
+        batches_failed = summary.batches.failed,
+        requests = summary.requests,
+        retries = summary.retries,
+        rate_limited = summary.rate_limited,
+        lookups = summary.lookups,
+        duration_s = summary.duration_s,
+        stop_reason = summary.stop_reason,
+        "ended"
+    );
+}
+
+/// It was waited for in vain.
+fn is_ledger_away(ended: &Ended) -> bool {
+    matches!(&ended.error, Some(PipelineError::Ledger(LedgerError::Database(failure))) if failure.is_transient())
+}
+
+/// It knows less of the run than the process does.
+fn has_ledger_gone_back(ended: &Ended) -> bool {
+    matches!(ended.error, Some(PipelineError::Ledger(LedgerError::WentBack)))
+}
+
+/// From the ledger, which knows what earlier processes did; from this process alone where the ledger is out of reach, or has
+/// forgotten.
+async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
+    let recorded = if is_ledger_away(ended) || has_ledger_gone_back(ended) {
+        None
+    } else {
+        from_ledger(access, ended.run_id).await.ok().flatten()
+    };
+    match recorded {
+        Some(summary) => summary,
+        None => Summary {
+            run_id: ended.run_id,
+            migration: access.migration.clone(),
+            mode: ended.mode,
+            status: ended.status.as_str().to_owned(),
+            resumed: ended.resumed,
+            tokens: ended.tally,
+            rows_expected: None,
+            batches: Batches {
+                committed: ended.batches.0,
+                failed: ended.batches.1,
+            },
+            requests: ended.counters.requests,
+            retries: ended.counters.retries,
+            rate_limited: ended.counters.rate_limited,
+            lookups: ended.counters.lookups,
+            duration_s: ended.counters.active_seconds,
+            failures_by_code: BTreeMap::new(),
+            warnings_by_code: BTreeMap::new(),
+            superseded_by_code: BTreeMap::new(),
+            estimate: ended.estimate,
+            verify: ended.verification,
+            rollback: ended.rollback,
+            started_at: None,
+            finished_at: None,
+            pending_deletions: None,
+            stop_reason: ended.stopped.as_ref().map(ToString::to_string),
+            is_taken_up: None,
+            is_of_all: false,
+            failures: Vec::new(),
+            warnings: Vec::new(),
+            superseded: Vec::new(),
+        },
+    }
+}
+
+/// What the ledger knows of a run.
+pub(super) async fn from_ledger(access: &LedgerAccess, run: RunId) -> anyhow::Result<Option<Summary>> {
+    let mut reports = LedgerReader::open(access).await?;
+    let report = reports.run(Some(run)).await?;
+    reports.close().await;
+    Ok(report.map(|report| Summary::from_report(&access.migration, report)))
+}

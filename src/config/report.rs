@@ -1,0 +1,183 @@
+//! What can be told about a configuration, right or wrong: every value with its origin, and every problem.
+
+use config::ValueKind;
+use url::Url;
+
+use super::{
+    AppMap, Loaded, NotifySettings, Problem,
+    load::variable,
+    reader::{KeySpec, Reader, Visibility, find, follow},
+    settings::{self, ApiSettings, BatchSettings, LedgerAccess},
+    source::SourceSettings,
+};
+use crate::domain::RuleSet;
+
+/// Where a value is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// The configuration file.
+    File,
+    /// This environment variable.
+    Environment(String),
+    /// Nobody set it.
+    Default,
+}
+
+/// A key and what it is, as far as that may be shown.
+#[derive(Debug, Clone)]
+pub struct Value {
+    /// The key, dotted.
+    pub key: String,
+    /// Where the value is from.
+    pub origin: Origin,
+    /// The `env:NAME` or `file:/path` that the value is taken from.
+    pub pointer: Option<String>,
+    /// The value, without secrets; `None` if there is none.
+    pub shown: Option<String>,
+}
+
+/// A configuration taken apart.
+#[derive(Debug)]
+pub struct ConfigReport {
+    /// Every key there is.
+    pub values: Vec<Value>,
+    /// What is wrong.
+    pub problems: Vec<Problem>,
+    /// The settings of the source, if they can be had; values with a problem are at their defaults.
+    pub source: Option<SourceSettings>,
+    /// Which legacy app is which outbound app.
+    pub apps: AppMap,
+    /// Which suspicions are not errors here.
+    pub tolerated: RuleSet,
+    /// What it takes to look at the ledger.
+    pub ledger: Option<LedgerAccess>,
+    /// What it takes to talk to the API.
+    pub api: Option<ApiSettings>,
+    /// How batches are made and sent.
+    pub batch: BatchSettings,
+    /// Who is told of a run.
+    pub notify: Option<NotifySettings>,
+}
+
+impl Loaded {
+    /// Takes the configuration apart, however wrong it is.
+    #[must_use]
+    pub fn inspect(&self) -> ConfigReport {
+        let mut reader = Reader::new(&self.root);
+        let parts = settings::read(&mut reader);
+        let values = reader
+            .asked()
+            .iter()
+            .filter(|asked| !asked.is_alternative || find(&self.root, &asked.key).is_some())
+            .map(|asked| self.value(asked))
+            .collect();
+        ConfigReport {
+            values,
+            problems: reader.finish(),
+            source: parts.source,
+            apps: parts.apps,
+            tolerated: parts.tolerated,
+            ledger: parts.access,
+            api: parts.api,
+            batch: parts.batch,
+            notify: parts.notify,
+        }
+    }
+
+    /// Where the value under a key is from, whether the key is known or not.
+    #[must_use]
+    pub fn origin(&self, key: &str) -> Origin {
+        match find(&self.root, key).map(config::Value::origin) {
+            None => Origin::Default,
+            // Only the environment says where a value is from; the file was handed over as a text.
+            Some(Some(_)) => Origin::Environment(variable(key)),
+            Some(None) => Origin::File,
+        }
+    }
+
+    fn value(&self, asked: &KeySpec) -> Value {
+        let kind = find(&self.root, &asked.key).map(|value| &value.kind);
+        let text = match kind {
+            Some(ValueKind::String(text)) => Some(text.clone()),
+            Some(ValueKind::I64(number)) => Some(number.to_string()),
+            Some(ValueKind::Boolean(flag)) => Some(flag.to_string()),
+            _ => None,
+        };
+        let pointer = text
+            .clone()
+            .filter(|text| text.starts_with("env:") || text.starts_with("file:"));
+        let shown = match (kind, text) {
+            (None, _) => asked.default.clone(),
+            (Some(ValueKind::Table(table)), _) => Some(match table.len() {
+                1 => "1 entry".to_owned(),
+                count => format!("{count} entries"),
+            }),
+            (Some(ValueKind::Array(list)), _) => Some(format!("a list of {}", list.len())),
+            (Some(_), None) => Some("not a text".to_owned()),
+            (Some(_), Some(text)) => follow(text).ok().map(|text| match asked.shown {
+                Visibility::Whole => text,
+                Visibility::Hidden => "(hidden)".to_owned(),
+                Visibility::Address => address(&text),
+            }),
+        };
+        Value {
+            key: asked.key.clone(),
+            origin: self.origin(&asked.key),
+            pointer,
+            shown,
+        }
+    }
+}
+
+/// A database's URL without its password, and without parameters that are nobody's business.
+fn address(text: &str) -> String {
+    const HARMLESS: [&str; 6] = ["sslmode", "host", "port", "dbname", "user", "application_name"];
+    let Ok(mut url) = Url::parse(text) else {
+        return "(hidden: it is no URL)".to_owned();
+    };
+    // Neither can fail for a URL with a host; one without has no password.
+    if url.password().is_some() && url.set_password(Some("***")).is_err() {
+        return "(hidden)".to_owned();
+    }
+    let parameters: Vec<String> = url
+        .query_pairs()
+        .map(|(name, value)| {
+            let is_harmless = HARMLESS.contains(&name.as_ref());
+            format!("{name}={}", if is_harmless { &value } else { "***" })
+        })
+        .collect();
+    url.set_query(None);
+    url.set_fragment(None);
+    if parameters.is_empty() {
+        url.to_string()
+    } else {
+        format!("{url}?{}", parameters.join("&"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_masked_wherever_they_stand() {
+        for (url, shown) in [
+            (
+                "postgres://reader:hunter2@db.internal:5433/crm?sslmode=verify-full",
+                "postgres://reader:***@db.internal:5433/crm?sslmode=verify-full",
+            ),
+            ("postgres://reader@db/crm", "postgres://reader@db/crm"),
+            (
+                "postgres://db/crm?user=u&password=hunter2&options=-c%20a.b%3Dhunter2",
+                "postgres://db/crm?user=u&password=***&options=***",
+            ),
+            (
+                "postgres://u@localhost/db?host=%2Frun%2Fpg",
+                "postgres://u@localhost/db?host=/run/pg",
+            ),
+            ("postgres//u:hunter2@db", "(hidden: it is no URL)"),
+        ] {
+            assert_eq!(address(url), shown);
+        }
+    }
+}

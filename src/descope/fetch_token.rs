@@ -1,0 +1,113 @@
+//! Fetching the token at a destination.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Client, LookupOutcome, Refusal, StoredToken, lookup_response::ask};
+use crate::domain::{Probe, Subject};
+
+/// The last created token of an owner.
+const USER_LATEST: &str = "v1/mgmt/outbound/app/user/token/latest";
+const TENANT_LATEST: &str = "v1/mgmt/outbound/app/tenant/token/latest";
+/// The one with exactly the scopes that are asked for.
+const USER_SCOPED: &str = "v1/mgmt/outbound/app/user/token";
+const TENANT_SCOPED: &str = "v1/mgmt/outbound/app/tenant/token";
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FetchRequest<'a> {
+    app_id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    options: Option<FetchOptions>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    external_identifier: Option<&'a str>,
+    /// `/latest` rejects the field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scopes: Option<&'a [String]>,
+}
+
+/// Never `forceRefresh`: asking must not change what is there.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct FetchOptions {
+    with_refresh_token: bool,
+}
+
+/// Which of an owner's tokens is meant.
+#[derive(Clone, Copy)]
+enum By {
+    Scopes,
+    Recency,
+}
+
+/// An answer without a token is none: that there is no token is told by status and code.
+#[derive(Deserialize)]
+struct FetchAnswer {
+    token: StoredToken,
+}
+
+impl Client {
+    /// The token at a destination. One with scopes is asked for by exactly these; where there is none, the latest of its owner is
+    /// looked at, as the API may write scopes in a form of its own. It is absent only if both say so, and what comes back has
+    /// to be compared with what was asked for.
+    ///
+    /// A fetch makes the API refresh a token whose access token has expired: see
+    /// [`RefreshMargin`](crate::domain::RefreshMargin). `pays` is waited for before a second request leaves; if it says no, there
+    /// is no answer.
+    pub async fn latest(
+        &self,
+        probe: &Probe,
+        pays: impl AsyncFnOnce() -> bool,
+    ) -> LookupOutcome<StoredToken> {
+        if probe.scopes.is_empty() {
+            return self.fetch(probe, By::Recency).await;
+        }
+        match self.fetch(probe, By::Scopes).await {
+            LookupOutcome::Absent if pays().await => self.fetch(probe, By::Recency).await,
+            LookupOutcome::Absent => no_answer("not_asked", "the second of two questions was not asked"),
+            told => told,
+        }
+    }
+
+    async fn fetch(&self, probe: &Probe, by: By) -> LookupOutcome<StoredToken> {
+        let path = match (by, probe.subject) {
+            (By::Scopes, Subject::User) => USER_SCOPED,
+            (By::Scopes, Subject::Tenant) => TENANT_SCOPED,
+            (By::Recency, Subject::User) => USER_LATEST,
+            (By::Recency, Subject::Tenant) => TENANT_LATEST,
+        };
+        let request = FetchRequest {
+            app_id: &probe.app_id,
+            user_id: probe.user_id.as_deref(),
+            tenant_id: probe.tenant_id.as_deref(),
+            options: probe.with_refresh_token.then_some(FetchOptions {
+                with_refresh_token: true,
+            }),
+            external_identifier: probe.external_identifier.as_deref(),
+            scopes: match by {
+                By::Scopes => Some(probe.scopes.as_slice()),
+                By::Recency => None,
+            },
+        };
+        let request = self.http.post(self.url(path)).json(&request);
+        let (looked, _) = ask::<FetchAnswer>(self.reading(), request).await;
+        looked.and_then(|FetchAnswer { mut token }| {
+            if token.shows_something() {
+                token.found_by_scopes = matches!(by, By::Scopes);
+                LookupOutcome::Found(token)
+            } else {
+                no_answer("unreadable_answer", "the answer shows nothing of a token")
+            }
+        })
+    }
+}
+
+fn no_answer<T>(code: &'static str, text: &str) -> LookupOutcome<T> {
+    LookupOutcome::TryAgain {
+        retry_after: None,
+        refusal: Refusal::wire(code, text),
+    }
+}

@@ -1,0 +1,249 @@
+//! What happens to a run beside its tokens, noted by whoever sees it.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::time::Instant;
+
+/// Something that happens to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EventKind {
+    /// A process began it.
+    Started,
+    /// Another process took it up.
+    Resumed,
+    /// The API asked to wait: no request that carries tokens left.
+    Held,
+    /// The API asked to wait with questions about users, apps and tenants, or with reading back.
+    LookupsHeld,
+    /// Somebody held it back on the live page.
+    Paused,
+    /// The API refused a batch for its size, and later ones were smaller.
+    SizeLowered,
+    /// The source did not answer.
+    SourceAway,
+    /// The ledger did not answer.
+    LedgerAway,
+    /// A process put it down, be it done or not.
+    Ended,
+}
+
+impl EventKind {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Started,
+        Self::Resumed,
+        Self::Held,
+        Self::LookupsHeld,
+        Self::Paused,
+        Self::SizeLowered,
+        Self::SourceAway,
+        Self::LedgerAway,
+        Self::Ended,
+    ];
+
+    /// How a process takes a run up.
+    #[must_use]
+    pub fn taking_up(resumed: bool) -> Self {
+        if resumed { Self::Resumed } else { Self::Started }
+    }
+
+    /// The word the ledger stores.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Started => "started",
+            Self::Resumed => "resumed",
+            Self::Held => "held",
+            Self::LookupsHeld => "lookups_held",
+            Self::Paused => "paused",
+            Self::SizeLowered => "size_lowered",
+            Self::SourceAway => "source_away",
+            Self::LedgerAway => "ledger_away",
+            Self::Ended => "ended",
+        }
+    }
+
+    /// From the word the ledger stores; `None` for those of a later version.
+    #[must_use]
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == word)
+    }
+}
+
+/// One event, or several that became one.
+#[derive(Debug, Clone)]
+pub struct Event {
+    /// Counts from 1 within this process.
+    pub number: i32,
+    /// What it is.
+    pub kind: EventKind,
+    /// When it began.
+    pub from: Instant,
+    /// When the last of them is over, where it lasts.
+    pub until: Option<Instant>,
+    /// How long they lasted together.
+    pub seconds: f64,
+    /// How many they are.
+    pub times: i32,
+    /// A sentence about it.
+    pub detail: Option<String>,
+    /// How often it has changed, and the change that was written last.
+    changes: u32,
+    written: u32,
+}
+
+/// Shared by all who have something to note, and by the one who writes it down. Keeps few entries, however much happens.
+#[derive(Debug, Clone, Default)]
+pub struct EventLog(Arc<Mutex<Vec<Event>>>);
+
+/// Of one kind. What comes after becomes part of the last of them.
+const MOST_OF_A_KIND: usize = 100;
+
+impl EventLog {
+    /// Something happens at this moment.
+    pub fn note(&self, kind: EventKind, detail: Option<String>) {
+        self.add(kind, Instant::now(), None, detail);
+    }
+
+    /// Something lasts from one moment to another, which may be to come. Where several see the same, or one follows upon the
+    /// other, it is one event.
+    pub fn record_span(&self, kind: EventKind, from: Instant, until: Instant) {
+        self.add(kind, from, Some(until), None);
+    }
+
+    fn add(&self, kind: EventKind, from: Instant, until: Option<Instant>, detail: Option<String>) {
+        let lasted = until.map_or(0.0, |until| until.saturating_duration_since(from).as_secs_f64());
+        let mut entries = self.lock();
+        let of_kind = entries.iter().filter(|entry| entry.kind == kind).count();
+        let last = entries.iter_mut().rfind(|entry| entry.kind == kind);
+        match last {
+            Some(last) if last.until.is_some_and(|before| from <= before) => {
+                let before = last.until.unwrap_or(from);
+                let longer = until.map_or(0.0, |until| until.saturating_duration_since(before).as_secs_f64());
+                last.seconds += longer;
+                last.until = last.until.max(until);
+                last.changes += u32::from(longer > 0.0);
+            }
+            Some(last) if of_kind >= MOST_OF_A_KIND => {
+                last.seconds += lasted;
+                last.times = last.times.saturating_add(1);
+                last.until = last.until.max(until.or(Some(from)));
+                last.detail = detail.or(last.detail.take());
+                last.changes += 1;
+            }
+            _ => {
+                let number = i32::try_from(entries.len() + 1).unwrap_or(i32::MAX);
+                entries.push(Event {
+                    number,
+                    kind,
+                    from,
+                    until,
+                    seconds: lasted,
+                    times: 1,
+                    detail,
+                    changes: 1,
+                    written: 0,
+                });
+            }
+        }
+    }
+
+    /// What is new or has changed since it was written.
+    #[must_use]
+    pub fn unwritten(&self) -> Vec<Event> {
+        let is_news = |entry: &&Event| entry.changes > entry.written;
+        self.lock().iter().filter(is_news).cloned().collect()
+    }
+
+    /// These were written as they are.
+    pub fn written(&self, news: &[Event]) {
+        let mut entries = self.lock();
+        for news in news {
+            if let Some(entry) = entries.iter_mut().find(|entry| entry.number == news.number) {
+                entry.written = news.changes;
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
+        // Every change under the lock is complete before anything can panic.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[tokio::test(start_paused = true)]
+    async fn holds_that_overlap_are_one_and_others_are_not() {
+        let event_log = EventLog::default();
+        let now = Instant::now();
+        event_log.record_span(EventKind::Held, now, now + 10 * SECOND);
+        // Another request that was under way, turned away a little later.
+        event_log.record_span(EventKind::Held, now + SECOND, now + 12 * SECOND);
+        event_log.record_span(EventKind::LedgerAway, now, now + 5 * SECOND);
+        event_log.record_span(EventKind::Held, now + 20 * SECOND, now + 21 * SECOND);
+        let seen: Vec<_> = event_log
+            .unwritten()
+            .iter()
+            .map(|entry| (entry.number, entry.kind, entry.seconds, entry.times))
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (1, EventKind::Held, 12.0, 1),
+                (2, EventKind::LedgerAway, 5.0, 1),
+                (3, EventKind::Held, 1.0, 1)
+            ]
+        );
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_written_comes_again_only_if_it_changes() {
+        let event_log = EventLog::default();
+        let now = Instant::now();
+        event_log.note(EventKind::Started, Some("by a test".to_owned()));
+        event_log.record_span(EventKind::Held, now, now + SECOND);
+        let news = event_log.unwritten();
+        // It goes on while it is being written.
+        event_log.record_span(EventKind::Held, now, now + 3 * SECOND);
+        event_log.written(&news);
+        let again = event_log.unwritten();
+        assert_eq!(again.len(), 1);
+        assert_eq!((again[0].number, again[0].seconds), (2, 3.0));
+        event_log.written(&again);
+        assert!(event_log.unwritten().is_empty());
+        // The same once more tells nothing.
+        event_log.record_span(EventKind::Held, now, now + 2 * SECOND);
+        assert!(event_log.unwritten().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn however_often_it_happens_there_are_few_entries() {
+        let event_log = EventLog::default();
+        let now = Instant::now();
+        for number in 0..1000 {
+            let from = now + 10 * number * SECOND;
+            event_log.record_span(EventKind::Held, from, from + 2 * SECOND);
+        }
+        let entries = event_log.unwritten();
+        assert_eq!(entries.len(), MOST_OF_A_KIND);
+        let last = entries.last().unwrap();
+        assert_eq!(last.times, 901);
+        assert!((entries.iter().map(|entry| entry.seconds).sum::<f64>() - 2000.0).abs() < 1e-6);
+        assert_eq!(last.until, Some(now + 9992 * SECOND));
+    }
+
+    #[test]
+    fn words_are_read_as_they_are_written() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::parse(kind.as_str()), Some(kind));
+        }
+        assert_eq!(EventKind::parse("paused by the moon"), None);
+    }
+}

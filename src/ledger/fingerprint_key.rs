@@ -1,0 +1,51 @@
+//! The fingerprint key: made once per ledger.
+
+use zeroize::Zeroizing;
+
+use super::LedgerError;
+use crate::{
+    postgres::{Failure, Session},
+    secret::{FingerprintKey, Secret},
+};
+
+/// The ledger's key, mixed with the pepper. The first caller makes it; of two at once, one wins and both use its key.
+pub(super) async fn fetch_or_make(
+    connection: &mut Session,
+    pepper: Option<&Secret>,
+) -> Result<FingerprintKey, LedgerError> {
+    let fresh: Zeroizing<[u8; 32]> = Zeroizing::new(rand::random());
+    let check = FingerprintKey::new(&fresh, pepper.map(Secret::reveal)).check();
+    sqlx::query!(
+        "insert into fingerprint_key (key_bytes, key_check) values ($1, $2) on conflict do nothing",
+        &fresh[..],
+        &check.as_bytes()[..],
+    )
+    .execute(&mut *connection)
+    .await
+    .map_err(Failure::from)?;
+    fetch(connection, pepper)
+        .await?
+        .ok_or_else(|| LedgerError::Contradiction("its fingerprint key is gone".to_owned()))
+}
+
+/// The ledger's key, mixed with the pepper; `None` if nobody made it yet.
+pub(super) async fn fetch(
+    connection: &mut Session,
+    pepper: Option<&Secret>,
+) -> Result<Option<FingerprintKey>, LedgerError> {
+    let kept = sqlx::query!("select key_bytes, key_check from fingerprint_key")
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(Failure::from)?;
+    let Some(kept) = kept else {
+        return Ok(None);
+    };
+    let bytes = Zeroizing::new(kept.key_bytes);
+    let bytes: &[u8; 32] = bytes.as_slice().try_into().map_err(|_| LedgerError::Pepper)?;
+    let key = FingerprintKey::new(bytes, pepper.map(Secret::reveal));
+    if key.check().as_bytes()[..] == kept.key_check[..] {
+        Ok(Some(key))
+    } else {
+        Err(LedgerError::Pepper)
+    }
+}

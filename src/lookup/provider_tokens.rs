@@ -1,0 +1,72 @@
+//! Tokens that Descope itself keeps of social logins, fetched one by one: there is no call for many.
+
+use std::sync::Arc;
+
+use futures_util::{StreamExt, TryStreamExt, stream};
+
+use super::{Answered, LookupClient, LookupError, Quota};
+use crate::{
+    config::LookupSettings,
+    descope::{ProviderToken, ProviderTokenResult},
+    domain::{LoginId, Reason, Rule},
+};
+
+/// What is said when it cannot go on.
+const WHAT: &str = "provider tokens could not be fetched";
+
+/// Fetches them.
+#[derive(Debug)]
+pub struct ProviderTokenFetcher {
+    lookup_client: Arc<LookupClient>,
+    concurrency: usize,
+    force_refresh: bool,
+}
+
+impl ProviderTokenFetcher {
+    /// A fetcher that shares its quota with all who ask about users. With `force_refresh`, providers renew each token
+    /// before it is handed out.
+    #[must_use]
+    pub fn new(lookup_client: Arc<LookupClient>, settings: &LookupSettings, force_refresh: bool) -> Self {
+        Self {
+            lookup_client,
+            concurrency: settings.concurrency,
+            force_refresh,
+        }
+    }
+
+    /// The tokens of these login IDs, each with the provider whose token is wanted, in their order; or why there is none.
+    ///
+    /// # Errors
+    /// If the run is stopped.
+    pub async fn fetch(
+        &self,
+        wanted: Vec<(LoginId, String)>,
+    ) -> Result<Vec<Result<ProviderToken, Reason>>, LookupError> {
+        stream::iter(wanted)
+            .map(|(login_id, provider)| self.one(login_id, provider))
+            .buffered(self.concurrency)
+            .try_collect()
+            .await
+    }
+
+    async fn one(
+        &self,
+        login_id: LoginId,
+        provider: String,
+    ) -> Result<Result<ProviderToken, Reason>, LookupError> {
+        let answered = self.lookup_client.ask(Quota::Users, WHAT, |client| {
+            client.provider_token(login_id.reveal(), &provider, self.force_refresh)
+        });
+        let broken = |rule: Rule| Err(Reason::of(rule, rule.what()));
+        Ok(match answered.await? {
+            Answered::Found(ProviderTokenResult::Token(token)) => Ok(token),
+            Answered::Found(ProviderTokenResult::NoUser) => broken(Rule::ProviderUserUnknown),
+            Answered::Found(ProviderTokenResult::Nothing) | Answered::Absent => broken(Rule::ProviderNoToken),
+            // Its own words may repeat the login ID.
+            Answered::Refused(refusal) => {
+                let rule = Rule::ProviderRefused;
+                Err(Reason::of(rule, &format!("{} ({})", rule.what(), refusal.code)))
+            }
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! Tells whoever wants to know: runs the configured program with a run's summary on its standard input.
+//!
+//! The program gets nothing of ours that it has no business with: of the environment, only where programs are, whose home it
+//! is, the language and the time zone. What it prints goes nowhere, since nobody knows what it would print. Whatever becomes of
+//! it, the run does not mind.
+
+mod which;
+
+use std::{env, fmt, io, process::Stdio};
+
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
+use serde::Serialize;
+use tokio::{
+    io::AsyncWriteExt,
+    process::{Child, Command},
+    time::timeout,
+};
+use tracing::{debug, warn};
+
+use crate::{
+    config::{NotifySettings, Occasion},
+    domain::{RunId, visible_json},
+};
+
+pub use which::which;
+
+/// What the program sees of our environment.
+const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
+
+/// The summary, and why it is told.
+#[derive(Serialize)]
+struct Told<'a, S> {
+    event: &'static str,
+    #[serde(flatten)]
+    summary: &'a S,
+}
+
+/// Why nobody was told.
+#[derive(Debug)]
+enum Failure {
+    Started(io::Error),
+    Ended(std::process::ExitStatus),
+    Late,
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started(error) => write!(f, "it cannot be started: {error}"),
+            Self::Ended(status) => write!(f, "it ended with {status}"),
+            Self::Late => write!(f, "it took longer than `notify.timeout` and was killed"),
+        }
+    }
+}
+
+/// Runs the hook to its end, or to its timeout. If it fails, that is said in the log and has no other consequence.
+pub async fn notify<S: Serialize>(settings: &NotifySettings, occasion: Occasion, run_id: RunId, summary: &S) {
+    let event = occasion.as_str();
+    let told = Told { event, summary };
+    // A summary is numbers and texts.
+    let Ok(json) = serde_json::to_string(&told) else {
+        return;
+    };
+    // A hook may show it, or send it on.
+    let json = visible_json(&(json + "\n")).into_owned();
+    let program = settings.program.as_str();
+    match hook(settings, occasion, run_id, json.as_bytes()).await {
+        Ok(()) => debug!(run_id, hook = event, program, "the hook was run"),
+        Err(failure) => {
+            warn!(run_id, hook = event, program, reason = %failure, "the hook failed; the run does not depend on it");
+        }
+    }
+}
+
+async fn hook(
+    settings: &NotifySettings,
+    occasion: Occasion,
+    run_id: RunId,
+    json: &[u8],
+) -> Result<(), Failure> {
+    let mut command = Command::new(&settings.program);
+    command
+        .args(&settings.arguments)
+        .env_clear()
+        .envs(
+            PASSED_ON
+                .into_iter()
+                .filter_map(|name| Some((name, env::var_os(name)?))),
+        )
+        .env("TOKENFERRY_EVENT", occasion.as_str())
+        .env("TOKENFERRY_RUN_ID", run_id.to_string())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // A Ctrl-C is for us; and what it starts can be killed with it.
+        .process_group(0)
+        .kill_on_drop(true);
+    let mut child = command.spawn().map_err(Failure::Started)?;
+    let group = child.id();
+    if let Ok(status) = timeout(settings.timeout, feed(&mut child, json)).await {
+        let status = status.map_err(Failure::Started)?;
+        return if status.success() {
+            Ok(())
+        } else {
+            Err(Failure::Ended(status))
+        };
+    }
+    if let Some(group) = group.and_then(|id| i32::try_from(id).ok()) {
+        // Gone already, it is what we want.
+        let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
+    }
+    let _ = child.wait().await;
+    Err(Failure::Late)
+}
+
+/// Hands it the summary, which it need not read, and waits for its end.
+async fn feed(child: &mut Child, json: &[u8]) -> io::Result<std::process::ExitStatus> {
+    let stdin = child.stdin.take();
+    let feeding = async {
+        if let Some(mut stdin) = stdin {
+            let _ = stdin.write_all(json).await;
+        }
+    };
+    let (status, ()) = tokio::join!(child.wait(), feeding);
+    status
+}

@@ -1,0 +1,73 @@
+//! The picture of a run, painted from the ledger for as long as somebody looks: the page that `report` makes, renewed.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::debug;
+
+use crate::{
+    config::LedgerAccess,
+    domain::RunId,
+    ledger::{LedgerError, LedgerReader},
+    report::{self, Depth, PageData, View},
+};
+
+/// How often it is renewed at most. Where reading takes long, it is renewed so much more seldom that the ledger is busy with
+/// it for a tenth of the time.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// How long the last one is waited for.
+pub(super) const LAST_STROKE: Duration = Duration::from_secs(1);
+
+/// The picture, once there is one. Everyone who looks sees the same.
+pub(super) type PageSnapshot = Option<Arc<str>>;
+
+/// Paints until the run has ended, and once more then.
+pub(super) async fn paint(
+    ledger: LedgerAccess,
+    view: watch::Receiver<View>,
+    picture: watch::Sender<PageSnapshot>,
+    closing: CancellationToken,
+) {
+    let mut reports = None;
+    loop {
+        // The last one shows how it ended.
+        let is_last = closing.is_cancelled();
+        let run = view.borrow().run_id;
+        let begin = Instant::now();
+        if let Some(run) = run.filter(|_| picture.receiver_count() > 0) {
+            match once(&ledger, &mut reports, run).await {
+                Ok(painted) => drop(picture.send_replace(painted)),
+                Err(error) => {
+                    debug!(reason = %error, "the live page keeps its picture: the ledger does not answer");
+                    reports = None;
+                }
+            }
+        }
+        if is_last {
+            return;
+        }
+        let pause = EVERY.max(begin.elapsed() * 9);
+        tokio::select! {
+            () = sleep(pause) => {}
+            () = closing.cancelled() => {}
+        }
+    }
+}
+
+async fn once(
+    ledger: &LedgerAccess,
+    reports: &mut Option<LedgerReader>,
+    run: RunId,
+) -> Result<PageSnapshot, LedgerError> {
+    let reports = match reports {
+        Some(reports) => reports,
+        None => reports.insert(LedgerReader::open(ledger).await?),
+    };
+    let data = PageData::read(reports, Some(run), Depth::LIVE).await?;
+    Ok(data.map(|data| report::body(&data).into_string().into()))
+}

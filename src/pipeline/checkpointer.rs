@@ -1,0 +1,200 @@
+//! The books of a run while it runs: which pages are settled, and how far the cursor may move.
+
+use std::{
+    collections::VecDeque,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use fail::fail_point;
+use tokio::sync::Notify;
+
+use super::failure_counts::Failed;
+use crate::{
+    domain::{SourceKey, Tally},
+    metrics::Meter,
+    uploader::{TokenOutcome, TokensFinished},
+};
+
+/// Shared by the stages. The cursor moves past a page once every row of it, and of all pages before it, has an end.
+#[derive(Debug)]
+pub(super) struct Checkpointer {
+    inner: Mutex<Inner>,
+    moved: Notify,
+    pub(super) failed: Failed,
+    meter: Meter,
+}
+
+#[derive(Debug)]
+struct Inner {
+    /// In the order of their numbers, the first of them not settled yet.
+    open: VecDeque<OpenPage>,
+    /// The books of all pages before.
+    closed: Tally,
+    cursor: Option<SourceKey>,
+    next_page: u64,
+}
+
+#[derive(Debug)]
+struct OpenPage {
+    number: u64,
+    last: SourceKey,
+    tally: Tally,
+}
+
+/// How a run stands.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Snapshot {
+    /// The books up to the cursor.
+    pub(super) closed: Tally,
+    /// The books including pages that are being worked on.
+    pub(super) live: Tally,
+    /// The greatest key that everything is settled up to.
+    pub(super) cursor: Option<SourceKey>,
+}
+
+impl Checkpointer {
+    pub(super) fn new(cursor: Option<SourceKey>, tally: Tally, meter: Meter) -> Self {
+        let inner = Inner {
+            open: VecDeque::new(),
+            closed: tally,
+            cursor,
+            next_page: 0,
+        };
+        Self {
+            inner: Mutex::new(inner),
+            moved: Notify::new(),
+            failed: Failed::default(),
+            meter,
+        }
+    }
+
+    /// A page was read, with so many rows.
+    pub(super) fn open(&self, number: u64, last: SourceKey, selected: i64) {
+        self.meter.read(selected);
+        let tally = Tally {
+            selected,
+            ..Tally::default()
+        };
+        self.lock().open.push_back(OpenPage { number, last, tally });
+    }
+
+    /// Rows of a page came to an end.
+    pub(super) fn settle(&self, page: u64, ended: Tally) {
+        self.meter.ended(&ended);
+        let mut inner = self.lock();
+        if let Some(open) = inner.open.iter_mut().find(|open| open.number == page) {
+            open.tally += ended;
+        }
+        let mut moved = false;
+        while let Some(page) = inner.open.pop_front_if(|page| page.tally.is_balanced()) {
+            inner.closed += page.tally;
+            inner.cursor = Some(page.last);
+            inner.next_page = page.number + 1;
+            moved = true;
+        }
+        if moved {
+            self.moved.notify_one();
+        }
+    }
+
+    /// The same, as the uploader tells it.
+    pub(super) fn sent(&self, settled: &TokensFinished) {
+        fail_point!("miscount", |_| ());
+        let mut ended = Tally::default();
+        match &settled.end {
+            TokenOutcome::Committed => ended.committed = settled.count,
+            TokenOutcome::Failed(reason) => {
+                ended.failed = settled.count;
+                self.failed.add(&reason.code, &reason.text, settled.count);
+            }
+        }
+        self.settle(settled.page, ended);
+    }
+
+    /// Every page below this number is settled.
+    pub(super) fn settled_below(&self) -> u64 {
+        self.lock().next_page
+    }
+
+    /// Waits until the cursor moved since the last call.
+    pub(super) async fn moved(&self) {
+        self.moved.notified().await;
+    }
+
+    pub(super) fn snapshot(&self) -> Snapshot {
+        let inner = self.lock();
+        let mut live = inner.closed;
+        for page in &inner.open {
+            live += page.tally;
+        }
+        Snapshot {
+            closed: inner.closed,
+            live,
+            cursor: inner.cursor.clone(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Every change under the lock is complete before anything can panic.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn committed(count: i64) -> Tally {
+        Tally {
+            committed: count,
+            ..Tally::default()
+        }
+    }
+
+    #[test]
+    fn the_cursor_waits_for_the_slowest_page() {
+        let checkpointer = Checkpointer::new(None, Tally::default(), Meter::default());
+        checkpointer.open(0, SourceKey::from("10"), 10);
+        checkpointer.open(1, SourceKey::from("20"), 10);
+        checkpointer.settle(1, committed(10));
+        assert_eq!(checkpointer.snapshot().cursor, None);
+        assert_eq!(checkpointer.snapshot().live.committed, 10);
+        checkpointer.settle(0, committed(9));
+        assert_eq!(checkpointer.snapshot().cursor, None);
+        checkpointer.settle(
+            0,
+            Tally {
+                failed: 1,
+                ..Tally::default()
+            },
+        );
+        let snapshot = checkpointer.snapshot();
+        assert_eq!(snapshot.cursor, Some(SourceKey::from("20")));
+        assert_eq!(
+            (
+                snapshot.closed.committed,
+                snapshot.closed.failed,
+                snapshot.closed.selected
+            ),
+            (19, 1, 20)
+        );
+        assert!(snapshot.closed.is_balanced());
+        assert_eq!(checkpointer.settled_below(), 2);
+    }
+
+    #[test]
+    fn a_resumed_run_goes_on_with_its_books() {
+        let checkpointer = Checkpointer::new(
+            Some(SourceKey::from("5")),
+            Tally {
+                selected: 5,
+                committed: 5,
+                ..Tally::default()
+            },
+            Meter::default(),
+        );
+        checkpointer.open(0, SourceKey::from("6"), 1);
+        checkpointer.settle(0, committed(1));
+        assert_eq!(checkpointer.snapshot().closed.committed, 6);
+    }
+}

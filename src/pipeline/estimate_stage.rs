@@ -1,0 +1,108 @@
+//! The last stage of a dry run: counts what the uploader would send.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicI64, Ordering},
+};
+
+use tokio::sync::mpsc;
+
+use super::{PipelineError, checkpointer::Checkpointer, sink::SinkItem};
+use crate::{
+    config::{ApiSettings, RateLimit},
+    descope::RequestBody,
+    domain::{Batch, Call, Estimate, Tally},
+    rate::{Pacer, StopSignal},
+};
+
+/// Shared by the stage and whoever reports.
+#[derive(Debug, Clone)]
+pub(super) struct Estimator {
+    checkpointer: Arc<Checkpointer>,
+    rate_limit: RateLimit,
+    fetch_limit: RateLimit,
+    counted: Arc<Counted>,
+}
+
+#[derive(Debug, Default)]
+struct Counted {
+    batches: AtomicI64,
+    single: AtomicI64,
+    bytes: AtomicI64,
+    fetches: AtomicI64,
+}
+
+impl Estimator {
+    pub(super) fn new(checkpointer: Arc<Checkpointer>, settings: &ApiSettings) -> Self {
+        Self {
+            checkpointer,
+            rate_limit: settings.rate_limit,
+            fetch_limit: settings.lookup.users,
+            counted: Arc::default(),
+        }
+    }
+
+    /// What was counted so far.
+    pub(super) fn estimate(&self) -> Estimate {
+        let batches = self.counted.batches.load(Ordering::Relaxed);
+        let fetches = self.counted.fetches.load(Ordering::Relaxed);
+        // Tokens are sent while others are fetched.
+        let fetching = Pacer::time_for(self.fetch_limit, fetches);
+        let sending = Pacer::time_for(self.rate_limit, batches);
+        Estimate {
+            batches,
+            requests: batches,
+            single_requests: self.counted.single.load(Ordering::Relaxed),
+            bytes: self.counted.bytes.load(Ordering::Relaxed),
+            fetches,
+            duration_s: sending.max(fetching).as_secs_f64(),
+        }
+    }
+
+    /// So many tokens would be fetched.
+    pub(super) fn fetches(&self, count: usize) {
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        self.counted.fetches.fetch_add(count, Ordering::Relaxed);
+    }
+
+    /// Its tokens have the end that they would have if the API took them.
+    fn count(&self, batch: &Batch) {
+        let bytes = RequestBody::size(batch);
+        self.counted.batches.fetch_add(1, Ordering::Relaxed);
+        self.counted
+            .single
+            .fetch_add(i64::from(batch.call == Call::Single), Ordering::Relaxed);
+        self.counted
+            .bytes
+            .fetch_add(i64::try_from(bytes).unwrap_or(i64::MAX), Ordering::Relaxed);
+        for of_page in batch.items.chunk_by(|one, next| one.page == next.page) {
+            let committed = i64::try_from(of_page.len()).unwrap_or(i64::MAX);
+            let ended = Tally {
+                committed,
+                ..Tally::default()
+            };
+            self.checkpointer.settle(of_page[0].page, ended);
+        }
+    }
+}
+
+/// Counts until there is nothing more, or the run is stopped.
+pub(super) async fn run(
+    counter: Estimator,
+    stop: StopSignal,
+    mut work: mpsc::Receiver<SinkItem>,
+) -> Result<(), PipelineError> {
+    while let Some(next) = work.recv().await {
+        if stop.is_triggered() {
+            break;
+        }
+        match next {
+            SinkItem::Batch(batch) => counter.count(&batch),
+            SinkItem::Barrier(reached) => {
+                // Whoever waited may have been stopped.
+                let _ = reached.send(());
+            }
+        }
+    }
+    Ok(())
+}

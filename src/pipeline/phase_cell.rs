@@ -1,0 +1,26 @@
+//! What the run is at, told by the stages that know.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tracing::debug;
+
+use crate::domain::Phase;
+
+/// Shared by the stages, and by whoever shows it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct At(Arc<Mutex<Phase>>);
+
+impl At {
+    /// Another phase begins.
+    pub(super) fn enter(&self, phase: Phase) {
+        let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if *now != phase {
+            debug!(phase = phase.as_str(), "next");
+        }
+        *now = phase;
+    }
+
+    pub(super) fn now(&self) -> Phase {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,81 @@
+//! Before a dry run asks the API, it says how much there is to ask.
+
+use std::{sync::Arc, time::Duration};
+
+use tracing::{info, warn};
+
+use super::{PipelineError, Request};
+use crate::{
+    config::{Field, Settings},
+    domain::Selection,
+    lookup::{ExistenceCheck, LookupClient, Sample},
+    rate::Pacer,
+    reader::Source,
+};
+
+/// What asks the API about tokens, if that is wanted. Announces it.
+pub(super) async fn check(
+    settings: &Settings,
+    request: &Request,
+    source: &mut Source,
+    lookup_client: &Arc<LookupClient>,
+) -> Result<Option<ExistenceCheck>, PipelineError> {
+    let Some(online) = request.online else {
+        return Ok(None);
+    };
+    let census = match request.selection {
+        Selection::All => source.count_rows_and_users().await?,
+        Selection::Failed { .. } => None,
+    };
+    match census {
+        Some(census) => {
+            let most = [request.limit, online.sample].into_iter().flatten().min();
+            let users = census.users.min(most.unwrap_or(u64::MAX));
+            let (lookups, duration) = lookups(settings, census.rows, users);
+            info!(
+                users,
+                lookups,
+                duration = %humantime::format_duration(Duration::from_secs(duration.as_secs())),
+                "about to ask the API about apps, tenants and users: at most so many lookups, and so long at the configured rates"
+            );
+        }
+        None if request.selection == Selection::All => warn!(
+            "the users cannot be counted, since that takes longer than `source.statement_timeout` or a value cannot be read: how much \
+             there is to ask the API is not known"
+        ),
+        None => info!("about to ask the API about the apps, tenants and users of the tokens that failed"),
+    }
+    let sample = match online.sample {
+        Some(wanted) => {
+            let rows = match census {
+                Some(census) => census.rows,
+                None => source.expected_rows().await.unwrap_or_default(),
+            };
+            let rows = rows.min(request.limit.unwrap_or(u64::MAX));
+            Some(Sample::new(wanted, rows))
+        }
+        None => None,
+    };
+    let (lookup_client, settings) = (Arc::clone(lookup_client), settings.api.lookup);
+    Ok(Some(ExistenceCheck::new(lookup_client, settings, sample)))
+}
+
+/// How many requests it takes at most, unless apps or tenants are missing, and how long they take. Users are asked about
+/// page by page: the last request of each page is mostly not full.
+fn lookups(settings: &Settings, rows: u64, users: u64) -> (u64, Duration) {
+    let api = &settings.api;
+    let pages = rows.div_ceil(u64::from(settings.source.page_size)).max(1);
+    let in_bulk = users
+        .div_ceil(api.lookup.per_request as u64)
+        .saturating_add(pages - 1)
+        .min(users);
+    let has = |field| settings.source.columns.contains_key(&field);
+    let searches = if has(Field::LoginId) { in_bulk } else { 0 };
+    // The licence, the apps, and the tenants.
+    let lists = 2 + u64::from(has(Field::TenantId));
+    let time = |limit, count: u64| Pacer::time_for(limit, i64::try_from(count).unwrap_or(i64::MAX));
+    let duration = time(api.rate_limit, lists)
+        .saturating_add(time(api.lookup.search, searches))
+        .saturating_add(time(api.lookup.users, in_bulk));
+    (lists + searches + in_bulk, duration)
+}

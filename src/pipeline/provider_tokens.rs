@@ -1,0 +1,98 @@
+//! Rows whose tokens Descope itself keeps, between the screen and the chunker: a real run fetches the tokens, a dry run says
+//! how many it would.
+
+use std::{mem, sync::Arc};
+
+use fail::fail_point;
+
+use super::{estimate_stage::Estimator, sink::Sink};
+use crate::{
+    config::Settings,
+    domain::{Decision, Finding, Item},
+    lookup::{LookupClient, LookupError, ProviderTokenFetcher},
+    validation::{PendingFetch, Validator},
+};
+
+/// Tokens that are fetched before any of them is handed on. Few, so that a run that is killed has few to fetch again.
+const AT_ONCE: usize = 50;
+
+/// What is done about them.
+pub(super) enum ProviderTokens {
+    /// They are fetched.
+    Fetch(ProviderTokenFetcher),
+    /// They are counted: asking might make the API renew tokens, and costs the quota of the real run.
+    Count(Estimator),
+}
+
+/// What fetching came to.
+#[derive(Default)]
+pub(super) struct TokenPage {
+    pub(super) items: Vec<Item>,
+    pub(super) warnings: Vec<Finding>,
+    pub(super) decisions: Vec<Decision>,
+}
+
+impl ProviderTokens {
+    /// As the run needs it; `None` if the source names no provider.
+    pub(super) fn new(
+        settings: &Settings,
+        delivery: &Sink,
+        lookup_client: &Arc<LookupClient>,
+    ) -> Option<Self> {
+        let provider = settings.source.provider.as_ref()?;
+        Some(match delivery {
+            Sink::Upload(_) => Self::Fetch(ProviderTokenFetcher::new(
+                Arc::clone(lookup_client),
+                &settings.api.lookup,
+                provider.force_refresh,
+            )),
+            Sink::Count(counter) => Self::Count(counter.clone()),
+        })
+    }
+
+    /// The rows without their tokens, where tokens are only counted: they are none of `rows` any more.
+    pub(super) fn count(&self, rows: &mut Vec<PendingFetch>, screen: &Validator) -> Vec<Item> {
+        let Self::Count(counter) = self else {
+            return Vec::new();
+        };
+        counter.fetches(rows.len());
+        rows.drain(..).map(|row| screen.outline(row)).collect()
+    }
+
+    /// Takes the next rows from the front of `rows` and fetches their tokens; `None` if there is nothing to fetch.
+    ///
+    /// # Errors
+    /// If the run is stopped.
+    pub(super) async fn next(
+        &self,
+        rows: &mut Vec<PendingFetch>,
+        screen: &Validator,
+    ) -> Result<Option<TokenPage>, LookupError> {
+        let Self::Fetch(fetcher) = self else {
+            return Ok(None);
+        };
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let rest = rows.split_off(rows.len().min(AT_ONCE));
+        let rows = mem::replace(rows, rest);
+        let wanted = rows
+            .iter()
+            .map(|row| (row.login_id().clone(), row.provider().to_owned()));
+        let tokens = fetcher.fetch(wanted.collect()).await?;
+        fail_point!("fetched");
+        let now = chrono::Utc::now().timestamp();
+        let mut found = TokenPage::default();
+        for (row, token) in rows.into_iter().zip(tokens) {
+            match screen.complete(row, token, now) {
+                Ok((item, rules)) => {
+                    let warnings = rules.iter().map(|rule| Finding::warning(&item, rule));
+                    found.warnings.extend(warnings);
+                    found.items.push(item);
+                }
+                Err(decision) => found.decisions.push(*decision),
+            }
+        }
+        Ok(Some(found))
+    }
+}

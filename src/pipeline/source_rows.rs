@@ -1,0 +1,95 @@
+//! The rows behind tokens that were sent, and what would be sent for them today.
+
+use std::{collections::HashMap, sync::Arc};
+
+use super::PipelineError;
+use crate::{
+    config::{Field, Settings},
+    domain::{LegacyToken, SourceKey},
+    ledger::{Committed, Ledger},
+    lookup::{LookupClient, LookupError, UserResolver},
+    rate::StopSignal,
+    reader::Source,
+    validation::{EncodedRow, Validator},
+};
+
+/// What a row is today, held against what was sent for it.
+pub(super) enum RowState {
+    /// The same would be sent; this.
+    Same(EncodedRow),
+    /// Something else would be sent, or nothing.
+    Changed,
+    /// It is not there, or does not meet the configured condition.
+    Gone,
+}
+
+/// Looks rows up.
+pub(super) struct SourceRows {
+    pub(super) source: Source,
+    /// Finds the users of login IDs, where the source has any.
+    resolver: Option<UserResolver>,
+    screen: Validator,
+    stop: StopSignal,
+}
+
+/// The screen by which `migrate` judges rows: what others compare with must be made in the same way.
+pub(super) fn screen(settings: &Settings, ledger: &Ledger) -> Validator {
+    Validator::new(settings.apps.clone(), ledger.key().clone())
+        .tolerating(settings.tolerated)
+        .fetching(settings.source.provider.clone())
+}
+
+impl SourceRows {
+    /// `people` finds users.
+    pub(super) async fn new(
+        settings: &Settings,
+        source: Source,
+        ledger: &Ledger,
+        people: Arc<LookupClient>,
+        stop: StopSignal,
+    ) -> Result<Self, PipelineError> {
+        let resolver = if settings.source.columns.contains_key(&Field::LoginId) {
+            Some(UserResolver::new(people, ledger.clone(), &settings.api).await?)
+        } else {
+            None
+        };
+        Ok(Self {
+            source,
+            resolver,
+            screen: screen(settings, ledger),
+            stop,
+        })
+    }
+
+    /// What the rows of these tokens are, in their order. `None` if the run is stopped.
+    pub(super) async fn of<'a>(
+        &mut self,
+        tokens: impl Iterator<Item = &'a Committed> + Clone,
+    ) -> Result<Option<Vec<RowState>>, PipelineError> {
+        let keys: Vec<SourceKey> = tokens.clone().map(|token| token.key.clone()).collect();
+        let mut rows = match self.stop.run_until_stopped(self.source.rows(&keys)).await {
+            None => return Ok(None),
+            Some(page) => page?.map(|page| page.tokens).unwrap_or_default(),
+        };
+        if let Some(resolver) = &self.resolver {
+            match resolver.resolve(&mut rows).await {
+                Ok(()) => {}
+                Err(LookupError::Stopped) => return Ok(None),
+                Err(LookupError::Ledger(error)) => return Err(error.into()),
+            }
+        }
+        let rows: HashMap<SourceKey, LegacyToken> =
+            rows.into_iter().map(|row| (row.key.clone(), row)).collect();
+        let now = chrono::Utc::now().timestamp();
+        let originals = tokens.map(|token| {
+            let Some(row) = rows.get(&token.key) else {
+                return RowState::Gone;
+            };
+            match self.screen.as_sent(row, now) {
+                Ok(row_status) if row_status.fingerprint == token.fingerprint => RowState::Same(row_status),
+                Ok(_) | Err(_) => RowState::Changed,
+            }
+        });
+        Ok(Some(originals.collect()))
+    }
+}

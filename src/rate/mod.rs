@@ -1,0 +1,13 @@
+//! How fast, how often again, and until when: what everyone who talks to the API keeps to.
+
+mod pacer;
+mod retry_loop;
+mod run_control;
+mod stop_signal;
+mod throttle;
+
+pub use pacer::Pacer;
+pub use retry_loop::RetryLoop;
+pub use run_control::RunControl;
+pub use stop_signal::StopSignal;
+pub use throttle::{Pace, RateOutOfRange, Throttle};

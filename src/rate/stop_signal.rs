@@ -1,0 +1,71 @@
+//! One switch that ends a run early, and remembers who turned it first.
+
+use std::sync::{Arc, OnceLock};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::domain::StopReason;
+
+/// Shared by all tasks of a run. Once turned, no new request leaves; what is in flight may finish.
+#[derive(Debug, Clone, Default)]
+pub struct StopSignal {
+    token: CancellationToken,
+    reason: Arc<OnceLock<StopReason>>,
+    limit: Arc<OnceLock<u64>>,
+}
+
+impl StopSignal {
+    /// A switch that nobody has turned.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Ends the run; only the first reason counts.
+    pub fn turn(&self, reason: StopReason) {
+        // A second reason is a consequence of the first, or comes too late to matter.
+        let _ = self.reason.set(reason);
+        self.token.cancel();
+    }
+
+    /// Remembers that as many tokens as were asked for are on their way. Ends nothing: the tasks finish by themselves, and
+    /// whatever stops them until then is the reason.
+    pub fn limit_reached(&self, asked: u64) {
+        // There is one limit, and it is reached once.
+        let _ = self.limit.set(asked);
+    }
+
+    /// Ends the tasks without a reason of its own: some other error is about to be reported.
+    pub fn cancel(&self) {
+        self.token.cancel();
+    }
+
+    /// Whether it was turned.
+    #[must_use]
+    pub fn is_triggered(&self) -> bool {
+        self.token.is_cancelled()
+    }
+
+    /// Waits until it is turned.
+    pub async fn turned(&self) {
+        self.token.cancelled().await;
+    }
+
+    /// Why it was turned, if there is a reason.
+    #[must_use]
+    pub fn reason(&self) -> Option<StopReason> {
+        self.reason
+            .get()
+            .cloned()
+            .or_else(|| self.limit.get().copied().map(StopReason::Limit))
+    }
+
+    /// Does `work`, unless the switch is turned first.
+    pub async fn run_until_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.turned() => None,
+            done = work => Some(done),
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! Reads legacy tokens from Postgres, page by page, and never writes there.
+//!
+//! Pages are keyset pages: `where key > $last order by key limit n`. No transaction stays open between two pages, so
+//! a run of hours holds nothing on the source and survives its restart.
+
+mod decode;
+mod diagnostics;
+mod duplicates;
+mod error;
+mod interner;
+mod plan;
+mod reader;
+mod row_counts;
+mod row_fallback;
+mod row_security;
+mod rows_sql;
+mod sample;
+mod scopes;
+mod session;
+mod session_settings;
+mod shape;
+mod validate;
+
+pub use diagnostics::{KeyIndex, SourceDiagnostics, Writable};
+pub use error::SourceError;
+pub use reader::{Page, Source};
+pub use row_counts::RowCounts;
+pub use rows_sql::RowsSql;
+pub use session::Perspective;

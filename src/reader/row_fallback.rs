@@ -1,0 +1,181 @@
+//! Rows on whose values the database fails: a whole page fails with one of them. So its rows are asked for in halves until those
+//! that fail stand alone, and of these the fields that fail are told apart from the rest.
+
+use sqlx::AssertSqlSafe;
+
+use super::{
+    Page, Source, SourceError, decode,
+    reader::{PAGE_BYTES, Rows, not_a_key, row_error},
+};
+use crate::{
+    config::{Expression, Field},
+    domain::{DecryptError, DecryptFailure, LegacyToken, SourceKey, Unreadable},
+    postgres::Failure,
+    secret::SecretArena,
+};
+
+/// Rows that are halved at most before a whole page is tried again.
+const AT_ONCE: u32 = 512;
+
+impl Source {
+    /// The rows that could not be had as a page, because of `failed`: a value of some row.
+    pub(super) async fn page_in_parts(
+        &mut self,
+        wanted: Rows<'_>,
+        failed: SourceError,
+    ) -> Result<Option<Page>, SourceError> {
+        let keys = match wanted {
+            Rows::Among(keys) => keys.to_vec(),
+            Rows::After(after) => self.keys(after).await?,
+        };
+        let (mut tokens, mut size) = (Vec::new(), 0);
+        // What comes next stands at the end.
+        let mut parts = vec![keys.as_slice()];
+        while let Some(part) = parts.pop() {
+            match self.fetch(Rows::Among(part)).await {
+                Ok((found, bytes)) => {
+                    tokens.extend(found);
+                    size += bytes;
+                }
+                Err(error) if error.is_about_a_value() => match part {
+                    [key] => tokens.extend(self.without_bad_fields(key, error).await?),
+                    _ => {
+                        let (before, behind) = part.split_at(part.len() / 2);
+                        parts.extend([behind, before]);
+                    }
+                },
+                Err(error) => return Err(error),
+            }
+            // Rows that were asked for by their keys would not be asked for again.
+            if size >= PAGE_BYTES && matches!(wanted, Rows::After(_)) {
+                break;
+            }
+        }
+        match self.page_of(tokens) {
+            // Some row failed, and now there is none: another look will tell more.
+            None if matches!(wanted, Rows::After(_)) => Err(failed),
+            page => Ok(page),
+        }
+    }
+
+    async fn keys(&mut self, after: Option<&SourceKey>) -> Result<Vec<SourceKey>, SourceError> {
+        let sql = self.plan.keys(after.is_some(), self.limit.min(AT_ONCE));
+        let mut query = sqlx::query_scalar::<_, Option<String>>(AssertSqlSafe(sql));
+        if let Some(after) = after {
+            query = query.bind(after.as_str());
+        }
+        let keys = query.fetch_all(self.session().await?).await;
+        let keys = keys.map_err(|error| match row_error(error, after) {
+            SourceError::Rows { source, .. } if source.sqlstate.as_deref() == Some(NOT_IN_ENCODING) => {
+                not_a_key(after, "or one soon after it has one that is no valid text")
+            }
+            error => error,
+        })?;
+        keys.into_iter()
+            .map(|key| {
+                key.map(SourceKey::from)
+                    .ok_or_else(|| not_a_key(after, "has none"))
+            })
+            .collect()
+    }
+
+    /// A row that fails by itself, without the fields that make it fail.
+    async fn without_bad_fields(
+        &mut self,
+        key: &SourceKey,
+        failed: SourceError,
+    ) -> Result<Option<LegacyToken>, SourceError> {
+        let fields: Vec<Field> = self.plan.columns.iter().map(|column| column.field).collect();
+        let mut bad: Vec<(Field, Failure)> = Vec::new();
+        for &field in &fields {
+            let others: Vec<Field> = fields.iter().copied().filter(|&other| other != field).collect();
+            match self.row_without(key, &others).await {
+                Err(SourceError::Rows { source, .. }) if source.is_about_a_value() => {
+                    bad.push((field, source));
+                }
+                Err(error) => return Err(error),
+                Ok(_) => {}
+            }
+        }
+        if bad.is_empty() {
+            return Err(failed);
+        }
+        let without: Vec<Field> = bad.iter().map(|(field, _)| *field).collect();
+        let row = match self.row_without(key, &without).await {
+            // No field is to blame: it is the condition, or the query.
+            Err(error) if error.is_about_a_value() => return Err(failed),
+            row => row?,
+        };
+        Ok(row.map(|mut token| {
+            for (field, failure) in &bad {
+                self.note(*field, failure, &mut token);
+            }
+            token
+        }))
+    }
+
+    /// Notes in the token why it lacks a field: the first for each kind of reason, and one that decides its place before others.
+    fn note(&self, field: Field, failure: &Failure, token: &mut LegacyToken) {
+        if self.is_decrypted(field) && is_about_decrypting(failure) {
+            token.sealed.get_or_insert(DecryptError {
+                field: field.name(),
+                why: DecryptFailure::ByDatabase,
+            });
+            return;
+        }
+        let unreadable = Unreadable {
+            field: field.name(),
+            decides_place: field.decides_place(),
+        };
+        if token
+            .unreadable
+            .is_none_or(|noted| unreadable.decides_place && !noted.decides_place)
+        {
+            token.unreadable = Some(unreadable);
+        }
+    }
+
+    /// Whether the database may have to decrypt it: a token that is had by an expression.
+    fn is_decrypted(&self, field: Field) -> bool {
+        let is_token = matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken);
+        let mapping = self.settings.columns.get(&field);
+        is_token && mapping.is_some_and(|mapping| matches!(mapping.expression, Expression::Sql(_)))
+    }
+
+    async fn row_without(
+        &mut self,
+        key: &SourceKey,
+        fields: &[Field],
+    ) -> Result<Option<LegacyToken>, SourceError> {
+        let sql = self.plan.row_without(fields);
+        let query = sqlx::query(AssertSqlSafe(sql)).bind(key.as_str().to_owned());
+        let row = query
+            .fetch_optional(self.session().await?)
+            .await
+            .map_err(|error| row_error(error, Some(key)))?;
+        let mut secrets = SecretArena::default();
+        let token = row.map(|row| {
+            decode::token(
+                &row,
+                key.clone(),
+                &self.plan.columns,
+                &mut self.common,
+                &mut secrets,
+            )
+        });
+        let token = token.transpose().map_err(|error| row_error(error, Some(key)))?;
+        Ok(token.map(|(token, _)| token))
+    }
+}
+
+/// The SQLSTATE of bytes that are no text in the encoding of database or client.
+const NOT_IN_ENCODING: &str = "22021";
+
+/// Whether this is what the database says about a value that it could not decrypt: pgcrypto's own errors, and bytes that are no
+/// text.
+fn is_about_decrypting(failure: &Failure) -> bool {
+    failure
+        .sqlstate
+        .as_deref()
+        .is_some_and(|state| state.starts_with("39") || matches!(state, NOT_IN_ENCODING | "22023"))
+}

@@ -1,0 +1,175 @@
+//! Failed tokens as a table, as CSV or as JSON. Keys and reasons, never a token.
+
+use std::io::Write;
+
+use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
+use futures_util::{Stream, TryStreamExt};
+
+use super::advice;
+use crate::{
+    domain::{visible, visible_cell, visible_json},
+    ledger::{FailedToken, FailureGroup, LedgerError},
+};
+
+/// How failures are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Format {
+    /// For people.
+    Table,
+    /// For spreadsheets: a line of names, then a line per token.
+    Csv,
+    /// For scripts: one array of objects.
+    Json,
+}
+
+/// The columns of [`FailedToken`], in its order.
+const COLUMNS: [&str; 12] = [
+    "source_key",
+    "app_id",
+    "user_id",
+    "tenant_id",
+    "refused_by",
+    "error_code",
+    "reason",
+    "attempts",
+    "first_seen_at",
+    "last_seen_at",
+    "severity",
+    "superseded_by",
+];
+
+/// Beyond this many rows a table is no help; the other formats write all.
+const TABLE_ROWS: usize = 500;
+
+/// Writes how many tokens there are with each code, of which apps, and what to do about it; and, where `sql` makes some, the
+/// query that shows them in the source.
+///
+/// # Errors
+/// If `out` cannot be written.
+pub fn write_groups(
+    out: &mut impl Write,
+    groups: &[FailureGroup],
+    sql: impl Fn(&FailureGroup) -> Option<String>,
+) -> std::io::Result<()> {
+    for group in groups {
+        let apps: Vec<String> = group
+            .apps
+            .iter()
+            .map(|(app, count)| {
+                format!(
+                    "{count} {}",
+                    app.as_deref().map_or("without an app".into(), visible)
+                )
+            })
+            .collect();
+        let severity = match group.severity.as_str() {
+            "error" => String::new(),
+            other => format!("{other} "),
+        };
+        writeln!(
+            out,
+            "{} × {severity}{}: {}",
+            group.count(),
+            visible(&group.code),
+            apps.join(", ")
+        )?;
+        writeln!(out, "    {}", visible(&group.example))?;
+        // The reasons of local rules say it already.
+        if let Some(advice) = advice(&group.code).filter(|advice| !group.example.ends_with(advice)) {
+            writeln!(out, "    → {advice}")?;
+        }
+        if let Some(sql) = sql(group) {
+            writeln!(out, "    {};", visible(&sql))?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes the failures as they come, however many there are; returns how many.
+///
+/// # Errors
+/// If the ledger cannot be read, or `out` cannot be written.
+pub async fn write_failures(
+    out: &mut impl Write,
+    format: Format,
+    mut failures: impl Stream<Item = Result<FailedToken, LedgerError>> + Unpin,
+) -> anyhow::Result<usize> {
+    let mut count = 0;
+    match format {
+        Format::Table => {
+            let mut table = Table::new();
+            table.load_style(UTF8_BORDERS_ONLY);
+            table.set_header([
+                "source key",
+                "app",
+                "user",
+                "tenant",
+                "refused by",
+                "severity",
+                "code",
+                "reason",
+            ]);
+            while let Some(failure) = failures.try_next().await? {
+                count += 1;
+                if count <= TABLE_ROWS {
+                    let cell = |text: Option<String>| text.as_deref().map(visible).unwrap_or_default();
+                    table.add_row([
+                        visible(&failure.source_key),
+                        cell(failure.app_id),
+                        cell(failure.user_id),
+                        cell(failure.tenant_id),
+                        cell(failure.refused_by),
+                        failure.severity,
+                        cell(failure.error_code),
+                        cell(failure.reason),
+                    ]);
+                }
+            }
+            if count > 0 {
+                writeln!(out, "{table}")?;
+            }
+            if count > TABLE_ROWS {
+                writeln!(
+                    out,
+                    "… and {} more: `--format csv` or `--format json` writes all",
+                    count - TABLE_ROWS
+                )?;
+            }
+        }
+        Format::Csv => {
+            let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(out);
+            // Written even where no row follows, so that a script finds its columns.
+            csv.write_record(COLUMNS)?;
+            while let Some(failure) = failures.try_next().await? {
+                count += 1;
+                csv.serialize(in_cells(failure))?;
+            }
+            csv.flush()?;
+        }
+        Format::Json => {
+            write!(out, "[")?;
+            while let Some(failure) = failures.try_next().await? {
+                write!(out, "{}", if count == 0 { "\n" } else { ",\n" })?;
+                write!(out, "{}", visible_json(&serde_json::to_string(&failure)?))?;
+                count += 1;
+            }
+            writeln!(out, "{}]", if count == 0 { "" } else { "\n" })?;
+        }
+    }
+    Ok(count)
+}
+
+/// A failure as a spreadsheet may open it.
+fn in_cells(failure: FailedToken) -> FailedToken {
+    let cell = |text: Option<String>| text.as_deref().map(visible_cell);
+    FailedToken {
+        source_key: visible_cell(&failure.source_key),
+        app_id: cell(failure.app_id),
+        user_id: cell(failure.user_id),
+        tenant_id: cell(failure.tenant_id),
+        error_code: cell(failure.error_code),
+        reason: cell(failure.reason),
+        superseded_by: cell(failure.superseded_by),
+        ..failure
+    }
+}

@@ -1,0 +1,70 @@
+//! What happened to the run beside its tokens.
+
+use maud::{Markup, html};
+
+use super::{
+    PageData,
+    format::{count, optional, seconds, time},
+};
+use crate::{domain::EventKind, ledger::RunEvent};
+
+/// So many are listed; the figure shows all of them.
+const LISTED: usize = 60;
+
+/// The list, in the order of time.
+pub(super) fn section(data: &PageData) -> Markup {
+    html! {
+        section aria-labelledby="events" {
+            h2 #events { "What happened on the way" }
+            @if data.events.is_empty() {
+                p { "Nothing is recorded: this run is from before tokenferry kept such a record, or has only just begun." }
+            } @else {
+                div.scroll role="region" aria-labelledby="events" tabindex="0" {
+                    table {
+                        thead { tr { th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "How long" } th scope="col" { "Details" } } }
+                        tbody {
+                            @for event in data.events.iter().take(LISTED) {
+                                tr {
+                                    td.time { (time(event.at)) }
+                                    td { (what(event)) }
+                                    td.number { @if event.until.is_some() { (lasted(event)) } }
+                                    td { (optional(event.detail.as_deref())) }
+                                }
+                            }
+                        }
+                    }
+                }
+                @let more = data.events.len().saturating_sub(LISTED);
+                @if more > 0 {
+                    p.note { "… and " (more) " more, which the ledger's table " code { "run_events" } " lists." }
+                }
+            }
+        }
+    }
+}
+
+fn what(event: &RunEvent) -> &'static str {
+    match event.kind {
+        Some(EventKind::Started) => "A process began",
+        Some(EventKind::Resumed) => "A process went on",
+        Some(EventKind::Held) => "The API asked to wait",
+        Some(EventKind::LookupsHeld) => "The API asked to wait with questions",
+        Some(EventKind::Paused) => "Somebody paused it",
+        Some(EventKind::SizeLowered) => "Batches became smaller",
+        Some(EventKind::SourceAway) => "The source did not answer",
+        Some(EventKind::LedgerAway) => "The ledger did not answer",
+        Some(EventKind::Ended) => "The process ended",
+        None => "Something that this version does not know",
+    }
+}
+
+fn lasted(event: &RunEvent) -> String {
+    match event.times {
+        1 => seconds(event.seconds),
+        times => format!(
+            "{} in {}",
+            seconds(event.seconds),
+            count(times.into(), "time", "times")
+        ),
+    }
+}

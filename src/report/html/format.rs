@@ -1,0 +1,101 @@
+//! Numbers and times, as people read them.
+
+use chrono::{DateTime, Utc};
+use maud::{Markup, html};
+
+use crate::{domain::visible, report::summary::grouped};
+
+/// A point in time.
+pub(super) fn time(at: DateTime<Utc>) -> Markup {
+    html! { time datetime=(at.to_rfc3339()) { (at.format("%Y-%m-%d %H:%M:%S")) } }
+}
+
+/// A text of others: its control characters spelt out, and kept from turning what stands around it.
+pub(super) fn text(text: &str) -> Markup {
+    html! { bdi { (visible(text)) } }
+}
+
+/// The same where there may be none.
+pub(super) fn optional(text: Option<&str>) -> Markup {
+    html! { @if let Some(shown) = text { (self::text(shown)) } }
+}
+
+/// 1,234 tokens, 1 token.
+pub(super) fn count(number: i64, one: &str, many: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { many })
+}
+
+/// Seconds, with as many figures as say something.
+pub(super) fn seconds(seconds: f64) -> String {
+    let tenths = (seconds * 10.0).round() / 10.0;
+    if seconds < 0.0095 {
+        format!("{:.1} ms", seconds * 1000.0)
+    } else if seconds < 0.9995 {
+        format!("{:.0} ms", seconds * 1000.0)
+    } else if tenths < 10.0 && tenths.fract() > 0.0 {
+        format!("{tenths} s")
+    } else if seconds < 59.5 {
+        format!("{seconds:.0} s")
+    } else {
+        humantime::format_duration(crate::report::summary::rounded(seconds)).to_string()
+    }
+}
+
+/// A part of a whole in percent; what is not all of it is never 100, and what is not nothing is never 0.
+pub(super) fn percent(part: i64, whole: i64) -> String {
+    if whole <= 0 {
+        return "–".to_owned();
+    }
+    let exact = part as f64 * 100.0 / whole as f64;
+    let rounded = (exact * 10.0).round() / 10.0;
+    match (part, rounded) {
+        (part, _) if part == whole => "100 %".to_owned(),
+        (0, _) => "0 %".to_owned(),
+        (_, rounded) if rounded >= 100.0 => "> 99.9 %".to_owned(),
+        (_, rounded) if rounded <= 0.0 => "< 0.1 %".to_owned(),
+        (_, rounded) => format!("{rounded:.1} %"),
+    }
+}
+
+/// "one, two and three".
+pub(super) fn list(parts: &[String]) -> String {
+    match parts {
+        [] => String::new(),
+        [only] => only.clone(),
+        [first @ .., last] => format!("{} and {last}", first.join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percentages_never_claim_too_much() {
+        for (part, whole, expected) in [
+            (0, 0, "–"),
+            (0, 10, "0 %"),
+            (10, 10, "100 %"),
+            (9_999_999, 10_000_000, "> 99.9 %"),
+            (1, 10_000_000, "< 0.1 %"),
+            (998, 1000, "99.8 %"),
+        ] {
+            assert_eq!(percent(part, whole), expected);
+        }
+    }
+
+    #[test]
+    fn seconds_have_the_figures_that_matter() {
+        for (exact, expected) in [
+            (0.0032, "3.2 ms"),
+            (0.0421, "42 ms"),
+            (0.9999, "1 s"),
+            (2.0, "2 s"),
+            (42.6, "43 s"),
+            (2.34, "2.3 s"),
+            (75.2, "1m 15s"),
+        ] {
+            assert_eq!(seconds(exact), expected);
+        }
+    }
+}

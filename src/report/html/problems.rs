@@ -1,0 +1,100 @@
+//! The rows with problems, one by one. Keys, destinations and reasons; never a value.
+
+use maud::{Markup, html};
+
+use super::{
+    PageData,
+    format::{optional, text},
+};
+use crate::{domain::Mode, ledger::FailedToken, report::summary::grouped};
+
+/// Columns; each can be sorted by.
+const COLUMNS: [&str; 5] = ["Source key", "App", "User, tenant", "Code", "Reason"];
+
+/// The table. It can be read, and printed, without the script that sorts and filters it.
+pub(super) fn section(data: &PageData) -> Markup {
+    let total = data.problems();
+    let shown = i64::try_from(data.rows.len()).unwrap_or(i64::MAX);
+    if shown == 0 && data.summary.tokens.failed == 0 {
+        return html! {};
+    }
+    html! {
+        section #rows aria-labelledby="problems" {
+            h2 #problems {
+                @match data.summary.mode {
+                    Mode::Migrate => "Rows that failed",
+                    Mode::DryRun => "Rows with problems",
+                    Mode::Verify => "Rows that differ",
+                    Mode::Rollback => "Rows that stay",
+                }
+            }
+            (shown_rows(data, shown, total))
+            @if shown > 0 {
+                div.tools hidden data-tools {
+                    label { "Filter " input type="search" data-filter placeholder="key, app, user, code …" autocomplete="off" spellcheck="false"; }
+                    output data-count aria-live="polite" {}
+                }
+                div.scroll role="region" aria-labelledby="problems" tabindex="0" {
+                    table data-sortable {
+                        thead {
+                            tr {
+                                @for name in COLUMNS { th scope="col" { (name) } }
+                            }
+                        }
+                        tbody { @for row in &data.rows { (line(row)) } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn line(row: &FailedToken) -> Markup {
+    html! {
+        tr {
+            th.id scope="row" { (text(&row.source_key)) }
+            td { (optional(row.app_id.as_deref())) }
+            td.id {
+                (optional(row.user_id.as_deref()))
+                @if let Some(tenant) = &row.tenant_id { " " span.share { "tenant " } (text(tenant)) }
+            }
+            td {
+                code { (optional(row.error_code.as_deref())) }
+                @if row.severity == "warning" { " " span.badge { "warning" } }
+                @else if let Some(by) = &row.refused_by { span.what { (whom(by)) } }
+            }
+            td.why { (optional(row.reason.as_deref())) }
+        }
+    }
+}
+
+/// Who turned the token down. Of a verification, that is its own word for who told.
+fn whom(refused_by: &str) -> &str {
+    match refused_by {
+        "validation" => "found here",
+        "api" => "from the API",
+        "transport" => "no answer",
+        other => other,
+    }
+}
+
+/// Which rows are here, and where the others are.
+fn shown_rows(data: &PageData, shown: i64, total: i64) -> Markup {
+    let run = data.summary.run_id;
+    // Errors of a real run are the tokens' own state, which later runs change.
+    let since =
+        data.summary.tokens.failed - data.summary.failures.iter().map(|found| found.count).sum::<i64>();
+    html! {
+        @if shown < total {
+            p.note {
+                "The first " (grouped(shown)) " of " (grouped(total)) " by their codes. All of them: "
+                code { "tokenferry failures --run " (run) " --warnings --format csv" }
+            }
+        }
+        @if data.summary.mode == Mode::Migrate && since > 0 && data.finished_at.is_some() {
+            p.note {
+                (grouped(since)) " of the tokens that failed in this run have been worked on by a later one, and are not listed here."
+            }
+        }
+    }
+}

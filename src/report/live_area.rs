@@ -1,0 +1,134 @@
+//! The last lines of a terminal, drawn anew again and again below whatever is printed.
+//!
+//! Each line is shorter than the terminal is wide and ends where it ends: so a terminal that reflows its lines when it is
+//! resized takes them apart in a way that can be reckoned with. (indicatif fills its lines to the edge instead. Several of
+//! them are one long line to such a terminal, and leave a mess behind when that gets narrower.)
+
+use std::{
+    io::{self, Write},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use console::{Term, measure_text_width};
+
+/// A few lines on standard error that change. Shared by who draws them and who prints past them.
+#[derive(Debug, Clone)]
+pub struct LiveArea {
+    inner: Arc<Mutex<Inner>>,
+    colour: bool,
+}
+
+#[derive(Debug)]
+struct Inner {
+    term: Term,
+    /// What is on the screen; the cursor is at the beginning of the line below.
+    drawn: Vec<String>,
+    columns: usize,
+}
+
+impl LiveArea {
+    /// An empty region at the end of standard error, which is a terminal that can move its cursor.
+    #[must_use]
+    pub fn new(colour: bool) -> Self {
+        let inner = Inner {
+            term: Term::buffered_stderr(),
+            drawn: Vec::new(),
+            columns: 0,
+        };
+        Self {
+            inner: Arc::new(Mutex::new(inner)),
+            colour,
+        }
+    }
+
+    /// Whether lines may have colours.
+    #[must_use]
+    pub fn colour(&self) -> bool {
+        self.colour
+    }
+
+    /// Shows what `lines` makes of the room there is, so many columns, in place of what was there.
+    pub fn draw(&self, lines: impl FnOnce(usize) -> Vec<String>) {
+        let mut inner = self.lock();
+        let (rows, columns) = inner.size();
+        let mut lines = lines(columns - 1);
+        lines.truncate(rows - 1);
+        if lines == inner.drawn && columns == inner.columns {
+            return;
+        }
+        // A terminal that is gone ends the process by other ways.
+        let _ = inner.erase().and_then(|()| inner.show(lines, columns));
+    }
+
+    /// Does `print`, which writes to the terminal, with the region out of its way.
+    pub fn past<T>(&self, print: impl FnOnce() -> T) -> T {
+        let mut inner = self.lock();
+        let (lines, columns) = (inner.drawn.clone(), inner.columns);
+        if lines.is_empty() {
+            return print();
+        }
+        let _ = inner.erase().and_then(|()| inner.term.flush());
+        let printed = print();
+        let _ = inner.show(lines, columns);
+        printed
+    }
+
+    /// Takes the lines away.
+    pub fn clear(&self) {
+        self.draw(|_| Vec::new());
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // At worst a line is drawn twice.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// Rows and columns, at least two of each.
+    fn size(&self) -> (usize, usize) {
+        let (rows, columns) = self.term.size_checked().unwrap_or((24, 80));
+        (usize::from(rows).max(2), usize::from(columns).max(2))
+    }
+
+    /// Takes the lines away, however many rows they have become.
+    fn erase(&mut self) -> io::Result<()> {
+        let (_, columns) = self.size();
+        let rows = rows(&self.drawn, columns);
+        self.drawn.clear();
+        if rows > 0 {
+            // Whatever was typed meanwhile stands behind the cursor.
+            self.term.write_all(b"\r")?;
+            self.term.move_cursor_up(rows)?;
+            self.term.clear_to_end_of_screen()?;
+        }
+        Ok(())
+    }
+
+    fn show(&mut self, lines: Vec<String>, columns: usize) -> io::Result<()> {
+        for line in &lines {
+            self.term.write_line(line)?;
+        }
+        (self.drawn, self.columns) = (lines, columns);
+        self.term.flush()
+    }
+}
+
+/// So many rows these lines take in a terminal of so many columns.
+fn rows(lines: &[String], columns: usize) -> usize {
+    lines
+        .iter()
+        .map(|line| measure_text_width(line).div_ceil(columns).max(1))
+        .sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_that_got_too_long_takes_several_rows() {
+        let lines = ["x".repeat(79), "\u{1b}[31mred\u{1b}[0m".to_owned(), String::new()];
+        assert_eq!((rows(&lines, 80), rows(&lines, 50), rows(&lines, 10)), (3, 4, 10));
+    }
+}

@@ -1,0 +1,55 @@
+//! What became of the tokens that were to be deleted, in a few lines for people.
+
+use std::{borrow::Cow, fmt::Write as _};
+
+use super::{
+    after_an_early_end,
+    summary::{Summary, grouped, rounded},
+};
+use crate::domain::Rollback;
+
+/// How it ended.
+pub(super) fn headline(summary: &Summary) -> Cow<'_, str> {
+    let is_dry = summary.rollback.is_some_and(|found| found.dry_run);
+    let headline = match (summary.status.as_str(), is_dry) {
+        ("completed", _) if summary.tokens.selected == 0 => "completed, there is nothing of that run",
+        ("completed", false) => "completed, nothing of that run is there any more",
+        ("completed", true) => "completed, nothing stands in the way; nothing was deleted",
+        ("completed_with_failures", false) => "completed, some tokens stay",
+        ("completed_with_failures", true) => "completed, some tokens would stay; nothing was deleted",
+        (early @ ("interrupted" | "stopped"), false) => {
+            return format!("{early}; {}", after_an_early_end(summary.mode, None)).into();
+        }
+        (other, _) => other,
+    };
+    headline.into()
+}
+
+/// The counts, and the work behind them. Writing to a text cannot fail.
+pub(super) fn write(text: &mut String, summary: &Summary, found: &Rollback) {
+    let (removed, refused) = if found.dry_run {
+        ("would be deleted", "would stay; reasons below")
+    } else {
+        (
+            "deleted; the next `tokenferry migrate` sends them again",
+            "left alone; reasons below",
+        )
+    };
+    let _ = writeln!(text, "  tokens of run {}", found.of_run);
+    for (name, count, what) in [
+        ("removed", found.removed, removed),
+        ("gone", found.gone, "not there any more"),
+        ("refused", found.refused, refused),
+    ] {
+        if count > 0 || name == "removed" {
+            let _ = writeln!(text, "  {name:<12}{:>11}   {what}", grouped(count));
+        }
+    }
+    let _ = writeln!(
+        text,
+        "  {} requests ({} times rate limited), {}",
+        grouped(summary.requests),
+        grouped(summary.rate_limited),
+        humantime::format_duration(rounded(summary.duration_s)),
+    );
+}

@@ -1,0 +1,90 @@
+//! What reading tokens back found, in a few lines for people.
+
+use std::{borrow::Cow, fmt::Write as _};
+
+use super::{
+    after_an_early_end,
+    summary::{Summary, grouped, rounded},
+};
+use crate::domain::Verification;
+
+/// How it ended.
+pub(super) fn headline(summary: &Summary) -> Cow<'_, str> {
+    let not_read = summary.verify.map_or(0, |found| found.not_read);
+    let headline = match summary.status.as_str() {
+        "completed" if summary.tokens.selected == 0 => "completed, there is nothing to read back",
+        "completed" if not_read > 0 => {
+            "completed, no difference was found in what was read, and some tokens were not read"
+        }
+        "completed" => "completed, no difference was found",
+        "completed_with_failures" => "completed, there are differences",
+        early @ ("interrupted" | "stopped") => {
+            return format!("{early}; {}", after_an_early_end(summary.mode, None)).into();
+        }
+        other => other,
+    };
+    headline.into()
+}
+
+/// The counts, and the work behind them. Writing to a text cannot fail.
+pub(super) fn write(text: &mut String, summary: &Summary, found: &Verification) {
+    if let (Some(sample), Some(seed)) = (found.sample, found.seed) {
+        let _ = writeln!(
+            text,
+            "  a sample: `--sample {sample} --seed {seed}` draws it again"
+        );
+    }
+    let rows = [
+        (
+            "checked",
+            Some(found.checked),
+            "tokens held against what Descope has",
+        ),
+        ("equal", Some(found.equal), "as they were sent"),
+        ("refreshed", Some(found.refreshed), "refreshed by Descope since"),
+        (
+            "in part",
+            Some(found.in_part),
+            "compared but for the token itself, which was fetched and is not in the source",
+        ),
+        ("different", Some(found.different), "something differs"),
+        ("missing", Some(found.missing), "not at Descope"),
+        (
+            "changed",
+            Some(found.changed_in_source),
+            "not compared: the row has changed since; `tokenferry migrate` sends it again",
+        ),
+        (
+            "gone",
+            Some(found.gone_from_source),
+            "not compared: the row is not in the source any more",
+        ),
+        (
+            "inconclusive",
+            Some(found.inconclusive),
+            "not compared: Descope does not show this very token",
+        ),
+        (
+            "not read",
+            Some(found.not_read),
+            "not compared: the access token has expired; `--include-expired` reads it, and Descope then refreshes it",
+        ),
+        (
+            "not uploaded",
+            found.not_uploaded,
+            "other rows of the source: failed, superseded or not sent yet",
+        ),
+    ];
+    for (name, count, what) in rows {
+        if let Some(count) = count.filter(|count| *count > 0 || matches!(name, "checked" | "equal")) {
+            let _ = writeln!(text, "  {name:<12}{:>11}   {what}", grouped(count));
+        }
+    }
+    let _ = writeln!(
+        text,
+        "  {} requests ({} times rate limited), {}",
+        grouped(summary.requests),
+        grouped(summary.rate_limited),
+        humantime::format_duration(rounded(summary.duration_s)),
+    );
+}

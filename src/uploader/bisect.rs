@@ -1,0 +1,191 @@
+//! Takes a refused batch apart. Pure: who is to blame, and what is sent again.
+
+use crate::{
+    descope::{Named, Refusal},
+    domain::{Batch, Item, Reason},
+};
+
+/// A refused batch, taken apart. Every token of it is in exactly one of the two.
+#[derive(Debug, Default)]
+pub(super) struct Bisection {
+    /// Positions in the refused batch, with their reasons.
+    pub(super) blamed: Vec<(usize, Reason)>,
+    /// What goes up again, in new batches; their parent is to be set.
+    pub(super) again: Vec<Batch>,
+}
+
+/// After a refusal that names tokens. The list may be incomplete, may name ids that are not in the batch, and may name
+/// them in another letter case. `None` if none of the names is in the batch: then it blames nobody.
+pub(super) fn by_name(batch: &Batch, named: &[Named]) -> Option<Vec<(usize, Reason)>> {
+    let blamed: Vec<_> = batch
+        .items
+        .iter()
+        .enumerate()
+        .filter_map(|(position, item)| {
+            let exact = named.iter().find(|named| {
+                named.app_id == item.destination.app_id && named.subject_id == item.destination.subject_id()
+            });
+            // No two tokens of a batch differ in letter case alone, so this cannot blame another one.
+            let loose = || {
+                named.iter().find(|named| {
+                    same_letters(&named.app_id, &item.destination.app_id)
+                        && same_letters(&named.subject_id, item.destination.subject_id())
+                })
+            };
+            exact
+                .or_else(loose)
+                .map(|named| (position, api_reason(&named.refusal)))
+        })
+        .collect();
+    (!blamed.is_empty()).then_some(blamed)
+}
+
+fn same_letters(one: &str, other: &str) -> bool {
+    one == other || one.to_lowercase() == other.to_lowercase()
+}
+
+/// What the API said.
+pub(super) fn api_reason(refusal: &Refusal) -> Reason {
+    Reason::api(refusal.code.clone(), refusal.text.clone())
+}
+
+/// Everything but the blamed tokens goes up again.
+pub(super) fn without(batch: Batch, blamed: Vec<(usize, Reason)>) -> Bisection {
+    let Batch {
+        subject,
+        call,
+        items,
+        parent,
+    } = batch;
+    let mut next = blamed.iter().map(|(position, _)| *position).peekable();
+    let rest: Vec<Item> = items
+        .into_iter()
+        .enumerate()
+        .filter_map(|(position, item)| {
+            if next.next_if_eq(&position).is_some() {
+                None
+            } else {
+                Some(item)
+            }
+        })
+        .collect();
+    let again = if rest.is_empty() {
+        Vec::new()
+    } else {
+        vec![Batch {
+            subject,
+            call,
+            items: rest,
+            parent,
+        }]
+    };
+    Bisection { blamed, again }
+}
+
+/// After a refusal that blames nobody: halves, until a token that stands alone is the culprit. For one culprit among n
+/// tokens this takes about 2 log2 n requests.
+pub(super) fn by_halving(batch: Batch, reason: impl FnOnce() -> Reason) -> Bisection {
+    let Batch {
+        subject,
+        call,
+        mut items,
+        parent,
+    } = batch;
+    if items.len() < 2 {
+        return Bisection {
+            blamed: vec![(0, reason())],
+            again: Vec::new(),
+        };
+    }
+    let second = items.split_off(items.len() / 2);
+    let half = |items| Batch {
+        subject,
+        call,
+        items,
+        parent,
+    };
+    // The first half is worked on first: the caller takes from the end.
+    Bisection {
+        blamed: Vec::new(),
+        again: vec![half(second), half(items)],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::{Call, Destination, EncodedToken, Subject};
+
+    fn batch(users: &[&str]) -> Batch {
+        let items = users.iter().map(|user| Item {
+            encoded: EncodedToken::new(br#"{"accessToken":"very-secret"}"#.to_vec()),
+            ..Item::example(user, Destination::user("App", *user))
+        });
+        Batch {
+            subject: Subject::User,
+            call: Call::Batch,
+            items: items.collect(),
+            parent: None,
+        }
+    }
+
+    fn named(app: &str, user: &str) -> Named {
+        let refusal = Refusal {
+            status: Some(200),
+            code: "E1".into(),
+            text: "no".into(),
+        };
+        Named {
+            app_id: app.into(),
+            subject_id: user.into(),
+            refusal,
+        }
+    }
+
+    fn keys(batch: &Batch) -> Vec<&str> {
+        batch.items.iter().map(|item| item.key.as_str()).collect()
+    }
+
+    #[test]
+    fn named_tokens_are_taken_out_whatever_their_letter_case() {
+        let batch = batch(&["u1", "u2", "u3"]);
+        let blamed = by_name(&batch, &[named("app", "U2"), named("App", "stranger")]).unwrap();
+        assert_eq!(blamed[0].0, 1);
+        assert_eq!(blamed[0].1.text, "no");
+        let isolated = without(batch, blamed);
+        assert_eq!(keys(&isolated.again[0]), ["u1", "u3"]);
+    }
+
+    #[test]
+    fn names_of_strangers_blame_nobody() {
+        let batch = batch(&["u1"]);
+        assert!(by_name(&batch, &[named("App", "x"), named("Other", "u1")]).is_none());
+    }
+
+    #[test]
+    fn nothing_is_left_when_all_are_named() {
+        let batch = batch(&["u1", "u2"]);
+        let blamed = by_name(&batch, &[named("App", "u1"), named("App", "u2")]).unwrap();
+        assert!(without(batch, blamed).again.is_empty());
+    }
+
+    #[test]
+    fn halving_finds_one_culprit_in_few_requests() {
+        let users: Vec<String> = (0..100).map(|user| format!("u{user}")).collect();
+        let users: Vec<&str> = users.iter().map(String::as_str).collect();
+        let (mut stack, mut requests, mut committed, mut culprits) = (vec![batch(&users)], 0, 0, Vec::new());
+        while let Some(batch) = stack.pop() {
+            requests += 1;
+            if !batch.items.iter().any(|item| item.key.as_str() == "u37") {
+                committed += batch.items.len();
+                continue;
+            }
+            let first = batch.items[0].key.clone();
+            let isolated = by_halving(batch, || Reason::api("E", "refused"));
+            culprits.extend(isolated.blamed.iter().map(|_| first.as_str().to_owned()));
+            stack.extend(isolated.again);
+        }
+        assert_eq!((committed, culprits), (99, vec!["u37".to_owned()]));
+        assert!(requests <= 2 * 7 + 1, "{requests}");
+    }
+}

@@ -1,0 +1,120 @@
+//! Failures in a row, without one commit between them: when there are too many, going on makes no sense.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::config::{BatchSettings, StopSettings};
+
+/// Why nothing of a delivery arrived.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// The reason of a whole batch.
+    Batch(String),
+    /// The reason of a token that was refused by itself.
+    Token(String),
+}
+
+impl Failure {
+    pub(super) fn batch(reason: &str) -> Self {
+        Self::Batch(reason.to_owned())
+    }
+}
+
+/// Counts in tokens. A token that was refused by itself says less than a batch of which nothing arrived: it counts as one of
+/// those that a batch may have.
+#[derive(Debug)]
+pub(super) struct CircuitBreaker {
+    tokens: AtomicU64,
+    batch: u64,
+    most_batches: u32,
+}
+
+impl CircuitBreaker {
+    pub(super) fn new(batch: BatchSettings, stop: StopSettings) -> Self {
+        Self {
+            tokens: AtomicU64::new(0),
+            batch: batch.max_tokens as u64,
+            most_batches: stop.after_failed_batches,
+        }
+    }
+
+    /// So many batches may fail in a row.
+    pub(super) fn most_batches(&self) -> usize {
+        self.most_batches as usize
+    }
+
+    /// Something arrived.
+    pub(super) fn end(&self) {
+        self.tokens.store(0, Ordering::Relaxed);
+    }
+
+    /// Nothing arrived. Gives the sentence with which the run ends, if this was too much.
+    pub(super) fn failed(&self, failure: &Failure) -> Option<String> {
+        let weight = match failure {
+            Failure::Batch(_) => self.batch,
+            Failure::Token(_) => 1,
+        };
+        let tokens = self.tokens.fetch_add(weight, Ordering::Relaxed) + weight;
+        (tokens >= u64::from(self.most_batches).saturating_mul(self.batch)).then(|| match failure {
+            Failure::Batch(reason) => {
+                format!("{} batches failed in a row: {reason}", tokens / self.batch)
+            }
+            Failure::Token(reason) => format!("{tokens} tokens failed in a row, the last one: {reason}"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{OnFailure, OnUnknown};
+
+    fn circuit_breaker() -> CircuitBreaker {
+        let batch = BatchSettings {
+            max_tokens: 5,
+            max_bytes: 1 << 20,
+            concurrency: 1,
+            on_failure: OnFailure::Isolate,
+            on_unknown: OnUnknown::Ask,
+            verify_refresh: false,
+        };
+        let stop = StopSettings {
+            after_failed_batches: 3,
+            after_unreachable: Duration::from_secs(1),
+        };
+        CircuitBreaker::new(batch, stop)
+    }
+
+    #[test]
+    fn the_third_batch_is_too_much_unless_something_arrived() {
+        let circuit_breaker = circuit_breaker();
+        let failure = Failure::batch("no");
+        assert_eq!(
+            (circuit_breaker.failed(&failure), circuit_breaker.failed(&failure)),
+            (None, None)
+        );
+        circuit_breaker.end();
+        assert_eq!(
+            (circuit_breaker.failed(&failure), circuit_breaker.failed(&failure)),
+            (None, None)
+        );
+        assert_eq!(
+            circuit_breaker.failed(&failure).as_deref(),
+            Some("3 batches failed in a row: no")
+        );
+    }
+
+    #[test]
+    fn of_tokens_by_themselves_it_takes_as_many_as_three_batches_have() {
+        let circuit_breaker = circuit_breaker();
+        let failure = Failure::Token("no".to_owned());
+        for _ in 0..14 {
+            assert_eq!(circuit_breaker.failed(&failure), None);
+        }
+        assert_eq!(
+            circuit_breaker.failed(&failure).as_deref(),
+            Some("15 tokens failed in a row, the last one: no")
+        );
+    }
+}

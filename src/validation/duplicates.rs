@@ -1,0 +1,156 @@
+//! Tells which of the rows that share a destination are outdated, before any of them is read with its token.
+
+use std::collections::HashMap;
+
+use super::{Validator, is_newer};
+use crate::domain::{
+    Decision, Destination, DestinationId, LegacyToken, Login, SourceKey, Superseded, Unsent, Version,
+};
+
+/// Takes rows that may share a destination as the source finds them: those of one group behind one another, and mostly the newest
+/// of a group first. Holds one row for each destination of a group. Which of two rows is newer is decided as everywhere else, not by
+/// the order in which they come: a database may order numbers and texts in another way.
+#[derive(Debug)]
+pub struct Duplicates<'a> {
+    screen: &'a Validator,
+    group: Option<i64>,
+    newest: HashMap<Contested, Held>,
+}
+
+/// What several rows of a group may have in common.
+#[derive(Debug, PartialEq, Eq, Hash)]
+enum Contested {
+    Destination(DestinationId),
+    /// The row's user is not looked up yet: what its destination would be if its login ID were the user.
+    OfLogin(DestinationId),
+}
+
+/// The newest row so far.
+#[derive(Debug)]
+struct Held {
+    key: SourceKey,
+    version: Version,
+    destination: Option<Destination>,
+    app: Option<String>,
+    is_ahead: bool,
+}
+
+impl<'a> Duplicates<'a> {
+    /// Nothing seen yet.
+    #[must_use]
+    pub fn new(screen: &'a Validator) -> Self {
+        Self {
+            screen,
+            group: None,
+            newest: HashMap::new(),
+        }
+    }
+
+    /// The end of the older one of two rows that have the same destination: the row, or one before it. `None` also where the run has
+    /// passed the older one, as is said by `is_ahead` of each. A row without a destination is none of these.
+    pub fn next(&mut self, mut row: LegacyToken, group: i64, is_ahead: bool) -> Option<Decision> {
+        if self.group.replace(group) != Some(group) {
+            self.newest.clear();
+        }
+        let (contested, destination, app) = match self.screen.destination(&row) {
+            Ok(destination) => (Contested::Destination(destination.id()), Some(destination), None),
+            Err(_) => {
+                let Login::Id(login_id) = row.login else {
+                    return None;
+                };
+                row.user_id = Some(login_id.reveal().to_owned());
+                row.login = Login::Resolved(login_id);
+                let destination = self.screen.destination(&row).ok()?;
+                let contested = Contested::OfLogin(destination.id());
+                (contested, None, Some(destination.app_id))
+            }
+        };
+        let next = Held {
+            key: row.key,
+            version: row.version,
+            destination,
+            app,
+            is_ahead,
+        };
+        let Some(held) = self.newest.get_mut(&contested) else {
+            self.newest.insert(contested, next);
+            return None;
+        };
+        let older = if is_newer(next.version, &next.key, held.version, &held.key) {
+            std::mem::replace(held, next)
+        } else {
+            next
+        };
+        older.is_ahead.then(|| Decision {
+            key: older.key,
+            destination: older.destination,
+            app: older.app,
+            version: older.version,
+            end: Unsent::Superseded(Superseded::NewerRow(held.key.clone())),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::AppMap,
+        domain::{LoginId, Scopes},
+        secret::FingerprintKey,
+    };
+
+    fn row(key: &str, user: Option<&str>, login: Option<&str>, scopes: &[&str]) -> LegacyToken {
+        LegacyToken {
+            app: Some("google".into()),
+            user_id: user.map(Into::into),
+            login: login.map_or(Login::Absent, |login| Login::Id(LoginId::from(login))),
+            scopes: Scopes::Listed(scopes.iter().map(|&scope| scope.into()).collect()),
+            ..LegacyToken::empty(SourceKey::from(key))
+        }
+    }
+
+    /// Key and successor of each outdated row.
+    fn outdated(rows: Vec<(i64, LegacyToken)>) -> Vec<String> {
+        let screen = Validator::new(AppMap::new(None), FingerprintKey::new(&[7; 32], None));
+        let mut duplicates = Duplicates::new(&screen);
+        rows.into_iter()
+            .filter_map(|(group, row)| duplicates.next(row, group, true))
+            .map(|decision| match decision.end {
+                Unsent::Superseded(Superseded::NewerRow(by)) => format!("{} by {by}", decision.key),
+                other => format!("{other:?}"),
+            })
+            .collect()
+    }
+
+    #[test]
+    fn of_rows_for_one_destination_the_newest_stays_in_whatever_order_they_come() {
+        let rows = ["3", "1", "2"].map(|key| (7, row(key, Some("u"), None, &[])));
+        assert_eq!(outdated(rows.into()), ["1 by 3", "2 by 3"]);
+        let rows = ["2", "1", "3"].map(|key| (7, row(key, Some("u"), None, &[])));
+        assert_eq!(outdated(rows.into()), ["1 by 2", "2 by 3"]);
+    }
+
+    #[test]
+    fn rows_of_one_hash_that_differ_in_scopes_or_user_are_no_duplicates() {
+        let rows = vec![
+            (7, row("1", Some("u"), None, &["a", "b"])),
+            (7, row("2", Some("u"), None, &["b", "a"])),
+            (7, row("3", Some("u"), None, &["a"])),
+            (7, row("4", Some("other"), None, &["a"])),
+            (7, row("5", None, None, &["a"])),
+            (8, row("6", Some("v"), None, &["a"])),
+        ];
+        assert_eq!(outdated(rows), ["1 by 2"]);
+    }
+
+    #[test]
+    fn rows_without_a_user_are_compared_by_their_login_ids_and_never_with_users() {
+        let rows = vec![
+            (7, row("1", None, Some("u"), &[])),
+            (7, row("2", Some("u"), None, &[])),
+            (7, row("3", None, Some("u"), &[])),
+        ];
+        assert_eq!(outdated(rows), ["1 by 3"]);
+    }
+}

@@ -1,0 +1,213 @@
+//! Rows whose token Descope itself keeps: which they are, by what it is told that one of them changed, and what becomes of
+//! them once the token was fetched.
+
+use super::{Place, Ready, Validator, rules};
+use crate::{
+    config::{Prefer, ProviderSettings},
+    descope::{self, ProviderToken},
+    domain::{
+        Decision, Destination, EncodedPage, EncodedToken, Expiry, Item, LegacyToken, LoginId, Reason, Rule,
+        RuleSet, Scopes, SourceKey, Unsent,
+    },
+    secret::{Fingerprint, SentAttributes, ZeroizingBuf},
+};
+
+/// What is to be fetched for a row, and the row.
+#[derive(Debug)]
+pub(super) struct Wanted {
+    pub(super) token: LegacyToken,
+    pub(super) login_id: LoginId,
+    pub(super) provider: String,
+    pub(super) fingerprint: Fingerprint,
+}
+
+/// A row that goes up as soon as its token is fetched: it is neither settled nor superseded.
+#[derive(Debug)]
+pub struct PendingFetch {
+    place: Place,
+    wanted: Box<Wanted>,
+}
+
+impl PendingFetch {
+    pub(super) fn new(place: Place, wanted: Box<Wanted>) -> Self {
+        Self { place, wanted }
+    }
+
+    /// The source row.
+    #[must_use]
+    pub fn key(&self) -> &SourceKey {
+        &self.place.key
+    }
+
+    /// By which the token is asked for.
+    #[must_use]
+    pub fn login_id(&self) -> &LoginId {
+        &self.wanted.login_id
+    }
+
+    /// Whose token is asked for.
+    #[must_use]
+    pub fn provider(&self) -> &str {
+        &self.wanted.provider
+    }
+
+    /// Where it goes.
+    #[must_use]
+    pub fn destination_id(&self) -> crate::domain::DestinationId {
+        self.place.destination_id
+    }
+}
+
+/// How tokens are fetched, and for which login ID from which provider.
+type Asked<'a> = (&'a ProviderSettings, LoginId, String);
+
+impl Validator {
+    /// What is to be asked for a row; `None` if its own token goes up.
+    pub(super) fn provider_of(&self, token: &LegacyToken) -> Result<Option<Asked<'_>>, Reason> {
+        let Some(settings) = &self.provider else {
+            return Ok(None);
+        };
+        let has_token = token.has_token();
+        // A value that should have been decrypted, or read, is one that the row has.
+        if token.sealed.is_some()
+            || token.unreadable.is_some()
+            || (has_token && settings.prefer == Prefer::Columns)
+        {
+            return Ok(None);
+        }
+        let provider = token.provider.as_deref().map(str::trim).unwrap_or_default();
+        match token.login.id() {
+            Some(login_id) if !provider.is_empty() => {
+                Ok(Some((settings, login_id.clone(), provider.to_owned())))
+            }
+            _ if has_token => Ok(None),
+            Some(_) => Err(rules::reason(Rule::ProviderNotNamed)),
+            None => Err(rules::reason(Rule::ProviderNoLoginId)),
+        }
+    }
+
+    /// All that is told of a row without fetching: what it would send of its own, and what is asked for in addition.
+    pub(super) fn row_fingerprint(
+        &self,
+        settings: &ProviderSettings,
+        token: &LegacyToken,
+        destination: &Destination,
+        login_id: &LoginId,
+        provider: &str,
+    ) -> Fingerprint {
+        let own = descope::encode(token, destination, None);
+        let expiry = match token.expiry {
+            Expiry::At(seconds) => Some(seconds),
+            Expiry::Unknown | Expiry::Never | Expiry::Unreadable => None,
+        };
+        let number = |number: Option<i64>| number.map_or_else(String::new, |number| number.to_string());
+        self.key.row_fingerprint(&[
+            own.reveal(),
+            number(expiry).as_bytes(),
+            number(token.version.get()).as_bytes(),
+            login_id.reveal().as_bytes(),
+            provider.as_bytes(),
+            settings.revision.as_bytes(),
+        ])
+    }
+
+    /// What becomes of a row now that its token was fetched, or was not to be had. `now` is in seconds since 1970.
+    ///
+    /// # Errors
+    /// The decision over a row that does not go up.
+    pub fn complete(
+        &self,
+        row: PendingFetch,
+        fetched: Result<ProviderToken, Reason>,
+        now: i64,
+    ) -> Result<(Item, RuleSet), Box<Decision>> {
+        let PendingFetch { place, wanted } = row;
+        let Wanted {
+            mut token,
+            fingerprint,
+            ..
+        } = *wanted;
+        let prefer = self.provider.as_ref().map_or(Prefer::Columns, |it| it.prefer);
+        let mut sheet = ZeroizingBuf::default();
+        let ready = match fetched.and_then(|fetched| alive(fetched, now)) {
+            Ok(fetched) => {
+                lay_over(&mut token, fetched, prefer);
+                self.ready(&token, &place.destination, now, &mut sheet)
+            }
+            // The token that was not preferred.
+            Err(_) if token.has_token() => self.ready(&token, &place.destination, now, &mut sheet),
+            Err(reason) => Err(reason),
+        };
+        match ready {
+            Ok(ready) => {
+                let warnings = ready.warnings;
+                let ready = Ready { fingerprint, ..ready };
+                Ok((place.carrying(ready, &EncodedPage::new(sheet)), warnings))
+            }
+            Err(reason) => Err(Box::new(Decision {
+                key: place.key,
+                destination: Some(place.destination),
+                app: None,
+                version: place.version,
+                end: Unsent::Failed(reason),
+            })),
+        }
+    }
+
+    /// The row without its token, for whoever only counts.
+    #[must_use]
+    pub fn outline(&self, row: PendingFetch) -> Item {
+        let PendingFetch { place, wanted } = row;
+        let mut sheet = ZeroizingBuf::default();
+        descope::encode_into(&mut sheet, &wanted.token, &place.destination, None);
+        let ready = Ready {
+            encoded: 0..sheet.as_ref().len(),
+            fingerprint: wanted.fingerprint,
+            expiry: None,
+            warnings: RuleSet::default(),
+            // As if both were to come.
+            parts: self
+                .key
+                .parts()
+                .parts(Some(""), Some(""), SentAttributes::default()),
+        };
+        place.carrying(ready, &EncodedPage::new(sheet))
+    }
+}
+
+/// A token that is of use to anybody. Of a row's own, the expiry is a column that may be wrong, and rows are judged again
+/// and again; this one is from who issued the token, and is judged when it is fetched.
+fn alive(token: ProviderToken, now: i64) -> Result<ProviderToken, Reason> {
+    let is_over = token.refresh_token.is_none() && token.expires_at.is_some_and(|seconds| seconds <= now);
+    if is_over {
+        Err(rules::reason(Rule::ProviderTokenExpired))
+    } else {
+        Ok(token)
+    }
+}
+
+/// What a row sends beside a token that is fetched: [`lay_over`] leaves just this alone.
+pub(super) fn around_the_token(
+    settings: &ProviderSettings,
+    token: &LegacyToken,
+    destination: &Destination,
+) -> EncodedToken {
+    let mut around = token.clone();
+    around.access_token = None;
+    around.refresh_token = None;
+    if settings.prefer == Prefer::Provider {
+        around.scopes = Scopes::Absent;
+    }
+    descope::encode(&around, destination, None)
+}
+
+/// Puts a fetched token into its row. Tokens and expiry belong together and are never mixed with the row's own.
+fn lay_over(token: &mut LegacyToken, fetched: ProviderToken, prefer: Prefer) {
+    token.access_token = fetched.access_token;
+    token.refresh_token = fetched.refresh_token;
+    token.expiry = fetched.expires_at.map_or(Expiry::Unknown, Expiry::At);
+    let keeps_scopes = prefer == Prefer::Columns && token.scopes != Scopes::Absent;
+    if !keeps_scopes && !fetched.scopes.is_empty() {
+        token.scopes = Scopes::Listed(fetched.scopes.into());
+    }
+}

@@ -1,0 +1,152 @@
+//! Where a row goes, and whether anybody can be there.
+
+use super::{Found, has_control, in_part, is_padded, is_placeholder, is_plain, not_readable, reason};
+use crate::{
+    config::AppMap,
+    domain::{
+        Destination, LegacyToken, Login, LoginId, Reason, Rule, ScopeSet, Subject, Unresolved,
+        begins_like_a_token, quotable,
+    },
+    secret::Secret,
+};
+
+/// Far longer than what Descope makes or takes for an ID, in bytes. The API's own limit is not published.
+const LONGEST_ID: usize = 512;
+
+/// What is shorter than any real token may stand in an ID by chance, in bytes.
+const SHORTEST_TOKEN: usize = 12;
+
+/// Where the row goes. A row with a user is a user token, with its tenant if it has one; a row with only a tenant is a
+/// tenant token.
+pub(in crate::validation) fn destination(token: &LegacyToken, apps: &AppMap) -> Result<Destination, Reason> {
+    if let Some(unreadable) = token.unreadable.filter(|unreadable| unreadable.decides_place) {
+        return Err(not_readable(unreadable));
+    }
+    let name = token
+        .app
+        .as_ref()
+        .filter(|name| !is_blank(name))
+        .ok_or_else(|| reason(Rule::NoApp))?;
+    let app_id = apps.resolve(name).ok_or_else(|| {
+        let what = format!("the app \"{}\" has no entry under [apps]", quotable(name));
+        Reason::of(Rule::AppNotMapped, &what)
+    })?;
+    let user_id = token.user_id.as_ref().filter(|id| !is_blank(id));
+    let tenant_id = token.tenant_id.as_ref().filter(|id| !is_blank(id));
+    // Without its user it must not be taken for the tenant's own.
+    if user_id.is_none()
+        && let Some(reason) = unresolved(&token.login)
+    {
+        return Err(reason);
+    }
+    let subject = match (user_id, tenant_id) {
+        (Some(_), _) => Subject::User,
+        (None, Some(_)) if token.user_id.is_some() || token.login != Login::Absent => {
+            return Err(reason(Rule::UserBlank));
+        }
+        (None, Some(_)) => Subject::Tenant,
+        (None, None) => return Err(reason(Rule::NoSubject)),
+    };
+    // What is too long is not even worth keeping in the ledger.
+    for (part, id) in [
+        ("app", Some(app_id)),
+        ("user", user_id.map(String::as_str)),
+        ("tenant", tenant_id.map(String::as_str)),
+    ] {
+        if id.is_some_and(|id| id.len() > LONGEST_ID) {
+            return Err(in_part(Rule::IdTooLong, part));
+        }
+    }
+    // Where a token goes is kept, shown and logged: no part of it may be a token.
+    for (part, id) in [
+        ("app", Some(app_id)),
+        ("user", user_id.map(String::as_str)),
+        ("tenant", tenant_id.map(String::as_str)),
+        ("external identifier", token.external_identifier.as_deref()),
+    ] {
+        if id.is_some_and(|id| is_token(id, token)) {
+            return Err(in_part(Rule::IdIsToken, part));
+        }
+    }
+    Ok(Destination {
+        subject,
+        app_id: app_id.to_owned(),
+        user_id: user_id.cloned(),
+        tenant_id: tenant_id.cloned(),
+        external_identifier: token.external_identifier.clone(),
+        scopes: ScopeSet::of(&token.scopes),
+    })
+}
+
+/// Whether an ID holds one of the row's own tokens, or begins like a token of a well-known provider.
+fn is_token(id: &str, token: &LegacyToken) -> bool {
+    let holds = |secret: &Secret| {
+        let secret = secret.reveal();
+        secret.len() >= SHORTEST_TOKEN && id.len() >= secret.len() && id.contains(secret)
+    };
+    let own = [&token.access_token, &token.refresh_token, &token.id_token];
+    own.into_iter().flatten().any(holds) || begins_like_a_token(id)
+}
+
+/// Why a login ID stands for no user. The sentences do not repeat it: it is personal data.
+fn unresolved(login: &Login) -> Option<Reason> {
+    match login {
+        Login::Absent | Login::Resolved(_) => None,
+        Login::Id(login_id) if is_blank(login_id.reveal()) => None,
+        Login::Id(login_id) if login_id.reveal().len() > LoginId::LONGEST => {
+            Some(in_part(Rule::IdTooLong, "login ID"))
+        }
+        Login::Unresolved(login_id, Unresolved::Unknown) if is_padded(login_id.reveal()) => {
+            Some(in_part(Rule::IdPadded, "login ID"))
+        }
+        // One that nobody asked about is not known either.
+        Login::Id(_) | Login::Unresolved(_, Unresolved::Unknown) => Some(reason(Rule::LoginIdUnknown)),
+        Login::Unresolved(_, Unresolved::Ambiguous) => Some(reason(Rule::LoginIdAmbiguous)),
+        Login::Unresolved(_, Unresolved::Refused(code)) => Some(in_part(Rule::LoginIdRefused, code)),
+    }
+}
+
+/// Whether the IDs look like IDs.
+pub(super) fn check(token: &LegacyToken, destination: &Destination, found: &mut Found) -> Result<(), Reason> {
+    let ids = [
+        ("app", Some(destination.app_id.as_str())),
+        ("user", destination.user_id.as_deref()),
+        ("tenant", destination.tenant_id.as_deref()),
+    ];
+    for (part, id) in ids {
+        let Some(id) = id.filter(|id| !is_plain(id)) else {
+            continue;
+        };
+        if is_padded(id) {
+            found.broken(Rule::IdPadded, Some(part))?;
+        } else if has_control(id) {
+            found.broken(Rule::IdControlCharacters, Some(part))?;
+        }
+    }
+    // An app of such a name stands under [apps], or the API knows of none.
+    for (part, id) in [
+        ("user", destination.user_id.as_deref()),
+        ("tenant", destination.tenant_id.as_deref()),
+        ("external identifier", destination.external_identifier.as_deref()),
+    ] {
+        if id.is_some_and(is_placeholder) {
+            found.broken(Rule::IdPlaceholder, Some(part))?;
+        }
+    }
+    if destination.tenant_id.is_none() && token.tenant_id.is_some() {
+        found.broken(Rule::TenantBlank, None)?;
+    }
+    if let Some(external) = destination.external_identifier.as_deref() {
+        let unclean = external.len() > LONGEST_ID
+            || !is_plain(external) && (is_padded(external) || has_control(external));
+        if unclean {
+            found.broken(Rule::ExternalIdentifierUnclean, None)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_blank(text: &str) -> bool {
+    // Mostly the first character tells.
+    !text.starts_with(|first: char| first.is_ascii_graphic()) && text.trim().is_empty()
+}
