@@ -45,7 +45,7 @@ fn rows(count: usize) -> Vec<LegacyToken> {
         .collect()
 }
 
-fn screen() -> Validator {
+fn validator() -> Validator {
     let apps = [("google".to_owned(), "google-calendar".to_owned())];
     Validator::new(
         AppMap::new(Some(apps.into_iter().collect())),
@@ -54,14 +54,14 @@ fn screen() -> Validator {
 }
 
 fn items(count: usize) -> Vec<Item> {
-    screen()
+    validator()
         .examine(0, rows(count))
         .judge(&LedgerState::default(), 1, OlderVersions::Refused)
         .items
 }
 
 fn screening(criterion: &mut Criterion) {
-    let screen = screen();
+    let validator = validator();
     let rows = rows(PAGE);
     let mut group = criterion.benchmark_group("screen");
     group
@@ -71,7 +71,7 @@ fn screening(criterion: &mut Criterion) {
         bencher.iter_batched(
             || rows.clone(),
             |rows| {
-                screen
+                validator
                     .examine(0, rows)
                     .judge(&LedgerState::default(), 1, OlderVersions::Refused)
             },
@@ -83,7 +83,7 @@ fn screening(criterion: &mut Criterion) {
 
 /// The local rules alone, over rows that break none of them, and over rows whose access token is a JWT to be looked into.
 fn rules(criterion: &mut Criterion) {
-    let screen = screen();
+    let validator = validator();
     // {"iss":"https://issuer.example","sub":…,"aud":…,"scope":…,"iat":1790000000,"exp":1790003600}
     let claims = "eyJpc3MiOiJodHRwczovL2lzc3Vlci5leGFtcGxlIiwic3ViIjoiMDEyMzQ1Njc4OWFiY2RlZiIsImF1ZCI6ImNhbGVuZGFyIiwic2NvcGUiOiJj\
                   YWxlbmRhci5yZWFkIGVtYWlsIiwiaWF0IjoxNzkwMDAwMDAwLCJleHAiOjE3OTAwMDM2MDB9";
@@ -99,13 +99,13 @@ fn rules(criterion: &mut Criterion) {
     for (name, rows) in [("opaque tokens", rows(PAGE)), ("JWTs", of_jwts(rows(PAGE)))] {
         assert!(
             rows.iter()
-                .all(|row| screen.check(row, NOW).is_ok_and(RuleSet::is_empty))
+                .all(|row| validator.check(row, NOW).is_ok_and(RuleSet::is_empty))
         );
         group.bench_function(format!("5,000 rows with {name}"), |bencher| {
             bencher.iter(|| {
                 black_box(&rows)
                     .iter()
-                    .filter(|row| screen.check(row, NOW).is_ok())
+                    .filter(|row| validator.check(row, NOW).is_ok())
                     .count()
             });
         });

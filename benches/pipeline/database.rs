@@ -13,7 +13,7 @@ pub(crate) const TABLE: &str = "bench_source.legacy_oauth_tokens";
 #[derive(Debug)]
 pub(crate) struct Database {
     url: String,
-    scratch: Option<TempServer>,
+    server: Option<TempServer>,
 }
 
 impl Database {
@@ -21,14 +21,14 @@ impl Database {
     pub(crate) async fn start(url: Option<String>) -> anyhow::Result<Self> {
         let url = url.or_else(|| std::env::var("TOKENFERRY_BENCH_DATABASE_URL").ok());
         if let Some(url) = url {
-            return Ok(Self { url, scratch: None });
+            return Ok(Self { url, server: None });
         }
-        let scratch = temp_postgres::any(temp_postgres::Options::default()).await?;
-        eprintln!("{}", scratch.describe());
-        scratch.create_database("crm").await?;
+        let server = temp_postgres::any(temp_postgres::Options::default()).await?;
+        eprintln!("{}", server.describe());
+        server.create_database("crm").await?;
         Ok(Self {
-            url: scratch.url("crm"),
-            scratch: Some(scratch),
+            url: server.url("crm"),
+            server: Some(server),
         })
     }
 
@@ -132,8 +132,8 @@ impl Database {
     }
 
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        if let Some(scratch) = self.scratch {
-            scratch.stop().await?;
+        if let Some(server) = self.server {
+            server.stop().await?;
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<Ex
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
         _ => {}
     }
-    Ok(match examination.blame() {
+    Ok(match examination.class() {
         None => Exit::Done,
         Some(FailureClass::Configuration) => Exit::Usage,
         Some(FailureClass::Database) => Exit::Database,

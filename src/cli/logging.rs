@@ -24,7 +24,7 @@ use crate::{
 #[derive(Debug, Clone)]
 pub(super) struct Console {
     /// Where its progress is drawn, where there is a terminal and nobody asked for quiet.
-    pub(super) region: Option<LiveArea>,
+    pub(super) live_area: Option<LiveArea>,
     /// Whether standard error holds one JSON object a line, and nothing else.
     pub(super) json: bool,
 }
@@ -52,7 +52,7 @@ pub(super) fn start(global: &Global) -> Console {
         LogFormat::Json => false,
     };
     let colour = terminal && moves_its_cursor() && wants_colour();
-    let region = (terminal && text && !global.quiet && moves_its_cursor()).then(|| LiveArea::new(colour));
+    let live_area = (terminal && text && !global.quiet && moves_its_cursor()).then(|| LiveArea::new(colour));
     let level = match (global.quiet, global.verbose) {
         (true, _) => "warn",
         (false, 0) => "info",
@@ -66,7 +66,7 @@ pub(super) fn start(global: &Global) -> Console {
         (false, _) => Line::Json,
     };
     let writer = Past {
-        region: region.clone(),
+        live_area: live_area.clone(),
         line,
     };
     // Fails only where several commands run in one process, as in tests: it is set already.
@@ -95,7 +95,10 @@ pub(super) fn start(global: &Global) -> Console {
             .try_init()
             .ok();
     }
-    Console { region, json: !text }
+    Console {
+        live_area,
+        json: !text,
+    }
 }
 
 /// Whatever `RUST_LOG` says, what a library logs stays out: a notice that a function in the database raises may quote a row, and a URL,
@@ -163,7 +166,7 @@ const STYLES: [&str; 9] = ["0", "1", "2", "3", "31", "32", "33", "34", "35"];
 /// Takes the drawn lines away while one is written, so that neither cuts through the other. Each write is one whole line.
 #[derive(Debug, Clone)]
 struct Past {
-    region: Option<LiveArea>,
+    live_area: Option<LiveArea>,
     line: Line,
 }
 
@@ -176,8 +179,8 @@ impl Write for Past {
                 .write_all(shown.as_bytes())
                 .map(|()| line.len())
         };
-        match &self.region {
-            Some(region) => region.past(write),
+        match &self.live_area {
+            Some(live_area) => live_area.suspend(write),
             None => write(),
         }
     }

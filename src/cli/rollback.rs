@@ -43,7 +43,7 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console)
             return Err(UsageError("that was no yes: nothing was deleted".to_owned()).into());
         }
     }
-    let undo = RollbackRequest {
+    let rollback_request = RollbackRequest {
         of_run: args.run,
         dry_run,
         include_expired: args.include_expired,
@@ -61,7 +61,7 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console)
         Meter::new(&settings.migration, Mode::Rollback),
     );
     run_command(&shown, watching, control, async |control, view| {
-        pipeline::rollback(&settings, undo, control, view).await
+        pipeline::rollback(&settings, rollback_request, control, view).await
     })
     .await
 }

@@ -41,18 +41,18 @@ pub(super) async fn run_command(
             signal,
             "finishing what is in flight; a second signal ends at once"
         );
-        on_signal.turn(StopReason::Signal(signal));
+        on_signal.trigger(StopReason::Signal(signal));
     });
     let (view, seen) = watch::channel(View::default());
-    let lookout = MonitoringServer::open(watching.take_orders(), &control, seen.clone()).await?;
-    watching.tell(&lookout);
+    let monitoring = MonitoringServer::open(watching.take_orders(), &control, seen.clone()).await?;
+    watching.tell(&monitoring);
     let hooks = Hooks::new(shown.notify, shown.access, &seen);
-    let watching = tokio::spawn(show_progress(seen, shown.console.region.clone()));
+    let watching = tokio::spawn(show_progress(seen, shown.console.live_area.clone()));
     let ended = work(control, &view).await;
     if let Ok(ended) = &ended {
         view.send_modify(|view| view.end(ended.status, ended.tally, ended.counters.requests));
     }
-    lookout.close().await;
+    monitoring.close().await;
     drop(view);
     // Nothing but showing went wrong if this fails.
     let _ = watching.await;

@@ -43,7 +43,7 @@ const TOKEN_LENGTH: usize = 43;
 /// What was wanted, and how the page's address is told.
 #[derive(Debug)]
 pub(super) struct Watching {
-    pub(super) orders: MonitoringOptions,
+    pub(super) options: MonitoringOptions,
     told: Told,
 }
 
@@ -70,7 +70,7 @@ impl Watching {
             Some(url) => Some(push_flag(url)?),
             None => settings.metrics.push_url.clone(),
         };
-        let mut orders = MonitoringOptions {
+        let mut options = MonitoringOptions {
             listen: args.metrics_listen.or(settings.metrics.listen),
             insists: args.metrics_listen.is_some(),
             hosts: settings.live.hosts.clone(),
@@ -79,7 +79,7 @@ impl Watching {
         };
         if !(args.live || settings.live.enabled) {
             return Ok(Self {
-                orders,
+                options,
                 told: Told::Nothing,
             });
         }
@@ -98,28 +98,28 @@ impl Watching {
             }
         };
         // Nobody should have to think of a port to look at a run on the machine before them.
-        orders
+        options
             .listen
             .get_or_insert(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        orders.insists = true;
-        orders.live = Some(LiveOptions {
+        options.insists = true;
+        options.live = Some(LiveOptions {
             token,
             ledger: LedgerAccess {
                 migration: settings.migration.clone(),
                 ledger: settings.ledger.clone(),
             },
         });
-        Ok(Self { orders, told })
+        Ok(Self { options, told })
     }
 
     /// Takes the orders, and leaves what is to be told.
     pub(super) fn take_orders(&mut self) -> MonitoringOptions {
-        std::mem::take(&mut self.orders)
+        std::mem::take(&mut self.options)
     }
 
     /// Says where the page is.
-    pub(super) fn tell(&self, lookout: &MonitoringServer) {
-        let Some(address) = lookout.address() else {
+    pub(super) fn tell(&self, monitoring: &MonitoringServer) {
+        let Some(address) = monitoring.address() else {
             return;
         };
         let page = match address.ip() {

@@ -140,7 +140,7 @@ impl Client {
         subject: Subject,
         call: Call,
         body: &RequestBody,
-        departure: SendDeadline,
+        deadline: SendDeadline,
     ) -> UploadOutcome {
         let url = match (call, subject) {
             (Call::Batch, Subject::User) => &self.user_batch,
@@ -148,7 +148,7 @@ impl Client {
             (Call::Single, Subject::User) => &self.user_single,
             (Call::Single, Subject::Tenant) => &self.tenant_single,
         };
-        let body = reqwest::Body::wrap(DeadlineBody::new(body.bytes(), departure));
+        let body = reqwest::Body::wrap(DeadlineBody::new(body.bytes(), deadline));
         let request = self.http.post(url.clone()).body(body);
         match Outgoing::new(self, Purpose::Upload).send(request).await {
             Ok(reply) => response::interpret(

@@ -45,7 +45,7 @@ pub(super) struct Licensing {
     begun: OnceCell<()>,
     /// When it was last asked for; held while it is.
     asked_at: AsyncMutex<Option<Instant>>,
-    fare: OnceLock<RateTier>,
+    rate_tier: OnceLock<RateTier>,
     after_429_every: Duration,
 }
 
@@ -55,7 +55,7 @@ impl Default for Licensing {
             tier: Mutex::default(),
             begun: OnceCell::new(),
             asked_at: AsyncMutex::default(),
-            fare: OnceLock::new(),
+            rate_tier: OnceLock::new(),
             after_429_every: AFTER_429_EVERY,
         }
     }
@@ -80,8 +80,8 @@ impl Licensing {
     }
 
     async fn pay(&self) -> bool {
-        match self.fare.get() {
-            Some(fare) => fare().await,
+        match self.rate_tier.get() {
+            Some(rate_tier) => rate_tier().await,
             None => true,
         }
     }
@@ -95,8 +95,8 @@ struct LicenseAnswer {
 
 impl Client {
     /// From here on, whoever asks for the licence by itself pays like this. The first to say so counts.
-    pub fn pay_licenses_with(&self, fare: RateTier) {
-        let _ = self.licensing.fare.set(fare);
+    pub fn pay_licenses_with(&self, rate_tier: RateTier) {
+        let _ = self.licensing.rate_tier.set(rate_tier);
     }
 
     /// The licence, asked for now. All later calls name its tier.

@@ -57,7 +57,7 @@ pub fn witness(
 impl StoredToken {
     /// What it says about a batch that left at `submitted_at`, in seconds since 1970.
     #[must_use]
-    pub fn testify(&self, witness: &Witness, key: &FingerprintKey, submitted_at: i64) -> ReadBackVerdict {
+    pub fn verdict(&self, witness: &Witness, key: &FingerprintKey, submitted_at: i64) -> ReadBackVerdict {
         if !self.is_of(&witness.probe) {
             return ReadBackVerdict::Nothing;
         }
@@ -163,7 +163,7 @@ mod tests {
         let witness = witness(probe, &encoded, &key(), evidence).unwrap();
         let mut stored: StoredToken = serde_json::from_value(stored).unwrap();
         stored.found_by_scopes = found_by_scopes;
-        stored.testify(&witness, &key(), SUBMITTED_AT)
+        stored.verdict(&witness, &key(), SUBMITTED_AT)
     }
 
     const ACCESS: Evidence = Evidence {

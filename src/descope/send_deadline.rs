@@ -37,16 +37,16 @@ pub(super) struct TooLate;
 pub(super) struct DeadlineBody {
     first: Bytes,
     last: Bytes,
-    departure: SendDeadline,
+    deadline: SendDeadline,
 }
 
 impl DeadlineBody {
-    pub(super) fn new(mut bytes: Bytes, departure: SendDeadline) -> Self {
+    pub(super) fn new(mut bytes: Bytes, deadline: SendDeadline) -> Self {
         let last = bytes.split_off(bytes.len().saturating_sub(LAST_PIECE));
         Self {
             first: bytes,
             last,
-            departure,
+            deadline,
         }
     }
 }
@@ -62,7 +62,7 @@ impl Body for DeadlineBody {
         if self.is_end_stream() {
             return Poll::Ready(None);
         }
-        if self.departure.intended.elapsed() > self.departure.within {
+        if self.deadline.intended.elapsed() > self.deadline.within {
             return Poll::Ready(Some(Err(TooLate)));
         }
         let piece = if self.first.is_empty() {

@@ -185,7 +185,7 @@ impl StoredToken {
             // This program's own encoding can always be read.
             return Verdict::NotTaken("not_encoded".to_owned());
         };
-        self.verdict(self.differences(&sent), sent_at)
+        self.verdict_of(self.differences(&sent), sent_at)
     }
 
     /// The same where the token itself is not known, but only what was sent around it.
@@ -196,13 +196,13 @@ impl StoredToken {
         };
         let mut differences = self.differences(&sent);
         differences.retain(|difference| !difference.is_of_the_token());
-        match self.verdict(differences, sent_at) {
+        match self.verdict_of(differences, sent_at) {
             Verdict::Equal | Verdict::Refreshed => Verdict::NotInSource,
             other => other,
         }
     }
 
-    fn verdict(&self, mut differences: Vec<Difference>, sent_at: i64) -> Verdict {
+    fn verdict_of(&self, mut differences: Vec<Difference>, sent_at: i64) -> Verdict {
         let as_sent = if differences.is_empty() {
             Verdict::Equal
         } else {

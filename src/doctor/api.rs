@@ -66,7 +66,7 @@ pub(super) async fn examine(settings: Option<&ApiSettings>, app_ids: Option<BTre
     }
     checks.push(clock(&license));
     let credentials = credentials(&license, &apps);
-    let is_accepted = credentials.blame.is_none();
+    let is_accepted = credentials.class.is_none();
     checks.push(credentials);
     if is_accepted {
         checks.push(rate_tier(settings, &license));

@@ -69,7 +69,7 @@ pub struct Check {
     pub advice: Option<String>,
     /// Whose trouble it is, if it failed.
     #[serde(skip)]
-    pub blame: Option<FailureClass>,
+    pub class: Option<FailureClass>,
 }
 
 impl Check {
@@ -82,7 +82,7 @@ impl Check {
             status: Status::Ok,
             detail: detail.into(),
             advice: None,
-            blame: None,
+            class: None,
         }
     }
 
@@ -105,7 +105,7 @@ impl Check {
     #[must_use]
     pub fn failed(
         area: Area,
-        blame: FailureClass,
+        class: FailureClass,
         name: impl Into<String>,
         detail: impl Into<String>,
         advice: impl Into<String>,
@@ -113,7 +113,7 @@ impl Check {
         Self {
             status: Status::Failed,
             advice: Some(advice.into()),
-            blame: Some(blame),
+            class: Some(class),
             ..Self::ok(area, name, detail)
         }
     }
@@ -172,8 +172,8 @@ impl Examination {
 
     /// Whose trouble the first failed check is; the areas come in their order.
     #[must_use]
-    pub fn blame(&self) -> Option<FailureClass> {
-        self.checks.iter().find_map(|check| check.blame)
+    pub fn class(&self) -> Option<FailureClass> {
+        self.checks.iter().find_map(|check| check.class)
     }
 }
 
@@ -201,10 +201,10 @@ mod tests {
         );
         let all = Examination::new(vec![ok.clone(), warning.clone(), gone, refused]);
         assert_eq!(
-            (all.overall, all.blame()),
+            (all.overall, all.class()),
             (Overall::Failed, Some(FailureClass::Database))
         );
         let fine = Examination::new(vec![ok, warning]);
-        assert_eq!((fine.overall, fine.blame()), (Overall::Warning, None));
+        assert_eq!((fine.overall, fine.class()), (Overall::Warning, None));
     }
 }

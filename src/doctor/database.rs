@@ -5,7 +5,7 @@ use crate::postgres::{Failure, FailureKind, Line, Room, Server, SharedSchema, Tr
 
 /// The database was not reached, or did not let us in.
 pub(super) fn unreachable(area: Area, key: &str, failure: &Failure) -> Check {
-    let (blame, advice) = match failure.kind {
+    let (class, advice) = match failure.kind {
         FailureKind::Pooled => (
             FailureClass::Configuration,
             format!("let `{key}` lead past that pooler"),
@@ -19,7 +19,7 @@ pub(super) fn unreachable(area: Area, key: &str, failure: &Failure) -> Check {
             format!("check host, port and `sslmode` of `{key}`, and that the database answers from here"),
         ),
     };
-    Check::failed(area, blame, "connection", failure.to_string(), advice)
+    Check::failed(area, class, "connection", failure.to_string(), advice)
 }
 
 /// A look that the database cut short.

@@ -6,12 +6,12 @@ use crate::ledger::{Durability, LedgerDiagnostics, LedgerError};
 const NAME: &str = "durability";
 
 /// The ledger is what keeps tokens from being sent twice: one that forgets is worth a warning, though a run works with it.
-pub(super) async fn examine(survey: &mut LedgerDiagnostics) -> Result<Check, LedgerError> {
+pub(super) async fn examine(diagnostics: &mut LedgerDiagnostics) -> Result<Check, LedgerError> {
     let Durability {
         fsync,
         full_page_writes,
         synchronous_commit,
-    } = survey.durability().await?;
+    } = diagnostics.durability().await?;
     let weak: Vec<&str> = [("fsync", fsync), ("full_page_writes", full_page_writes)]
         .into_iter()
         .filter_map(|(setting, is_on)| (!is_on).then_some(setting))

@@ -21,11 +21,11 @@ pub(super) async fn examine(inspection: &ConfigReport) -> Vec<Check> {
         return skip(&["connection"], "valid settings under [ledger]");
     };
     let opened = async {
-        let mut survey = LedgerDiagnostics::open(access).await?;
-        let server = survey.server().await?;
-        Ok::<_, LedgerError>((survey, server))
+        let mut diagnostics = LedgerDiagnostics::open(access).await?;
+        let server = diagnostics.server().await?;
+        Ok::<_, LedgerError>((diagnostics, server))
     };
-    let (mut survey, server) = match opened.await {
+    let (mut diagnostics, server) = match opened.await {
         Ok(opened) => opened,
         Err(error) => {
             let mut checks = vec![match error {
@@ -52,11 +52,11 @@ pub(super) async fn examine(inspection: &ConfigReport) -> Vec<Check> {
     let mut checks = vec![
         database::reached(AREA, &server),
         database::line(AREA, "ledger.url", access.ledger.url.line(), &server),
-        match survey.shared_schemas().await {
+        match diagnostics.shared_schemas().await {
             Ok(shared) => database::search_path(AREA, &shared),
             Err(error) => failed("search_path", access, &error),
         },
-        match survey.room().await {
+        match diagnostics.room().await {
             // One holds the lock.
             Ok(room) => database::sessions(
                 AREA,
@@ -67,21 +67,21 @@ pub(super) async fn examine(inspection: &ConfigReport) -> Vec<Check> {
             Err(error) => failed("sessions", access, &error),
         },
         writable(&server),
-        match survey.check_encoding().await {
+        match diagnostics.check_encoding().await {
             Ok(()) => Check::ok(AREA, "encoding", "UTF8"),
             Err(error) => failed("encoding", access, &error),
         },
     ];
-    let durability = durability::examine(&mut survey).await;
+    let durability = durability::examine(&mut diagnostics).await;
     checks.push(durability.unwrap_or_else(|error| failed("durability", access, &error)));
-    match survey.state().await {
+    match diagnostics.state().await {
         Ok(state) => {
             checks.push(schema(access, &state));
-            checks.extend(allowed(&mut survey, inspection, access, &server, &state).await);
+            checks.extend(allowed(&mut diagnostics, inspection, access, &server, &state).await);
             if state == State::Current {
-                checks.push(target(&mut survey, access, inspection).await);
-                checks.push(siblings(&mut survey, access, inspection).await);
-                checks.push(deletions(&mut survey, access).await);
+                checks.push(target(&mut diagnostics, access, inspection).await);
+                checks.push(siblings(&mut diagnostics, access, inspection).await);
+                checks.push(deletions(&mut diagnostics, access).await);
             }
         }
         Err(error) => {
@@ -92,7 +92,7 @@ pub(super) async fn examine(inspection: &ConfigReport) -> Vec<Check> {
             ));
         }
     }
-    survey.close().await;
+    diagnostics.close().await;
     checks
 }
 
@@ -143,13 +143,13 @@ fn schema(access: &LedgerAccess, state: &State) -> Check {
 
 /// Whether the role may do what the ledger needs, and whether its fingerprints can be used.
 async fn allowed(
-    survey: &mut LedgerDiagnostics,
+    diagnostics: &mut LedgerDiagnostics,
     inspection: &ConfigReport,
     access: &LedgerAccess,
     server: &Server,
     state: &State,
 ) -> Vec<Check> {
-    let missing = match survey.missing(state).await {
+    let missing = match diagnostics.missing(state).await {
         Ok(missing) => missing,
         Err(error) => {
             return vec![
@@ -167,7 +167,7 @@ async fn allowed(
         State::Behind(_) | State::Current if !missing.is_empty() => {
             Check::skipped(AREA, "pepper", "the privileges above")
         }
-        State::Behind(_) | State::Current => match survey.pepper_fits().await {
+        State::Behind(_) | State::Current => match diagnostics.pepper_fits().await {
             Ok(true) => Check::ok(AREA, "pepper", "as the ledger was begun"),
             Ok(false) => failed("pepper", access, &LedgerError::Pepper),
             Err(error) => failed("pepper", access, &error),
@@ -177,12 +177,16 @@ async fn allowed(
 }
 
 /// Whether the migration's tokens went to where the configuration points.
-async fn target(survey: &mut LedgerDiagnostics, access: &LedgerAccess, inspection: &ConfigReport) -> Check {
+async fn target(
+    diagnostics: &mut LedgerDiagnostics,
+    access: &LedgerAccess,
+    inspection: &ConfigReport,
+) -> Check {
     const NAME: &str = "target";
     let Some(api) = &inspection.api else {
         return Check::skipped(AREA, NAME, "valid settings under [api]");
     };
-    match survey.other_target(&api.target()).await {
+    match diagnostics.other_target(&api.target()).await {
         Ok(None) => Check::ok(
             AREA,
             NAME,
@@ -203,12 +207,16 @@ async fn target(survey: &mut LedgerDiagnostics, access: &LedgerAccess, inspectio
 }
 
 /// Whether the migration may be another one under a new name.
-async fn siblings(survey: &mut LedgerDiagnostics, access: &LedgerAccess, inspection: &ConfigReport) -> Check {
+async fn siblings(
+    diagnostics: &mut LedgerDiagnostics,
+    access: &LedgerAccess,
+    inspection: &ConfigReport,
+) -> Check {
     const NAME: &str = "migration";
     let Some(api) = &inspection.api else {
         return Check::skipped(AREA, NAME, "valid settings under [api]");
     };
-    match survey.possible_former_names(&api.target()).await {
+    match diagnostics.possible_former_names(&api.target()).await {
         Ok(others) if others.is_empty() => Check::ok(AREA, NAME, format!("\"{}\"", access.migration)),
         Ok(others) => {
             let names: Vec<String> = others.iter().map(ToString::to_string).collect();
@@ -228,12 +236,12 @@ async fn siblings(survey: &mut LedgerDiagnostics, access: &LedgerAccess, inspect
 }
 
 /// Whether a rollback was ended in the middle of a deletion.
-async fn deletions(survey: &mut LedgerDiagnostics, access: &LedgerAccess) -> Check {
+async fn deletions(diagnostics: &mut LedgerDiagnostics, access: &LedgerAccess) -> Check {
     const NAME: &str = "rollbacks";
     let looked = async {
-        let pending = survey.pending_deletions().await?;
+        let pending = diagnostics.pending_deletions().await?;
         // A rollback that runs has some all the time.
-        let is_settled = pending.is_some() && survey.is_held(LockKind::Migration).await?;
+        let is_settled = pending.is_some() && diagnostics.is_held(LockKind::Migration).await?;
         Ok::<_, LedgerError>(pending.filter(|_| !is_settled))
     };
     match looked.await {

@@ -16,7 +16,7 @@ const AREA: Area = Area::Source;
 pub(super) const ROWS: u32 = 300;
 
 /// What the rows say of the mapping and of the columns of tokens.
-pub(super) fn checks(settings: &SourceSettings, screen: &Validator, rows: &[LegacyToken]) -> Vec<Check> {
+pub(super) fn checks(settings: &SourceSettings, validator: &Validator, rows: &[LegacyToken]) -> Vec<Check> {
     if rows.is_empty() {
         return Vec::new();
     }
@@ -24,7 +24,7 @@ pub(super) fn checks(settings: &SourceSettings, screen: &Validator, rows: &[Lega
     for row in rows {
         profile.add(row);
     }
-    vec![mapping(settings, screen, rows, &profile), tokens(&profile)]
+    vec![mapping(settings, validator, rows, &profile), tokens(&profile)]
 }
 
 pub(super) fn unreadable(error: SourceError) -> Check {
@@ -47,13 +47,13 @@ struct Failing {
 
 fn mapping(
     settings: &SourceSettings,
-    screen: &Validator,
+    validator: &Validator,
     rows: &[LegacyToken],
     profile: &ColumnProfile,
 ) -> Check {
     const NAME: &str = "mapping";
     let count = rows.len();
-    let failing = failing(settings, screen, rows);
+    let failing = failing(settings, validator, rows);
     let most = failing.iter().max_by_key(|(_, failing)| failing.rows);
     if let Some((code, failing)) = most.filter(|(_, failing)| failing.rows * 2 > count) {
         let place = field_of(code, &failing.reason).map_or_else(String::new, |field| place(settings, field));
@@ -97,7 +97,11 @@ fn mapping(
 }
 
 /// The rows that local rules forbid, by code. Those that a run would complete first are not among them.
-fn failing(settings: &SourceSettings, screen: &Validator, rows: &[LegacyToken]) -> BTreeMap<String, Failing> {
+fn failing(
+    settings: &SourceSettings,
+    validator: &Validator,
+    rows: &[LegacyToken],
+) -> BTreeMap<String, Failing> {
     let now = chrono::Utc::now().timestamp();
     let mut found: BTreeMap<String, Failing> = BTreeMap::new();
     for row in rows {
@@ -107,7 +111,7 @@ fn failing(settings: &SourceSettings, screen: &Validator, rows: &[LegacyToken]) 
             row.user_id = Some(login_id.reveal().to_owned());
             row.login = Login::Resolved(login_id.clone());
         }
-        let Err(reason) = screen.check(&row, now) else {
+        let Err(reason) = validator.check(&row, now) else {
             continue;
         };
         let is_fetched = settings.provider.is_some() && reason.code == Rule::NoToken.code();

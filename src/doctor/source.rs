@@ -59,11 +59,11 @@ async fn checks(inspection: &ConfigReport, app_names: &mut Option<Vec<String>>) 
         |access| format!("tokenferry {}", access.migration),
     );
     let opened = async {
-        let mut survey = SourceDiagnostics::open(settings, &name).await?;
-        let server = survey.server().await?;
-        Ok::<_, Failure>((survey, server))
+        let mut diagnostics = SourceDiagnostics::open(settings, &name).await?;
+        let server = diagnostics.server().await?;
+        Ok::<_, Failure>((diagnostics, server))
     };
-    let (mut survey, server) = match opened.await {
+    let (mut diagnostics, server) = match opened.await {
         Ok(opened) => opened,
         Err(failure) => {
             let mut checks = vec![database::unreachable(AREA, "source.url", &failure)];
@@ -71,9 +71,9 @@ async fn checks(inspection: &ConfigReport, app_names: &mut Option<Vec<String>>) 
             return checks;
         }
     };
-    let mut checks = connection(settings, &mut survey, &server).await;
+    let mut checks = connection(settings, &mut diagnostics, &server).await;
     if !settings.session.is_empty() {
-        match survey.apply_session_settings().await {
+        match diagnostics.apply_session_settings().await {
             Ok(()) => checks.push(Check::ok(
                 AREA,
                 "session",
@@ -94,26 +94,26 @@ async fn checks(inspection: &ConfigReport, app_names: &mut Option<Vec<String>>) 
                     &["table", "read_only", "key_index", "rows", "app_names"],
                     "the session",
                 ));
-                survey.close().await;
+                diagnostics.close().await;
                 return checks;
             }
         }
     }
-    let fit = survey.inspect().await;
+    let fit = diagnostics.inspect().await;
     let fits = fit.is_ok();
     checks.extend(table(settings, fit));
-    checks.push(match survey.writable().await {
+    checks.push(match diagnostics.writable().await {
         Ok(writable) => read_only(&server, &writable),
         Err(failure) => database::broken(AREA, "read_only", &failure),
     });
     if fits {
-        checks.push(match survey.key_index().await {
+        checks.push(match diagnostics.key_index().await {
             Ok(index) => rows::key_index(settings, index),
             Err(failure) => database::broken(AREA, "key_index", &failure),
         });
-        checks.push(rows::rows(settings, survey.expected_rows().await));
-        checks.extend(sampled(&mut survey, settings, inspection).await);
-        checks.push(match survey.app_names(MOST_APPS + 1).await {
+        checks.push(rows::rows(settings, diagnostics.expected_rows().await));
+        checks.extend(sampled(&mut diagnostics, settings, inspection).await);
+        checks.push(match diagnostics.app_names(MOST_APPS + 1).await {
             Ok(names) => {
                 let names = names.unwrap_or_default();
                 let check = rows::named(&inspection.apps, &names);
@@ -125,17 +125,17 @@ async fn checks(inspection: &ConfigReport, app_names: &mut Option<Vec<String>>) 
     } else {
         checks.extend(skip(&["key_index", "rows", "app_names"], "a table as configured"));
     }
-    survey.close().await;
+    diagnostics.close().await;
     checks
 }
 
 /// What some rows say, from all over the source.
 async fn sampled(
-    survey: &mut SourceDiagnostics,
+    diagnostics: &mut SourceDiagnostics,
     settings: &SourceSettings,
     inspection: &ConfigReport,
 ) -> Vec<Check> {
-    let rows = match survey.sample(sample::ROWS).await {
+    let rows = match diagnostics.sample(sample::ROWS).await {
         Ok(rows) => rows,
         Err(error) => return vec![sample::unreadable(error)],
     };
@@ -146,25 +146,25 @@ async fn sampled(
     }
     // Nothing is compared with what stands in a ledger.
     let key = FingerprintKey::new(&[0; 32], None);
-    let screen = Validator::new(inspection.apps.clone(), key).tolerating(inspection.tolerated);
-    checks.extend(sample::checks(settings, &screen, &rows));
+    let validator = Validator::new(inspection.apps.clone(), key).tolerating(inspection.tolerated);
+    checks.extend(sample::checks(settings, &validator, &rows));
     checks
 }
 
 /// What there is to say of the connection itself.
 async fn connection(
     settings: &SourceSettings,
-    survey: &mut SourceDiagnostics,
+    diagnostics: &mut SourceDiagnostics,
     server: &Server,
 ) -> Vec<Check> {
     vec![
         database::reached(AREA, server),
         database::line(AREA, "source.url", settings.url.line(), server),
-        match survey.shared_schemas().await {
+        match diagnostics.shared_schemas().await {
             Ok(shared) => database::search_path(AREA, &shared),
             Err(failure) => database::broken(AREA, "search_path", &failure),
         },
-        match survey.room().await {
+        match diagnostics.room().await {
             Ok(room) => database::sessions(AREA, &room, 1, SESSIONS),
             Err(failure) => database::broken(AREA, "sessions", &failure),
         },

@@ -101,7 +101,7 @@ const MOST_OF_A_KIND: usize = 100;
 
 impl EventLog {
     /// Something happens at this moment.
-    pub fn note(&self, kind: EventKind, detail: Option<String>) {
+    pub fn record(&self, kind: EventKind, detail: Option<String>) {
         self.add(kind, Instant::now(), None, detail);
     }
 
@@ -207,7 +207,7 @@ mod tests {
     async fn what_is_written_comes_again_only_if_it_changes() {
         let event_log = EventLog::default();
         let now = Instant::now();
-        event_log.note(EventKind::Started, Some("by a test".to_owned()));
+        event_log.record(EventKind::Started, Some("by a test".to_owned()));
         event_log.record_span(EventKind::Held, now, now + SECOND);
         let news = event_log.unwritten();
         // It goes on while it is being written.

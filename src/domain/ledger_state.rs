@@ -115,7 +115,7 @@ pub struct LedgerState {
     /// By destination: what other migrations have sent there. Mostly nothing.
     pub siblings: HashMap<DestinationId, Vec<SiblingToken>>,
     /// What is known to be at a destination, where this ledger ever sent anything there.
-    pub priors: HashMap<DestinationId, Prior>,
+    pub prior_tokens: HashMap<DestinationId, Prior>,
     /// Where something may be that is not known.
     pub forgotten: Forgotten,
 }
@@ -124,7 +124,7 @@ impl LedgerState {
     /// What is at a destination, as far as the ledger knows. `id` is the destination's.
     #[must_use]
     pub fn prior(&self, at: &Destination, id: &DestinationId) -> Prior {
-        let known = self.priors.get(id).copied().unwrap_or_default();
+        let known = self.prior_tokens.get(id).copied().unwrap_or_default();
         match self.forgotten {
             // So that nothing counts as unchanged, either.
             Forgotten::Anything => Prior::Unresolved,

@@ -18,7 +18,7 @@ impl Ledger {
         keys: impl Iterator<Item = &'a SourceKey> + Clone,
         destinations: impl Iterator<Item = DestinationId> + Clone,
     ) -> Result<LedgerState, LedgerError> {
-        let mut known = self.known(keys.clone(), destinations.clone()).await?;
+        let mut known = self.lookup(keys.clone(), destinations.clone()).await?;
         let keys: Vec<&str> = keys.map(SourceKey::as_str).collect();
         let destinations: Vec<DestinationId> = destinations.collect();
         let destinations: Vec<&[u8]> = destinations.iter().map(|id| &id.as_bytes()[..]).collect();

@@ -95,7 +95,7 @@ impl Ledger {
     pub async fn close_events(&self, run: &Run, status: RunStatus, why: Option<&str>) {
         let status = status.as_str();
         let detail = why.map_or_else(|| status.to_owned(), |why| format!("{status}: {why}"));
-        self.event_log.note(EventKind::Ended, Some(detail));
+        self.event_log.record(EventKind::Ended, Some(detail));
         self.write_events(run).await;
     }
 }

@@ -79,7 +79,7 @@ impl Ledger {
             let _one_at_a_time = self.filing.lock().await;
             // Another task may have done it while this one waited.
             if self.packed().is_ripe() {
-                self.packed().turn();
+                self.packed().rotate();
             } else if self.packed().lags() {
                 self.file_next().await?;
             }
@@ -96,7 +96,7 @@ impl Ledger {
     pub async fn file_older(&self) -> Result<(), LedgerError> {
         let _one_at_a_time = self.filing.lock().await;
         while self.file_next().await? {}
-        self.packed().turn();
+        self.packed().rotate();
         Ok(())
     }
 

@@ -8,7 +8,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database stays away, or another process has taken the run over.
-    pub async fn note(&self, run: &Run, findings: &[Finding]) -> Result<(), LedgerError> {
+    pub async fn record_findings(&self, run: &Run, findings: &[Finding]) -> Result<(), LedgerError> {
         if findings.is_empty() {
             return Ok(());
         }

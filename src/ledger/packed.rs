@@ -81,7 +81,7 @@ impl Packed {
     }
 
     /// The next generation begins once the older one is filed to its last batch: what is forgotten must be found by its rows.
-    pub(super) fn turn(&mut self) {
+    pub(super) fn rotate(&mut self) {
         if self.older.batches.is_empty() {
             std::mem::swap(&mut self.older, &mut self.newer);
             self.newer.clear();
@@ -158,7 +158,7 @@ mod tests {
         let mut statements = 0;
         while packed.is_ripe() || packed.lags() {
             if packed.is_ripe() {
-                packed.turn();
+                packed.rotate();
             } else {
                 let next = packed.next();
                 packed.filed(&next);
@@ -190,7 +190,7 @@ mod tests {
     fn what_is_under_way_is_neither_filed_nor_forgotten() {
         let mut packed = Packed::default();
         packed.add(0, places(0));
-        packed.turn();
+        packed.rotate();
         for batch in 1..50 {
             pack(&mut packed, batch);
             packed.recorded(batch);

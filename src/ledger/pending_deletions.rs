@@ -64,7 +64,7 @@ impl Ledger {
                     of.run.id,
                     of.run.epoch,
                     token.key.as_str(),
-                    of.undo.of_run,
+                    of.rollback_request.of_run,
                     token.destination.app_id,
                     token.destination.user_id,
                     token.destination.tenant_id,

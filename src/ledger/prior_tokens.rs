@@ -72,36 +72,36 @@ mod tests {
     }
 
     fn prior(collect: impl FnOnce(&mut Priors)) -> Option<Prior> {
-        let mut priors = Priors::default();
-        collect(&mut priors);
-        priors.into_map().get(&at()).copied()
+        let mut prior_tokens = Priors::default();
+        collect(&mut prior_tokens);
+        prior_tokens.into_map().get(&at()).copied()
     }
 
     #[test]
     fn only_one_token_that_nothing_uncertain_came_after_is_known_to_be_there() {
         assert_eq!(prior(|_| {}), None);
-        let one = |priors: &mut Priors| priors.committed(at(), Some(5), Some(parts()));
+        let one = |prior_tokens: &mut Priors| prior_tokens.committed(at(), Some(5), Some(parts()));
         assert_eq!(prior(one), Some(Prior::Token(parts())));
-        let two = prior(|priors| {
-            one(priors);
-            priors.committed(at(), Some(6), Some(parts()));
+        let two = prior(|prior_tokens| {
+            one(prior_tokens);
+            prior_tokens.committed(at(), Some(6), Some(parts()));
         });
         assert_eq!(two, Some(Prior::Unknown));
-        let old = prior(|priors| priors.committed(at(), Some(5), None));
+        let old = prior(|prior_tokens| prior_tokens.committed(at(), Some(5), None));
         assert_eq!(old, Some(Prior::Unknown));
         for (unresolved, expected) in [
             (None, Prior::Token(parts())),
             (Some(4), Prior::Token(parts())),
             (Some(6), Prior::Unresolved),
         ] {
-            let found = prior(|priors| {
-                one(priors);
-                priors.former(at(), unresolved);
+            let found = prior(|prior_tokens| {
+                one(prior_tokens);
+                prior_tokens.former(at(), unresolved);
             });
             assert_eq!(found, Some(expected), "{unresolved:?}");
         }
         assert_eq!(
-            prior(|priors| priors.former(at(), None)),
+            prior(|prior_tokens| prior_tokens.former(at(), None)),
             Some(Prior::Unknown),
             "nothing is committed there now"
         );

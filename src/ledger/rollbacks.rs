@@ -23,7 +23,7 @@ pub struct RollbackRun {
     /// The run.
     pub run: Run,
     /// What it is about.
-    pub undo: RollbackRequest,
+    pub rollback_request: RollbackRequest,
     /// Where the tokens are.
     api: String,
 }
@@ -48,13 +48,13 @@ impl Ledger {
     /// rather than after the first token is gone; or if the database does not answer.
     pub async fn begin_rollback(
         &self,
-        undo: RollbackRequest,
+        rollback_request: RollbackRequest,
         api: &str,
         holder: &str,
     ) -> Result<RollbackRun, LedgerError> {
-        self.expect_upload(undo.of_run).await?;
-        self.expect_api(undo.of_run, api).await?;
-        if undo.dry_run == DryRun::Off {
+        self.expect_upload(rollback_request.of_run).await?;
+        self.expect_api(rollback_request.of_run, api).await?;
+        if rollback_request.dry_run == DryRun::Off {
             self.with_retry(|| {
                 sqlx::query!(
                     "with places as (delete from former_places where false) delete from token_rows where false"
@@ -65,7 +65,7 @@ impl Ledger {
         }
         self.mark_orphaned_interrupted().await?;
         let writes = Writes::draw();
-        let rehearsal = undo.dry_run == DryRun::On;
+        let rehearsal = rollback_request.dry_run == DryRun::On;
         // `running` can only be our own answer that was lost.
         let taken_up = self
             .with_retry(|| {
@@ -78,7 +78,7 @@ impl Ledger {
                      returning id, epoch, requests, retries, rate_limited, lookups, active_seconds",
                     self.migration,
                     Mode::Rollback.as_str(),
-                    undo.of_run,
+                    rollback_request.of_run,
                     rehearsal,
                     holder,
                     writes.first,
@@ -105,7 +105,7 @@ impl Ledger {
                 "insert into runs (migration, mode, rolls_back, rehearsal, holder, writes) values ($1, $2, $3, $4, $5, $6) returning id",
                 self.migration,
                 Mode::Rollback.as_str(),
-                undo.of_run,
+                rollback_request.of_run,
                 rehearsal,
                 holder,
                 writes.first,
@@ -117,7 +117,7 @@ impl Ledger {
         };
         Ok(RollbackRun {
             run,
-            undo,
+            rollback_request,
             api: api.to_owned(),
         })
     }
@@ -180,7 +180,7 @@ impl Ledger {
                     of.run.id,
                     of.run.epoch,
                     self.migration,
-                    of.undo.of_run,
+                    of.rollback_request.of_run,
                     "outcome_since",
                     "a later run, or another row, has had to do with this row's place since: what stands there is not what this run \
                      put there, or the ledger cannot tell",
@@ -234,11 +234,11 @@ impl Ledger {
                        from mine order by source_key"#,
                     self.migration,
                     of.run.id,
-                    of.undo.of_run,
+                    of.rollback_request.of_run,
                     of.api,
                     after.map(SourceKey::as_str),
                     limit,
-                    of.undo.dry_run == DryRun::On,
+                    of.rollback_request.dry_run == DryRun::On,
                 )
                 .fetch_all(self.pool.within(MANY_ROWS))
             })
@@ -290,12 +290,12 @@ impl Ledger {
         let tenants: Vec<Option<&str>> = tokens()
             .map(|token| token.destination.tenant_id.as_deref())
             .collect();
-        let states: Vec<&str> = ends.iter().map(|(_, fate)| fate.as_str()).collect();
+        let states: Vec<&str> = ends.iter().map(|(_, outcome)| outcome.as_str()).collect();
         let in_doubt: Vec<bool> = ends
             .iter()
-            .map(|(_, fate)| matches!(fate, RollbackOutcome::InDoubt(_)))
+            .map(|(_, outcome)| matches!(outcome, RollbackOutcome::InDoubt(_)))
             .collect();
-        let reasons = || ends.iter().map(|(_, fate)| fate.reason());
+        let reasons = || ends.iter().map(|(_, outcome)| outcome.reason());
         let refused_by: Vec<Option<&str>> = reasons()
             .map(|reason| reason.map(|reason| reason.refused_by.as_str()))
             .collect();
@@ -357,7 +357,7 @@ impl Ledger {
                 of.run.id,
                 of.run.epoch,
                 self.migration,
-                of.undo.of_run,
+                of.rollback_request.of_run,
                 &keys as &[&str],
                 &fingerprints as &[&[u8]],
                 &apps as &[&str],
@@ -393,8 +393,8 @@ impl Ledger {
             })
             .await?;
         Ok(Rollback {
-            of_run: of.undo.of_run,
-            dry_run: of.undo.dry_run == DryRun::On,
+            of_run: of.rollback_request.of_run,
+            dry_run: of.rollback_request.dry_run == DryRun::On,
             removed: row.removed,
             gone: row.gone,
             refused: row.refused,

@@ -331,8 +331,8 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database stays away, or another process has taken the run over.
-    pub async fn advance(&self, run: &Run, standing: &Checkpoint<'_>) -> Result<(), LedgerError> {
-        self.write(run, standing, None, None).await
+    pub async fn advance(&self, run: &Run, checkpoint: &Checkpoint<'_>) -> Result<(), LedgerError> {
+        self.write(run, checkpoint, None, None).await
     }
 
     /// Ends the run, with its books as they are now.
@@ -342,11 +342,11 @@ impl Ledger {
     pub async fn finish(
         &self,
         run: &Run,
-        standing: &Checkpoint<'_>,
+        checkpoint: &Checkpoint<'_>,
         status: RunStatus,
         why: Option<&str>,
     ) -> Result<(), LedgerError> {
-        self.write(run, standing, Some(status), why).await
+        self.write(run, checkpoint, Some(status), why).await
     }
 
     /// An earlier entry that was given up while it was under way may be carried out after the end of the run was recorded:
@@ -354,7 +354,7 @@ impl Ledger {
     async fn write(
         &self,
         run: &Run,
-        standing: &Checkpoint<'_>,
+        checkpoint: &Checkpoint<'_>,
         end: Option<RunStatus>,
         why: Option<&str>,
     ) -> Result<(), LedgerError> {
@@ -363,7 +363,7 @@ impl Ledger {
             up_to_cursor,
             tally,
             counters,
-        } = *standing;
+        } = *checkpoint;
         let write = run.writes.begin();
         let outcomes = self.outcomes.to_find();
         let done = self

@@ -42,7 +42,7 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database stays away.
-    pub async fn known<'a>(
+    pub async fn lookup<'a>(
         &self,
         keys: impl Iterator<Item = &'a SourceKey>,
         destinations: impl Iterator<Item = DestinationId>,
@@ -93,16 +93,16 @@ impl Ledger {
                 .fetch_all(&self.pool)
             })
             .await?;
-        let (mut known, mut priors) = (LedgerState::default(), Priors::default());
+        let (mut known, mut prior_tokens) = (LedgerState::default(), Priors::default());
         for row in rows {
             let key = SourceKey::from(row.source_key);
             if let Some(destination) = row.destination.as_deref().and_then(DestinationId::from_slice) {
                 if row.state == "former" {
-                    priors.former(destination, row.batch_id);
+                    prior_tokens.former(destination, row.batch_id);
                     continue;
                 }
                 let parts = row.parts.as_deref().and_then(Parts::from_slice);
-                priors.committed(destination, row.batch_id, parts);
+                prior_tokens.committed(destination, row.batch_id, parts);
                 let version = Version::new(row.source_version);
                 match row.sibling {
                     Some(migration) => {
@@ -139,7 +139,7 @@ impl Ledger {
                 known.rows.insert(key, settled);
             }
         }
-        known.priors = priors.into_map();
+        known.prior_tokens = prior_tokens.into_map();
         if !known.siblings.is_empty() {
             self.tell_when(&mut known).await?;
         }
@@ -219,14 +219,14 @@ impl Ledger {
     ///
     /// # Errors
     /// If the database stays away, or another process has taken the run over.
-    pub async fn decide(&self, run: &Run, decisions: &[Decision]) -> Result<(), LedgerError> {
+    pub async fn record_outcomes(&self, run: &Run, decisions: &[Decision]) -> Result<(), LedgerError> {
         let superseded = || {
             decisions
                 .iter()
                 .filter(|decision| decision.state() == TokenState::Superseded)
         };
         let known = self
-            .known(superseded().map(|decision| &decision.key), std::iter::empty())
+            .lookup(superseded().map(|decision| &decision.key), std::iter::empty())
             .await?;
         let (stored, others): (Vec<&Decision>, Vec<&Decision>) = decisions.iter().partition(|decision| {
             known

@@ -77,7 +77,7 @@ impl LookupClient {
 
     /// Waits that the API asks for are noted there.
     #[must_use]
-    pub fn noting(mut self, event_log: EventLog) -> Self {
+    pub fn with_event_log(mut self, event_log: EventLog) -> Self {
         self.event_log = event_log;
         self
     }
@@ -121,7 +121,7 @@ impl LookupClient {
             let Some(looked) = self.stop.run_until_stopped(question(&self.client)).await else {
                 break;
             };
-            if let Some(answered) = self.hear(looked, &mut attempts, what).await? {
+            if let Some(answered) = self.handle(looked, &mut attempts, what).await? {
                 return Ok(answered);
             }
         }
@@ -140,7 +140,7 @@ impl LookupClient {
     ///
     /// # Errors
     /// As for [`ask`](Self::ask).
-    pub async fn act<'a, T, F>(
+    pub async fn perform<'a, T, F>(
         &'a self,
         attempts: &mut RetryLoop<'a>,
         what: &str,
@@ -150,11 +150,11 @@ impl LookupClient {
         F: Future<Output = LookupOutcome<T>>,
     {
         let looked = action(&self.client).await;
-        self.hear(looked, attempts, what).await
+        self.handle(looked, attempts, what).await
     }
 
     /// What an answer comes to; `None` if there is to be another attempt, after the pause that was just made.
-    async fn hear<T>(
+    async fn handle<T>(
         &self,
         looked: LookupOutcome<T>,
         attempts: &mut RetryLoop<'_>,
@@ -217,7 +217,7 @@ impl LookupClient {
     }
 
     fn end(&self, reason: StopReason) -> LookupError {
-        self.stop.turn(reason);
+        self.stop.trigger(reason);
         LookupError::Stopped
     }
 }

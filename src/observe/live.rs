@@ -55,7 +55,7 @@ pub(super) struct Live {
     control: RunControl,
     migration: Arc<str>,
     view: watch::Receiver<View>,
-    picture: watch::Sender<PageSnapshot>,
+    page_snapshot: watch::Sender<PageSnapshot>,
     pages: Arc<Semaphore>,
     begin: Instant,
     closing: CancellationToken,
@@ -110,11 +110,11 @@ impl Live {
         view: watch::Receiver<View>,
         closing: CancellationToken,
     ) -> Self {
-        let (picture, migration) = (watch::Sender::new(None), ledger.migration.as_str().into());
+        let (page_snapshot, migration) = (watch::Sender::new(None), ledger.migration.as_str().into());
         tokio::spawn(snapshot::paint(
             ledger,
             view.clone(),
-            picture.clone(),
+            page_snapshot.clone(),
             closing.clone(),
         ));
         Self {
@@ -122,7 +122,7 @@ impl Live {
             control,
             migration,
             view,
-            picture,
+            page_snapshot,
             pages: Arc::new(Semaphore::new(MOST_PAGES)),
             begin: Instant::now(),
             closing,
@@ -259,11 +259,11 @@ async fn rate(State(live): State<Live>, Json(new): Json<NewRate>) -> Response {
 
 async fn stop(State(live): State<Live>) -> StatusCode {
     info!("stopped on the live page: finishing what is in flight");
-    live.control.stop.turn(StopReason::Person);
+    live.control.stop.trigger(StopReason::Person);
     StatusCode::NO_CONTENT
 }
 
-/// `now`, twice a second, and `picture`, whenever there is a new one; after the run's end, `end`.
+/// `now`, twice a second, and `page_snapshot`, whenever there is a new one; after the run's end, `end`.
 async fn events(State(live): State<Live>) -> Response {
     let Ok(permit) = Arc::clone(&live.pages).try_acquire_owned() else {
         let text = "too many pages look at this run already\n";
@@ -280,19 +280,19 @@ async fn events(State(live): State<Live>) -> Response {
 
 /// Tells one page until it is gone or the run has ended.
 async fn tell_all(live: Live, tell: mpsc::Sender<Event>, _permit: OwnedSemaphorePermit) {
-    let mut picture = live.picture.subscribe();
-    picture.mark_changed();
+    let mut page_snapshot = live.page_snapshot.subscribe();
+    page_snapshot.mark_changed();
     loop {
         let is_last = live.closing.is_cancelled();
-        let is_new = picture.has_changed().unwrap_or_default();
+        let is_new = page_snapshot.has_changed().unwrap_or_default();
         if is_last {
-            picture.mark_unchanged();
+            page_snapshot.mark_unchanged();
             // The painter's last stroke, if it still comes.
-            let _ = timeout(snapshot::LAST_STROKE, picture.changed()).await;
+            let _ = timeout(snapshot::LAST_RENDER, page_snapshot.changed()).await;
         }
         let mut events = vec![Event::default().event("now").json_data(live.now())];
         if (is_new || is_last)
-            && let Some(painted) = picture.borrow_and_update().clone()
+            && let Some(painted) = page_snapshot.borrow_and_update().clone()
         {
             events.push(Event::default().event("picture").json_data(painted));
         }

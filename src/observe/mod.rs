@@ -98,7 +98,7 @@ struct Open {
 }
 
 /// How long open pages may take to hear that the run has ended.
-const FAREWELL: Duration = Duration::from_secs(3);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 impl MonitoringServer {
     /// Listens, if that is wanted. The page asks for an address, too: whoever orders it gives one.
@@ -106,24 +106,24 @@ impl MonitoringServer {
     /// # Errors
     /// If the address is taken, or is not this machine's.
     pub async fn open(
-        orders: MonitoringOptions,
+        options: MonitoringOptions,
         control: &RunControl,
         view: watch::Receiver<View>,
     ) -> Result<Self, WatchError> {
         let figures = Figures::new(control.clone())?;
-        let open = match Self::bind(&orders).await? {
+        let open = match Self::bind(&options).await? {
             None => None,
             Some((listener, address)) => {
                 let failed = |source| WatchError::Listen { address, source };
                 let address = listener.local_addr().map_err(failed)?;
                 let closing = CancellationToken::new();
-                let hosts = Hosts::new(orders.hosts);
-                let live = orders.live.map(|live| {
+                let hosts = Hosts::new(options.hosts);
+                let live = options.live.map(|live| {
                     let guard = Auth::new(live.token, hosts.clone());
                     Live::begin(guard, live.ledger, control.clone(), view.clone(), closing.clone())
                 });
-                let seat = AppState::new(figures.clone(), control.stop.clone(), view.clone(), hosts, live);
-                let serving = tokio::spawn(serve(listener, seat.router(), closing.clone()));
+                let state = AppState::new(figures.clone(), control.stop.clone(), view.clone(), hosts, live);
+                let serving = tokio::spawn(serve(listener, state.router(), closing.clone()));
                 info!(%address, "listening for whoever asks for /metrics, /healthz and /readyz");
                 Some(Open {
                     address,
@@ -135,18 +135,18 @@ impl MonitoringServer {
         Ok(Self {
             figures,
             view,
-            push: orders.push,
+            push: options.push,
             open,
         })
     }
 
-    async fn bind(orders: &MonitoringOptions) -> Result<Option<(TcpListener, SocketAddr)>, WatchError> {
-        let Some(address) = orders.listen else {
+    async fn bind(options: &MonitoringOptions) -> Result<Option<(TcpListener, SocketAddr)>, WatchError> {
+        let Some(address) = options.listen else {
             return Ok(None);
         };
         match TcpListener::bind(address).await {
             Ok(listener) => Ok(Some((listener, address))),
-            Err(source) if !orders.insists && source.kind() == io::ErrorKind::AddrInUse => {
+            Err(source) if !options.insists && source.kind() == io::ErrorKind::AddrInUse => {
                 warn!(%address, "another process listens there: this one goes without /metrics, /healthz and /readyz");
                 Ok(None)
             }
@@ -181,7 +181,7 @@ impl MonitoringServer {
         if let Some(open) = self.open {
             open.closing.cancel();
             let abort = open.serving.abort_handle();
-            if timeout(FAREWELL, open.serving).await.is_err() {
+            if timeout(SHUTDOWN_GRACE, open.serving).await.is_err() {
                 abort.abort();
             }
         }

@@ -66,21 +66,21 @@ async fn under_our_name(State(hosts): State<Hosts>, request: Request, next: Next
     }
 }
 
-async fn metrics(State(seat): State<AppState>) -> Response {
-    let view = seat.view.borrow().clone();
-    match seat.figures.text(&view) {
+async fn metrics(State(state): State<AppState>) -> Response {
+    let view = state.view.borrow().clone();
+    match state.figures.text(&view) {
         Ok(text) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], text).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
     }
 }
 
 /// Ready is a run that has begun, its lock held, and is not about to end.
-async fn ready(State(seat): State<AppState>) -> Response {
+async fn ready(State(state): State<AppState>) -> Response {
     let (has_begun, has_ended) = {
-        let view = seat.view.borrow();
+        let view = state.view.borrow();
         (view.run_id.is_some(), view.ended.is_some())
     };
-    let text = match (has_begun, has_ended || seat.stop.is_triggered()) {
+    let text = match (has_begun, has_ended || state.stop.is_triggered()) {
         (true, false) => return "ready\n".into_response(),
         (false, false) => "starting\n",
         (_, true) => "stopping\n",

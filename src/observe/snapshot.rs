@@ -21,7 +21,7 @@ use crate::{
 const EVERY: Duration = Duration::from_secs(2);
 
 /// How long the last one is waited for.
-pub(super) const LAST_STROKE: Duration = Duration::from_secs(1);
+pub(super) const LAST_RENDER: Duration = Duration::from_secs(1);
 
 /// The picture, once there is one. Everyone who looks sees the same.
 pub(super) type PageSnapshot = Option<Arc<str>>;
@@ -30,7 +30,7 @@ pub(super) type PageSnapshot = Option<Arc<str>>;
 pub(super) async fn paint(
     ledger: LedgerAccess,
     view: watch::Receiver<View>,
-    picture: watch::Sender<PageSnapshot>,
+    page_snapshot: watch::Sender<PageSnapshot>,
     closing: CancellationToken,
 ) {
     let mut reports = None;
@@ -39,9 +39,9 @@ pub(super) async fn paint(
         let is_last = closing.is_cancelled();
         let run = view.borrow().run_id;
         let begin = Instant::now();
-        if let Some(run) = run.filter(|_| picture.receiver_count() > 0) {
+        if let Some(run) = run.filter(|_| page_snapshot.receiver_count() > 0) {
             match once(&ledger, &mut reports, run).await {
-                Ok(painted) => drop(picture.send_replace(painted)),
+                Ok(painted) => drop(page_snapshot.send_replace(painted)),
                 Err(error) => {
                     debug!(reason = %error, "the live page keeps its picture: the ledger does not answer");
                     reports = None;

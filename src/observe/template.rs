@@ -45,7 +45,7 @@ fn body() -> Markup {
                 (figure("flight", "batches in flight"))
                 (figure("latency", "mean answer time"))
             }
-            div .orders {
+            div .options {
                 button #pause type="button" {}
                 form #slow {
                     label for="rate" { "Requests per " span #per {} }
@@ -57,7 +57,7 @@ fn body() -> Markup {
             }
             p #said role="alert" {}
         }
-        div #picture {}
+        div #page_snapshot {}
     }
 }
 

@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::{
     PipelineError,
-    phase_cell::At,
+    phase_cell::PhaseCell,
     sink::{SinkItem, barrier},
 };
 use crate::{
@@ -38,7 +38,7 @@ pub(super) struct CanaryGate {
     canary: Canary,
     watched: Arc<Mutex<Watched>>,
     stop: StopSignal,
-    at: At,
+    at: PhaseCell,
 }
 
 /// How the canary's tokens ended.
@@ -51,7 +51,7 @@ struct Watched {
 }
 
 impl CanaryGate {
-    pub(super) fn new(canary: Canary, stop: StopSignal, at: At) -> Self {
+    pub(super) fn new(canary: Canary, stop: StopSignal, at: PhaseCell) -> Self {
         Self {
             canary,
             watched: Arc::default(),
@@ -114,7 +114,7 @@ impl CanaryGate {
         let watched = self.watched();
         let Canary { tokens, failures } = self.canary;
         if watched.failed.unsigned_abs() > failures {
-            self.stop.turn(StopReason::Canary(format!(
+            self.stop.trigger(StopReason::Canary(format!(
                 "the canary failed: {} of its {sent} tokens did not arrive, and {failures} may ({}). Nothing else was sent. \
                  `tokenferry failures` lists them: correct what they have in common, or allow for some with \
                  --canary-failures, and run `tokenferry migrate --canary {tokens}` again",

@@ -22,7 +22,7 @@ pub(super) struct HolderCheck {
     source: Source,
     /// Finds the users of login IDs, where the source has any.
     resolver: Option<Arc<UserResolver>>,
-    screen: Arc<Validator>,
+    validator: Arc<Validator>,
     pub(super) older: OlderVersions,
     stop: StopSignal,
 }
@@ -32,14 +32,14 @@ impl HolderCheck {
     pub(super) fn beside(
         source: &Source,
         resolver: Option<&Arc<UserResolver>>,
-        screen: &Arc<Validator>,
+        validator: &Arc<Validator>,
         older: OlderVersions,
         stop: &StopSignal,
     ) -> Self {
         Self {
-            source: source.another().heard_in(Span::current()),
+            source: source.another().with_span(Span::current()),
             resolver: resolver.map(Arc::clone),
-            screen: Arc::clone(screen),
+            validator: Arc::clone(validator),
             older,
             stop: stop.clone(),
         }
@@ -97,7 +97,7 @@ impl HolderCheck {
         if row.unreadable.is_some() {
             return true;
         }
-        self.screen.destination_of(row) == Some(challenge.destination)
+        self.validator.destination_of(row) == Some(challenge.destination)
             && (self.older == OlderVersions::Refused || challenge.is_lost_to(row.version))
     }
 }

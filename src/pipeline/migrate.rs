@@ -7,8 +7,8 @@ use tracing::{Instrument, error_span, info, warn};
 
 use super::{
     Canary, PipelineError, canary::CanaryGate, checkpointer::Checkpointer, estimate_stage::Estimator,
-    outcome_sink::OutcomeSink, phase_cell::At, progress::quota, retry::patiently, run_tracker::RunTracker,
-    shortfall::Expected, sink::Sink, stages::Stages,
+    outcome_sink::OutcomeSink, phase_cell::PhaseCell, progress::quota, retry::patiently,
+    run_tracker::RunTracker, shortfall::Expected, sink::Sink, stages::Stages,
 };
 use crate::{
     config::{LedgerAccess, Settings},
@@ -131,9 +131,10 @@ async fn open(
     let last_success = ledger.last_success(request.mode()).await?;
     let client = Client::new(&settings.api, control.meter.clone())?;
     let event_log = ledger.event_log();
-    let lookup_client = LookupClient::new(client.clone(), &settings.api, &control).noting(event_log.clone());
+    let lookup_client =
+        LookupClient::new(client.clone(), &settings.api, &control).with_event_log(event_log.clone());
     let lookup_client = Arc::new(lookup_client);
-    source = source.noting(event_log.clone());
+    source = source.with_event_log(event_log.clone());
     let (run, errand) = match request.dry_run {
         DryRun::Off => {
             let lock = ledger.lock(&access, LockKind::Migration).await?;
@@ -155,7 +156,7 @@ async fn open(
         }
     };
     let order = format!("{}, by {}", request.described(settings), holder());
-    event_log.note(EventKind::taking_up(run.resumed), Some(order));
+    event_log.record(EventKind::taking_up(run.resumed), Some(order));
     let span = error_span!("run", run_id = run.id);
     let (whole, expected) = Expected::of(&mut source, &ledger, &run, &request.selection).await?;
     ledger.expect_rows(&run, expected).await?;
@@ -302,7 +303,7 @@ impl Opened {
             run.tally,
             control.meter.clone(),
         ));
-        let at = At::default();
+        let at = PhaseCell::default();
         let (delivery, gate, mut locked) = match errand {
             Errand::Migrate(sending) => {
                 let Sending { client, lock } = *sending;
@@ -310,13 +311,7 @@ impl Opened {
                 let gate = request
                     .canary
                     .map(|canary| CanaryGate::new(canary, control.stop.clone(), at.clone()));
-                let watching = gate.clone();
-                let listener = Box::new(move |settled: &TokensFinished| {
-                    if let Some(gate) = &watching {
-                        gate.watch(settled);
-                    }
-                    checkpointer.sent(settled);
-                });
+                let listener = Box::new(count_and_watch(checkpointer, gate.clone()));
                 let (ledger, run) = (ledger.clone(), run.clone());
                 let pacer = lookup_client.plain();
                 let uploader = Uploader::new(client, pacer, ledger, run, settings, control.clone(), listener);
@@ -392,6 +387,19 @@ impl Opened {
             rollback: None,
             error,
         }
+    }
+}
+
+/// What the uploader calls for each outcome.
+fn count_and_watch(
+    checkpointer: Arc<Checkpointer>,
+    gate: Option<CanaryGate>,
+) -> impl Fn(&TokensFinished) + Send + Sync {
+    move |finished| {
+        if let Some(gate) = &gate {
+            gate.watch(finished);
+        }
+        checkpointer.sent(finished);
     }
 }
 

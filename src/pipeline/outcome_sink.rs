@@ -36,13 +36,13 @@ impl OutcomeSink {
     }
 
     /// What is known of these rows, and of what is at these destinations.
-    pub(super) async fn known<'a>(
+    pub(super) async fn lookup<'a>(
         &self,
         keys: impl Iterator<Item = &'a SourceKey> + Clone,
         destinations: impl Iterator<Item = DestinationId> + Clone,
     ) -> Result<LedgerState, PipelineError> {
         Ok(match self.dry_run {
-            DryRun::Off => self.ledger.known(keys, destinations).await?,
+            DryRun::Off => self.ledger.lookup(keys, destinations).await?,
             DryRun::On => self.ledger.lookup_dry_run(&self.run, keys, destinations).await?,
         })
     }
@@ -50,11 +50,11 @@ impl OutcomeSink {
     /// Rows that the source found outdated.
     pub(super) async fn outdated(&self, decisions: Vec<Decision>) -> Result<(), PipelineError> {
         match self.dry_run {
-            DryRun::Off => self.ledger.decide(&self.run, &decisions).await?,
+            DryRun::Off => self.ledger.record_outcomes(&self.run, &decisions).await?,
             DryRun::On => {
                 self.ledger.remember_outdated(&self.run, &decisions).await?;
                 let findings: Vec<Finding> = decisions.into_iter().map(Finding::of).collect();
-                self.ledger.note(&self.run, &findings).await?;
+                self.ledger.record_findings(&self.run, &findings).await?;
             }
         }
         Ok(())
@@ -80,10 +80,10 @@ impl OutcomeSink {
         mut warnings: Vec<Finding>,
     ) -> Result<(), PipelineError> {
         match self.dry_run {
-            DryRun::Off => self.ledger.decide(&self.run, &decisions).await?,
+            DryRun::Off => self.ledger.record_outcomes(&self.run, &decisions).await?,
             DryRun::On => warnings.extend(decisions.into_iter().map(Finding::of)),
         }
-        Ok(self.ledger.note(&self.run, &warnings).await?)
+        Ok(self.ledger.record_findings(&self.run, &warnings).await?)
     }
 
     /// Tokens that are about to be sent, where the source could not say which rows share a destination. The uploader

@@ -8,9 +8,9 @@ use crate::domain::Phase;
 
 /// Shared by the stages, and by whoever shows it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct At(Arc<Mutex<Phase>>);
+pub(super) struct PhaseCell(Arc<Mutex<Phase>>);
 
-impl At {
+impl PhaseCell {
     /// Another phase begins.
     pub(super) fn enter(&self, phase: Phase) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -23,15 +23,15 @@ pub(super) async fn check(
     let Some(online) = request.online else {
         return Ok(None);
     };
-    let census = match request.selection {
+    let row_counts = match request.selection {
         Selection::All => source.count_rows_and_users().await?,
         Selection::Failed { .. } => None,
     };
-    match census {
-        Some(census) => {
+    match row_counts {
+        Some(row_counts) => {
             let most = [request.limit, online.sample].into_iter().flatten().min();
-            let users = census.users.min(most.unwrap_or(u64::MAX));
-            let (lookups, duration) = lookups(settings, census.rows, users);
+            let users = row_counts.users.min(most.unwrap_or(u64::MAX));
+            let (lookups, duration) = lookups(settings, row_counts.rows, users);
             info!(
                 users,
                 lookups,
@@ -47,8 +47,8 @@ pub(super) async fn check(
     }
     let sample = match online.sample {
         Some(wanted) => {
-            let rows = match census {
-                Some(census) => census.rows,
+            let rows = match row_counts {
+                Some(row_counts) => row_counts.rows,
                 None => source.expected_rows().await.unwrap_or_default(),
             };
             let rows = rows.min(request.limit.unwrap_or(u64::MAX));

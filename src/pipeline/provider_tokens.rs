@@ -51,12 +51,14 @@ impl ProviderTokens {
     }
 
     /// The rows without their tokens, where tokens are only counted: they are none of `rows` any more.
-    pub(super) fn count(&self, rows: &mut Vec<PendingFetch>, screen: &Validator) -> Vec<Item> {
+    pub(super) fn count(&self, rows: &mut Vec<PendingFetch>, validator: &Validator) -> Vec<Item> {
         let Self::Count(counter) = self else {
             return Vec::new();
         };
         counter.fetches(rows.len());
-        rows.drain(..).map(|row| screen.outline(row)).collect()
+        rows.drain(..)
+            .map(|row| validator.placeholder_item(row))
+            .collect()
     }
 
     /// Takes the next rows from the front of `rows` and fetches their tokens; `None` if there is nothing to fetch.
@@ -66,7 +68,7 @@ impl ProviderTokens {
     pub(super) async fn next(
         &self,
         rows: &mut Vec<PendingFetch>,
-        screen: &Validator,
+        validator: &Validator,
     ) -> Result<Option<TokenPage>, LookupError> {
         let Self::Fetch(fetcher) = self else {
             return Ok(None);
@@ -84,7 +86,7 @@ impl ProviderTokens {
         let now = chrono::Utc::now().timestamp();
         let mut found = TokenPage::default();
         for (row, token) in rows.into_iter().zip(tokens) {
-            match screen.complete(row, token, now) {
+            match validator.complete(row, token, now) {
                 Ok((item, rules)) => {
                     let warnings = rules.iter().map(|rule| Finding::warning(&item, rule));
                     found.warnings.extend(warnings);

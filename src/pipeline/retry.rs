@@ -16,7 +16,7 @@ pub(super) async fn patiently<T>(
 ) -> T {
     let patience = Patience::new(settings.stop.after_unreachable);
     let shortening = async {
-        stop.turned().await;
+        stop.triggered().await;
         patience.shorten(AFTER_STOP);
         pending::<Infallible>().await
     };

@@ -63,7 +63,7 @@ pub async fn row_status(
         .map(|page| page.tokens)
         .unwrap_or_default();
     recall_users(settings, &ledger, &mut found).await?;
-    let screen = source_rows::screen(settings, &ledger);
+    let validator = source_rows::validator(settings, &ledger);
     ledger.close().await;
     let now = chrono::Utc::now().timestamp();
     let mut found: HashMap<SourceKey, LegacyToken> =
@@ -71,7 +71,7 @@ pub async fn row_status(
     let of = |(key, sent): &(SourceKey, Option<Fingerprint>)| {
         let row_status = match found.remove(key) {
             None => RowStatus::Gone,
-            Some(row) => judge(&screen, &row, *sent, now),
+            Some(row) => judge(&validator, &row, *sent, now),
         };
         (key.clone(), row_status)
     };
@@ -81,11 +81,11 @@ pub async fn row_status(
 /// Whoever looks at a screen does not wait for a restart.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
-fn judge(screen: &Validator, row: &LegacyToken, sent: Option<Fingerprint>, now: i64) -> RowStatus {
+fn judge(validator: &Validator, row: &LegacyToken, sent: Option<Fingerprint>, now: i64) -> RowStatus {
     if row.user_id.is_none() && matches!(row.login, Login::Id(_)) {
         return RowStatus::UserUnknown;
     }
-    match (screen.as_sent(row, now), sent) {
+    match (validator.as_sent(row, now), sent) {
         (Ok(row_status), Some(sent)) if row_status.fingerprint == sent => match row_status.origin {
             Origin::Row { .. } => RowStatus::Unchanged,
             Origin::Fetched => RowStatus::UnchangedButFetched,

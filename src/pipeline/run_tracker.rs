@@ -11,7 +11,7 @@ use tokio::{
 use super::{
     PipelineError,
     checkpointer::{Checkpointer, Snapshot},
-    phase_cell::At,
+    phase_cell::PhaseCell,
     progress::{TICK, show},
     sink::Sink,
 };
@@ -39,7 +39,7 @@ pub(super) struct RunTracker {
     /// Asks the API who and what exists.
     pub(super) lookup_client: Arc<LookupClient>,
     /// What the run is at.
-    pub(super) at: At,
+    pub(super) at: PhaseCell,
     control: RunControl,
     begin: Instant,
 }
@@ -51,7 +51,7 @@ impl RunTracker {
         checkpointer: Arc<Checkpointer>,
         delivery: Sink,
         lookup_client: Arc<LookupClient>,
-        at: At,
+        at: PhaseCell,
         control: RunControl,
     ) -> Self {
         Self {
@@ -67,8 +67,8 @@ impl RunTracker {
     }
 
     /// Moves the ledger's cursor along, and files what is packed. Ends only if the ledger cannot be written.
-    pub(super) async fn keep(&self) -> Result<Infallible, PipelineError> {
-        tokio::try_join!(self.keep_books(), self.file()).map(|(never, _)| never)
+    pub(super) async fn write_checkpoints(&self) -> Result<Infallible, PipelineError> {
+        tokio::try_join!(self.write_progress(), self.file()).map(|(never, _)| never)
     }
 
     async fn file(&self) -> Result<Infallible, PipelineError> {
@@ -78,7 +78,7 @@ impl RunTracker {
         }
     }
 
-    async fn keep_books(&self) -> Result<Infallible, PipelineError> {
+    async fn write_progress(&self) -> Result<Infallible, PipelineError> {
         self.ledger.write_events(&self.run).await;
         loop {
             // Without news the books still tell how far rows beyond the cursor are.
@@ -92,16 +92,16 @@ impl RunTracker {
     /// Keeps the view up to date.
     pub(super) async fn show(&self, view: &watch::Sender<View>) -> Infallible {
         show(&self.control, self.ledger.event_log(), view, |view| {
-            self.renew(view)
+            self.renew(view);
         })
         .await
     }
 
     /// Writes books and cursor.
     async fn record(&self, snapshot: &Snapshot) -> Result<(), PipelineError> {
-        let standing = self.standing(snapshot);
+        let checkpoint = self.checkpoint(snapshot);
         fail_point!("cursor");
-        Ok(self.ledger.advance(&self.run, &standing).await?)
+        Ok(self.ledger.advance(&self.run, &checkpoint).await?)
     }
 
     /// Writes the books for the last time.
@@ -114,12 +114,12 @@ impl RunTracker {
         if let Some(estimate) = self.estimate() {
             self.ledger.estimate(&self.run, &estimate).await?;
         }
-        let standing = self.standing(snapshot);
+        let checkpoint = self.checkpoint(snapshot);
         fail_point!("cursor");
-        Ok(self.ledger.finish(&self.run, &standing, status, why).await?)
+        Ok(self.ledger.finish(&self.run, &checkpoint, status, why).await?)
     }
 
-    fn standing<'a>(&self, snapshot: &'a Snapshot) -> Checkpoint<'a> {
+    fn checkpoint<'a>(&self, snapshot: &'a Snapshot) -> Checkpoint<'a> {
         Checkpoint {
             cursor: snapshot.cursor.as_ref(),
             up_to_cursor: snapshot.closed,

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use super::{
     PipelineError,
     estimate_stage::{self, Estimator},
-    phase_cell::At,
+    phase_cell::PhaseCell,
     upload_stage,
 };
 use crate::{
@@ -49,7 +49,7 @@ impl Sink {
         batch: BatchSettings,
         stop: StopSignal,
         work: mpsc::Receiver<SinkItem>,
-        at: At,
+        at: PhaseCell,
     ) -> BoxFuture<'static, Result<(), PipelineError>> {
         match self {
             Self::Upload(uploader) => {

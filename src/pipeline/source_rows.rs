@@ -28,12 +28,12 @@ pub(super) struct SourceRows {
     pub(super) source: Source,
     /// Finds the users of login IDs, where the source has any.
     resolver: Option<UserResolver>,
-    screen: Validator,
+    validator: Validator,
     stop: StopSignal,
 }
 
 /// The screen by which `migrate` judges rows: what others compare with must be made in the same way.
-pub(super) fn screen(settings: &Settings, ledger: &Ledger) -> Validator {
+pub(super) fn validator(settings: &Settings, ledger: &Ledger) -> Validator {
     Validator::new(settings.apps.clone(), ledger.key().clone())
         .tolerating(settings.tolerated)
         .fetching(settings.source.provider.clone())
@@ -56,7 +56,7 @@ impl SourceRows {
         Ok(Self {
             source,
             resolver,
-            screen: screen(settings, ledger),
+            validator: validator(settings, ledger),
             stop,
         })
     }
@@ -81,15 +81,15 @@ impl SourceRows {
         let rows: HashMap<SourceKey, LegacyToken> =
             rows.into_iter().map(|row| (row.key.clone(), row)).collect();
         let now = chrono::Utc::now().timestamp();
-        let originals = tokens.map(|token| {
+        let source_rows = tokens.map(|token| {
             let Some(row) = rows.get(&token.key) else {
                 return RowState::Gone;
             };
-            match self.screen.as_sent(row, now) {
+            match self.validator.as_sent(row, now) {
                 Ok(row_status) if row_status.fingerprint == token.fingerprint => RowState::Same(row_status),
                 Ok(_) | Err(_) => RowState::Changed,
             }
         });
-        Ok(Some(originals.collect()))
+        Ok(Some(source_rows.collect()))
     }
 }

@@ -58,7 +58,7 @@ struct Start {
     source: Source,
     /// Finds the users of login IDs, where the source has any.
     resolver: Option<Arc<UserResolver>>,
-    screen: Validator,
+    validator: Validator,
     memory: LedgerFilter,
     forgotten: Forgotten,
     duplicates_resolved: bool,
@@ -93,7 +93,7 @@ impl Stages<'_> {
         let mut stages = pin!(self.prepare(source, delivery));
         let error = tokio::select! {
             ended = &mut stages => return ended,
-            Err(error) = tracker.keep() => error,
+            Err(error) = tracker.write_checkpoints() => error,
             error = holding => error.into(),
         };
         stop.cancel();
@@ -117,12 +117,13 @@ impl Stages<'_> {
             );
         }
         let mut memory = LedgerFilter::new(tracker.ledger.is_new_to(&tracker.run).await?);
-        let screen = source_rows::screen(settings, &tracker.ledger);
+        let validator = source_rows::validator(settings, &tracker.ledger);
         let resolver = self.resolver().await?;
         let duplicates_resolved = match self.request.selection {
             Selection::All => {
                 tracker.at.enter(Phase::Outdated);
-                self.leave_out_outdated(&mut source, &screen, &mut memory).await?
+                self.leave_out_outdated(&mut source, &validator, &mut memory)
+                    .await?
             }
             // The other rows are not looked at.
             Selection::Failed { .. } => false,
@@ -136,7 +137,7 @@ impl Stages<'_> {
         let start = Start {
             source,
             resolver,
-            screen,
+            validator,
             memory,
             forgotten,
             duplicates_resolved,
@@ -163,18 +164,18 @@ impl Stages<'_> {
     async fn leave_out_outdated(
         &self,
         source: &mut Source,
-        screen: &Validator,
+        validator: &Validator,
         memory: &mut LedgerFilter,
     ) -> Result<bool, PipelineError> {
         let mut outage = source.outage();
         loop {
-            let recording = self.record_outdated(source, screen, memory);
+            let recording = self.record_outdated(source, validator, memory);
             let Some(recorded) = self.stop.run_until_stopped(recording).await else {
                 return Ok(true);
             };
             match recorded {
                 Ok(()) => {
-                    source.answers_again(&outage);
+                    source.record_recovery(&outage);
                     return Ok(true);
                 }
                 Err(PipelineError::Source(SourceError::Database(failure)))
@@ -208,16 +209,20 @@ impl Stages<'_> {
     async fn record_outdated(
         &self,
         source: &mut Source,
-        screen: &Validator,
+        validator: &Validator,
         memory: &mut LedgerFilter,
     ) -> Result<(), PipelineError> {
-        let mut duplicates = Duplicates::new(screen);
-        let rivals = source
-            .rivals(&self.settings.apps, self.tracker.run.cursor.as_ref())
+        let mut filter = Duplicates::new(validator);
+        let duplicates = source
+            .duplicates(&self.settings.apps, self.tracker.run.cursor.as_ref())
             .await?;
         let mut outdated = pin!(
-            rivals
-                .try_filter_map(|rival| ready(Ok(duplicates.next(rival.row, rival.group, rival.is_ahead))))
+            duplicates
+                .try_filter_map(|duplicate| ready(Ok(filter.next(
+                    duplicate.row,
+                    duplicate.group,
+                    duplicate.is_ahead
+                ))))
                 .try_chunks(OUTDATED_AT_ONCE)
         );
         while let Some(decisions) = outdated.try_next().await.map_err(|failed| failed.1)? {
@@ -244,7 +249,7 @@ impl Stages<'_> {
         let Start {
             source,
             resolver,
-            screen,
+            validator,
             memory,
             forgotten,
             duplicates_resolved,
@@ -264,13 +269,13 @@ impl Stages<'_> {
             (None, Some(_)) => {}
             (None, None) => tracker.at.enter(Phase::Sending),
         }
-        let screen = Arc::new(screen);
+        let validator = Arc::new(validator);
         let older = self.request.older;
-        let holder_check = HolderCheck::beside(&source, resolver.as_ref(), &screen, older, stop);
+        let holder_check = HolderCheck::beside(&source, resolver.as_ref(), &validator, older, stop);
         let (pages_in, mut pages) = mpsc::channel(1);
         let (work_in, mut work) = mpsc::channel(1);
         let prepare = ValidateStage {
-            screen,
+            validator,
             record: self.record.clone(),
             checkpointer: Arc::clone(&tracker.checkpointer),
             chunker: Chunker::new(limits, singly),
@@ -293,7 +298,7 @@ impl Stages<'_> {
             // The driver enters the span it is used in twice a row. So there is none, and the source says what it has to say
             // in the span it is given.
             Selection::All => Box::pin(read_stage::all(
-                source.heard_in(Span::current()),
+                source.with_span(Span::current()),
                 tracker.run.cursor.clone(),
                 stop.clone(),
                 pages_in,
@@ -372,7 +377,7 @@ pub(super) async fn settle_left_behind(
             break;
         }
         if uploader.settle_left_behind(&left, on_unresolved).await? == Reconciliation::Unknown {
-            stop.turn(StopReason::Unsettled(left.batch.id));
+            stop.trigger(StopReason::Unsettled(left.batch.id));
         }
     }
     if !stop.is_triggered() {

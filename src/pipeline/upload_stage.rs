@@ -3,7 +3,7 @@
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument;
 
-use super::{PipelineError, phase_cell::At, sink::SinkItem};
+use super::{PipelineError, phase_cell::PhaseCell, sink::SinkItem};
 use crate::{domain::Phase, rate::StopSignal, uploader::Uploader};
 
 /// Delivers batches until there are none, then those that were put aside. A stop is obeyed by the uploader: what is in
@@ -13,7 +13,7 @@ pub(super) async fn run(
     concurrency: usize,
     stop: StopSignal,
     mut work: mpsc::Receiver<SinkItem>,
-    at: At,
+    at: PhaseCell,
 ) -> Result<(), PipelineError> {
     let mut in_flight: JoinSet<Result<(), PipelineError>> = JoinSet::new();
     let taken = take(&uploader, concurrency, &stop, &mut work, &mut in_flight).await;

@@ -34,7 +34,7 @@ use crate::{
 
 /// What this stage works with.
 pub(super) struct ValidateStage {
-    pub(super) screen: Arc<Validator>,
+    pub(super) validator: Arc<Validator>,
     pub(super) record: OutcomeSink,
     pub(super) checkpointer: Arc<Checkpointer>,
     pub(super) chunker: Chunker,
@@ -113,8 +113,8 @@ impl ValidateStage {
             columns.look(&page)?;
         }
         // Encoding and digests keep a core busy for a while; the runtime's own threads have connections to serve.
-        let screen = Arc::clone(&self.screen);
-        let examined = tokio::task::spawn_blocking(move || screen.examine(number, page.tokens)).await?;
+        let validator = Arc::clone(&self.validator);
+        let examined = tokio::task::spawn_blocking(move || validator.examine(number, page.tokens)).await?;
         // What has an end from here on is seen by the look below or, being still on the list, waited for.
         self.forget_settled();
         let mut known = self.look_up(&examined).await?;
@@ -141,7 +141,7 @@ impl ValidateStage {
             self.memory.add_destination(id);
         }
         self.unsettled.push_back((number, destinations));
-        self.enter(number, selected, screened).await
+        self.admit(number, selected, screened).await
     }
 
     async fn look_up(&mut self, examined: &ExaminedPage) -> Result<LedgerState, PipelineError> {
@@ -153,14 +153,14 @@ impl ValidateStage {
         let destinations = examined
             .destinations()
             .filter(|id| self.memory.may_know_destination(id));
-        let mut known = self.record.known(keys, destinations).await?;
+        let mut known = self.record.lookup(keys, destinations).await?;
         self.memory.distrust(&mut known, self.record.run());
         known.forgotten = self.forgotten;
         Ok(known)
     }
 
     /// Records what needs no request and hands on the rest.
-    async fn enter(&mut self, page: u64, selected: i64, screened: Validated) -> Result<bool, PipelineError> {
+    async fn admit(&mut self, page: u64, selected: i64, screened: Validated) -> Result<bool, PipelineError> {
         let Validated {
             mut items,
             mut unfetched,
@@ -181,7 +181,7 @@ impl ValidateStage {
             limit.left -= unfetched.len();
         }
         if let Some(fetching) = &self.fetching {
-            items.extend(fetching.count(&mut unfetched, &self.screen));
+            items.extend(fetching.count(&mut unfetched, &self.validator));
         }
         // Of those that go up, and of no others.
         let mut warnings: Vec<Finding> = warnings
@@ -205,7 +205,7 @@ impl ValidateStage {
                 Err(LookupError::Stopped) => return Ok(false),
                 Err(LookupError::Ledger(error)) => return Err(error.into()),
             };
-            items = leave_out(items, found, &mut warnings, &mut decisions);
+            items = drop_rejected(items, found, &mut warnings, &mut decisions);
         }
         let settled = Tally {
             committed: committed_before,
@@ -218,27 +218,27 @@ impl ValidateStage {
             warnings,
             decisions,
         };
-        if !self.hand_on(page, found, settled).await? {
+        if !self.forward(page, found, settled).await? {
             return Ok(false);
         }
         // Taken out, so that it can be asked while the rest hands on what it found.
         let fetching = self.fetching.take();
         let mut takes_more = true;
         while let Some(fetching) = fetching.as_ref().filter(|_| takes_more) {
-            let fetched = match fetching.next(&mut unfetched, &self.screen).await {
+            let fetched = match fetching.next(&mut unfetched, &self.validator).await {
                 Ok(Some(fetched)) => fetched,
                 Ok(None) => break,
                 Err(LookupError::Stopped) => return Ok(false),
                 Err(LookupError::Ledger(error)) => return Err(error.into()),
             };
-            takes_more = self.hand_on(page, fetched, Tally::default()).await?;
+            takes_more = self.forward(page, fetched, Tally::default()).await?;
         }
         self.fetching = fetching;
         Ok(takes_more)
     }
 
     /// Hands rows of a page on, and records those that go nowhere; `settled` counts others that have their end.
-    async fn hand_on(&mut self, page: u64, rows: TokenPage, settled: Tally) -> Result<bool, PipelineError> {
+    async fn forward(&mut self, page: u64, rows: TokenPage, settled: Tally) -> Result<bool, PipelineError> {
         let TokenPage {
             mut items,
             mut warnings,
@@ -326,7 +326,7 @@ impl ValidateStage {
 }
 
 /// The items that may go, without those that the API says go nowhere.
-fn leave_out(
+fn drop_rejected(
     items: Vec<Item>,
     found: Vec<Option<(Rule, Reason)>>,
     warnings: &mut Vec<Finding>,

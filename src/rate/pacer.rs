@@ -111,7 +111,7 @@ impl Pacer {
     pub async fn ready(&self) {
         loop {
             self.resumed().await;
-            if self.turn(Pauses::Count).await {
+            if self.wait_for_slot(Pauses::Count).await {
                 return;
             }
         }
@@ -120,7 +120,7 @@ impl Pacer {
     /// The same for a question about what has left already: a pause does not hold it back, as its answer may be another by
     /// the end of it.
     pub async fn ready_to_settle(&self) {
-        self.turn(Pauses::AreNone).await;
+        self.wait_for_slot(Pauses::AreNone).await;
     }
 
     async fn resumed(&self) {
@@ -133,7 +133,7 @@ impl Pacer {
     }
 
     /// `false` if a pause began first: whoever waits for its end is in nobody's way.
-    async fn turn(&self, pauses: Pauses) -> bool {
+    async fn wait_for_slot(&self, pauses: Pauses) -> bool {
         // tokio's mutex is fair: tasks are served in the order in which they came.
         let mut turn = self.turn.lock().await;
         let mut closed = self.closed_until.subscribe();

@@ -110,7 +110,7 @@ impl<'a> RetryLoop<'a> {
             self.pacer.hold(wait);
             return Some(wait);
         };
-        self.stop.turn(StopReason::Endpoint(reason));
+        self.stop.trigger(StopReason::Endpoint(reason));
         None
     }
 
@@ -277,7 +277,7 @@ mod tests {
         let turned = stop.clone();
         tokio::spawn(async move {
             sleep(Duration::from_secs(5)).await;
-            turned.turn(StopReason::Signal(15));
+            turned.trigger(StopReason::Signal(15));
         });
         let begin = Instant::now();
         assert!(attempts.again(Duration::from_secs(500)).await);

@@ -15,14 +15,14 @@ pub struct StopSignal {
 }
 
 impl StopSignal {
-    /// A switch that nobody has turned.
+    /// A signal that nobody has triggered.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
     }
 
     /// Ends the run; only the first reason counts.
-    pub fn turn(&self, reason: StopReason) {
+    pub fn trigger(&self, reason: StopReason) {
         // A second reason is a consequence of the first, or comes too late to matter.
         let _ = self.reason.set(reason);
         self.token.cancel();
@@ -40,18 +40,18 @@ impl StopSignal {
         self.token.cancel();
     }
 
-    /// Whether it was turned.
+    /// Whether it was triggered.
     #[must_use]
     pub fn is_triggered(&self) -> bool {
         self.token.is_cancelled()
     }
 
-    /// Waits until it is turned.
-    pub async fn turned(&self) {
+    /// Waits until it is triggered.
+    pub async fn triggered(&self) {
         self.token.cancelled().await;
     }
 
-    /// Why it was turned, if there is a reason.
+    /// Why it was triggered, if there is a reason.
     #[must_use]
     pub fn reason(&self) -> Option<StopReason> {
         self.reason
@@ -60,11 +60,11 @@ impl StopSignal {
             .or_else(|| self.limit.get().copied().map(StopReason::Limit))
     }
 
-    /// Does `work`, unless the switch is turned first.
+    /// Does `work`, unless the signal is triggered first.
     pub async fn run_until_stopped<T>(&self, work: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
             biased;
-            () = self.turned() => None,
+            () = self.triggered() => None,
             done = work => Some(done),
         }
     }

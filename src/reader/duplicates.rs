@@ -20,8 +20,8 @@ use super::{
     Source, SourceError, decode,
     interner::Interner,
     plan::{Column, KeyType, Plan, select_list},
-    reader::row_error,
     session,
+    source::row_error,
 };
 use crate::{
     config::{AppMap, Field},
@@ -59,7 +59,7 @@ impl Source {
     ///
     /// # Errors
     /// If the database does not answer, or, at the end of the stream, cannot answer within its statement timeout.
-    pub async fn rivals<'a>(
+    pub async fn duplicates<'a>(
         &'a mut self,
         apps: &'a AppMap,
         after: Option<&SourceKey>,
@@ -88,7 +88,7 @@ impl Source {
         let rows = sqlx::query_with(sql, arguments).fetch(connection);
         Ok(rows
             .map_err(unreadable)
-            .and_then(move |row| ready(rival(&row, &columns, &mut common).map_err(unreadable)))
+            .and_then(move |row| ready(duplicate(&row, &columns, &mut common).map_err(unreadable)))
             .boxed())
     }
 
@@ -117,7 +117,7 @@ fn unreadable(error: sqlx::Error) -> SourceError {
     row_error(error, None)
 }
 
-fn rival(row: &PgRow, columns: &[Column], common: &mut Interner) -> Result<Duplicate, sqlx::Error> {
+fn duplicate(row: &PgRow, columns: &[Column], common: &mut Interner) -> Result<Duplicate, sqlx::Error> {
     let key: &str = row.try_get(0)?;
     // None of these columns holds any.
     let mut secrets = SecretArena::default();

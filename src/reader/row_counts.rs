@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{Source, SourceError, plan::Plan, reader::row_error, session};
+use super::{Source, SourceError, plan::Plan, session, source::row_error};
 use crate::{config::Field, postgres::FailureKind};
 
 /// What the source holds.
@@ -23,9 +23,9 @@ impl Source {
         let mut outage = self.outage();
         loop {
             match self.count().await {
-                Ok(census) => {
-                    self.answers_again(&outage);
-                    return Ok(Some(census));
+                Ok(row_counts) => {
+                    self.record_recovery(&outage);
+                    return Ok(Some(row_counts));
                 }
                 Err(SourceError::Database(failure)) if failure.kind == FailureKind::Timeout => {
                     return Ok(None);

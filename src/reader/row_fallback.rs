@@ -5,7 +5,7 @@ use sqlx::AssertSqlSafe;
 
 use super::{
     Page, Source, SourceError, decode,
-    reader::{PAGE_BYTES, Rows, not_a_key, row_error},
+    source::{PAGE_BYTES, Rows, not_a_key, row_error},
 };
 use crate::{
     config::{Expression, Field},
@@ -108,14 +108,14 @@ impl Source {
         };
         Ok(row.map(|mut token| {
             for (field, failure) in &bad {
-                self.note(*field, failure, &mut token);
+                self.mark_unreadable(*field, failure, &mut token);
             }
             token
         }))
     }
 
     /// Notes in the token why it lacks a field: the first for each kind of reason, and one that decides its place before others.
-    fn note(&self, field: Field, failure: &Failure, token: &mut LegacyToken) {
+    fn mark_unreadable(&self, field: Field, failure: &Failure, token: &mut LegacyToken) {
         if self.is_decrypted(field) && is_about_decrypting(failure) {
             token.sealed.get_or_insert(DecryptError {
                 field: field.name(),

@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{Source, SourceError, plan::Plan, reader::row_error};
+use super::{Source, SourceError, plan::Plan, source::row_error};
 use crate::{
     domain::{LegacyToken, SourceKey},
     postgres::FailureKind,

@@ -61,7 +61,7 @@ impl LiveArea {
     }
 
     /// Does `print`, which writes to the terminal, with the region out of its way.
-    pub fn past<T>(&self, print: impl FnOnce() -> T) -> T {
+    pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         let mut inner = self.lock();
         let (lines, columns) = (inner.drawn.clone(), inner.columns);
         if lines.is_empty() {

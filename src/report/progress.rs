@@ -74,9 +74,9 @@ const LOG_FIRST: Duration = Duration::from_secs(30);
 /// But never farther than this.
 const LOG_AT_LEAST: Duration = Duration::from_secs(900);
 
-/// Shows the view until its sender is gone: in `region`, below everything that is printed past it; without one, as an event
+/// Shows the view until its sender is gone: in `live_area`, below everything that is printed past it; without one, as an event
 /// in the log now and then.
-pub async fn show_progress(mut view: watch::Receiver<View>, region: Option<LiveArea>) {
+pub async fn show_progress(mut view: watch::Receiver<View>, live_area: Option<LiveArea>) {
     let begin = Instant::now();
     let mut pace = Eta::default();
     let mut tick = interval(DRAW_EVERY);
@@ -87,12 +87,12 @@ pub async fn show_progress(mut view: watch::Receiver<View>, region: Option<LiveA
             _ = tick.tick() => {
                 let now = view.borrow().clone();
                 pace.look(begin.elapsed(), &now);
-                if let Some(region) = &region {
-                    let colour = region.colour();
-                    region.draw(|width| lines(&now, &pace, begin.elapsed(), Layout { width, colour }));
+                if let Some(live_area) = &live_area {
+                    let colour = live_area.colour();
+                    live_area.draw(|width| lines(&now, &pace, begin.elapsed(), Layout { width, colour }));
                 }
             }
-            () = sleep_until(log_at), if region.is_none() => {
+            () = sleep_until(log_at), if live_area.is_none() => {
                 log(&view.borrow().clone(), &pace, begin.elapsed());
                 log_after = (log_after * 2).min(LOG_AT_LEAST);
                 log_at += log_after;
@@ -104,8 +104,8 @@ pub async fn show_progress(mut view: watch::Receiver<View>, region: Option<LiveA
             }
         }
     }
-    if let Some(region) = region {
-        region.clear();
+    if let Some(live_area) = live_area {
+        live_area.clear();
     }
 }
 

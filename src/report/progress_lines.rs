@@ -24,17 +24,21 @@ pub(super) struct Layout {
 }
 
 /// The lines, none of them wider than the paper. `elapsed` is the time since the beginning.
-pub(super) fn lines(view: &View, pace: &Eta, elapsed: Duration, paper: Layout) -> Vec<String> {
-    let mut lines = vec![first(view, elapsed, paper.width)];
-    lines.extend(pack(&facts(view, pace), paper.width).into_iter().take(MOST_FACTS));
+pub(super) fn lines(view: &View, pace: &Eta, elapsed: Duration, layout: Layout) -> Vec<String> {
+    let mut lines = vec![first(view, elapsed, layout.width)];
+    lines.extend(
+        pack(&facts(view, pace), layout.width)
+            .into_iter()
+            .take(MOST_FACTS),
+    );
     let alarms = [
-        (failures(view, paper.width), Style::new().red()),
+        (failures(view, layout.width), Style::new().red()),
         (waiting(view), Style::new().yellow()),
         (steered(view), Style::new().yellow()),
     ];
     for (line, style) in alarms {
-        let line = line.map(|line| truncate_str(&line, paper.width, "..").into_owned());
-        lines.extend(line.map(|line| style.force_styling(paper.colour).apply_to(line).to_string()));
+        let line = line.map(|line| truncate_str(&line, layout.width, "..").into_owned());
+        lines.extend(line.map(|line| style.force_styling(layout.colour).apply_to(line).to_string()));
     }
     lines
 }
@@ -252,8 +256,8 @@ mod tests {
 
     fn on(width: usize) -> Vec<String> {
         let (view, pace) = troubled();
-        let paper = Layout { width, colour: false };
-        lines(&view, &pace, Duration::from_secs(300), paper)
+        let layout = Layout { width, colour: false };
+        lines(&view, &pace, Duration::from_secs(300), layout)
     }
 
     #[test]
@@ -310,11 +314,11 @@ mod tests {
             expected: Some(10),
             ..View::default()
         };
-        let paper = Layout {
+        let layout = Layout {
             width: 79,
             colour: false,
         };
-        let lines = lines(&view, &Eta::default(), Duration::from_secs(75), paper);
+        let lines = lines(&view, &Eta::default(), Duration::from_secs(75), layout);
         assert_eq!(lines, ["looking for outdated rows, 1m 15s"]);
     }
 

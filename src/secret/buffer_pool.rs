@@ -12,33 +12,33 @@ const KEPT: RangeInclusive<usize> = 128 << 10..=4 << 20;
 /// So many may wait.
 const MOST: usize = 8;
 
-static SPARE: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
+static POOL: Mutex<Vec<Vec<u8>>> = Mutex::new(Vec::new());
 
 /// An empty buffer with room for so many bytes, and not with room for many more.
 pub(super) fn take(room: usize) -> Vec<u8> {
-    let spare = KEPT.contains(&room).then(|| {
-        let mut spare = lock();
+    let pool = KEPT.contains(&room).then(|| {
+        let mut pool = lock();
         let fits = |buffer: &Vec<u8>| (room..=2 * room).contains(&buffer.capacity());
-        let position = spare.iter().position(fits)?;
-        Some(spare.swap_remove(position))
+        let position = pool.iter().position(fits)?;
+        Some(pool.swap_remove(position))
     });
-    spare.flatten().unwrap_or_else(|| Vec::with_capacity(room))
+    pool.flatten().unwrap_or_else(|| Vec::with_capacity(room))
 }
 
 /// Takes a buffer back that holds nothing but zeros.
 pub(super) fn give_back(mut wiped: Vec<u8>) {
     if KEPT.contains(&wiped.capacity()) {
         wiped.clear();
-        let mut spare = lock();
-        if spare.len() < MOST {
-            spare.push(wiped);
+        let mut pool = lock();
+        if pool.len() < MOST {
+            pool.push(wiped);
         }
     }
 }
 
 fn lock() -> MutexGuard<'static, Vec<Vec<u8>>> {
     // Every change under the lock is complete before anything can panic.
-    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+    POOL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

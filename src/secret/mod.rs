@@ -1,13 +1,13 @@
 //! Secrets: values that are never printed, their memory, and the digests that the ledger keeps in their place.
 
+mod arena;
 mod buffer_pool;
 mod fingerprint;
 mod parts;
-mod secret;
 mod zeroizing_buf;
 
+pub use arena::{Secret, SecretArena};
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub(crate) use parts::KINDS;
 pub use parts::{Parts, PartsKey, SentAttributes};
-pub use secret::{Secret, SecretArena};
 pub use zeroizing_buf::ZeroizingBuf;

@@ -6,7 +6,7 @@ use fail::fail_point;
 use tokio::time::Instant;
 use tracing::{Instrument, debug, error_span, info, warn};
 
-use super::{bisect, intent::Intent, rejection::Refused, uploader::Uploader};
+use super::{bisect, context::Uploader, intent::Intent, rejection::Refused};
 use crate::{
     descope::{Refusal, RequestBody, UploadOutcome, redact},
     domain::{Batch, Reason},
@@ -169,10 +169,10 @@ impl Uploader {
     /// One request and its answer, which may be shown and recorded from here on.
     async fn exchange(&self, batch: &Batch, body: &RequestBody, intent: &Intent) -> UploadOutcome {
         let left_at = Instant::now();
-        let departure = self.departure(intent);
+        let deadline = self.deadline(intent);
         let answer = self
             .client()
-            .upload(batch.subject, batch.call, body, departure)
+            .upload(batch.subject, batch.call, body, deadline)
             .await;
         let took = left_at.elapsed();
         let answer = redact(
@@ -215,7 +215,7 @@ impl Uploader {
             }
             UploadOutcome::Refused(named) => {
                 let status = named.first().and_then(|named| named.refusal.status);
-                let refused = Self::blame(&batch, &named);
+                let refused = Self::attribute_failures(&batch, &named);
                 self.refuse(batch, &outcome(status), refused).await?
             }
             UploadOutcome::RefusedWhole(refusal) => {

@@ -11,9 +11,9 @@ use tracing::{Instrument, error_span, info};
 use super::{
     Reconciliation,
     attempt::Unresolved,
+    context::{Pass, TokenOutcome, Uploader, pages},
     key_guard::KeyGuardEntry,
     reconcile::OnInconclusive,
-    uploader::{Pass, TokenOutcome, Uploader, pages},
 };
 use crate::{
     domain::{Batch, Decision, Reason, Unsent},
@@ -37,11 +37,11 @@ impl Uploader {
     /// # Errors
     /// If the ledger cannot be written.
     pub async fn deliver_deferred(&self) -> Result<(), LedgerError> {
-        while let Some(parked) = self.next_parked() {
+        while let Some(deferred) = self.next_parked() {
             if self.stop().is_triggered() {
                 break;
             }
-            self.last_chance(parked).await?;
+            self.last_chance(deferred).await?;
         }
         Ok(())
     }
@@ -50,7 +50,7 @@ impl Uploader {
     /// Only for whoever holds no claim: the overdue batch may have to wait for that very claim.
     pub(super) async fn deliver_overdue(&self) -> Result<(), LedgerError> {
         let overdue = {
-            let mut waiting = self.parked();
+            let mut waiting = self.deferred();
             if waiting.len() > self.max_deferred() {
                 waiting.pop_front()
             } else {
@@ -64,8 +64,8 @@ impl Uploader {
     }
 
     /// Puts a batch aside for the end of the run.
-    pub(super) fn defer(&self, mut parked: DeferredBatches) {
-        let batch = match &mut parked {
+    pub(super) fn defer(&self, mut deferred: DeferredBatches) {
+        let batch = match &mut deferred {
             DeferredBatches::Unsent(batch) => batch,
             DeferredBatches::Unknown { unresolved, .. } => &mut unresolved.batch,
         };
@@ -73,17 +73,17 @@ impl Uploader {
         for item in &mut batch.items {
             item.encoded.detach();
         }
-        self.parked().push_back(parked);
+        self.deferred().push_back(deferred);
     }
 
     /// Whether batches wait for their last chance.
     #[must_use]
     pub fn has_deferred(&self) -> bool {
-        !self.parked().is_empty()
+        !self.deferred().is_empty()
     }
 
-    async fn last_chance(&self, parked: DeferredBatches) -> Result<(), LedgerError> {
-        let unsent = match parked {
+    async fn last_chance(&self, deferred: DeferredBatches) -> Result<(), LedgerError> {
+        let unsent = match deferred {
             DeferredBatches::Unsent(batch) => Some(batch),
             DeferredBatches::Unknown { unresolved, claim } => {
                 let tokens = unresolved.batch.items.len();
@@ -148,7 +148,7 @@ impl Uploader {
                 end: Unsent::Failed(reason.clone()),
             })
             .collect();
-        self.ledger().decide(self.run(), &decisions).await?;
+        self.ledger().record_outcomes(self.run(), &decisions).await?;
         self.settled(&pages(batch), &TokenOutcome::Failed(reason.clone()));
         Ok(())
     }
@@ -178,10 +178,10 @@ impl Uploader {
     }
 
     fn next_parked(&self) -> Option<DeferredBatches> {
-        self.parked().pop_front()
+        self.deferred().pop_front()
     }
 
-    fn parked(&self) -> MutexGuard<'_, VecDeque<DeferredBatches>> {
+    fn deferred(&self) -> MutexGuard<'_, VecDeque<DeferredBatches>> {
         // A panic elsewhere leaves the list as it was.
         self.deferring().lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -4,10 +4,10 @@ use super::{
     Size,
     attempt::Sent,
     circuit_breaker::Failure,
+    context::{Pass, TokenOutcome, Uploader, pages},
     deferred::DeferredBatches,
     key_guard::{HeldKeys, KeyGuardEntry},
     size_limit::Excess,
-    uploader::{Pass, TokenOutcome, Uploader, pages},
 };
 use crate::{
     domain::{Batch, Call, EventKind, StopReason},
@@ -25,7 +25,7 @@ enum Part {
 }
 
 impl Uploader {
-    pub(super) async fn deliver_inner(&self, batch: Batch, chance: Pass) -> Result<(), LedgerError> {
+    pub(super) async fn deliver_inner(&self, batch: Batch, pass: Pass) -> Result<(), LedgerError> {
         let _claim = match self.claim(&batch).await {
             Ok(claim) => claim,
             // It waits for its turn behind the one that is in its way.
@@ -101,7 +101,7 @@ impl Uploader {
                     unstored += 1;
                     self.meter().batch(false);
                     last_failure = Some(Failure::batch(&reason.text));
-                    if chance == Pass::Last {
+                    if pass == Pass::Last {
                         self.give_up(&batch, &reason).await?;
                     } else {
                         self.defer(DeferredBatches::Unsent(batch));
@@ -111,7 +111,7 @@ impl Uploader {
                     unstored += 1;
                     last_failure = Some(Failure::batch("the API does not tell what became of them"));
                     let claim = self.key_guard().defer(&unresolved.batch);
-                    if chance == Pass::Last {
+                    if pass == Pass::Last {
                         self.leave_unresolved(&unresolved, claim).await?;
                     } else {
                         self.defer(DeferredBatches::Unknown { unresolved, claim });
@@ -123,7 +123,7 @@ impl Uploader {
         if let Some(failure) = last_failure.filter(|_| !any_commit)
             && let Some(text) = self.circuit_breaker().failed(&failure)
         {
-            self.stop().turn(StopReason::TooManyFailures(text));
+            self.stop().trigger(StopReason::TooManyFailures(text));
         }
         Ok(())
     }
@@ -138,7 +138,7 @@ impl Uploader {
             );
             self.ledger()
                 .event_log()
-                .note(EventKind::SizeLowered, Some(detail));
+                .record(EventKind::SizeLowered, Some(detail));
         }
     }
 

@@ -2,7 +2,7 @@
 
 use tokio::time::Duration;
 
-use super::uploader::Uploader;
+use super::context::Uploader;
 use crate::{
     descope::SendDeadline,
     domain::{Batch, Moment, Witness},
@@ -84,7 +84,7 @@ impl Uploader {
     }
 
     /// Until when its body may leave.
-    pub(super) fn departure(&self, intent: &Intent) -> SendDeadline {
+    pub(super) fn deadline(&self, intent: &Intent) -> SendDeadline {
         SendDeadline {
             intended: intent.recorded_at,
             within: leaves_within(self.timeout()),

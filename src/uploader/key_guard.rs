@@ -57,7 +57,7 @@ impl KeyGuard {
     pub(super) fn claim(self: &Arc<Self>, batch: &Batch) -> Result<KeyGuardEntry, HeldKeys> {
         let places = places(batch);
         let mut open = self.lock();
-        let in_the_way = open.iter().filter(|other| meet(&places, &other.places));
+        let in_the_way = open.iter().filter(|other| overlap(&places, &other.places));
         match in_the_way.map(|other| other.state).max() {
             Some(longest) => Err(longest),
             None => Ok(self.enter(&mut open, places, HeldKeys::InFlight)),
@@ -66,10 +66,10 @@ impl KeyGuard {
 
     /// Claims the places of a part of a claimed batch that is put aside.
     pub(super) fn defer(self: &Arc<Self>, part: &Batch) -> KeyGuardEntry {
-        let parked = self.enter(&mut self.lock(), places(part), HeldKeys::Parked);
+        let deferred = self.enter(&mut self.lock(), places(part), HeldKeys::Parked);
         // Who waits for the whole batch learns that it waits for a parked one.
         self.released.notify_waiters();
-        parked
+        deferred
     }
 
     /// Ends once a claim was released, or parked, after this future was enabled.
@@ -98,7 +98,7 @@ impl KeyGuard {
 
 impl KeyGuardEntry {
     /// Nobody tells what became of the batch.
-    pub(super) fn doubt(&self) {
+    pub(super) fn mark_unresolved(&self) {
         let mut open = self.key_guard.lock();
         if let Some(own) = open.iter_mut().find(|open| open.serial == self.serial) {
             own.state = HeldKeys::InDoubt;
@@ -130,18 +130,18 @@ fn place(item: &Item) -> Place {
 
 /// Whether a token of one could be mistaken for a token of the other. A batch holds an identity once, so both lists are
 /// passed once.
-fn meet(ours: &[Place], theirs: &[Place]) -> bool {
+fn overlap(ours: &[Place], theirs: &[Place]) -> bool {
     let mut theirs = theirs.iter().peekable();
     ours.iter().any(|mine| {
         while theirs.next_if(|other| other.identity < mine.identity).is_some() {}
         theirs.peek().is_some_and(|other| {
-            other.identity == mine.identity && (selects(mine, other) || selects(other, mine))
+            other.identity == mine.identity && (may_select(mine, other) || may_select(other, mine))
         })
     })
 }
 
 /// Whether asking for `wanted` may show `stored`.
-fn selects(wanted: &Place, stored: &Place) -> bool {
+fn may_select(wanted: &Place, stored: &Place) -> bool {
     (wanted.tenant.is_none() || wanted.tenant == stored.tenant)
         && (wanted.external_identifier.is_none() || wanted.external_identifier == stored.external_identifier)
 }
@@ -200,7 +200,7 @@ mod tests {
         assert!(key_guard.claim(&batch(&[("u1", None, None)])).is_ok());
         let taken = key_guard.claim(&batch(&[("u2", Some("t"), None)]));
         assert_eq!(taken.err(), Some(HeldKeys::Parked));
-        part.doubt();
+        part.mark_unresolved();
         let taken = key_guard.claim(&batch(&[("u2", Some("t"), None)]));
         assert_eq!(taken.err(), Some(HeldKeys::InDoubt));
         drop(part);

@@ -6,6 +6,7 @@
 mod attempt;
 mod bisect;
 mod circuit_breaker;
+mod context;
 mod deferred;
 mod delivery;
 mod intent;
@@ -14,9 +15,8 @@ mod reconcile;
 mod rejection;
 mod size_limit;
 mod unresolved;
-mod uploader;
 mod witnesses;
 
+pub use context::{Listener, OnUnresolved, TokenOutcome, TokensFinished, Uploader};
 pub use reconcile::Reconciliation;
 pub use size_limit::{Size, SizeLimit};
-pub use uploader::{Listener, OnUnresolved, TokenOutcome, TokensFinished, Uploader};

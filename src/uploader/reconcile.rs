@@ -7,7 +7,7 @@
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
-use super::uploader::Uploader;
+use super::context::Uploader;
 use crate::{
     descope::{LookupOutcome, ReadBackVerdict, Refusal},
     domain::{StopReason, Witness},
@@ -159,12 +159,12 @@ impl Uploader {
             let pays = async || self.attempts().through_pauses().next().await.is_some();
             let wait = match self.client().latest(&witness.probe, pays).await {
                 LookupOutcome::Found(stored) => {
-                    return Said::Testimony(stored.testify(witness, self.key(), submitted_at));
+                    return Said::Testimony(stored.verdict(witness, self.key(), submitted_at));
                 }
                 LookupOutcome::Absent => return Said::Testimony(ReadBackVerdict::NotStored),
                 LookupOutcome::Credentials(refusal) if refusal.status == Some(401) => {
                     // The batch stays in flight: it is asked for when there are credentials that are accepted.
-                    self.stop().turn(StopReason::Credentials(format!(
+                    self.stop().trigger(StopReason::Credentials(format!(
                         "{}: {}",
                         refusal.code, refusal.text
                     )));

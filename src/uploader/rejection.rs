@@ -6,7 +6,7 @@ use tracing::debug;
 use super::{
     attempt::Sent,
     bisect::{self, Bisection},
-    uploader::Uploader,
+    context::Uploader,
 };
 use crate::{
     config::OnFailure,
@@ -25,7 +25,7 @@ pub(super) enum Refused {
 
 impl Uploader {
     /// Who is to blame for a refusal with names.
-    pub(super) fn blame(batch: &Batch, named: &[Named]) -> Refused {
+    pub(super) fn attribute_failures(batch: &Batch, named: &[Named]) -> Refused {
         match bisect::by_name(batch, named) {
             Some(blamed) => Refused::Named(blamed),
             // Names that are not in the batch: the first one's words are the best there are.

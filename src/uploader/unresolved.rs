@@ -7,8 +7,8 @@ use super::{
     Reconciliation,
     attempt::{Next, Sent, Unresolved},
     bisect,
+    context::Uploader,
     reconcile::{OnInconclusive, Question},
-    uploader::Uploader,
 };
 use crate::{
     config::OnUnknown,
@@ -140,7 +140,7 @@ impl Uploader {
             .map(|status| format!("{status} "))
             .unwrap_or_default();
         let text = format!("{status}{}: {}", refusal.code, refusal.text);
-        self.stop().turn(match impasse {
+        self.stop().trigger(match impasse {
             Impasse::Credentials => StopReason::Credentials(text),
             Impasse::Endpoint => StopReason::Endpoint(text),
         });

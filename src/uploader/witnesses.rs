@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::{reconcile::MOST_WITNESSES, uploader::Uploader};
+use super::{context::Uploader, reconcile::MOST_WITNESSES};
 use crate::{
     descope,
     domain::{Batch, Item, Probe, Subject, Witness},

@@ -12,7 +12,7 @@ use crate::domain::{
 /// the order in which they come: a database may order numbers and texts in another way.
 #[derive(Debug)]
 pub struct Duplicates<'a> {
-    screen: &'a Validator,
+    validator: &'a Validator,
     group: Option<i64>,
     newest: HashMap<Contested, Held>,
 }
@@ -38,9 +38,9 @@ struct Held {
 impl<'a> Duplicates<'a> {
     /// Nothing seen yet.
     #[must_use]
-    pub fn new(screen: &'a Validator) -> Self {
+    pub fn new(validator: &'a Validator) -> Self {
         Self {
-            screen,
+            validator,
             group: None,
             newest: HashMap::new(),
         }
@@ -52,7 +52,7 @@ impl<'a> Duplicates<'a> {
         if self.group.replace(group) != Some(group) {
             self.newest.clear();
         }
-        let (contested, destination, app) = match self.screen.destination(&row) {
+        let (contested, destination, app) = match self.validator.destination(&row) {
             Ok(destination) => (Contested::Destination(destination.id()), Some(destination), None),
             Err(_) => {
                 let Login::Id(login_id) = row.login else {
@@ -60,7 +60,7 @@ impl<'a> Duplicates<'a> {
                 };
                 row.user_id = Some(login_id.reveal().to_owned());
                 row.login = Login::Resolved(login_id);
-                let destination = self.screen.destination(&row).ok()?;
+                let destination = self.validator.destination(&row).ok()?;
                 let contested = Contested::OfLogin(destination.id());
                 (contested, None, Some(destination.app_id))
             }
@@ -112,8 +112,8 @@ mod tests {
 
     /// Key and successor of each outdated row.
     fn outdated(rows: Vec<(i64, LegacyToken)>) -> Vec<String> {
-        let screen = Validator::new(AppMap::new(None), FingerprintKey::new(&[7; 32], None));
-        let mut duplicates = Duplicates::new(&screen);
+        let validator = Validator::new(AppMap::new(None), FingerprintKey::new(&[7; 32], None));
+        let mut duplicates = Duplicates::new(&validator);
         rows.into_iter()
             .filter_map(|(group, row)| duplicates.next(row, group, true))
             .map(|decision| match decision.end {

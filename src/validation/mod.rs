@@ -41,7 +41,7 @@ pub struct ExaminedPage {
     page: u64,
     candidates: Vec<Candidate>,
     /// What would be sent of them.
-    sheet: EncodedPage,
+    encoded_page: EncodedPage,
     /// Rows that were decided without asking the ledger.
     decisions: Vec<Decision>,
 }
@@ -158,11 +158,13 @@ impl Validator {
     pub fn examine(&self, page: u64, tokens: Vec<LegacyToken>) -> ExaminedPage {
         let mut candidates: Vec<Candidate> = Vec::with_capacity(tokens.len());
         let mut decisions = Vec::new();
-        let mut sheet = ZeroizingBuf::with_capacity(tokens.iter().map(descope::room_for).sum());
+        let mut encoded_page = ZeroizingBuf::with_capacity(tokens.iter().map(descope::room_for).sum());
         let now = chrono::Utc::now().timestamp();
         for token in tokens {
             match self.destination(&token) {
-                Ok(destination) => candidates.push(self.candidate(token, destination, now, &mut sheet)),
+                Ok(destination) => {
+                    candidates.push(self.candidate(token, destination, now, &mut encoded_page));
+                }
                 Err(reason) => decisions.push(Decision {
                     key: token.key,
                     destination: None,
@@ -175,7 +177,7 @@ impl Validator {
         ExaminedPage {
             page,
             candidates,
-            sheet: EncodedPage::new(sheet),
+            encoded_page: EncodedPage::new(encoded_page),
             decisions,
         }
     }
@@ -197,8 +199,8 @@ impl Validator {
     pub fn as_sent(&self, token: &LegacyToken, now: i64) -> Result<EncodedRow, Reason> {
         let destination = self.destination(token)?;
         let Some((settings, login_id, provider)) = self.provider_of(token)? else {
-            let mut sheet = ZeroizingBuf::with_capacity(descope::room_for(token));
-            let ready = self.ready(token, &destination, now, &mut sheet)?;
+            let mut encoded_page = ZeroizingBuf::with_capacity(descope::room_for(token));
+            let ready = self.ready(token, &destination, now, &mut encoded_page)?;
             return Ok(EncodedRow {
                 destination,
                 fingerprint: ready.fingerprint,
@@ -210,7 +212,7 @@ impl Validator {
                     expiry: ready.expiry,
                     has_refresh_token: ready.parts.has_refresh_token(),
                 },
-                encoded: EncodedToken::new(sheet),
+                encoded: EncodedToken::new(encoded_page),
             });
         };
         let keeps_own = settings.prefer == Prefer::Columns;
@@ -244,11 +246,11 @@ impl Validator {
         token: LegacyToken,
         destination: Destination,
         now: i64,
-        sheet: &mut ZeroizingBuf,
+        encoded_page: &mut ZeroizingBuf,
     ) -> Candidate {
         let (key, version) = (token.key.clone(), token.version);
         let verdict = match self.provider_of(&token) {
-            Ok(None) => match self.ready(&token, &destination, now, sheet) {
+            Ok(None) => match self.ready(&token, &destination, now, encoded_page) {
                 Ok(ready) => Verdict::Ready(ready),
                 Err(reason) => Verdict::Forbidden(reason),
             },
@@ -285,12 +287,12 @@ impl Validator {
         token: &LegacyToken,
         destination: &Destination,
         now: i64,
-        sheet: &mut ZeroizingBuf,
+        encoded_page: &mut ZeroizingBuf,
     ) -> Result<Ready, Reason> {
         rules::sendable(token, destination, self.tolerated, now).map(|sendable| {
-            let begin = sheet.as_ref().len();
-            descope::encode_into(sheet, token, destination, sendable.expiry);
-            let encoded = begin..sheet.as_ref().len();
+            let begin = encoded_page.as_ref().len();
+            descope::encode_into(encoded_page, token, destination, sendable.expiry);
+            let encoded = begin..encoded_page.as_ref().len();
             let attributes = SentAttributes {
                 expiry: sendable.expiry,
                 token_type: token.access_token_type.as_deref(),
@@ -302,7 +304,7 @@ impl Validator {
                 attributes,
             );
             Ready {
-                fingerprint: self.key.fingerprint(&sheet.as_ref()[encoded.clone()]),
+                fingerprint: self.key.fingerprint(&encoded_page.as_ref()[encoded.clone()]),
                 expiry: sendable.expiry,
                 warnings: sendable.warnings,
                 parts,
@@ -314,7 +316,7 @@ impl Validator {
 
 impl Place {
     /// The row's token on its way there.
-    fn carrying(self, ready: Ready, sheet: &EncodedPage) -> Item {
+    fn carrying(self, ready: Ready, encoded_page: &EncodedPage) -> Item {
         Item {
             key: self.key,
             page: self.page,
@@ -328,7 +330,7 @@ impl Place {
             evidence: Evidence::of(ready.parts, self.prior),
             is_new: self.is_new,
             replaces: self.replaces,
-            encoded: sheet.cut(ready.encoded),
+            encoded: encoded_page.cut(ready.encoded),
         }
     }
 }

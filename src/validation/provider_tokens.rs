@@ -128,21 +128,21 @@ impl Validator {
             ..
         } = *wanted;
         let prefer = self.provider.as_ref().map_or(Prefer::Columns, |it| it.prefer);
-        let mut sheet = ZeroizingBuf::default();
+        let mut encoded_page = ZeroizingBuf::default();
         let ready = match fetched.and_then(|fetched| alive(fetched, now)) {
             Ok(fetched) => {
-                lay_over(&mut token, fetched, prefer);
-                self.ready(&token, &place.destination, now, &mut sheet)
+                merge(&mut token, fetched, prefer);
+                self.ready(&token, &place.destination, now, &mut encoded_page)
             }
             // The token that was not preferred.
-            Err(_) if token.has_token() => self.ready(&token, &place.destination, now, &mut sheet),
+            Err(_) if token.has_token() => self.ready(&token, &place.destination, now, &mut encoded_page),
             Err(reason) => Err(reason),
         };
         match ready {
             Ok(ready) => {
                 let warnings = ready.warnings;
                 let ready = Ready { fingerprint, ..ready };
-                Ok((place.carrying(ready, &EncodedPage::new(sheet)), warnings))
+                Ok((place.carrying(ready, &EncodedPage::new(encoded_page)), warnings))
             }
             Err(reason) => Err(Box::new(Decision {
                 key: place.key,
@@ -156,12 +156,12 @@ impl Validator {
 
     /// The row without its token, for whoever only counts.
     #[must_use]
-    pub fn outline(&self, row: PendingFetch) -> Item {
+    pub fn placeholder_item(&self, row: PendingFetch) -> Item {
         let PendingFetch { place, wanted } = row;
-        let mut sheet = ZeroizingBuf::default();
-        descope::encode_into(&mut sheet, &wanted.token, &place.destination, None);
+        let mut encoded_page = ZeroizingBuf::default();
+        descope::encode_into(&mut encoded_page, &wanted.token, &place.destination, None);
         let ready = Ready {
-            encoded: 0..sheet.as_ref().len(),
+            encoded: 0..encoded_page.as_ref().len(),
             fingerprint: wanted.fingerprint,
             expiry: None,
             warnings: RuleSet::default(),
@@ -171,7 +171,7 @@ impl Validator {
                 .parts()
                 .parts(Some(""), Some(""), SentAttributes::default()),
         };
-        place.carrying(ready, &EncodedPage::new(sheet))
+        place.carrying(ready, &EncodedPage::new(encoded_page))
     }
 }
 
@@ -186,7 +186,7 @@ fn alive(token: ProviderToken, now: i64) -> Result<ProviderToken, Reason> {
     }
 }
 
-/// What a row sends beside a token that is fetched: [`lay_over`] leaves just this alone.
+/// What a row sends beside a token that is fetched: [`merge`] leaves just this alone.
 pub(super) fn around_the_token(
     settings: &ProviderSettings,
     token: &LegacyToken,
@@ -202,7 +202,7 @@ pub(super) fn around_the_token(
 }
 
 /// Puts a fetched token into its row. Tokens and expiry belong together and are never mixed with the row's own.
-fn lay_over(token: &mut LegacyToken, fetched: ProviderToken, prefer: Prefer) {
+fn merge(token: &mut LegacyToken, fetched: ProviderToken, prefer: Prefer) {
     token.access_token = fetched.access_token;
     token.refresh_token = fetched.refresh_token;
     token.expiry = fetched.expires_at.map_or(Expiry::Unknown, Expiry::At);

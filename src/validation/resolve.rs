@@ -176,7 +176,7 @@ impl ExaminedPage {
                     if !ready.warnings.is_empty() {
                         screened.warnings.push((screened.items.len(), ready.warnings));
                     }
-                    screened.items.push(place.carrying(ready, &self.sheet));
+                    screened.items.push(place.carrying(ready, &self.encoded_page));
                 }
                 Verdict::ToFetch(wanted) => screened.unfetched.push(PendingFetch::new(place, wanted)),
                 Verdict::Forbidden(_) => {}
@@ -354,7 +354,7 @@ mod tests {
         }
     }
 
-    fn screen() -> Validator {
+    fn validator() -> Validator {
         let apps = [("google".to_owned(), "google-calendar".to_owned())]
             .into_iter()
             .collect();
@@ -362,7 +362,9 @@ mod tests {
     }
 
     fn judged(rows: Vec<LegacyToken>, known: &LedgerState) -> Validated {
-        screen().examine(3, rows).judge(known, 9, OlderVersions::Refused)
+        validator()
+            .examine(3, rows)
+            .judge(known, 9, OlderVersions::Refused)
     }
 
     fn codes(screened: &Validated) -> Vec<&str> {
@@ -635,7 +637,7 @@ mod tests {
 
     #[test]
     fn only_newer_holders_of_earlier_runs_are_looked_up() {
-        let challenges = |rows, known, run| screen().examine(3, rows).challenges(&known, run);
+        let challenges = |rows, known, run| validator().examine(3, rows).challenges(&known, run);
         let one = || vec![row("1", "u", 5), row("2", "v", 5)];
         let found = challenges(one(), held("u", 6), 9);
         assert_eq!(found.len(), 1);
@@ -696,7 +698,7 @@ mod tests {
             let sent = judged(vec![row("1", "u", 5)], &stored("v", version));
             assert_eq!(sent.items.len(), 1, "{version:?}");
         }
-        let allowed = screen().examine(3, vec![row("1", "u", 5)]).judge(
+        let allowed = validator().examine(3, vec![row("1", "u", 5)]).judge(
             &stored("v", Some(6)),
             9,
             OlderVersions::Allowed,

@@ -52,30 +52,30 @@ const QUOTA: usize = 200;
 pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     let interrupted = CancellationToken::new();
     signals::cancel_on_first(interrupted.clone());
-    let story = Narrator::default();
-    story.title(&format!(
+    let narrator = Narrator::default();
+    narrator.title(&format!(
         "{} legacy OAuth tokens move from Postgres into Descope outbound apps. Both ends are stand-ins on this machine.",
         args.tokens
     ));
 
-    let (url, scratch) = match args.database_url {
+    let (url, server) = match args.database_url {
         Some(url) => (Secret::new(url), None),
         None => {
-            let scratch = temp_postgres::any(temp_postgres::Options::default()).await?;
-            story.step(&format!("A source database: {}", scratch.describe()));
-            (Secret::new(scratch.url("postgres")), Some(scratch))
+            let server = temp_postgres::any(temp_postgres::Options::default()).await?;
+            narrator.step(&format!("A source database: {}", server.describe()));
+            (Secret::new(server.url("postgres")), Some(server))
         }
     };
-    let legacy = LegacyTable::new(&url, scratch.is_some());
+    let legacy_table = LegacyTable::new(&url, server.is_some());
     let told = tokio::select! {
-        told = tell(&story, &legacy, &url, args.tokens) => told,
+        told = tell(&narrator, &legacy_table, &url, args.tokens) => told,
         () = interrupted.cancelled() => Ok(Exit::Signal(2)),
     };
-    let cleaned = clean_up(&legacy, scratch).await;
+    let cleaned = clean_up(&legacy_table, server).await;
     let exit = told?;
     cleaned?;
     if exit == Exit::Done {
-        story.end(
+        narrator.end(
             "The database, the stand-in and the configuration are gone again. Your own migration begins with \
              `tokenferry config example`; `tokenferry report --output run.html` then writes a page about it.",
         );
@@ -83,22 +83,27 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     Ok(exit)
 }
 
-async fn clean_up(legacy: &LegacyTable<'_>, scratch: Option<TempServer>) -> anyhow::Result<()> {
-    match scratch {
-        Some(scratch) => Ok(scratch.stop().await?),
-        None => legacy.drop().await,
+async fn clean_up(legacy_table: &LegacyTable<'_>, server: Option<TempServer>) -> anyhow::Result<()> {
+    match server {
+        Some(server) => Ok(server.stop().await?),
+        None => legacy_table.drop().await,
     }
 }
 
-async fn tell(story: &Narrator, legacy: &LegacyTable<'_>, url: &Secret, tokens: u32) -> anyhow::Result<Exit> {
-    legacy.create(tokens).await?;
-    story.step(&format!(
+async fn tell(
+    narrator: &Narrator,
+    legacy_table: &LegacyTable<'_>,
+    url: &Secret,
+    tokens: u32,
+) -> anyhow::Result<Exit> {
+    legacy_table.create(tokens).await?;
+    narrator.step(&format!(
         "A legacy table, {}: {tokens} tokens of users and tenants of four providers; a few are not fit to go, three are outdated",
-        legacy.table()
+        legacy_table.table()
     ));
 
     let simulator = stand_in().await?;
-    story.step(&format!(
+    narrator.step(&format!(
         "A stand-in for the Descope API at {}: strict about every field, {QUOTA} requests per 10 s, and unreliable: \
          3 % of requests fail, 1 % are cut off before and 2 % after they were stored, 1 % get an unreadable answer",
         simulator.base_url()
@@ -106,20 +111,20 @@ async fn tell(story: &Narrator, legacy: &LegacyTable<'_>, url: &Secret, tokens: 
 
     let folder = tempfile::tempdir().context("no temporary folder can be made")?;
     let config = folder.path().join("tokenferry.toml");
-    let text = legacy.configuration(simulator.base_url());
+    let text = legacy_table.configuration(simulator.base_url());
     tokio::fs::write(&config, &text)
         .await
         .context("the configuration cannot be written")?;
-    story.step("The configuration (credentials come from the environment, never from the command line):");
-    story.quote(&text);
+    narrator.step("The configuration (credentials come from the environment, never from the command line):");
+    narrator.quote(&text);
 
     let job = Job {
         config: &config,
         url,
         simulator: &simulator,
-        story,
+        narrator,
     };
-    story.step("A dry run: everything is read and checked, and nothing is sent:");
+    narrator.step("A dry run: everything is read and checked, and nothing is sent:");
     ensure!(
         job.run(&["migrate", "--dry-run"]).await? == 3,
         "the dry run should end with code 3: some tokens would fail"
@@ -128,19 +133,19 @@ async fn tell(story: &Narrator, legacy: &LegacyTable<'_>, url: &Secret, tokens: 
         simulator.requests().all().is_empty(),
         "the dry run should send nothing"
     );
-    fix(story, legacy, legacy.fixes()).await?;
-    story.step("The migration:");
+    fix(narrator, legacy_table, legacy_table.fixes()).await?;
+    narrator.step("The migration:");
     ensure!(
         job.run(&["migrate"]).await? == 3,
         "the first run should end with code 3: some tokens failed"
     );
-    story.step("Which tokens failed, and why: users that the API does not know");
+    narrator.step("Which tokens failed, and why: users that the API does not know");
     ensure!(
         job.run(&["failures"]).await? == 0,
         "the failures could not be listed"
     );
-    fix(story, legacy, legacy.later_fixes()).await?;
-    story.step("The same command again sends only what is new, changed or failed:");
+    fix(narrator, legacy_table, legacy_table.later_fixes()).await?;
+    narrator.step("The same command again sends only what is new, changed or failed:");
     let requests_before = simulator.requests().all().len();
     ensure!(
         job.run(&["migrate"]).await? == 0,
@@ -148,21 +153,25 @@ async fn tell(story: &Narrator, legacy: &LegacyTable<'_>, url: &Secret, tokens: 
     );
     let requests = simulator.requests().all().len() - requests_before;
 
-    story.step(&format!(
+    narrator.step(&format!(
         "That took {requests} requests. Everything is read back and compared with the source:"
     ));
-    let proof = comparison::compare(&legacy.newest_rows().await?, &simulator)?;
-    story.line(&proof.to_string());
+    let comparison = comparison::compare(&legacy_table.newest_rows().await?, &simulator)?;
+    narrator.line(&comparison.to_string());
     simulator.shutdown().await;
     Ok(Exit::Done)
 }
 
-async fn fix(story: &Narrator, legacy: &LegacyTable<'_>, statements: Vec<String>) -> anyhow::Result<()> {
-    story.step("Somebody fixes those rows in the source:");
+async fn fix(
+    narrator: &Narrator,
+    legacy_table: &LegacyTable<'_>,
+    statements: Vec<String>,
+) -> anyhow::Result<()> {
+    narrator.step("Somebody fixes those rows in the source:");
     for sql in &statements {
-        story.quote(&format!("{sql};"));
+        narrator.quote(&format!("{sql};"));
     }
-    legacy.fix(statements).await
+    legacy_table.fix(statements).await
 }
 
 async fn stand_in() -> anyhow::Result<SimulatorHandle> {
@@ -188,13 +197,13 @@ struct Job<'a> {
     config: &'a Path,
     url: &'a Secret,
     simulator: &'a SimulatorHandle,
-    story: &'a Narrator,
+    narrator: &'a Narrator,
 }
 
 impl Job<'_> {
     /// Runs a command and gives its exit code.
     async fn run(&self, command: &[&str]) -> anyhow::Result<i32> {
-        self.story.command(&format!(
+        self.narrator.command(&format!(
             "tokenferry {} --config tokenferry.toml",
             command.join(" ")
         ));
@@ -218,7 +227,7 @@ impl Job<'_> {
         let code = status
             .code()
             .with_context(|| format!("`tokenferry {}` was killed", command.join(" ")))?;
-        self.story.exit_code(code);
+        self.narrator.exit_code(code);
         Ok(code)
     }
 }

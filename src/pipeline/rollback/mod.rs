@@ -1,12 +1,12 @@
 //! `rollback`: deletes at Descope what one run put there, token by token, and nothing else.
 //!
 //! What makes it certain that nothing else goes is in three places, and can be read there:
-//! [`judge`](judge::judge) says which rows may be asked for at all, [`StoredToken::recognise`] makes the only thing that can be
+//! [`eligible`](eligibility::eligible) says which rows may be asked for at all, [`StoredToken::recognise`] makes the only thing that can be
 //! deleted, and [`Remover`] sends a deletion right after such a recognition, never without one.
 //!
 //! [`StoredToken::recognise`]: crate::descope::StoredToken::recognise
 
-mod judge;
+mod eligibility;
 mod remove;
 
 use std::sync::Arc;
@@ -45,18 +45,18 @@ use remove::Remover;
 /// If it could not begin. Once it began, what went wrong is in [`Ended`].
 pub async fn rollback(
     settings: &Settings,
-    undo: RollbackRequest,
+    rollback_request: RollbackRequest,
     control: RunControl,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
     let stop = control.stop.clone();
-    let work = async |patience: &Patience| open(settings, undo, control, view, patience).await;
+    let work = async |patience: &Patience| open(settings, rollback_request, control, view, patience).await;
     patiently(settings, &stop, work).await
 }
 
 async fn open(
     settings: &Settings,
-    undo: RollbackRequest,
+    rollback_request: RollbackRequest,
     control: RunControl,
     view: &watch::Sender<View>,
     patience: &Patience,
@@ -76,18 +76,19 @@ async fn open(
     // The migration's own lock: nothing is uploaded meanwhile.
     let mut lock = ledger.lock(&access, LockKind::Migration).await?;
     let begun = ledger
-        .begin_rollback(undo, &settings.api.target(), &holder())
+        .begin_rollback(rollback_request, &settings.api.target(), &holder())
         .await?;
     let event_log = ledger.event_log();
-    let source = source.noting(event_log.clone());
-    let what = match undo.dry_run {
+    let source = source.with_event_log(event_log.clone());
+    let what = match rollback_request.dry_run {
         DryRun::Off => "taken back",
         DryRun::On => "looked at, whether it could be taken back",
     };
-    let order = format!("run {} {what}, by {}", undo.of_run, holder());
-    event_log.note(EventKind::taking_up(begun.run.resumed), Some(order));
+    let order = format!("run {} {what}, by {}", rollback_request.of_run, holder());
+    event_log.record(EventKind::taking_up(begun.run.resumed), Some(order));
     ledger.write_events(&begun.run).await;
-    let lookup_client = LookupClient::new(client.clone(), &settings.api, &control).noting(event_log.clone());
+    let lookup_client =
+        LookupClient::new(client.clone(), &settings.api, &control).with_event_log(event_log.clone());
     let span = error_span!("run", run_id = begun.run.id);
     let tally = ledger.rolled_back(&begun).await?.tally();
     view.send_modify(|view| {
@@ -100,10 +101,10 @@ async fn open(
         view.quota = Some(quota(settings.api.rate_limit));
     });
     info!(
-        parent: &span, of_run = undo.of_run, resumed = begun.run.resumed, dry_run = ?undo.dry_run,
+        parent: &span, of_run = rollback_request.of_run, resumed = begun.run.resumed, dry_run = ?rollback_request.dry_run,
         "reading tokens back, to delete those that are as they were sent"
     );
-    if undo.include_expired {
+    if rollback_request.include_expired {
         warn_of_refreshes(&span);
     }
     let job = Job {
@@ -162,7 +163,7 @@ impl Counted {
 }
 
 /// There is no cursor: what became of each token says where to go on.
-fn standing(tally: Tally, counters: Counters) -> Checkpoint<'static> {
+fn checkpoint(tally: Tally, counters: Counters) -> Checkpoint<'static> {
     Checkpoint {
         cursor: None,
         up_to_cursor: tally,
@@ -199,9 +200,9 @@ impl Job<'_> {
             .as_ref()
             .map(ToString::to_string)
             .or_else(|| error.as_ref().map(ToString::to_string));
-        let standing = standing(now.tally(), counters);
+        let checkpoint = checkpoint(now.tally(), counters);
         let recorded = match found {
-            Ok(_) => self.ledger.finish(run, &standing, status, why.as_deref()).await,
+            Ok(_) => self.ledger.finish(run, &checkpoint, status, why.as_deref()).await,
             Err(failure) => Err(failure),
         };
         if let Err(failure) = recorded {
@@ -253,8 +254,8 @@ impl Job<'_> {
         }
         ledger.refuse_former(begun).await?;
         let people = Arc::clone(&counted.lookup_client);
-        let originals = SourceRows::new(settings, source, ledger, people, stop.clone()).await?;
+        let source_rows = SourceRows::new(settings, source, ledger, people, stop.clone()).await?;
         let remover = Remover::new(settings, ledger, begun, counted, &self.control, view);
-        Box::pin(remover.run(originals)).await
+        Box::pin(remover.run(source_rows)).await
     }
 }

@@ -10,9 +10,8 @@ use futures_util::{StreamExt, stream};
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    Counted,
-    judge::{Question, judge, left_after, left_alone, spared},
-    standing,
+    Counted, checkpoint,
+    eligibility::{Question, eligible, left_after, left_alone, spared},
 };
 use crate::{
     config::Settings,
@@ -83,7 +82,7 @@ impl<'a> Remover<'a> {
             lookup_client: &counted.lookup_client,
             reader: TokenReader::new(
                 &counted.lookup_client,
-                (!begun.undo.include_expired).then_some(settings.api.refresh_margin),
+                (!begun.rollback_request.include_expired).then_some(settings.api.refresh_margin),
                 READING,
             ),
             control,
@@ -105,14 +104,14 @@ impl<'a> Remover<'a> {
     /// Records what became of tokens.
     async fn end(&self, ends: &[(Committed, RollbackOutcome)]) -> Result<(), LedgerError> {
         self.ledger.roll_back(self.begun, ends).await?;
-        for (_, fate) in ends {
-            self.control.meter.ended(&fate.tally());
+        for (_, outcome) in ends {
+            self.control.meter.ended(&outcome.tally());
         }
         Ok(())
     }
 
     /// Works until every token has an end, or the switch is turned.
-    pub(super) async fn run(self, mut originals: SourceRows) -> Result<(), PipelineError> {
+    pub(super) async fn run(self, mut source_rows: SourceRows) -> Result<(), PipelineError> {
         let mut after = None;
         loop {
             let candidates = self
@@ -122,25 +121,25 @@ impl<'a> Remover<'a> {
             let Some(last) = candidates.last() else {
                 let unsettled = self.unsettled.load(Ordering::Relaxed);
                 if unsettled > 0 {
-                    self.control.stop.turn(StopReason::DeletionsUnsettled {
+                    self.control.stop.trigger(StopReason::DeletionsUnsettled {
                         count: unsettled,
-                        of_run: self.begun.undo.of_run,
+                        of_run: self.begun.rollback_request.of_run,
                     });
                 }
                 return Ok(());
             };
             after = Some(last.token.key.clone());
             let tokens = candidates.iter().map(|candidate| &candidate.token);
-            let Some(originals) = originals.of(tokens).await? else {
+            let Some(source_rows) = source_rows.of(tokens).await? else {
                 return Ok(());
             };
             let (mut asked, mut refused) = (Vec::new(), Vec::new());
-            for (candidate, original) in candidates.into_iter().zip(originals) {
-                match judge(&candidate, original) {
+            for (candidate, original) in candidates.into_iter().zip(source_rows) {
+                match eligible(&candidate, original) {
                     Err(reason) if candidate.intended.is_none() => {
                         refused.push((candidate.token, RollbackOutcome::Refused(reason)));
                     }
-                    judged => asked.push((candidate, judged)),
+                    question => asked.push((candidate, question)),
                 }
             }
             self.end(&refused).await?;
@@ -158,7 +157,7 @@ impl<'a> Remover<'a> {
         asked: Vec<(RollbackCandidate, Result<Question, Reason>)>,
     ) -> Result<bool, PipelineError> {
         let mut ends = stream::iter(asked)
-            .map(|(candidate, judged)| self.one(candidate, judged))
+            .map(|(candidate, question)| self.one(candidate, question))
             .buffer_unordered(self.in_flight);
         let mut stopped = false;
         let mut failed = Ok(());
@@ -183,10 +182,10 @@ impl<'a> Remover<'a> {
     async fn one(
         &self,
         candidate: RollbackCandidate,
-        judged: Result<Question, Reason>,
+        question: Result<Question, Reason>,
     ) -> Result<(), LookupError> {
-        let mut fate = self.look_after(&candidate, &judged).await?;
-        if let (Some(RollbackOutcome::Refused(_)), Some(intended)) = (&fate, &candidate.intended) {
+        let mut outcome = self.look_after(&candidate, &question).await?;
+        if let (Some(RollbackOutcome::Refused(_)), Some(intended)) = (&outcome, &candidate.intended) {
             // It is there now: that it stays can be said once nothing is under way that deletes it.
             let rest = self.under_way_for.saturating_sub(intended.age);
             if !rest.is_zero() {
@@ -196,15 +195,15 @@ impl<'a> Remover<'a> {
                     .run_until_stopped(tokio::time::sleep(rest))
                     .await;
                 waited.ok_or(LookupError::Stopped)?;
-                fate = self.look_after(&candidate, &judged).await?;
+                outcome = self.look_after(&candidate, &question).await?;
             }
         }
-        let Some(fate) = fate else {
+        let Some(outcome) = outcome else {
             self.unsettled.fetch_add(1, Ordering::Relaxed);
             return Ok(());
         };
         fail_point!("undone");
-        self.end(&[(candidate.token, fate)]).await?;
+        self.end(&[(candidate.token, outcome)]).await?;
         fail_point!("undone_recorded");
         Ok(())
     }
@@ -212,10 +211,10 @@ impl<'a> Remover<'a> {
     async fn look_after(
         &self,
         candidate: &RollbackCandidate,
-        judged: &Result<Question, Reason>,
+        question: &Result<Question, Reason>,
     ) -> Result<Option<RollbackOutcome>, LookupError> {
-        match (judged, &candidate.intended) {
-            (Ok(question), _) => self.fate(candidate, question).await,
+        match (question, &candidate.intended) {
+            (Ok(question), _) => self.outcome(candidate, question).await,
             (Err(reason), Some(intended)) => self.aftermath(intended, reason.clone()).await,
             (Err(reason), None) => Ok(Some(RollbackOutcome::Refused(reason.clone()))),
         }
@@ -223,12 +222,12 @@ impl<'a> Remover<'a> {
 
     /// Looks, records what it is about to delete, deletes; and begins with looking again until it is known what became of it.
     /// `None` if a deletion of ours may have got through, and nobody may look whether it did: it stays on record as being deleted.
-    async fn fate(
+    async fn outcome(
         &self,
         candidate: &RollbackCandidate,
         question: &Question,
     ) -> Result<Option<RollbackOutcome>, LookupError> {
-        let of_run = self.begun.undo.of_run;
+        let of_run = self.begun.rollback_request.of_run;
         let mut attempts = self.lookup_client.attempts();
         // The ID in a deletion of ours that may have got through, whatever its answer.
         let mut sent_before = candidate
@@ -246,7 +245,7 @@ impl<'a> Remover<'a> {
                 Look::Spared if sent_before.is_some() => return Ok(None),
                 Look::Spared => return Ok(Some(RollbackOutcome::Refused(spared(of_run)))),
             };
-            if self.begun.undo.dry_run == DryRun::On {
+            if self.begun.rollback_request.dry_run == DryRun::On {
                 return Ok(Some(RollbackOutcome::Deletable));
             }
             let looked_at = Instant::now();
@@ -268,7 +267,7 @@ impl<'a> Remover<'a> {
             }
             let answered = self
                 .lookup_client
-                .act(&mut attempts, DELETING, |client| client.delete(&recognised))
+                .perform(&mut attempts, DELETING, |client| client.delete(&recognised))
                 .await?;
             match answered {
                 Some(Answered::Found(())) => return Ok(Some(RollbackOutcome::Removed)),
@@ -341,8 +340,8 @@ impl<'a> Remover<'a> {
     /// Keeps the books up to date, and the view's. What became of each token stands in the ledger already.
     async fn record(&self) -> Result<(), PipelineError> {
         let tally = self.ledger.rolled_back(self.begun).await?.tally();
-        let standing = standing(tally, self.counted.counters());
-        self.ledger.advance(&self.begun.run, &standing).await?;
+        let checkpoint = checkpoint(tally, self.counted.counters());
+        self.ledger.advance(&self.begun.run, &checkpoint).await?;
         self.ledger.write_events(&self.begun.run).await;
         self.view.send_modify(|view| view.tally = tally);
         Ok(())

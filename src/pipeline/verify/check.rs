@@ -104,7 +104,7 @@ impl Progress {
 pub(super) struct VerifyStage<'a> {
     pub(super) ledger: &'a Ledger,
     pub(super) begun: &'a VerifyRun,
-    pub(super) originals: SourceRows,
+    pub(super) source_rows: SourceRows,
     pub(super) reader: TokenReader<'a>,
     pub(super) stop: &'a StopSignal,
     /// So many are read back at a time.
@@ -146,10 +146,10 @@ impl VerifyStage<'_> {
         &mut self,
         tokens: Vec<Committed>,
     ) -> Result<Option<Vec<ExistenceCheck>>, PipelineError> {
-        let Some(originals) = self.originals.of(tokens.iter()).await? else {
+        let Some(source_rows) = self.source_rows.of(tokens.iter()).await? else {
             return Ok(None);
         };
-        let checks = tokens.into_iter().zip(originals).map(|(token, original)| {
+        let checks = tokens.into_iter().zip(source_rows).map(|(token, original)| {
             let row_status = match original {
                 RowState::Same(row_status) => row_status,
                 RowState::Changed => return ExistenceCheck::Told(token, Verdict::ChangedInSource),
@@ -232,7 +232,7 @@ impl VerifyStage<'_> {
     async fn write(&self, unwritten: &mut Vec<Finding>) -> Result<(), PipelineError> {
         let run = &self.begun.run;
         let now = self.progress.now();
-        self.ledger.note(run, unwritten).await?;
+        self.ledger.record_findings(run, unwritten).await?;
         unwritten.clear();
         fail_point!("verified");
         self.ledger
@@ -250,7 +250,7 @@ impl VerifyStage<'_> {
         }
         match self
             .stop
-            .run_until_stopped(self.originals.source.count_rows_and_users())
+            .run_until_stopped(self.source_rows.source.count_rows_and_users())
             .await
         {
             None => {}
@@ -258,8 +258,8 @@ impl VerifyStage<'_> {
             Some(Ok(None)) => warn!(
                 "counting the source's rows takes longer than `source.statement_timeout`: how many were not uploaded is not known"
             ),
-            Some(Ok(Some(census))) => {
-                let rows = i64::try_from(census.rows).unwrap_or(i64::MAX);
+            Some(Ok(Some(row_counts))) => {
+                let rows = i64::try_from(row_counts.rows).unwrap_or(i64::MAX);
                 let uploaded = found.tally().selected - found.gone_from_source;
                 self.progress
                     .change(|now| now.found.not_uploaded = Some((rows - uploaded).max(0)));

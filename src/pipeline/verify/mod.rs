@@ -64,13 +64,13 @@ async fn open(
     ledger.expect_no_pending_deletions_without_lock(&access).await?;
     let begun = ledger.begin_verification(chosen, &holder()).await?;
     let event_log = ledger.event_log();
-    let source = source.noting(event_log.clone());
-    event_log.note(
+    let source = source.with_event_log(event_log.clone());
+    event_log.record(
         EventKind::taking_up(begun.run.resumed),
         Some(format!("{chosen}, by {}", holder())),
     );
     ledger.write_events(&begun.run).await;
-    let lookup_client = LookupClient::new(client, &settings.api, &control).noting(event_log.clone());
+    let lookup_client = LookupClient::new(client, &settings.api, &control).with_event_log(event_log.clone());
     let span = error_span!("run", run_id = begun.run.id);
     let expected = ledger.count_committed(&begun).await?;
     view.send_modify(|view| {
@@ -167,13 +167,13 @@ impl Job<'_> {
                 .advance_verification(run, now.cursor.as_ref(), &now.found, &counters)
                 .await?;
             let tally = now.found.tally();
-            let standing = Checkpoint {
+            let checkpoint = Checkpoint {
                 cursor: now.cursor.as_ref(),
                 up_to_cursor: tally,
                 tally,
                 counters,
             };
-            ledger.finish(run, &standing, status, why.as_deref()).await
+            ledger.finish(run, &checkpoint, status, why.as_deref()).await
         };
         if let Err(failure) = recorded.await {
             warn!(reason = %failure, "the end of the run could not be recorded: the next one finds it as it is and goes on");
@@ -207,7 +207,7 @@ impl Job<'_> {
         let checking = VerifyStage {
             ledger: self.ledger,
             begun: &self.begun,
-            originals: SourceRows::new(self.settings, source, self.ledger, people, stop).await?,
+            source_rows: SourceRows::new(self.settings, source, self.ledger, people, stop).await?,
             reader: TokenReader::new(&self.lookup_client, self.spared(), WHAT),
             stop: &self.control.stop,
             in_flight: self.settings.batch.concurrency,

@@ -64,7 +64,7 @@ async fn a_commit_that_is_repeated_changes_nothing() {
     assert!(ledger.unsettled().await.unwrap().is_empty());
     // By its place, since a row's own key is asked about once in a run, before there is anything to know.
     let known = ledger
-        .known(
+        .lookup(
             [SourceKey::from("1")].iter(),
             [items[0].destination_id].into_iter(),
         )
@@ -221,7 +221,7 @@ async fn what_may_be_stored_and_nobody_can_tell_makes_its_destination_uncertain(
     let item = item(&ledger, "1");
     let place = item.destination_id;
     let prior = async || {
-        let known = ledger.known(std::iter::empty(), [place].into_iter()).await;
+        let known = ledger.lookup(std::iter::empty(), [place].into_iter()).await;
         known.unwrap().prior(&item.destination, &place)
     };
     assert_eq!(prior().await, Prior::Nothing);
@@ -264,7 +264,7 @@ async fn the_newer_row_supersedes_the_one_it_replaces_and_only_when_committed() 
     ledger.commit_batch(&outcome(second), Rows::Any).await.unwrap();
     assert_eq!(tokens(&database).await, ["1 superseded 1", "9 committed 1"]);
     let known = ledger
-        .known(std::iter::empty(), [place.destination_id].into_iter())
+        .lookup(std::iter::empty(), [place.destination_id].into_iter())
         .await
         .unwrap();
     assert_eq!(known.incumbents[&place.destination_id].key, SourceKey::from("9"));
@@ -280,7 +280,7 @@ async fn a_token_that_failed_may_be_committed_later() {
         version: Version::new(Some(1)),
         end: Unsent::Failed(Reason::validation("no_token", "the row has no token")),
     };
-    ledger.decide(&run, &[failed]).await.unwrap();
+    ledger.record_outcomes(&run, &[failed]).await.unwrap();
     assert_eq!(tokens(&database).await, ["1 failed no_token 1"]);
     let batch = open_batch(&ledger, &run, &["1"]).await;
     ledger.commit_batch(&outcome(batch), Rows::Any).await.unwrap();
@@ -299,7 +299,7 @@ async fn another_migration_sees_none_of_it() {
     assert!(other.unsettled().await.unwrap().is_empty());
     let place = item(&ledger, "1").destination_id;
     let known = other
-        .known([SourceKey::from("1")].iter(), [place].into_iter())
+        .lookup([SourceKey::from("1")].iter(), [place].into_iter())
         .await
         .unwrap();
     assert!(known.rows.is_empty() && known.incumbents.is_empty());

@@ -89,7 +89,7 @@ async fn what_is_packed_is_found_by_its_place() {
     packed(&ledger, &run, items(&ledger, &["1", "2"])).await;
     let there = packed(&ledger, &run, items(&ledger, &["3", "4"])).await;
     let known = ledger
-        .known(
+        .lookup(
             std::iter::empty(),
             [item(&ledger, "9").destination_id].into_iter(),
         )
@@ -104,7 +104,7 @@ async fn what_is_packed_is_found_by_its_place() {
 
     let place = there[1].destination_id;
     let known = ledger
-        .known(std::iter::empty(), [place].into_iter())
+        .lookup(std::iter::empty(), [place].into_iter())
         .await
         .unwrap();
     assert_eq!(known.incumbents[&place].key.as_str(), "4");
@@ -119,7 +119,7 @@ async fn what_is_packed_is_found_by_its_place() {
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let many = packed(&ledger, &run, items(&ledger, &keys)).await;
     let known = ledger
-        .known(std::iter::empty(), many.iter().map(|item| item.destination_id))
+        .lookup(std::iter::empty(), many.iter().map(|item| item.destination_id))
         .await
         .unwrap();
     assert_eq!(known.incumbents.len(), 200);
@@ -135,7 +135,7 @@ async fn what_a_process_left_packed_is_filed_before_the_next_one_asks() {
     second.file_left_behind().await.unwrap();
     assert_eq!(counts(&database).await, counted("0", "2"));
     let keys = [SourceKey::from("2")];
-    let known = second.known(keys.iter(), std::iter::empty()).await.unwrap();
+    let known = second.lookup(keys.iter(), std::iter::empty()).await.unwrap();
     assert_eq!(known.rows[&keys[0]].fingerprint, Some(fingerprint(&second, "2")));
     // The first one does not know that, and goes on.
     first.file_older().await.unwrap();
@@ -205,7 +205,7 @@ async fn a_batch_whose_recording_takes_long_is_not_forgotten() {
     committed.unwrap();
     let place = slow.items[0].destination_id;
     let known = ledger
-        .known(std::iter::empty(), [place].into_iter())
+        .lookup(std::iter::empty(), [place].into_iter())
         .await
         .unwrap();
     assert_eq!(known.incumbents[&place].key.as_str(), "1");

@@ -86,9 +86,9 @@ async fn every_row_arrives_and_no_operator_or_function_of_others_is_called() {
     let census = source.count_rows_and_users().await.unwrap().unwrap();
     assert_eq!((census.rows, census.users), (40, 20));
     let apps = AppMap::default();
-    let rivals = source.rivals(&apps, Some(&tokens[3].key)).await.unwrap();
-    let rivals: Vec<_> = futures_util::TryStreamExt::try_collect(rivals).await.unwrap();
-    assert_eq!(rivals.len(), 40);
+    let duplicates = source.duplicates(&apps, Some(&tokens[3].key)).await.unwrap();
+    let duplicates: Vec<_> = futures_util::TryStreamExt::try_collect(duplicates).await.unwrap();
+    assert_eq!(duplicates.len(), 40);
     assert_eq!(calls(&database).await, ["0"]);
 }
 
@@ -96,15 +96,15 @@ async fn every_row_arrives_and_no_operator_or_function_of_others_is_called() {
 async fn whoever_looks_around_calls_none_either() {
     let database = attacked().await;
     let settings = settings(database.url(), SOURCE).source;
-    let mut survey = SourceDiagnostics::open(&settings, "tokenferry tests")
+    let mut diagnostics = SourceDiagnostics::open(&settings, "tokenferry tests")
         .await
         .unwrap();
-    survey.apply_session_settings().await.unwrap();
-    survey.inspect().await.unwrap();
-    survey.key_index().await.unwrap();
-    survey.writable().await.unwrap();
-    assert_eq!(survey.app_names(9).await.unwrap().unwrap(), ["google"]);
-    survey.close().await;
+    diagnostics.apply_session_settings().await.unwrap();
+    diagnostics.inspect().await.unwrap();
+    diagnostics.key_index().await.unwrap();
+    diagnostics.writable().await.unwrap();
+    assert_eq!(diagnostics.app_names(9).await.unwrap().unwrap(), ["google"]);
+    diagnostics.close().await;
     assert_eq!(calls(&database).await, ["0"]);
 }
 

@@ -32,7 +32,7 @@ impl Question {
 }
 
 /// What is known of a token before anybody is asked: what to ask, or why it is left alone.
-pub(super) fn judge(candidate: &RollbackCandidate, original: RowState) -> Result<Question, Reason> {
+pub(super) fn eligible(candidate: &RollbackCandidate, original: RowState) -> Result<Question, Reason> {
     if let Some(other) = candidate.shared_with {
         return Err(Reason::validation(
             "replaced_another",

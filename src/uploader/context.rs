@@ -101,7 +101,7 @@ struct Shared {
     circuit_breaker: CircuitBreaker,
     reading_refused: AtomicBool,
     /// Batches that no attempt got through, or whose outcome nobody tells; they get one more chance at the end.
-    parked: Mutex<VecDeque<DeferredBatches>>,
+    deferred: Mutex<VecDeque<DeferredBatches>>,
     key_guard: Arc<KeyGuard>,
     /// Of batches that stay in doubt: held until the run ends.
     doubts: Mutex<Vec<KeyGuardEntry>>,
@@ -139,7 +139,7 @@ impl Uploader {
                 batch,
                 circuit_breaker: CircuitBreaker::new(batch, settings.stop),
                 reading_refused: AtomicBool::new(false),
-                parked: Mutex::default(),
+                deferred: Mutex::default(),
                 key_guard: Arc::default(),
                 doubts: Mutex::default(),
             }),
@@ -226,7 +226,7 @@ impl Uploader {
 
     /// Keeps the claim of a batch in doubt to the end of the run.
     pub(super) fn keep_claim(&self, claim: KeyGuardEntry) {
-        claim.doubt();
+        claim.mark_unresolved();
         let mut doubts = self.shared.doubts.lock().unwrap_or_else(PoisonError::into_inner);
         doubts.push(claim);
     }
@@ -276,7 +276,7 @@ impl Uploader {
 
     /// The batches that were put aside.
     pub(super) fn deferring(&self) -> &Mutex<VecDeque<DeferredBatches>> {
-        &self.shared.parked
+        &self.shared.deferred
     }
 
     /// So many may be put aside at once: as many as may fail in a row.

@@ -104,14 +104,14 @@ impl Source {
 
     /// Outages are noted there.
     #[must_use]
-    pub fn noting(mut self, event_log: EventLog) -> Self {
+    pub fn with_event_log(mut self, event_log: EventLog) -> Self {
         self.event_log = event_log;
         self
     }
 
     /// What is logged about an outage is logged there, wherever pages are read.
     #[must_use]
-    pub fn heard_in(mut self, span: Span) -> Self {
+    pub fn with_span(mut self, span: Span) -> Self {
         self.span = span;
         self
     }
@@ -123,7 +123,7 @@ impl Source {
     }
 
     /// Notes an outage that is over, if there was one.
-    pub fn answers_again(&self, outage: &Outage) {
+    pub fn record_recovery(&self, outage: &Outage) {
         if let Some(since) = self.span.in_scope(|| outage.over()) {
             self.event_log
                 .record_span(EventKind::SourceAway, since, Instant::now());
@@ -179,7 +179,7 @@ impl Source {
             };
             match read {
                 Ok(page) => {
-                    self.answers_again(&outage);
+                    self.record_recovery(&outage);
                     return Ok(page);
                 }
                 Err(SourceError::Database(failure)) => {
