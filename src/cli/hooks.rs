@@ -5,7 +5,6 @@ use std::time::Duration;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 use tracing::warn;
 
-use super::run_command;
 use crate::{
     config::{LedgerAccess, NotifySettings, Occasion},
     domain::{RunId, StopReason},
@@ -86,7 +85,7 @@ async fn first_failure(view: &mut watch::Receiver<View>) -> Option<(RunId, View)
 const LEDGER_MAY_TAKE: Duration = Duration::from_secs(5);
 
 async fn tell_of_failure(settings: &NotifySettings, access: &LedgerAccess, run_id: RunId, seen: &View) {
-    match timeout(LEDGER_MAY_TAKE, run_command::from_ledger(access, run_id)).await {
+    match timeout(LEDGER_MAY_TAKE, Summary::read(access, run_id)).await {
         Ok(Ok(Some(mut summary))) => {
             // The ledger's books of a run are a moment old.
             summary.tokens = seen.tally;

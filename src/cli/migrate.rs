@@ -4,23 +4,16 @@ use super::{
     Exit,
     args::{Global, MigrateArgs},
     exit::UsageError,
-    load,
     logging::Console,
-    run_command::{RunOutput, run_command},
-    watch::Watching,
+    run_command::RunCommand,
 };
 use crate::{
     domain::{DryRun, Mode, OlderVersions, Selection},
-    metrics::Meter,
     pipeline::{self, Canary, Preflight, Request},
-    rate::RunControl,
 };
 
 pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -> anyhow::Result<Exit> {
     let canary = canary(&args)?;
-    let loaded = load(global)?;
-    let settings = loaded.settings()?;
-    let access = loaded.ledger_access()?;
     let selection = if args.only_failed {
         Selection::Failed { code: args.code }
     } else {
@@ -40,19 +33,9 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
         online: args.online.then_some(Preflight { sample: args.sample }),
         canary,
     };
-    let watching = Watching::new(&args.watch, global, &settings, mode)?;
-    let shown = RunOutput {
-        global,
-        console,
-        access: &access,
-        notify: settings.notify.as_ref(),
-        json: args.json,
-    };
-    let control = RunControl::new(settings.api.rate_limit, Meter::new(&settings.migration, mode));
-    run_command(&shown, watching, control, async |control, view| {
-        pipeline::migrate(&settings, &request, control, view).await
-    })
-    .await
+    RunCommand::load(global, console, mode, &args.watch, args.json)?
+        .run(async |settings, control, view| pipeline::migrate(settings, &request, control, view).await)
+        .await
 }
 
 fn canary(args: &MigrateArgs) -> Result<Option<Canary>, UsageError> {

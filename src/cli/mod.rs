@@ -50,9 +50,9 @@ pub async fn run(cli: Cli) -> Exit {
         Command::Migrate(_) | Command::Verify(_) | Command::Rollback(_)
     );
     let ended = match cli.command {
-        Command::Migrate(args) => migrate::run(&cli.global, args, &console).await,
+        Command::Migrate(args) => Box::pin(migrate::run(&cli.global, args, &console)).await,
         Command::Verify(args) => Box::pin(verify::run(&cli.global, &args, &console)).await,
-        Command::Rollback(args) => rollback::run(&cli.global, &args, &console).await,
+        Command::Rollback(args) => Box::pin(rollback::run(&cli.global, &args, &console)).await,
         Command::Show(args) => show::run(&cli.global, &args).await,
         Command::Status(args) => status::run(&cli.global, &args).await,
         Command::Failures(args) => failures::run(&cli.global, &args).await,

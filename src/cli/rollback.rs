@@ -6,29 +6,24 @@ use super::{
     Exit,
     args::{Global, RollbackArgs},
     exit::UsageError,
-    load,
     logging::Console,
-    run_command::{RunOutput, run_command},
-    watch::Watching,
+    run_command::RunCommand,
 };
 use crate::{
     domain::{DryRun, Mode, RollbackRequest, RunId, visible},
     ledger::LedgerReader,
-    metrics::Meter,
     pipeline,
-    rate::RunControl,
 };
 
 pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console) -> anyhow::Result<Exit> {
-    let loaded = load(global)?;
-    let settings = loaded.settings()?;
-    let access = loaded.ledger_access()?;
+    let command = RunCommand::load(global, console, Mode::Rollback, &args.watch, args.json)?;
     let dry_run = if args.dry_run { DryRun::On } else { DryRun::Off };
     if !args.dry_run && !args.yes {
-        let mut reports = LedgerReader::open(&access).await?;
+        let mut reports = LedgerReader::open(&command.access).await?;
         let apps = reports.sent_by(args.run).await?;
         reports.close().await;
-        let place = format!("project {} at {}", settings.api.project_id, settings.api.base_url);
+        let api = &command.settings.api;
+        let place = format!("project {} at {}", api.project_id, api.base_url);
         let question = question(args.run, &place, &apps, args.include_expired);
         let (stdin, stderr) = (io::stdin(), io::stderr());
         if !stdin.is_terminal() || !stderr.is_terminal() {
@@ -43,27 +38,14 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console)
             return Err(UsageError("that was no yes: nothing was deleted".to_owned()).into());
         }
     }
-    let rollback_request = RollbackRequest {
+    let request = RollbackRequest {
         of_run: args.run,
         dry_run,
         include_expired: args.include_expired,
     };
-    let watching = Watching::new(&args.watch, global, &settings, Mode::Rollback)?;
-    let shown = RunOutput {
-        global,
-        console,
-        access: &access,
-        notify: settings.notify.as_ref(),
-        json: args.json,
-    };
-    let control = RunControl::new(
-        settings.api.rate_limit,
-        Meter::new(&settings.migration, Mode::Rollback),
-    );
-    run_command(&shown, watching, control, async |control, view| {
-        pipeline::rollback(&settings, rollback_request, control, view).await
-    })
-    .await
+    command
+        .run(async |settings, control, view| pipeline::rollback(settings, request, control, view).await)
+        .await
 }
 
 /// What is about to happen.

@@ -1,82 +1,120 @@
-//! Around a run: signals, progress, the summary, the exit code.
-
-use std::collections::BTreeMap;
+//! A command that runs something: signals, progress, the summary, the exit code.
 
 use tokio::sync::watch;
 use tracing::{info, warn};
 
-use super::{Exit, args::Global, exit, hooks::Hooks, logging::Console, print_json, signals, watch::Watching};
+use super::{
+    Exit,
+    args::Global,
+    exit,
+    hooks::Hooks,
+    load,
+    logging::Console,
+    print_json, signals,
+    watch::{WatchArgs, Watching},
+};
 use crate::{
-    config::{LedgerAccess, NotifySettings},
-    domain::{Mode, RunId, StopReason, visible_lines},
-    ledger::{LedgerError, LedgerReader},
+    config::{LedgerAccess, Settings},
+    domain::{Mode, StopReason, visible_lines},
+    ledger::LedgerError,
+    metrics::Meter,
     observe::MonitoringServer,
     pipeline::{Ended, PipelineError},
     rate::RunControl,
     report::{Batches, Summary, View, show_progress},
 };
 
-/// How a run is shown.
-pub(super) struct RunOutput<'a> {
-    pub(super) global: &'a Global,
-    pub(super) console: &'a Console,
-    /// Where its summary is read.
-    pub(super) access: &'a LedgerAccess,
-    /// Who is told of it.
-    pub(super) notify: Option<&'a NotifySettings>,
+/// A command that runs something: what it was given, and how the run is shown.
+pub(super) struct RunCommand<'a> {
+    pub(super) settings: Settings,
+    /// Where the run's summary is read.
+    pub(super) access: LedgerAccess,
+    mode: Mode,
+    watching: Watching,
+    global: &'a Global,
+    console: &'a Console,
     /// Whether one JSON object is printed about it.
-    pub(super) json: bool,
+    json: bool,
 }
 
-/// Does `work` with a helm whose switch signals turn, shows how it comes along, and says how it ended.
-pub(super) async fn run_command(
-    shown: &RunOutput<'_>,
-    mut watching: Watching,
-    control: RunControl,
-    work: impl AsyncFnOnce(RunControl, &watch::Sender<View>) -> Result<Ended, PipelineError>,
-) -> anyhow::Result<Exit> {
-    let on_signal = control.stop.clone();
-    signals::watch(move |signal| {
-        info!(
-            signal,
-            "finishing what is in flight; a second signal ends at once"
-        );
-        on_signal.trigger(StopReason::Signal(signal));
-    });
-    let (view, seen) = watch::channel(View::default());
-    let monitoring = MonitoringServer::open(watching.take_orders(), &control, seen.clone()).await?;
-    watching.tell(&monitoring);
-    let hooks = Hooks::new(shown.notify, shown.access, &seen);
-    let watching = tokio::spawn(show_progress(seen, shown.console.live_area.clone()));
-    let ended = work(control, &view).await;
-    if let Ok(ended) = &ended {
-        view.send_modify(|view| view.end(ended.status, ended.tally, ended.counters.requests));
-    }
-    monitoring.close().await;
-    drop(view);
-    // Nothing but showing went wrong if this fails.
-    let _ = watching.await;
-    let ended = ended?;
-    if is_ledger_away(&ended) && matches!(ended.mode, Mode::Migrate | Mode::Rollback) {
-        warn!(
-            "what has left and could not be recorded stays in flight in the ledger: the next run settles it before it sends anything"
-        );
+impl<'a> RunCommand<'a> {
+    /// From configuration and options.
+    pub(super) fn load(
+        global: &'a Global,
+        console: &'a Console,
+        mode: Mode,
+        watch: &WatchArgs,
+        json: bool,
+    ) -> anyhow::Result<Self> {
+        let loaded = load(global)?;
+        let settings = loaded.settings()?;
+        Ok(Self {
+            access: loaded.ledger_access()?,
+            watching: Watching::new(watch, global, &settings, mode)?,
+            settings,
+            mode,
+            global,
+            console,
+            json,
+        })
     }
 
-    let summary = summary(shown.access, &ended).await;
-    let exit = exit::of_run(&ended);
-    if shown.json {
-        print_json(&summary)?;
-    }
-    if shown.console.json {
-        log(&summary, exit);
-    } else if !shown.json && !shown.global.quiet {
-        eprint!("{}", visible_lines(&summary.text()));
-    }
-    hooks.over(&ended, &summary).await;
-    match ended.error {
-        Some(error) => Ok(shown.console.report(&error.into())),
-        None => Ok(exit),
+    /// Does `work` under a control that signals stop, shows its progress, and says how it ended.
+    pub(super) async fn run(
+        self,
+        work: impl AsyncFnOnce(&Settings, RunControl, &watch::Sender<View>) -> Result<Ended, PipelineError>,
+    ) -> anyhow::Result<Exit> {
+        let Self {
+            settings,
+            access,
+            mut watching,
+            ..
+        } = self;
+        let meter = Meter::new(&settings.migration, self.mode);
+        let control = RunControl::new(settings.api.rate_limit, meter);
+        let on_signal = control.stop.clone();
+        signals::watch(move |signal| {
+            info!(
+                signal,
+                "finishing what is in flight; a second signal ends at once"
+            );
+            on_signal.trigger(StopReason::Signal(signal));
+        });
+        let (view, seen) = watch::channel(View::default());
+        let monitoring = MonitoringServer::open(watching.take_orders(), &control, seen.clone()).await?;
+        watching.tell(&monitoring);
+        let hooks = Hooks::new(settings.notify.as_ref(), &access, &seen);
+        let watching = tokio::spawn(show_progress(seen, self.console.live_area.clone()));
+        let ended = Box::pin(work(&settings, control, &view)).await;
+        if let Ok(ended) = &ended {
+            view.send_modify(|view| view.end(ended.status, ended.tally, ended.counters.requests));
+        }
+        monitoring.close().await;
+        drop(view);
+        // Nothing but showing went wrong if this fails.
+        let _ = watching.await;
+        let ended = ended?;
+        if is_ledger_away(&ended) && matches!(ended.mode, Mode::Migrate | Mode::Rollback) {
+            warn!(
+                "what has left and could not be recorded stays in flight in the ledger: the next run settles it before it sends anything"
+            );
+        }
+
+        let summary = summary(&access, &ended).await;
+        let exit = exit::of_run(&ended);
+        if self.json {
+            print_json(&summary)?;
+        }
+        if self.console.json {
+            log(&summary, exit);
+        } else if !self.json && !self.global.quiet {
+            eprint!("{}", visible_lines(&summary.text()));
+        }
+        hooks.over(&ended, &summary).await;
+        match ended.error {
+            Some(error) => Ok(self.console.report(&error.into())),
+            None => Ok(exit),
+        }
     }
 }
 
@@ -129,7 +167,7 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
     let recorded = if is_ledger_away(ended) || has_ledger_gone_back(ended) {
         None
     } else {
-        from_ledger(access, ended.run_id).await.ok().flatten()
+        Summary::read(access, ended.run_id).await.ok().flatten()
     };
     match recorded {
         Some(summary) => summary,
@@ -140,7 +178,6 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
             status: ended.status.as_str().to_owned(),
             resumed: ended.resumed,
             tokens: ended.tally,
-            rows_expected: None,
             batches: Batches {
                 committed: ended.batches.0,
                 failed: ended.batches.1,
@@ -150,29 +187,11 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
             rate_limited: ended.counters.rate_limited,
             lookups: ended.counters.lookups,
             duration_s: ended.counters.active_seconds,
-            failures_by_code: BTreeMap::new(),
-            warnings_by_code: BTreeMap::new(),
-            superseded_by_code: BTreeMap::new(),
             estimate: ended.estimate,
             verify: ended.verification,
             rollback: ended.rollback,
-            started_at: None,
-            finished_at: None,
-            pending_deletions: None,
             stop_reason: ended.stopped.as_ref().map(ToString::to_string),
-            is_taken_up: None,
-            is_of_all: false,
-            failures: Vec::new(),
-            warnings: Vec::new(),
-            superseded: Vec::new(),
+            ..Summary::default()
         },
     }
-}
-
-/// What the ledger knows of a run.
-pub(super) async fn from_ledger(access: &LedgerAccess, run: RunId) -> anyhow::Result<Option<Summary>> {
-    let mut reports = LedgerReader::open(access).await?;
-    let report = reports.run(Some(run)).await?;
-    reports.close().await;
-    Ok(report.map(|report| Summary::from_report(&access.migration, report)))
 }

@@ -22,7 +22,7 @@ use crate::{
 const MOST: usize = 100;
 
 #[derive(Serialize)]
-struct RunOutput<'a> {
+struct ShownTokens<'a> {
     migration: &'a str,
     asked: &'a str,
     tokens: Vec<Token<'a>>,
@@ -63,7 +63,7 @@ pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit
     };
     let of = |history: &History| row_status.as_ref()?.get(&history.key());
     if args.json {
-        let shown = RunOutput {
+        let shown = ShownTokens {
             migration: &access.migration,
             asked: &args.of,
             tokens: histories

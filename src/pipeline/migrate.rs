@@ -1,30 +1,35 @@
 //! `migrate`: from the settings to a finished run, real or dry.
 
-use std::{future::pending, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::watch;
-use tracing::{Instrument, error_span, info, warn};
+use tracing::{Instrument, info, warn};
 
 use super::{
-    Canary, PipelineError, canary::CanaryGate, checkpointer::Checkpointer, estimate_stage::Estimator,
-    outcome_sink::OutcomeSink, phase_cell::PhaseCell, progress::quota, retry::patiently,
-    run_tracker::RunTracker, shortfall::Expected, sink::Sink, stages::Stages,
+    Canary, PipelineError,
+    canary::CanaryGate,
+    checkpointer::Checkpointer,
+    estimate_stage::Estimator,
+    outcome_sink::OutcomeSink,
+    phase_cell::PhaseCell,
+    run_tracker::RunTracker,
+    session::{self, Kind, Opened, RunLock, Session, holder},
+    shortfall::Expected,
+    sink::Sink,
+    stages::Stages,
 };
 use crate::{
-    config::{LedgerAccess, Settings},
-    descope::Client,
+    config::Settings,
     domain::{
-        DryRun, Estimate, EventKind, Mode, OlderVersions, Rollback, RunId, RunStatus, Selection, StopReason,
-        Tally, Verification,
+        DryRun, Estimate, Mode, OlderVersions, Rollback, RunId, RunStatus, Selection, StopReason, Tally,
+        Verification,
     },
-    ledger::{Counters, Ledger, LedgerError, Lock, LockKind, Run},
-    lookup::LookupClient,
-    postgres::Patience,
+    ledger::{Counters, Ledger, LedgerError, LockKind, Run},
     rate::{Pacer, RunControl},
     reader::{Perspective, Source},
     report::View,
     secret::Fingerprint,
-    uploader::{TokensFinished, Uploader},
+    uploader::TokensFinished,
 };
 
 /// How a run ended.
@@ -94,8 +99,17 @@ pub struct Preflight {
     pub sample: Option<u64>,
 }
 
-/// Runs the migration, or goes on with it; or says what would happen, and changes nothing but the ledger's findings. The helm
-/// ends it early or holds it back, and `view` is kept up to date meanwhile.
+/// Lookups and checks of a run that sends nothing; one that sends has a connection for each batch in flight as well.
+fn kind(settings: &Settings, request: &Request) -> Kind {
+    Kind {
+        mode: request.mode(),
+        connections: settings.batch.ledger_statements(),
+        lock: (request.dry_run == DryRun::Off).then_some(LockKind::Migration),
+    }
+}
+
+/// Runs the migration, or resumes it; or says what would happen, and changes nothing but the ledger's findings. `control` ends it
+/// early or slows it down, and `view` is kept up to date meanwhile.
 ///
 /// # Errors
 /// If the run could not begin. Once it began, what went wrong is in [`Ended`].
@@ -105,97 +119,132 @@ pub async fn migrate(
     control: RunControl,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
-    let stop = control.stop.clone();
-    let work = async |patience: &Patience| open(settings, request, control, view, patience).await;
-    patiently(settings, &stop, work).await
+    let work = async |opened: Opened<'_>| Box::pin(begin(opened, request)).await;
+    session::run(settings, kind(settings, request), control, view, work).await
 }
 
-async fn open(
-    settings: &Settings,
-    request: &Request,
-    control: RunControl,
-    view: &watch::Sender<View>,
-    patience: &Patience,
-) -> Result<Ended, PipelineError> {
-    let access = LedgerAccess {
-        migration: settings.migration.clone(),
-        ledger: settings.ledger.clone(),
-    };
-    let application_name = format!("tokenferry {}", settings.migration);
-    let mut source = Source::open(&settings.source, &application_name, patience).await?;
-    let connections = settings.batch.ledger_statements();
+async fn begin(mut opened: Opened<'_>, request: &Request) -> Result<Ended, PipelineError> {
+    let (settings, ledger) = (opened.settings, &opened.ledger);
     let target = settings.api.target();
-    let ledger = Ledger::open(&access, connections, patience)
-        .await?
-        .bound_to(&target);
-    let last_success = ledger.last_success(request.mode()).await?;
-    let client = Client::new(&settings.api, control.meter.clone())?;
-    let event_log = ledger.event_log();
-    let lookup_client =
-        LookupClient::new(client.clone(), &settings.api, &control).with_event_log(event_log.clone());
-    let lookup_client = Arc::new(lookup_client);
-    source = source.with_event_log(event_log.clone());
-    let (run, errand) = match request.dry_run {
+    ledger.expect_target(&target).await?;
+    let run = match request.dry_run {
         DryRun::Off => {
-            let lock = ledger.lock(&access, LockKind::Migration).await?;
-            ledger.expect_target(&target).await?;
             ledger.expect_no_pending_deletions().await?;
-            announce_siblings(&ledger, &target).await?;
-            let about = selection(settings, &source, &ledger);
+            announce_siblings(ledger, &target).await?;
+            let about = selection(settings, &opened.source, ledger);
             let run = ledger.begin(&request.selection, &about, &holder()).await?;
             ledger.record_target(&run, &target).await?;
-            let sending = Sending { client, lock };
-            (run, Errand::Migrate(Box::new(sending)))
+            run
         }
         DryRun::On => {
-            ledger.expect_target(&target).await?;
-            ledger.expect_no_pending_deletions_without_lock(&access).await?;
-            announce_siblings(&ledger, &target).await?;
-            let run = ledger.begin_dry_run(&request.selection, &holder()).await?;
-            (run, Errand::DryRun)
+            ledger
+                .expect_no_pending_deletions_without_lock(&opened.access)
+                .await?;
+            announce_siblings(ledger, &target).await?;
+            ledger.begin_dry_run(&request.selection, &holder()).await?
         }
     };
-    let order = format!("{}, by {}", request.described(settings), holder());
-    event_log.record(EventKind::taking_up(run.resumed), Some(order));
-    let span = error_span!("run", run_id = run.id);
-    let (whole, expected) = Expected::of(&mut source, &ledger, &run, &request.selection).await?;
+    let (whole, expected) = Expected::of(&mut opened.source, ledger, &run, &request.selection).await?;
     ledger.expect_rows(&run, expected).await?;
-    view.send_modify(|view| {
-        view.run_id = Some(run.id);
-        view.last_success = last_success;
-        view.mode = request.mode();
-        view.tally = run.tally;
+    let (session, source, lock) = opened.begin(run, &request.described(settings)).await;
+    session.view.send_modify(|view| {
+        view.tally = session.run.tally;
         view.expected = expected.filter(|_| request.limit.is_none());
-        view.quota = (request.dry_run == DryRun::Off).then(|| quota(settings.api.rate_limit));
     });
-    if let Some(left) = run.left {
+    let span = session.span.clone();
+    let work = Box::pin(work(session, source, lock, request, whole, expected));
+    Ok(work.instrument(span).await)
+}
+
+/// The run itself: whatever happens in it, it gets a status.
+async fn work(
+    session: Session<'_>,
+    source: Source,
+    mut lock: RunLock,
+    request: &Request,
+    whole: Expected,
+    expected: Option<u64>,
+) -> Ended {
+    announce(&session, request, expected);
+    let settings = session.settings;
+    let checkpointer = Arc::new(Checkpointer::new(
+        session.run.cursor.clone(),
+        session.run.tally,
+        session.control.meter.clone(),
+    ));
+    let phase = PhaseCell::default();
+    let (sink, gate) = match request.dry_run {
+        DryRun::Off => {
+            let gate = request
+                .canary
+                .map(|canary| CanaryGate::new(canary, session.control.stop.clone(), phase.clone()));
+            let listener = count_and_watch(Arc::clone(&checkpointer), gate.clone());
+            (Sink::Upload(session.uploader(Box::new(listener))), gate)
+        }
+        DryRun::On => {
+            let estimator = Estimator::new(Arc::clone(&checkpointer), &settings.api);
+            (Sink::Count(estimator), None)
+        }
+    };
+    let tracker = RunTracker::new(&session, checkpointer, sink.clone(), phase);
+    let stages = Stages {
+        request,
+        tracker: &tracker,
+        record: &OutcomeSink::new(session.ledger.clone(), session.run.clone(), request.dry_run),
+        gate,
+    };
+    let mut error = session
+        .work(
+            &mut lock,
+            Box::pin(stages.run(source, sink)),
+            Box::pin(tracker.write_checkpoints()),
+            |view| tracker.renew(view),
+        )
+        .await;
+
+    let snapshot = tracker.checkpointer.snapshot();
+    if error.is_none() && session.control.stop.reason().is_none() {
+        error = left_open(&snapshot.closed, &snapshot.live);
+    }
+    let remark = whole.shortfall(snapshot.live.selected);
+    let ended = session
+        .finish(
+            error,
+            &tracker.checkpoint(&snapshot),
+            tracker.record_estimate(),
+            remark,
+        )
+        .await;
+    if request.sees_all() && ended.stopped.is_none() && ended.error.is_none() {
+        remember_all(&session.ledger, &session.run).await;
+    }
+    let ended = Ended {
+        batches: session.control.meter.batches(),
+        estimate: tracker.estimate(),
+        ..ended
+    };
+    session.close(lock).await;
+    ended
+}
+
+/// What is to be known of the run before it works.
+fn announce(session: &Session<'_>, request: &Request, expected: Option<u64>) {
+    if let Some(left) = session.run.left {
         warn!(
-            parent: &span, left,
+            left,
             "the configuration selects other rows than an unfinished run did, or makes something else of them, or the ledger was restored since: \
              that run stays as it stands, and a new one begins with the first row"
         );
     }
-    if run.resumed {
-        let cursor = run.cursor.as_ref().map(tracing::field::display);
-        info!(parent: &span, cursor, "going on with an unfinished run");
+    if session.run.resumed {
+        let cursor = session.run.cursor.as_ref().map(tracing::field::display);
+        info!(cursor, "going on with an unfinished run");
     } else {
-        info!(parent: &span, mode = request.mode().as_str(), "started");
+        info!(mode = request.mode().as_str(), "started");
     }
     if request.dry_run == DryRun::Off {
-        announce_verifying(settings, request, expected);
+        announce_verifying(session.settings, request, expected);
     }
-    let opened = Opened {
-        source,
-        ledger,
-        run,
-        errand,
-        lookup_client,
-        whole,
-    };
-    Ok(opened
-        .work(settings, request, control, view)
-        .instrument(span)
-        .await)
 }
 
 /// What should be heard of before anything is sent: a migration under another name is another one, and sends everything again; and
@@ -259,137 +308,6 @@ fn announce_verifying(settings: &Settings, request: &Request, expected: Option<u
     );
 }
 
-/// Everything a run works with.
-struct Opened {
-    source: Source,
-    ledger: Ledger,
-    run: Run,
-    errand: Errand,
-    lookup_client: Arc<LookupClient>,
-    /// How many rows there should be.
-    whole: Expected,
-}
-
-/// What only one of the modes works with: a dry run neither sends nor keeps others out.
-enum Errand {
-    Migrate(Box<Sending>),
-    DryRun,
-}
-
-struct Sending {
-    client: Client,
-    lock: Lock,
-}
-
-impl Opened {
-    /// The run itself: whatever happens in it, it gets a status.
-    async fn work(
-        self,
-        settings: &Settings,
-        request: &Request,
-        control: RunControl,
-        view: &watch::Sender<View>,
-    ) -> Ended {
-        let Self {
-            source,
-            ledger,
-            run,
-            errand,
-            lookup_client,
-            whole,
-        } = self;
-        let checkpointer = Arc::new(Checkpointer::new(
-            run.cursor.clone(),
-            run.tally,
-            control.meter.clone(),
-        ));
-        let at = PhaseCell::default();
-        let (delivery, gate, mut locked) = match errand {
-            Errand::Migrate(sending) => {
-                let Sending { client, lock } = *sending;
-                let checkpointer = Arc::clone(&checkpointer);
-                let gate = request
-                    .canary
-                    .map(|canary| CanaryGate::new(canary, control.stop.clone(), at.clone()));
-                let listener = Box::new(count_and_watch(checkpointer, gate.clone()));
-                let (ledger, run) = (ledger.clone(), run.clone());
-                let pacer = lookup_client.plain();
-                let uploader = Uploader::new(client, pacer, ledger, run, settings, control.clone(), listener);
-                (Sink::Upload(uploader), gate, Some(lock))
-            }
-            Errand::DryRun => {
-                let counter = Estimator::new(Arc::clone(&checkpointer), &settings.api);
-                (Sink::Count(counter), None, None)
-            }
-        };
-        let tracker = RunTracker::new(
-            ledger.clone(),
-            run.clone(),
-            checkpointer,
-            delivery.clone(),
-            lookup_client,
-            at,
-            control.clone(),
-        );
-        let stages = Stages {
-            settings,
-            request,
-            stop: &control.stop,
-            tracker: &tracker,
-            record: &OutcomeSink::new(ledger.clone(), run.clone(), request.dry_run),
-            gate,
-        };
-        let holding = async {
-            match &mut locked {
-                Some(lock) => ledger.hold_lock(lock).await,
-                None => pending().await,
-            }
-        };
-        let mut error = Box::pin(stages.run(source, delivery, holding, view)).await.err();
-
-        let snapshot = tracker.checkpointer.snapshot();
-        let stopped = control.stop.reason();
-        if error.is_none() && stopped.is_none() {
-            error = left_open(&snapshot.closed, &snapshot.live);
-        }
-        let status = status(stopped.as_ref(), error.as_ref(), request.dry_run, &snapshot.live);
-        let early = stopped.as_ref().map(ToString::to_string);
-        let why = early
-            .or_else(|| error.as_ref().map(ToString::to_string))
-            .or_else(|| whole.shortfall(snapshot.live.selected));
-        if let Err(failure) = tracker.close(&snapshot, status, why.as_deref()).await {
-            warn!(reason = %failure, "the end of the run could not be recorded: the next run finds it as it is and goes on");
-            error = Some(cause(error, failure));
-        } else {
-            ledger.close_events(&run, status, why.as_deref()).await;
-            if request.sees_all() && stopped.is_none() && error.is_none() {
-                remember_all(&ledger, &run).await;
-            }
-        }
-        if let Some(lock) = locked {
-            lock.release().await;
-        }
-        ledger.close().await;
-        Ended {
-            run_id: run.id,
-            mode: request.mode(),
-            resumed: run.resumed,
-            status,
-            stopped,
-            tally: Tally {
-                selected: snapshot.live.settled(),
-                ..snapshot.live
-            },
-            counters: tracker.counters(),
-            batches: tracker.batches(),
-            estimate: tracker.estimate(),
-            verification: None,
-            rollback: None,
-            error,
-        }
-    }
-}
-
 /// What the uploader calls for each outcome.
 fn count_and_watch(
     checkpointer: Arc<Checkpointer>,
@@ -416,47 +334,4 @@ async fn remember_all(ledger: &Ledger, run: &Run) {
     if let Err(failure) = ledger.remember_all(run).await {
         warn!(reason = %failure, "read-backs prove nothing until the next run over all rows has completed");
     }
-}
-
-/// Where the run stands at its end.
-fn status(
-    stopped: Option<&StopReason>,
-    error: Option<&PipelineError>,
-    dry_run: DryRun,
-    checkpointer: &Tally,
-) -> RunStatus {
-    match (stopped, error) {
-        (_, Some(_)) | (Some(StopReason::Signal(_) | StopReason::Person), None) => RunStatus::Interrupted,
-        // The next run goes on behind a canary; a dry run is done with what it was asked for.
-        (Some(StopReason::Limit(_)), None) if dry_run == DryRun::Off => RunStatus::Interrupted,
-        (None | Some(StopReason::Limit(_)), None) if checkpointer.failed > 0 => {
-            RunStatus::CompletedWithFailures
-        }
-        (None | Some(StopReason::Limit(_)), None) => RunStatus::Completed,
-        (Some(_), None) => RunStatus::Stopped,
-    }
-}
-
-/// What ended the run, if its end could not be recorded either. What the ledger holds against a process that was replaced
-/// is the other one's work, and no contradiction.
-pub(super) fn cause(first: Option<PipelineError>, last: PipelineError) -> PipelineError {
-    match (first, &last) {
-        (
-            Some(PipelineError::Ledger(LedgerError::Contradiction(_))),
-            PipelineError::Ledger(LedgerError::TakenOver),
-        ) => last,
-        (first, _) => first.unwrap_or(last),
-    }
-}
-
-/// Host and process, for whoever finds the migration locked.
-pub(super) fn holder() -> String {
-    let host = nix::unistd::gethostname()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
-    format!(
-        "process {} on {}",
-        std::process::id(),
-        if host.is_empty() { "an unnamed host" } else { &host }
-    )
 }

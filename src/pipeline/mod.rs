@@ -24,6 +24,7 @@ mod retry;
 mod rollback;
 mod row_status;
 mod run_tracker;
+mod session;
 mod shortfall;
 mod sink;
 mod source_rows;

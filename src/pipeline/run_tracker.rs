@@ -1,161 +1,115 @@
-//! Where the books are kept while the stages work: the ledger's cursor follows them, and so does what people see.
+//! Keeps the ledger's cursor and the progress of an upload up to date while the stages work.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use fail::fail_point;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep, timeout},
-};
+use tokio::time::{sleep, timeout};
 
 use super::{
     PipelineError,
     checkpointer::{Checkpointer, Snapshot},
     phase_cell::PhaseCell,
-    progress::{TICK, show},
+    progress::TICK,
+    session::Session,
     sink::Sink,
 };
 use crate::{
-    domain::{Estimate, RunStatus},
-    ledger::{Checkpoint, Counters, Ledger, Run},
-    lookup::LookupClient,
-    rate::RunControl,
+    domain::Estimate,
+    ledger::{Checkpoint, LedgerError},
     report::View,
 };
 
-/// How often the books are written at least.
+/// How often a checkpoint is written at least.
 const RECORD_AT_LEAST: Duration = Duration::from_secs(2);
 
 /// Batches stay packed for once or twice as long. Long enough that many are filed at once; a process that is started again
 /// finds little to do first.
 const FILE_EVERY: Duration = Duration::from_secs(5);
 
-/// Knows how a run stands.
-pub(super) struct RunTracker {
-    pub(super) ledger: Ledger,
-    pub(super) run: Run,
+/// Knows how an upload, or its dry run, stands.
+pub(super) struct RunTracker<'a> {
+    pub(super) session: &'a Session<'a>,
     pub(super) checkpointer: Arc<Checkpointer>,
-    delivery: Sink,
-    /// Asks the API who and what exists.
-    pub(super) lookup_client: Arc<LookupClient>,
     /// What the run is at.
-    pub(super) at: PhaseCell,
-    control: RunControl,
-    begin: Instant,
+    pub(super) phase: PhaseCell,
+    sink: Sink,
 }
 
-impl RunTracker {
+impl<'a> RunTracker<'a> {
     pub(super) fn new(
-        ledger: Ledger,
-        run: Run,
+        session: &'a Session<'a>,
         checkpointer: Arc<Checkpointer>,
-        delivery: Sink,
-        lookup_client: Arc<LookupClient>,
-        at: PhaseCell,
-        control: RunControl,
+        sink: Sink,
+        phase: PhaseCell,
     ) -> Self {
         Self {
-            ledger,
-            run,
+            session,
             checkpointer,
-            delivery,
-            lookup_client,
-            at,
-            control,
-            begin: Instant::now(),
+            phase,
+            sink,
         }
     }
 
     /// Moves the ledger's cursor along, and files what is packed. Ends only if the ledger cannot be written.
-    pub(super) async fn write_checkpoints(&self) -> Result<Infallible, PipelineError> {
-        tokio::try_join!(self.write_progress(), self.file()).map(|(never, _)| never)
+    pub(super) async fn write_checkpoints(&self) -> PipelineError {
+        let written = tokio::try_join!(self.write_progress(), self.file());
+        match written {
+            Err(error) => error,
+            Ok((never, _)) => match never {},
+        }
     }
 
     async fn file(&self) -> Result<Infallible, PipelineError> {
         loop {
             sleep(FILE_EVERY).await;
-            self.ledger.file_older().await?;
+            self.session.ledger.file_older().await?;
         }
     }
 
     async fn write_progress(&self) -> Result<Infallible, PipelineError> {
-        self.ledger.write_events(&self.run).await;
+        let Session { ledger, run, .. } = self.session;
         loop {
-            // Without news the books still tell how far rows beyond the cursor are.
+            // Without news the totals still tell how far rows beyond the cursor are.
             let _ = timeout(RECORD_AT_LEAST, self.checkpointer.moved()).await;
-            self.record(&self.checkpointer.snapshot()).await?;
-            self.ledger.write_events(&self.run).await;
+            let snapshot = self.checkpointer.snapshot();
+            fail_point!("cursor");
+            ledger.advance(run, &self.checkpoint(&snapshot)).await?;
+            ledger.write_events(run).await;
             sleep(TICK).await;
         }
     }
 
-    /// Keeps the view up to date.
-    pub(super) async fn show(&self, view: &watch::Sender<View>) -> Infallible {
-        show(&self.control, self.ledger.event_log(), view, |view| {
-            self.renew(view);
-        })
-        .await
-    }
-
-    /// Writes books and cursor.
-    async fn record(&self, snapshot: &Snapshot) -> Result<(), PipelineError> {
-        let checkpoint = self.checkpoint(snapshot);
-        fail_point!("cursor");
-        Ok(self.ledger.advance(&self.run, &checkpoint).await?)
-    }
-
-    /// Writes the books for the last time.
-    pub(super) async fn close(
-        &self,
-        snapshot: &Snapshot,
-        status: RunStatus,
-        why: Option<&str>,
-    ) -> Result<(), PipelineError> {
+    /// Records what a dry run expects of the real one.
+    pub(super) async fn record_estimate(&self) -> Result<(), LedgerError> {
+        let Session { ledger, run, .. } = self.session;
         if let Some(estimate) = self.estimate() {
-            self.ledger.estimate(&self.run, &estimate).await?;
+            ledger.estimate(run, &estimate).await?;
         }
-        let checkpoint = self.checkpoint(snapshot);
         fail_point!("cursor");
-        Ok(self.ledger.finish(&self.run, &checkpoint, status, why).await?)
+        Ok(())
     }
 
-    fn checkpoint<'a>(&self, snapshot: &'a Snapshot) -> Checkpoint<'a> {
+    /// What stands in the ledger of a run that has come so far.
+    pub(super) fn checkpoint<'s>(&self, snapshot: &'s Snapshot) -> Checkpoint<'s> {
         Checkpoint {
             cursor: snapshot.cursor.as_ref(),
             up_to_cursor: snapshot.closed,
             tally: snapshot.live,
-            counters: self.counters(),
+            counters: self.session.counters(),
         }
     }
 
-    fn renew(&self, view: &mut View) {
-        view.phase = self.at.now();
+    /// Brings the view up to date.
+    pub(super) fn renew(&self, view: &mut View) {
+        view.phase = self.phase.now();
         view.tally = self.checkpointer.snapshot().live;
         view.failures = self.checkpointer.failed.by_code();
-        view.requests = self.counters().requests;
-        view.in_flight = self.control.meter.in_flight();
-        view.held_for = self.delivery.held_for().max(self.lookup_client.held_for());
-    }
-
-    /// Requests and time, earlier processes included.
-    pub(super) fn counters(&self) -> Counters {
-        let (before, meter) = (&self.run.counters, &self.control.meter);
-        Counters {
-            requests: before.requests + meter.requests(),
-            retries: before.retries + meter.retries(),
-            rate_limited: before.rate_limited + meter.rate_limited(),
-            lookups: before.lookups + meter.lookups(),
-            active_seconds: before.active_seconds + self.begin.elapsed().as_secs_f64(),
-        }
-    }
-
-    /// Batches committed and failed by this process.
-    pub(super) fn batches(&self) -> (i64, i64) {
-        self.control.meter.batches()
+        view.in_flight = self.session.control.meter.in_flight();
+        view.held_for = view.held_for.max(self.sink.held_for());
     }
 
     /// What a dry run expects of the real one.
     pub(super) fn estimate(&self) -> Option<Estimate> {
-        self.delivery.estimate()
+        self.sink.estimate()
     }
 }

@@ -2,12 +2,12 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use super::PipelineError;
+use super::{PipelineError, session::Session};
 use crate::{
     config::{Field, Settings},
     domain::{LegacyToken, SourceKey},
     ledger::{Committed, Ledger},
-    lookup::{LookupClient, LookupError, UserResolver},
+    lookup::{LookupError, UserResolver},
     rate::StopSignal,
     reader::Source,
     validation::{EncodedRow, Validator},
@@ -39,25 +39,24 @@ pub(super) fn validator(settings: &Settings, ledger: &Ledger) -> Validator {
         .fetching(settings.source.provider.clone())
 }
 
+/// What finds the users of login IDs, where the source has any.
+pub(super) async fn resolver(session: &Session<'_>) -> Result<Option<UserResolver>, PipelineError> {
+    if !session.settings.source.columns.contains_key(&Field::LoginId) {
+        return Ok(None);
+    }
+    let lookup_client = Arc::clone(&session.lookup_client);
+    let resolver = UserResolver::new(lookup_client, session.ledger.clone(), &session.settings.api).await?;
+    Ok(Some(resolver))
+}
+
 impl SourceRows {
-    /// `people` finds users.
-    pub(super) async fn new(
-        settings: &Settings,
-        source: Source,
-        ledger: &Ledger,
-        people: Arc<LookupClient>,
-        stop: StopSignal,
-    ) -> Result<Self, PipelineError> {
-        let resolver = if settings.source.columns.contains_key(&Field::LoginId) {
-            Some(UserResolver::new(people, ledger.clone(), &settings.api).await?)
-        } else {
-            None
-        };
+    pub(super) async fn new(session: &Session<'_>, source: Source) -> Result<Self, PipelineError> {
+        let (settings, ledger) = (session.settings, &session.ledger);
         Ok(Self {
             source,
-            resolver,
+            resolver: resolver(session).await?,
             validator: validator(settings, ledger),
-            stop,
+            stop: session.control.stop.clone(),
         })
     }
 

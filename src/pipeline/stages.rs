@@ -4,10 +4,7 @@ use std::{collections::VecDeque, future::ready, pin::pin, sync::Arc};
 
 use fail::fail_point;
 use futures_util::{TryStreamExt, future::BoxFuture};
-use tokio::{
-    sync::{mpsc, watch},
-    task::JoinHandle,
-};
+use tokio::{sync::mpsc, task::JoinHandle};
 use tracing::{Instrument, Span, warn};
 
 use super::{
@@ -29,25 +26,21 @@ use super::{
 };
 use crate::{
     chunker::{Chunker, Limits, Singly},
-    config::{Field, Settings},
     descope::{BODY_OVERHEAD, SINGLE_OVERHEAD},
     domain::{Forgotten, Phase, Selection, StopReason},
-    ledger::{Ledger, LedgerError},
+    ledger::Ledger,
     lookup::{ExistenceCheck, UserResolver},
     postgres::FailureKind,
     rate::StopSignal,
     reader::{Source, SourceError},
-    report::View,
     uploader::{OnUnresolved, Reconciliation, Uploader},
     validation::{Duplicates, Validator},
 };
 
 /// What the stages of one run have in common.
 pub(super) struct Stages<'a> {
-    pub(super) settings: &'a Settings,
     pub(super) request: &'a Request,
-    pub(super) stop: &'a StopSignal,
-    pub(super) tracker: &'a RunTracker,
+    pub(super) tracker: &'a RunTracker<'a>,
     pub(super) record: &'a OutcomeSink,
     /// Holds the bulk back until the canary arrived, where there is to be one.
     pub(super) gate: Option<CanaryGate>,
@@ -67,47 +60,13 @@ struct Start {
 }
 
 impl Stages<'_> {
-    /// Settles what an earlier process left, then works until the source is empty or the switch is turned. The books are
-    /// kept meanwhile, and so is the lock by `holding`, which ends only when it is lost.
-    pub(super) async fn run(
-        self,
-        source: Source,
-        delivery: Sink,
-        holding: impl Future<Output = LedgerError>,
-        view: &watch::Sender<View>,
-    ) -> Result<(), PipelineError> {
-        let tracker = self.tracker;
-        tokio::select! {
-            ended = self.work(source, delivery, holding) => ended,
-            never = tracker.show(view) => match never {},
-        }
-    }
-
-    async fn work(
-        self,
-        source: Source,
-        delivery: Sink,
-        holding: impl Future<Output = LedgerError>,
-    ) -> Result<(), PipelineError> {
-        let (stop, tracker) = (self.stop, self.tracker);
-        let mut stages = pin!(self.prepare(source, delivery));
-        let error = tokio::select! {
-            ended = &mut stages => return ended,
-            Err(error) = tracker.write_checkpoints() => error,
-            error = holding => error.into(),
-        };
-        stop.cancel();
-        // What follows from a ledger that is gone adds nothing to that.
-        let _ = stages.await;
-        Err(error)
-    }
-
-    /// What comes before the first page, and then the stages.
-    async fn prepare(self, mut source: Source, delivery: Sink) -> Result<(), PipelineError> {
-        let (settings, stop, tracker) = (self.settings, self.stop, self.tracker);
-        tracker.at.enter(Phase::Settling);
+    /// Settles what an earlier process left, then works until the source is empty or the run is stopped.
+    pub(super) async fn run(self, mut source: Source, delivery: Sink) -> Result<(), PipelineError> {
+        let (tracker, session) = (self.tracker, self.tracker.session);
+        let (settings, stop) = (session.settings, &session.control.stop);
+        tracker.phase.enter(Phase::Settling);
         if let Sink::Upload(uploader) = &delivery {
-            settle_left_behind(&tracker.ledger, uploader, stop, OnUnresolved::SendAgain).await?;
+            settle_left_behind(&session.ledger, uploader, stop, OnUnresolved::SendAgain).await?;
         }
         let forgotten = self.record.forgotten().await?;
         if forgotten == Forgotten::Anything {
@@ -116,12 +75,12 @@ impl Stages<'_> {
                  sent again, and until that has completed, a batch whose outcome is unknown, too, as nothing proves that it arrived"
             );
         }
-        let mut memory = LedgerFilter::new(tracker.ledger.is_new_to(&tracker.run).await?);
-        let validator = source_rows::validator(settings, &tracker.ledger);
-        let resolver = self.resolver().await?;
+        let mut memory = LedgerFilter::new(session.ledger.is_new_to(&session.run).await?);
+        let validator = source_rows::validator(settings, &session.ledger);
+        let resolver = source_rows::resolver(session).await?.map(Arc::new);
         let duplicates_resolved = match self.request.selection {
             Selection::All => {
-                tracker.at.enter(Phase::Outdated);
+                tracker.phase.enter(Phase::Outdated);
                 self.leave_out_outdated(&mut source, &validator, &mut memory)
                     .await?
             }
@@ -130,9 +89,9 @@ impl Stages<'_> {
             // The source does not know which of its login IDs are the same user's.
         } && resolver.is_none();
         if self.request.online.is_some() {
-            tracker.at.enter(Phase::Asking);
+            tracker.phase.enter(Phase::Asking);
         }
-        let checking = preflight::check(settings, self.request, &mut source, &tracker.lookup_client);
+        let checking = preflight::check(settings, self.request, &mut source, &session.lookup_client);
         let check = stop.run_until_stopped(checking).await.transpose()?.flatten();
         let start = Start {
             source,
@@ -146,19 +105,6 @@ impl Stages<'_> {
         self.spawn(start, delivery).await
     }
 
-    /// Who finds the users of login IDs, where the source has any.
-    async fn resolver(&self) -> Result<Option<Arc<UserResolver>>, PipelineError> {
-        if !self.settings.source.columns.contains_key(&Field::LoginId) {
-            return Ok(None);
-        }
-        let (lookup_client, ledger) = (
-            Arc::clone(&self.tracker.lookup_client),
-            self.tracker.ledger.clone(),
-        );
-        let resolver = UserResolver::new(lookup_client, ledger, &self.settings.api).await?;
-        Ok(Some(Arc::new(resolver)))
-    }
-
     /// Asks the source which rows are outdated, and records them before the first of them could be sent. `false` if the
     /// source cannot tell, or not in time.
     async fn leave_out_outdated(
@@ -170,7 +116,14 @@ impl Stages<'_> {
         let mut outage = source.outage();
         loop {
             let recording = self.record_outdated(source, validator, memory);
-            let Some(recorded) = self.stop.run_until_stopped(recording).await else {
+            let Some(recorded) = self
+                .tracker
+                .session
+                .control
+                .stop
+                .run_until_stopped(recording)
+                .await
+            else {
                 return Ok(true);
             };
             match recorded {
@@ -196,7 +149,14 @@ impl Stages<'_> {
                 }
                 Err(PipelineError::Source(SourceError::Database(failure))) => {
                     source.disconnect();
-                    match self.stop.run_until_stopped(outage.wait_out(failure)).await {
+                    match self
+                        .tracker
+                        .session
+                        .control
+                        .stop
+                        .run_until_stopped(outage.wait_out(failure))
+                        .await
+                    {
                         Some(waited) => waited.map_err(SourceError::from)?,
                         None => return Ok(true),
                     }
@@ -214,7 +174,10 @@ impl Stages<'_> {
     ) -> Result<(), PipelineError> {
         let mut filter = Duplicates::new(validator);
         let duplicates = source
-            .duplicates(&self.settings.apps, self.tracker.run.cursor.as_ref())
+            .duplicates(
+                &self.tracker.session.settings.apps,
+                self.tracker.session.run.cursor.as_ref(),
+            )
             .await?;
         let mut outdated = pin!(
             duplicates
@@ -238,7 +201,7 @@ impl Stages<'_> {
     /// Which tokens go by themselves.
     fn singly(&self) -> Singly {
         match self.request.canary {
-            _ if self.settings.batch.verify_refresh => Singly::All,
+            _ if self.tracker.session.settings.batch.verify_refresh => Singly::All,
             Some(canary) => Singly::First(canary.tokens.get()),
             None => Singly::First(0),
         }
@@ -255,7 +218,8 @@ impl Stages<'_> {
             duplicates_resolved,
             check,
         } = start;
-        let (batch, stop, tracker) = (self.settings.batch, self.stop, self.tracker);
+        let (tracker, session) = (self.tracker, self.tracker.session);
+        let (batch, stop) = (session.settings.batch, &session.control.stop);
         let limits = Limits {
             max_tokens: batch.max_tokens,
             max_bytes: batch.max_bytes,
@@ -264,10 +228,10 @@ impl Stages<'_> {
         };
         let singly = self.singly();
         match (&self.gate, &check) {
-            (Some(_), _) => tracker.at.enter(Phase::Canary),
+            (Some(_), _) => tracker.phase.enter(Phase::Canary),
             // Every page is asked about.
             (None, Some(_)) => {}
-            (None, None) => tracker.at.enter(Phase::Sending),
+            (None, None) => tracker.phase.enter(Phase::Sending),
         }
         let validator = Arc::new(validator);
         let older = self.request.older;
@@ -280,7 +244,7 @@ impl Stages<'_> {
             checkpointer: Arc::clone(&tracker.checkpointer),
             chunker: Chunker::new(limits, singly),
             size_limit: delivery.size_limit(batch),
-            refresh_margin_seconds: self.settings.api.refresh_margin.seconds(),
+            refresh_margin_seconds: self.tracker.session.settings.api.refresh_margin.seconds(),
             stop: stop.clone(),
             work: work_in,
             unsettled: VecDeque::new(),
@@ -291,7 +255,7 @@ impl Stages<'_> {
             holder_check,
             notices: Notices::default(),
             check,
-            fetching: ProviderTokens::new(self.settings, &delivery, &tracker.lookup_client),
+            fetching: ProviderTokens::new(self.tracker.session.settings, &delivery, &session.lookup_client),
             columns: (self.request.selection == Selection::All).then(|| Columns::new(self.request.dry_run)),
         };
         let reading: BoxFuture<'static, _> = match self.request.selection.clone() {
@@ -299,15 +263,15 @@ impl Stages<'_> {
             // in the span it is given.
             Selection::All => Box::pin(read_stage::all(
                 source.with_span(Span::current()),
-                tracker.run.cursor.clone(),
+                session.run.cursor.clone(),
                 stop.clone(),
                 pages_in,
             )),
             Selection::Failed { code } => Box::pin(
                 read_stage::failed(
                     source,
-                    tracker.ledger.clone(),
-                    tracker.run.id,
+                    session.ledger.clone(),
+                    session.run.id,
                     code,
                     stop.clone(),
                     pages_in,
@@ -331,7 +295,7 @@ impl Stages<'_> {
             }
             None => Box::pin(ready(Ok(()))),
         };
-        let delivering = delivery.run(batch, stop.clone(), work, tracker.at.clone());
+        let delivering = delivery.run(batch, stop.clone(), work, tracker.phase.clone());
         let reading = tokio::spawn(reading);
         let resolving = tokio::spawn(resolving.in_current_span());
         let preparing = tokio::spawn(prepare.run(pages).in_current_span());

@@ -11,12 +11,13 @@ use super::{
     verify_text,
 };
 use crate::{
+    config::LedgerAccess,
     domain::{Estimate, Mode, PendingDeletions, Rollback, RunId, Tally, Verification, visible},
-    ledger::{CodeCount, RunReport},
+    ledger::{CodeCount, LedgerError, LedgerReader, RunReport},
 };
 
 /// What `migrate --json`, `verify --json`, `rollback --json` and `status --json` print.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
     /// The run.
     pub run_id: RunId,
@@ -89,7 +90,7 @@ pub struct Summary {
 }
 
 /// Batches that have an outcome.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, Default, Serialize)]
 pub struct Batches {
     /// Stored by the API.
     pub committed: i64,
@@ -98,6 +99,17 @@ pub struct Batches {
 }
 
 impl Summary {
+    /// What the ledger knows of a run; `None` if there is no such run.
+    ///
+    /// # Errors
+    /// If there is no ledger, or its database does not answer.
+    pub async fn read(access: &LedgerAccess, run: RunId) -> Result<Option<Self>, LedgerError> {
+        let mut reader = LedgerReader::open(access).await?;
+        let report = reader.run(Some(run)).await?;
+        reader.close().await;
+        Ok(report.map(|report| Self::from_report(&access.migration, report)))
+    }
+
     /// From the ledger.
     #[must_use]
     pub fn from_report(migration: &str, report: RunReport) -> Self {

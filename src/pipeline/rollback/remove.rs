@@ -7,21 +7,18 @@ use std::{
 
 use fail::fail_point;
 use futures_util::{StreamExt, stream};
-use tokio::{sync::watch, time::Instant};
+use tokio::time::Instant;
 
 use super::{
-    Counted, checkpoint,
+    checkpoint,
     eligibility::{Question, eligible, left_after, left_alone, spared},
 };
 use crate::{
-    config::Settings,
     descope::VerifiedMatch,
     domain::{DryRun, Reason, RollbackOutcome, StopReason},
-    ledger::{Committed, IntendedDeletion, Ledger, LedgerError, RollbackCandidate, RollbackRun},
-    lookup::{Answered, LookupClient, LookupError, Read, TokenReader},
-    pipeline::{PipelineError, progress::quota, source_rows::SourceRows},
-    rate::RunControl,
-    report::View,
+    ledger::{Committed, IntendedDeletion, LedgerError, RollbackCandidate, RollbackRun},
+    lookup::{Answered, LookupError, Read, TokenReader},
+    pipeline::{PipelineError, progress::quota, session::Session, source_rows::SourceRows},
 };
 
 /// Tokens that are looked up in ledger and source at once.
@@ -40,15 +37,9 @@ const GOOD_FOR: Duration = Duration::from_secs(60);
 
 /// What it takes to delete tokens.
 pub(super) struct Remover<'a> {
-    ledger: &'a Ledger,
+    session: &'a Session<'a>,
     begun: &'a RollbackRun,
-    lookup_client: &'a LookupClient,
     reader: TokenReader<'a>,
-    control: &'a RunControl,
-    counted: &'a Counted,
-    view: &'a watch::Sender<View>,
-    /// So many are worked on at a time.
-    in_flight: usize,
     /// So long after it was about to leave, a deletion may arrive still.
     under_way_for: Duration,
     /// Tokens whose deletion may have got through, and that cannot be looked at.
@@ -68,60 +59,52 @@ enum Look {
 }
 
 impl<'a> Remover<'a> {
-    pub(super) fn new(
-        settings: &Settings,
-        ledger: &'a Ledger,
-        begun: &'a RollbackRun,
-        counted: &'a Counted,
-        control: &'a RunControl,
-        view: &'a watch::Sender<View>,
-    ) -> Self {
+    pub(super) fn new(session: &'a Session<'a>, begun: &'a RollbackRun) -> Self {
+        let api = &session.settings.api;
+        let margin = (!begun.rollback_request.include_expired).then_some(api.refresh_margin);
         Self {
-            ledger,
+            session,
             begun,
-            lookup_client: &counted.lookup_client,
-            reader: TokenReader::new(
-                &counted.lookup_client,
-                (!begun.rollback_request.include_expired).then_some(settings.api.refresh_margin),
-                READING,
-            ),
-            control,
-            counted,
-            view,
-            in_flight: settings.batch.concurrency,
-            under_way_for: settings.api.timeout + settings.api.settle_grace,
+            reader: TokenReader::new(&session.lookup_client, margin, READING),
+            under_way_for: api.timeout + api.settle_grace,
             unsettled: AtomicU64::new(0),
         }
     }
 
+    /// So many tokens are worked on at a time.
+    fn in_flight(&self) -> usize {
+        self.session.settings.batch.concurrency
+    }
+
     /// At the rate of the moment: somebody may have slowed it down.
     fn good_for(&self) -> Duration {
-        let throttle = &self.control.throttle;
+        let throttle = &self.session.control.throttle;
         let spacing = quota(throttle.slowed_to().unwrap_or_else(|| throttle.configured())).spacing;
-        GOOD_FOR.max(spacing.mul_f64(2.0 * self.in_flight as f64))
+        GOOD_FOR.max(spacing.mul_f64(2.0 * self.in_flight() as f64))
     }
 
     /// Records what became of tokens.
     async fn end(&self, ends: &[(Committed, RollbackOutcome)]) -> Result<(), LedgerError> {
-        self.ledger.roll_back(self.begun, ends).await?;
+        self.session.ledger.roll_back(self.begun, ends).await?;
         for (_, outcome) in ends {
-            self.control.meter.ended(&outcome.tally());
+            self.session.control.meter.ended(&outcome.tally());
         }
         Ok(())
     }
 
-    /// Works until every token has an end, or the switch is turned.
+    /// Works until every token has an end, or the run is stopped.
     pub(super) async fn run(self, mut source_rows: SourceRows) -> Result<(), PipelineError> {
         let mut after = None;
         loop {
             let candidates = self
+                .session
                 .ledger
                 .rollback_candidates(self.begun, after.as_ref(), TOKENS_AT_ONCE)
                 .await?;
             let Some(last) = candidates.last() else {
                 let unsettled = self.unsettled.load(Ordering::Relaxed);
                 if unsettled > 0 {
-                    self.control.stop.trigger(StopReason::DeletionsUnsettled {
+                    self.session.control.stop.trigger(StopReason::DeletionsUnsettled {
                         count: unsettled,
                         of_run: self.begun.rollback_request.of_run,
                     });
@@ -158,7 +141,7 @@ impl<'a> Remover<'a> {
     ) -> Result<bool, PipelineError> {
         let mut ends = stream::iter(asked)
             .map(|(candidate, question)| self.one(candidate, question))
-            .buffer_unordered(self.in_flight);
+            .buffer_unordered(self.in_flight());
         let mut stopped = false;
         let mut failed = Ok(());
         let mut recorded_at = Instant::now();
@@ -171,7 +154,7 @@ impl<'a> Remover<'a> {
                 Ok(()) => {}
                 Err(LookupError::Stopped) => stopped = true,
                 Err(LookupError::Ledger(error)) => {
-                    self.control.stop.cancel();
+                    self.session.control.stop.cancel();
                     failed = failed.and(Err(error.into()));
                 }
             }
@@ -190,6 +173,7 @@ impl<'a> Remover<'a> {
             let rest = self.under_way_for.saturating_sub(intended.age);
             if !rest.is_zero() {
                 let waited = self
+                    .session
                     .control
                     .stop
                     .run_until_stopped(tokio::time::sleep(rest))
@@ -228,7 +212,7 @@ impl<'a> Remover<'a> {
         question: &Question,
     ) -> Result<Option<RollbackOutcome>, LookupError> {
         let of_run = self.begun.rollback_request.of_run;
-        let mut attempts = self.lookup_client.attempts();
+        let mut attempts = self.session.lookup_client.attempts();
         // The ID in a deletion of ours that may have got through, whatever its answer.
         let mut sent_before = candidate
             .intended
@@ -257,7 +241,8 @@ impl<'a> Remover<'a> {
             }
             // Refused if another process has taken over, which may be sending the row again by now.
             let intended = question.deletion_of(&recognised);
-            self.ledger
+            self.session
+                .ledger
                 .intend_deletion(self.begun, &candidate.token, &intended)
                 .await?;
             fail_point!("intended");
@@ -266,6 +251,7 @@ impl<'a> Remover<'a> {
                 continue;
             }
             let answered = self
+                .session
                 .lookup_client
                 .perform(&mut attempts, DELETING, |client| client.delete(&recognised))
                 .await?;
@@ -339,11 +325,11 @@ impl<'a> Remover<'a> {
 
     /// Keeps the books up to date, and the view's. What became of each token stands in the ledger already.
     async fn record(&self) -> Result<(), PipelineError> {
-        let tally = self.ledger.rolled_back(self.begun).await?.tally();
-        let checkpoint = checkpoint(tally, self.counted.counters());
-        self.ledger.advance(&self.begun.run, &checkpoint).await?;
-        self.ledger.write_events(&self.begun.run).await;
-        self.view.send_modify(|view| view.tally = tally);
+        let tally = self.session.ledger.rolled_back(self.begun).await?.tally();
+        let checkpoint = checkpoint(tally, self.session.counters());
+        self.session.ledger.advance(&self.begun.run, &checkpoint).await?;
+        self.session.ledger.write_events(&self.begun.run).await;
+        self.session.view.send_modify(|view| view.tally = tally);
         Ok(())
     }
 }

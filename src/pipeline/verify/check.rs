@@ -12,15 +12,15 @@ use tracing::warn;
 
 use crate::{
     domain::{Finding, Probe, Severity, SourceKey, Verdict, Verification},
-    ledger::{Committed, Counters, Ledger, VerifyRun},
+    ledger::{Committed, VerifyRun},
     lookup::{LookupError, Read, TokenReader},
     metrics::Meter,
     pipeline::{
         PipelineError,
         failure_counts::Failed,
+        session::Session,
         source_rows::{RowState, SourceRows},
     },
-    rate::StopSignal,
     report::View,
     validation::{EncodedRow, Origin},
 };
@@ -43,9 +43,7 @@ pub(super) struct Progress {
     now: Mutex<Now>,
     /// What differs, by code.
     differing: Failed,
-    before: Counters,
     meter: Meter,
-    begin: Instant,
 }
 
 impl Progress {
@@ -56,9 +54,7 @@ impl Progress {
                 found: begun.verification,
             }),
             differing: Failed::default(),
-            before: begun.run.counters,
             meter,
-            begin: Instant::now(),
         }
     }
 
@@ -85,30 +81,15 @@ impl Progress {
     pub(super) fn renew(&self, view: &mut View) {
         view.tally = self.now().found.tally();
         view.failures = self.differing.by_code();
-        view.requests = self.counters().requests;
-    }
-
-    /// Requests and time, earlier processes included.
-    pub(super) fn counters(&self) -> Counters {
-        Counters {
-            requests: self.before.requests + self.meter.requests(),
-            retries: self.before.retries,
-            rate_limited: self.before.rate_limited + self.meter.rate_limited(),
-            lookups: self.before.lookups + self.meter.lookups(),
-            active_seconds: self.before.active_seconds + self.begin.elapsed().as_secs_f64(),
-        }
     }
 }
 
 /// What it takes to check tokens.
 pub(super) struct VerifyStage<'a> {
-    pub(super) ledger: &'a Ledger,
+    pub(super) session: &'a Session<'a>,
     pub(super) begun: &'a VerifyRun,
     pub(super) source_rows: SourceRows,
     pub(super) reader: TokenReader<'a>,
-    pub(super) stop: &'a StopSignal,
-    /// So many are read back at a time.
-    pub(super) in_flight: usize,
     pub(super) progress: &'a Progress,
 }
 
@@ -121,11 +102,12 @@ enum ExistenceCheck {
 }
 
 impl VerifyStage<'_> {
-    /// Works until every chosen token has a verdict, or the switch is turned.
+    /// Works until every chosen token has a verdict, or the run is stopped.
     pub(super) async fn run(mut self) -> Result<(), PipelineError> {
         loop {
             let after = self.progress.now().cursor;
             let tokens = self
+                .session
                 .ledger
                 .committed(self.begun, after.as_ref(), TOKENS_AT_ONCE)
                 .await?;
@@ -172,7 +154,7 @@ impl VerifyStage<'_> {
     async fn judge(&self, checks: Vec<ExistenceCheck>) -> Result<bool, PipelineError> {
         let mut verdicts = stream::iter(checks)
             .map(|check| self.verdict(check))
-            .buffered(self.in_flight);
+            .buffered(self.session.settings.batch.concurrency);
         let mut unwritten = Vec::new();
         let mut written_at = Instant::now();
         let mut stopped = false;
@@ -230,15 +212,15 @@ impl VerifyStage<'_> {
 
     /// Writes what was found up to the cursor.
     async fn write(&self, unwritten: &mut Vec<Finding>) -> Result<(), PipelineError> {
-        let run = &self.begun.run;
+        let Session { ledger, run, .. } = self.session;
         let now = self.progress.now();
-        self.ledger.record_findings(run, unwritten).await?;
+        ledger.record_findings(run, unwritten).await?;
         unwritten.clear();
         fail_point!("verified");
-        self.ledger
-            .advance_verification(run, now.cursor.as_ref(), &now.found, &self.progress.counters())
+        ledger
+            .advance_verification(run, now.cursor.as_ref(), &now.found, &self.session.counters())
             .await?;
-        self.ledger.write_events(run).await;
+        ledger.write_events(run).await;
         Ok(())
     }
 
@@ -249,6 +231,8 @@ impl VerifyStage<'_> {
             return Ok(());
         }
         match self
+            .session
+            .control
             .stop
             .run_until_stopped(self.source_rows.source.count_rows_and_users())
             .await

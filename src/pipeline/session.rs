@@ -1,0 +1,329 @@
+//! A run's session: opens what every run works with, publishes progress while it works, and records its end.
+
+use std::{future::Future, pin::pin, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use tokio::{sync::watch, time::Instant};
+use tracing::{Span, error_span, warn};
+
+use super::{
+    Ended, PipelineError,
+    progress::{quota, show},
+    retry::patiently,
+};
+use crate::{
+    config::{LedgerAccess, Settings},
+    descope::Client,
+    domain::{EventKind, Mode, RunStatus, StopReason, Tally},
+    ledger::{Checkpoint, Counters, Ledger, LedgerError, Lock, LockKind, Run},
+    lookup::LookupClient,
+    postgres::Patience,
+    rate::RunControl,
+    reader::Source,
+    report::View,
+    uploader::{Listener, Uploader},
+};
+
+/// What kind of run a session is for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kind {
+    pub(super) mode: Mode,
+    /// Connections to the ledger.
+    pub(super) connections: u32,
+    /// The lock that keeps others out. A dry run keeps nobody out.
+    pub(super) lock: Option<LockKind>,
+}
+
+/// What is open before there is a run.
+pub(super) struct Opened<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) control: RunControl,
+    pub(super) view: &'a watch::Sender<View>,
+    pub(super) access: LedgerAccess,
+    pub(super) source: Source,
+    pub(super) ledger: Ledger,
+    client: Client,
+    lock: RunLock,
+    mode: Mode,
+    last_success: Option<DateTime<Utc>>,
+}
+
+/// What a run works with.
+pub(super) struct Session<'a> {
+    pub(super) settings: &'a Settings,
+    pub(super) control: RunControl,
+    pub(super) view: &'a watch::Sender<View>,
+    pub(super) ledger: Ledger,
+    client: Client,
+    /// Everything that is asked of the API beside uploads goes through it.
+    pub(super) lookup_client: Arc<LookupClient>,
+    pub(super) run: Run,
+    /// Every log line of the run is in it.
+    pub(super) span: Span,
+    mode: Mode,
+    begin: Instant,
+}
+
+/// The lock of a run, where it has one.
+pub(super) struct RunLock(Option<Lock>);
+
+/// Opens a session and works in it: waits for databases as long as is configured, and not for long once the run is stopped.
+pub(super) async fn run<'a>(
+    settings: &'a Settings,
+    kind: Kind,
+    control: RunControl,
+    view: &'a watch::Sender<View>,
+    work: impl AsyncFnOnce(Opened<'a>) -> Result<Ended, PipelineError>,
+) -> Result<Ended, PipelineError> {
+    let stop = control.stop.clone();
+    let open_and_work = async |patience: &Patience| {
+        let opened = Opened::open(settings, kind, control, view, patience).await?;
+        Box::pin(work(opened)).await
+    };
+    patiently(settings, &stop, open_and_work).await
+}
+
+impl<'a> Opened<'a> {
+    async fn open(
+        settings: &'a Settings,
+        kind: Kind,
+        control: RunControl,
+        view: &'a watch::Sender<View>,
+        patience: &Patience,
+    ) -> Result<Self, PipelineError> {
+        let access = LedgerAccess {
+            migration: settings.migration.clone(),
+            ledger: settings.ledger.clone(),
+        };
+        let (command, makes_ledger) = match kind.mode {
+            Mode::Migrate | Mode::DryRun => ("", true),
+            Mode::Verify => (" verify", false),
+            Mode::Rollback => (" rollback", false),
+        };
+        let application_name = format!("tokenferry {}{command}", settings.migration);
+        let source = Source::open(&settings.source, &application_name, patience).await?;
+        // Only an upload has anything to put into a ledger that is not there yet.
+        let ledger = if makes_ledger {
+            Ledger::open(&access, kind.connections, patience).await?
+        } else {
+            Ledger::open_existing(&access, kind.connections, patience).await?
+        };
+        let ledger = ledger.bound_to(&settings.api.target());
+        let last_success = ledger.last_success(kind.mode).await?;
+        let client = Client::new(&settings.api, control.meter.clone())?;
+        let lock = match kind.lock {
+            Some(lock) => Some(ledger.lock(&access, lock).await?),
+            None => None,
+        };
+        Ok(Self {
+            source: source.with_event_log(ledger.event_log().clone()),
+            settings,
+            control,
+            view,
+            access,
+            ledger,
+            client,
+            lock: RunLock(lock),
+            mode: kind.mode,
+            last_success,
+        })
+    }
+
+    /// The run is there. `order` says in the event log what was asked for.
+    pub(super) async fn begin(self, run: Run, order: &str) -> (Session<'a>, Source, RunLock) {
+        let event_log = self.ledger.event_log();
+        let order = format!("{order}, by {}", holder());
+        event_log.record(EventKind::taking_up(run.resumed), Some(order));
+        self.ledger.write_events(&run).await;
+        let lookup_client = LookupClient::new(self.client.clone(), &self.settings.api, &self.control)
+            .with_event_log(event_log.clone());
+        self.view.send_modify(|view| {
+            view.run_id = Some(run.id);
+            view.last_success = self.last_success;
+            view.mode = self.mode;
+            view.requests = run.counters.requests;
+            view.quota = (self.mode != Mode::DryRun).then(|| quota(self.settings.api.rate_limit));
+        });
+        let session = Session {
+            settings: self.settings,
+            control: self.control,
+            view: self.view,
+            client: self.client,
+            lookup_client: Arc::new(lookup_client),
+            span: error_span!("run", run_id = run.id),
+            ledger: self.ledger,
+            run,
+            mode: self.mode,
+            begin: Instant::now(),
+        };
+        (session, self.source, self.lock)
+    }
+}
+
+impl Session<'_> {
+    /// Works until the work is done, the lock is lost, or `failure` comes; publishes progress meanwhile. The work is stopped then
+    /// and waited for, so that what is on its way gets its end.
+    pub(super) async fn work(
+        &self,
+        lock: &mut RunLock,
+        work: impl Future<Output = Result<(), PipelineError>>,
+        failure: impl Future<Output = PipelineError>,
+        renew: impl Fn(&mut View),
+    ) -> Option<PipelineError> {
+        let guarded = async {
+            let mut work = pin!(work);
+            let error = tokio::select! {
+                ended = &mut work => return ended.err(),
+                error = failure => error,
+                lost = lock.lost(&self.ledger) => lost.into(),
+            };
+            self.control.stop.cancel();
+            // What follows from a ledger that is gone adds nothing to that.
+            let _ = work.await;
+            Some(error)
+        };
+        let showing = show(&self.control, self.ledger.event_log(), self.view, |view| {
+            view.requests = self.counters().requests;
+            view.held_for = self.lookup_client.held_for();
+            renew(view);
+        });
+        tokio::select! {
+            error = guarded => error,
+            never = showing => match never {},
+        }
+    }
+
+    /// What sends batches of this run, and settles those in flight. `listener` is called for each outcome.
+    pub(super) fn uploader(&self, listener: Listener) -> Uploader {
+        Uploader::new(
+            self.client.clone(),
+            self.lookup_client.plain(),
+            self.ledger.clone(),
+            self.run.clone(),
+            self.settings,
+            self.control.clone(),
+            listener,
+        )
+    }
+
+    /// Requests and time, earlier processes included.
+    pub(super) fn counters(&self) -> Counters {
+        let (before, meter) = (&self.run.counters, &self.control.meter);
+        Counters {
+            requests: before.requests + meter.requests(),
+            retries: before.retries + meter.retries(),
+            rate_limited: before.rate_limited + meter.rate_limited(),
+            lookups: before.lookups + meter.lookups(),
+            active_seconds: before.active_seconds + self.begin.elapsed().as_secs_f64(),
+        }
+    }
+
+    /// Records the end of the run, whatever happened in it. `recorded` writes what has to stand in the ledger before, and `remark` is
+    /// what there is to say of a run that ended by itself.
+    pub(super) async fn finish(
+        &self,
+        error: Option<PipelineError>,
+        checkpoint: &Checkpoint<'_>,
+        recorded: impl Future<Output = Result<(), LedgerError>>,
+        remark: Option<String>,
+    ) -> Ended {
+        let (ledger, run) = (&self.ledger, &self.run);
+        let stopped = self.control.stop.reason();
+        let status = status(stopped.as_ref(), error.as_ref(), self.mode, &checkpoint.tally);
+        let why = stopped
+            .as_ref()
+            .map(ToString::to_string)
+            .or_else(|| error.as_ref().map(ToString::to_string))
+            .or(remark);
+        let finished = async {
+            recorded.await?;
+            ledger.finish(run, checkpoint, status, why.as_deref()).await
+        };
+        let error = match finished.await {
+            Ok(()) => {
+                ledger.close_events(run, status, why.as_deref()).await;
+                error
+            }
+            Err(failure) => {
+                warn!(reason = %failure, "the end of the run could not be recorded: the next run finds it as it is and goes on");
+                Some(cause(error, failure.into()))
+            }
+        };
+        Ended {
+            run_id: run.id,
+            mode: self.mode,
+            resumed: run.resumed,
+            status,
+            stopped,
+            tally: Tally {
+                selected: checkpoint.tally.settled(),
+                ..checkpoint.tally
+            },
+            counters: checkpoint.counters,
+            batches: (0, 0),
+            estimate: None,
+            verification: None,
+            rollback: None,
+            error,
+        }
+    }
+
+    /// Lets others in, and the databases' connections go.
+    pub(super) async fn close(self, lock: RunLock) {
+        if let Some(lock) = lock.0 {
+            lock.release().await;
+        }
+        self.ledger.close().await;
+    }
+}
+
+impl RunLock {
+    /// Ends once the lock is lost, and never without one.
+    async fn lost(&mut self, ledger: &Ledger) -> LedgerError {
+        match &mut self.0 {
+            Some(lock) => ledger.hold_lock(lock).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Where the run stands at its end.
+fn status(
+    stopped: Option<&StopReason>,
+    error: Option<&PipelineError>,
+    mode: Mode,
+    tally: &Tally,
+) -> RunStatus {
+    match (stopped, error) {
+        (_, Some(_)) | (Some(StopReason::Signal(_) | StopReason::Person), None) => RunStatus::Interrupted,
+        // The next run goes on behind a canary; a dry run is done with what it was asked for.
+        (Some(StopReason::Limit(_)), None) if mode == Mode::Migrate => RunStatus::Interrupted,
+        (None | Some(StopReason::Limit(_)), None) if tally.failed > 0 => RunStatus::CompletedWithFailures,
+        (None | Some(StopReason::Limit(_)), None) => RunStatus::Completed,
+        (Some(_), None) => RunStatus::Stopped,
+    }
+}
+
+/// What ended the run, if its end could not be recorded either. What the ledger holds against a process that was replaced
+/// is the other one's work, and no contradiction.
+fn cause(first: Option<PipelineError>, last: PipelineError) -> PipelineError {
+    match (first, &last) {
+        (
+            Some(PipelineError::Ledger(LedgerError::Contradiction(_))),
+            PipelineError::Ledger(LedgerError::TakenOver),
+        ) => last,
+        (first, _) => first.unwrap_or(last),
+    }
+}
+
+/// Host and process, for whoever finds the migration locked.
+pub(super) fn holder() -> String {
+    let host = nix::unistd::gethostname()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default();
+    format!(
+        "process {} on {}",
+        std::process::id(),
+        if host.is_empty() { "an unnamed host" } else { &host }
+    )
+}
