@@ -18,6 +18,26 @@ do $$ begin
     end if;
 end $$;
 
+-- Whoever may connect to this database can take the lock that lets one run work at a time, and so keep every run from beginning
+-- (exit 5, which names the role). As a database is made, everybody may. From here on only these roles may, those that own
+-- something in here or were granted something, and superusers. Another role that needs this database: grant connect on database … to …
+-- A database that the ledger has to itself is best: the roles of another program in here could still take the lock.
+do $$
+declare
+    role name;
+begin
+    execute format('grant connect on database %I to tokenferry_ledger, tokenferry_report', current_database());
+    for role in
+        select distinct r.rolname
+        from pg_shdepend d join pg_roles r on r.oid = d.refobjid
+        where d.refclassid = 'pg_authid'::regclass and d.deptype in ('a', 'o')
+            and d.dbid = (select oid from pg_database where datname = current_database())
+    loop
+        execute format('grant connect on database %I to %I', current_database(), role);
+    end loop;
+    execute format('revoke connect on database %I from public', current_database());
+end $$;
+
 create schema if not exists tokenferry;
 alter schema tokenferry owner to tokenferry_ledger;
 

@@ -15,6 +15,11 @@ do $$ begin
     end if;
 end $$;
 
+-- ledger-grants.sql took this right from everybody else.
+do $$ begin
+    execute format('grant connect on database %I to tokenferry_runtime', current_database());
+end $$;
+
 grant usage on schema tokenferry to tokenferry_runtime;
 
 do $$

@@ -18,6 +18,13 @@ end $$;
 -- (and whatever `public` may do in this database).
 alter role tokenferry_source set default_transaction_read_only = on;
 
+-- Mostly everybody may connect. Where that was revoked, it takes a superuser or the database's owner to grant it.
+do $$ begin
+    if not has_database_privilege('tokenferry_source', current_database(), 'connect') then
+        execute format('grant connect on database %I to tokenferry_source', current_database());
+    end if;
+end $$;
+
 grant usage on schema public to tokenferry_source;
 
 -- What [source] and [source.columns] name: the key, each column, and those in `where` and in expressions. The other columns

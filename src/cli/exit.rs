@@ -112,7 +112,9 @@ fn of_ledger(error: &LedgerError) -> Exit {
     match error {
         LedgerError::Database(failure) => of_database(failure),
         LedgerError::WentBack => Exit::Database,
-        LedgerError::Locked { .. } | LedgerError::TakenOver => Exit::Locked,
+        LedgerError::Locked { .. } | LedgerError::LockedByForeignRole { .. } | LedgerError::TakenOver => {
+            Exit::Locked
+        }
         LedgerError::Absent { .. }
         | LedgerError::Newer { .. }
         | LedgerError::Encoding(_)

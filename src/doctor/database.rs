@@ -120,3 +120,33 @@ pub(super) fn line(area: Area, key: &str, line: Line, server: &Server) -> Check 
         ),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Status;
+
+    #[test]
+    fn the_line_is_judged_by_what_the_server_sees_and_not_by_the_url() {
+        let judged = |line, transport| {
+            let server = Server {
+                version: "17.0".into(),
+                database: "crm".into(),
+                role: "reader".into(),
+                is_superuser: false,
+                is_standby: false,
+                read_only_by_default: true,
+                transport,
+            };
+            super::line(Area::Source, "source.url", line, &server).status
+        };
+        // A pooler on this machine, and the database is elsewhere.
+        assert_eq!(judged(Line::Local, Transport::Plain), Status::Warning);
+        assert_eq!(judged(Line::Tls, Transport::Plain), Status::Warning);
+        // TLS as far as a pooler beside the server.
+        assert_eq!(judged(Line::Tls, Transport::Local), Status::Ok);
+        assert_eq!(judged(Line::Local, Transport::Local), Status::Ok);
+        assert_eq!(judged(Line::Tls, Transport::Tls("TLSv1.3".into())), Status::Ok);
+        assert_eq!(judged(Line::Plain, Transport::Local), Status::Warning);
+    }
+}

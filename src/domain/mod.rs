@@ -54,7 +54,10 @@ pub use rule::{Rule, RuleSet};
 pub use run::{Mode, RunId, RunStatus, Selection, StopReason, Tally};
 pub use scope_set::ScopeSet;
 pub use superseded::Superseded;
-pub use token::{DecryptError, DecryptFailure, Expiry, LegacyToken, Scopes, SourceKey, Unreadable, Version};
+pub use token::{
+    DecryptError, DecryptFailure, Expiry, LegacyToken, Scopes, SourceKey, Unreadable, UnreadableCause,
+    Version,
+};
 pub use verification::{ACCESS_TOKEN_EXPIRED, Difference, Verdict, Verification, VerifyRequest};
 pub use visible::{visible, visible_cell, visible_json, visible_lines};
 pub use witness::{Attributes, Witness};

@@ -109,6 +109,10 @@ rules! {
     UnreadableValue = "unreadable_value", Error,
         "the database fails on a value of the row",
         "correct the value, or the expression: { sql = \"case when extra is json then extra::jsonb->>'token' end\" } (Postgres 16)";
+    /// A value that would take more memory than all of a run.
+    ValueTooLarge = "value_too_large", Error,
+        "a value of the row is larger than 1 MiB, and is not read",
+        "map the column that holds the token, or exclude the row";
     /// No key opens a value, or it is not encrypted.
     NotDecryptable = "not_decryptable", Error,
         "an encrypted column holds a value that cannot be decrypted",

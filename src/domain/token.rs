@@ -134,6 +134,17 @@ pub struct Unreadable {
     pub field: &'static str,
     /// Where the row's token goes, and whether another one is newer, cannot be told without it.
     pub decides_place: bool,
+    /// Why it could not be had.
+    pub cause: UnreadableCause,
+}
+
+/// Why a value could not be had.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum UnreadableCause {
+    /// The database fails on it.
+    DatabaseError,
+    /// It is larger than any that is read.
+    TooLarge,
 }
 
 /// One legacy token as the source holds it. Empty texts were read as absent; nothing else was judged yet.
@@ -197,6 +208,16 @@ impl LegacyToken {
             version: Version::default(),
             sealed: None,
             unreadable: None,
+        }
+    }
+
+    /// Notes a field that the token lacks: the first, but one that decides its place before others.
+    pub fn note_unreadable(&mut self, unreadable: Unreadable) {
+        if self
+            .unreadable
+            .is_none_or(|noted| unreadable.decides_place && !noted.decides_place)
+        {
+            self.unreadable = Some(unreadable);
         }
     }
 

@@ -42,17 +42,32 @@ pub enum LedgerError {
     Pepper,
     /// Another process works on the same migration.
     #[error(
-        "another {what} of migration \"{migration}\" is active: {holder}, since {since}. `tokenferry status` shows how it comes along"
+        "another {what} of migration \"{migration}\" is active: {holder}. The lock {session}. `tokenferry status` shows its progress"
     )]
     Locked {
         /// What it is that only one may do: a run, or a verification.
         what: &'static str,
         /// The migration.
         migration: String,
-        /// Host and process.
+        /// Host and process, and when it began.
         holder: String,
-        /// When it began.
-        since: String,
+        /// The database session that holds the lock.
+        session: String,
+    },
+    /// Somebody who cannot keep the ledger holds its lock.
+    #[error(
+        "no {what} of migration \"{migration}\" can begin: its lock is held by {session}. That role cannot write the ledger, so it is \
+         no {what} of tokenferry: {remedy}"
+    )]
+    LockedByForeignRole {
+        /// What it is that only one may do: a run, or a verification.
+        what: &'static str,
+        /// The migration.
+        migration: String,
+        /// The database session that holds the lock.
+        session: String,
+        /// How to end it, and to keep it from coming back.
+        remedy: String,
     },
     /// The lock was lost, and another process has taken the run over meanwhile.
     #[error(

@@ -2,7 +2,7 @@
 
 use sqlx::PgExecutor;
 
-use super::{LedgerDiagnostics, LedgerError, LedgerReader, LockKind};
+use super::{LedgerDiagnostics, LedgerError, LedgerReader, LockKind, lock_holder::LockHolder};
 use crate::postgres::Failure;
 
 impl LedgerReader {
@@ -13,9 +13,7 @@ impl LedgerReader {
     /// If the database does not answer.
     pub async fn is_held(&mut self, what: LockKind) -> Result<bool, LedgerError> {
         let name = what.name(&self.schema, &self.migration);
-        Ok(is_held(&mut self.connection, &name)
-            .await
-            .map_err(Failure::from)?)
+        is_held(&mut self.connection, &name).await
     }
 }
 
@@ -26,23 +24,12 @@ impl LedgerDiagnostics {
     /// If the database does not answer.
     pub async fn is_held(&mut self, what: LockKind) -> Result<bool, LedgerError> {
         let name = what.name(&self.access.ledger.schema, &self.access.migration);
-        Ok(is_held(&mut self.connection, &name)
-            .await
-            .map_err(Failure::from)?)
+        is_held(&mut self.connection, &name).await
     }
 }
 
-/// Looked up among the server's locks: taking it, be it for a moment, would turn a run away that begins then.
-async fn is_held(executor: impl PgExecutor<'_>, name: &str) -> Result<bool, sqlx::Error> {
-    sqlx::query_scalar!(
-        r#"select exists (
-               select from pg_locks
-               where locktype = 'advisory' and granted and objsubid = 1
-                 and database = (select oid from pg_database where datname = current_database())
-                 and (classid::bigint << 32) | objid::bigint = hashtextextended($1, 0)
-           ) as "held!""#,
-        name,
-    )
-    .fetch_one(executor)
-    .await
+/// A foreign role's lock is no sign of a run.
+async fn is_held(executor: impl PgExecutor<'_>, name: &str) -> Result<bool, LedgerError> {
+    let holder = LockHolder::find(executor, name).await.map_err(Failure::from)?;
+    Ok(holder.is_some_and(|holder| !holder.is_foreign))
 }

@@ -6,6 +6,7 @@ use tokio::{sync::oneshot, time::timeout};
 
 use super::{
     Ledger, LedgerError,
+    lock_holder::LockHolder,
     lock_keeper::{LockKeeper, Loss},
 };
 use crate::{config::LedgerAccess, postgres::Failure};
@@ -14,6 +15,7 @@ use crate::{config::LedgerAccess, postgres::Failure};
 #[derive(Debug)]
 pub struct Lock {
     what: LockKind,
+    name: String,
     /// Tells the thread to end, even by being dropped.
     release: oneshot::Sender<()>,
     lost: oneshot::Receiver<Loss>,
@@ -55,7 +57,7 @@ impl Ledger {
     /// [`LedgerError::Locked`] if another process has it.
     pub async fn lock(&self, access: &LedgerAccess, what: LockKind) -> Result<Lock, LedgerError> {
         let name = what.name(&access.ledger.schema, &self.migration);
-        let keeper = LockKeeper::new(access.clone(), name, self.patience.clone());
+        let keeper = LockKeeper::new(access.clone(), name.clone(), self.patience.clone());
         let (release, released) = oneshot::channel();
         let (taken_in, taken) = oneshot::channel();
         let (lost_in, lost) = oneshot::channel();
@@ -63,8 +65,13 @@ impl Ledger {
             .spawn(released, taken_in, lost_in)
             .map_err(|error| Failure::from(sqlx::Error::Io(error)))?;
         match taken.await.unwrap_or(Err(Loss::Ended)) {
-            Ok(()) => Ok(Lock { what, release, lost }),
-            Err(why) => Err(self.why_lost(what, why).await),
+            Ok(()) => Ok(Lock {
+                what,
+                name,
+                release,
+                lost,
+            }),
+            Err(why) => Err(self.why_lost(what, &name, why).await),
         }
     }
 
@@ -72,20 +79,29 @@ impl Ledger {
     /// send or record then is refused by its epoch.
     pub async fn hold_lock(&self, lock: &mut Lock) -> LedgerError {
         let why = (&mut lock.lost).await.unwrap_or(Loss::Ended);
-        self.why_lost(lock.what, why).await
+        self.why_lost(lock.what, &lock.name, why).await
     }
 
-    async fn why_lost(&self, what: LockKind, why: Loss) -> LedgerError {
+    async fn why_lost(&self, what: LockKind, name: &str, why: Loss) -> LedgerError {
         match why {
-            Loss::Taken => self.locked(what).await.unwrap_or_else(|error| error),
+            Loss::Taken => self.locked(what, name).await.unwrap_or_else(|error| error),
             Loss::Failed(error) => error,
             Loss::Ended => LedgerError::Contradiction("nobody keeps its lock any more".to_owned()),
         }
     }
 
-    /// Who has the lock, and since when.
-    async fn locked(&self, what: LockKind) -> Result<LedgerError, LedgerError> {
-        let holder = sqlx::query!(
+    /// Who has the lock, and since when: the session that holds it, and the run that it belongs to.
+    async fn locked(&self, what: LockKind, name: &str) -> Result<LedgerError, LedgerError> {
+        let session = LockHolder::find(&self.pool, name).await.map_err(Failure::from)?;
+        if let Some(session) = session.as_ref().filter(|session| session.is_foreign) {
+            return Ok(LedgerError::LockedByForeignRole {
+                what: what.word(),
+                migration: self.migration.clone(),
+                session: session.to_string(),
+                remedy: session.remedy(),
+            });
+        }
+        let run = sqlx::query!(
             r#"select holder, to_char(progressed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "progressed!",
                       to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "since!"
                from runs where migration = $1 and mode <> 'dry_run' and (mode = 'verify') = $2 and status = 'running'
@@ -96,21 +112,21 @@ impl Ledger {
         .fetch_optional(&self.pool)
         .await
         .map_err(Failure::from)?;
-        let (holder, since) = match holder {
-            Some(run) => (
-                run.holder,
-                format!("{} (last progress {})", run.since, run.progressed),
+        let holder = match run {
+            Some(run) => format!(
+                "{}, since {} (last progress {})",
+                run.holder, run.since, run.progressed
             ),
-            None => (
-                "a process that is just starting or ending".to_owned(),
-                "a moment ago".to_owned(),
-            ),
+            None => "a process that is just starting or ending".to_owned(),
         };
         Ok(LedgerError::Locked {
             what: what.word(),
             migration: self.migration.clone(),
             holder,
-            since,
+            session: session.map_or_else(
+                || "has been given up since: try again".to_owned(),
+                |session| format!("is held by {session}"),
+            ),
         })
     }
 }

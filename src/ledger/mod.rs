@@ -23,6 +23,7 @@ mod history;
 mod known_users;
 mod liveness;
 mod lock;
+mod lock_holder;
 mod lock_keeper;
 mod packed;
 mod pending_deletions;

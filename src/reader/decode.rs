@@ -9,11 +9,14 @@ use super::{
     interner::Interner,
     plan::{Column, Form},
     scopes,
+    value_limit::LARGEST_VALUE,
 };
 use crate::{
     config::Field,
     decrypt::Wrapping,
-    domain::{DecryptError, Expiry, LegacyToken, Login, LoginId, SourceKey, Unreadable, Version},
+    domain::{
+        DecryptError, Expiry, LegacyToken, Login, LoginId, SourceKey, Unreadable, UnreadableCause, Version,
+    },
     secret::{Secret, SecretArena},
 };
 
@@ -52,6 +55,10 @@ pub(super) fn token(
             continue;
         };
         size += bytes.len();
+        if bytes.len() > LARGEST_VALUE {
+            token.note_unreadable(unreadable(column.field, UnreadableCause::TooLarge));
+            continue;
+        }
         if column.form == Form::Time {
             let time = time(position, bytes)?;
             match column.field {
@@ -82,18 +89,21 @@ pub(super) fn token(
             Field::GrantedBy => token.granted_by = Some(text.to_owned()),
             Field::UpdatedAt => match version(text, column.form) {
                 Some(version) => token.version = version,
-                None => {
-                    token.unreadable.get_or_insert(Unreadable {
-                        field: column.field.name(),
-                        decides_place: column.field.decides_place(),
-                    });
-                }
+                None => token.note_unreadable(unreadable(column.field, UnreadableCause::DatabaseError)),
             },
             Field::Provider => token.provider = Some(common.name(text)),
         }
     }
     token.sealed = sealed;
     Ok((token, size))
+}
+
+fn unreadable(field: Field, cause: UnreadableCause) -> Unreadable {
+    Unreadable {
+        field: field.name(),
+        decides_place: field.decides_place(),
+        cause,
+    }
 }
 
 /// A value as it travelled. That it is what the plan asked for was checked when the plan was made.

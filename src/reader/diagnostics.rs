@@ -211,7 +211,7 @@ impl SourceDiagnostics {
         let sql = format!(
             "select distinct app from (select {} as app from {}{}) as named \
              where pg_catalog.btrim(app) operator(pg_catalog.<>) '' limit {limit}",
-            app.sql,
+            app.selected,
             plan.from,
             plan.filter(None)
         );

@@ -225,7 +225,7 @@ fn query(plan: &Plan, apps: &AppMap, columns: &[Column], after_key: bool) -> Str
     } else {
         "true".to_owned()
     };
-    let selected = select_list(&plan.key, columns.iter().map(|column| column.sql.as_str()));
+    let selected = select_list(&plan.key, columns.iter().map(|column| column.selected.as_str()));
     let newness = plan
         .column(Field::UpdatedAt)
         .map_or("null::pg_catalog.text", |column| column.raw.as_str());

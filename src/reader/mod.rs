@@ -20,6 +20,7 @@ mod session_settings;
 mod shape;
 mod source;
 mod validate;
+mod value_limit;
 
 pub use diagnostics::{KeyIndex, SourceDiagnostics, Writable};
 pub use error::SourceError;

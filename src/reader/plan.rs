@@ -131,7 +131,7 @@ impl Form {
 }
 
 /// The type's name in upper case, with domains looked through.
-fn base_name(info: &PgTypeInfo) -> String {
+pub(super) fn base_name(info: &PgTypeInfo) -> String {
     match info.kind() {
         PgTypeKind::Domain(inner) => base_name(inner),
         PgTypeKind::Enum(_) => "ENUM".to_owned(),
@@ -148,6 +148,8 @@ pub(super) struct Column {
     pub(super) raw: String,
     /// The same as text.
     pub(super) sql: String,
+    /// The same, cut where it is too large to be read: see [`value_limit`](super::value_limit).
+    pub(super) selected: String,
     /// What opens the value, if it is encrypted.
     pub(super) decrypt: Option<Decryptor>,
 }
@@ -166,7 +168,7 @@ pub(super) struct Plan {
 impl Plan {
     pub(super) fn new(settings: &SourceSettings, key_type: KeyType, columns: Vec<Column>) -> Self {
         let key = quote_identifier(&settings.key);
-        let select = select_list(&key, columns.iter().map(|column| column.sql.as_str()));
+        let select = select_list(&key, columns.iter().map(|column| column.selected.as_str()));
         Self {
             columns,
             select,
@@ -215,7 +217,7 @@ impl Plan {
             if fields.contains(&column.field) {
                 "null::pg_catalog.text"
             } else {
-                column.sql.as_str()
+                column.selected.as_str()
             }
         });
         format!(
@@ -316,6 +318,7 @@ mod tests {
             form: Form::Text,
             raw: "\"provider\"".into(),
             sql: "(\"provider\")::pg_catalog.text".into(),
+            selected: "(\"provider\")::pg_catalog.text".into(),
             decrypt: None,
         };
         Plan::new(&settings, KeyType::Uuid, vec![column])

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     config::{Expression, Field},
-    domain::{DecryptError, DecryptFailure, LegacyToken, SourceKey, Unreadable},
+    domain::{DecryptError, DecryptFailure, LegacyToken, SourceKey, Unreadable, UnreadableCause},
     postgres::Failure,
     secret::SecretArena,
 };
@@ -114,7 +114,7 @@ impl Source {
         }))
     }
 
-    /// Notes in the token why it lacks a field: the first for each kind of reason, and one that decides its place before others.
+    /// Notes in the token why it lacks a field.
     fn mark_unreadable(&self, field: Field, failure: &Failure, token: &mut LegacyToken) {
         if self.is_decrypted(field) && is_about_decrypting(failure) {
             token.sealed.get_or_insert(DecryptError {
@@ -123,16 +123,11 @@ impl Source {
             });
             return;
         }
-        let unreadable = Unreadable {
+        token.note_unreadable(Unreadable {
             field: field.name(),
             decides_place: field.decides_place(),
-        };
-        if token
-            .unreadable
-            .is_none_or(|noted| unreadable.decides_place && !noted.decides_place)
-        {
-            token.unreadable = Some(unreadable);
-        }
+            cause: UnreadableCause::DatabaseError,
+        });
     }
 
     /// Whether the database may have to decrypt it: a token that is had by an expression.

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Column as _, Executor, SqlSafeStr, Statement};
 use super::{
     SourceError,
     plan::{Column, Form, KeyType, Plan, expression, from_clause, parenthesize},
-    row_security,
+    row_security, value_limit,
 };
 use crate::{
     config::{Expression, Problem, Relation, SourceSettings, nearest},
@@ -46,19 +46,20 @@ async fn plan(connection: &mut Session, settings: &SourceSettings) -> Result<Pla
         match types(connection, format!("select {sql} from {from} limit 0")).await? {
             Ok(found) => match found
                 .first()
-                .map(|info| Form::of(field, info, wanted.decrypt.is_some()))
+                .map(|info| (info, Form::of(field, info, wanted.decrypt.is_some())))
             {
-                Some(Ok((form, template))) => {
+                Some((info, Ok((form, template)))) => {
                     let text = template.replacen("{}", &sql, 1);
                     columns.push(Column {
                         field,
                         form,
+                        selected: value_limit::cut(form, info, &wanted.expression, &sql, &text),
                         raw: sql,
                         sql: text,
                         decrypt: wanted.decrypt.clone(),
                     });
                 }
-                Some(Err(must)) => problems.push(problem(key, must)),
+                Some((_, Err(must))) => problems.push(problem(key, must)),
                 None => problems.push(problem(key, "gives no value")),
             },
             Err(failure) => problems.push(match &wanted.expression {

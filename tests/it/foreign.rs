@@ -1,9 +1,17 @@
 //! Texts of others: what a key or an app's name holds moves no cursor, forges no line of a log, and is no formula; and whoever else
 //! is on the machine reads nothing.
 
-use std::{fs, os::unix::fs::PermissionsExt};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt, PermissionsExt},
+    process::Stdio,
+};
 
-use tokenferry::simulator::{Barrier, Fault};
+use nix::unistd::geteuid;
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, Command},
+};
 
 use crate::support::bed::Bed;
 
@@ -75,18 +83,39 @@ async fn a_new_listing_is_its_owners_alone() {
     }
 }
 
+/// The command, run by another user if this one is root, who may read everything.
+#[cfg(target_os = "linux")]
+fn as_an_ordinary_user(mut command: Command) -> Command {
+    const NOBODY: u32 = 65534;
+    if geteuid().is_root() {
+        command.uid(NOBODY).gid(NOBODY);
+    }
+    command
+}
+
+/// Whether another process of the user that [`as_an_ordinary_user`] gives may open a file of this one under `/proc`.
+#[cfg(target_os = "linux")]
+async fn opens(process: &Child, file: &str) -> bool {
+    let mut head = Command::new("head");
+    head.args(["--bytes=0", &format!("/proc/{}/{file}", process.id().unwrap())])
+        .stderr(Stdio::null());
+    as_an_ordinary_user(head).status().await.unwrap().success()
+}
+
+/// The stand-in API is sealed as every command is, and reaches no database that would have to let this user in.
 #[tokio::test]
 #[cfg(target_os = "linux")]
-async fn the_memory_of_a_run_is_dumped_nowhere_and_read_by_nobody_but_root() {
-    use std::os::unix::fs::MetadataExt;
-
-    let bed = Bed::new().await;
-    bed.user_rows(1, 3).await;
-    let gate = Barrier::new();
-    bed.api.script([Fault::Hold(gate.clone())]);
-    let run = bed.spawn_migrate();
-    gate.reached().await;
-    let proc = format!("/proc/{}", run.id().unwrap());
+async fn the_memory_of_a_command_is_dumped_nowhere_and_read_by_nobody_but_root() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_tokenferry"));
+    command
+        .args(["simulate", "--listen", "127.0.0.1:0"])
+        .stdout(Stdio::piped())
+        .kill_on_drop(true);
+    let mut sealed = as_an_ordinary_user(command).spawn().unwrap();
+    // It has said that it listens.
+    let mut said = BufReader::new(sealed.stdout.take().unwrap()).lines();
+    assert!(said.next_line().await.unwrap().is_some());
+    let proc = format!("/proc/{}", sealed.id().unwrap());
     let limits = fs::read_to_string(format!("{proc}/limits")).unwrap();
     let core = limits
         .lines()
@@ -94,10 +123,16 @@ async fn the_memory_of_a_run_is_dumped_nowhere_and_read_by_nobody_but_root() {
         .unwrap();
     let limit: Vec<&str> = core.split_whitespace().skip(4).take(2).collect();
     assert_eq!(limit, ["0", "0"], "{core}");
-    // What is not dumpable belongs to root, whoever runs it.
-    assert_eq!(fs::metadata(format!("{proc}/mem")).unwrap().uid(), 0);
-    gate.release();
-    crate::support::bed::ended(run.wait_with_output())
-        .await
-        .ended_with(0);
+    // Of another process of theirs they may read these.
+    let mut sleep = Command::new("sleep");
+    sleep.arg("60").kill_on_drop(true);
+    let ordinary = as_an_ordinary_user(sleep).spawn().unwrap();
+    for file in ["environ", "maps"] {
+        assert!(opens(&ordinary, file).await, "{file}");
+    }
+    for file in ["environ", "maps", "mem"] {
+        assert!(!opens(&sealed, file).await, "{file}");
+        // What is not dumpable belongs to root, whoever runs it.
+        assert_eq!(fs::metadata(format!("{proc}/{file}")).unwrap().uid(), 0, "{file}");
+    }
 }

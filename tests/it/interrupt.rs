@@ -111,6 +111,10 @@ async fn a_second_run_of_the_same_migration_is_turned_away_and_told_by_whom() {
         second.stderr
     );
     assert!(second.stderr.contains("since 20"), "{}", second.stderr);
+    let session = bed
+        .texts("select 'PID ' || pid || ', role ' from pg_locks where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())")
+        .await;
+    assert!(second.stderr.contains(&session[0]), "{}", second.stderr);
     let status = bed.run(&["status", "--json"]).await.ended_with(0).json();
     assert_eq!(
         (&status["status"], &status["finished_at"]),

@@ -14,6 +14,7 @@ mod database_lines;
 mod deploy;
 mod directory;
 mod doctor;
+mod documents;
 mod dry_run;
 mod encrypted;
 mod exit_codes;

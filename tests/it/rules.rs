@@ -79,6 +79,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("epoch = '-5'", &["expiry_out_of_range"]),
     ("id_token = 'in the clear'", &["not_decryptable"]),
     ("granted_by = 'broken'", &["unreadable_value"]),
+    ("granted_by = repeat('g', 1048577)", &["value_too_large"]),
     // What goes up, and should be looked at.
     (
         "access_token = 'eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..bm9uY2Vub25jZW5v.c2VhbGVk.dGFndGFndGFndGFndGFndA' || id",

@@ -4,6 +4,7 @@ mod bad_values;
 mod capture;
 mod changes;
 mod keys;
+mod large_values;
 mod misfits;
 mod relations;
 mod row_security;

@@ -13,6 +13,7 @@ pub(super) use ids::destination;
 
 use crate::domain::{
     DecryptError, DecryptFailure, Destination, LegacyToken, Reason, Rule, RuleSet, Severity, Unreadable,
+    UnreadableCause,
 };
 
 /// What programs and dumps write where there is nothing, or nothing any more.
@@ -141,9 +142,18 @@ fn not_decryptable(DecryptError { field, why }: DecryptError) -> Reason {
 }
 
 /// Beside a value that decides the row's place nothing else matters.
-fn not_readable(Unreadable { field, .. }: Unreadable) -> Reason {
-    let what = format!("the database fails on the value of `{field}`");
-    Reason::of(Rule::UnreadableValue, &what)
+fn not_readable(Unreadable { field, cause, .. }: Unreadable) -> Reason {
+    let (rule, what) = match cause {
+        UnreadableCause::DatabaseError => (
+            Rule::UnreadableValue,
+            format!("the database fails on the value of `{field}`"),
+        ),
+        UnreadableCause::TooLarge => (
+            Rule::ValueTooLarge,
+            format!("the value of `{field}` is larger than 1 MiB"),
+        ),
+    };
+    Reason::of(rule, &what)
 }
 
 fn in_part(rule: Rule, part: &str) -> Reason {

@@ -228,6 +228,42 @@ async fn the_books_can_be_kept_without_owning_them() {
         .await;
 }
 
+/// A role of the legacy program's, one that has nothing in the database, and what becomes of them.
+#[tokio::test]
+async fn who_has_nothing_in_the_ledgers_database_cannot_connect_to_it() {
+    let guarded = Guarded::new().await;
+    let bed = &guarded.bed;
+    let program = bed.database.role("program");
+    bed.sql(&format!(
+        "create role {program} login; grant select on legacy_oauth_tokens to {program}"
+    ))
+    .await;
+    let (stranger, _) = bed.database.create_guest().await;
+    let refused = PgConnection::connect(&stranger).await.unwrap_err();
+    let code = refused
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code);
+    assert_eq!(code.as_deref(), Some("42501"), "{refused}");
+    for file in [
+        "source-grants.sql",
+        "ledger-grants.sql",
+        "ledger-split-grants.sql",
+    ] {
+        guarded.grant(file).await;
+    }
+    for role in ["source", "ledger", "report", "runtime", "program"] {
+        PgConnection::connect(&guarded.url(role).await).await.unwrap();
+    }
+    // Whichever file was run first.
+    let source = bed.database.role("source");
+    bed.sql(&format!(
+        "do $$ begin execute format('revoke connect on database %I from {source}', current_database()); end $$"
+    ))
+    .await;
+    guarded.grant("source-grants.sql").await;
+    PgConnection::connect(&guarded.url("source").await).await.unwrap();
+}
+
 /// Every column that is granted is asked for, and the other way round.
 #[tokio::test]
 async fn the_granted_columns_are_those_of_the_configuration() {

@@ -6,7 +6,9 @@ use k8s_openapi::{
     api::{
         batch::v1::{CronJob, JobSpec, PodFailurePolicyRule},
         core::v1::{ConfigMap, PodSpec, ServiceAccount},
+        networking::v1::{NetworkPolicy, NetworkPolicyPort},
     },
+    apimachinery::pkg::util::intstr::IntOrString,
     serde::{Serialize, de::DeserializeOwned},
 };
 use serde_json::Value;
@@ -67,6 +69,74 @@ fn a_pod_runs_the_job_once_and_may_do_nothing_else() {
     assert_eq!(own.read_only_root_filesystem, Some(true));
     let dropped = own.capabilities.as_ref().unwrap().drop.as_ref().unwrap();
     assert_eq!(dropped[..], ["ALL"]);
+}
+
+#[test]
+fn a_pod_reaches_names_databases_and_the_api_and_nobody_reaches_it() {
+    let policy: NetworkPolicy = object("NetworkPolicy");
+    let spec = policy.spec.unwrap();
+    let selected = spec.pod_selector.unwrap().match_labels.unwrap();
+    let labels = job().template.metadata.unwrap().labels.unwrap();
+    assert!(!selected.is_empty());
+    for (name, value) in &selected {
+        assert_eq!(labels.get(name), Some(value), "{name}");
+    }
+    // A direction that is not named is not restricted.
+    assert_eq!(spec.policy_types.unwrap(), ["Ingress", "Egress"]);
+    assert!(spec.ingress.is_none_or(|rules| rules.is_empty()));
+    let rules = spec.egress.unwrap();
+    let port = |port: &NetworkPolicyPort| {
+        assert_eq!(port.end_port, None);
+        let Some(IntOrString::Int(number)) = port.port else {
+            panic!("a number: {port:?}");
+        };
+        (port.protocol.clone().unwrap(), number)
+    };
+    let mut ports = BTreeSet::new();
+    for rule in &rules {
+        // A rule without ports is for all of them.
+        let named = rule.ports.as_ref().unwrap();
+        assert!(!named.is_empty());
+        ports.extend(named.iter().map(port));
+    }
+    let expected = [("TCP", 53), ("UDP", 53), ("TCP", 443), ("TCP", 5432)];
+    assert_eq!(
+        ports,
+        expected
+            .map(|(protocol, number)| (protocol.to_owned(), number))
+            .into()
+    );
+}
+
+#[test]
+fn images_are_named_by_an_exact_version() {
+    let pod = pod();
+    let image = format!("tokenferry:{}", env!("CARGO_PKG_VERSION"));
+    assert_eq!(pod.containers[0].image.as_ref(), Some(&image));
+    let dockerfile = text("Dockerfile");
+    let base = |name: &str| {
+        let line = format!("ARG {name}=");
+        let found = dockerfile.lines().find_map(|one| one.strip_prefix(&line));
+        found.unwrap().to_owned()
+    };
+    let build = base("BUILD_IMAGE");
+    let version = build
+        .split_once("/rust:")
+        .and_then(|(_, tag)| tag.split_once('-'))
+        .map(|(version, _)| version.split('.').collect::<Vec<_>>())
+        .unwrap();
+    assert!(
+        version.len() == 3 && version.iter().all(|part| part.parse::<u32>().is_ok()),
+        "{build}"
+    );
+    // It has no tags for versions, and the file says what to do about it.
+    assert_eq!(base("RUN_IMAGE"), "gcr.io/distroless/cc-debian12:nonroot");
+    assert!(dockerfile.contains("for a release, give its digest"));
+    let stages: Vec<&str> = dockerfile
+        .lines()
+        .filter_map(|line| line.strip_prefix("FROM "))
+        .collect();
+    assert_eq!(stages, ["${BUILD_IMAGE} AS build", "${RUN_IMAGE}"]);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Opening: the schema, the key behind the fingerprints, the lock.
 
 use futures_util::future::join_all;
+use sqlx::{Connection, Executor, PgConnection, postgres::PgConnectOptions};
 use tokenferry::{
     config::LedgerAccess,
     ledger::{Ledger, LedgerError, LedgerReader, LockKind},
@@ -185,14 +186,19 @@ async fn a_second_run_is_locked_out_and_told_by_whom() {
     ));
     begin(&first).await;
     let error = second.lock(&access, LockKind::Migration).await.unwrap_err();
-    let LedgerError::Locked {
-        migration, holder, ..
-    } = &error
-    else {
-        panic!("{error:?}")
-    };
-    assert_eq!((migration.as_str(), holder.as_str()), ("tests", "the tests"));
-    assert!(error.to_string().contains("the tests"));
+    assert!(matches!(error, LedgerError::Locked { .. }), "{error:?}");
+    let holder = database
+        .texts(
+            "select format('the database session with PID %s, role \"%s\", application \"tokenferry tests\", connected since 20', pid, usename)
+             from pg_locks join pg_stat_activity using (pid) where locktype = 'advisory'
+                and datname = current_database()",
+        )
+        .await
+        .remove(0);
+    let told = error.to_string();
+    for part in ["migration \"tests\"", "the tests, since 20", &holder] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
 
     lock.release().await;
     second
@@ -201,6 +207,72 @@ async fn a_second_run_is_locked_out_and_told_by_whom() {
         .unwrap()
         .release()
         .await;
+}
+
+/// Takes the lock of the tests' migration in a session of its own.
+async fn held_by(url: &str) -> PgConnection {
+    let options: PgConnectOptions = url.parse().unwrap();
+    let mut session = PgConnection::connect_with(&options.application_name("a psql"))
+        .await
+        .unwrap();
+    session
+        .execute("select pg_advisory_lock(hashtextextended('tokenferry/tokenferry/tests', 0))")
+        .await
+        .unwrap();
+    session
+}
+
+#[tokio::test]
+async fn a_lock_that_is_held_by_a_role_without_the_ledger_is_told_from_a_run() {
+    let database = TestDatabase::create().await;
+    let (stranger, role) = database.create_guest().await;
+    let owner = database.role("owner");
+    database
+        .execute(&format!(
+            "create role {owner} login password 'owner';
+             do $$ begin execute format('grant create on database %I to {owner}', current_database()); end $$"
+        ))
+        .await;
+    let mut as_owner = access(&database);
+    as_owner.ledger.url = Address::parse(&database.url_for(&owner, "owner", None)).unwrap();
+    let ledger = open(&as_owner).await.unwrap();
+    begin(&ledger).await;
+
+    let mut session = held_by(&stranger).await;
+    let pid: i32 = sqlx::query_scalar("select pg_backend_pid()")
+        .fetch_one(&mut session)
+        .await
+        .unwrap();
+    let error = ledger.lock(&as_owner, LockKind::Migration).await.unwrap_err();
+    assert!(
+        matches!(error, LedgerError::LockedByForeignRole { .. }),
+        "{error:?}"
+    );
+    let told = error.to_string();
+    for part in [
+        &format!("PID {pid}, role \"{role}\", application \"a psql\""),
+        "connected since a time that the server hides from this role",
+        &format!("`select pg_terminate_backend({pid})`"),
+        "`revoke connect on database \"tokenferry_test_",
+    ] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    // It does not make a run of a dead one either.
+    let mut reader = LedgerReader::open(&as_owner).await.unwrap();
+    assert!(!reader.is_held(LockKind::Migration).await.unwrap());
+    // To a superuser the server says since when.
+    let as_superuser = access(&database);
+    let again = open(&as_superuser).await.unwrap();
+    let error = again.lock(&as_superuser, LockKind::Migration).await.unwrap_err();
+    assert!(error.to_string().contains("connected since 20"), "{error}");
+    session.close().await.unwrap();
+
+    // One who can become the owner may be a run's.
+    database.execute(&format!("grant {owner} to {role}")).await;
+    let _session = held_by(&stranger).await;
+    let error = ledger.lock(&as_owner, LockKind::Migration).await.unwrap_err();
+    assert!(matches!(error, LedgerError::Locked { .. }), "{error:?}");
+    assert!(reader.is_held(LockKind::Migration).await.unwrap());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokenferry::{
     config::SourceSettings,
-    domain::{LegacyToken, Unreadable},
+    domain::{LegacyToken, Unreadable, UnreadableCause},
     reader::SourceError,
     secret::Secret,
 };
@@ -70,6 +70,7 @@ async fn a_bad_value_fails_its_row_alone_wherever_it_stands() {
             let noted = is_bad.then_some(Unreadable {
                 field: "access_token",
                 decides_place: false,
+                cause: UnreadableCause::DatabaseError,
             });
             assert_eq!(token.unreadable, noted, "{bad:?}");
         }
@@ -177,6 +178,7 @@ async fn bytes_that_are_no_text_fail_their_row_and_as_a_key_they_are_named() {
     let expected = Unreadable {
         field: "user_id",
         decides_place: true,
+        cause: UnreadableCause::DatabaseError,
     };
     assert_eq!(unreadable(&tokens), [("7", expected)]);
 

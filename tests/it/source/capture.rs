@@ -27,6 +27,8 @@ const ATTACK: &str = "create sequence called; grant usage on called to public;
     create function public.hashtextextended(varchar, int) returns bigint language sql volatile
         as $$ select nextval('public.called') $$;
     create function public.hashtextextended(text, int) returns bigint language sql volatile as $$ select nextval('public.called') $$;
+    create function public.octet_length(varchar) returns bigint language sql volatile as $$ select nextval('public.called') $$;
+    create function public.\"left\"(varchar, int) returns text language sql volatile as $$ select nextval('public.called')::text $$;
     create function public.quote_ident(name) returns text language sql volatile as $$ select nextval('public.called')::text $$;
     create function public.has_table_privilege(regclass, text) returns bool language sql volatile
         as $$ select nextval('public.called') > 0 $$;

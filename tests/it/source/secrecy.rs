@@ -69,3 +69,26 @@ async fn nor_does_an_error_of_a_condition_while_keys_are_proven() {
         );
     }
 }
+
+/// An error of the server's own has no function around it by which it is known.
+#[tokio::test]
+async fn nor_does_an_error_of_the_servers_own_that_names_a_value() {
+    let bed = Bed::new()
+        .await
+        .set("source.columns.granted_by = { sql = \"current_setting(access_token)\" }");
+    bed.user_rows(1, 3).await;
+    for arguments in [
+        &["migrate", "-vv"][..],
+        &["migrate", "--dry-run", "-vv"],
+        &["doctor"],
+    ] {
+        let ran = bed.run(arguments).await;
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(!said.contains(TOKEN), "{arguments:?}: {said}");
+        assert!(
+            arguments[0] == "doctor" || said.contains("SQLSTATE 42"),
+            "{arguments:?}: {said}"
+        );
+        assert_ne!(ran.code, 0, "{arguments:?}");
+    }
+}

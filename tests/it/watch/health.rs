@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use tokenferry::simulator::{Barrier, Fault};
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
@@ -97,23 +97,56 @@ async fn figures_are_not_told_to_a_page_that_had_its_name_point_here() {
 
 #[tokio::test]
 async fn half_open_requests_take_no_descriptors_from_the_run() {
-    let bed = Bed::new().await.set("api.timeout = \"20s\"");
+    let bed = Bed::new()
+        .await
+        .set("api.timeout = \"20s\"\nstop.after_unreachable = \"3s\"");
     bed.user_rows(1, 600).await;
     let gate = Barrier::new();
     bed.api.script([Fault::Hold(gate.clone())]);
     let run = Watched::start_with_descriptors(&bed, &["migrate", "--json"], 96).await;
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
-    let mut half_open = Vec::new();
-    for _ in 0..152 {
-        let mut stream = TcpStream::connect(&run.address).await.unwrap();
-        stream
-            .write_all(b"GET /metrics HTTP/1.1\r\nHost: loc")
-            .await
-            .unwrap();
-        half_open.push(stream);
-    }
+    let half_open = async |count| {
+        let mut streams = Vec::new();
+        for _ in 0..count {
+            let mut stream = TcpStream::connect(&run.address).await.unwrap();
+            stream
+                .write_all(b"GET /metrics HTTP/1.1\r\nHost: loc")
+                .await
+                .unwrap();
+            streams.push(stream);
+        }
+        streams
+    };
+    // An eighth of its descriptors are twelve: whoever comes after so many has to wait.
+    let more_than_an_eighth = half_open(13).await;
+    let url = format!("http://{}/healthz", run.address);
+    let waits = timeout(Duration::from_secs(2), reqwest::get(&url)).await;
+    assert!(waits.is_err(), "{waits:?}");
+    let others = half_open(139).await;
+    // Each session needs another descriptor now.
+    bed.end_sessions().await;
     gate.release();
     let ran = run.ended().await.ended_with(0).json();
     assert_eq!(ran["tokens"]["committed"], 600);
-    drop(half_open);
+    drop((more_than_an_eighth, others));
+}
+
+#[tokio::test]
+async fn a_request_whose_head_never_ends_is_ended() {
+    let bed = Bed::new().await.set("api.timeout = \"30s\"");
+    bed.user_rows(1, 3).await;
+    let gate = Barrier::new();
+    bed.api.script([Fault::Hold(gate.clone())]);
+    let run = Watched::start(&bed, &["migrate", "--json"]).await;
+    timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
+    let mut stream = TcpStream::connect(&run.address).await.unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: loc")
+        .await
+        .unwrap();
+    let mut answer = Vec::new();
+    let ended = timeout(Duration::from_secs(15), stream.read_to_end(&mut answer)).await;
+    assert!(ended.is_ok(), "the head may take 10 s");
+    gate.release();
+    run.ended().await.ended_with(0);
 }
