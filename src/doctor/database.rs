@@ -7,6 +7,11 @@ use crate::postgres::{Failure, FailureKind, Line, Room, Server, SharedSchema, Tr
 pub(super) fn unreachable(area: Area, key: &str, failure: &Failure) -> Check {
     let (blame, advice) = match failure.kind {
         FailureKind::Pooled => (Blame::Configuration, format!("let `{key}` lead past that pooler")),
+        // The server was not asked yet: certificate, encryption or password are not such that it could be.
+        FailureKind::Permission if failure.sqlstate.is_none() => (
+            Blame::Database,
+            format!("put that right in `{key}`, or at the server"),
+        ),
         FailureKind::Permission => (
             Blame::Database,
             format!("check the user, the password and the database of `{key}`, and what the role is granted"),
