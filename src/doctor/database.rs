@@ -1,7 +1,7 @@
 //! What source and ledger have in common: a server to reach, over a line that should be private.
 
 use super::{Area, Blame, Check};
-use crate::postgres::{Failure, FailureKind, Line, Room, Server, SharedSchema, Transport};
+use crate::postgres::{Failure, FailureKind, Line, Server, SharedSchema, Transport};
 
 /// The database was not reached, or did not let us in.
 pub(super) fn unreachable(area: Area, key: &str, failure: &Failure) -> Check {
@@ -43,25 +43,6 @@ pub(super) fn reached(area: Area, server: &Server) -> Check {
         server.version, server.database, server.role
     );
     Check::ok(area, "connection", detail)
-}
-
-/// Whether there may be as many sessions as a run has, and at least as many as it cannot do without.
-pub(super) fn sessions(area: Area, room: &Room, least: i64, most: i64) -> Check {
-    const NAME: &str = "sessions";
-    let left = room.left();
-    if left >= most {
-        return Check::ok(area, NAME, format!("a run has up to {most}, and {left} are left"));
-    }
-    let detail = format!(
-        "a run has up to {most}, and {} has {left} of {} left",
-        room.of, room.limit
-    );
-    if left < least {
-        let advice = format!("raise that limit: a run needs {least} at least");
-        return Check::failed(area, Blame::Database, NAME, detail, advice);
-    }
-    let advice = "raise that limit, or lower `batch.concurrency`: a run goes on with fewer, and statements wait for each other";
-    Check::warning(area, NAME, detail, advice)
 }
 
 /// Whether others can put an operator, a function or a table of their own in the place of what is meant.

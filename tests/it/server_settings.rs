@@ -44,6 +44,101 @@ async fn a_run_goes_on_with_as_few_sessions_as_its_role_may_have() {
 }
 
 #[tokio::test]
+async fn where_one_limit_is_for_source_and_ledger_their_needs_are_added_up() {
+    let bed = Bed::new()
+        .await
+        .set("batch.max_tokens = 20\nbatch.concurrency = 8");
+    bed.user_rows(1, 2000).await;
+    let (url, guest) = ledger_role(&bed).await;
+    bed.sql(&format!("grant select on legacy_tokens to {guest}"))
+        .await;
+    let run = async |command: &str, source: &str| {
+        let mut command = bed.command(&[command]);
+        command
+            .env("SOURCE_DATABASE_URL", source)
+            .env("TOKENFERRY__LEDGER__URL", &url);
+        ended(command.output()).await.ended_with(0)
+    };
+    let owner = bed.database.url();
+    for (limit, source, said) in [
+        (
+            14,
+            &*url,
+            "a run has up to 14, source and ledger together, and 14 are left",
+        ),
+        (
+            13,
+            &url,
+            "a run has up to 14, source and ledger together, and the role",
+        ),
+        (12, owner, "a run has up to 12, and 12 are left"),
+    ] {
+        bed.sql(&format!("alter role {guest} connection limit {limit}"))
+            .await;
+        let ran = run("doctor", source).await;
+        assert!(ran.stdout.contains(said), "{limit} {said}: {}", ran.stdout);
+    }
+    let sessions = format!("select count(*) from pg_stat_activity where usename = '{guest}'");
+    while bed.number(&sessions).await > 0 {
+        sleep(Duration::from_millis(10)).await;
+    }
+    bed.sql(&format!("alter role {guest} connection limit 3")).await;
+    run("migrate", &url).await;
+    bed.assert_arrived_once().await;
+}
+
+#[tokio::test]
+async fn sessions_of_others_take_from_what_the_database_has() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 3).await;
+    let (url, _) = ledger_role(&bed).await;
+    let database = bed
+        .texts("select quote_ident(current_database())")
+        .await
+        .remove(0);
+    bed.sql(&format!("alter database {database} connection limit 32"))
+        .await;
+    let mut doctor = bed.command(&["doctor"]);
+    doctor
+        .env("TOKENFERRY__LEDGER__URL", &url)
+        .env("TOKENFERRY__BATCH__CONCURRENCY", "26");
+    let ran = ended(doctor.output()).await.ended_with(0);
+    // The bed has a session at least, of which the guest may not see of what kind it is.
+    let said = format!("a run has up to 32, source and ledger together, and the database {database} has ");
+    assert!(ran.stdout.contains(&said), "{}", ran.stdout);
+}
+
+#[tokio::test]
+async fn limits_of_transactions_and_idle_sessions_are_lifted_where_the_server_has_them() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 20).await;
+    let (url, guest) = ledger_role(&bed).await;
+    let known = bed
+        .texts(
+            "select name from pg_settings where name in ('transaction_timeout', 'idle_session_timeout') order by name",
+        )
+        .await;
+    for name in &known {
+        bed.sql(&format!("alter role {guest} set {name} = '300ms'")).await;
+    }
+    let gate = Gate::new();
+    bed.api.script([Fault::Hold(gate.clone())]);
+    let mut command = bed.command(&["migrate"]);
+    command
+        .env("TOKENFERRY__LEDGER__URL", &url)
+        .env("TOKENFERRY__API__TIMEOUT", "20s");
+    let run = command.spawn().unwrap();
+    timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
+    let sessions = format!("select pid::text from pg_stat_activity where usename = '{guest}' order by pid");
+    let before = bed.texts(&sessions).await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(!before.is_empty());
+    assert_eq!(bed.texts(&sessions).await, before, "{known:?}");
+    gate.release();
+    ended(run.wait_with_output()).await.ended_with(0);
+}
+
+#[tokio::test]
 async fn limits_of_the_role_do_not_end_the_ledgers_statements() {
     let bed = Bed::new().await;
     bed.user_rows(1, 10).await;
