@@ -171,7 +171,15 @@ async fn limits_of_the_role_do_not_end_the_ledgers_statements() {
         .await
         .unwrap();
     let run = migrate().spawn().unwrap();
-    sleep(Duration::from_secs(2)).await;
+    sleep(Duration::from_secs(1)).await;
+    // A session that the server ends is soon replaced by another one.
+    let waiting = format!(
+        "select pid::text from pg_stat_activity where usename = '{guest}' and wait_event_type = 'Lock' order by pid"
+    );
+    let before = bed.texts(&waiting).await;
+    sleep(Duration::from_secs(1)).await;
+    assert!(!before.is_empty());
+    assert_eq!(bed.texts(&waiting).await, before);
     other.rollback().await.unwrap();
     ended(run.wait_with_output()).await.ended_with(0);
     bed.assert_arrived_once().await;
