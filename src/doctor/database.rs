@@ -1,7 +1,7 @@
 //! What source and ledger have in common: a server to reach, over a line that should be private.
 
 use super::{Area, Check, FailureClass};
-use crate::postgres::{Failure, FailureKind, Line, Room, Server, SharedSchema, Transport};
+use crate::postgres::{Failure, FailureKind, Line, Server, SharedSchema, Transport};
 
 /// The database was not reached, or did not let us in.
 pub(super) fn unreachable(area: Area, key: &str, failure: &Failure) -> Check {
@@ -9,6 +9,11 @@ pub(super) fn unreachable(area: Area, key: &str, failure: &Failure) -> Check {
         FailureKind::Pooled => (
             FailureClass::Configuration,
             format!("let `{key}` lead past that pooler"),
+        ),
+        // The server was not asked yet: certificate, encryption or password are not such that it could be.
+        FailureKind::Permission if failure.sqlstate.is_none() => (
+            FailureClass::Database,
+            format!("put that right in `{key}`, or at the server"),
         ),
         FailureKind::Permission => (
             FailureClass::Database,
@@ -41,25 +46,6 @@ pub(super) fn reached(area: Area, server: &Server) -> Check {
         server.version, server.database, server.role
     );
     Check::ok(area, "connection", detail)
-}
-
-/// Whether there may be as many sessions as a run has, and at least as many as it cannot do without.
-pub(super) fn sessions(area: Area, room: &Room, least: i64, most: i64) -> Check {
-    const NAME: &str = "sessions";
-    let left = room.left();
-    if left >= most {
-        return Check::ok(area, NAME, format!("a run has up to {most}, and {left} are left"));
-    }
-    let detail = format!(
-        "a run has up to {most}, and {} has {left} of {} left",
-        room.of, room.limit
-    );
-    if left < least {
-        let advice = format!("raise that limit: a run needs {least} at least");
-        return Check::failed(area, FailureClass::Database, NAME, detail, advice);
-    }
-    let advice = "raise that limit, or lower `batch.concurrency`: a run goes on with fewer, and statements wait for each other";
-    Check::warning(area, NAME, detail, advice)
 }
 
 /// Whether others can put an operator, a function or a table of their own in the place of what is meant.

@@ -1,6 +1,9 @@
 //! The ledger: reached, there or to be made, and ours to write.
 
-use super::{Area, Check, FailureClass, database, durability};
+use super::{
+    Area, Check, FailureClass, database, durability,
+    sessions::{self, Need},
+};
 use crate::{
     config::{ConfigReport, LedgerAccess, Origin},
     ledger::{LedgerDiagnostics, LedgerError, LockKind, Missing, State},
@@ -9,8 +12,22 @@ use crate::{
 
 const AREA: Area = Area::Ledger;
 
-/// Everything about the ledger.
-pub(super) async fn examine(inspection: &ConfigReport) -> Vec<Check> {
+/// What was found out about the ledger.
+#[derive(Default)]
+pub(super) struct Examined {
+    pub(super) checks: Vec<Check>,
+    /// What a run needs of sessions, if the server was asked.
+    pub(super) need: Option<Need>,
+}
+
+/// Everything about the ledger but its sessions.
+pub(super) async fn examine(inspection: &ConfigReport) -> Examined {
+    let mut examined = Examined::default();
+    examined.checks = checks(inspection, &mut examined.need).await;
+    examined
+}
+
+async fn checks(inspection: &ConfigReport, need: &mut Option<Need>) -> Vec<Check> {
     let skip = |names: &[&str], needs: &str| -> Vec<Check> {
         names
             .iter()
@@ -36,7 +53,7 @@ pub(super) async fn examine(inspection: &ConfigReport) -> Vec<Check> {
                 &[
                     "tls",
                     "search_path",
-                    "sessions",
+                    sessions::NAME,
                     "writable",
                     "encoding",
                     "durability",
@@ -56,22 +73,24 @@ pub(super) async fn examine(inspection: &ConfigReport) -> Vec<Check> {
             Ok(shared) => database::search_path(AREA, &shared),
             Err(error) => failed("search_path", access, &error),
         },
-        match diagnostics.room().await {
-            // One holds the lock.
-            Ok(room) => database::sessions(
-                AREA,
-                &room,
-                2,
-                i64::from(inspection.batch.ledger_statements()) + 1,
-            ),
-            Err(error) => failed("sessions", access, &error),
-        },
         writable(&server),
         match diagnostics.check_encoding().await {
             Ok(()) => Check::ok(AREA, "encoding", "UTF8"),
             Err(error) => failed("encoding", access, &error),
         },
     ];
+    match diagnostics.room().await {
+        Ok(room) => {
+            *need = Some(Need {
+                area: AREA,
+                room,
+                // One holds the lock.
+                least: 2,
+                most: i64::from(inspection.batch.ledger_statements()) + 1,
+            });
+        }
+        Err(error) => checks.push(failed(sessions::NAME, access, &error)),
+    }
     let durability = durability::examine(&mut diagnostics).await;
     checks.push(durability.unwrap_or_else(|error| failed("durability", access, &error)));
     match diagnostics.state().await {

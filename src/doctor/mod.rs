@@ -13,6 +13,7 @@ mod ledger;
 mod permissions;
 mod rows;
 mod sample;
+mod sessions;
 mod source;
 
 pub use check::{Area, Check, Examination, FailureClass, Overall, Status};
@@ -42,8 +43,11 @@ pub async fn examine(loaded: &Result<Loaded, ConfigError>) -> Examination {
     checks.extend(permissions::examine(loaded, &inspection));
     let (source, ledger) = tokio::join!(source::examine(&inspection), ledger::examine(&inspection));
     let app_ids = app_ids(&inspection.apps, source.app_names);
+    let [of_source, of_ledger] = sessions::checks(source.need.as_ref(), ledger.need.as_ref());
     checks.extend(source.checks);
-    checks.extend(ledger);
+    checks.extend(of_source);
+    checks.extend(ledger.checks);
+    checks.extend(of_ledger);
     checks.extend(api::examine(inspection.api.as_ref(), app_ids).await);
     Examination::new(checks)
 }

@@ -4,6 +4,7 @@ use super::{
     Area, Check, FailureClass, database,
     rows::{self, MOST_APPS},
     sample,
+    sessions::{self, Need},
 };
 use crate::{
     config::{ConfigReport, Problem, Relation, RowSecurity, SourceSettings},
@@ -19,7 +20,7 @@ const AREA: Area = Area::Source;
 const BEHIND_A_CONNECTION: [&str; 8] = [
     "tls",
     "search_path",
-    "sessions",
+    sessions::NAME,
     "table",
     "read_only",
     "key_index",
@@ -31,20 +32,23 @@ const BEHIND_A_CONNECTION: [&str; 8] = [
 const SESSIONS: i64 = 2;
 
 /// What was found out about the source.
+#[derive(Default)]
 pub(super) struct Examined {
     pub(super) checks: Vec<Check>,
     /// The names of apps in the rows; `None` if they could not be had, or are too many to be that.
     pub(super) app_names: Option<Vec<String>>,
+    /// What a run needs of sessions, if the server was asked.
+    pub(super) need: Option<Need>,
 }
 
-/// Everything about the source.
+/// Everything about the source but its sessions.
 pub(super) async fn examine(inspection: &ConfigReport) -> Examined {
-    let mut app_names = None;
-    let checks = checks(inspection, &mut app_names).await;
-    Examined { checks, app_names }
+    let mut examined = Examined::default();
+    examined.checks = checks(inspection, &mut examined).await;
+    examined
 }
 
-async fn checks(inspection: &ConfigReport, app_names: &mut Option<Vec<String>>) -> Vec<Check> {
+async fn checks(inspection: &ConfigReport, found: &mut Examined) -> Vec<Check> {
     let skip = |names: &[&str], needs: &str| -> Vec<Check> {
         names
             .iter()
@@ -72,6 +76,17 @@ async fn checks(inspection: &ConfigReport, app_names: &mut Option<Vec<String>>) 
         }
     };
     let mut checks = connection(settings, &mut diagnostics, &server).await;
+    match diagnostics.room().await {
+        Ok(room) => {
+            found.need = Some(Need {
+                area: AREA,
+                room,
+                least: 1,
+                most: SESSIONS,
+            });
+        }
+        Err(failure) => checks.push(database::broken(AREA, sessions::NAME, &failure)),
+    }
     if !settings.session.is_empty() {
         match diagnostics.apply_session_settings().await {
             Ok(()) => checks.push(Check::ok(
@@ -117,7 +132,7 @@ async fn checks(inspection: &ConfigReport, app_names: &mut Option<Vec<String>>) 
             Ok(names) => {
                 let names = names.unwrap_or_default();
                 let check = rows::named(&inspection.apps, &names);
-                *app_names = Some(names).filter(|names| (1..=MOST_APPS as usize).contains(&names.len()));
+                found.app_names = Some(names).filter(|names| (1..=MOST_APPS as usize).contains(&names.len()));
                 check
             }
             Err(failure) => rows::unlisted(&failure),
@@ -163,10 +178,6 @@ async fn connection(
         match diagnostics.shared_schemas().await {
             Ok(shared) => database::search_path(AREA, &shared),
             Err(failure) => database::broken(AREA, "search_path", &failure),
-        },
-        match diagnostics.room().await {
-            Ok(room) => database::sessions(AREA, &room, 1, SESSIONS),
-            Err(failure) => database::broken(AREA, "sessions", &failure),
         },
     ]
 }

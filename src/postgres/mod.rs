@@ -22,7 +22,7 @@ pub use outage::Outage;
 pub use path::{CATALOG_FIRST, SharedSchema};
 pub use patience::Patience;
 pub use pool::{Bounded, Lease, Pool};
-pub use room::Room;
+pub use room::{Limit, Room};
 pub use server::{Server, Transport};
 pub use session::Session;
 

@@ -2,13 +2,22 @@
 
 use super::{Failure, Session};
 
-/// The tightest of the limits that apply.
-#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+/// What a session counts towards.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
+    /// By this a server is known, however it is reached. A standby is another one than its primary.
+    pub server: String,
+    /// Those of the role, the database and the server.
+    pub limits: Vec<Limit>,
+}
+
+/// One of them.
+#[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
+pub struct Limit {
     /// Whose limit it is, as SQL names it.
     pub of: String,
-    /// The limit.
-    pub limit: i64,
+    /// The limit. `None` if there is none or it does not bind a superuser, whose sessions leave less to others all the same.
+    pub limit: Option<i64>,
     /// How much of it others have taken now.
     pub taken: i64,
 }
@@ -19,36 +28,48 @@ impl Room {
     /// # Errors
     /// If it does not answer.
     pub async fn ask(session: &mut Session) -> Result<Self, Failure> {
-        let room = sqlx::query_as(
+        // To the microsecond, whatever the session's time zone is.
+        let server = sqlx::query_scalar(
+            "select (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint::text || ' '
+                    || pg_catalog.current_setting('port')",
+        )
+        .fetch_one(&mut *session)
+        .await?;
+        // Of sessions of other roles a role may not see of what kind they are.
+        let limits = sqlx::query_as(
             "with others as (
                  select usename, datname from pg_catalog.pg_stat_activity
-                 where backend_type = 'client backend'::text
+                 where coalesce(backend_type, 'client backend'::text) = 'client backend'::text
+                       and usename is not null and datname is not null
                        and application_name <> pg_catalog.current_setting('application_name')
              )
              select limits.of, limits.maximum::bigint as limit, limits.taken from (
-                 select 'the role ' || pg_catalog.quote_ident(rolname::text), rolconnlimit,
+                 select 'the role ' || pg_catalog.quote_ident(rolname::text),
+                        case when rolconnlimit >= 0 and not rolsuper then rolconnlimit end,
                         (select pg_catalog.count(*) from others where usename = rolname)
-                 from pg_catalog.pg_roles where rolname = current_user and not rolsuper and rolconnlimit >= 0
+                 from pg_catalog.pg_roles where rolname = current_user
                  union all
-                 select 'the database ' || pg_catalog.quote_ident(d.datname::text), d.datconnlimit,
+                 select 'the database ' || pg_catalog.quote_ident(d.datname::text),
+                        case when d.datconnlimit >= 0 and not r.rolsuper then d.datconnlimit end,
                         (select pg_catalog.count(*) from others o where o.datname = d.datname)
                  from pg_catalog.pg_database d join pg_catalog.pg_roles r on r.rolname = current_user
-                 where d.datname = pg_catalog.current_database() and not r.rolsuper and d.datconnlimit >= 0
+                 where d.datname = pg_catalog.current_database()
                  union all
                  select 'the server (max_connections)', pg_catalog.current_setting('max_connections')::int
                         - pg_catalog.current_setting('superuser_reserved_connections')::int,
                         (select pg_catalog.count(*) from others)
-             ) as limits (of, maximum, taken)
-             order by limits.maximum - limits.taken limit 1",
+             ) as limits (of, maximum, taken)",
         )
-        .fetch_one(session)
+        .fetch_all(session)
         .await?;
-        Ok(room)
+        Ok(Self { server, limits })
     }
+}
 
-    /// How many are left.
+impl Limit {
+    /// How many are left, where there is a limit.
     #[must_use]
-    pub fn left(&self) -> i64 {
-        (self.limit - self.taken).max(0)
+    pub fn left(&self) -> Option<i64> {
+        self.limit.map(|limit| (limit - self.taken).max(0))
     }
 }

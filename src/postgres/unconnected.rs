@@ -2,7 +2,7 @@
 
 use std::{error::Error as StdError, fmt, io};
 
-use rustls::{CertificateError, Error as TlsError};
+use rustls::{AlertDescription, CertificateError, Error as TlsError};
 use sqlx::Error;
 
 use super::{Address, Failure, FailureKind, address::Line, failure::visible};
@@ -118,9 +118,16 @@ fn of_tls(error: &(dyn StdError + 'static), place: &str) -> Failure {
     };
     let TlsError::InvalidCertificate(certificate) = error else {
         return match error {
-            TlsError::PeerIncompatible(_) => wrong(format!(
-                "{place} speaks no version, cipher or kind of certificate that this program speaks: it needs TLS 1.2 or 1.3, and a \
-                 certificate with an RSA, P-256, P-384 or Ed25519 key"
+            // A server whose only certificate has a key that was not offered says no more than that the handshake failed.
+            TlsError::PeerIncompatible(_)
+            | TlsError::AlertReceived(
+                AlertDescription::HandshakeFailure
+                | AlertDescription::ProtocolVersion
+                | AlertDescription::InsufficientSecurity,
+            ) => wrong(format!(
+                "{place} and this program have no version of TLS, no cipher or no kind of key in common: let the server speak TLS 1.2 or \
+                 1.3 and have a certificate with an RSA, P-256, P-384 or Ed25519 key (not P-521); if it wants a certificate of the \
+                 client's, name that in `sslcert` and `sslkey`"
             )),
             TlsError::AlertReceived(_) => wrong(format!(
                 "{place} turned the TLS connection down ({}): it may want a certificate of the client's (`sslcert`, `sslkey`)",

@@ -2,6 +2,8 @@
 //!
 //! `0.0.0.0` is how this machine is reached as if it were another one.
 
+mod certificates;
+
 use sqlx::postgres::PgConnectOptions;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional},

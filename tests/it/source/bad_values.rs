@@ -1,5 +1,7 @@
 //! Values on which the database fails: each fails its own row, and every other row is read.
 
+use std::time::Duration;
+
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tokenferry::{
@@ -8,6 +10,7 @@ use tokenferry::{
     reader::SourceError,
     secret::Secret,
 };
+use tokio::time::sleep;
 use url::Url;
 
 use crate::support::{
@@ -75,6 +78,28 @@ async fn a_bad_value_fails_its_row_alone_wherever_it_stands() {
             assert_eq!(token.unreadable, noted, "{bad:?}");
         }
     }
+}
+
+#[tokio::test]
+async fn one_among_many_is_found_in_a_few_steps() {
+    let database = answers(600, &[600], "not json").await;
+    let settings = settings(
+        database.url(),
+        &format!("table = \"tokens\"\nkey = \"id\"\npage_size = 500\n[source.columns]\n{BY_JSON}"),
+    );
+    assert_eq!(read(&settings.source).await.unwrap().len(), 600);
+    // What a session counted is there once the session is gone.
+    let sessions = "select pid::text from pg_stat_activity
+                    where datname = current_database() and application_name = 'tokenferry tests'";
+    while !database.texts(sessions).await.is_empty() {
+        sleep(Duration::from_millis(10)).await;
+    }
+    let failed = database
+        .texts("select xact_rollback::text from pg_stat_database where datname = current_database()")
+        .await;
+    let failed: u32 = failed[0].parse().unwrap();
+    // The page, its seven halves and the fields of the row by themselves; row by row it is a hundred.
+    assert!(failed < 30, "{failed} statements failed");
 }
 
 #[tokio::test]
