@@ -356,7 +356,7 @@ pub struct DoctorArgs {
 
 Ends with 0 if it was written.")]
 pub struct ManArgs {
-    /// Write a page for each command into this folder, such as ~/.local/share/man/man1
+    /// Write a page for each command into this folder, such as ~/.local/share/man/man1, and tokenferry.toml(5) into man5 beside it
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
 }

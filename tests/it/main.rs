@@ -13,6 +13,7 @@ mod connections;
 mod database_lines;
 mod deploy;
 mod directory;
+mod docs;
 mod doctor;
 mod dry_run;
 mod encrypted;
