@@ -149,7 +149,7 @@ fn common(roff: &mut Roff) {
         (Exit::Locked, "Another run of this migration is active."),
         (
             Exit::Database,
-            "A database is out of reach or lacks a permission.",
+            "A database is unreachable or lacks a permission, or the ledger went back in time.",
         ),
     ] {
         roff.control("TP", []);
@@ -159,7 +159,7 @@ fn common(roff: &mut Roff) {
     roff.control("TP", []);
     roff.text([bold("130"), roman(", "), bold("143")]);
     roff.text([roman(
-        "Ended by SIGINT or SIGTERM after finishing what was in flight. Run it again, and it goes on.",
+        "Stopped by SIGINT or SIGTERM after finishing what was in flight. Run it again to resume.",
     )]);
     roff.control("SH", ["ENVIRONMENT"]);
     roff.control("TP", []);
@@ -176,6 +176,6 @@ fn common(roff: &mut Roff) {
     roff.control("TP", []);
     roff.text([italic("tokenferry.toml")]);
     roff.text([roman(
-        "The configuration, where --config names no other. Any text in it may be env:NAME or file:/path.",
+        "The configuration, unless --config names another. See tokenferry.toml(5).",
     )]);
 }

@@ -71,6 +71,7 @@ fn write_group(roff: &mut Roff, group: &ExampleGroup, defaults: &HashMap<String,
     for key in &group.keys {
         roff.control("br", []);
         match defaults.get(&key.key).and_then(Option::as_ref) {
+            Some(default) if group.keys.len() == 1 => roff.text([roman(format!("Default: {default}"))]),
             Some(default) => roff.text([roman(format!("Default of {}: {default}", key.key))]),
             None => roff.text([roman(format!("Example: {}", key.line))]),
         };

@@ -5,13 +5,13 @@ use std::{collections::BTreeSet, fs, path::Path};
 use clap::CommandFactory;
 use serde_json::Value;
 use tokenferry::{
-    cli::Cli,
+    cli::{Cli, Exit},
     config::known_keys,
     domain::{EventKind, Superseded},
 };
 
 use super::{inline_code, page, pages, root};
-use crate::support::bed::Bed;
+use crate::support::bed::{Bed, ended};
 
 /// The code in the first cell of a table's rows.
 fn first_cells(text: &str) -> BTreeSet<String> {
@@ -38,6 +38,23 @@ fn every_key_is_in_the_configuration_reference() {
     }
 }
 
+#[tokio::test]
+async fn every_key_is_in_the_manual_page_of_the_configuration() {
+    let folder = tempfile::tempdir().unwrap();
+    let man1 = folder.path().join("man1");
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tokenferry"));
+    ended(command.args(["man", "--output"]).arg(&man1).output())
+        .await
+        .ended_with(0);
+    let manual = fs::read_to_string(folder.path().join("man5/tokenferry.toml.5")).unwrap();
+    for key in known_keys()
+        .iter()
+        .filter(|key| *key != "apps" && *key != "source.session")
+    {
+        assert!(manual.contains(&format!("\\fB{key}\\fR")), "{key}");
+    }
+}
+
 #[test]
 fn every_command_is_in_a_page_that_was_written_for_people() {
     let written: String = pages()
@@ -48,6 +65,33 @@ fn every_command_is_in_a_page_that_was_written_for_people() {
     for command in Cli::command().get_subcommands() {
         let quoted = format!("tokenferry {}", command.get_name());
         assert!(written.contains(&quoted), "{quoted}");
+    }
+}
+
+#[test]
+fn every_exit_code_is_in_the_readme_and_in_the_reference() {
+    for name in [
+        "README.md",
+        "docs/reference/exit-codes.md",
+        "docs/guides/schedule.md",
+    ] {
+        let text = page(name);
+        for exit in [
+            Exit::Done,
+            Exit::Unforeseen,
+            Exit::Usage,
+            Exit::SomeFailed,
+            Exit::StoppedEarly,
+            Exit::Locked,
+            Exit::Database,
+            Exit::Signal(2),
+        ] {
+            let code = exit.code();
+            let row = text.lines().find(|line| {
+                line.starts_with(&format!("| {code} |")) || line.starts_with(&format!("| {code}, "))
+            });
+            assert!(row.is_some(), "{name}: {code}");
+        }
     }
 }
 
