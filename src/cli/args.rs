@@ -37,6 +37,7 @@ pub struct Cli {
 
 /// Options of every command.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Global options")]
 pub struct Global {
     /// Configuration file [default: tokenferry.toml]
     #[arg(long, global = true, value_name = "FILE")]
@@ -125,7 +126,7 @@ pub enum ConfigCommand {
   tokenferry migrate --canary 20             prove 20 tokens, then upload the rest in batches
   tokenferry migrate --canary 200 --canary-failures 5
                                              the same, and tolerate up to 5 failures
-  tokenferry migrate --live                  with a page that shows the run and can pause, slow down or stop it
+  tokenferry migrate --live                  with a page to watch and steer it on
   tokenferry migrate --canary 20 --limit 20  the canary alone; the next run continues after it
 
 Ends with 0 if everything selected is committed, 3 if some tokens failed (or, with --dry-run, would), 4 if the API refused the \
@@ -136,10 +137,11 @@ pub struct MigrateArgs {
     /// Read and check everything, send nothing, and report what would happen
     #[arg(long)]
     pub dry_run: bool,
-    /// Also ask the API whether every app, tenant and user exists. Prints the number of lookups before starting
+    /// With --dry-run: also ask the API whether every app, tenant and user exists. Prints the number of lookups before
+    /// starting
     #[arg(long, requires = "dry_run")]
     pub online: bool,
-    /// Ask about N users only, spread evenly over the rows
+    /// With --online: ask about N users only, spread evenly over the rows
     #[arg(
         long, value_name = "N", requires = "online", conflicts_with = "only_failed",
         value_parser = clap::value_parser!(u64).range(1..)
@@ -148,14 +150,14 @@ pub struct MigrateArgs {
     /// Send only the tokens that failed last, without reading the rest of the source
     #[arg(long)]
     pub only_failed: bool,
-    /// Send only those that failed with this code
+    /// With --only-failed: send only those that failed with this code
     #[arg(long, value_name = "CODE", requires = "only_failed")]
     pub code: Option<String>,
     /// Verify the first N tokens at their providers, one by one, and stop (exit 4) unless they succeed. Some providers then
     /// end the refresh token that the source holds
     #[arg(long, value_name = "N")]
     pub canary: Option<NonZeroU64>,
-    /// Maximum failed canary tokens before the run stops
+    /// With --canary: how many of them may fail
     #[arg(long, value_name = "M", requires = "canary", default_value_t = 0)]
     pub canary_failures: u64,
     /// End after N tokens; the next run continues from there

@@ -1,6 +1,6 @@
 //! Commands and keys that the pages quote: the program takes them.
 
-use std::fs;
+use std::{fs, path::Path};
 
 use clap::{CommandFactory, error::ErrorKind};
 use tokenferry::{cli::Cli, config::known_keys};
@@ -78,7 +78,9 @@ fn every_key_that_is_quoted_exists() {
         for code in inline_code(&text) {
             let named = code.split([' ', '=']).next().unwrap_or_default();
             let is_key = tables.iter().any(|table| named.starts_with(table))
-                && !named.ends_with(".rs")
+                && Path::new(named)
+                    .extension()
+                    .is_none_or(|extension| extension != "rs")
                 && named
                     .chars()
                     .all(|c| c.is_ascii_lowercase() || c == '_' || c == '.');

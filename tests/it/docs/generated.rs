@@ -129,7 +129,8 @@ fn the_commands_are_described_as_their_help_says() {
     let mut text = String::from(
         "# Commands\n\n\
          <!-- Generated from `tokenferry COMMAND --help`; see docs/CONTRIBUTING.md. -->\n\n\
-         Exit codes: [exit-codes.md](exit-codes.md). JSON output: [json.md](json.md).\n\n## tokenferry\n\n",
+         Exit codes: [exit-codes.md](exit-codes.md). JSON output: [json.md](json.md). The global options \
+         apply to every command.\n\n## tokenferry\n\n",
     );
     let mut program = Cli::command()
         .disable_help_subcommand(true)
@@ -139,7 +140,11 @@ fn the_commands_are_described_as_their_help_says() {
     write_help(&mut text, &mut program.clone());
     for command in program.get_subcommands_mut() {
         write!(text, "\n## tokenferry {}\n\n", command.get_name()).unwrap();
-        write_help(&mut text, command);
+        let is_global = |arg: &clap::Arg| arg.is_global_set();
+        let mut command = command
+            .clone()
+            .mut_args(|arg| if is_global(&arg) { arg.hide(true) } else { arg });
+        write_help(&mut text, &mut command);
     }
     check_or_write("docs/reference/commands.md", &text);
 }

@@ -96,9 +96,8 @@ fn every_page_can_be_reached_from_the_readme() {
         let files = linked.filter_map(|target| Some(target.split('#').next()?.to_owned()));
         next.extend(
             files
-                .filter(|file| file.ends_with(".md"))
                 .map(|file| path.parent().unwrap().join(file))
-                .filter(|page| page.exists()),
+                .filter(|page| page.extension().is_some_and(|extension| extension == "md") && page.exists()),
         );
     }
     let lost: Vec<String> = pages()
