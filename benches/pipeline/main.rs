@@ -21,7 +21,7 @@ use measured::Measured;
 use migration::Target;
 use null_api::NullApi;
 
-/// What issue and README promise.
+/// The targets of docs/performance.md.
 const LEAST_RATIO: f64 = 0.4;
 const MOST_MIB: f64 = 64.0;
 const MOST_CPU_SECONDS: f64 = 0.8;

@@ -5,9 +5,7 @@ use super::{
     args::{ConfigArgs, ConfigCommand},
     print,
 };
-
-/// The file that explains every key.
-const EXAMPLE: &str = include_str!("../../config/tokenferry.example.toml");
+use crate::config::EXAMPLE;
 
 pub(super) fn run(args: &ConfigArgs) -> anyhow::Result<Exit> {
     match args.what {

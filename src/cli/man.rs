@@ -16,6 +16,7 @@ use clap_mangen::{
 use super::{
     Exit,
     args::{Cli, ManArgs},
+    man_config,
 };
 
 pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
@@ -30,9 +31,18 @@ pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// A page for the program and one for each command, named as `man` looks for them.
+/// A page for the program, for each command and for the configuration, named as `man` looks for them.
 fn write_all(program: &Command, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
+    // `man` finds pages of section 5 in man5 only.
+    let of_section_5 = if folder.ends_with("man1") {
+        folder.with_file_name("man5")
+    } else {
+        folder.to_owned()
+    };
+    fs::create_dir_all(&of_section_5)?;
+    let version = program.get_version().unwrap_or_default();
+    fs::write(of_section_5.join("tokenferry.toml.5"), man_config::page(version)?)?;
     for command in std::iter::once(program).chain(program.get_subcommands()) {
         fs::write(
             folder.join(format!("{}.1", name(command))),
@@ -69,10 +79,12 @@ fn page(program: &Command, command: &Command) -> io::Result<Vec<u8>> {
     }
     if command.get_name() == program.get_name() {
         common(&mut rest);
+        rest.control("SH", ["SEE ALSO"]);
     } else {
         rest.control("SH", ["SEE ALSO"]);
-        rest.text([bold(program.get_name()), roman("(1)")]);
+        rest.text([bold(program.get_name()), roman("(1),")]);
     }
+    rest.text([bold("tokenferry.toml"), roman("(5)")]);
     rest.to_writer(&mut page)?;
     Ok(page)
 }
@@ -96,6 +108,27 @@ fn paragraphs(roff: &mut Roff, text: &str) {
     }
 }
 
+/// Variables of the environment that the program reads, beside those that the configuration names.
+const VARIABLES: [(&str, &str); 5] = [
+    (
+        "HTTPS_PROXY, ALL_PROXY, NO_PROXY",
+        "The proxy to the API. Addresses of this machine are never reached through one.",
+    ),
+    (
+        "PGHOST, PGPASSWORD, PGSSLMODE, ...",
+        "What a database URL leaves out, as for psql. ~/.pgpass is read, too.",
+    ),
+    ("NO_COLOR", "Unless empty, switches colours off."),
+    (
+        "RUST_LOG",
+        "A filter for the log, in place of the one that -v and -q set.",
+    ),
+    (
+        "DESCOPE_PROJECT_ID, DESCOPE_MANAGEMENT_KEY",
+        "The credentials that simulate accepts; the example configuration reads them, too.",
+    ),
+];
+
 fn common(roff: &mut Roff) {
     roff.control("SH", ["EXIT STATUS"]);
     for (exit, meaning) in [
@@ -116,7 +149,7 @@ fn common(roff: &mut Roff) {
         (Exit::Locked, "Another run of this migration is active."),
         (
             Exit::Database,
-            "A database is out of reach or lacks a permission.",
+            "A database is unreachable or lacks a permission, or the ledger went back in time.",
         ),
     ] {
         roff.control("TP", []);
@@ -126,7 +159,7 @@ fn common(roff: &mut Roff) {
     roff.control("TP", []);
     roff.text([bold("130"), roman(", "), bold("143")]);
     roff.text([roman(
-        "Ended by SIGINT or SIGTERM after finishing what was in flight. Run it again, and it goes on.",
+        "Stopped by SIGINT or SIGTERM after finishing what was in flight. Run it again to resume.",
     )]);
     roff.control("SH", ["ENVIRONMENT"]);
     roff.control("TP", []);
@@ -134,10 +167,15 @@ fn common(roff: &mut Roff) {
     roff.text([roman(
         "Overrides a key of the configuration: TOKENFERRY__BATCH__MAX_TOKENS is batch.max_tokens.",
     )]);
+    for (variable, meaning) in VARIABLES {
+        roff.control("TP", []);
+        roff.text([bold(variable)]);
+        roff.text([roman(meaning)]);
+    }
     roff.control("SH", ["FILES"]);
     roff.control("TP", []);
     roff.text([italic("tokenferry.toml")]);
     roff.text([roman(
-        "The configuration, where --config names no other. Any text in it may be env:NAME or file:/path.",
+        "The configuration, unless --config names another. See tokenferry.toml(5).",
     )]);
 }

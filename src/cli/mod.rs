@@ -9,6 +9,7 @@ mod failures;
 mod hooks;
 mod logging;
 mod man;
+mod man_config;
 mod migrate;
 mod private_file;
 mod report;

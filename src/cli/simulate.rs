@@ -26,11 +26,11 @@ const MANAGEMENT_KEY: &str = "DESCOPE_MANAGEMENT_KEY";
 
 /// Run a stand-in for the Descope API: strict like the real one, with faults on demand
 ///
-/// Takes the credentials from DESCOPE_PROJECT_ID and DESCOPE_MANAGEMENT_KEY, and makes up and prints what is
-/// not set. Prints the variables that point a client at it. Keeps tokens in memory until it ends.
+/// Takes the credentials from DESCOPE_PROJECT_ID and DESCOPE_MANAGEMENT_KEY; generates and prints what is not set. Prints
+/// the variables that point a client at it. Keeps tokens in memory until it ends.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Example, in a shell of its own, and then in another one with what it prints:\n  \
+    after_help = "Example, in one shell, and then in another one with what it prints:\n  \
       tokenferry simulate --rate-limit 100/60s --error-rate 0.02\n  \
       export DESCOPE_PROJECT_ID=… DESCOPE_MANAGEMENT_KEY=…\n  \
       TOKENFERRY__API__BASE_URL=http://127.0.0.1:4000 TOKENFERRY__LEDGER__SCHEMA=rehearsal tokenferry migrate\n\n\
@@ -46,49 +46,49 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:4000")]
     listen: SocketAddr,
 
-    /// A JSON file of what exists: {"apps": [{"id", "appType"}], "users": [{"userId", "loginIds": [], "email",
+    /// JSON file of what exists: {"apps": [{"id", "appType"}], "users": [{"userId", "loginIds": [], "email",
     /// "status", "providerTokens": {"google": {"accessToken", "refreshToken", "expiration", "scopes": []}}}],
-    /// "tenants": ["id"]}; of a list that is not there, everything exists
+    /// "tenants": ["id"]}; if a list is missing, everything of its kind exists
     #[arg(long, value_name = "FILE")]
     directory: Option<PathBuf>,
 
-    /// Outbound apps that exist, oauth ones unless a type is given [default: every one]
+    /// Outbound apps that exist, of type oauth unless a type is given [default: all]
     #[arg(long, value_name = "ID[:TYPE],…", value_delimiter = ',')]
     apps: Option<Vec<String>>,
 
-    /// Users that exist [default: every one]
+    /// Users that exist [default: all]
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
     users: Option<Vec<String>>,
 
-    /// Tenants that exist [default: every one]
+    /// Tenants that exist [default: all]
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
     tenants: Option<Vec<String>>,
 
-    /// Users whose tokens are refused, with E112102
+    /// Users whose tokens are rejected, with E112102
     #[arg(long, value_name = "ID,…", value_delimiter = ',')]
     refuse_users: Vec<String>,
 
-    /// Refresh tokens that begin like this are refused, with E152110, when a single upload asks to verify them
+    /// Reject refresh tokens with this prefix, with E152110, when a single upload asks to verify them
     #[arg(long, value_name = "PREFIX")]
     dead_refresh: Option<String>,
 
-    /// A refresh, which a fetch makes of an expired access token, gives a new refresh token and ends the former one
+    /// Issue a new refresh token at each refresh and end the previous one; fetching an expired token refreshes it
     #[arg(long)]
     rotate_refresh_tokens: bool,
 
-    /// Every refresh fails, with this in place of a new token
+    /// Fail every refresh with this error
     #[arg(long, value_name = "TEXT")]
     refresh_error: Option<String>,
 
-    /// How the expiry of a fetched token is written
+    /// Format of the expiry of a fetched token
     #[arg(long, value_enum, value_name = "FORM", default_value_t = ExpiryForm::Text)]
     expiry_format: ExpiryForm,
 
-    /// A fetch without a tenant finds only the user's token without a tenant, and not the newest of all
+    /// Let a fetch without a tenant find only the user's token without a tenant, not the newest of all
     #[arg(long)]
     tenant_strict: bool,
 
-    /// Answer 429 to requests above this rate, for example 100/60s
+    /// Respond with 429 to requests above this rate, for example 100/60s
     #[arg(long, value_name = "REQUESTS/DURATION")]
     rate_limit: Option<RateLimit>,
 
@@ -100,51 +100,51 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "REQUESTS/DURATION", default_value = "200/60s")]
     search_rate_limit: RateLimit,
 
-    /// The rate-limit tier of the licence; requests that name none or a wrong one are put into tier1
+    /// Rate-limit tier of the licence; requests that name none or a wrong one are put into tier1
     #[arg(long, value_name = "TIER", default_value = "tier1")]
     license: String,
 
-    /// How many requests of all kinds together pass under a tier, for example tier1=100/60s,tier3=1000/60s
+    /// Rate limit per tier, for requests of all kinds together, for example tier1=100/60s,tier3=1000/60s
     #[arg(long, value_name = "TIER=REQUESTS/DURATION,…", value_delimiter = ',', value_parser = parse_tier_limit)]
     tier_limit: Vec<(String, RateLimit)>,
 
-    /// Refuse requests that name a wrong tier, with 403
+    /// Reject requests that name a wrong tier, with 403
     #[arg(long)]
     refuse_wrong_license: bool,
 
-    /// How long every answer takes: 50ms, or drawn from a range, 20ms..200ms
+    /// Latency of every response: 50ms, or a random one of a range, 20ms..200ms
     #[arg(long, value_name = "DURATION", value_parser = parse_latency)]
     latency: Option<RangeInclusive<Duration>>,
 
-    /// Share of requests answered with 500, 502, 503 or 504 and not committed, for example 0.05
+    /// Share of requests that get 500, 502, 503 or 504 and are not committed, for example 0.05
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     error_rate: f64,
 
-    /// Share of requests whose connection ends without an answer before the commit
+    /// Share of requests whose connection ends without a response before the commit
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     cut_before: f64,
 
-    /// Share of requests whose connection ends without an answer after the commit
+    /// Share of requests whose connection ends without a response after the commit
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     cut_after: f64,
 
-    /// Share of requests that are committed and answered with something that is no JSON
+    /// Share of requests that are committed and get a response that is not JSON
     #[arg(long, value_name = "SHARE", default_value_t = 0.0, value_parser = parse_share)]
     unreadable: f64,
 
-    /// Refuse a batch of more tokens than this with 413
+    /// Reject a batch of more tokens than this with 413
     #[arg(long, value_name = "N")]
     max_batch_tokens: Option<usize>,
 
-    /// Refuse a batch of more bytes than this with 413, for example 1MiB
+    /// Reject a batch of more bytes than this with 413, for example 1MiB
     #[arg(long, value_name = "SIZE")]
     max_batch_bytes: Option<ByteSize>,
 
-    /// Status of an answer that names refused tokens
+    /// HTTP status of a response that names rejected tokens
     #[arg(long, value_name = "STATUS", default_value = "200", value_parser = parse_failures_status)]
     failures_status: u16,
 
-    /// Makes what goes wrong by chance repeatable
+    /// Seed that makes random faults repeatable
     #[arg(long, value_name = "N", default_value_t = 0)]
     seed: u64,
 }

@@ -25,14 +25,14 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Watching")]
 pub struct WatchArgs {
-    /// Serve /metrics for Prometheus, /healthz and /readyz here while it works [default: `metrics.listen`]
+    /// Address to serve /metrics, /healthz and /readyz at during the run [default: `metrics.listen`]
     #[arg(long, value_name = "ADDR")]
     pub metrics_listen: Option<SocketAddr>,
-    /// Push the metrics to this Pushgateway when it ends [default: `metrics.push_url`]. A URL with a password belongs there
+    /// Pushgateway to push the metrics to when the run ends; without a password [default: `metrics.push_url`]
     #[arg(long, value_name = "URL")]
     pub metrics_push: Option<String>,
-    /// Serve a page to watch it, pause it, slow it down or stop it: beside the metrics, else on a free port of this machine.
-    /// Its address, with the token that it takes, is printed
+    /// Serve a page that shows the run and can pause, slow down or stop it, at the address of the metrics or on a free port;
+    /// the address and its token are printed
     #[arg(long)]
     pub live: bool,
 }

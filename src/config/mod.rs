@@ -4,6 +4,7 @@
 //! its key and what the key must be. No message repeats a value, since any value may be a secret.
 
 mod base_url;
+mod example;
 mod load;
 mod mapping;
 mod nearest;
@@ -19,6 +20,7 @@ mod source;
 mod watch;
 
 pub use base_url::is_loopback;
+pub use example::{EXAMPLE, ExampleGroup, ExampleKey, ExampleTable, example_tables};
 pub use load::{Loaded, load};
 pub use nearest::nearest;
 pub use notify::{NotifySettings, Occasion};
@@ -27,7 +29,7 @@ pub use provider::{Prefer, ProviderSettings};
 pub use report::{ConfigReport, Origin, Value};
 pub use settings::{
     ApiSettings, AppMap, BatchSettings, LedgerAccess, LedgerSettings, LookupSettings, OnFailure, OnUnknown,
-    RateLimit, RetrySettings, Settings, StopSettings, known_keys,
+    RateLimit, RetrySettings, Settings, StopSettings, key_defaults, known_keys,
 };
 pub use source::{
     Columns, Expression, Field, Mapping, Relation, RowSecurity, SessionValue, SourceSettings, SourceShape,

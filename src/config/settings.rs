@@ -239,10 +239,19 @@ pub struct StopSettings {
 /// Every key there is, dotted. `apps` stands for a table whose keys are free.
 #[must_use]
 pub fn known_keys() -> Vec<String> {
+    key_defaults().into_iter().map(|(key, _)| key).collect()
+}
+
+/// Every key, with its default as a person would write it; `None` where it has none.
+#[must_use]
+pub fn key_defaults() -> Vec<(String, Option<String>)> {
     let nothing = HashMap::new();
     let mut reader = Reader::new(&nothing);
     read(&mut reader);
-    let keys = reader.asked().iter().map(|asked| asked.key.clone());
+    let keys = reader
+        .asked()
+        .iter()
+        .map(|asked| (asked.key.clone(), asked.default.clone()));
     keys.collect()
 }
 

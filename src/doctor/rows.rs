@@ -24,7 +24,7 @@ pub(super) fn decryption(rows: usize, sealed: usize) -> Check {
     }
     let detail = format!("{sealed} of {rows} rows that were looked at hold a value that cannot be decrypted");
     if sealed * 2 > rows {
-        let advice = "give the key they were encrypted with: see \"Encrypted columns\" in the README";
+        let advice = "give the key they were encrypted with: the guide \"Encrypted columns\" describes how";
         return Check::failed(AREA, FailureClass::Configuration, NAME, detail, advice);
     }
     let advice = "such rows fail as not_decryptable: `migrate --dry-run` and `failures` name them all";

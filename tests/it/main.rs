@@ -13,6 +13,7 @@ mod connections;
 mod database_lines;
 mod deploy;
 mod directory;
+mod docs;
 mod doctor;
 mod documents;
 mod dry_run;

@@ -1,9 +1,6 @@
 //! A table of rows of which each breaks a rule, and what becomes of them.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    path::Path,
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use tokenferry::domain::{Rule, Severity};
@@ -169,37 +166,6 @@ async fn findings(bed: &Bed, run: &Value, severity: &str) -> BTreeMap<String, BT
         ))
         .await,
     )
-}
-
-#[test]
-fn the_readme_lists_the_rules_as_they_are() {
-    let line = |rule: &Rule| {
-        let severity = match (rule.severity(), rule.is_tolerable()) {
-            (Severity::Warning, _) => "warning",
-            (Severity::Error, false) => "error",
-            (Severity::Error, true) => "error, can be tolerated",
-        };
-        format!(
-            "| `{}` | {severity} | {}. {}. |",
-            rule.code(),
-            capital(rule.what()),
-            capital(rule.advice())
-        )
-    };
-    let lines: Vec<String> = Rule::ALL.iter().map(line).collect();
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
-    let (_, list) = readme
-        .split_once("| code | | what is wrong, and what to do |\n| --- | --- | --- |\n")
-        .unwrap();
-    let listed: Vec<&str> = list.lines().take_while(|line| line.starts_with('|')).collect();
-    assert!(listed == lines, "README.md should list:\n{}", lines.join("\n"));
-}
-
-fn capital(text: &str) -> String {
-    let mut characters = text.chars();
-    let first = characters.next().unwrap();
-    first.to_uppercase().chain(characters).collect()
 }
 
 #[tokio::test]

@@ -26,17 +26,17 @@ use crate::{
 /// Options of `demo`.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Finds a Postgres on this machine (in PATH, through pg_config, in the usual folders) or a Docker engine, and \
-    starts a throwaway server. Nothing is left behind.\n\n\
+    after_help = "Starts a throwaway server from the Postgres binaries of this machine (in PATH, through pg_config, in the usual folders) \
+    or with Docker. Nothing is left behind.\n\n\
     Example: tokenferry demo --tokens 5000\n\n\
-    Ends with 0 if everything arrived, 6 if no Postgres is to be had, 130 after Ctrl-C."
+    Ends with 0 if everything was uploaded, 6 if there is no Postgres, 130 after Ctrl-C."
 )]
 pub struct DemoArgs {
     /// Legacy tokens to migrate
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     tokens: u32,
-    /// Use this Postgres; the demo makes two schemas in it and drops them at the end. Mind that an argument can be read
-    /// by other users of this machine: prefer the variable
+    /// Postgres to use; the demo creates two schemas in it and drops them at the end. Other users of this machine can read
+    /// arguments: prefer the variable
     #[arg(
         long,
         value_name = "URL",

@@ -1,4 +1,4 @@
-//! The dashboard and the alerts: they read, and every figure they speak of is one that the program exports.
+//! The dashboard, the alerts and the reference: every figure they name is one that the program exports.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -110,4 +110,10 @@ async fn the_alerts_speak_of_figures_that_there_are() {
     ] {
         assert!(names.contains(expected), "{expected}");
     }
+}
+
+#[tokio::test]
+async fn the_reference_lists_the_figures_that_there_are() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/reference/metrics.md");
+    assert_eq!(named(&fs::read_to_string(page).unwrap()), exported().await);
 }
