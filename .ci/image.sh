@@ -37,7 +37,7 @@ make_image() {
 
 # Its cargo has the program ready.
 mkdir -p "$work/build/usr/local/bin" "$work/build/prebuilt" "$work/run/etc/ssl/certs"
-printf '#!/bin/sh\n/bin/mkdir -p target/release && /bin/cp /prebuilt/tokenferry target/release/\n' \
+printf '#!/bin/sh\n/bin/mkdir -p target/dist && /bin/cp /prebuilt/tokenferry target/dist/\n' \
     >"$work/build/usr/local/bin/cargo"
 chmod 755 "$work/build/usr/local/bin/cargo"
 install -m 755 "$program" "$work/build/prebuilt/tokenferry"

@@ -56,7 +56,7 @@ fn validator() -> Validator {
 fn items(count: usize) -> Vec<Item> {
     validator()
         .examine(0, rows(count))
-        .judge(&LedgerState::default(), 1, OlderVersions::Refused)
+        .resolve(&LedgerState::default(), 1, OlderVersions::Refused)
         .items
 }
 
@@ -73,7 +73,7 @@ fn screening(criterion: &mut Criterion) {
             |rows| {
                 validator
                     .examine(0, rows)
-                    .judge(&LedgerState::default(), 1, OlderVersions::Refused)
+                    .resolve(&LedgerState::default(), 1, OlderVersions::Refused)
             },
             BatchSize::PerIteration,
         );

@@ -1,4 +1,4 @@
-//! With which code the process ends. Scripts rely on them.
+//! Exit codes. Scripts rely on them.
 
 use std::process::ExitCode;
 

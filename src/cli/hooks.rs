@@ -1,4 +1,4 @@
-//! When somebody is told of a run: at the first failure, and when it is over.
+//! Hooks of a run: at its first failure, and at its end.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What a person types and sees: one file per command, how it is printed, and with which code it ends.
+//! The command line: one file per command, its output, and its exit code.
 
 mod args;
 mod config_text;

@@ -1,4 +1,4 @@
-//! Keeps the memory of the process, which holds tokens and keys, from everybody but root.
+//! Seals the process's memory, which holds tokens and keys, from everybody but root.
 
 use nix::sys::resource::{Resource, setrlimit};
 

@@ -1,4 +1,4 @@
-//! What a run is to be watched with: flags over configuration, and the page's address on the terminal.
+//! Monitoring options of a run: flags over configuration, and the page's address on the terminal.
 
 use std::{
     io::{self, IsTerminal},

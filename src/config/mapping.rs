@@ -1,4 +1,4 @@
-//! One line of `[source.columns]`: a column, or a table that says how a field is had.
+//! One line of `[source.columns]`: a column, or a table that says how a field is derived.
 
 use config::ValueKind;
 

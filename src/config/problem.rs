@@ -1,4 +1,4 @@
-//! What can be wrong with a configuration.
+//! Problems of a configuration.
 
 use std::{fmt, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! What can be told about a configuration, right or wrong: every value with its origin, and every problem.
+//! A report about a configuration, valid or not: every value with its origin, and every problem.
 
 use config::ValueKind;
 use url::Url;

@@ -1,4 +1,4 @@
-//! What a run is about: which rows are read, and what is made of them.
+//! The selection of a run: which rows are read, and what is made of them.
 
 use super::{Expression, Field, Prefer, Relation, RowSecurity, Settings};
 

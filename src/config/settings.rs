@@ -1,4 +1,4 @@
-//! Settings that were checked: what holds one of these need not check it again.
+//! Validated settings.
 
 use std::{collections::HashMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What a log says of an answer.
+//! Log fields of a response.
 
 use super::{Impasse, Refusal, UploadOutcome};
 

@@ -1,4 +1,4 @@
-//! What each answer to a question about users, apps and tenants means.
+//! Responses to lookups of users, apps and tenants: what each means.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! One request on its way, and its answer.
+//! A request on its way, and its response.
 
 use std::time::{Duration, SystemTime};
 

@@ -1,4 +1,4 @@
-//! Keeps the API's own words from carrying a secret into a log or the ledger.
+//! Redacts secrets from the API's own texts before they reach a log or the ledger.
 
 use std::{collections::HashSet, ops::Range};
 

@@ -1,4 +1,4 @@
-//! What the answer to an upload means; that of a lookup has its own module, and both go by one table of statuses. Nothing
+//! Responses to uploads: what each means. Lookups have a module of their own; both use one table of statuses. Nothing
 //! else in the crate decides that.
 
 use std::{borrow::Cow, time::Duration};

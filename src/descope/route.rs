@@ -1,4 +1,4 @@
-//! The way to the API: straight, or through a proxy of the environment; and why it could not be taken.
+//! The route to the API: direct, or through a proxy of the environment; and why a connection failed.
 
 use std::{env, error::Error, fmt, io, time::Duration};
 

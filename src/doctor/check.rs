@@ -1,4 +1,4 @@
-//! What a look at something found.
+//! A check and its result.
 
 use serde::Serialize;
 

@@ -1,4 +1,4 @@
-//! What source and ledger have in common: a server to reach, over a line that should be private.
+//! Checks that source and ledger have in common: a server to reach, over a line that should be private.
 
 use super::{Area, Check, FailureClass};
 use crate::postgres::{Failure, FailureKind, Line, Server, SharedSchema, Transport};

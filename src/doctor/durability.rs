@@ -1,4 +1,4 @@
-//! Whether what the ledger's server has confirmed is there after a crash.
+//! Durability: whether what the ledger's server confirmed survives a crash.
 
 use super::{Area, Check};
 use crate::ledger::{Durability, LedgerDiagnostics, LedgerError};

@@ -1,4 +1,4 @@
-//! Who else may change what a run obeys, or read what it keeps secret.
+//! Permissions of files: who else may change what a run obeys, or read its secrets.
 
 use std::{
     fs,

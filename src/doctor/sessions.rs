@@ -1,4 +1,4 @@
-//! Whether there may be as many sessions as a run has: source and ledger together, where one limit is for both.
+//! Sessions: whether the limits allow as many as a run has, source and ledger together where one limit is for both.
 
 use super::{Area, Check, FailureClass};
 use crate::postgres::{Limit, Room};

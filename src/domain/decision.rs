@@ -1,4 +1,4 @@
-//! What became of a token.
+//! Decisions: what became of a token.
 
 use std::borrow::Cow;
 

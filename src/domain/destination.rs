@@ -1,4 +1,4 @@
-//! Where a token goes.
+//! Destinations: where a token goes.
 
 use std::{
     fmt,

@@ -1,4 +1,4 @@
-//! Whether anything is changed at the API.
+//! Dry run: whether anything is changed at the API.
 
 /// Two ways through the same work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,4 +1,4 @@
-//! What a dry run expects of the real one.
+//! The estimate that a dry run makes of the real one.
 
 use serde::Serialize;
 

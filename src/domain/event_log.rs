@@ -1,4 +1,4 @@
-//! What happens to a run beside its tokens, noted by whoever sees it.
+//! Event log: what happens to a run beside its tokens.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! What is noticed about a row without deciding what becomes of it.
+//! Findings: what is noticed about a row without deciding what becomes of it.
 
 use super::{Decision, Destination, Item, Reason, Rule, SourceKey, Superseded, Unsent};
 

@@ -80,7 +80,7 @@ impl fmt::Debug for EncodedToken {
     }
 }
 
-/// A token that passed the screen: it has a destination, is encoded, and waits to be sent.
+/// A token that passed validation: it has a destination, is encoded, and waits to be sent.
 #[derive(Debug, Clone)]
 pub struct Item {
     /// The source row.

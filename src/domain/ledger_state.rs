@@ -1,4 +1,4 @@
-//! What the ledger knows already about the rows of a page.
+//! The ledger's state for the rows of a page.
 
 use std::{collections::HashMap, sync::Arc};
 

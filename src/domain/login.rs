@@ -1,4 +1,4 @@
-//! What a user signs in with, where the source knows no better.
+//! Login IDs, for sources that do not know user IDs.
 
 use std::fmt;
 

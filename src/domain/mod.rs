@@ -4,7 +4,6 @@
 //! a [`Batch`], and ends in a [`Decision`], exactly one, whatever happens on the way.
 
 mod batch;
-mod bloom;
 mod decision;
 mod destination;
 mod dry_run;
@@ -31,7 +30,6 @@ mod visible;
 mod witness;
 
 pub use batch::{Batch, BatchState, Call};
-pub use bloom::BloomFilter;
 pub use decision::{Decision, Reason, RefusedBy, TokenState, Unsent};
 pub use destination::{Destination, DestinationId, Identity, Subject};
 pub use dry_run::DryRun;

@@ -1,4 +1,4 @@
-//! What a run is at.
+//! Phases of a run.
 
 use super::Mode;
 

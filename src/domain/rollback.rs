@@ -1,4 +1,4 @@
-//! What became of a run's tokens that were to be deleted again.
+//! Rollback: what became of the tokens that were to be deleted.
 
 use std::fmt;
 

@@ -1,5 +1,5 @@
 //! The local rules: what is looked at in a row before anything is sent, each with its code, and what to do about it. What
-//! the screen checks, what reports advise and what the reference lists all come from here.
+//! validation checks, what reports advise and what the reference lists all come from here.
 
 use super::Severity;
 

@@ -1,4 +1,4 @@
-//! What reading tokens back found.
+//! Verification: what reading tokens back found.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! What reports read of a run's tokens by app.
+//! Totals of a run's tokens by app, for reports.
 
 use super::{LedgerError, LedgerReader};
 use crate::{domain::RunId, postgres::Failure};

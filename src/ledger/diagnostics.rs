@@ -1,4 +1,4 @@
-//! What a person should know of the ledger's database before the first run. Reads only: nothing is made.
+//! Diagnostics of the ledger's database before the first run. Reads only: nothing is created.
 
 use super::{LedgerError, fingerprint_key, schema, session::connect_to_read};
 use crate::{

@@ -1,4 +1,4 @@
-//! What a dry run remembers of rows while it lasts, so that it neither writes to `tokens` nor needs memory for the whole
+//! Rows that a dry run remembers while it lasts, so that it neither writes to `tokens` nor needs memory for the whole
 //! table.
 
 use super::{Ledger, LedgerError, Run};

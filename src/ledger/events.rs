@@ -1,4 +1,4 @@
-//! What happened to runs beside their tokens: written from the diary, read by reports.
+//! Events of runs: written from the event log, read by reports.
 
 use std::sync::atomic::Ordering;
 
@@ -39,7 +39,7 @@ impl Ledger {
         &self.event_log
     }
 
-    /// Writes what is new in the diary. It is tried once: what could not be written is in the next attempt, and no run
+    /// Writes what is new in the event log. It is tried once: what could not be written is in the next attempt, and no run
     /// depends on it.
     pub async fn write_events(&self, run: &Run) {
         let news = self.event_log.unwritten();
@@ -91,7 +91,7 @@ impl Ledger {
         }
     }
 
-    /// Notes that this process puts the run down, and writes the diary for the last time.
+    /// Notes that this process puts the run down, and writes the event log for the last time.
     pub async fn close_events(&self, run: &Run, status: RunStatus, why: Option<&str>) {
         let status = status.as_str();
         let detail = why.map_or_else(|| status.to_owned(), |why| format!("{status}: {why}"));

@@ -1,4 +1,4 @@
-//! What reports read of tokens that failed or were left out, and of what was found about others.
+//! Failed and superseded tokens and findings, for reports.
 
 use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream::BoxStream};

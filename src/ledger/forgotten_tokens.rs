@@ -1,4 +1,4 @@
-//! What a ledger may have forgotten: tokens that were sent, and that it does not know of at their destinations.
+//! Forgotten tokens: sent, and unknown to a ledger that was restored or is older than scopes.
 //!
 //! Reading back proves a batch only by what cannot have been at its destination before, and that is told by the ledger. One that was
 //! restored to an earlier state cannot tell, and what it calls stored may be something else by now. The migrations that it concerns stand in a table until a run over all rows of theirs

@@ -1,4 +1,4 @@
-//! Whose login IDs are: asked once, remembered for a while.
+//! Cache of resolved login IDs.
 
 use std::{collections::HashMap, time::Duration};
 

@@ -1,4 +1,4 @@
-//! Whether somebody is at work, seen from outside and without getting in anybody's way.
+//! Liveness: whether a run's process holds its lock, seen from outside.
 
 use sqlx::PgExecutor;
 

@@ -1,4 +1,4 @@
-//! One run of a migration at a time, and beside it one that verifies.
+//! Locks: one run of a migration at a time, and one verification beside it.
 
 use std::time::Duration;
 

@@ -80,7 +80,7 @@ pub struct Ledger {
     key: FingerprintKey,
     patience: Patience,
     event_log: EventLog,
-    /// Whether it was said that the diary could not be written.
+    /// Whether it was said that the event log could not be written.
     diary_failed: Arc<AtomicBool>,
     packed: Arc<Mutex<Packed>>,
     outcomes: Arc<Outcomes>,

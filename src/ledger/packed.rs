@@ -1,8 +1,11 @@
-//! What this process packed and has not filed yet: which batches, and which places. See `filing`.
+//! Packed batches of this process that are not filed yet, and their destinations. See `filing`.
 
 use std::collections::{HashSet, VecDeque};
 
-use crate::domain::{BloomFilter, DestinationId};
+use fastbloom::BloomFilter;
+use foldhash::quality::RandomState;
+
+use crate::domain::DestinationId;
 
 /// So many tokens make a generation. A process that is started again finds twice as many to file, at most.
 const GENERATION: usize = 200_000;
@@ -26,7 +29,7 @@ struct Generation {
     /// Tokens of all batches, filed or not, and of those that are filed.
     tokens: usize,
     filed: usize,
-    places: BloomFilter,
+    places: BloomFilter<RandomState>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -46,7 +49,7 @@ impl Packed {
     pub(super) fn add(&mut self, batch: i64, places: impl ExactSizeIterator<Item = DestinationId>) {
         let tokens = places.len();
         for place in places {
-            self.newer.places.add(&place);
+            self.newer.places.insert(&place);
         }
         self.newer.tokens += tokens;
         self.newer.batches.push_back(PackedBatch {
@@ -59,7 +62,7 @@ impl Packed {
     pub(super) fn may_hold(&self, place: &DestinationId) -> bool {
         [&self.older, &self.newer]
             .into_iter()
-            .any(|generation| generation.tokens > 0 && generation.places.may_hold(place))
+            .any(|generation| generation.tokens > 0 && generation.places.contains(place))
     }
 
     /// The recording is over, whatever came of it.
@@ -135,7 +138,9 @@ impl Default for Generation {
             batches: VecDeque::new(),
             tokens: 0,
             filed: 0,
-            places: BloomFilter::with_room_for(GENERATION),
+            places: BloomFilter::with_false_pos(1e-4)
+                .hasher(RandomState::default())
+                .expected_items(GENERATION),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What is at destinations, worked out from all that the ledger holds of them.
+//! Prior tokens: what is at a destination, derived from all that the ledger holds of it.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Statements outlive a ledger that goes away for a while.
+//! Retries statements while the ledger is unreachable.
 
 use tokio::time::Instant;
 

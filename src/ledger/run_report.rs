@@ -1,4 +1,4 @@
-//! What reports read of a run and its batches.
+//! A run and its batches, for reports.
 
 use chrono::{DateTime, Utc};
 

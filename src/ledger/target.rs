@@ -1,4 +1,4 @@
-//! Where a migration's tokens went: the project and the address.
+//! The target of a migration: project and base URL.
 //!
 //! What the ledger calls stored is stored there and nowhere else. So a migration whose tokens went to one place is not gone on
 //! with to another: every token would be passed over as unchanged.

@@ -1,4 +1,4 @@
-//! What reports read of a run's batches: how they are spread over its time, and how long they took.
+//! Timeline of a run's batches, and their latency, for reports.
 
 use chrono::{DateTime, Utc};
 

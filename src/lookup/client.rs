@@ -1,4 +1,4 @@
-//! One question, asked until there is an answer.
+//! Lookup client: asks until there is an answer.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -54,7 +54,7 @@ impl fmt::Debug for LookupClient {
 }
 
 impl LookupClient {
-    /// An asker with the settings' quotas and patience; the helm's switch ends it, and is turned where asking makes no sense any
+    /// A client with the settings' quotas and patience; the stop signal ends it, and is triggered where asking makes no sense any
     /// more.
     #[must_use]
     pub fn new(client: Client, settings: &ApiSettings, control: &RunControl) -> Self {

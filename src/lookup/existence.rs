@@ -1,4 +1,4 @@
-//! Holds tokens against what exists at Descope, before the first of them is sent: apps, tenants, users.
+//! Existence check: whether apps, tenants and users of tokens exist, before the first is sent.
 
 use std::{
     collections::{HashMap, HashSet},

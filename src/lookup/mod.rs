@@ -1,4 +1,4 @@
-//! Who is who: the users of login IDs, found in bulk and remembered; the tokens that Descope keeps of them; and whether apps,
+//! Lookups: the users of login IDs, found in bulk and remembered; the tokens that Descope keeps of them; and whether apps,
 //! tenants and users exist at all.
 //!
 //! Every question is paced by the quota of its kind, asked again after a while where that may help, and given up when the
@@ -24,7 +24,7 @@ use crate::ledger::LedgerError;
 /// The users cannot be found now.
 #[derive(Debug, Error)]
 pub enum LookupError {
-    /// The run ends; the switch says why.
+    /// The run ends; the stop signal says why.
     #[error("the run was stopped")]
     Stopped,
     /// What was found cannot be remembered.

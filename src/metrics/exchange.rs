@@ -1,4 +1,4 @@
-//! One request and what came of it.
+//! A request and its outcome.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! What is counted while a run works. Whoever does a thing counts it here, once: the summary, the progress and the metrics all
+//! Metrics of a run. Everything is counted here, once, where it is done: the summary, the progress and the metrics all
 //! read these counters.
 
 mod exchange;

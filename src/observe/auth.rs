@@ -1,4 +1,4 @@
-//! Who may see and steer. A token alone decides that; what else is looked at keeps a browser from being turned against the
+//! Authentication. A token alone decides who may see and control a run; what else is checked keeps a browser from being turned against the
 //! person who sits before it.
 //!
 //! - The name in `Host` must be an address, `localhost`, or one of the configured: a page from elsewhere that had its own name

@@ -17,7 +17,7 @@ const STATUSES: [RunStatus; 5] = [
     RunStatus::Stopped,
 ];
 
-/// What the helm and the view say, as figures beside the meter's.
+/// Figures from the control and the view, beside the meter's.
 #[derive(Debug, Clone)]
 pub(super) struct Figures {
     control: RunControl,

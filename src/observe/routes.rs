@@ -1,4 +1,4 @@
-//! What is served where.
+//! Routes of the monitoring server.
 
 use axum::{
     Router,

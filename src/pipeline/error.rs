@@ -1,4 +1,4 @@
-//! What ends a run with an error.
+//! Errors that end a run.
 
 use thiserror::Error;
 use tokio::task::JoinError;

@@ -1,4 +1,4 @@
-//! What failed so far, by code.
+//! Failures so far, by code.
 
 use std::{
     collections::BTreeMap,

@@ -1,4 +1,4 @@
-//! Whether rows are there still whose tokens keep others from their destinations.
+//! Checks whether the rows still exist whose tokens keep others from their destinations.
 //!
 //! A newer row that was sent wins over an older one that is read later. That must not outlive the newer row: once it is gone
 //! from the source, or goes elsewhere, the older one is the one that counts. So the rows in question are looked up, page by

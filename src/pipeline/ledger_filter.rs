@@ -1,25 +1,34 @@
-//! What the ledger need not be asked, since it cannot know it: asking about every row of a first run would cost as much as
-//! writing the answers.
+//! A Bloom pre-check that skips lookups in the ledger which cannot match: asking about every row of a first run would cost as
+//! much as writing the answers.
 
-use crate::domain::{BloomFilter, DestinationId, LedgerState, RunId, SourceKey};
+use fastbloom::BloomFilter;
+use foldhash::quality::RandomState;
+
+use crate::domain::{DestinationId, LedgerState, RunId, SourceKey};
 
 /// Rows and destinations that the ledger may know of. Never says "no" of one that it knows.
 #[derive(Debug)]
 pub(super) struct LedgerFilter {
     /// Rows that the source called outdated when this process began.
-    outdated: BloomFilter,
+    outdated: BloomFilter<RandomState>,
     /// Destinations that something went to. `None` where the ledger holds tokens of earlier processes: it may know of anything.
-    destinations: Option<BloomFilter>,
+    destinations: Option<BloomFilter<RandomState>>,
 }
 
-/// 2 MiB for each of the two. With more rows they deny fewer strangers, which costs lookups and nothing else.
+/// About 1 MiB for each of the two. With more rows they let more strangers pass, which costs lookups and nothing else.
 const ENTRIES: usize = 1 << 19;
+
+fn filter() -> BloomFilter<RandomState> {
+    BloomFilter::with_false_pos(1e-4)
+        .hasher(RandomState::default())
+        .expected_items(ENTRIES)
+}
 
 impl LedgerFilter {
     pub(super) fn new(ledger_is_empty: bool) -> Self {
         Self {
-            outdated: BloomFilter::with_room_for(ENTRIES),
-            destinations: ledger_is_empty.then(|| BloomFilter::with_room_for(ENTRIES)),
+            outdated: filter(),
+            destinations: ledger_is_empty.then(filter),
         }
     }
 
@@ -29,30 +38,30 @@ impl LedgerFilter {
     }
 
     pub(super) fn add_outdated(&mut self, key: &SourceKey) {
-        self.outdated.add(key);
+        self.outdated.insert(key);
     }
 
     pub(super) fn add_destination(&mut self, id: &DestinationId) {
         if let Some(destinations) = &mut self.destinations {
-            destinations.add(id);
+            destinations.insert(id);
         }
     }
 
     /// In an empty ledger, only the outdated rows are recorded before they are read.
     pub(super) fn may_know_row(&self, key: &SourceKey) -> bool {
-        self.destinations.is_none() || self.outdated.may_hold(key)
+        self.destinations.is_none() || self.outdated.contains(key)
     }
 
     pub(super) fn may_know_destination(&self, id: &DestinationId) -> bool {
         self.destinations
             .as_ref()
-            .is_none_or(|destinations| destinations.may_hold(id))
+            .is_none_or(|destinations| destinations.contains(id))
     }
 
     /// Forgets what an earlier process of the run found outdated: the newer row may be gone since.
     pub(super) fn distrust(&self, known: &mut LedgerState, run: RunId) {
         for (key, row) in &mut known.rows {
-            if row.outdated.is_some_and(|(by, _)| by == run) && !self.outdated.may_hold(key) {
+            if row.outdated.is_some_and(|(by, _)| by == run) && !self.outdated.contains(key) {
                 row.outdated = None;
             }
         }

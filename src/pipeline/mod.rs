@@ -1,4 +1,4 @@
-//! The way through the house: reader, screen, chunker, uploader, books. Only this module knows all stages.
+//! The pipeline: reader, validation, chunker, uploader, checkpoints. Only this module knows all stages.
 //!
 //! A dry run is the same way with another last stage, which counts, and another record, which holds findings.
 

@@ -1,4 +1,4 @@
-//! What people are told of rows that are left out in favour of other tokens, or take their places, where somebody should look.
+//! Warnings about rows that are left out in favour of other tokens, or take their places, where somebody should look.
 
 use std::{
     collections::{BTreeSet, HashSet},

@@ -1,4 +1,4 @@
-//! Where the outcomes that need no request go, and what is known of earlier ones.
+//! Outcome sink: records outcomes that need no request, and looks earlier ones up.
 
 use super::PipelineError;
 use crate::{

@@ -1,4 +1,4 @@
-//! What the run is at, told by the stages that know.
+//! The run's current phase, set by the stages.
 
 use std::sync::{Arc, Mutex, PoisonError};
 

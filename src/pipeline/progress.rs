@@ -1,4 +1,4 @@
-//! Keeps whoever watches a run up to date.
+//! Publishes progress snapshots.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -26,7 +26,7 @@ pub(super) fn quota(limit: RateLimit) -> Quota {
     }
 }
 
-/// Renews the view, whether or not anything moves, and notes in the diary when somebody held the run back.
+/// Renews the view, whether or not anything moves, and records in the event log when somebody held the run back.
 pub(super) async fn show(
     control: &RunControl,
     event_log: &EventLog,

@@ -1,4 +1,4 @@
-//! Rows whose tokens Descope itself keeps, between the screen and the chunker: a real run fetches the tokens, a dry run says
+//! Rows whose tokens Descope itself keeps, between validation and chunker: a real run fetches the tokens, a dry run says
 //! how many it would.
 
 use std::{mem, sync::Arc};

@@ -1,4 +1,4 @@
-//! What a process is asked to do, in words: who looks at the run later should know.
+//! Describes a request in words, for those who look at the run later.
 
 use super::{Canary, Request};
 use crate::{

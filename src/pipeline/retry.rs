@@ -1,4 +1,4 @@
-//! How long a run waits for its databases.
+//! Patience of a run with its databases.
 
 use std::{convert::Infallible, future::pending, time::Duration};
 

@@ -1,4 +1,4 @@
-//! What single rows of the source are today, held against what was sent for them.
+//! Status of single rows: what they are now, compared with what was sent for them.
 
 use std::collections::HashMap;
 

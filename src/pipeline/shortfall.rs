@@ -1,4 +1,4 @@
-//! Whether a source held fewer rows than it should have, when a run came to its end: a table that is emptied and filled again in two
+//! Shortfall: whether a source held fewer rows than expected when a run ended: a table that is emptied and filled again in two
 //! transactions, or loses a partition meanwhile, ends early like one that was read to its end.
 
 use tracing::warn;

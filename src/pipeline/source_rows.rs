@@ -32,7 +32,7 @@ pub(super) struct SourceRows {
     stop: StopSignal,
 }
 
-/// The screen by which `migrate` judges rows: what others compare with must be made in the same way.
+/// The validator of `migrate`: what others compare with must be made in the same way.
 pub(super) fn validator(settings: &Settings, ledger: &Ledger) -> Validator {
     Validator::new(settings.apps.clone(), ledger.key().clone())
         .tolerating(settings.tolerated)

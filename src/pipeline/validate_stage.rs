@@ -1,4 +1,4 @@
-//! From pages to batches: screen, ledger's knowledge, chunker.
+//! From pages to batches: validation, the ledger's state, chunker.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -128,7 +128,7 @@ impl ValidateStage {
         if !self.holder_check.run(&examined, &mut known, run).await? {
             return Ok(false);
         }
-        let screened = examined.judge(&known, run, self.holder_check.older);
+        let screened = examined.resolve(&known, run, self.holder_check.older);
         self.checkpointer.open(number, page.last, selected);
         let unfetched = screened.unfetched.iter().map(PendingFetch::destination_id);
         let destinations: HashSet<_, RandomState> = screened

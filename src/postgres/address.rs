@@ -1,4 +1,4 @@
-//! Where a database is and how it is reached: what its URL says, and what the environment adds, as `psql` reads both.
+//! Address of a database: what its URL says, and what the environment adds, as `psql` reads both.
 //!
 //! What is not understood is refused by its name: a parameter that is passed over leads to another table, or to a line that others
 //! can read. No value of one is ever named, since it may be a password.

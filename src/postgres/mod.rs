@@ -1,4 +1,4 @@
-//! What source and ledger share: sessions that wait for no answer forever, quoting, what an error of a database means, and what
+//! Shared by source and ledger: sessions that wait for no answer forever, quoting, what an error of a database means, and what
 //! a server says of itself.
 
 mod address;

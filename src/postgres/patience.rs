@@ -1,4 +1,4 @@
-//! How long databases are waited for.
+//! Patience: how long an unreachable database is waited for.
 
 use tokio::{
     sync::watch,

@@ -1,4 +1,4 @@
-//! Whether a pooler hands each transaction to another session.
+//! Detects a pooler that hands each transaction to another session.
 //!
 //! What a session is told stays with the server's process, and so does a statement that was prepared: behind such a pooler the next
 //! application would have both. So this is found out before a session is told anything.

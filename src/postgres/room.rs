@@ -1,4 +1,4 @@
-//! How many sessions the server lets this role have in this database.
+//! Room for sessions: how many the server allows this role in this database.
 
 use super::{Failure, Session};
 

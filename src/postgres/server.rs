@@ -1,4 +1,4 @@
-//! What a session says about its server and itself.
+//! Facts about a session and its server.
 
 use super::{Failure, Session};
 

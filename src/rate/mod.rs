@@ -1,4 +1,4 @@
-//! How fast, how often again, and until when: what everyone who talks to the API keeps to.
+//! Rate limit, retries and stopping, for everything that talks to the API.
 
 mod pacer;
 mod retry_loop;

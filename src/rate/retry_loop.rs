@@ -1,4 +1,4 @@
-//! How often something is tried, and how long is waited in between. The one place that knows the crate `backoff`.
+//! Retry loop: attempts, with backoff and jitter in between. The one place that knows the crate `backoff`.
 
 use std::time::Duration;
 

@@ -1,9 +1,9 @@
-//! What whoever has a run done holds in hands.
+//! Handles to control and observe a run.
 
 use super::{StopSignal, Throttle};
 use crate::{config::RateLimit, metrics::Meter};
 
-/// How a run is ended, slowed down and read while it works. Clones are the same helm.
+/// How a run is ended, slowed down and read while it works. Clones share one state.
 #[derive(Debug, Clone)]
 pub struct RunControl {
     /// Ends it.
@@ -15,7 +15,7 @@ pub struct RunControl {
 }
 
 impl RunControl {
-    /// A helm that nobody has touched, for a run at this rate.
+    /// An untouched control, for a run at this rate.
     #[must_use]
     pub fn new(rate: RateLimit, meter: Meter) -> Self {
         Self {

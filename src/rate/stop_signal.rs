@@ -1,4 +1,4 @@
-//! One switch that ends a run early, and remembers who turned it first.
+//! Stop signal: ends a run early, and remembers the first reason.
 
 use std::sync::{Arc, OnceLock};
 

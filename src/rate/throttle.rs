@@ -1,4 +1,4 @@
-//! A hand on the pacer: nothing leaves while it is held shut, and less than configured if somebody asks for less.
+//! Runtime rate control: nothing leaves while it is paused, and less than configured if somebody asks for less.
 
 use tokio::sync::watch;
 

@@ -1,4 +1,4 @@
-//! One row into one token. Nothing is judged here; what cannot be read is marked as such.
+//! Decodes a row into a token. Nothing is judged here; what cannot be read is marked as such.
 
 use std::{ops::RangeInclusive, str};
 

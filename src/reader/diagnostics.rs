@@ -1,4 +1,4 @@
-//! What a person should know of the source before the first run. Reads only, and holds nothing.
+//! Diagnostics of the source before the first run. Reads only, and holds nothing.
 
 use std::collections::BTreeSet;
 

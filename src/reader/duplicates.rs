@@ -174,7 +174,7 @@ fn mapped_place(plan: &Plan, apps: &AppMap) -> (String, String) {
         return (place(plan, app), String::new());
     }
     let (name, id) = ("\"tokenferry name\"", "\"tokenferry id\"");
-    // "C" compares letter by letter, as the screen does, whatever the column's own collation is.
+    // "C" compares letter by letter, as validation does, whatever the column's own collation is.
     // Of several arrays, `unnest` is the grammar's own and names no schema.
     let join = format!(
         " join unnest($1::pg_catalog.text[], $2::pg_catalog.text[]) as \"tokenferry apps\" ({name}, {id}) \

@@ -1,4 +1,4 @@
-//! What can go wrong with the source.
+//! Errors of the source.
 
 use thiserror::Error;
 

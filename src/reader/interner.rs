@@ -1,4 +1,4 @@
-//! What many rows say alike: names of apps, types of tokens, scopes. Kept once and shared, in place of a copy for each row.
+//! Interner for what many rows share: names of apps, types of tokens, scopes. Kept once and shared, in place of a copy for each row.
 
 use std::{
     collections::{HashMap, HashSet},

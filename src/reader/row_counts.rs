@@ -1,4 +1,4 @@
-//! How many rows and users there are, for whoever has to say beforehand how much there is to ask.
+//! Counts of rows and users, for estimates of lookups.
 
 use sqlx::AssertSqlSafe;
 

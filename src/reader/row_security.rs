@@ -1,4 +1,4 @@
-//! Tells which policies keep rows from the role.
+//! Row-level security: which policies hide rows from the role.
 
 use super::SourceError;
 use crate::postgres::{Failure, FailureKind, Session};

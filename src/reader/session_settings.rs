@@ -1,4 +1,4 @@
-//! Gives a session the values of `[source.session]`, such as the key of `pgp_sym_decrypt`.
+//! Applies to a session the values of `[source.session]`, such as the key of `pgp_sym_decrypt`.
 //!
 //! They travel as parameters, so they are in no statement's text: not in the server's log of statements, not in
 //! `pg_stat_activity` or `pg_stat_statements`. Some servers log parameters, too. Then logging them is switched off for the

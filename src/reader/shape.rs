@@ -1,4 +1,4 @@
-//! Whether the source is still what the plan was made for. A column whose type is changed while a run reads would go on being read,
+//! The source's shape: whether it is still what the plan was made for. A column whose type is changed while a run reads would go on being read,
 //! as something else.
 
 use sqlx::{AssertSqlSafe, Row};

@@ -1,4 +1,4 @@
-//! Holds the configuration against the database before the first page is read.
+//! Validates the configuration against the database before the first page is read.
 
 use sqlx::{AssertSqlSafe, Column as _, Executor, SqlSafeStr, Statement};
 

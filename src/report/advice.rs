@@ -1,4 +1,4 @@
-//! What to do about a failure, by its code.
+//! Advice for failures, by code.
 
 use crate::domain::{Rule, Superseded};
 

@@ -1,4 +1,4 @@
-//! How fast a run is, and how long it still takes. Pure: whoever looks says when.
+//! Throughput and time left. Pure: the caller passes the time.
 //!
 //! The time left is the longer of two: what the pace of the last minutes makes of the rows that are left, and what the quota
 //! makes of the requests they will need. On top comes what is left of a wait that the API asked for. A wait that is over

@@ -1,4 +1,4 @@
-//! What people and scripts are told: the summary of a run, its failures, its progress.
+//! Output for people and scripts: the summary of a run, its failures, its progress.
 
 mod advice;
 mod eta;

@@ -1,4 +1,4 @@
-//! How a run comes along: a few lines on a terminal, an event in the log elsewhere.
+//! Progress of a run: a few lines on a terminal, an event in the log elsewhere.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! How a run stands, in a few lines that fit. Pure: whoever draws them says how wide they may be.
+//! Progress in a few lines that fit. Pure: the caller passes the width.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! What became of the tokens that were to be deleted, in a few lines for people.
+//! Rollback summary for people.
 
 use std::{borrow::Cow, fmt::Write as _};
 

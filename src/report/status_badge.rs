@@ -1,4 +1,4 @@
-//! Where a run stands, in a few words, wherever it is said: on the page of `report`, on the live page, in summaries.
+//! Status badge: the state of a run in a few words, for report, live page and summaries.
 
 use crate::domain::Mode;
 

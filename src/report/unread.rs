@@ -1,4 +1,4 @@
-//! What a run has not looked at: one that ended early, or that is at it still, knows only of the rows it has read.
+//! Unread rows: a run that ended early, or still works, knows only of the rows it has read.
 
 use super::{Summary, summary::grouped};
 use crate::domain::Mode;

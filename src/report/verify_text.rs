@@ -1,4 +1,4 @@
-//! What reading tokens back found, in a few lines for people.
+//! Verification summary for people.
 
 use std::{borrow::Cow, fmt::Write as _};
 

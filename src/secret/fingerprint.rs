@@ -1,4 +1,4 @@
-//! What stands in the ledger in place of a token.
+//! Fingerprints: what the ledger stores in place of a token.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Where a test holds a request and lets it go on.
+//! A barrier at which a test holds a request, and lets it go on.
 
 use std::sync::Arc;
 

@@ -1,4 +1,4 @@
-//! How a simulator is configured and started.
+//! Builder: configures and starts a simulator.
 
 use std::{
     io,

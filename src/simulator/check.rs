@@ -1,4 +1,4 @@
-//! What makes a single token unacceptable although the request as a whole has the right form.
+//! Checks of single tokens in a request of the right form.
 
 use secrecy::{ExposeSecret, SecretString};
 

@@ -1,4 +1,4 @@
-//! What goes wrong with a request: by a script, else by chance.
+//! Faults of requests: by a script, else by chance.
 
 use std::{collections::VecDeque, ops::RangeInclusive, time::Duration};
 

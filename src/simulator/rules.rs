@@ -1,4 +1,4 @@
-//! How the stand-in decides where the real API's behaviour is not published.
+//! Rules for what the real API's documentation leaves open.
 
 use std::collections::HashSet;
 

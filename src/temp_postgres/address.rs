@@ -1,4 +1,4 @@
-//! Where a throwaway server listens, and the connection URLs that follow from it.
+//! Address of a throwaway server, and the connection URLs that follow from it.
 
 use std::{
     io,

@@ -1,4 +1,4 @@
-//! Who runs the server, and where it lives.
+//! Data directory of the server, and the user who runs it.
 //!
 //! Postgres refuses to run as root. As root (in most containers) the server therefore runs as somebody else, who must own its
 //! folder and be able to walk to it.

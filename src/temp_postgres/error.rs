@@ -1,4 +1,4 @@
-//! What can go wrong before there is a throwaway Postgres to talk to.
+//! Errors of starting a throwaway Postgres.
 
 use std::{fmt, io, path::PathBuf, process::ExitStatus};
 

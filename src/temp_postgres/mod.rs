@@ -8,7 +8,7 @@
 //! # async fn example() -> Result<(), tokenferry::temp_postgres::ScratchError> {
 //! use tokenferry::temp_postgres;
 //!
-//! let postgres = scratch::any(scratch::Options::default()).await?;
+//! let postgres = temp_postgres::any(temp_postgres::Options::default()).await?;
 //! postgres.create_database("crm").await?;
 //! println!("{}: {}", postgres.describe(), postgres.url("crm"));
 //! postgres.stop().await?;

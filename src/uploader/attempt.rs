@@ -1,4 +1,4 @@
-//! One batch, one content: sent until it is known what became of it.
+//! Attempts: sends one batch until its outcome is known.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! One batch to its end, whatever parts it has to be taken into for that.
+//! Delivery of one batch, in as many parts as it takes.
 
 use super::{
     Size,

@@ -1,4 +1,4 @@
-//! Keeps apart what reading back could mistake for each other.
+//! Key guard: keeps batches apart that a read-back could confuse.
 //!
 //! `token/latest` selects by tenant and external identifier only where they are given: asked for a user's plain token, it
 //! may show a newer one that the same user has in a tenant. As long as only one of two such tokens is on its way, a plain

@@ -1,4 +1,4 @@
-//! What is done about a refusal: who is to blame, and what is sent again.
+//! Rejections: which tokens failed, and what is sent again.
 
 use fail::fail_point;
 use tracing::debug;

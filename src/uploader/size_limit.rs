@@ -1,4 +1,4 @@
-//! How large batches may be: what is learnt from those that were stored and those that were refused for their size.
+//! Size limit of batches: learned from those that were stored and those that were refused for their size.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 

@@ -1,4 +1,4 @@
-//! What is done where no answer tells whether a batch is stored: it is asked for, and nothing is concluded before.
+//! Unresolved batches: no answer tells whether one is stored, so it is read back before anything is concluded.
 
 use fail::fail_point;
 use tracing::{info, warn};

@@ -1,4 +1,4 @@
-//! What many rows' tokens look like together. Of one value nobody can tell whether it is a token that looks random or a random
+//! Profiles of columns: what many rows' tokens look like together. Of one value nobody can tell whether it is a token that looks random or a random
 //! text; of a column of them something can be told. Only suspicions: there are providers whose tokens look so.
 
 use std::{

@@ -1,4 +1,4 @@
-//! Tells which of the rows that share a destination are outdated, before any of them is read with its token.
+//! Duplicates: which of the rows that share a destination are outdated, told before any is read with its token.
 
 use std::collections::HashMap;
 

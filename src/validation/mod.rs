@@ -122,7 +122,7 @@ struct Ready {
 }
 
 impl Validator {
-    /// A screen for one run.
+    /// A validator for one run.
     #[must_use]
     pub fn new(apps: AppMap, key: FingerprintKey) -> Self {
         Self {

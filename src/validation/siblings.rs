@@ -1,4 +1,4 @@
-//! Holds a row against the tokens that other migrations of the ledger have sent to its destination.
+//! Siblings: compares a row with tokens that other migrations of the ledger sent to its destination.
 //!
 //! The newer one of two belongs there, whichever migration it is of. Where that cannot be told, the one that was sent last stays
 //! until its row changes, and a person has to be told.

@@ -73,17 +73,36 @@ async fn assert_true_ledger(bed: &Bed) {
     assert_eq!(sent, 595);
 }
 
-#[tokio::test]
-async fn a_process_killed_at_any_place_loses_nothing_and_repeats_nothing() {
-    for place in PLACES {
-        for nth in [1, 3] {
-            let bed = eventful_bed().await;
-            let killed = killed_at(&bed, place, nth).await;
-            assert!(killed || nth > 1, "nothing came by {place}");
-            println!("killed at {place}, {nth}: {killed}");
-            if killed {
-                assert_true_ledger(&bed).await;
-            }
+/// A test for each place, so that they run side by side.
+macro_rules! at_each_place {
+    ($($place:ident),+ $(,)?) => {
+        mod a_process_killed_there_loses_nothing_and_repeats_nothing {
+            $(
+                #[tokio::test]
+                async fn $place() {
+                    super::loses_nothing_and_repeats_nothing(stringify!($place)).await;
+                }
+            )+
+        }
+
+        #[test]
+        fn every_place_has_its_test() {
+            assert_eq!([$(stringify!($place)),+], PLACES);
+        }
+    };
+}
+
+at_each_place!(
+    outdated, resolved, fetched, intent, departing, sent, answered, settling, isolating, committed, cursor,
+);
+
+async fn loses_nothing_and_repeats_nothing(place: &str) {
+    for nth in [1, 3] {
+        let bed = eventful_bed().await;
+        let killed = killed_at(&bed, place, nth).await;
+        assert!(killed || nth > 1, "nothing came by {place}");
+        if killed {
+            assert_true_ledger(&bed).await;
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Holds what arrived against what was to arrive, token by token.
+//! Compares what arrived with what was to arrive, token by token.
 
 use std::{collections::HashMap, fmt};
 

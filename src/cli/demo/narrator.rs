@@ -1,4 +1,4 @@
-//! How the demo tells what it does.
+//! The demo's output.
 
 use std::{
     cell::Cell,

@@ -1,4 +1,4 @@
-//! Tells whoever wants to know: runs the configured program with a run's summary on its standard input.
+//! Notifications: runs the configured program with a run's summary on its standard input.
 //!
 //! The program gets nothing of ours that it has no business with: of the environment, only where programs are, whose home it
 //! is, the language and the time zone. What it prints goes nowhere, since nobody knows what it would print. Whatever becomes of

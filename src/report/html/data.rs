@@ -1,4 +1,4 @@
-//! What a page shows, as it is in the ledger.
+//! Data of a page, read from the ledger.
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;

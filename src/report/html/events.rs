@@ -1,4 +1,4 @@
-//! What happened to the run beside its tokens.
+//! Events of the run.
 
 use maud::{Markup, html};
 

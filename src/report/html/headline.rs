@@ -1,4 +1,4 @@
-//! How the run ended, in a sentence, and its books.
+//! Headline: how the run ended, and its totals.
 
 use maud::{Markup, html};
 

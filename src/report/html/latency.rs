@@ -1,4 +1,4 @@
-//! How long the API took.
+//! Latency of the API.
 
 use maud::{Markup, html};
 use plotters::prelude::*;

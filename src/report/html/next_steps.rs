@@ -1,4 +1,4 @@
-//! What to do after this run, as commands.
+//! Next steps after this run, as commands.
 
 use maud::{Markup, html};
 

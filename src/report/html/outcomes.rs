@@ -1,4 +1,4 @@
-//! How many tokens came to which end: by code, and by app.
+//! Outcomes of tokens, by code and by app.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! What the run was to do, of what, and who did it when.
+//! Details of the run: what was asked for, by whom, and when.
 
 use maud::{Markup, html};
 

@@ -1,4 +1,4 @@
-//! How fast it went, and what held it back.
+//! Throughput over time, and what limited it.
 
 use chrono::{DateTime, Duration, Utc};
 use maud::{Markup, html};

@@ -1,4 +1,4 @@
-//! What a column holds that was not decrypted. Only shapes that no provider's token has by chance. Keystone's tokens are
+//! Ciphertexts that were not decrypted. Only shapes that no provider's token has by chance. Keystone's tokens are
 //! Fernet envelopes themselves, which is why the configuration can tolerate the rule. What merely looks random is judged by the
 //! column, not by the value: many a provider's token does.
 

@@ -1,4 +1,4 @@
-//! When the access token expires, as far as the source says.
+//! Rules about expiry.
 
 use super::{Found, reason};
 use crate::domain::{Expiry, LegacyToken, Reason, Rule};

@@ -1,4 +1,4 @@
-//! Where a row goes, and whether anybody can be there.
+//! Rules about IDs: where a row goes, and whether anybody can be there.
 
 use super::{Found, has_control, in_part, is_padded, is_placeholder, is_plain, not_readable, reason};
 use crate::{

@@ -1,4 +1,4 @@
-//! What an access token says of itself, where it is a JWT.
+//! Rules about JWTs: what an access token says of itself.
 
 use base64::{
     Engine,

@@ -1,4 +1,4 @@
-//! What the token allows.
+//! Rules about scopes.
 
 use std::collections::HashSet;
 

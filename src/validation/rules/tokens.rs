@@ -1,4 +1,4 @@
-//! Whether a token looks like one. Each is looked at once from end to end, and where it is made of what tokens are made of,
+//! Rules about tokens: whether a value looks like one. Each is looked at once from end to end, and where it is made of what tokens are made of,
 //! its first characters tell the rest.
 
 use super::{Found, encoded, encrypted, has_control, is_padded, is_placeholder, is_plain};
