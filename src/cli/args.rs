@@ -1,11 +1,11 @@
 //! The commands and their options.
 
-use std::{num::NonZeroU64, path::PathBuf};
+use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf};
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::{demo::DemoArgs, simulate::SimulateArgs, watch::WatchArgs};
+use super::{demo::DemoArgs, simulate::SimulateArgs};
 use crate::{domain::RunId, report::Format};
 
 /// Made by build.rs: the version, and in release builds the commit.
@@ -358,4 +358,20 @@ mod tests {
     fn the_commands_fit_together() {
         super::Cli::command().debug_assert();
     }
+}
+
+/// Options of commands that may be watched.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Watching")]
+pub struct WatchArgs {
+    /// Address to serve /metrics, /healthz and /readyz at during the run [default: `metrics.listen`]
+    #[arg(long, value_name = "ADDR")]
+    pub metrics_listen: Option<SocketAddr>,
+    /// Pushgateway to push the metrics to when the run ends; without a password [default: `metrics.push_url`]
+    #[arg(long, value_name = "URL")]
+    pub metrics_push: Option<String>,
+    /// Serve a page that shows the run and can pause, slow down or stop it, at the address of the metrics or on a free port;
+    /// the address and its token are printed
+    #[arg(long)]
+    pub live: bool,
 }

@@ -5,13 +5,13 @@ use tracing::{info, warn};
 
 use super::{
     Exit,
-    args::Global,
+    args::{Global, WatchArgs},
     exit,
     hooks::Hooks,
     load,
     logging::Console,
     print_json, signals,
-    watch::{WatchArgs, Watching},
+    watch::Watching,
 };
 use crate::{
     config::{LedgerAccess, Settings},

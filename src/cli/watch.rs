@@ -5,13 +5,12 @@ use std::{
     net::{Ipv4Addr, SocketAddr},
 };
 
-use clap::Args;
 use rand::distr::{Alphanumeric, SampleString};
 use tracing::{info, warn};
 use url::Url;
 
 use super::{
-    args::{Global, LogFormat},
+    args::{Global, LogFormat, WatchArgs},
     exit::UsageError,
 };
 use crate::{
@@ -20,22 +19,6 @@ use crate::{
     observe::{LiveOptions, MonitoringOptions, MonitoringServer, Pushgateway},
     secret::Secret,
 };
-
-/// Options of commands that may be watched.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Watching")]
-pub struct WatchArgs {
-    /// Address to serve /metrics, /healthz and /readyz at during the run [default: `metrics.listen`]
-    #[arg(long, value_name = "ADDR")]
-    pub metrics_listen: Option<SocketAddr>,
-    /// Pushgateway to push the metrics to when the run ends; without a password [default: `metrics.push_url`]
-    #[arg(long, value_name = "URL")]
-    pub metrics_push: Option<String>,
-    /// Serve a page that shows the run and can pause, slow down or stop it, at the address of the metrics or on a free port;
-    /// the address and its token are printed
-    #[arg(long)]
-    pub live: bool,
-}
 
 /// Characters of a token that is made up.
 const TOKEN_LENGTH: usize = 43;

@@ -3,13 +3,15 @@
 
 mod exchange;
 mod instruments;
+mod purpose;
 
 use std::{fmt, sync::Arc, time::Duration};
 
 use prometheus::{Registry, TextEncoder};
 use tokio::time::Instant;
 
-pub use exchange::{Exchange, Purpose};
+pub use exchange::Exchange;
+pub use purpose::Purpose;
 
 use crate::domain::{Mode, Tally};
 use instruments::Instruments;

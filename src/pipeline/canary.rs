@@ -11,7 +11,7 @@ use tracing::info;
 use super::{
     PipelineError,
     phase_cell::PhaseCell,
-    sink::{SinkItem, barrier},
+    sink_item::{SinkItem, barrier},
 };
 use crate::{
     domain::{Phase, StopReason},

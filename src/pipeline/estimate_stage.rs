@@ -7,7 +7,7 @@ use std::sync::{
 
 use tokio::sync::mpsc;
 
-use super::{PipelineError, checkpointer::Checkpointer, sink::SinkItem};
+use super::{PipelineError, checkpointer::Checkpointer, sink_item::SinkItem};
 use crate::{
     config::{ApiSettings, RateLimit},
     descope::RequestBody,

@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tracing::{Instrument, info, warn};
 
 use super::{
-    Canary, PipelineError,
+    Ended, PipelineError, Request,
     canary::CanaryGate,
     checkpointer::Checkpointer,
     estimate_stage::Estimator,
@@ -20,84 +20,14 @@ use super::{
 };
 use crate::{
     config::Settings,
-    domain::{
-        DryRun, Estimate, Mode, OlderVersions, Rollback, RunId, RunStatus, Selection, StopReason, Tally,
-        Verification,
-    },
-    ledger::{Counters, Ledger, LedgerError, LockKind, Run},
+    domain::{DryRun, Tally},
+    ledger::{Ledger, LedgerError, LockKind, Run},
     rate::{Pacer, RunControl},
     reader::{Perspective, Source},
     report::View,
     secret::Fingerprint,
     uploader::TokensFinished,
 };
-
-/// How a run ended.
-#[derive(Debug)]
-pub struct Ended {
-    /// The run.
-    pub run_id: RunId,
-    /// What it did.
-    pub mode: Mode,
-    /// Whether an earlier process began it.
-    pub resumed: bool,
-    /// Where it stands now.
-    pub status: RunStatus,
-    /// Why it ended early, if it did.
-    pub stopped: Option<StopReason>,
-    /// The books.
-    pub tally: Tally,
-    /// Requests and time, earlier processes included.
-    pub counters: Counters,
-    /// Batches committed and failed by this process.
-    pub batches: (i64, i64),
-    /// What a dry run expects of the real one.
-    pub estimate: Option<Estimate>,
-    /// What reading tokens back found.
-    pub verification: Option<Verification>,
-    /// What became of the tokens that were to be deleted.
-    pub rollback: Option<Rollback>,
-    /// What went wrong, where it was an error that ended the run.
-    pub error: Option<PipelineError>,
-}
-
-/// What is asked for.
-#[derive(Debug, Clone, Default)]
-pub struct Request {
-    /// Whether anything is sent.
-    pub dry_run: DryRun,
-    /// Which rows.
-    pub selection: Selection,
-    /// After how many tokens to end; the next run goes on.
-    pub limit: Option<u64>,
-    /// What is asked of the first tokens before the bulk opens.
-    pub canary: Option<Canary>,
-    /// Whether older versions of rows go over newer ones that were sent.
-    pub older: OlderVersions,
-    /// Whether a dry run asks the API about what the tokens name.
-    pub online: Option<Preflight>,
-}
-
-impl Request {
-    /// Whether the run looks at every row and sends what is to be sent.
-    fn sees_all(&self) -> bool {
-        self.dry_run == DryRun::Off && self.selection == Selection::All
-    }
-
-    fn mode(&self) -> Mode {
-        match self.dry_run {
-            DryRun::Off => Mode::Migrate,
-            DryRun::On => Mode::DryRun,
-        }
-    }
-}
-
-/// What a dry run asks the API about: every app and tenant, and users.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Preflight {
-    /// So many users, evenly over the rows, in place of all.
-    pub sample: Option<u64>,
-}
 
 /// Lookups and checks of a run that sends nothing; one that sends has a connection for each batch in flight as well.
 fn kind(settings: &Settings, request: &Request) -> Kind {

@@ -5,6 +5,7 @@
 mod canary;
 mod checkpointer;
 mod columns;
+mod ended;
 mod error;
 mod estimate_stage;
 mod failure_counts;
@@ -27,6 +28,7 @@ mod run_tracker;
 mod session;
 mod shortfall;
 mod sink;
+mod sink_item;
 mod source_rows;
 mod stages;
 mod upload_stage;
@@ -34,8 +36,10 @@ mod validate_stage;
 mod verify;
 
 pub use canary::Canary;
+pub use ended::Ended;
 pub use error::PipelineError;
-pub use migrate::{Ended, Preflight, Request, migrate};
+pub use migrate::migrate;
+pub use request::{Preflight, Request};
 pub use rollback::rollback;
 pub use row_status::{RowStatus, row_status};
 pub use verify::verify;

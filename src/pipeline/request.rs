@@ -1,12 +1,48 @@
-//! Describes a request in words, for those who look at the run later.
+//! What a run of `migrate` is asked to do.
 
-use super::{Canary, Request};
+use super::Canary;
 use crate::{
     config::{Relation, Settings},
-    domain::{DryRun, OlderVersions, Selection},
+    domain::{DryRun, Mode, OlderVersions, Selection},
 };
 
+/// What is asked for.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// Whether anything is sent.
+    pub dry_run: DryRun,
+    /// Which rows.
+    pub selection: Selection,
+    /// After how many tokens to end; the next run goes on.
+    pub limit: Option<u64>,
+    /// What is asked of the first tokens before the bulk opens.
+    pub canary: Option<Canary>,
+    /// Whether older versions of rows go over newer ones that were sent.
+    pub older: OlderVersions,
+    /// Whether a dry run asks the API about what the tokens name.
+    pub online: Option<Preflight>,
+}
+
+/// What a dry run asks the API about: every app and tenant, and users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Preflight {
+    /// So many users, evenly over the rows, in place of all.
+    pub sample: Option<u64>,
+}
+
 impl Request {
+    /// Whether the run looks at every row and sends what is to be sent.
+    pub(super) fn sees_all(&self) -> bool {
+        self.dry_run == DryRun::Off && self.selection == Selection::All
+    }
+
+    pub(super) fn mode(&self) -> Mode {
+        match self.dry_run {
+            DryRun::Off => Mode::Migrate,
+            DryRun::On => Mode::DryRun,
+        }
+    }
+
     /// A few words for the ledger. The source is named as it is configured, a query only as one: it may quote anything.
     pub(super) fn described(&self, settings: &Settings) -> String {
         let source = match &settings.source.relation {

@@ -3,35 +3,21 @@
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 use super::{
     PipelineError,
     estimate_stage::{self, Estimator},
     phase_cell::PhaseCell,
+    sink_item::SinkItem,
     upload_stage,
 };
 use crate::{
     config::BatchSettings,
-    domain::{Batch, Estimate},
+    domain::Estimate,
     rate::StopSignal,
     uploader::{Size, SizeLimit, Uploader},
 };
-
-/// What is handed to the last stage.
-#[derive(Debug)]
-pub(super) enum SinkItem {
-    /// To be delivered.
-    Batch(Batch),
-    /// To be answered once everything before it has an end.
-    Barrier(oneshot::Sender<()>),
-}
-
-/// Waits until everything that was handed on has its end in the ledger. `false` if nobody takes work any more.
-pub(super) async fn barrier(work: &mpsc::Sender<SinkItem>) -> bool {
-    let (done, reached) = oneshot::channel();
-    work.send(SinkItem::Barrier(done)).await.is_ok() && reached.await.is_ok()
-}
 
 /// What becomes of batches.
 #[derive(Debug, Clone)]

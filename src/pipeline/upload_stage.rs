@@ -3,7 +3,7 @@
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument;
 
-use super::{PipelineError, phase_cell::PhaseCell, sink::SinkItem};
+use super::{PipelineError, phase_cell::PhaseCell, sink_item::SinkItem};
 use crate::{domain::Phase, rate::StopSignal, uploader::Uploader};
 
 /// Delivers batches until there are none, then those that were put aside. A stop is obeyed by the uploader: what is in

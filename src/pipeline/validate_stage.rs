@@ -17,7 +17,7 @@ use super::{
     notices::Notices,
     outcome_sink::OutcomeSink,
     provider_tokens::{ProviderTokens, TokenPage},
-    sink::{SinkItem, barrier},
+    sink_item::{SinkItem, barrier},
 };
 use crate::{
     chunker::{Chunker, spread_witnesses},

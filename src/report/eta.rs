@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use super::View;
+use super::view::{Quota, View};
 use crate::domain::RunId;
 
 /// "Now" is at least so long, and longer where requests are far apart.
@@ -21,17 +21,6 @@ const TOO_SHORT: Duration = Duration::from_secs(1);
 
 /// Looks that are kept.
 const MOST_LOOKS: u32 = 600;
-
-/// The quota of the requests that carry tokens, or read them back.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Quota {
-    /// Requests.
-    pub requests: u32,
-    /// The window they are counted in.
-    pub per: Duration,
-    /// Between two requests at full pace.
-    pub spacing: Duration,
-}
 
 /// A run at a moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use tokio::{
     sync::watch,
     time::{Instant, interval, sleep_until},
@@ -10,60 +9,9 @@ use tokio::{
 use tracing::info;
 
 use super::{
-    Eta, LiveArea, Quota,
+    Eta, LiveArea, View,
     progress_lines::{Layout, lines},
 };
-use crate::{
-    config::RateLimit,
-    domain::{Mode, Phase, RunId, RunStatus, Tally},
-};
-
-/// What whoever watches a run is told, a few times a second.
-#[derive(Debug, Clone, Default)]
-pub struct View {
-    /// The run, once there is one.
-    pub run_id: Option<RunId>,
-    /// What the run does.
-    pub mode: Mode,
-    /// What it is at.
-    pub phase: Phase,
-    /// The books, pages included that are still being worked on.
-    pub tally: Tally,
-    /// What failed in this process, by code.
-    pub failures: Vec<(String, i64)>,
-    /// Rows the source is expected to have, where its planner has an idea.
-    pub expected: Option<u64>,
-    /// Requests so far, those of earlier processes included.
-    pub requests: i64,
-    /// What they pay.
-    pub quota: Option<Quota>,
-    /// Batches in flight.
-    pub in_flight: i64,
-    /// How long the API asked us to wait, from now.
-    pub held_for: Duration,
-    /// Whether somebody holds the run back.
-    pub paused: bool,
-    /// The rate somebody asked for in place of the configured one.
-    pub slowed_to: Option<RateLimit>,
-    /// When a run of this kind last came to the end of its rows.
-    pub last_success: Option<DateTime<Utc>>,
-    /// How the run ended, once it has.
-    pub ended: Option<RunStatus>,
-}
-
-impl View {
-    /// The run has ended so, with these books, and sent so much.
-    pub fn end(&mut self, status: RunStatus, tally: Tally, requests: i64) {
-        self.ended = Some(status);
-        self.tally = tally;
-        self.requests = requests;
-        self.in_flight = 0;
-        self.held_for = Duration::ZERO;
-        if matches!(status, RunStatus::Completed | RunStatus::CompletedWithFailures) {
-            self.last_success = Some(Utc::now());
-        }
-    }
-}
 
 /// How often the lines are drawn, and looked at.
 const DRAW_EVERY: Duration = Duration::from_millis(200);

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use console::{Style, measure_text_width, truncate_str};
 
-use super::{Eta, View, summary::grouped};
+use super::{Eta, View, numbers::grouped};
 use crate::domain::{Mode, visible};
 
 /// The longest and the shortest bar.

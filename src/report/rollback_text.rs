@@ -3,8 +3,8 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use super::{
-    after_an_early_end,
-    summary::{Summary, grouped, rounded},
+    Summary, after_an_early_end,
+    numbers::{grouped, rounded},
 };
 use crate::domain::Rollback;
 

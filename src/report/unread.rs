@@ -1,6 +1,6 @@
 //! Unread rows: a run that ended early, or still works, knows only of the rows it has read.
 
-use super::{Summary, summary::grouped};
+use super::{Summary, numbers::grouped};
 use crate::domain::Mode;
 
 /// Whether the run has looked at all rows that it was to look at.

@@ -68,9 +68,9 @@ impl std::fmt::Debug for Uploader {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Pass {
     /// Never: it may be put aside.
-    First,
+    Initial,
     /// Once: whatever does not arrive now has failed.
-    Last,
+    Final,
 }
 
 /// What is done about a batch that a killed process left, and of which nothing tells whether it is stored.
@@ -155,7 +155,7 @@ impl Uploader {
         // Before the intent is recorded: what leaves late might be believed not to have left.
         self.client().handshake().await;
         let _in_flight = self.meter().delivery();
-        self.deliver_inner(batch, Pass::First).await?;
+        self.deliver_inner(batch, Pass::Initial).await?;
         self.deliver_overdue().await
     }
 

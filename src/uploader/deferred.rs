@@ -92,7 +92,7 @@ impl Uploader {
             }
         };
         match unsent {
-            Some(batch) => self.deliver_inner(batch, Pass::Last).await,
+            Some(batch) => self.deliver_inner(batch, Pass::Final).await,
             None => Ok(()),
         }
     }

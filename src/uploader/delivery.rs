@@ -101,7 +101,7 @@ impl Uploader {
                     unstored += 1;
                     self.meter().batch(false);
                     last_failure = Some(Failure::batch(&reason.text));
-                    if pass == Pass::Last {
+                    if pass == Pass::Final {
                         self.give_up(&batch, &reason).await?;
                     } else {
                         self.defer(DeferredBatches::Unsent(batch));
@@ -111,7 +111,7 @@ impl Uploader {
                     unstored += 1;
                     last_failure = Some(Failure::batch("the API does not tell what became of them"));
                     let claim = self.key_guard().defer(&unresolved.batch);
-                    if pass == Pass::Last {
+                    if pass == Pass::Final {
                         self.leave_unresolved(&unresolved, claim).await?;
                     } else {
                         self.defer(DeferredBatches::Unknown { unresolved, claim });

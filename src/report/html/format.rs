@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
-use crate::{domain::visible, report::summary::grouped};
+use crate::{domain::visible, report::numbers::grouped};
 
 /// A point in time.
 pub(super) fn time(at: DateTime<Utc>) -> Markup {
@@ -37,7 +37,7 @@ pub(super) fn seconds(seconds: f64) -> String {
     } else if seconds < 59.5 {
         format!("{seconds:.0} s")
     } else {
-        humantime::format_duration(crate::report::summary::rounded(seconds)).to_string()
+        humantime::format_duration(crate::report::numbers::rounded(seconds)).to_string()
     }
 }
 

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     domain::{Mode, visible},
-    report::{Summary, badge, summary::grouped, unread::unread},
+    report::{Summary, badge, numbers::grouped, unread::unread},
 };
 
 /// Title, status, and the sentence for those who read nothing else.

@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     ledger::{LATENCY_BOUNDS, Latency},
-    report::summary::grouped,
+    report::numbers::grouped,
 };
 
 /// The figure and the percentiles.

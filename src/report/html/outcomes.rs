@@ -10,7 +10,7 @@ use super::{
 use crate::{
     domain::{Mode, visible},
     ledger::CodeCount,
-    report::{advice, summary::grouped},
+    report::{advice, numbers::grouped},
 };
 
 /// What went wrong, most frequent first, and what to do about it.

@@ -6,7 +6,7 @@ use super::{
     PageData,
     format::{optional, text},
 };
-use crate::{domain::Mode, ledger::FailedToken, report::summary::grouped};
+use crate::{domain::Mode, ledger::FailedToken, report::numbers::grouped};
 
 /// Columns; each can be sorted by.
 const COLUMNS: [&str; 5] = ["Source key", "App", "User, tenant", "Code", "Reason"];

@@ -12,7 +12,7 @@ use super::{
 use crate::{
     domain::EventKind,
     ledger::{RunEvent, Timeline},
-    report::summary::grouped,
+    report::numbers::grouped,
 };
 
 /// Something that is drawn across the figure.

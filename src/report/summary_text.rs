@@ -1,0 +1,230 @@
+//! A summary in a few lines for people.
+
+use std::{borrow::Cow, fmt::Write as _};
+
+use super::{
+    Summary, advice, after_an_early_end,
+    numbers::{grouped, rounded},
+    rollback_text,
+    unread::{is_complete, unread},
+    verify_text,
+};
+use crate::{
+    domain::{Mode, visible},
+    ledger::CodeCount,
+};
+
+impl Summary {
+    /// A few lines that a person understands.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let (mode, headline) = match self.mode {
+            Mode::Verify => (" (verification)", verify_text::headline(self)),
+            Mode::Rollback => (" (rollback)", rollback_text::headline(self)),
+            Mode::DryRun => (" (dry run)", self.headline()),
+            Mode::Migrate => ("", self.headline()),
+        };
+        let mut text = format!(
+            "Run {} of \"{}\"{mode}: {headline}\n",
+            self.run_id,
+            visible(&self.migration)
+        );
+        match (&self.verify, &self.rollback) {
+            (Some(found), _) => verify_text::write(&mut text, self, found),
+            (None, Some(found)) => rollback_text::write(&mut text, self, found),
+            (None, None) => {
+                self.write_books(&mut text);
+                self.write_work(&mut text);
+            }
+        }
+        if let Some(reason) = &self.stop_reason {
+            let _ = writeln!(text, "  ended early: {}", visible(reason));
+        }
+        if let Some(unread) = unread(self) {
+            let _ = writeln!(text, "  {unread}");
+        }
+        for found in &self.failures {
+            write_code(&mut text, found, "");
+        }
+        for found in &self.warnings {
+            write_code(&mut text, found, "warning ");
+        }
+        for found in &self.superseded {
+            write_code(&mut text, found, "superseded ");
+        }
+        self.write_next_step(&mut text);
+        text
+    }
+
+    // Writing to a text cannot fail.
+    fn write_books(&self, text: &mut String) {
+        let tokens = &self.tokens;
+        let mut row = |name: &str, count: i64, what: &str| {
+            if count > 0 || name == "selected" || name == "committed" {
+                let _ = writeln!(text, "  {name:<11}{:>12}   {what}", grouped(count));
+            }
+        };
+        let (committed, failed) = if self.is_dry() {
+            ("would be uploaded", "would not be uploaded; reasons below")
+        } else {
+            ("stored by Descope", "not stored; reasons below")
+        };
+        row("selected", tokens.selected, "rows read from the source");
+        row("committed", tokens.committed, committed);
+        row(
+            "unchanged",
+            tokens.unchanged,
+            "stored by an earlier run, and the same today",
+        );
+        row(
+            "superseded",
+            tokens.superseded,
+            "left out for other tokens; reasons below",
+        );
+        row("failed", tokens.failed, failed);
+    }
+
+    fn write_work(&self, text: &mut String) {
+        let took = humantime::format_duration(rounded(self.duration_s));
+        if self.lookups > 0 {
+            let noun = if self.lookups == 1 { "lookup" } else { "lookups" };
+            let _ = writeln!(
+                text,
+                "  {} {noun} of licence, users, apps and tenants",
+                grouped(self.lookups)
+            );
+        }
+        if let Some(estimate) = self.estimate.filter(|estimate| estimate.fetches > 0) {
+            let _ = writeln!(
+                text,
+                "  {} tokens would be fetched from where Descope keeps them; whether it has them is not asked, and their bytes are \
+                 not among those below",
+                grouped(estimate.fetches),
+            );
+        }
+        if let Some(estimate) = &self.estimate {
+            let _ = writeln!(
+                text,
+                "  {} batches, {} requests{}, {}, {} at the configured rate; nothing was sent ({took} to find out)",
+                grouped(estimate.batches),
+                grouped(estimate.requests),
+                single_requests(estimate.single_requests),
+                bytesize::ByteSize::b(estimate.bytes.unsigned_abs()),
+                humantime::format_duration(rounded(estimate.duration_s)),
+            );
+        }
+        if self.is_dry() {
+            return;
+        }
+        let pace = if self.duration_s > 0.0 {
+            self.tokens.committed as f64 / self.duration_s
+        } else {
+            0.0
+        };
+        let _ = writeln!(
+            text,
+            "  {} requests ({} retries, {} times rate limited), {} batches committed, {} refused, {took} ({pace:.0} tokens/s)",
+            grouped(self.requests),
+            grouped(self.retries),
+            grouped(self.rate_limited),
+            grouped(self.batches.committed),
+            grouped(self.batches.failed),
+        );
+    }
+
+    fn write_next_step(&self, text: &mut String) {
+        let run = self.run_id;
+        if !self.superseded.is_empty() {
+            let _ = writeln!(
+                text,
+                "  `tokenferry failures --run {run} --superseded` lists every row that is left out."
+            );
+        }
+        let nothing_found = self.failures.is_empty() && self.warnings.is_empty();
+        let _ = match (self.is_dry(), nothing_found) {
+            _ if self.reads_back() && nothing_found => Ok(()),
+            _ if self.reads_back() => {
+                writeln!(text, "  `tokenferry failures --run {run}` lists every row.")
+            }
+            (true, true) if !is_complete(self) => writeln!(
+                text,
+                "  No problem was found in what was looked at. Repeat the dry run to look at the rest."
+            ),
+            (true, true) => writeln!(text, "  No problem was found. `tokenferry migrate` does it."),
+            (true, false) => writeln!(
+                text,
+                "  `tokenferry failures --run {run}` lists every row. Fix or exclude what you can, and repeat the dry run as \
+                 often as you like; `tokenferry migrate` uploads the rest."
+            ),
+            (false, _) if !self.failures.is_empty() => writeln!(
+                text,
+                "  `tokenferry failures --run {run}` lists every row. Fix them and run `tokenferry migrate` again: only what is \
+                 new, changed or failed is sent.",
+            ),
+            (false, _) if self.status == "completed" && self.tokens.committed > 0 => writeln!(
+                text,
+                "  `tokenferry verify --sample 200` reads some of them back and compares them with the source."
+            ),
+            (false, _) => Ok(()),
+        };
+    }
+
+    /// Its problems are no failed uploads.
+    fn reads_back(&self) -> bool {
+        matches!(self.mode, Mode::Verify | Mode::Rollback)
+    }
+
+    fn is_dry(&self) -> bool {
+        self.mode == Mode::DryRun
+    }
+
+    fn headline(&self) -> Cow<'_, str> {
+        let all = self.tokens.superseded == 0;
+        let headline = match (self.status.as_str(), self.is_dry()) {
+            // "Every token" is said only where no row was left out.
+            ("completed", false) if !self.is_of_all => {
+                "completed, what had failed and was sent again has arrived; no other rows were looked at"
+            }
+            ("completed", false) if !is_complete(self) => "completed, but rows seem to be missing",
+            ("completed", false) if all => "completed, every token has arrived",
+            ("completed", false) => {
+                "completed, every token has arrived that was not left out for another one"
+            }
+            ("completed", true) if !is_complete(self) => "completed as far as asked for",
+            ("completed", true) if all => "completed, nothing stands in the way",
+            ("completed", true) => {
+                "completed, nothing stands in the way of the tokens that are not left out for others"
+            }
+            ("completed_with_failures", false) => "completed, some tokens failed",
+            ("completed_with_failures", true) => "completed, some tokens would fail",
+            (early @ ("interrupted" | "stopped"), _) => {
+                return format!("{early}; {}", after_an_early_end(self.mode, self.is_taken_up)).into();
+            }
+            (other, _) => other,
+        };
+        headline.into()
+    }
+}
+
+fn write_code(text: &mut String, found: &CodeCount, what: &str) {
+    let _ = writeln!(
+        text,
+        "  {:>8} × {what}{}: {}",
+        grouped(found.count),
+        visible(&found.code),
+        visible(&found.example)
+    );
+    // The reasons of local rules say it already.
+    if let Some(advice) = advice(&found.code).filter(|advice| !found.example.ends_with(advice)) {
+        let _ = writeln!(text, "             → {advice}");
+    }
+}
+
+/// What a canary, or `batch.verify_refresh`, adds to the requests.
+fn single_requests(count: i64) -> String {
+    if count > 0 {
+        format!(" ({} of them for one token each)", grouped(count))
+    } else {
+        String::new()
+    }
+}
