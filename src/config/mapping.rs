@@ -3,8 +3,8 @@
 use config::ValueKind;
 
 use super::{
+    columns::{Expression, Field, Mapping},
     reader::Reader,
-    source::{Expression, Field, Mapping},
 };
 use crate::{
     decrypt::{Decryptor, Method},

@@ -4,6 +4,7 @@
 //! its key and what the key must be. No message repeats a value, since any value may be a secret.
 
 mod base_url;
+mod columns;
 mod example;
 mod load;
 mod mapping;
@@ -20,6 +21,7 @@ mod source;
 mod watch;
 
 pub use base_url::is_loopback;
+pub use columns::{Columns, Expression, Field, Mapping};
 pub use example::{EXAMPLE, ExampleGroup, ExampleKey, ExampleTable, example_tables};
 pub use load::{Loaded, load};
 pub use nearest::nearest;
@@ -31,7 +33,5 @@ pub use settings::{
     ApiSettings, AppMap, BatchSettings, LedgerAccess, LedgerSettings, LookupSettings, OnFailure, OnUnknown,
     RateLimit, RetrySettings, Settings, StopSettings, key_defaults, known_keys,
 };
-pub use source::{
-    Columns, Expression, Field, Mapping, Relation, RowSecurity, SessionValue, SourceSettings, SourceShape,
-};
+pub use source::{Relation, RowSecurity, SessionValue, SourceSettings, SourceShape};
 pub use watch::{LiveSettings, MetricsSettings, push_url_problem};

@@ -1,15 +1,6 @@
 //! Findings: what is noticed about a row without deciding what becomes of it.
 
-use super::{Decision, Destination, Item, Reason, Rule, SourceKey, Superseded, Unsent};
-
-/// How bad it is that a rule is broken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// The token does not go up.
-    Error,
-    /// It goes up, and somebody should look at it.
-    Warning,
-}
+use super::{Decision, Destination, Item, Reason, Rule, Severity, SourceKey, Superseded, Unsent};
 
 /// What a finding means for its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -23,6 +23,7 @@ mod rollback;
 mod rule;
 mod run;
 mod scope_set;
+mod severity;
 mod superseded;
 mod token;
 mod verification;
@@ -36,7 +37,7 @@ pub use dry_run::DryRun;
 pub use estimate::Estimate;
 pub use event_log::{Event, EventKind, EventLog};
 pub use evidence::{Evidence, Prior};
-pub use finding::{Finding, FindingKind, Severity};
+pub use finding::{Finding, FindingKind};
 pub use item::{EncodedPage, EncodedToken, Item};
 pub use ledger_state::{
     Adopted, CurrentHolder, Forgotten, LastOutcome, LedgerState, OlderVersions, SiblingToken,
@@ -51,6 +52,7 @@ pub use rollback::{PendingDeletions, Rollback, RollbackOutcome, RollbackRequest}
 pub use rule::{Rule, RuleSet};
 pub use run::{Mode, RunId, RunStatus, Selection, StopReason, Tally};
 pub use scope_set::ScopeSet;
+pub use severity::Severity;
 pub use superseded::Superseded;
 pub use token::{
     DecryptError, DecryptFailure, Expiry, LegacyToken, Scopes, SourceKey, Unreadable, UnreadableCause,

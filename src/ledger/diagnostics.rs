@@ -1,6 +1,6 @@
 //! Diagnostics of the ledger's database before the first run. Reads only: nothing is created.
 
-use super::{LedgerError, fingerprint_key, schema, session::connect_to_read};
+use super::{LedgerError, State, fingerprint_key, schema, session::connect_to_read};
 use crate::{
     config::LedgerAccess,
     postgres::{Failure, Room, Server, Session, SharedSchema},
@@ -11,19 +11,6 @@ use crate::{
 pub struct LedgerDiagnostics {
     pub(super) connection: Session,
     pub(super) access: LedgerAccess,
-}
-
-/// What there is of the ledger.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum State {
-    /// Not even its schema.
-    NoSchema,
-    /// A schema without the ledger's tables.
-    Empty,
-    /// Made by an earlier version: so many migrations are still to come.
-    Behind(usize),
-    /// As this version wants it.
-    Current,
 }
 
 /// Something the role would need to be allowed.

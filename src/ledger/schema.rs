@@ -4,8 +4,21 @@ use std::time::Duration;
 
 use sqlx::{AssertSqlSafe, Executor, migrate::MigrateError};
 
-use super::{LedgerError, State};
+use super::LedgerError;
 use crate::postgres::{Failure, Session, quote_identifier};
+
+/// What there is of the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// Not even its schema.
+    NoSchema,
+    /// A schema without the ledger's tables.
+    Empty,
+    /// Made by an earlier version: so many migrations are still to come.
+    Behind(usize),
+    /// As this version wants it.
+    Current,
+}
 
 static MIGRATIONS: sqlx::migrate::Migrator = sqlx::migrate!();
 

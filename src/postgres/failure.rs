@@ -7,7 +7,7 @@ use std::{borrow::Cow, fmt};
 
 use sqlx::{Error, error::DatabaseError, postgres::PgDatabaseError};
 
-use super::session::NoAnswer;
+use super::no_answer::NoAnswer;
 
 /// What kind of trouble it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

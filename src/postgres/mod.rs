@@ -3,6 +3,7 @@
 
 mod address;
 mod failure;
+mod no_answer;
 mod outage;
 mod parameters;
 mod path;

@@ -22,7 +22,7 @@ use sqlx::{
 };
 use tracing::warn;
 
-use super::{Address, Line, Patience, pooling, unconnected};
+use super::{Address, Line, Patience, no_answer::NoAnswer, pooling, unconnected};
 
 /// A goodbye is worth no more than that: the server notices by itself.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -51,20 +51,6 @@ pub struct Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").finish_non_exhaustive()
-    }
-}
-
-/// Nothing was heard of the server for so long.
-#[derive(Debug, thiserror::Error)]
-#[error("it did not answer within {}", humantime::format_duration(*.0))]
-pub(super) struct NoAnswer(Duration);
-
-impl NoAnswer {
-    fn after(limit: Duration) -> Error {
-        Error::Io(std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            Self(Duration::from_secs(limit.as_secs().max(1))),
-        ))
     }
 }
 
