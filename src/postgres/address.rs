@@ -6,11 +6,9 @@
 use std::{env, fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
-use thiserror::Error;
 use tokio::sync::OnceCell;
-use url::{Url, form_urlencoded};
 
-use super::{parameters::Parameters, quote_identifier};
+use super::{UnusableUrl, parameters::Parameters, quote_identifier, url_text::unusable};
 
 /// How long a connection may take to be made, where the URL says nothing else.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -35,11 +33,6 @@ pub enum Line {
     /// A network, as plain text: `sslmode=disable` was written.
     Plain,
 }
-
-/// The URL cannot be used; the text goes on from its key, and holds no value.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("{0}")]
-pub struct UnusableUrl(String);
 
 impl fmt::Debug for Address {
     /// The options hold a password.
@@ -123,10 +116,6 @@ impl Address {
     }
 }
 
-pub(super) fn unusable(text: impl Into<String>) -> UnusableUrl {
-    UnusableUrl(text.into())
-}
-
 fn is_local(options: &PgConnectOptions) -> bool {
     let host = options.get_host();
     options.get_socket().is_some()
@@ -192,22 +181,6 @@ fn search_path(schemas: &str) -> String {
         .map(|schema| quote_identifier(schema.trim().trim_matches('"')))
         .collect::<Vec<_>>()
         .join(", ")
-}
-
-/// A text with its percent signs taken back. A plus sign is one: this is no form.
-pub(super) fn decoded(text: &str) -> String {
-    let escaped = text.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
-    form_urlencoded::parse(escaped.as_bytes())
-        .next()
-        .map(|(text, _)| text.into_owned())
-        .unwrap_or_default()
-}
-
-/// A URL that says all in its parameters, the way that the driver reads every one of them.
-pub(super) fn in_parameters<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Url, UnusableUrl> {
-    let mut url = Url::parse("postgres:///").map_err(|error| unusable(error.to_string()))?;
-    url.query_pairs_mut().extend_pairs(pairs);
-    Ok(url)
 }
 
 #[cfg(test)]

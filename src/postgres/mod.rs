@@ -14,10 +14,11 @@ mod room;
 mod server;
 mod session;
 mod unconnected;
+mod url_text;
 
 use std::fmt::Write as _;
 
-pub use address::{Address, Line, UnusableUrl};
+pub use address::{Address, Line};
 pub use failure::{Failure, FailureKind};
 pub use outage::Outage;
 pub use path::{CATALOG_FIRST, SharedSchema};
@@ -26,6 +27,7 @@ pub use pool::{Bounded, Lease, Pool};
 pub use room::{Limit, Room};
 pub use server::{Server, Transport};
 pub use session::Session;
+pub use url_text::UnusableUrl;
 
 /// An identifier in double quotes, so that it means exactly the name that was configured.
 #[must_use]

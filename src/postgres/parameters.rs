@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, time::Duration};
 
 use url::Url;
 
-use super::address::{UnusableUrl, decoded, in_parameters, unusable};
+use super::url_text::{UnusableUrl, decoded, in_parameters, unusable};
 
 /// What the driver is told of.
 const HANDED_ON: [&str; 9] = [

@@ -1,5 +1,7 @@
 //! Outcomes: each may be recorded twice, since an answer may be lost, and none may be changed into another.
 
+use std::time::Duration;
+
 use tokenferry::{
     domain::{
         Attributes, Decision, Evidence, Prior, Probe, Reason, RunStatus, SourceKey, Tally, TokenState,
@@ -175,11 +177,15 @@ async fn an_outcome_is_never_recorded_for_another_batch_of_the_same_id() {
 async fn a_batch_sent_again_counts_from_its_latest_attempt() {
     let (database, ledger, run) = ledger().await;
     let batch = open_batch(&ledger, &run, &["1"]).await;
+    database
+        .execute("update tokenferry.batches set submitted_at = now() - interval '1 hour'")
+        .await;
     let before = ledger.unsettled().await.unwrap();
+    assert!(before[0].age >= Duration::from_secs(3600));
     ledger.reopen_batch(&run, batch, 2).await.unwrap();
     let after = ledger.unsettled().await.unwrap();
     assert_eq!((after.len(), after[0].batch, after[0].attempts), (1, batch, 2));
-    assert!(after[0].age <= before[0].age);
+    assert!(after[0].age < Duration::from_secs(3600));
     ledger.commit_batch(&outcome(batch), Rows::Any).await.unwrap();
     // Too late: what is settled stays so.
     assert!(ledger.reopen_batch(&run, batch, 3).await.is_err());

@@ -1,0 +1,29 @@
+//! Connection URLs as text: decoding, building, and the error of one that cannot be used.
+
+use thiserror::Error;
+use url::{Url, form_urlencoded};
+
+/// The URL cannot be used; the text goes on from its key, and holds no value.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[error("{0}")]
+pub struct UnusableUrl(String);
+
+pub(super) fn unusable(text: impl Into<String>) -> UnusableUrl {
+    UnusableUrl(text.into())
+}
+
+/// A text with its percent signs taken back. A plus sign is one: this is no form.
+pub(super) fn decoded(text: &str) -> String {
+    let escaped = text.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
+    form_urlencoded::parse(escaped.as_bytes())
+        .next()
+        .map(|(text, _)| text.into_owned())
+        .unwrap_or_default()
+}
+
+/// A URL that says all in its parameters, the way that the driver reads every one of them.
+pub(super) fn in_parameters<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Url, UnusableUrl> {
+    let mut url = Url::parse("postgres:///").map_err(|error| unusable(error.to_string()))?;
+    url.query_pairs_mut().extend_pairs(pairs);
+    Ok(url)
+}
