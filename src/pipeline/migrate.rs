@@ -136,13 +136,12 @@ async fn work(
     if error.is_none() && session.control.stop.reason().is_none() {
         error = left_open(&snapshot.closed, &snapshot.live);
     }
-    let remark = whole.shortfall(snapshot.live.selected);
     let ended = session
         .finish(
             error,
             &tracker.checkpoint(&snapshot),
             tracker.record_estimate(),
-            remark,
+            || whole.shortfall(snapshot.live.selected),
         )
         .await;
     if request.sees_all() && ended.stopped.is_none() && ended.error.is_none() {

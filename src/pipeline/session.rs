@@ -225,7 +225,7 @@ impl Session<'_> {
         error: Option<PipelineError>,
         checkpoint: &Checkpoint<'_>,
         recorded: impl Future<Output = Result<(), LedgerError>>,
-        remark: Option<String>,
+        remark: impl FnOnce() -> Option<String>,
     ) -> Ended {
         let (ledger, run) = (&self.ledger, &self.run);
         let stopped = self.control.stop.reason();
@@ -234,7 +234,7 @@ impl Session<'_> {
             .as_ref()
             .map(ToString::to_string)
             .or_else(|| error.as_ref().map(ToString::to_string))
-            .or(remark);
+            .or_else(remark);
         let finished = async {
             recorded.await?;
             ledger.finish(run, checkpoint, status, why.as_deref()).await

@@ -32,7 +32,13 @@ async fn a_signal_lets_what_is_in_flight_finish_and_the_next_run_goes_on() {
         let child = bed.spawn_migrate();
         bed.arrived(300).await;
         send(&child, signal);
-        let ran = ended(child.wait_with_output()).await.ended_with(code).json();
+        let ran = ended(child.wait_with_output()).await.ended_with(code);
+        assert!(
+            !ran.stderr.contains("were there to be read"),
+            "rows that nobody has looked at are not missing: {}",
+            ran.stderr
+        );
+        let ran = ran.json();
         assert_eq!(ran["status"], "interrupted");
         assert_eq!(
             bed.number("select count(*) from tokenferry.batches where state = 'in_flight'")

@@ -98,7 +98,7 @@ async fn work(session: Session<'_>, source: Source, mut lock: RunLock, begun: Ro
     let checkpoint = checkpoint(now.tally(), session.counters());
     let ended = Ended {
         rollback: Some(now),
-        ..session.finish(error, &checkpoint, recorded, None).await
+        ..session.finish(error, &checkpoint, recorded, || None).await
     };
     session.close(lock).await;
     ended

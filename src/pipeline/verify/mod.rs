@@ -107,7 +107,7 @@ async fn work(session: Session<'_>, source: Source, mut lock: RunLock, begun: Ve
     );
     let ended = Ended {
         verification: Some(now.found),
-        ..session.finish(error, &checkpoint, recorded, None).await
+        ..session.finish(error, &checkpoint, recorded, || None).await
     };
     session.close(lock).await;
     ended
