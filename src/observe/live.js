@@ -63,14 +63,14 @@
           const at = line.indexOf(":");
           if (at > 0) fields[line.slice(0, at)] = line.slice(at + 1).replace(/^ /, "");
         }
-        told(fields);
+        handle(fields);
       }
     }
   }
 
-  function told({ event, data }) {
+  function handle({ event, data }) {
     if (event === "now") show(JSON.parse(data));
-    if (event === "picture") paint(JSON.parse(data));
+    if (event === "snapshot") paint(JSON.parse(data));
     if (event === "end") {
       ended = true;
       get("link").textContent = "the run has ended; this page stays as it is";
@@ -78,14 +78,14 @@
   }
 
   // The server has escaped whatever is in it, and no script in it would be run.
-  function paint(picture) {
-    const held = document.activeElement?.matches("#picture input") ? document.activeElement : null;
+  function paint(snapshot) {
+    const held = document.activeElement?.matches("#snapshot input") ? document.activeElement : null;
     const [value, from, to] = held ? [held.value, held.selectionStart, held.selectionEnd] : [];
-    const open = [...document.querySelectorAll("#picture details")].map((one) => one.open);
-    get("picture").innerHTML = picture;
-    document.querySelectorAll("#picture details").forEach((one, place) => { one.open = open[place] ?? one.open; });
+    const open = [...document.querySelectorAll("#snapshot details")].map((one) => one.open);
+    get("snapshot").innerHTML = snapshot;
+    document.querySelectorAll("#snapshot details").forEach((one, place) => { one.open = open[place] ?? one.open; });
     document.dispatchEvent(new Event("page:changed"));
-    const field = held && document.querySelector("#picture input");
+    const field = held && document.querySelector("#snapshot input");
     if (field) {
       field.focus();
       field.value = value;

@@ -294,7 +294,7 @@ async fn tell_all(live: Live, tell: mpsc::Sender<Event>, _permit: OwnedSemaphore
         if (is_new || is_last)
             && let Some(painted) = page_snapshot.borrow_and_update().clone()
         {
-            events.push(Event::default().event("picture").json_data(painted));
+            events.push(Event::default().event("snapshot").json_data(painted));
         }
         if is_last {
             events.push(Ok(Event::default().event("end").data("")));

@@ -57,7 +57,7 @@ fn body() -> Markup {
             }
             p #said role="alert" {}
         }
-        div #page_snapshot {}
+        div #snapshot {}
     }
 }
 

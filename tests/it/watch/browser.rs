@@ -247,7 +247,7 @@ async fn a_person_watches_pauses_slows_down_resumes_and_stops() {
     page.until("document.getElementById('refused').textContent.includes('another one')")
         .await;
     assert_eq!(
-        page.value("document.getElementById('picture').childElementCount")
+        page.value("document.getElementById('snapshot').childElementCount")
             .await,
         0
     );
@@ -260,7 +260,7 @@ async fn a_person_watches_pauses_slows_down_resumes_and_stops() {
         .await;
     page.until("document.getElementById('state').textContent === 'running'")
         .await;
-    page.until("!!document.querySelector('#picture h1')").await;
+    page.until("!!document.querySelector('#snapshot h1')").await;
     assert_eq!(page.value("location.hash").await, "");
     let kept = "JSON.stringify([document.cookie, {...localStorage}, {...sessionStorage}])";
     assert_eq!(page.value(kept).await, "[\"\",{},{}]");
@@ -312,7 +312,7 @@ async fn a_person_watches_pauses_slows_down_resumes_and_stops() {
         .await;
     page.until("document.getElementById('link').textContent.startsWith('the run has ended')")
         .await;
-    page.until("document.getElementById('picture').textContent.includes('stopped by hand')")
+    page.until("document.getElementById('snapshot').textContent.includes('stopped by hand')")
         .await;
     page.fits_everywhere().await;
     assert_eq!(page.complaints, Vec::<String>::new());

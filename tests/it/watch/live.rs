@@ -287,17 +287,17 @@ async fn a_stop_is_a_stop_that_the_next_run_goes_on_from() {
     let now = events.until("now", |now| now["state"] == "stopping").await;
     assert_eq!(now["stop_reason"], "stopped by hand, on the live page");
     gate.release();
-    let picture = async {
+    let snapshot = async {
         events.until("now", |now| now["state"] == "interrupted").await;
-        events.until("picture", |_| true).await
+        events.until("snapshot", |_| true).await
     };
-    let picture = picture.await;
+    let snapshot = snapshot.await;
     assert!(
-        picture
+        snapshot
             .as_str()
             .unwrap()
             .contains("stopped by hand, on the live page"),
-        "{picture}"
+        "{snapshot}"
     );
     events.until("end", |_| true).await;
     let ran = run.ended().await.ended_with(130).json();
@@ -328,11 +328,11 @@ async fn what_is_told_and_painted_holds_no_token() {
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
     let mut events = Events::of(&run).await;
     let mut all = events.until("now", |_| true).await.to_string();
-    let picture = events.until("picture", |_| true).await;
-    let picture = picture.as_str().unwrap();
-    assert!(picture.contains("<h1"), "{picture}");
-    assert!(!picture.contains("<img"), "{picture}");
-    all += picture;
+    let snapshot = events.until("snapshot", |_| true).await;
+    let snapshot = snapshot.as_str().unwrap();
+    assert!(snapshot.contains("<h1"), "{snapshot}");
+    assert!(!snapshot.contains("<img"), "{snapshot}");
+    all += snapshot;
     gate.release();
     while let Some((_, data)) = events.next().await {
         all += &data.to_string();
