@@ -2,8 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
-use tokio::time::Instant;
-use tracing::{debug, info};
+use tracing::debug;
 
 use super::LookupError;
 use crate::{
@@ -44,21 +43,22 @@ pub struct LookupClient {
     search: Pacer,
     retry: RetrySettings,
     stop: StopSignal,
-    event_log: EventLog,
 }
 
 impl fmt::Debug for LookupClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Asker").finish_non_exhaustive()
+        f.debug_struct("LookupClient").finish_non_exhaustive()
     }
 }
 
 impl LookupClient {
-    /// A client with the settings' quotas and patience; the stop signal ends it, and is triggered where asking makes no sense any
-    /// more.
+    /// A client with the settings' quotas and retries. The stop signal ends it, and is triggered where asking makes no sense any
+    /// more. Waits that the API asks for go to the event log.
     #[must_use]
-    pub fn new(client: Client, settings: &ApiSettings, control: &RunControl) -> Self {
-        let plain = Arc::new(Pacer::new(settings.rate_limit, control));
+    pub fn new(client: Client, settings: &ApiSettings, control: &RunControl, event_log: &EventLog) -> Self {
+        let pacer = |name, quota, held| Pacer::new(quota, control).recording(name, held, event_log.clone());
+        // Uploads pay there, too.
+        let plain = Arc::new(pacer("calls", settings.rate_limit, EventKind::Held));
         let (pays, stop) = (Arc::clone(&plain), control.stop.clone());
         client.pay_licenses_with(Arc::new(move || {
             let (pays, stop) = (Arc::clone(&pays), stop.clone());
@@ -67,19 +67,11 @@ impl LookupClient {
         Self {
             client,
             plain,
-            users: Pacer::new(settings.lookup.users, control),
-            search: Pacer::new(settings.lookup.search, control),
+            users: pacer("users", settings.lookup.users, EventKind::LookupsHeld),
+            search: pacer("searches", settings.lookup.search, EventKind::LookupsHeld),
             retry: settings.retry,
             stop: control.stop.clone(),
-            event_log: EventLog::default(),
         }
-    }
-
-    /// Waits that the API asks for are noted there.
-    #[must_use]
-    pub fn with_event_log(mut self, event_log: EventLog) -> Self {
-        self.event_log = event_log;
-        self
     }
 
     /// Where everything pays that has no quota of its own: uploads, too.
@@ -171,7 +163,8 @@ impl LookupClient {
                 return Err(self.end(StopReason::Endpoint(because(what, &refusal))));
             }
             LookupOutcome::RateLimited { retry_after } => {
-                self.rate_limited(attempts, retry_after).await?;
+                attempts.rate_limited(retry_after).ok_or(LookupError::Stopped)?;
+                self.client.license_may_have_changed().await;
                 return Ok(None);
             }
             LookupOutcome::TryAgain { retry_after, refusal } => {
@@ -192,28 +185,6 @@ impl LookupClient {
         }
         let text = format!("{} ({number} attempts)", because(what, &refusal));
         Err(self.end(StopReason::TooManyFailures(text)))
-    }
-
-    /// All who pay the same quota wait, as the API answered 429; or the run ends, if it has done so for too long.
-    async fn rate_limited(
-        &self,
-        attempts: &mut RetryLoop<'_>,
-        retry_after: Option<Duration>,
-    ) -> Result<(), LookupError> {
-        let wait = attempts.rate_limited(retry_after).ok_or(LookupError::Stopped)?;
-        info!(
-            status = 429,
-            code = "rate_limited",
-            wait_s = wait.as_secs_f64(),
-            "the API's quota for lookups is used up: holding them"
-        );
-        let now = Instant::now();
-        self.event_log
-            .record_span(EventKind::LookupsHeld, now, now + wait);
-        self.stop
-            .run_until_stopped(self.client.license_may_have_changed())
-            .await
-            .ok_or(LookupError::Stopped)
     }
 
     fn end(&self, reason: StopReason) -> LookupError {

@@ -135,8 +135,8 @@ impl<'a> Opened<'a> {
         let order = format!("{order}, by {}", holder());
         event_log.record(EventKind::taking_up(run.resumed), Some(order));
         self.ledger.write_events(&run).await;
-        let lookup_client = LookupClient::new(self.client.clone(), &self.settings.api, &self.control)
-            .with_event_log(event_log.clone());
+        let lookup_client =
+            LookupClient::new(self.client.clone(), &self.settings.api, &self.control, event_log);
         self.view.send_modify(|view| {
             view.run_id = Some(run.id);
             view.last_success = self.last_success;

@@ -33,7 +33,7 @@ use crate::{
     postgres::FailureKind,
     rate::StopSignal,
     reader::{Source, SourceError},
-    uploader::{OnUnresolved, Reconciliation, Uploader},
+    uploader::{Reconciliation, Uploader},
     validation::{Duplicates, Validator},
 };
 
@@ -66,7 +66,7 @@ impl Stages<'_> {
         let (settings, stop) = (session.settings, &session.control.stop);
         tracker.phase.enter(Phase::Settling);
         if let Sink::Upload(uploader) = &delivery {
-            settle_left_behind(&session.ledger, uploader, stop, OnUnresolved::SendAgain).await?;
+            reconcile_left_behind(&session.ledger, uploader, stop, true).await?;
         }
         let forgotten = self.record.forgotten().await?;
         if forgotten == Forgotten::Anything {
@@ -330,17 +330,17 @@ async fn guarded(
 
 /// Batches in flight whose process is gone, found out one by one before anything new is sent. While it is unknown whether
 /// one of them is stored, nothing may be sent: it could be the same tokens.
-pub(super) async fn settle_left_behind(
+pub(super) async fn reconcile_left_behind(
     ledger: &Ledger,
     uploader: &Uploader,
     stop: &StopSignal,
-    on_unresolved: OnUnresolved,
+    may_resend: bool,
 ) -> Result<(), PipelineError> {
     for left in ledger.unsettled().await? {
         if stop.is_triggered() {
             break;
         }
-        if uploader.settle_left_behind(&left, on_unresolved).await? == Reconciliation::Unknown {
+        if uploader.reconcile_left_behind(&left, may_resend).await? == Reconciliation::Unknown {
             stop.trigger(StopReason::Unsettled(left.batch.id));
         }
     }

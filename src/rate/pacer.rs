@@ -23,6 +23,7 @@ use tokio::{
 use super::{RunControl, Throttle};
 use crate::{
     config::RateLimit,
+    domain::{EventKind, EventLog},
     metrics::{Meter, Wait},
 };
 
@@ -43,6 +44,8 @@ pub struct Pacer {
     closed_until: watch::Sender<Instant>,
     throttle: Throttle,
     meter: Meter,
+    name: &'static str,
+    holds: Option<(EventKind, EventLog)>,
 }
 
 /// Belongs to whoever leaves next.
@@ -97,7 +100,25 @@ impl Pacer {
             closed_until: watch::Sender::new(Instant::now()),
             throttle: control.throttle.clone(),
             meter: control.meter.clone(),
+            name: "calls",
+            holds: None,
         }
+    }
+
+    /// The same under the name that the log gives its quota. Each hold is recorded as an event of this kind.
+    #[must_use]
+    pub fn recording(self, name: &'static str, kind: EventKind, event_log: EventLog) -> Self {
+        Self {
+            name,
+            holds: Some((kind, event_log)),
+            ..self
+        }
+    }
+
+    /// The name of its quota.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
     }
 
     /// How long after the first of so many requests the last one leaves, if none of them waits for anything else.
@@ -181,7 +202,11 @@ impl Pacer {
 
     /// Closes the gate for all tasks. Of several such orders, the longest counts.
     pub fn hold(&self, wait: Duration) {
-        let until = Instant::now() + wait;
+        let now = Instant::now();
+        let until = now + wait;
+        if let Some((kind, event_log)) = &self.holds {
+            event_log.record_span(*kind, now, until);
+        }
         self.closed_until.send_if_modified(|closed| {
             let longer = until > *closed;
             if longer {

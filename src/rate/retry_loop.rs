@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use backoff::{ExponentialBackoff, backoff::Backoff};
 use tokio::time::sleep;
+use tracing::info;
 
 use super::{Pacer, StopSignal};
 use crate::{config::RetrySettings, domain::StopReason};
@@ -107,6 +108,13 @@ impl<'a> RetryLoop<'a> {
             )
         } else {
             let wait = asked.max(self.delay().min(self.longest_wait));
+            info!(
+                status = 429,
+                code = "rate_limited",
+                quota = self.pacer.name(),
+                wait_s = wait.as_secs_f64(),
+                "rate limited, holding requests"
+            );
             self.pacer.hold(wait);
             return Some(wait);
         };

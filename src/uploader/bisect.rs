@@ -1,4 +1,4 @@
-//! Takes a refused batch apart. Pure: who is to blame, and what is sent again.
+//! Bisection of a refused batch: the tokens that are to blame, and what is sent again. Pure functions.
 
 use crate::{
     descope::{Named, Refusal},
@@ -15,9 +15,9 @@ pub(super) struct Bisection {
 }
 
 /// After a refusal that names tokens. The list may be incomplete, may name ids that are not in the batch, and may name
-/// them in another letter case. `None` if none of the names is in the batch: then it blames nobody.
-pub(super) fn by_name(batch: &Batch, named: &[Named]) -> Option<Vec<(usize, Reason)>> {
-    let blamed: Vec<_> = batch
+/// them in another letter case. Empty if none of the names is in the batch: then it blames nobody.
+pub(super) fn by_name(batch: &Batch, named: &[Named]) -> Vec<(usize, Reason)> {
+    batch
         .items
         .iter()
         .enumerate()
@@ -36,8 +36,7 @@ pub(super) fn by_name(batch: &Batch, named: &[Named]) -> Option<Vec<(usize, Reas
                 .or_else(loose)
                 .map(|named| (position, api_reason(&named.refusal)))
         })
-        .collect();
-    (!blamed.is_empty()).then_some(blamed)
+        .collect()
 }
 
 fn same_letters(one: &str, other: &str) -> bool {
@@ -111,6 +110,22 @@ pub(super) fn by_halving(batch: Batch, reason: impl FnOnce() -> Reason) -> Bisec
     }
 }
 
+/// Nothing goes up again: the tokens that were not named fail with the batch, for the reason `other`.
+pub(super) fn reject_all(count: usize, named: Vec<(usize, Reason)>, other: &Reason) -> Bisection {
+    let mut named = named.into_iter().peekable();
+    let blamed = (0..count)
+        .map(|position| {
+            named
+                .next_if(|(at, _)| *at == position)
+                .unwrap_or_else(|| (position, other.clone()))
+        })
+        .collect();
+    Bisection {
+        blamed,
+        again: Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -149,7 +164,7 @@ mod tests {
     #[test]
     fn named_tokens_are_taken_out_whatever_their_letter_case() {
         let batch = batch(&["u1", "u2", "u3"]);
-        let blamed = by_name(&batch, &[named("app", "U2"), named("App", "stranger")]).unwrap();
+        let blamed = by_name(&batch, &[named("app", "U2"), named("App", "stranger")]);
         assert_eq!(blamed[0].0, 1);
         assert_eq!(blamed[0].1.text, "no");
         let isolated = without(batch, blamed);
@@ -159,13 +174,13 @@ mod tests {
     #[test]
     fn names_of_strangers_blame_nobody() {
         let batch = batch(&["u1"]);
-        assert!(by_name(&batch, &[named("App", "x"), named("Other", "u1")]).is_none());
+        assert!(by_name(&batch, &[named("App", "x"), named("Other", "u1")]).is_empty());
     }
 
     #[test]
     fn nothing_is_left_when_all_are_named() {
         let batch = batch(&["u1", "u2"]);
-        let blamed = by_name(&batch, &[named("App", "u1"), named("App", "u2")]).unwrap();
+        let blamed = by_name(&batch, &[named("App", "u1"), named("App", "u2")]);
         assert!(without(batch, blamed).again.is_empty());
     }
 

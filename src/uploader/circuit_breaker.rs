@@ -25,7 +25,7 @@ impl Failure {
 pub(super) struct CircuitBreaker {
     tokens: AtomicU64,
     batch: u64,
-    most_batches: u32,
+    max_batches: u32,
 }
 
 impl CircuitBreaker {
@@ -33,28 +33,28 @@ impl CircuitBreaker {
         Self {
             tokens: AtomicU64::new(0),
             batch: batch.max_tokens as u64,
-            most_batches: stop.after_failed_batches,
+            max_batches: stop.after_failed_batches,
         }
     }
 
-    /// So many batches may fail in a row.
-    pub(super) fn most_batches(&self) -> usize {
-        self.most_batches as usize
+    /// The number of batches that may fail in a row.
+    pub(super) fn max_batches(&self) -> usize {
+        self.max_batches as usize
     }
 
     /// Something arrived.
-    pub(super) fn end(&self) {
+    pub(super) fn record_success(&self) {
         self.tokens.store(0, Ordering::Relaxed);
     }
 
     /// Nothing arrived. Gives the sentence with which the run ends, if this was too much.
-    pub(super) fn failed(&self, failure: &Failure) -> Option<String> {
+    pub(super) fn record_failure(&self, failure: &Failure) -> Option<String> {
         let weight = match failure {
             Failure::Batch(_) => self.batch,
             Failure::Token(_) => 1,
         };
         let tokens = self.tokens.fetch_add(weight, Ordering::Relaxed) + weight;
-        (tokens >= u64::from(self.most_batches).saturating_mul(self.batch)).then(|| match failure {
+        (tokens >= u64::from(self.max_batches).saturating_mul(self.batch)).then(|| match failure {
             Failure::Batch(reason) => {
                 format!("{} batches failed in a row: {reason}", tokens / self.batch)
             }
@@ -91,16 +91,22 @@ mod tests {
         let circuit_breaker = circuit_breaker();
         let failure = Failure::batch("no");
         assert_eq!(
-            (circuit_breaker.failed(&failure), circuit_breaker.failed(&failure)),
+            (
+                circuit_breaker.record_failure(&failure),
+                circuit_breaker.record_failure(&failure)
+            ),
             (None, None)
         );
-        circuit_breaker.end();
+        circuit_breaker.record_success();
         assert_eq!(
-            (circuit_breaker.failed(&failure), circuit_breaker.failed(&failure)),
+            (
+                circuit_breaker.record_failure(&failure),
+                circuit_breaker.record_failure(&failure)
+            ),
             (None, None)
         );
         assert_eq!(
-            circuit_breaker.failed(&failure).as_deref(),
+            circuit_breaker.record_failure(&failure).as_deref(),
             Some("3 batches failed in a row: no")
         );
     }
@@ -110,10 +116,10 @@ mod tests {
         let circuit_breaker = circuit_breaker();
         let failure = Failure::Token("no".to_owned());
         for _ in 0..14 {
-            assert_eq!(circuit_breaker.failed(&failure), None);
+            assert_eq!(circuit_breaker.record_failure(&failure), None);
         }
         assert_eq!(
-            circuit_breaker.failed(&failure).as_deref(),
+            circuit_breaker.record_failure(&failure).as_deref(),
             Some("15 tokens failed in a row, the last one: no")
         );
     }

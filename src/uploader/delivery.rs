@@ -2,156 +2,187 @@
 
 use super::{
     Size,
-    attempt::Sent,
+    attempt::send,
     circuit_breaker::Failure,
-    context::{Pass, TokenOutcome, Uploader, pages},
-    deferred::DeferredBatches,
+    context::{Context, pages},
+    deferred::DeferredBatch,
     key_guard::{HeldKeys, KeyGuardEntry},
+    outcome::{AttemptResult, Rejected, TokenOutcome},
     size_limit::Excess,
 };
 use crate::{
-    domain::{Batch, Call, EventKind, StopReason},
+    domain::{Batch, Call, EventKind, Reason, StopReason},
     ledger::LedgerError,
 };
 
-/// What is left to be done of a batch.
+/// Work that is left of a batch.
 enum Part {
     ToSend(Batch),
-    /// It was refused, and no token was named. What was made of it comes before this.
-    Refused {
+    /// It was refused, and no token was named. Its parts come before this.
+    Halved {
         size: Size,
         unstored_before: usize,
     },
 }
 
-impl Uploader {
-    pub(super) async fn deliver_inner(&self, batch: Batch, pass: Pass) -> Result<(), LedgerError> {
-        let _claim = match self.claim(&batch).await {
-            Ok(claim) => claim,
-            // It waits for its turn behind the one that is in its way.
-            Err(HeldKeys::Parked) => {
-                self.defer(DeferredBatches::Unsent(batch));
-                return Ok(());
-            }
-            Err(HeldKeys::InDoubt) => return self.fail_as_conflicting(&batch).await,
-            // Only where the run was stopped first.
-            Err(HeldKeys::InFlight) => return Ok(()),
-        };
-        let call = batch.call;
-        let mut any_commit = false;
-        let mut last_failure = None;
-        // How many parts were not stored, or not all of them.
-        let mut unstored = 0;
-        let mut stack = vec![Part::ToSend(batch)];
-        while let Some(part) = stack.pop() {
+/// A batch that is being delivered.
+struct Delivery<'a> {
+    context: &'a Context,
+    call: Call,
+    /// What is left, the next part last.
+    stack: Vec<Part>,
+    /// Parts that wait for the final pass.
+    deferred: Vec<DeferredBatch>,
+    /// Parts of which not all is stored.
+    unstored: usize,
+    any_commit: bool,
+    last_failure: Option<Failure>,
+}
+
+/// Sends a batch until every token of it has an end, or is in a part that is returned, to be deferred or given up.
+pub(super) async fn deliver(context: &Context, batch: Batch) -> Result<Vec<DeferredBatch>, LedgerError> {
+    let _keys = match claim(context, &batch).await {
+        Ok(keys) => keys,
+        Err(HeldKeys::Parked) => return Ok(vec![DeferredBatch::Blocked(batch)]),
+        Err(HeldKeys::InDoubt) => {
+            fail_as_conflicting(context, &batch).await?;
+            return Ok(Vec::new());
+        }
+        // Only where the run was stopped first.
+        Err(HeldKeys::InFlight) => return Ok(Vec::new()),
+    };
+    let delivery = Delivery {
+        context,
+        call: batch.call,
+        stack: vec![Part::ToSend(batch)],
+        deferred: Vec::new(),
+        unstored: 0,
+        any_commit: false,
+        last_failure: None,
+    };
+    delivery.run().await
+}
+
+impl Delivery<'_> {
+    async fn run(mut self) -> Result<Vec<DeferredBatch>, LedgerError> {
+        let context = self.context;
+        while let Some(part) = self.stack.pop() {
             let batch = match part {
                 Part::ToSend(batch) => batch,
-                Part::Refused {
+                Part::Halved {
                     size,
                     unstored_before,
                 } => {
                     // All of its parts are stored: it was refused for its size, whatever the API said.
-                    if unstored == unstored_before {
-                        self.learn(size, Excess::Tokens);
+                    if self.unstored == unstored_before {
+                        learn(context, size, Excess::Tokens);
                     }
                     continue;
                 }
             };
-            // Sizes may have been learnt since it was made.
-            let (batch, rest) = self.size_limit().cut(batch);
-            stack.extend(rest.map(Part::ToSend));
+            // Sizes may have been learned since it was made.
+            let (batch, rest) = context.size_limit.cut(batch);
+            self.stack.extend(rest.map(Part::ToSend));
             let size = Size::of(&batch);
-            match self.send(batch).await? {
-                Sent::Committed(batch) => {
-                    any_commit = true;
-                    if call == Call::Batch {
-                        self.size_limit().stored(size);
-                    }
-                    self.circuit_breaker().end();
-                    self.meter().batch(true);
-                    self.settled(&pages(&batch), &TokenOutcome::Committed);
+            match send(context, batch).await? {
+                AttemptResult::Committed(batch) => self.committed(&batch, size),
+                AttemptResult::Rejected(rejected) => self.rejected(rejected, size),
+                AttemptResult::Exhausted { batch, reason } => {
+                    self.unstored += 1;
+                    context.control.meter.batch(false);
+                    self.last_failure = Some(Failure::batch(&reason.text));
+                    self.deferred.push(DeferredBatch::Exhausted(batch, reason));
                 }
-                Sent::Refused {
-                    failed,
-                    reason,
-                    again,
-                    is_too_large,
-                } => {
-                    self.meter().batch(false);
-                    last_failure = Some(match call {
-                        Call::Batch => Failure::batch("the API refused every token of them"),
-                        Call::Single => Failure::Token(reason.text.clone()),
-                    });
-                    match (failed.is_empty(), is_too_large) {
-                        (true, true) => self.learn(size, Excess::Bytes),
-                        // Its parts will tell.
-                        (true, false) => stack.push(Part::Refused {
-                            size,
-                            unstored_before: unstored,
-                        }),
-                        (false, _) => unstored += 1,
-                    }
-                    for same in failed.chunk_by(|(_, one), (_, next)| one.code == next.code) {
-                        let pages: Vec<u64> = same.iter().map(|(page, _)| *page).collect();
-                        self.settled(&pages, &TokenOutcome::Failed(same[0].1.clone()));
-                    }
-                    stack.extend(again.into_iter().map(Part::ToSend));
+                AttemptResult::Unresolved(unresolved) => {
+                    self.unstored += 1;
+                    self.last_failure = Some(Failure::batch("the API does not tell what became of them"));
+                    let keys = context.key_guard.defer(&unresolved.batch);
+                    self.deferred.push(DeferredBatch::Unresolved(unresolved, keys));
                 }
-                Sent::Exhausted { batch, reason } => {
-                    unstored += 1;
-                    self.meter().batch(false);
-                    last_failure = Some(Failure::batch(&reason.text));
-                    if pass == Pass::Final {
-                        self.give_up(&batch, &reason).await?;
-                    } else {
-                        self.defer(DeferredBatches::Unsent(batch));
-                    }
-                }
-                Sent::Unknown(unresolved) => {
-                    unstored += 1;
-                    last_failure = Some(Failure::batch("the API does not tell what became of them"));
-                    let claim = self.key_guard().defer(&unresolved.batch);
-                    if pass == Pass::Final {
-                        self.leave_unresolved(&unresolved, claim).await?;
-                    } else {
-                        self.defer(DeferredBatches::Unknown { unresolved, claim });
-                    }
-                }
-                Sent::Stopped => return Ok(()),
+                AttemptResult::Stopped => return Ok(self.deferred),
             }
         }
-        if let Some(failure) = last_failure.filter(|_| !any_commit)
-            && let Some(text) = self.circuit_breaker().failed(&failure)
+        if let Some(failure) = self.last_failure.filter(|_| !self.any_commit)
+            && let Some(text) = context.circuit_breaker.record_failure(&failure)
         {
-            self.stop().trigger(StopReason::TooManyFailures(text));
+            context.stop().trigger(StopReason::TooManyFailures(text));
         }
-        Ok(())
+        Ok(self.deferred)
     }
 
-    /// A batch of this size was refused for it.
-    fn learn(&self, size: Size, probably: Excess) {
-        if self.size_limit().refused(size, probably) {
-            let now = self.size_limit().get();
-            let detail = format!(
-                "{} tokens and {} bytes at most from here on",
-                now.tokens, now.bytes
-            );
-            self.ledger()
-                .event_log()
-                .record(EventKind::SizeLowered, Some(detail));
+    fn committed(&mut self, batch: &Batch, size: Size) {
+        let context = self.context;
+        self.any_commit = true;
+        if self.call == Call::Batch {
+            context.size_limit.stored(size);
         }
+        context.circuit_breaker.record_success();
+        context.control.meter.batch(true);
+        context.report(&pages(batch), &TokenOutcome::Committed);
     }
 
-    /// Claims the places of a batch. Waits while one in flight is in its way, unless the run is stopped.
-    async fn claim(&self, batch: &Batch) -> Result<KeyGuardEntry, HeldKeys> {
-        let key_guard = self.key_guard();
-        loop {
-            let mut released = std::pin::pin!(key_guard.released());
-            released.as_mut().enable();
-            match key_guard.claim(batch) {
-                Err(HeldKeys::InFlight) if self.stop().run_until_stopped(released).await.is_some() => {}
-                claimed => return claimed,
-            }
+    fn rejected(&mut self, rejected: Rejected, size: Size) {
+        let Rejected {
+            failed,
+            again,
+            reason,
+            is_too_large,
+        } = rejected;
+        let context = self.context;
+        context.control.meter.batch(false);
+        self.last_failure = Some(match self.call {
+            Call::Batch => Failure::batch("the API refused every token of them"),
+            Call::Single => Failure::Token(reason.text),
+        });
+        match (failed.is_empty(), is_too_large) {
+            (true, true) => learn(context, size, Excess::Bytes),
+            // Its parts will tell.
+            (true, false) => self.stack.push(Part::Halved {
+                size,
+                unstored_before: self.unstored,
+            }),
+            (false, _) => self.unstored += 1,
+        }
+        for same in failed.chunk_by(|(_, one), (_, next)| one.code == next.code) {
+            let pages: Vec<u64> = same.iter().map(|(page, _)| *page).collect();
+            context.report(&pages, &TokenOutcome::Failed(same[0].1.clone()));
+        }
+        self.stack.extend(again.into_iter().map(Part::ToSend));
+    }
+}
+
+/// Learns from a batch of this size that was refused for it.
+fn learn(context: &Context, size: Size, probably: Excess) {
+    if context.size_limit.refused(size, probably) {
+        let now = context.size_limit.get();
+        let detail = format!(
+            "{} tokens and {} bytes at most from here on",
+            now.tokens, now.bytes
+        );
+        context
+            .ledger
+            .event_log()
+            .record(EventKind::SizeLowered, Some(detail));
+    }
+}
+
+/// Claims the keys of a batch. Waits while a batch in flight holds one of them, unless the run is stopped.
+async fn claim(context: &Context, batch: &Batch) -> Result<KeyGuardEntry, HeldKeys> {
+    let key_guard = &context.key_guard;
+    loop {
+        let mut released = std::pin::pin!(key_guard.released());
+        released.as_mut().enable();
+        match key_guard.claim(batch) {
+            Err(HeldKeys::InFlight) if context.stop().run_until_stopped(released).await.is_some() => {}
+            claimed => return claimed,
         }
     }
+}
+
+/// Records the tokens of a batch as failed, as another token of one of its users is in a batch that stays unresolved.
+async fn fail_as_conflicting(context: &Context, batch: &Batch) -> Result<(), LedgerError> {
+    let text = "not sent, as it is unknown whether another token of the same user, or of one in its batch, is stored: the next \
+                run asks for that one, then sends this one";
+    let reason = Reason::transport("outcome_unknown", text);
+    context.fail_tokens(batch, &reason).await
 }

@@ -1,14 +1,17 @@
-//! Chooses the witnesses of a batch: the tokens that are read back if its answer is lost.
+//! Witnesses of a batch: the tokens that are read back if its answer is lost.
 
 use std::cmp::Reverse;
 
-use super::{context::Uploader, reconcile::MOST_WITNESSES};
 use crate::{
     descope,
     domain::{Batch, Item, Probe, Subject, Witness},
+    secret::FingerprintKey,
 };
 
-/// How well a token would speak for its batch; the greatest is the best.
+/// A batch has at most so many: the later ones are read back where the first ones do not tell.
+pub(super) const MAX_WITNESSES: usize = 3;
+
+/// The rank of a token as a witness; the greatest is the best.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
     /// Reading it back does not make the API refresh it, as far as can be told today.
@@ -22,29 +25,25 @@ struct Rank {
     position: Reverse<usize>,
 }
 
-impl Uploader {
-    /// The best witnesses of a batch, the very best first; none, if nothing of it can be told from what was there before.
-    pub(super) fn witnesses(&self, batch: &Batch) -> Vec<Witness> {
-        let readable_until = chrono::Utc::now()
-            .timestamp()
-            .saturating_add(self.refresh_margin_seconds());
-        let mut best: Vec<Rank> = Vec::with_capacity(MOST_WITNESSES + 1);
-        for (position, item) in batch.items.iter().enumerate() {
-            let Some(rank) = rank(item, position, readable_until) else {
-                continue;
-            };
-            let place = best.partition_point(|other| *other > rank);
-            best.insert(place, rank);
-            best.truncate(MOST_WITNESSES);
-        }
-        best.iter()
-            .filter_map(|rank| {
-                let item = &batch.items[rank.position.0];
-                let probe = Probe::new(&item.destination, item.evidence.refresh);
-                descope::witness(probe, &item.encoded, self.key(), item.evidence)
-            })
-            .collect()
+/// The best witnesses of a batch, the very best first; none, if nothing of it differs from what was there before.
+/// `readable_until`: a token that expires later can be read back without the API refreshing it, in seconds since 1970.
+pub(super) fn choose(batch: &Batch, key: &FingerprintKey, readable_until: i64) -> Vec<Witness> {
+    let mut best: Vec<Rank> = Vec::with_capacity(MAX_WITNESSES + 1);
+    for (position, item) in batch.items.iter().enumerate() {
+        let Some(rank) = rank(item, position, readable_until) else {
+            continue;
+        };
+        let place = best.partition_point(|other| *other > rank);
+        best.insert(place, rank);
+        best.truncate(MAX_WITNESSES);
     }
+    best.iter()
+        .filter_map(|rank| {
+            let item = &batch.items[rank.position.0];
+            let probe = Probe::new(&item.destination, item.evidence.refresh);
+            descope::witness(probe, &item.encoded, key, item.evidence)
+        })
+        .collect()
 }
 
 fn rank(item: &Item, position: usize, readable_until: i64) -> Option<Rank> {

@@ -16,7 +16,7 @@ use super::{
     Ended, PipelineError,
     session::{self, Kind, Opened, RunLock, Session, holder},
     source_rows::SourceRows,
-    stages::settle_left_behind,
+    stages::reconcile_left_behind,
     verify::warn_of_refreshes,
 };
 use crate::{
@@ -26,7 +26,6 @@ use crate::{
     rate::RunControl,
     reader::Source,
     report::View,
-    uploader::OnUnresolved,
 };
 use remove::Remover;
 
@@ -108,7 +107,7 @@ async fn remove(session: &Session<'_>, begun: &RollbackRun, source: Source) -> R
     let stop = &session.control.stop;
     // What is in flight may be the run's, too: it is settled first.
     let uploader = session.uploader(Box::new(|_| {}));
-    settle_left_behind(&session.ledger, &uploader, stop, OnUnresolved::LeaveInFlight).await?;
+    reconcile_left_behind(&session.ledger, &uploader, stop, false).await?;
     if stop.is_triggered() {
         return Ok(());
     }

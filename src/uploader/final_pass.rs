@@ -1,0 +1,111 @@
+//! Final pass: deferred batches are reconciled and sent once more. What does not arrive now has failed.
+
+use tracing::{Instrument, error_span, info};
+
+use super::{
+    Reconciliation,
+    context::{Context, pages},
+    deferred::DeferredBatch,
+    delivery,
+    key_guard::KeyGuardEntry,
+    outcome::{TokenOutcome, Unresolved},
+    unresolved::read_back,
+};
+use crate::{
+    domain::{Batch, Reason},
+    ledger::{LedgerError, RemainingTokens, Rows},
+};
+
+/// Delivers all that wait. Only when nothing else is in flight.
+pub(super) async fn deliver_all(context: &Context) -> Result<(), LedgerError> {
+    while !context.stop().is_triggered()
+        && let Some(deferred) = context.deferred.pop()
+    {
+        deliver(context, deferred).await?;
+    }
+    Ok(())
+}
+
+/// Delivers the oldest if too many wait, so that memory stays bounded: as many may wait as may fail in a row. Only for callers
+/// that hold no keys, as the oldest may have to wait for those.
+pub(super) async fn deliver_overdue(context: &Context) -> Result<(), LedgerError> {
+    match context.deferred.pop_above(context.circuit_breaker.max_batches()) {
+        Some(overdue) => deliver(context, overdue).await,
+        None => Ok(()),
+    }
+}
+
+async fn deliver(context: &Context, deferred: DeferredBatch) -> Result<(), LedgerError> {
+    let unsent = match deferred {
+        DeferredBatch::Blocked(batch) | DeferredBatch::Exhausted(batch, _) => batch,
+        DeferredBatch::Unresolved(unresolved, keys) => {
+            let tokens = unresolved.batch.items.len();
+            let span = error_span!("batch", batch_id = unresolved.intent.batch.id, tokens);
+            match reconcile(context, unresolved, keys).instrument(span).await? {
+                Some(batch) => batch,
+                None => return Ok(()),
+            }
+        }
+    };
+    for rest in delivery::deliver(context, unsent).await? {
+        match rest {
+            // It waits behind the batch that holds its key.
+            DeferredBatch::Blocked(_) => context.deferred.push(rest),
+            DeferredBatch::Exhausted(batch, reason) => context.fail_tokens(&batch, &reason).await?,
+            DeferredBatch::Unresolved(unresolved, keys) => {
+                fail_unresolved(context, &unresolved, keys).await?
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Reads an unresolved batch back once more; returns it if it is to be sent again.
+async fn reconcile(
+    context: &Context,
+    unresolved: Unresolved,
+    keys: KeyGuardEntry,
+) -> Result<Option<Batch>, LedgerError> {
+    let reconciliation = read_back(context, &unresolved, false).await;
+    info!(outcome = ?reconciliation, "reconciled unknown outcome");
+    let mut outcome = unresolved.intent.outcome(None);
+    let text = match reconciliation {
+        Reconciliation::Stored => {
+            let batch = &unresolved.batch;
+            context.ledger.commit_batch(&outcome, Rows::of(batch)).await?;
+            context.control.meter.batch(true);
+            context.report(&pages(batch), &TokenOutcome::Committed);
+            return Ok(None);
+        }
+        Reconciliation::NotStored => "no answer came, and nothing of it was stored",
+        Reconciliation::NoProof => {
+            outcome.residue = RemainingTokens::Possible;
+            "no answer came, and nothing tells whether it is stored: its tokens are sent again"
+        }
+        Reconciliation::Unknown => {
+            fail_unresolved(context, &unresolved, keys).await?;
+            return Ok(None);
+        }
+        Reconciliation::Stopped => return Ok(None),
+    };
+    let reason = Reason::transport("not_stored", text);
+    context.ledger.fail_batch(&outcome, &reason, &[]).await?;
+    context.control.meter.batch(false);
+    Ok(Some(unresolved.batch))
+}
+
+/// Records the tokens of an unresolved batch as failed. The batch stays in flight, so that the next run reads it back before it
+/// sends any of them; this run sends nothing that could be mistaken for them.
+async fn fail_unresolved(
+    context: &Context,
+    unresolved: &Unresolved,
+    keys: KeyGuardEntry,
+) -> Result<(), LedgerError> {
+    context.hold_keys(keys);
+    let text = format!(
+        "it is unknown whether the API stored it (batch {}): the next run asks again before it sends anything",
+        unresolved.intent.batch.id
+    );
+    let reason = Reason::transport("outcome_unknown", text);
+    context.fail_tokens(&unresolved.batch, &reason).await
+}
