@@ -1,21 +1,23 @@
-//! One HTTP client, its connections shared by all tasks.
+//! API client: its connections are shared by all tasks.
 
 use std::sync::Arc;
 
 use reqwest::{
+    RequestBuilder,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue},
     redirect, retry,
 };
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 use url::Url;
 
 use super::{
-    RequestBody, UploadOutcome,
+    License, LookupOutcome, PayForLicense, RequestBody, UploadOutcome,
     license::Licensing,
-    outgoing::{NoReply, Outgoing},
-    response,
+    lookup_response, response,
     route::{Route, UnusableProxy},
     send_deadline::{DeadlineBody, SendDeadline},
+    transport::{NoReply, Transport},
 };
 use crate::{
     config::ApiSettings,
@@ -55,11 +57,7 @@ impl ApiError {
 /// Talks to the API. Says what an answer means, and never decides what to do about it.
 #[derive(Debug, Clone)]
 pub struct Client {
-    pub(super) http: reqwest::Client,
-    pub(super) meter: Meter,
     pub(super) licensing: Arc<Licensing>,
-    pub(super) route: Arc<Route>,
-    base: Url,
     user_batch: Url,
     tenant_batch: Url,
     user_single: Url,
@@ -108,17 +106,18 @@ impl Client {
             // back), so that not a byte of it has left. An error after that point, on a used connection too, reaches us.
             .retry(retry::never());
         let http = route.configure(http).build().map_err(ApiError::set_up)?;
-        let url = |path: &str| below(&settings.base_url, path);
-        Ok(Self {
+        let transport = Transport {
             http,
             meter,
-            licensing: Arc::default(),
-            route: Arc::new(route),
+            route,
             base: settings.base_url.clone(),
-            user_batch: url(USER_BATCH),
-            tenant_batch: url(TENANT_BATCH),
-            user_single: url(USER_SINGLE),
-            tenant_single: url(TENANT_SINGLE),
+        };
+        Ok(Self {
+            user_batch: transport.url(USER_BATCH),
+            tenant_batch: transport.url(TENANT_BATCH),
+            user_single: transport.url(USER_SINGLE),
+            tenant_single: transport.url(TENANT_SINGLE),
+            licensing: Arc::new(Licensing::new(transport)),
             management_key: settings.management_key.clone(),
         })
     }
@@ -127,11 +126,6 @@ impl Client {
     #[must_use]
     pub fn management_key(&self) -> &Secret {
         &self.management_key
-    }
-
-    /// The address of a path.
-    pub(super) fn url(&self, path: &str) -> Url {
-        below(&self.base, path)
     }
 
     /// Sends the body of one batch, once, and only as long as it may depart.
@@ -149,8 +143,8 @@ impl Client {
             (Call::Single, Subject::Tenant) => &self.tenant_single,
         };
         let body = reqwest::Body::wrap(DeadlineBody::new(body.bytes(), deadline));
-        let request = self.http.post(url.clone()).body(body);
-        match Outgoing::new(self, Purpose::Upload).send(request).await {
+        let request = self.http().post(url.clone()).body(body);
+        match self.licensing.send(Purpose::Upload, request).await {
             Ok(reply) => response::interpret(
                 call,
                 subject,
@@ -171,28 +165,54 @@ impl Client {
     /// The proxy that requests go through, if there is one, as `host:port`.
     #[must_use]
     pub fn proxy(&self) -> Option<&str> {
-        self.route.proxy()
+        self.licensing.transport.route.proxy()
     }
 
-    /// A question about who and what exists is about to leave.
-    pub(super) fn lookup(&self) -> Outgoing<'_> {
-        Outgoing::new(self, Purpose::Lookup)
+    /// The licence, asked for now. All later calls name its tier.
+    pub async fn license(&self) -> LookupOutcome<License> {
+        self.licensing.license().await
     }
 
-    /// A token is about to be deleted.
-    pub(super) fn removal(&self) -> Outgoing<'_> {
-        Outgoing::new(self, Purpose::Removal)
+    /// Asks for the licence before the first call of this process. Without an answer the calls go without its tier.
+    pub async fn handshake(&self) {
+        self.licensing.handshake().await;
     }
 
-    /// A token is about to be read back.
-    pub(super) fn reading(&self) -> Outgoing<'_> {
-        Outgoing::new(self, Purpose::ReadBack)
+    /// Asks for the licence again after a 429, at most once a minute, as the plan may have changed.
+    pub async fn license_may_have_changed(&self) {
+        self.licensing.may_have_changed().await;
     }
-}
 
-fn below(base: &Url, path: &str) -> Url {
-    let mut url = base.clone();
-    let prefix = url.path().trim_end_matches('/').to_owned();
-    url.set_path(&format!("{prefix}/{path}"));
-    url
+    /// From here on, questions about the licence that leave by themselves pay like this. The first call counts.
+    pub fn pay_licenses_with(&self, pay: PayForLicense) {
+        self.licensing.pay_with(pay);
+    }
+
+    /// Sends anything but an upload, once.
+    pub(super) async fn ask<T: DeserializeOwned>(
+        &self,
+        purpose: Purpose,
+        request: RequestBuilder,
+    ) -> LookupOutcome<T> {
+        self.ask_or(purpose, request, |_| LookupOutcome::Absent).await
+    }
+
+    /// The same, where `absent` decides by the error code what it means that something is not there.
+    pub(super) async fn ask_or<T: DeserializeOwned>(
+        &self,
+        purpose: Purpose,
+        request: RequestBuilder,
+        absent: impl FnOnce(&str) -> LookupOutcome<T>,
+    ) -> LookupOutcome<T> {
+        lookup_response::outcome(self.licensing.send(purpose, request).await, absent)
+    }
+
+    /// The address of a path.
+    pub(super) fn url(&self, path: &str) -> Url {
+        self.licensing.transport.url(path)
+    }
+
+    pub(super) fn http(&self) -> &reqwest::Client {
+        &self.licensing.transport.http
+    }
 }

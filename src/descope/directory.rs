@@ -5,10 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 
-use super::{
-    Client, LookupOutcome,
-    lookup_response::{ask, list},
-};
+use super::{Client, LookupOutcome, lookup_response::list};
+use crate::metrics::Purpose;
 
 const APP: &str = "v1/mgmt/outbound/app";
 const APPS: &str = "v1/mgmt/outbound/apps";
@@ -214,26 +212,32 @@ impl Client {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.push(id);
         }
-        let (looked, _) = ask::<AppAnswer>(self.lookup(), self.http.get(url)).await;
-        looked.map(|answer| answer.app).if_about(|app| app.id == id)
+        let outcome = self.ask::<AppAnswer>(Purpose::Lookup, self.http().get(url)).await;
+        outcome.map(|answer| answer.app).if_about(|app| app.id == id)
     }
 
     /// All outbound apps of the project.
     pub async fn apps(&self) -> LookupOutcome<Vec<App>> {
-        let (looked, _) = ask::<AppsAnswer>(self.lookup(), self.http.get(self.url(APPS))).await;
-        looked.map(|answer| answer.apps)
+        let outcome = self
+            .ask::<AppsAnswer>(Purpose::Lookup, self.http().get(self.url(APPS)))
+            .await;
+        outcome.map(|answer| answer.apps)
     }
 
     /// Whether a tenant is there.
     pub async fn tenant(&self, id: &str) -> LookupOutcome<()> {
-        let (looked, _) = ask::<Tenant>(self.lookup(), self.http.get(self.url_with(TENANT, "id", id))).await;
-        looked.if_about(|tenant| tenant.id == id).map(drop)
+        let outcome = self
+            .ask::<Tenant>(Purpose::Lookup, self.http().get(self.url_with(TENANT, "id", id)))
+            .await;
+        outcome.if_about(|tenant| tenant.id == id).map(drop)
     }
 
     /// The IDs of all tenants of the project.
     pub async fn tenants(&self) -> LookupOutcome<Vec<String>> {
-        let (looked, _) = ask::<TenantsAnswer>(self.lookup(), self.http.get(self.url(TENANTS))).await;
-        looked.map(|answer| {
+        let outcome = self
+            .ask::<TenantsAnswer>(Purpose::Lookup, self.http().get(self.url(TENANTS)))
+            .await;
+        outcome.map(|answer| {
             let tenants = answer.tenants.into_iter();
             tenants.map(|tenant| tenant.id).collect()
         })
@@ -241,9 +245,9 @@ impl Client {
 
     /// The user with this login ID.
     pub async fn user_with_login_id(&self, login_id: &str) -> LookupOutcome<User> {
-        let request = self.http.get(self.url_with(USER, "loginId", login_id));
-        let (looked, _) = ask::<UserAnswer>(self.lookup(), request).await;
-        looked.map(|answer| answer.user)
+        let request = self.http().get(self.url_with(USER, "loginId", login_id));
+        let outcome = self.ask::<UserAnswer>(Purpose::Lookup, request).await;
+        outcome.map(|answer| answer.user)
     }
 
     /// The users with these IDs, those who may not sign in included. Who is not there is left out.
@@ -252,9 +256,13 @@ impl Client {
             user_ids,
             include_invalid_users: true,
         };
-        let (looked, _) =
-            ask::<UsersAnswer>(self.lookup(), self.http.post(self.url(USERS_LOAD)).json(&body)).await;
-        looked.map(|answer| answer.users)
+        let outcome = self
+            .ask::<UsersAnswer>(
+                Purpose::Lookup,
+                self.http().post(self.url(USERS_LOAD)).json(&body),
+            )
+            .await;
+        outcome.map(|answer| answer.users)
     }
 
     /// A page, from 0, of the users with one of these login IDs, test users included.
@@ -265,9 +273,13 @@ impl Client {
             limit: Self::SEARCH_LIMIT,
             page,
         };
-        let (looked, _) =
-            ask::<UsersAnswer>(self.lookup(), self.http.post(self.url(USERS_SEARCH)).json(&body)).await;
-        looked.map(|answer| UserPage {
+        let outcome = self
+            .ask::<UsersAnswer>(
+                Purpose::Lookup,
+                self.http().post(self.url(USERS_SEARCH)).json(&body),
+            )
+            .await;
+        outcome.map(|answer| UserPage {
             users: answer.users,
             total: answer.total.as_ref().and_then(Count::get),
         })

@@ -12,7 +12,7 @@ use crate::{
 /// About what a token takes beside its secrets.
 const BESIDE_SECRETS: usize = 320;
 
-/// So many bytes are looked at together.
+/// So many bytes are outcome at together.
 const STRIDE: usize = 64;
 
 /// How much room a token will need, about.

@@ -2,8 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Client, LookupOutcome, Refusal, StoredToken, lookup_response::ask};
-use crate::domain::{Probe, Subject};
+use super::{Client, LookupOutcome, Refusal, StoredToken};
+use crate::{
+    domain::{Probe, Subject},
+    metrics::Purpose,
+};
 
 /// The last created token of an owner.
 const USER_LATEST: &str = "v1/mgmt/outbound/app/user/token/latest";
@@ -51,7 +54,7 @@ struct FetchAnswer {
 
 impl Client {
     /// The token at a destination. One with scopes is asked for by exactly these; where there is none, the latest of its owner is
-    /// looked at, as the API may write scopes in a form of its own. It is absent only if both say so, and what comes back has
+    /// outcome at, as the API may write scopes in a form of its own. It is absent only if both say so, and what comes back has
     /// to be compared with what was asked for.
     ///
     /// A fetch makes the API refresh a token whose access token has expired: see
@@ -92,9 +95,9 @@ impl Client {
                 By::Recency => None,
             },
         };
-        let request = self.http.post(self.url(path)).json(&request);
-        let (looked, _) = ask::<FetchAnswer>(self.reading(), request).await;
-        looked.and_then(|FetchAnswer { mut token }| {
+        let request = self.http().post(self.url(path)).json(&request);
+        let outcome = self.ask::<FetchAnswer>(Purpose::ReadBack, request).await;
+        outcome.and_then(|FetchAnswer { mut token }| {
             if token.shows_something() {
                 token.found_by_scopes = matches!(by, By::Scopes);
                 LookupOutcome::Found(token)

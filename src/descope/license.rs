@@ -1,14 +1,17 @@
-//! The licence handshake. A management call that does not name the project's rate-limit tier is put into the lowest bucket
-//! whatever the plan, so the tier is asked for once and named from then on.
+//! Licensing of requests: a management call that does not name the project's rate-limit tier is put into the lowest bucket whatever
+//! the plan, so the tier is asked for once and named from then on.
 
 use std::{
     fmt,
-    sync::{Arc, Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use futures_util::future::BoxFuture;
-use reqwest::header::{HeaderName, HeaderValue};
+use reqwest::{
+    RequestBuilder,
+    header::{HeaderName, HeaderValue},
+};
 use serde::Deserialize;
 use tokio::{
     sync::{Mutex as AsyncMutex, OnceCell},
@@ -16,10 +19,17 @@ use tokio::{
 };
 use tracing::{debug, warn};
 
-use super::{Client, LookupOutcome, lookup_response::ask_bare};
+use super::{
+    LookupOutcome, Refusal,
+    error_body::ErrorBody,
+    lookup_response,
+    status::StatusClass,
+    transport::{NoReply, Reply, Transport},
+};
+use crate::metrics::Purpose;
 
 const LICENSE: &str = "v1/mgmt/license";
-pub(super) const HEADER: HeaderName = HeaderName::from_static("x-descope-license");
+const HEADER: HeaderName = HeaderName::from_static("x-descope-license");
 
 /// The tier is worth a moment, not a run: without an answer by then, calls go without it.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -36,29 +46,18 @@ pub struct License {
     pub server_time: Option<SystemTime>,
 }
 
-/// Pays for a call that the client makes by itself: `false` if the run was stopped first.
-pub type RateTier = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
+/// Pays for a question about the licence that leaves by itself: `false` if the run was stopped first.
+pub type PayForLicense = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
 
-/// What all clones of a client know of the licence.
+/// A transport whose requests name the project's tier.
 pub(super) struct Licensing {
+    pub(super) transport: Transport,
     tier: Mutex<Option<HeaderValue>>,
     begun: OnceCell<()>,
     /// When it was last asked for; held while it is.
     asked_at: AsyncMutex<Option<Instant>>,
-    rate_tier: OnceLock<RateTier>,
+    pay: OnceLock<PayForLicense>,
     after_429_every: Duration,
-}
-
-impl Default for Licensing {
-    fn default() -> Self {
-        Self {
-            tier: Mutex::default(),
-            begun: OnceCell::new(),
-            asked_at: AsyncMutex::default(),
-            rate_tier: OnceLock::new(),
-            after_429_every: AFTER_429_EVERY,
-        }
-    }
 }
 
 impl fmt::Debug for Licensing {
@@ -69,46 +68,64 @@ impl fmt::Debug for Licensing {
     }
 }
 
-impl Licensing {
-    /// What a call names now.
-    pub(super) fn tier(&self) -> Option<HeaderValue> {
-        self.tier.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn remember(&self, tier: HeaderValue) {
-        *self.tier.lock().unwrap_or_else(PoisonError::into_inner) = Some(tier);
-    }
-
-    async fn pay(&self) -> bool {
-        match self.rate_tier.get() {
-            Some(rate_tier) => rate_tier().await,
-            None => true,
-        }
-    }
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct LicenseAnswer {
     rate_limit_tier: String,
 }
 
-impl Client {
-    /// From here on, whoever asks for the licence by itself pays like this. The first to say so counts.
-    pub fn pay_licenses_with(&self, rate_tier: RateTier) {
-        let _ = self.licensing.rate_tier.set(rate_tier);
+impl Licensing {
+    pub(super) fn new(transport: Transport) -> Self {
+        Self {
+            transport,
+            tier: Mutex::default(),
+            begun: OnceCell::new(),
+            asked_at: AsyncMutex::default(),
+            pay: OnceLock::new(),
+            after_429_every: AFTER_429_EVERY,
+        }
+    }
+
+    /// From here on, questions about the licence that leave by themselves pay like this. The first call counts.
+    pub(super) fn pay_with(&self, pay: PayForLicense) {
+        let _ = self.pay.set(pay);
+    }
+
+    /// Sends a management call, once.
+    pub(super) async fn send(&self, purpose: Purpose, request: RequestBuilder) -> Result<Reply, NoReply> {
+        let tier = self.tier();
+        let request = match &tier {
+            Some(tier) => request.header(HEADER, tier.clone()),
+            None => request,
+        };
+        let reply = self.transport.send(purpose, request).await?;
+        // A gateway may refuse calls that name a tier that the project no longer has.
+        if StatusClass::of(reply.status) == StatusClass::Credentials
+            && self.has_another_tier(tier.as_ref()).await
+        {
+            let refusal = Refusal {
+                status: Some(reply.status),
+                code: "license_changed".into(),
+                text: "the project's rate-limit tier has changed".to_owned(),
+            };
+            // An answer without a code of the service's may have been given after the service had processed the call.
+            return Err(match ErrorBody::of(reply.body.as_deref()).service_code() {
+                Some(_) => NoReply::NotProcessed(refusal),
+                None => NoReply::Lost(refusal),
+            });
+        }
+        Ok(reply)
     }
 
     /// The licence, asked for now. All later calls name its tier.
-    pub async fn license(&self) -> LookupOutcome<License> {
-        self.ask_for_license(&mut *self.licensing.asked_at.lock().await)
-            .await
+    pub(super) async fn license(&self) -> LookupOutcome<License> {
+        self.ask(&mut *self.asked_at.lock().await).await
     }
 
     /// Asks for the licence before the first call of this process. Without an answer the calls go without its tier.
-    pub async fn handshake(&self) {
+    pub(super) async fn handshake(&self) {
         let shake_hands = async {
-            if !self.licensing.pay().await {
+            if !self.pay().await {
                 return;
             }
             let (code, status) = match self.license().await {
@@ -128,53 +145,70 @@ impl Client {
                 "the API does not tell the project's rate-limit tier: requests go without it, and may be put into the lowest bucket"
             );
         };
-        self.licensing.begun.get_or_init(|| shake_hands).await;
+        self.begun.get_or_init(|| shake_hands).await;
     }
 
-    /// The quota was used up: perhaps the plan has changed. Asks again, at most once a minute; whoever else comes meanwhile
-    /// goes on.
-    pub async fn license_may_have_changed(&self) {
-        let Ok(mut asked_at) = self.licensing.asked_at.try_lock() else {
+    /// Asks again after a 429, as the plan may have changed: at most once a minute, and callers that come meanwhile go on.
+    pub(super) async fn may_have_changed(&self) {
+        let Ok(mut asked_at) = self.asked_at.try_lock() else {
             return;
         };
-        let is_recent = |at: Instant| at.elapsed() < self.licensing.after_429_every;
-        if asked_at.is_some_and(is_recent) {
+        if asked_at.is_some_and(|at| at.elapsed() < self.after_429_every) {
             return;
         }
-        // Counts even if the run ends before: nobody else has to try.
+        // Counts even if the run ends before: no other task has to try.
         *asked_at = Some(Instant::now());
-        if self.licensing.pay().await {
-            self.ask_for_license(&mut asked_at).await;
+        if self.pay().await {
+            self.ask(&mut asked_at).await;
         }
     }
 
-    /// A call that named this tier was answered with 401 or 403. Whether it should have named another one.
-    pub(super) async fn has_another_tier(&self, named: Option<&HeaderValue>) -> bool {
+    /// Whether a call that named this tier, and was answered with 401 or 403, should have named another one.
+    async fn has_another_tier(&self, named: Option<&HeaderValue>) -> bool {
         let refused_at = Instant::now();
-        let mut asked_at = self.licensing.asked_at.lock().await;
+        let mut asked_at = self.asked_at.lock().await;
         let is_asked = asked_at.is_some_and(|at| at >= refused_at);
-        if self.licensing.tier().as_ref() == named && !is_asked && self.licensing.pay().await {
-            self.ask_for_license(&mut asked_at).await;
+        if self.tier().as_ref() == named && !is_asked && self.pay().await {
+            self.ask(&mut asked_at).await;
         }
-        self.licensing.tier().as_ref() != named
+        self.tier().as_ref() != named
     }
 
-    async fn ask_for_license(&self, asked_at: &mut Option<Instant>) -> LookupOutcome<License> {
-        let request = self.http.get(self.url(LICENSE)).timeout(PATIENCE);
-        let (looked, server_time) = ask_bare::<LicenseAnswer>(self.lookup(), request).await;
+    async fn ask(&self, asked_at: &mut Option<Instant>) -> LookupOutcome<License> {
+        let transport = &self.transport;
+        let request = transport.http.get(transport.url(LICENSE)).timeout(PATIENCE);
+        let reply = transport.send(Purpose::Lookup, request).await;
         *asked_at = Some(Instant::now());
+        let server_time = reply.as_ref().ok().and_then(|reply| reply.date);
+        let answer = lookup_response::outcome::<LicenseAnswer>(reply, |_| LookupOutcome::Absent);
         let is_a_word =
             |tier: &str| (1..=40).contains(&tier.len()) && tier.bytes().all(|byte| byte.is_ascii_graphic());
-        let looked = looked.if_about(|answer| is_a_word(&answer.rate_limit_tier));
-        if let LookupOutcome::Found(answer) = &looked
+        let answer = answer.if_about(|answer| is_a_word(&answer.rate_limit_tier));
+        if let LookupOutcome::Found(answer) = &answer
             && let Ok(tier) = HeaderValue::from_str(&answer.rate_limit_tier)
         {
-            self.licensing.remember(tier);
+            *self.lock() = Some(tier);
         }
-        looked.map(|answer| License {
+        answer.map(|answer| License {
             rate_limit_tier: answer.rate_limit_tier,
             server_time,
         })
+    }
+
+    /// The tier that calls name now.
+    fn tier(&self) -> Option<HeaderValue> {
+        self.lock().clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<HeaderValue>> {
+        self.tier.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn pay(&self) -> bool {
+        match self.pay.get() {
+            Some(pay) => pay().await,
+            None => true,
+        }
     }
 }
 
@@ -187,11 +221,12 @@ mod tests {
     use super::*;
     use crate::{
         config::load,
+        descope::Client,
         metrics::Meter,
         simulator::{Simulator, SimulatorHandle},
     };
 
-    fn client(api: &SimulatorHandle, after_429_every: Duration) -> Client {
+    fn licensing(api: &SimulatorHandle, after_429_every: Duration) -> Licensing {
         let text = format!(
             r#"
             migration = "tests"
@@ -215,12 +250,11 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();
         let settings = load(file.path(), true).unwrap().settings().unwrap();
-        let mut client = Client::new(&settings.api, Meter::default()).unwrap();
-        client.licensing = Arc::new(Licensing {
+        let client = Client::new(&settings.api, Meter::default()).unwrap();
+        Licensing {
             after_429_every,
-            ..Licensing::default()
-        });
-        client
+            ..Arc::into_inner(client.licensing).unwrap()
+        }
     }
 
     fn asked(api: &SimulatorHandle) -> usize {
@@ -230,42 +264,39 @@ mod tests {
     #[tokio::test]
     async fn a_429_asks_again_but_not_within_the_minute_and_each_call_is_paid_for() {
         let api = Simulator::builder().start().await.unwrap();
-        let client = client(&api, Duration::from_millis(200));
+        let licensing = licensing(&api, Duration::from_millis(200));
         let paid = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&paid);
-        client.pay_licenses_with(Arc::new(move || {
+        licensing.pay_with(Arc::new(move || {
             counted.fetch_add(1, Ordering::SeqCst);
             Box::pin(async { true })
         }));
-        tokio::join!(client.handshake(), client.handshake());
-        client.handshake().await;
+        tokio::join!(licensing.handshake(), licensing.handshake());
+        licensing.handshake().await;
         assert_eq!(asked(&api), 1, "once");
-        client.license_may_have_changed().await;
+        licensing.may_have_changed().await;
         assert_eq!(asked(&api), 1, "just asked");
         api.set_license("tier4");
         tokio::time::sleep(Duration::from_millis(300)).await;
-        tokio::join!(
-            client.license_may_have_changed(),
-            client.license_may_have_changed()
-        );
+        tokio::join!(licensing.may_have_changed(), licensing.may_have_changed());
         assert_eq!(asked(&api), 2);
-        assert_eq!(client.licensing.tier().unwrap(), "tier4");
+        assert_eq!(licensing.tier().unwrap(), "tier4");
         assert_eq!(paid.load(Ordering::SeqCst), 2);
     }
 
     #[tokio::test]
     async fn of_several_that_are_refused_one_asks() {
         let api = Simulator::builder().start().await.unwrap();
-        let client = client(&api, AFTER_429_EVERY);
-        client.handshake().await;
-        let named = client.licensing.tier();
-        let refused = || client.has_another_tier(named.as_ref());
+        let licensing = licensing(&api, AFTER_429_EVERY);
+        licensing.handshake().await;
+        let named = licensing.tier();
+        let refused = || licensing.has_another_tier(named.as_ref());
         assert_eq!(tokio::join!(refused(), refused()), (false, false));
         api.set_license("tier2");
         assert_eq!(tokio::join!(refused(), refused()), (true, true));
         assert_eq!(asked(&api), 1 + 1 + 1);
         assert!(
-            client.has_another_tier(None).await,
+            licensing.has_another_tier(None).await,
             "it named none, and there is one"
         );
         assert_eq!(asked(&api), 3);
@@ -274,11 +305,11 @@ mod tests {
     #[tokio::test]
     async fn a_run_that_is_stopped_asks_no_more() {
         let api = Simulator::builder().start().await.unwrap();
-        let client = client(&api, Duration::ZERO);
-        client.pay_licenses_with(Arc::new(|| Box::pin(async { false })));
-        client.handshake().await;
-        client.license_may_have_changed().await;
-        assert!(!client.has_another_tier(None).await);
+        let licensing = licensing(&api, Duration::ZERO);
+        licensing.pay_with(Arc::new(|| Box::pin(async { false })));
+        licensing.handshake().await;
+        licensing.may_have_changed().await;
+        assert!(!licensing.has_another_tier(None).await);
         assert_eq!(asked(&api), 0);
     }
 }

@@ -1,15 +1,14 @@
 //! Responses to lookups of users, apps and tenants: what each means.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
-use reqwest::RequestBuilder;
 use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{
     Refusal,
     error_body::ErrorBody,
-    outgoing::{NoReply, Outgoing, Reply},
     status::StatusClass,
+    transport::{NoReply, Reply},
 };
 
 /// The codes of "user not found", for management keys and for others.
@@ -82,48 +81,18 @@ impl<T> LookupOutcome<T> {
     }
 }
 
-/// The question's answer, and the time at which the server says it gave it.
-pub(super) async fn ask<T: DeserializeOwned>(
-    outgoing: Outgoing<'_>,
-    request: RequestBuilder,
-) -> (LookupOutcome<T>, Option<SystemTime>) {
-    ask_or(outgoing, request, |_| LookupOutcome::Absent).await
-}
-
-/// The same, where `absent` decides by the error code what it means that something is not there.
-pub(super) async fn ask_or<T: DeserializeOwned>(
-    outgoing: Outgoing<'_>,
-    request: RequestBuilder,
-    absent: impl FnOnce(&str) -> LookupOutcome<T>,
-) -> (LookupOutcome<T>, Option<SystemTime>) {
-    understood(outgoing.send(request).await, absent)
-}
-
-/// The same without naming the licence.
-pub(super) async fn ask_bare<T: DeserializeOwned>(
-    outgoing: Outgoing<'_>,
-    request: RequestBuilder,
-) -> (LookupOutcome<T>, Option<SystemTime>) {
-    understood(outgoing.send_bare(request).await, |_| LookupOutcome::Absent)
-}
-
-fn understood<T: DeserializeOwned>(
+/// Reads an answer. `absent` decides by the error code what it means that something is not there.
+pub(super) fn outcome<T: DeserializeOwned>(
     reply: Result<Reply, NoReply>,
     absent: impl FnOnce(&str) -> LookupOutcome<T>,
-) -> (LookupOutcome<T>, Option<SystemTime>) {
+) -> LookupOutcome<T> {
     match reply {
-        Ok(reply) => (
-            interpret(reply.status, reply.retry_after, reply.body.as_deref(), absent),
-            reply.date,
-        ),
+        Ok(reply) => interpret(reply.status, reply.retry_after, reply.body.as_deref(), absent),
         // Asking changes nothing: whatever happened on the wire, it may be asked again.
-        Err(none) => {
-            let looked = LookupOutcome::TryAgain {
-                retry_after: None,
-                refusal: none.into_refusal(),
-            };
-            (looked, None)
-        }
+        Err(none) => LookupOutcome::TryAgain {
+            retry_after: None,
+            refusal: none.into_refusal(),
+        },
     }
 }
 
@@ -250,7 +219,7 @@ mod tests {
     #[test]
     fn the_apis_own_words_are_not_repeated() {
         let body = br#"{"errorCode":"E011003","errorDescription":"bad loginId alice@example.com"}"#;
-        let looked = interpret::<Value>(400, None, Some(body), |_| LookupOutcome::Absent);
-        assert!(!format!("{looked:?}").contains("alice"), "{looked:?}");
+        let outcome = interpret::<Value>(400, None, Some(body), |_| LookupOutcome::Absent);
+        assert!(!format!("{outcome:?}").contains("alice"), "{outcome:?}");
     }
 }

@@ -1,7 +1,7 @@
 //! The Descope management API, as far as this tool talks to it.
 //!
 //! Facts come from the public API reference and the wire formats of the official SDKs (Go 1.30.0, Node 2.14.0,
-//! Python 2.16.1 and others, looked through in 2026-11). Where those are silent, the code says so and takes the careful way.
+//! Python 2.16.1 and others, outcome through in 2026-11). Where those are silent, the code says so and takes the careful way.
 
 mod client;
 mod directory;
@@ -11,7 +11,6 @@ mod fetch_token;
 mod license;
 mod log_fields;
 mod lookup_response;
-mod outgoing;
 mod provider_token;
 mod read_back;
 mod redact;
@@ -23,12 +22,13 @@ mod secret_forms;
 mod send_deadline;
 mod status;
 mod stored_token;
+mod transport;
 mod verified_match;
 
 pub use client::{ApiError, Client};
 pub use directory::{App, AppType, User, UserPage, UserStatus};
 pub use encode::{encode, encode_into, room_for};
-pub use license::{License, RateTier};
+pub use license::{License, PayForLicense};
 pub use lookup_response::{LookupOutcome, USER_NOT_FOUND};
 pub use provider_token::{ProviderToken, ProviderTokenResult};
 pub use read_back::{ReadBackVerdict, witness};

@@ -2,11 +2,8 @@
 
 use serde::Deserialize;
 
-use super::{
-    Client, LookupOutcome,
-    lookup_response::{USER_NOT_FOUND, ask_or},
-};
-use crate::secret::Secret;
+use super::{Client, LookupOutcome, lookup_response::USER_NOT_FOUND};
+use crate::{metrics::Purpose, secret::Secret};
 
 const PROVIDER_TOKEN: &str = "v1/mgmt/user/provider/token";
 
@@ -113,7 +110,7 @@ impl Client {
                 ProviderTokenResult::Nothing
             })
         };
-        ask_or(self.lookup(), self.http.get(url), absent).await.0
+        self.ask_or(Purpose::Lookup, self.http().get(url), absent).await
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{domain::EncodedToken, secret::Secret};
 /// The longest text that is kept of what the API says.
 const LONGEST: usize = 300;
 
-/// Bytes of it that are looked at: enough for [`LONGEST`] characters and the words that they end in.
+/// Bytes of it that are outcome at: enough for [`LONGEST`] characters and the words that they end in.
 const LOOKED_AT: usize = 8 * LONGEST;
 
 /// Stands in the place of what was taken out.

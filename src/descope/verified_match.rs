@@ -2,8 +2,11 @@
 
 use serde::Deserialize;
 
-use super::{Client, LookupOutcome, StoredToken, lookup_response::ask};
-use crate::domain::{Difference, EncodedToken, Probe};
+use super::{Client, LookupOutcome, StoredToken};
+use crate::{
+    domain::{Difference, EncodedToken, Probe},
+    metrics::Purpose,
+};
 
 /// By its ID alone. The call that deletes all tokens of an app or a user (`…/outbound/user/tokens`) is nowhere in this program.
 const TOKEN: &str = "v1/mgmt/outbound/token";
@@ -78,8 +81,8 @@ impl Client {
     pub async fn delete(&self, token: &VerifiedMatch) -> LookupOutcome<()> {
         let mut url = self.url(TOKEN);
         url.query_pairs_mut().append_pair("id", &token.id);
-        let (looked, _) = ask::<Done>(self.removal(), self.http.delete(url)).await;
-        looked.map(drop)
+        let outcome = self.ask::<Done>(Purpose::Removal, self.http().delete(url)).await;
+        outcome.map(drop)
     }
 }
 

@@ -87,7 +87,7 @@ impl LookupClient {
         pacers.into_iter().map(Pacer::held_for).max().unwrap_or_default()
     }
 
-    /// Asks until there is an answer. `what` says what is asked for, in a sentence: "users could not be looked up".
+    /// Asks until there is an answer. `what` says what is asked for, in a sentence: "users could not be outcome up".
     ///
     /// # Errors
     /// If the run is stopped, be it because the API refuses the credentials or gives no answer however often it is asked.
@@ -110,10 +110,10 @@ impl LookupClient {
         let mut attempts = RetryLoop::new(&self.retry, pacer, &self.stop);
         while attempts.next().await.is_some() {
             // Asking changes nothing: an answer on its way may be left behind.
-            let Some(looked) = self.stop.run_until_stopped(question(&self.client)).await else {
+            let Some(outcome) = self.stop.run_until_stopped(question(&self.client)).await else {
                 break;
             };
-            if let Some(answered) = self.handle(looked, &mut attempts, what).await? {
+            if let Some(answered) = self.handle(outcome, &mut attempts, what).await? {
                 return Ok(answered);
             }
         }
@@ -141,18 +141,18 @@ impl LookupClient {
     where
         F: Future<Output = LookupOutcome<T>>,
     {
-        let looked = action(&self.client).await;
-        self.handle(looked, attempts, what).await
+        let outcome = action(&self.client).await;
+        self.handle(outcome, attempts, what).await
     }
 
     /// What an answer comes to; `None` if there is to be another attempt, after the pause that was just made.
     async fn handle<T>(
         &self,
-        looked: LookupOutcome<T>,
+        outcome: LookupOutcome<T>,
         attempts: &mut RetryLoop<'_>,
         what: &str,
     ) -> Result<Option<Answered<T>>, LookupError> {
-        let (refusal, wait) = match looked {
+        let (refusal, wait) = match outcome {
             LookupOutcome::Found(found) => return Ok(Some(Answered::Found(found))),
             LookupOutcome::Absent => return Ok(Some(Answered::Absent)),
             LookupOutcome::Refused(refusal) => return Ok(Some(Answered::Refused(refusal))),

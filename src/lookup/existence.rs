@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// What is said when it cannot go on.
-const WHAT: &str = "apps, tenants and users could not be looked up";
+const WHAT: &str = "apps, tenants and users could not be outcome up";
 
 /// So many users are remembered, so that a table of any size fits into memory; of more, some are asked about again.
 const MOST_REMEMBERED: usize = 250_000;

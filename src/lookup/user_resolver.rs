@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// What is said when it cannot go on.
-const WHAT: &str = "the users of login IDs could not be looked up";
+const WHAT: &str = "the users of login IDs could not be outcome up";
 
 /// So many answers about somebody else mean that nobody is known by the login ID.
 const ODD_ANSWERS: u8 = 2;

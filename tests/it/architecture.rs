@@ -268,7 +268,8 @@ impl<'ast> Visit<'ast> for SourceFile {
     fn visit_item_mod(&mut self, module: &'ast ItemMod) {
         // Unit tests may look around.
         let is_test = module.attrs.iter().any(|attribute| {
-            attribute.path().is_ident("cfg") && attribute.parse_args::<Ident>().is_ok_and(|what| what == "test")
+            attribute.path().is_ident("cfg")
+                && attribute.parse_args::<Ident>().is_ok_and(|what| what == "test")
         });
         if !is_test {
             visit::visit_item_mod(self, module);
@@ -336,10 +337,7 @@ fn imports_are_found_in_braces_in_paths_and_behind_re_exports() {
          #[cfg(test)] mod tests { use crate::only_in_tests::T; }",
     );
     let imports: Vec<String> = user.imports.iter().map(|path| path.join("::")).collect();
-    assert_eq!(
-        imports,
-        ["b", "b::Y", "c::Z", "a::Shown", "d::E", "a::other::g"]
-    );
+    assert_eq!(imports, ["b", "b::Y", "c::Z", "a::Shown", "d::E", "a::other::g"]);
     let parent = SourceFile::parse(module("a"), "pub use maker::Made as Shown;");
     let maker = SourceFile::parse(module("a::maker"), "pub struct Made;");
     let files = [parent, maker, user];

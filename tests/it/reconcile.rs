@@ -196,11 +196,7 @@ async fn an_api_that_never_lets_tokens_be_read_back_gets_them_again_after_the_gr
     };
     bed.api.script_reads(std::iter::repeat_n(denied, 50));
     let ran = bed.migrate().await.ended_with(0);
-    assert!(
-        ran.stderr.contains("reading back denied"),
-        "{}",
-        ran.stderr
-    );
+    assert!(ran.stderr.contains("reading back denied"), "{}", ran.stderr);
     bed.assert_arrived().await;
 }
 

@@ -1,28 +1,29 @@
-//! A request on its way, and its response.
+//! Transport: sends one HTTP request to the API, once, and tells whether it was answered.
 
 use std::time::{Duration, SystemTime};
 
 use fail::fail_point;
 use reqwest::{RequestBuilder, Response};
+use url::Url;
 
 use super::{
-    Client, Refusal,
-    error_body::ErrorBody,
-    license::HEADER,
+    Refusal,
     retry_after::{date, retry_after},
+    route::Route,
     send_deadline::was_too_late,
-    status::StatusClass,
 };
-use crate::metrics::{Exchange, Purpose};
+use crate::metrics::{Meter, Purpose};
 
 /// An answer longer than this is not one of this API's: even a batch of thousands, all refused, stays below.
 const LONGEST_ANSWER: usize = 16 << 20;
 
-/// A request that is about to leave, counted from here on.
-pub(super) struct Outgoing<'a> {
-    client: &'a Client,
-    purpose: Purpose,
-    exchange: Exchange,
+/// The connections to the API, shared by all tasks. Counts every request.
+#[derive(Debug)]
+pub(super) struct Transport {
+    pub(super) http: reqwest::Client,
+    pub(super) meter: Meter,
+    pub(super) route: Route,
+    pub(super) base: Url,
 }
 
 /// An answer.
@@ -52,47 +53,21 @@ impl NoReply {
     }
 }
 
-impl<'a> Outgoing<'a> {
-    pub(super) fn new(client: &'a Client, purpose: Purpose) -> Self {
-        Self {
-            client,
-            purpose,
-            exchange: client.meter.request(purpose),
-        }
+impl Transport {
+    /// The address of a path.
+    pub(super) fn url(&self, path: &str) -> Url {
+        let mut url = self.base.clone();
+        let prefix = url.path().trim_end_matches('/').to_owned();
+        url.set_path(&format!("{prefix}/{path}"));
+        url
     }
 
-    /// Sends a management call, once.
-    pub(super) async fn send(self, request: RequestBuilder) -> Result<Reply, NoReply> {
-        let client = self.client;
-        let tier = client.licensing.tier();
-        let request = match &tier {
-            Some(tier) => request.header(HEADER, tier.clone()),
-            None => request,
-        };
-        let reply = self.send_bare(request).await?;
-        // A gateway may refuse whoever names a tier that the project no longer has.
-        if StatusClass::of(reply.status) == StatusClass::Credentials
-            && client.has_another_tier(tier.as_ref()).await
-        {
-            let refusal = Refusal {
-                status: Some(reply.status),
-                code: "license_changed".into(),
-                text: "the project's rate-limit tier has changed".to_owned(),
-            };
-            // Whoever has no code of the service's may have answered after it.
-            return Err(match ErrorBody::of(reply.body.as_deref()).service_code() {
-                Some(_) => NoReply::NotProcessed(refusal),
-                None => NoReply::Lost(refusal),
-            });
-        }
-        Ok(reply)
-    }
-
-    /// The same without naming the licence.
-    pub(super) async fn send_bare(self, request: RequestBuilder) -> Result<Reply, NoReply> {
+    /// Sends a request, once.
+    pub(super) async fn send(&self, purpose: Purpose, request: RequestBuilder) -> Result<Reply, NoReply> {
+        let exchange = self.meter.request(purpose);
         match request.send().await {
             Ok(response) => {
-                if self.purpose == Purpose::Upload {
+                if purpose == Purpose::Upload {
                     fail_point!("sent");
                 }
                 let headers = response.headers();
@@ -102,7 +77,7 @@ impl<'a> Outgoing<'a> {
                     date(headers),
                 );
                 let body = whole_body(response).await;
-                self.exchange.answered(status);
+                exchange.answered(status);
                 Ok(Reply {
                     status,
                     retry_after,
@@ -116,9 +91,9 @@ impl<'a> Outgoing<'a> {
                     let text = "the process was held up before the request could leave: nothing was sent";
                     Refusal::wire("held_up", text)
                 } else {
-                    self.client.route.refusal(&error)
+                    self.route.refusal(&error)
                 };
-                self.exchange.lost(&refusal.code);
+                exchange.lost(&refusal.code);
                 // A connection that was never made carried nothing, and a request without its end is none.
                 Err(if error.is_connect() || is_too_late {
                     NoReply::NotProcessed(refusal)
