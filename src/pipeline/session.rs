@@ -193,6 +193,11 @@ impl Session<'_> {
         }
     }
 
+    /// Whether the run sends tokens.
+    pub(super) fn is_migration(&self) -> bool {
+        self.mode == Mode::Migrate
+    }
+
     /// What sends batches of this run, and settles those in flight. `listener` is called for each outcome.
     pub(super) fn uploader(&self, listener: Listener) -> Uploader {
         Uploader::new(

@@ -1,10 +1,9 @@
 //! The stages of a run, wired together.
 
-use std::{collections::VecDeque, future::ready, pin::pin, sync::Arc};
+use std::{collections::VecDeque, sync::Arc};
 
-use fail::fail_point;
-use futures_util::{TryStreamExt, future::BoxFuture};
-use tokio::{sync::mpsc, task::JoinHandle};
+use futures_util::future::BoxFuture;
+use tokio::sync::mpsc;
 use tracing::{Instrument, Span, warn};
 
 use super::{
@@ -16,25 +15,26 @@ use super::{
     lookup_stage,
     notices::Notices,
     outcome_sink::OutcomeSink,
+    outdated::OutdatedRows,
     preflight,
     provider_tokens::ProviderTokens,
     read_stage,
     run_tracker::RunTracker,
+    session::Session,
     sink::Sink,
+    sink_item::SinkItem,
     source_rows,
+    stage_set::StageSet,
     validate_stage::{Limit, ValidateStage},
 };
 use crate::{
     chunker::{Chunker, Limits, Singly},
     descope::{BODY_OVERHEAD, SINGLE_OVERHEAD},
     domain::{Forgotten, Phase, Selection, StopReason},
-    ledger::Ledger,
     lookup::{ExistenceCheck, UserResolver},
-    postgres::FailureKind,
-    rate::StopSignal,
-    reader::{Source, SourceError},
+    reader::{Page, Source},
     uploader::{Reconciliation, Uploader},
-    validation::{Duplicates, Validator},
+    validation::Validator,
 };
 
 /// What the stages of one run have in common.
@@ -48,10 +48,10 @@ pub(super) struct Stages<'a> {
 
 /// What the stages begin with.
 struct Start {
-    source: Source,
     /// Finds the users of login IDs, where the source has any.
     resolver: Option<Arc<UserResolver>>,
-    validator: Validator,
+    validator: Arc<Validator>,
+    holder_check: HolderCheck,
     memory: LedgerFilter,
     forgotten: Forgotten,
     duplicates_resolved: bool,
@@ -61,12 +61,12 @@ struct Start {
 
 impl Stages<'_> {
     /// Settles what an earlier process left, then works until the source is empty or the run is stopped.
-    pub(super) async fn run(self, mut source: Source, delivery: Sink) -> Result<(), PipelineError> {
+    pub(super) async fn run(self, mut source: Source, sink: Sink) -> Result<(), PipelineError> {
         let (tracker, session) = (self.tracker, self.tracker.session);
         let (settings, stop) = (session.settings, &session.control.stop);
         tracker.phase.enter(Phase::Settling);
-        if let Sink::Upload(uploader) = &delivery {
-            reconcile_left_behind(&session.ledger, uploader, stop, true).await?;
+        if let Sink::Upload(uploader) = &sink {
+            reconcile_left_behind(session, uploader).await?;
         }
         let forgotten = self.record.forgotten().await?;
         if forgotten == Forgotten::Anything {
@@ -81,8 +81,12 @@ impl Stages<'_> {
         let duplicates_resolved = match self.request.selection {
             Selection::All => {
                 tracker.phase.enter(Phase::Outdated);
-                self.leave_out_outdated(&mut source, &validator, &mut memory)
-                    .await?
+                let outdated = OutdatedRows {
+                    session,
+                    record: self.record,
+                    validator: &validator,
+                };
+                outdated.find(&mut source, &mut memory).await?
             }
             // The other rows are not looked at.
             Selection::Failed { .. } => false,
@@ -93,8 +97,11 @@ impl Stages<'_> {
         }
         let checking = preflight::check(settings, self.request, &mut source, &session.lookup_client);
         let check = stop.run_until_stopped(checking).await.transpose()?.flatten();
+        let validator = Arc::new(validator);
+        let holder_check =
+            HolderCheck::beside(&source, resolver.as_ref(), &validator, self.request.older, stop);
         let start = Start {
-            source,
+            holder_check,
             resolver,
             validator,
             memory,
@@ -102,103 +109,91 @@ impl Stages<'_> {
             duplicates_resolved,
             check,
         };
-        self.spawn(start, delivery).await
+        self.work(start, source, sink).await
     }
 
-    /// Asks the source which rows are outdated, and records them before the first of them could be sent. `false` if the
-    /// source cannot tell, or not in time.
-    async fn leave_out_outdated(
+    /// Connects the stages: read, look users up, validate and cut into batches, hold back for the canary, send.
+    async fn work(&self, start: Start, source: Source, sink: Sink) -> Result<(), PipelineError> {
+        let (tracker, session) = (self.tracker, self.tracker.session);
+        let (batch, stop) = (session.settings.batch, &session.control.stop);
+        match (&self.gate, &start.check) {
+            (Some(_), _) => tracker.phase.enter(Phase::Canary),
+            // Every page is asked about.
+            (None, Some(_)) => {}
+            (None, None) => tracker.phase.enter(Phase::Sending),
+        }
+        let resolver = start.resolver.clone();
+        let mut stages = StageSet::new(stop);
+        let mut pages = stages.add(|pages| self.read(source, pages));
+        if let Some(resolver) = resolver {
+            pages = stages.add(|resolved| lookup_stage::run(resolver, pages, resolved).in_current_span());
+        }
+        let mut work = stages.add(|work| {
+            self.validate_stage(start, &sink, work)
+                .run(pages)
+                .in_current_span()
+        });
+        if let Some(gate) = self.gate.clone() {
+            work = stages.add(|passed| gate.run(work, passed).in_current_span());
+        }
+        let phase = tracker.phase.clone();
+        stages.add_last(sink.run(batch, stop.clone(), work, phase).in_current_span());
+        stages.join().await
+    }
+
+    fn read(
         &self,
-        source: &mut Source,
-        validator: &Validator,
-        memory: &mut LedgerFilter,
-    ) -> Result<bool, PipelineError> {
-        let mut outage = source.outage();
-        loop {
-            let recording = self.record_outdated(source, validator, memory);
-            let Some(recorded) = self
-                .tracker
-                .session
-                .control
-                .stop
-                .run_until_stopped(recording)
-                .await
-            else {
-                return Ok(true);
-            };
-            match recorded {
-                Ok(()) => {
-                    source.record_recovery(&outage);
-                    return Ok(true);
-                }
-                Err(PipelineError::Source(SourceError::Database(failure)))
-                    if failure.kind == FailureKind::Timeout =>
-                {
-                    warn!(
-                        "looking for rows of one destination takes longer than `source.statement_timeout`: where the older \
-                         of two is read first, it is uploaded and then overwritten by the newer"
-                    );
-                    return Ok(false);
-                }
-                Err(PipelineError::Source(error)) if error.is_about_a_value() => {
-                    warn!(
-                        "rows of one destination cannot be looked for, since the database fails on a value that says where a row \
-                         goes: where the older of two is read first, it is uploaded and then overwritten by the newer"
-                    );
-                    return Ok(false);
-                }
-                Err(PipelineError::Source(SourceError::Database(failure))) => {
-                    source.disconnect();
-                    match self
-                        .tracker
-                        .session
-                        .control
-                        .stop
-                        .run_until_stopped(outage.wait_out(failure))
-                        .await
-                    {
-                        Some(waited) => waited.map_err(SourceError::from)?,
-                        None => return Ok(true),
-                    }
-                }
-                Err(error) => return Err(error),
+        source: Source,
+        pages: mpsc::Sender<Page>,
+    ) -> BoxFuture<'static, Result<(), PipelineError>> {
+        let session = self.tracker.session;
+        let stop = session.control.stop.clone();
+        match self.request.selection.clone() {
+            // The driver enters the span it is used in twice a row. So there is none, and the source logs in the span it is given.
+            Selection::All => {
+                let source = source.with_span(Span::current());
+                Box::pin(read_stage::all(source, session.run.cursor.clone(), stop, pages))
+            }
+            Selection::Failed { code } => {
+                let ledger = session.ledger.clone();
+                let reading = read_stage::failed(source, ledger, session.run.id, code, stop, pages);
+                Box::pin(reading.in_current_span())
             }
         }
     }
 
-    async fn record_outdated(
-        &self,
-        source: &mut Source,
-        validator: &Validator,
-        memory: &mut LedgerFilter,
-    ) -> Result<(), PipelineError> {
-        let mut filter = Duplicates::new(validator);
-        let duplicates = source
-            .duplicates(
-                &self.tracker.session.settings.apps,
-                self.tracker.session.run.cursor.as_ref(),
-            )
-            .await?;
-        let mut outdated = pin!(
-            duplicates
-                .try_filter_map(|duplicate| ready(Ok(filter.next(
-                    duplicate.row,
-                    duplicate.group,
-                    duplicate.is_ahead
-                ))))
-                .try_chunks(OUTDATED_AT_ONCE)
-        );
-        while let Some(decisions) = outdated.try_next().await.map_err(|failed| failed.1)? {
-            for decision in &decisions {
-                memory.add_outdated(&decision.key);
-            }
-            self.record.outdated(decisions).await?;
-            fail_point!("outdated");
+    fn validate_stage(&self, start: Start, sink: &Sink, work: mpsc::Sender<SinkItem>) -> ValidateStage {
+        let session = self.tracker.session;
+        let (settings, stop) = (session.settings, &session.control.stop);
+        let limits = Limits {
+            max_tokens: settings.batch.max_tokens,
+            max_bytes: settings.batch.max_bytes,
+            overhead: BODY_OVERHEAD,
+            single_overhead: SINGLE_OVERHEAD,
+        };
+        ValidateStage {
+            validator: start.validator,
+            record: self.record.clone(),
+            checkpointer: Arc::clone(&self.tracker.checkpointer),
+            chunker: Chunker::new(limits, self.singly()),
+            size_limit: sink.size_limit(settings.batch),
+            refresh_margin_seconds: settings.api.refresh_margin.seconds(),
+            stop: stop.clone(),
+            work,
+            unsettled: VecDeque::new(),
+            limit: self.request.limit.map(Limit::new),
+            memory: start.memory,
+            forgotten: start.forgotten,
+            duplicates_resolved: start.duplicates_resolved,
+            holder_check: start.holder_check,
+            notices: Notices::default(),
+            check: start.check,
+            fetching: ProviderTokens::new(settings, sink, &session.lookup_client),
+            columns: (self.request.selection == Selection::All).then(|| Columns::new(self.request.dry_run)),
         }
-        Ok(())
     }
 
-    /// Which tokens go by themselves.
+    /// The tokens that go by themselves.
     fn singly(&self) -> Singly {
         match self.request.canary {
             _ if self.tracker.session.settings.batch.verify_refresh => Singly::All,
@@ -206,141 +201,23 @@ impl Stages<'_> {
             None => Singly::First(0),
         }
     }
-
-    /// Each stage on a task of its own, so that they use all cores; joined here, so that none outlives the run.
-    async fn spawn(&self, start: Start, delivery: Sink) -> Result<(), PipelineError> {
-        let Start {
-            source,
-            resolver,
-            validator,
-            memory,
-            forgotten,
-            duplicates_resolved,
-            check,
-        } = start;
-        let (tracker, session) = (self.tracker, self.tracker.session);
-        let (batch, stop) = (session.settings.batch, &session.control.stop);
-        let limits = Limits {
-            max_tokens: batch.max_tokens,
-            max_bytes: batch.max_bytes,
-            overhead: BODY_OVERHEAD,
-            single_overhead: SINGLE_OVERHEAD,
-        };
-        let singly = self.singly();
-        match (&self.gate, &check) {
-            (Some(_), _) => tracker.phase.enter(Phase::Canary),
-            // Every page is asked about.
-            (None, Some(_)) => {}
-            (None, None) => tracker.phase.enter(Phase::Sending),
-        }
-        let validator = Arc::new(validator);
-        let older = self.request.older;
-        let holder_check = HolderCheck::beside(&source, resolver.as_ref(), &validator, older, stop);
-        let (pages_in, mut pages) = mpsc::channel(1);
-        let (work_in, mut work) = mpsc::channel(1);
-        let prepare = ValidateStage {
-            validator,
-            record: self.record.clone(),
-            checkpointer: Arc::clone(&tracker.checkpointer),
-            chunker: Chunker::new(limits, singly),
-            size_limit: delivery.size_limit(batch),
-            refresh_margin_seconds: self.tracker.session.settings.api.refresh_margin.seconds(),
-            stop: stop.clone(),
-            work: work_in,
-            unsettled: VecDeque::new(),
-            limit: self.request.limit.map(Limit::new),
-            memory,
-            forgotten,
-            duplicates_resolved,
-            holder_check,
-            notices: Notices::default(),
-            check,
-            fetching: ProviderTokens::new(self.tracker.session.settings, &delivery, &session.lookup_client),
-            columns: (self.request.selection == Selection::All).then(|| Columns::new(self.request.dry_run)),
-        };
-        let reading: BoxFuture<'static, _> = match self.request.selection.clone() {
-            // The driver enters the span it is used in twice a row. So there is none, and the source says what it has to say
-            // in the span it is given.
-            Selection::All => Box::pin(read_stage::all(
-                source.with_span(Span::current()),
-                session.run.cursor.clone(),
-                stop.clone(),
-                pages_in,
-            )),
-            Selection::Failed { code } => Box::pin(
-                read_stage::failed(
-                    source,
-                    session.ledger.clone(),
-                    session.run.id,
-                    code,
-                    stop.clone(),
-                    pages_in,
-                )
-                .in_current_span(),
-            ),
-        };
-        let resolving: BoxFuture<'static, _> = match resolver {
-            Some(resolver) => {
-                let (known_in, known) = mpsc::channel(1);
-                let read = std::mem::replace(&mut pages, known);
-                Box::pin(lookup_stage::run(resolver, read, known_in))
-            }
-            None => Box::pin(ready(Ok(()))),
-        };
-        let gating: BoxFuture<'static, _> = match self.gate.clone() {
-            Some(gate) => {
-                let (passed_in, passed) = mpsc::channel(1);
-                let prepared = std::mem::replace(&mut work, passed);
-                Box::pin(gate.run(prepared, passed_in))
-            }
-            None => Box::pin(ready(Ok(()))),
-        };
-        let delivering = delivery.run(batch, stop.clone(), work, tracker.phase.clone());
-        let reading = tokio::spawn(reading);
-        let resolving = tokio::spawn(resolving.in_current_span());
-        let preparing = tokio::spawn(prepare.run(pages).in_current_span());
-        let gating = tokio::spawn(gating.in_current_span());
-        let delivering = tokio::spawn(delivering.in_current_span());
-        let (reader, resolver, preparer, gate, sender) = tokio::join!(
-            guarded(stop, reading),
-            guarded(stop, resolving),
-            guarded(stop, preparing),
-            guarded(stop, gating),
-            guarded(stop, delivering)
-        );
-        // The cause comes before its consequences: a stage whose neighbour is gone ends without an error.
-        reader.and(resolver).and(preparer).and(gate).and(sender)
-    }
 }
 
-/// Outdated rows that are recorded in one statement.
-const OUTDATED_AT_ONCE: usize = 1000;
-
-/// An error, or a panic, of one stage ends all of them.
-async fn guarded(
-    stop: &StopSignal,
-    stage: JoinHandle<Result<(), PipelineError>>,
-) -> Result<(), PipelineError> {
-    let ended = stage.await.unwrap_or_else(|error| Err(error.into()));
-    if ended.is_err() {
-        stop.cancel();
-    }
-    ended
-}
-
-/// Batches in flight whose process is gone, found out one by one before anything new is sent. While it is unknown whether
+/// Reconciles the batches in flight whose process is gone, one by one, before anything new is sent. While it is unknown whether
 /// one of them is stored, nothing may be sent: it could be the same tokens.
 pub(super) async fn reconcile_left_behind(
-    ledger: &Ledger,
+    session: &Session<'_>,
     uploader: &Uploader,
-    stop: &StopSignal,
-    may_resend: bool,
 ) -> Result<(), PipelineError> {
+    let (ledger, stop) = (&session.ledger, &session.control.stop);
     for left in ledger.unsettled().await? {
         if stop.is_triggered() {
             break;
         }
-        if uploader.reconcile_left_behind(&left, may_resend).await? == Reconciliation::Unknown {
+        let reconciliation = uploader
+            .reconcile_left_behind(&left, session.is_migration())
+            .await?;
+        if reconciliation == Reconciliation::Unknown {
             stop.trigger(StopReason::Unsettled(left.batch.id));
         }
     }

@@ -107,7 +107,7 @@ async fn remove(session: &Session<'_>, begun: &RollbackRun, source: Source) -> R
     let stop = &session.control.stop;
     // What is in flight may be the run's, too: it is settled first.
     let uploader = session.uploader(Box::new(|_| {}));
-    reconcile_left_behind(&session.ledger, &uploader, stop, false).await?;
+    reconcile_left_behind(session, &uploader).await?;
     if stop.is_triggered() {
         return Ok(());
     }
