@@ -151,7 +151,7 @@ pub(super) fn of_run(ended: &Ended) -> Exit {
         (Some(StopReason::Signal(signal)), _) => Exit::Signal(*signal),
         // The button is Ctrl-C from elsewhere.
         (Some(StopReason::Person), _) => Exit::Signal(SIGINT),
-        (Some(StopReason::Limit(_)), _) if ended.tally.failed > 0 => Exit::SomeFailed,
+        (Some(StopReason::Limit(_)), _) if ended.summary.tokens.failed > 0 => Exit::SomeFailed,
         (None, RunStatus::CompletedWithFailures) => Exit::SomeFailed,
         (Some(StopReason::Limit(_)), _) | (None, RunStatus::Completed) => Exit::Done,
         (Some(_), _) => Exit::StoppedEarly,

@@ -27,7 +27,7 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
     let mut reports = LedgerReader::open(&access).await?;
     // A run that does not exist is a mistake, not an empty list.
     let run = reports.run(args.run).await?;
-    let found = run.as_ref().is_some_and(|run| run.mode != Mode::Migrate);
+    let found = run.as_ref().is_some_and(|run| run.summary.mode != Mode::Migrate);
     let full = match (args.run, args.superseded) {
         // What a run did not look at, it has not left out.
         (None, true) => reports.latest_full_run().await?,
@@ -35,7 +35,7 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
     };
     let listing = Listing {
         // Where nothing was migrated yet, no token has failed: what the latest dry run found is what there is to list.
-        run: full.or(run.filter(|_| found).map(|run| run.run_id)),
+        run: full.or(run.filter(|_| found).map(|run| run.summary.run_id)),
         listed: match (args.superseded, args.warnings || found) {
             (true, _) => Listed::Superseded,
             (false, true) => Listed::Problems,

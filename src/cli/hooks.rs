@@ -7,10 +7,11 @@ use tracing::warn;
 
 use crate::{
     config::{LedgerAccess, NotifySettings, Occasion},
-    domain::{RunId, StopReason},
+    domain::{RunId, StopReason, Summary},
+    ledger::LedgerReader,
     observe::notify::notify,
     pipeline::Ended,
-    report::{Summary, View},
+    report::View,
 };
 
 /// The hooks of one run.
@@ -53,7 +54,7 @@ impl Hooks {
         };
         let last = async {
             if let Some(settings) = self.settings.filter(|settings| settings.on.contains(&occasion)) {
-                notify(&settings, occasion, ended.run_id, summary).await;
+                notify(&settings, occasion, ended.summary.run_id, summary).await;
             }
         };
         let first = async {
@@ -85,11 +86,12 @@ async fn first_failure(view: &mut watch::Receiver<View>) -> Option<(RunId, View)
 const LEDGER_MAY_TAKE: Duration = Duration::from_secs(5);
 
 async fn tell_of_failure(settings: &NotifySettings, access: &LedgerAccess, run_id: RunId, seen: &View) {
-    match timeout(LEDGER_MAY_TAKE, Summary::read(access, run_id)).await {
+    match timeout(LEDGER_MAY_TAKE, LedgerReader::summary(access, run_id)).await {
         Ok(Ok(Some(mut summary))) => {
             // The ledger's books of a run are a moment old.
             summary.tokens = seen.tally;
-            summary.requests = summary.requests.max(seen.requests);
+            let requests = &mut summary.counters.requests;
+            *requests = (*requests).max(seen.requests);
             notify(settings, Occasion::FirstFailure, run_id, &summary).await;
         }
         _ => warn!(

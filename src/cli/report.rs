@@ -42,7 +42,7 @@ pub(super) async fn run(global: &Global, args: &ReportArgs) -> anyhow::Result<Ex
     } else {
         write(&args.output, &page).with_context(|| format!("{} cannot be written", args.output.display()))?;
         if !global.quiet {
-            eprintln!("{}: run {}", args.output.display(), data.summary.run_id);
+            eprintln!("{}: run {}", args.output.display(), data.run.summary.run_id);
         }
     }
     Ok(Exit::Done)

@@ -15,13 +15,13 @@ use super::{
 };
 use crate::{
     config::{LedgerAccess, Settings},
-    domain::{Mode, StopReason, visible_lines},
-    ledger::LedgerError,
+    domain::{Mode, StopReason, Summary, visible_lines},
+    ledger::{LedgerError, LedgerReader},
     metrics::Meter,
     observe::MonitoringServer,
     pipeline::{Ended, PipelineError},
     rate::RunControl,
-    report::{Batches, Summary, View, show_progress},
+    report::{View, show_progress},
 };
 
 /// A command that runs something: what it was given, and how the run is shown.
@@ -87,14 +87,20 @@ impl<'a> RunCommand<'a> {
         let watching = tokio::spawn(show_progress(seen, self.console.live_area.clone()));
         let ended = Box::pin(work(&settings, control, &view)).await;
         if let Ok(ended) = &ended {
-            view.send_modify(|view| view.end(ended.status, ended.tally, ended.counters.requests));
+            view.send_modify(|view| {
+                view.end(
+                    ended.status,
+                    ended.summary.tokens,
+                    ended.summary.counters.requests,
+                )
+            });
         }
         monitoring.close().await;
         drop(view);
         // Nothing but showing went wrong if this fails.
         let _ = watching.await;
         let ended = ended?;
-        if is_ledger_away(&ended) && matches!(ended.mode, Mode::Migrate | Mode::Rollback) {
+        if is_ledger_away(&ended) && matches!(ended.summary.mode, Mode::Migrate | Mode::Rollback) {
             warn!(
                 "what has left and could not be recorded stays in flight in the ledger: the next run settles it before it sends anything"
             );
@@ -141,11 +147,11 @@ fn log(summary: &Summary, exit: Exit) {
         unchanged = tokens.unchanged,
         batches_committed = summary.batches.committed,
         batches_failed = summary.batches.failed,
-        requests = summary.requests,
-        retries = summary.retries,
-        rate_limited = summary.rate_limited,
-        lookups = summary.lookups,
-        duration_s = summary.duration_s,
+        requests = summary.counters.requests,
+        retries = summary.counters.retries,
+        rate_limited = summary.counters.rate_limited,
+        lookups = summary.counters.lookups,
+        duration_s = summary.counters.active_seconds,
         stop_reason = summary.stop_reason,
         "ended"
     );
@@ -167,31 +173,10 @@ async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
     let recorded = if is_ledger_away(ended) || has_ledger_gone_back(ended) {
         None
     } else {
-        Summary::read(access, ended.run_id).await.ok().flatten()
+        LedgerReader::summary(access, ended.summary.run_id)
+            .await
+            .ok()
+            .flatten()
     };
-    match recorded {
-        Some(summary) => summary,
-        None => Summary {
-            run_id: ended.run_id,
-            migration: access.migration.clone(),
-            mode: ended.mode,
-            status: ended.status.as_str().to_owned(),
-            resumed: ended.resumed,
-            tokens: ended.tally,
-            batches: Batches {
-                committed: ended.batches.0,
-                failed: ended.batches.1,
-            },
-            requests: ended.counters.requests,
-            retries: ended.counters.retries,
-            rate_limited: ended.counters.rate_limited,
-            lookups: ended.counters.lookups,
-            duration_s: ended.counters.active_seconds,
-            estimate: ended.estimate,
-            verify: ended.verification,
-            rollback: ended.rollback,
-            stop_reason: ended.stopped.as_ref().map(ToString::to_string),
-            ..Summary::default()
-        },
-    }
+    recorded.unwrap_or_else(|| ended.summary.clone())
 }

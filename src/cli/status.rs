@@ -2,6 +2,9 @@
 
 use std::fmt::Write as _;
 
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
 use super::{
     Exit,
     args::{Global, StatusArgs},
@@ -9,10 +12,21 @@ use super::{
     load, print_json, print_lines,
 };
 use crate::{
-    domain::visible,
+    domain::{PendingDeletions, Summary, visible},
     ledger::{LedgerReader, LockKind},
-    report::Summary,
 };
+
+/// The object that `status --json` prints.
+#[derive(Serialize)]
+struct StatusJson<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
+    started_at: DateTime<Utc>,
+    finished_at: Option<DateTime<Utc>>,
+    /// Tokens that a rollback was deleting when it was ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pending_deletions: Option<PendingDeletions>,
+}
 
 pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Exit> {
     let access = load(global)?.ledger_access()?;
@@ -31,34 +45,30 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
         );
         return Err(UsageError(text).into());
     };
-    let (started_at, finished_at) = (report.started_at, report.finished_at);
-    let (progressed_at, holder, in_flight) = (
-        report.progressed_at,
-        visible(&report.holder),
-        report.batches_in_flight,
-    );
-    let mut summary = Summary::from_report(&access.migration, report);
-    summary.pending_deletions = pending_deletions;
     if args.json {
-        summary.started_at = Some(started_at);
-        summary.finished_at = Some(finished_at);
-        print_json(&summary)?;
+        print_json(&StatusJson {
+            summary: &report.summary,
+            started_at: report.started_at,
+            finished_at: report.finished_at,
+            pending_deletions,
+        })?;
         return Ok(Exit::Done);
     }
-    let mut text = summary.text();
-    let time = |at: chrono::DateTime<chrono::Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
-    let when = match finished_at {
-        Some(finished_at) => format!("  started {}, ended {}\n", time(started_at), time(finished_at)),
-        None => format!(
-            "  started {}, last progress {}, by {holder}\n",
-            time(started_at),
-            time(progressed_at)
+    let mut text = report.summary.text();
+    let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
+    // Writing to a text cannot fail.
+    let _ = match report.finished_at {
+        Some(at) => writeln!(text, "  started {}, ended {}", time(report.started_at), time(at)),
+        None => writeln!(
+            text,
+            "  started {}, last progress {}, by {}",
+            time(report.started_at),
+            time(report.progressed_at),
+            visible(&report.holder)
         ),
     };
-    text += &when;
-    if in_flight > 0 {
-        // Writing to a text cannot fail.
-        let _ = writeln!(text, "  {in_flight} batches in flight");
+    if report.in_flight > 0 {
+        let _ = writeln!(text, "  {} batches in flight", report.in_flight);
     }
     if let Some(pending) = pending_deletions {
         let _ = writeln!(text, "  {pending}");

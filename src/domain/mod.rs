@@ -24,6 +24,7 @@ mod rule;
 mod run;
 mod scope_set;
 mod severity;
+mod summary;
 mod superseded;
 mod token;
 mod verification;
@@ -53,6 +54,7 @@ pub use rule::{Rule, RuleSet};
 pub use run::{Mode, RunId, RunStatus, Selection, StopReason, Tally};
 pub use scope_set::ScopeSet;
 pub use severity::Severity;
+pub use summary::{Batches, CodeCount, Counters, Summary};
 pub use superseded::Superseded;
 pub use token::{
     DecryptError, DecryptFailure, Expiry, LegacyToken, Scopes, SourceKey, Unreadable, UnreadableCause,

@@ -9,11 +9,10 @@ use std::time::Duration;
 use sqlx::types::Json;
 
 use super::{
-    Committed, Counters, IntendedDeletion, Ledger, LedgerError, LedgerReader, MANY_ROWS, Run,
-    continuity::Writes,
+    Committed, IntendedDeletion, Ledger, LedgerError, LedgerReader, MANY_ROWS, Run, continuity::Writes,
 };
 use crate::{
-    domain::{DryRun, Mode, Probe, Rollback, RollbackOutcome, RollbackRequest, RunId, SourceKey},
+    domain::{Counters, DryRun, Mode, Probe, Rollback, RollbackOutcome, RollbackRequest, RunId, SourceKey},
     postgres::Failure,
 };
 

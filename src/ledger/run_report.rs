@@ -5,47 +5,30 @@ use chrono::{DateTime, Utc};
 use super::{LedgerError, LockKind, schema, session::connect_to_read};
 use crate::{
     config::LedgerAccess,
-    domain::{Estimate, Mode, Rollback, RunId, RunStatus, Superseded, Tally, Verification},
+    domain::{
+        Batches, CodeCount, Counters, Estimate, Mode, RunId, RunStatus, Summary, Superseded, Tally,
+        Verification,
+    },
     postgres::{Failure, Session},
 };
 
 /// A run as it stands in the ledger.
 #[derive(Debug, Clone)]
-#[allow(missing_docs, reason = "the columns of the table")]
 pub struct RunReport {
-    pub run_id: RunId,
-    pub mode: Mode,
-    pub status: String,
+    /// The run and its totals.
+    pub summary: Summary,
     /// `all`, or `failed`: only tokens that had failed before.
     pub selection: String,
-    pub resumed: bool,
-    /// Whether the next `migrate` goes on with it, should it have ended early and the configuration stay as it is.
-    pub is_taken_up: bool,
+    /// When it began.
     pub started_at: DateTime<Utc>,
+    /// When it ended; absent while it runs.
     pub finished_at: Option<DateTime<Utc>>,
+    /// When it last recorded progress.
     pub progressed_at: DateTime<Utc>,
+    /// The last process that worked on it.
     pub holder: String,
-    pub stop_reason: Option<String>,
-    pub tally: Tally,
-    /// How many rows the source had when a process began; what its planner expected, where counting takes too long.
-    pub rows_expected: Option<i64>,
-    pub requests: i64,
-    pub retries: i64,
-    pub rate_limited: i64,
-    pub lookups: i64,
-    pub duration_s: f64,
-    pub batches_committed: i64,
-    pub batches_failed: i64,
-    pub batches_in_flight: i64,
-    /// A dry run's, once it has ended.
-    pub estimate: Option<Estimate>,
-    /// Of a run that verifies.
-    pub verification: Option<Verification>,
-    /// Of a run that deletes.
-    pub rollback: Option<Rollback>,
-    pub failures: Vec<CodeCount>,
-    pub warnings: Vec<CodeCount>,
-    pub superseded: Vec<CodeCount>,
+    /// Batches without an outcome.
+    pub in_flight: i64,
 }
 
 /// The codes of a run by what they mean, most frequent first.
@@ -58,17 +41,6 @@ struct Counted {
 
 /// What is said of a run whose process ended without a word. The next run writes it into the ledger.
 const GONE: &str = "its process ended without recording why";
-
-/// How many tokens there are with a code.
-#[derive(Debug, Clone)]
-pub struct CodeCount {
-    /// The code.
-    pub code: String,
-    /// Tokens.
-    pub count: i64,
-    /// One of the reasons.
-    pub example: String,
-}
 
 /// A connection to the ledger that only reads, and makes nothing.
 #[derive(Debug)]
@@ -97,10 +69,15 @@ impl LedgerReader {
         })
     }
 
-    /// The migration's name.
-    #[must_use]
-    pub fn migration(&self) -> &str {
-        &self.migration
+    /// Opens the ledger, reads a run and closes it again; `None` if there is no such run.
+    ///
+    /// # Errors
+    /// As for [`open`](Self::open) and [`run`](Self::run).
+    pub async fn summary(access: &LedgerAccess, run: RunId) -> Result<Option<Summary>, LedgerError> {
+        let mut reader = Self::open(access).await?;
+        let report = reader.run(Some(run)).await?;
+        reader.close().await;
+        Ok(report.map(|report| report.summary))
     }
 
     /// A run of this migration, or the latest one; `None` if there was none yet. One that uploads
@@ -151,8 +128,6 @@ impl LedgerReader {
         .await
         .map_err(Failure::from)?;
         let counted = self.counts_by_code(run.id, run.tokens_superseded).await?;
-        let verification = self.verification(run.id).await?;
-        let rollback = self.rollback(run.id).await?;
         let estimate = run.estimated_batches.map(|batches| Estimate {
             batches,
             requests: run.estimated_requests.unwrap_or(batches),
@@ -161,40 +136,49 @@ impl LedgerReader {
             fetches: run.estimated_fetches.unwrap_or_default(),
             duration_s: run.estimated_seconds.unwrap_or_default(),
         });
-        Ok(Some(RunReport {
+        let summary = Summary {
             run_id: run.id,
+            migration: self.migration.clone(),
             mode,
             status,
-            selection: run.selection,
             resumed: run.resumed,
-            is_taken_up: run.is_taken_up,
-            started_at: run.started_at,
-            finished_at: run.finished_at,
-            progressed_at: run.progressed_at,
-            holder: run.holder,
-            stop_reason,
-            rows_expected: run.expected_rows,
-            tally: Tally {
+            tokens: Tally {
                 selected: run.tokens_selected,
                 committed: run.tokens_committed,
                 failed: run.tokens_failed,
                 superseded: run.tokens_superseded,
                 unchanged: run.tokens_unchanged,
             },
-            requests: run.requests,
-            retries: run.retries,
-            rate_limited: run.rate_limited,
-            lookups: run.lookups,
-            duration_s: run.active_seconds,
-            batches_committed: batches.committed,
-            batches_failed: batches.failed,
-            batches_in_flight: batches.in_flight,
-            estimate,
-            verification,
-            rollback,
+            rows_expected: run.expected_rows,
+            batches: Batches {
+                committed: batches.committed,
+                failed: batches.failed,
+            },
+            counters: Counters {
+                requests: run.requests,
+                retries: run.retries,
+                rate_limited: run.rate_limited,
+                lookups: run.lookups,
+                active_seconds: run.active_seconds,
+            },
             failures: counted.failures,
             warnings: counted.warnings,
             superseded: counted.superseded,
+            estimate,
+            verify: self.verification(run.id).await?,
+            rollback: self.rollback(run.id).await?,
+            stop_reason,
+            is_taken_up: Some(run.is_taken_up),
+            is_of_all: run.selection == "all",
+        };
+        Ok(Some(RunReport {
+            summary,
+            selection: run.selection,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+            progressed_at: run.progressed_at,
+            holder: run.holder,
+            in_flight: batches.in_flight,
         }))
     }
 

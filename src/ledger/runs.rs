@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 
 use super::{Ledger, LedgerError, MANY_ROWS, continuity::Writes};
 use crate::{
-    domain::{Estimate, Mode, RunId, RunStatus, Selection, SourceKey, Tally},
+    domain::{Counters, Estimate, Mode, RunId, RunStatus, Selection, SourceKey, Tally},
     postgres::{Failure, Pool},
     secret::Fingerprint,
 };
@@ -59,21 +59,6 @@ impl Run {
             writes: Arc::new(writes),
         }
     }
-}
-
-/// What a run counts beside tokens.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
-pub struct Counters {
-    /// Requests that carried tokens, or asked what became of them.
-    pub requests: i64,
-    /// Requests that repeated an earlier one.
-    pub retries: i64,
-    /// Answers 429.
-    pub rate_limited: i64,
-    /// Requests that asked who and what exists, beside the others.
-    pub lookups: i64,
-    /// Seconds that processes worked on it.
-    pub active_seconds: f64,
 }
 
 impl Ledger {

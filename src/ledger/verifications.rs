@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::{Counters, Ledger, LedgerError, MANY_ROWS, Run, continuity::Writes};
+use super::{Ledger, LedgerError, MANY_ROWS, Run, continuity::Writes};
 use crate::{
-    domain::{Destination, Mode, RunId, ScopeSet, SourceKey, Subject, Tally, Verification, VerifyRequest},
+    domain::{
+        Counters, Destination, Mode, RunId, ScopeSet, SourceKey, Subject, Tally, Verification, VerifyRequest,
+    },
     postgres::Failure,
     secret::Fingerprint,
 };

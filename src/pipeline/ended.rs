@@ -1,36 +1,17 @@
-//! How a run ended.
+//! End of a run, as its process knows it.
 
 use super::PipelineError;
-use crate::{
-    domain::{Estimate, Mode, Rollback, RunId, RunStatus, StopReason, Tally, Verification},
-    ledger::Counters,
-};
+use crate::domain::{RunStatus, StopReason, Summary};
 
 /// How a run ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// The run.
-    pub run_id: RunId,
-    /// What it did.
-    pub mode: Mode,
-    /// Whether an earlier process began it.
-    pub resumed: bool,
-    /// Where it stands now.
+    /// The run, without what only the ledger knows: its codes, and the batches of earlier processes.
+    pub summary: Summary,
+    /// The status of the run.
     pub status: RunStatus,
     /// Why it ended early, if it did.
     pub stopped: Option<StopReason>,
-    /// The books.
-    pub tally: Tally,
-    /// Requests and time, earlier processes included.
-    pub counters: Counters,
-    /// Batches committed and failed by this process.
-    pub batches: (i64, i64),
-    /// What a dry run expects of the real one.
-    pub estimate: Option<Estimate>,
-    /// What reading tokens back found.
-    pub verification: Option<Verification>,
-    /// What became of the tokens that were to be deleted.
-    pub rollback: Option<Rollback>,
-    /// What went wrong, where it was an error that ended the run.
+    /// The error that ended the run, if one did.
     pub error: Option<PipelineError>,
 }

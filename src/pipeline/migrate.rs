@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::Settings,
-    domain::{DryRun, Tally},
+    domain::{Batches, DryRun, Tally},
     ledger::{Ledger, LedgerError, LockKind, Run},
     rate::{Pacer, RunControl},
     reader::{Perspective, Source},
@@ -136,7 +136,7 @@ async fn work(
     if error.is_none() && session.control.stop.reason().is_none() {
         error = left_open(&snapshot.closed, &snapshot.live);
     }
-    let ended = session
+    let mut ended = session
         .finish(
             error,
             &tracker.checkpoint(&snapshot),
@@ -147,11 +147,9 @@ async fn work(
     if request.sees_all() && ended.stopped.is_none() && ended.error.is_none() {
         remember_all(&session.ledger, &session.run).await;
     }
-    let ended = Ended {
-        batches: session.control.meter.batches(),
-        estimate: tracker.estimate(),
-        ..ended
-    };
+    let (committed, failed) = session.control.meter.batches();
+    ended.summary.batches = Batches { committed, failed };
+    ended.summary.estimate = tracker.estimate();
     session.close(lock).await;
     ended
 }

@@ -14,8 +14,8 @@ use super::{
 use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
-    domain::{EventKind, Mode, RunStatus, StopReason, Tally},
-    ledger::{Checkpoint, Counters, Ledger, LedgerError, Lock, LockKind, Run},
+    domain::{Counters, EventKind, Mode, RunStatus, StopReason, Summary, Tally},
+    ledger::{Checkpoint, Ledger, LedgerError, Lock, LockKind, Run},
     lookup::LookupClient,
     postgres::Patience,
     rate::RunControl,
@@ -254,21 +254,24 @@ impl Session<'_> {
                 Some(cause(error, failure.into()))
             }
         };
-        Ended {
+        let summary = Summary {
             run_id: run.id,
+            migration: self.settings.migration.clone(),
             mode: self.mode,
+            status: status.as_str().to_owned(),
             resumed: run.resumed,
-            status,
-            stopped,
-            tally: Tally {
+            tokens: Tally {
                 selected: checkpoint.tally.settled(),
                 ..checkpoint.tally
             },
             counters: checkpoint.counters,
-            batches: (0, 0),
-            estimate: None,
-            verification: None,
-            rollback: None,
+            stop_reason: stopped.as_ref().map(ToString::to_string),
+            ..Summary::default()
+        };
+        Ended {
+            summary,
+            status,
+            stopped,
             error,
         }
     }

@@ -3,10 +3,10 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use super::{
-    Summary, after_an_early_end,
+    after_an_early_end,
     numbers::{grouped, rounded},
 };
-use crate::domain::Rollback;
+use crate::domain::{Rollback, Summary};
 
 /// How it ended.
 pub(super) fn headline(summary: &Summary) -> Cow<'_, str> {
@@ -48,8 +48,8 @@ pub(super) fn write(text: &mut String, summary: &Summary, found: &Rollback) {
     let _ = writeln!(
         text,
         "  {} requests ({} times rate limited), {}",
-        grouped(summary.requests),
-        grouped(summary.rate_limited),
-        humantime::format_duration(rounded(summary.duration_s)),
+        grouped(summary.counters.requests),
+        grouped(summary.counters.rate_limited),
+        humantime::format_duration(rounded(summary.counters.active_seconds)),
     );
 }

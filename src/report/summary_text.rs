@@ -3,16 +3,13 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use super::{
-    Summary, advice, after_an_early_end,
+    advice, after_an_early_end,
     numbers::{grouped, rounded},
     rollback_text,
     unread::{is_complete, unread},
     verify_text,
 };
-use crate::{
-    domain::{Mode, visible},
-    ledger::CodeCount,
-};
+use crate::domain::{CodeCount, Mode, Summary, visible};
 
 impl Summary {
     /// A few lines that a person understands.
@@ -85,13 +82,17 @@ impl Summary {
     }
 
     fn write_work(&self, text: &mut String) {
-        let took = humantime::format_duration(rounded(self.duration_s));
-        if self.lookups > 0 {
-            let noun = if self.lookups == 1 { "lookup" } else { "lookups" };
+        let took = humantime::format_duration(rounded(self.counters.active_seconds));
+        if self.counters.lookups > 0 {
+            let noun = if self.counters.lookups == 1 {
+                "lookup"
+            } else {
+                "lookups"
+            };
             let _ = writeln!(
                 text,
                 "  {} {noun} of licence, users, apps and tenants",
-                grouped(self.lookups)
+                grouped(self.counters.lookups)
             );
         }
         if let Some(estimate) = self.estimate.filter(|estimate| estimate.fetches > 0) {
@@ -116,17 +117,17 @@ impl Summary {
         if self.is_dry() {
             return;
         }
-        let pace = if self.duration_s > 0.0 {
-            self.tokens.committed as f64 / self.duration_s
+        let pace = if self.counters.active_seconds > 0.0 {
+            self.tokens.committed as f64 / self.counters.active_seconds
         } else {
             0.0
         };
         let _ = writeln!(
             text,
             "  {} requests ({} retries, {} times rate limited), {} batches committed, {} refused, {took} ({pace:.0} tokens/s)",
-            grouped(self.requests),
-            grouped(self.retries),
-            grouped(self.rate_limited),
+            grouped(self.counters.requests),
+            grouped(self.counters.retries),
+            grouped(self.counters.rate_limited),
             grouped(self.batches.committed),
             grouped(self.batches.failed),
         );

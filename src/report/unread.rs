@@ -1,7 +1,7 @@
 //! Unread rows: a run that ended early, or still works, knows only of the rows it has read.
 
-use super::{Summary, numbers::grouped};
-use crate::domain::Mode;
+use super::numbers::grouped;
+use crate::domain::{Mode, Summary};
 
 /// Whether the run has looked at all rows that it was to look at.
 pub(super) fn is_complete(summary: &Summary) -> bool {

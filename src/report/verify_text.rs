@@ -3,10 +3,10 @@
 use std::{borrow::Cow, fmt::Write as _};
 
 use super::{
-    Summary, after_an_early_end,
+    after_an_early_end,
     numbers::{grouped, rounded},
 };
-use crate::domain::Verification;
+use crate::domain::{Summary, Verification};
 
 /// How it ended.
 pub(super) fn headline(summary: &Summary) -> Cow<'_, str> {
@@ -83,8 +83,8 @@ pub(super) fn write(text: &mut String, summary: &Summary, found: &Verification) 
     let _ = writeln!(
         text,
         "  {} requests ({} times rate limited), {}",
-        grouped(summary.requests),
-        grouped(summary.rate_limited),
-        humantime::format_duration(rounded(summary.duration_s)),
+        grouped(summary.counters.requests),
+        grouped(summary.counters.rate_limited),
+        humantime::format_duration(rounded(summary.counters.active_seconds)),
     );
 }

@@ -3,8 +3,8 @@
 
 use serde_json::json;
 use tokenferry::{
-    domain::{Destination, Tally},
-    ledger::{Checkpoint, Counters, LedgerError, Rows},
+    domain::{Counters, Destination, Tally},
+    ledger::{Checkpoint, LedgerError, Rows},
     simulator::Fault,
 };
 use tokio::time::{Duration, Instant, timeout};

@@ -21,8 +21,8 @@ use super::{
 };
 use crate::{
     config::Settings,
-    domain::{DryRun, Mode, Phase, RollbackRequest, Tally},
-    ledger::{Checkpoint, Counters, LockKind, RollbackRun},
+    domain::{Counters, DryRun, Mode, Phase, RollbackRequest, Tally},
+    ledger::{Checkpoint, LockKind, RollbackRun},
     rate::RunControl,
     reader::Source,
     report::View,
@@ -95,10 +95,8 @@ async fn work(session: Session<'_>, source: Source, mut lock: RunLock, begun: Ro
     let now = found.as_ref().copied().unwrap_or_default();
     let recorded = async { found.map(drop) };
     let checkpoint = checkpoint(now.tally(), session.counters());
-    let ended = Ended {
-        rollback: Some(now),
-        ..session.finish(error, &checkpoint, recorded, || None).await
-    };
+    let mut ended = session.finish(error, &checkpoint, recorded, || None).await;
+    ended.summary.rollback = Some(now);
     session.close(lock).await;
     ended
 }

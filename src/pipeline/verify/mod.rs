@@ -105,10 +105,8 @@ async fn work(session: Session<'_>, source: Source, mut lock: RunLock, begun: Ve
         &now.found,
         &checkpoint.counters,
     );
-    let ended = Ended {
-        verification: Some(now.found),
-        ..session.finish(error, &checkpoint, recorded, || None).await
-    };
+    let mut ended = session.finish(error, &checkpoint, recorded, || None).await;
+    ended.summary.verify = Some(now.found);
     session.close(lock).await;
     ended
 }

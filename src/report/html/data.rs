@@ -6,28 +6,16 @@ use futures_util::TryStreamExt;
 use crate::{
     domain::{Mode, RunId},
     ledger::{
-        AppOutcomes, FailedToken, Latency, LedgerError, LedgerReader, Listed, Listing, RunEvent, Timeline,
+        AppOutcomes, FailedToken, Latency, LedgerError, LedgerReader, Listed, Listing, RunEvent, RunReport,
+        Timeline,
     },
-    report::Summary,
 };
 
 /// Everything that is on a page.
 #[derive(Debug, Clone)]
 pub struct PageData {
-    /// The run and its books.
-    pub summary: Summary,
-    /// `all`, or `failed`: only tokens that had failed before.
-    pub selection: String,
-    /// When it began.
-    pub started_at: DateTime<Utc>,
-    /// When it ended; absent while it runs.
-    pub finished_at: Option<DateTime<Utc>>,
-    /// When it was last heard of.
-    pub progressed_at: DateTime<Utc>,
-    /// The last process that worked on it.
-    pub holder: String,
-    /// Batches without an outcome.
-    pub in_flight: i64,
+    /// The run and its totals.
+    pub run: RunReport,
     /// What happened to it, in the order of time.
     pub events: Vec<RunEvent>,
     /// How its batches are spread over its time, where it sent some.
@@ -93,7 +81,7 @@ impl PageData {
             return Ok(None);
         };
         let made_at = Utc::now();
-        let run = report.run_id;
+        let run = report.summary.run_id;
         let listing = Listing {
             run: Some(run),
             listed: Listed::Problems,
@@ -105,7 +93,7 @@ impl PageData {
         } else {
             None
         };
-        let sent = report.mode == Mode::Migrate && report.requests > 0;
+        let sent = report.summary.mode == Mode::Migrate && report.summary.counters.requests > 0;
         let until = report.finished_at.unwrap_or(report.progressed_at);
         let timeline = if sent {
             Some(reports.timeline(run, report.started_at, until).await?)
@@ -113,12 +101,6 @@ impl PageData {
             None
         };
         Ok(Some(Self {
-            selection: report.selection.clone(),
-            started_at: report.started_at,
-            finished_at: report.finished_at,
-            progressed_at: report.progressed_at,
-            holder: report.holder.clone(),
-            in_flight: report.batches_in_flight,
             events: reports.events(run).await?,
             timeline,
             latency: reports.latency(run).await?,
@@ -126,13 +108,13 @@ impl PageData {
             rows,
             settings: Vec::new(),
             made_at,
-            summary: Summary::from_report(reports.migration(), report),
+            run: report,
         }))
     }
 
     /// Rows with problems, those included that are not in [`rows`](Self::rows).
     pub(super) fn problems(&self) -> i64 {
-        let counts = self.summary.failures.iter().chain(&self.summary.warnings);
+        let counts = self.run.summary.failures.iter().chain(&self.run.summary.warnings);
         counts.map(|found| found.count).sum()
     }
 }

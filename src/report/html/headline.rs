@@ -8,13 +8,13 @@ use super::{
     format::{count, list, percent, seconds},
 };
 use crate::{
-    domain::{Mode, visible},
-    report::{Summary, badge, numbers::grouped, unread::unread},
+    domain::{Mode, Summary, visible},
+    report::{badge, numbers::grouped, unread::unread},
 };
 
 /// Title, status, and the sentence for those who read nothing else.
 pub(super) fn header(data: &PageData) -> Markup {
-    let summary = &data.summary;
+    let summary = &data.run.summary;
     let badge = badge(&summary.status, summary.mode);
     html! {
         p.kind { (kind(summary.mode)) ", run " (summary.run_id) }
@@ -173,7 +173,7 @@ struct Figure {
 
 /// The books as figures, with a bar of their shares, and the work behind them.
 pub(super) fn books(data: &PageData) -> Markup {
-    let summary = &data.summary;
+    let summary = &data.run.summary;
     let (whole, figures) = figures(summary);
     let parts: Vec<_> = figures
         .iter()
@@ -278,7 +278,7 @@ fn figures(summary: &Summary) -> (i64, Vec<Figure>) {
 
 /// Requests and time.
 fn work(data: &PageData) -> String {
-    let summary = &data.summary;
+    let summary = &data.run.summary;
     let mut parts = Vec::new();
     if let Some(estimate) = &summary.estimate {
         parts.push(format!(
@@ -297,13 +297,13 @@ fn work(data: &PageData) -> String {
     if summary.mode != Mode::DryRun {
         parts.push(format!(
             "{} ({} of them repeated, {} answered with 429)",
-            count(summary.requests, "request", "requests"),
-            grouped(summary.retries),
-            grouped(summary.rate_limited)
+            count(summary.counters.requests, "request", "requests"),
+            grouped(summary.counters.retries),
+            grouped(summary.counters.rate_limited)
         ));
     }
-    if summary.lookups > 0 {
-        parts.push(count(summary.lookups, "lookup", "lookups"));
+    if summary.counters.lookups > 0 {
+        parts.push(count(summary.counters.lookups, "lookup", "lookups"));
     }
     if summary.mode == Mode::Migrate {
         parts.push(format!(
@@ -312,12 +312,15 @@ fn work(data: &PageData) -> String {
             grouped(summary.batches.failed)
         ));
     }
-    if data.in_flight > 0 {
-        parts.push(format!("{} in flight", count(data.in_flight, "batch", "batches")));
+    if data.run.in_flight > 0 {
+        parts.push(format!(
+            "{} in flight",
+            count(data.run.in_flight, "batch", "batches")
+        ));
     }
-    let mut time = vec![format!("{} of work", seconds(summary.duration_s))];
-    if summary.mode == Mode::Migrate && summary.duration_s > 0.0 {
-        let pace = summary.tokens.committed as f64 * 60.0 / summary.duration_s;
+    let mut time = vec![format!("{} of work", seconds(summary.counters.active_seconds))];
+    if summary.mode == Mode::Migrate && summary.counters.active_seconds > 0.0 {
+        let pace = summary.tokens.committed as f64 * 60.0 / summary.counters.active_seconds;
         #[expect(clippy::cast_possible_truncation, reason = "a rate for people")]
         let pace = pace.round() as i64;
         time.push(format!("{} a minute", count(pace, "token", "tokens")));

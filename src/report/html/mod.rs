@@ -36,8 +36,8 @@ pub fn page(data: &PageData) -> String {
 pub fn title(data: &PageData) -> String {
     format!(
         "Run {} of {}",
-        data.summary.run_id,
-        visible(&data.summary.migration)
+        data.run.summary.run_id,
+        visible(&data.run.summary.migration)
     )
 }
 

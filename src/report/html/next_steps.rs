@@ -10,7 +10,7 @@ type Step = (String, Option<String>);
 
 /// The steps that make sense now, in their order.
 pub(super) fn steps(data: &PageData) -> Markup {
-    let steps = match data.summary.mode {
+    let steps = match data.run.summary.mode {
         Mode::Migrate => after_upload(data),
         Mode::DryRun => after_dry_run(data),
         Mode::Verify => after_verification(data),
@@ -26,8 +26,8 @@ pub(super) fn steps(data: &PageData) -> Markup {
 }
 
 fn look_at_superseded(data: &PageData) -> Option<Step> {
-    let run = data.summary.run_id;
-    (!data.summary.superseded.is_empty()).then(|| {
+    let run = data.run.summary.run_id;
+    (!data.run.summary.superseded.is_empty()).then(|| {
         step(
             "Look at the rows that are left out: some of them may be connections of their own.",
             &format!("tokenferry failures --run {run} --superseded"),
@@ -40,7 +40,7 @@ fn step(what: &str, command: &str) -> Step {
 }
 
 fn after_upload(data: &PageData) -> Vec<Step> {
-    let (summary, run) = (&data.summary, data.summary.run_id);
+    let (summary, run) = (&data.run.summary, data.run.summary.run_id);
     let failed = !summary.failures.is_empty();
     let mut steps = Vec::new();
     match summary.status.as_str() {
@@ -95,7 +95,7 @@ fn after_upload(data: &PageData) -> Vec<Step> {
 }
 
 fn after_dry_run(data: &PageData) -> Vec<Step> {
-    let (summary, run) = (&data.summary, data.summary.run_id);
+    let (summary, run) = (&data.run.summary, data.run.summary.run_id);
     let mut steps = Vec::new();
     if !matches!(summary.status.as_str(), "completed" | "completed_with_failures") {
         steps.push(step(
@@ -123,7 +123,7 @@ fn after_dry_run(data: &PageData) -> Vec<Step> {
 }
 
 fn after_verification(data: &PageData) -> Vec<Step> {
-    let (summary, run) = (&data.summary, data.summary.run_id);
+    let (summary, run) = (&data.run.summary, data.run.summary.run_id);
     let mut steps = Vec::new();
     if matches!(summary.status.as_str(), "interrupted" | "stopped" | "running") {
         steps.push(step(
@@ -152,7 +152,7 @@ fn after_verification(data: &PageData) -> Vec<Step> {
 }
 
 fn after_rollback(data: &PageData) -> Vec<Step> {
-    let (summary, run) = (&data.summary, data.summary.run_id);
+    let (summary, run) = (&data.run.summary, data.run.summary.run_id);
     let mut steps = Vec::new();
     let of_run = summary.rollback.map(|found| (found.of_run, found.dry_run));
     if let Some((of_run, _)) = of_run

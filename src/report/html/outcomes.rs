@@ -8,14 +8,14 @@ use super::{
     format::{percent, text},
 };
 use crate::{
+    domain::CodeCount,
     domain::{Mode, visible},
-    ledger::CodeCount,
     report::{advice, numbers::grouped},
 };
 
 /// What went wrong, most frequent first, and what to do about it.
 pub(super) fn by_code(data: &PageData) -> Markup {
-    let summary = &data.summary;
+    let summary = &data.run.summary;
     if summary.failures.is_empty() && summary.warnings.is_empty() && summary.superseded.is_empty() {
         return html! {};
     }
@@ -88,7 +88,7 @@ pub(super) fn by_app(data: &PageData) -> Markup {
     let Some((apps, more)) = data.apps.as_ref().filter(|(apps, _)| !apps.is_empty()) else {
         return html! {};
     };
-    let migrated = data.summary.mode == Mode::Migrate;
+    let migrated = data.run.summary.mode == Mode::Migrate;
     let has_warnings = apps.iter().any(|app| app.warnings > 0);
     html! {
         section aria-labelledby="apps" {

@@ -15,13 +15,13 @@ const COLUMNS: [&str; 5] = ["Source key", "App", "User, tenant", "Code", "Reason
 pub(super) fn section(data: &PageData) -> Markup {
     let total = data.problems();
     let shown = i64::try_from(data.rows.len()).unwrap_or(i64::MAX);
-    if shown == 0 && data.summary.tokens.failed == 0 {
+    if shown == 0 && data.run.summary.tokens.failed == 0 {
         return html! {};
     }
     html! {
         section #rows aria-labelledby="problems" {
             h2 #problems {
-                @match data.summary.mode {
+                @match data.run.summary.mode {
                     Mode::Migrate => "Rows that failed",
                     Mode::DryRun => "Rows with problems",
                     Mode::Verify => "Rows that differ",
@@ -80,10 +80,16 @@ fn whom(refused_by: &str) -> &str {
 
 /// Which rows are here, and where the others are.
 fn shown_rows(data: &PageData, shown: i64, total: i64) -> Markup {
-    let run = data.summary.run_id;
+    let run = data.run.summary.run_id;
     // Errors of a real run are the tokens' own state, which later runs change.
-    let since =
-        data.summary.tokens.failed - data.summary.failures.iter().map(|found| found.count).sum::<i64>();
+    let since = data.run.summary.tokens.failed
+        - data
+            .run
+            .summary
+            .failures
+            .iter()
+            .map(|found| found.count)
+            .sum::<i64>();
     html! {
         @if shown < total {
             p.note {
@@ -91,7 +97,7 @@ fn shown_rows(data: &PageData, shown: i64, total: i64) -> Markup {
                 code { "tokenferry failures --run " (run) " --warnings --format csv" }
             }
         }
-        @if data.summary.mode == Mode::Migrate && since > 0 && data.finished_at.is_some() {
+        @if data.run.summary.mode == Mode::Migrate && since > 0 && data.run.finished_at.is_some() {
             p.note {
                 (grouped(since)) " of the tokens that failed in this run have been worked on by a later one, and are not listed here."
             }

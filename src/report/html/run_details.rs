@@ -10,7 +10,7 @@ use crate::domain::{EventKind, Mode, visible};
 
 /// The order, and who carried it out.
 pub(super) fn asked(data: &PageData) -> Markup {
-    let summary = &data.summary;
+    let summary = &data.run.summary;
     html! {
         dl.terms {
             (term("Migration", &html! { (visible(&summary.migration)) }))
@@ -28,13 +28,13 @@ pub(super) fn asked(data: &PageData) -> Markup {
             } @else if let Some(first) = orders.first() {
                 (term("Asked for at first", &optional(first.detail.as_deref())))
             }
-            (term("Started", &time(data.started_at)))
-            @match data.finished_at {
+            (term("Started", &time(data.run.started_at)))
+            @match data.run.finished_at {
                 Some(at) => (term("Ended", &time(at))),
-                None => (term("Last progress", &time(data.progressed_at))),
+                None => (term("Last progress", &time(data.run.progressed_at))),
             }
             (term("By", &html! {
-                (visible(&data.holder))
+                (visible(&data.run.holder))
                 @if summary.resumed { ", after earlier processes" }
             }))
         }
@@ -55,7 +55,7 @@ fn mode(mode: Mode) -> &'static str {
 }
 
 fn selection(data: &PageData) -> String {
-    if let Some(found) = &data.summary.verify {
+    if let Some(found) = &data.run.summary.verify {
         let which = match found.sample {
             Some(sample) => format!("a sample of {}", count(sample, "token", "tokens")),
             None => "every committed token".to_owned(),
@@ -75,11 +75,11 @@ fn selection(data: &PageData) -> String {
         };
         return format!("{which}{of}{seed}{expired}");
     }
-    if let Some(found) = &data.summary.rollback {
+    if let Some(found) = &data.run.summary.rollback {
         let dry = if found.dry_run { ", dry run" } else { "" };
         return format!("tokens of run {}{dry}", found.of_run);
     }
-    match data.selection.as_str() {
+    match data.run.selection.as_str() {
         "failed" => "only tokens whose last outcome was a failure".to_owned(),
         _ => "all rows of the source".to_owned(),
     }

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use tokenferry::{
     domain::{
-        Attributes, Decision, Evidence, Prior, Probe, Reason, RunStatus, SourceKey, Tally, TokenState,
-        Unsent, Version, Witness,
+        Attributes, Counters, Decision, Evidence, Prior, Probe, Reason, RunStatus, SourceKey, Tally,
+        TokenState, Unsent, Version, Witness,
     },
-    ledger::{BatchOutcome, Checkpoint, Counters, Ledger, LedgerError, RemainingTokens, Rows, Run},
+    ledger::{BatchOutcome, Checkpoint, Ledger, LedgerError, RemainingTokens, Rows, Run},
 };
 
 use crate::support::{

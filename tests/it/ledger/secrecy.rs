@@ -133,7 +133,7 @@ async fn the_ledger_never_holds_a_token_in_any_form() {
     .unwrap();
     assert!(ended.error.is_none(), "{:?}", ended.error);
     assert_eq!(ended.status, RunStatus::CompletedWithFailures);
-    let tally = ended.tally;
+    let tally = ended.summary.tokens;
     assert!(
         tally.committed > 0 && tally.failed > 0 && tally.superseded > 0,
         "{tally:?}"
