@@ -131,3 +131,9 @@ pub enum LedgerError {
     #[error("the ledger contradicts itself: {0}. This is a bug: please report it")]
     Contradiction(String),
 }
+
+impl From<sqlx::Error> for LedgerError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
+}

@@ -4,7 +4,7 @@ use zeroize::Zeroizing;
 
 use super::LedgerError;
 use crate::{
-    postgres::{Failure, Session},
+    postgres::Session,
     secret::{FingerprintKey, Secret},
 };
 
@@ -21,8 +21,7 @@ pub(super) async fn fetch_or_make(
         &check.as_bytes()[..],
     )
     .execute(&mut *connection)
-    .await
-    .map_err(Failure::from)?;
+    .await?;
     fetch(connection, pepper)
         .await?
         .ok_or_else(|| LedgerError::Contradiction("its fingerprint key is gone".to_owned()))
@@ -35,8 +34,7 @@ pub(super) async fn fetch(
 ) -> Result<Option<FingerprintKey>, LedgerError> {
     let kept = sqlx::query!("select key_bytes, key_check from fingerprint_key")
         .fetch_optional(&mut *connection)
-        .await
-        .map_err(Failure::from)?;
+        .await?;
     let Some(kept) = kept else {
         return Ok(None);
     };

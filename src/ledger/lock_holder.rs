@@ -10,6 +10,32 @@ use sqlx::PgExecutor;
 
 use crate::{domain::visible, postgres::quote_identifier};
 
+/// What only one process may do at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockKind {
+    /// Change what is at the API.
+    Migration,
+    /// Read it back.
+    Verification,
+}
+
+impl LockKind {
+    /// The lock's name. Two ledgers in one database are two schemas, so the schema belongs into it.
+    pub(super) fn name(self, schema: &str, migration: &str) -> String {
+        match self {
+            Self::Migration => format!("tokenferry/{schema}/{migration}"),
+            Self::Verification => format!("tokenferry verify/{schema}/{migration}"),
+        }
+    }
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Migration => "run",
+            Self::Verification => "verification",
+        }
+    }
+}
+
 /// A session that holds a lock.
 #[derive(Debug)]
 pub(super) struct LockHolder {

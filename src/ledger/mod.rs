@@ -6,63 +6,35 @@
 //! All SQL of the ledger is in here, checked at compile time. Every statement that changes something may be repeated
 //! when its own answer was lost, and then changes nothing.
 
-mod apps;
-mod batches;
-mod commit;
-mod continuity;
-mod diagnostics;
-mod dry_runs;
 mod error;
-mod events;
-mod failures;
-mod filing;
-mod findings;
 mod fingerprint_key;
-mod forgotten_tokens;
-mod history;
-mod known_users;
-mod liveness;
-mod lock;
+mod former_names;
 mod lock_holder;
-mod lock_keeper;
-mod packed;
 mod pending_deletions;
-mod prior_tokens;
+mod read;
 mod retry;
-mod rollbacks;
-mod run_report;
-mod runs;
 mod schema;
 mod session;
-mod siblings;
 mod target;
-mod timeline;
-mod tokens;
-mod verifications;
+mod upload;
+mod write;
 
 use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
-pub use apps::AppOutcomes;
-pub use batches::{BatchOutcome, BatchRef, RemainingTokens, Unsettled};
-pub use commit::Rows;
-use continuity::Outcomes;
-pub use diagnostics::{Durability, LedgerDiagnostics, Missing};
 pub use error::LedgerError;
-pub use events::RunEvent;
-pub use failures::{FailedToken, FailureGroup, Listed, Listing};
-pub use history::{BatchRecord, FindingRecord, History, LastOutcome, RollbackRecord};
-pub use lock::{Lock, LockKind};
-use packed::Packed;
-pub use pending_deletions::IntendedDeletion;
-pub use rollbacks::{RollbackCandidate, RollbackRun};
-pub use run_report::{CodeCount, LedgerReader, RunReport};
-pub use runs::{Checkpoint, Counters, Run};
+pub use former_names::Sibling;
+pub use lock_holder::LockKind;
+pub use read::{
+    AppOutcomes, BatchRecord, CodeCount, Durability, FailedToken, FailureGroup, FindingRecord, History,
+    LATENCY_BOUNDS, LastOutcome, Latency, LedgerDiagnostics, LedgerReader, Listed, Listing, Missing,
+    RollbackRecord, RunEvent, RunReport, Step, Timeline,
+};
 pub use schema::State;
-use session::MANY_ROWS;
-pub use siblings::Sibling;
-pub use timeline::{BOUNDS as LATENCY_BOUNDS, Latency, Step, Timeline};
-pub use tokens::FailedRow;
-pub use verifications::{Committed, VerifyRun};
+pub use write::{
+    BatchOutcome, BatchRef, Checkpoint, Committed, Counters, FailedRow, IntendedDeletion, Lock,
+    RemainingTokens, RollbackCandidate, RollbackRun, Rows, Run, Unsettled, VerifyRun,
+};
+use write::{Outcomes, Packed};
 
 use crate::{
     config::LedgerAccess,

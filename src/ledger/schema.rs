@@ -45,10 +45,7 @@ pub(super) async fn migrate(connection: &mut Session, schema: &str) -> Result<()
         return Ok(());
     }
     // `create table if not exists` speaks up each time.
-    connection
-        .execute("set client_min_messages to warning")
-        .await
-        .map_err(Failure::from)?;
+    connection.execute("set client_min_messages to warning").await?;
     connection
         .bounded(MIGRATION, |connection| MIGRATIONS.run(connection))
         .await
@@ -65,8 +62,7 @@ pub(super) async fn migrate(connection: &mut Session, schema: &str) -> Result<()
 pub(super) async fn check_encoding(connection: &mut Session) -> Result<(), LedgerError> {
     let encoding: String = sqlx::query_scalar("select current_setting('server_encoding')")
         .fetch_one(connection)
-        .await
-        .map_err(Failure::from)?;
+        .await?;
     if encoding == "UTF8" {
         Ok(())
     } else {
@@ -79,8 +75,7 @@ pub(super) async fn state(connection: &mut Session, schema: &str) -> Result<Stat
     let known: bool = sqlx::query_scalar("select exists (select from pg_namespace where nspname = $1)")
         .bind(schema)
         .fetch_one(&mut *connection)
-        .await
-        .map_err(Failure::from)?;
+        .await?;
     if !known {
         return Ok(State::NoSchema);
     }
@@ -89,16 +84,14 @@ pub(super) async fn state(connection: &mut Session, schema: &str) -> Result<Stat
     let present: bool = sqlx::query_scalar("select to_regclass($1) is not null")
         .bind(&table)
         .fetch_one(&mut *connection)
-        .await
-        .map_err(Failure::from)?;
+        .await?;
     if !present {
         return Ok(State::Empty);
     }
     let sql = format!("select version, success, checksum from {table} order by version");
     let applied: Vec<(i64, bool, Vec<u8>)> = sqlx::query_as(AssertSqlSafe(sql))
         .fetch_all(&mut *connection)
-        .await
-        .map_err(Failure::from)?;
+        .await?;
     for (version, finished, checksum) in &applied {
         match MIGRATIONS.iter().find(|migration| migration.version == *version) {
             None => return Err(newer(schema)),
@@ -152,7 +145,6 @@ pub(super) async fn is_present(connection: &mut Session, schema: &str) -> Result
     let present: Option<bool> = sqlx::query_scalar("select to_regclass($1) is not null")
         .bind(format!("{}.runs", quote_identifier(schema)))
         .fetch_one(connection)
-        .await
-        .map_err(Failure::from)?;
+        .await?;
     Ok(present.unwrap_or(false))
 }

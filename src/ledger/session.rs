@@ -7,7 +7,7 @@ use sqlx::Executor;
 use super::LedgerError;
 use crate::{
     config::LedgerAccess,
-    postgres::{Failure, Patience, Pool, Session, quote_identifier},
+    postgres::{Patience, Pool, Session, quote_identifier},
 };
 
 /// How long statements may take that write or look at many rows: as long as the server is there at all.
@@ -21,16 +21,13 @@ pub(super) async fn connect(
 ) -> Result<Session, LedgerError> {
     let set_up = set_up(&access.ledger.schema);
     let session = Session::connect(&access.ledger.url, &name(access), limit, patience, &set_up).await;
-    Ok(session.map_err(Failure::from)?)
+    Ok(session?)
 }
 
 /// A session that reads the ledger's tables and can change nothing.
 pub(super) async fn connect_to_read(access: &LedgerAccess) -> Result<Session, LedgerError> {
     let mut session = connect(access, MANY_ROWS, &Patience::none()).await?;
-    session
-        .execute("set default_transaction_read_only = on")
-        .await
-        .map_err(Failure::from)?;
+    session.execute("set default_transaction_read_only = on").await?;
     Ok(session)
 }
 

@@ -5,8 +5,7 @@
 
 use sqlx::PgExecutor;
 
-use super::{Ledger, LedgerDiagnostics, LedgerError, Run};
-use crate::postgres::Failure;
+use super::{Ledger, LedgerDiagnostics, LedgerError};
 
 impl Ledger {
     /// Refuses a project or an address that the migration's tokens did not go to. A migration without tokens may go anywhere.
@@ -26,32 +25,6 @@ impl Ledger {
             }),
         }
     }
-
-    /// Records where the tokens of an uploading run go. A run that an earlier version began, without recording it, may have gone
-    /// elsewhere before, and nobody may take one place for all.
-    ///
-    /// # Errors
-    /// If the database stays away, or another process has taken the run over. Nothing may be sent then.
-    pub async fn record_target(&self, run: &Run, target: &str) -> Result<(), LedgerError> {
-        let done = self
-            .with_retry(|| {
-                sqlx::query!(
-                    "update runs set api = case
-                        when api = $3 then api
-                        when not exists (select from batches where run_id = $1 and (
-                                 state = 'committed' or state = 'in_flight' and http_status is null)) then $3
-                        else ''
-                 end
-                 where id = $1 and epoch = $2",
-                    run.id,
-                    run.epoch,
-                    target,
-                )
-                .execute(&self.pool)
-            })
-            .await?;
-        self.expect_ours(run, done.rows_affected() > 0).await
-    }
 }
 
 impl LedgerDiagnostics {
@@ -60,8 +33,7 @@ impl LedgerDiagnostics {
     /// # Errors
     /// If the database does not answer.
     pub async fn other_target(&mut self, target: &str) -> Result<Option<String>, LedgerError> {
-        let found = other_than(&mut self.connection, &self.access.migration, target).await;
-        Ok(found.map_err(Failure::from)?)
+        Ok(other_than(&mut self.reader.connection, &self.reader.migration, target).await?)
     }
 }
 

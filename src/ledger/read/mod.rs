@@ -1,0 +1,67 @@
+//! Reads for reports and diagnostics. Nothing here changes the ledger.
+
+mod apps;
+mod diagnostics;
+mod events;
+mod failures;
+mod history;
+mod liveness;
+mod rollbacks;
+mod run_report;
+mod timeline;
+
+pub use apps::AppOutcomes;
+pub use diagnostics::{Durability, LedgerDiagnostics, Missing};
+pub use events::RunEvent;
+pub use failures::{FailedToken, FailureGroup, Listed, Listing};
+pub use history::{BatchRecord, FindingRecord, History, LastOutcome, RollbackRecord};
+pub use run_report::{CodeCount, RunReport};
+pub use timeline::{BOUNDS as LATENCY_BOUNDS, Latency, Step, Timeline};
+
+use super::{LedgerError, schema, session::connect_to_read};
+use crate::{config::LedgerAccess, postgres::Session};
+
+/// A connection to the ledger that only reads, and makes nothing.
+#[derive(Debug)]
+pub struct LedgerReader {
+    pub(super) connection: Session,
+    pub(super) migration: String,
+    pub(super) schema: String,
+}
+
+impl LedgerReader {
+    /// Opens the ledger for reading.
+    ///
+    /// # Errors
+    /// If the database does not answer, or there is no ledger in it.
+    pub async fn open(access: &LedgerAccess) -> Result<Self, LedgerError> {
+        let mut reader = Self::connect(access).await?;
+        if schema::is_present(&mut reader.connection, &reader.schema).await? {
+            Ok(reader)
+        } else {
+            Err(LedgerError::Absent {
+                schema: reader.schema,
+            })
+        }
+    }
+
+    /// Connects, whether there is a ledger or not.
+    async fn connect(access: &LedgerAccess) -> Result<Self, LedgerError> {
+        Ok(Self {
+            connection: connect_to_read(access).await?,
+            migration: access.migration.clone(),
+            schema: access.ledger.schema.clone(),
+        })
+    }
+
+    /// The migration's name.
+    #[must_use]
+    pub fn migration(&self) -> &str {
+        &self.migration
+    }
+
+    /// Closes the connection.
+    pub async fn close(self) {
+        self.connection.close().await;
+    }
+}

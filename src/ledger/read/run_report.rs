@@ -1,0 +1,246 @@
+//! A run and its batches, for reports.
+
+use chrono::{DateTime, Utc};
+
+use super::LedgerReader;
+use crate::{
+    domain::{Estimate, Mode, Rollback, RunId, RunStatus, Superseded, Tally, Verification},
+    ledger::{LedgerError, LockKind},
+};
+
+/// A run as it stands in the ledger.
+#[derive(Debug, Clone)]
+#[allow(missing_docs, reason = "the columns of the table")]
+pub struct RunReport {
+    pub run_id: RunId,
+    pub mode: Mode,
+    pub status: String,
+    /// `all`, or `failed`: only tokens that had failed before.
+    pub selection: String,
+    pub resumed: bool,
+    /// Whether the next `migrate` goes on with it, should it have ended early and the configuration stay as it is.
+    pub is_taken_up: bool,
+    pub started_at: DateTime<Utc>,
+    pub finished_at: Option<DateTime<Utc>>,
+    pub progressed_at: DateTime<Utc>,
+    pub holder: String,
+    pub stop_reason: Option<String>,
+    pub tally: Tally,
+    /// How many rows the source had when a process began; what its planner expected, where counting takes too long.
+    pub rows_expected: Option<i64>,
+    pub requests: i64,
+    pub retries: i64,
+    pub rate_limited: i64,
+    pub lookups: i64,
+    pub duration_s: f64,
+    pub batches_committed: i64,
+    pub batches_failed: i64,
+    pub batches_in_flight: i64,
+    /// A dry run's, once it has ended.
+    pub estimate: Option<Estimate>,
+    /// Of a run that verifies.
+    pub verification: Option<Verification>,
+    /// Of a run that deletes.
+    pub rollback: Option<Rollback>,
+    pub failures: Vec<CodeCount>,
+    pub warnings: Vec<CodeCount>,
+    pub superseded: Vec<CodeCount>,
+}
+
+/// The codes of a run by what they mean, most frequent first.
+#[derive(Debug, Default)]
+struct Counted {
+    failures: Vec<CodeCount>,
+    warnings: Vec<CodeCount>,
+    superseded: Vec<CodeCount>,
+}
+
+/// What is said of a run whose process ended without a word. The next run writes it into the ledger.
+const GONE: &str = "its process ended without recording why";
+
+/// How many tokens there are with a code.
+#[derive(Debug, Clone)]
+pub struct CodeCount {
+    /// The code.
+    pub code: String,
+    /// Tokens.
+    pub count: i64,
+    /// One of the reasons.
+    pub example: String,
+}
+
+impl LedgerReader {
+    /// A run of this migration, or the latest one; `None` if there was none yet. One that uploads
+    /// nothing is the latest only where nothing else is: it says nothing of where the migration stands.
+    ///
+    /// # Errors
+    /// If the run does not exist, or the database does not answer.
+    pub async fn run(&mut self, id: Option<RunId>) -> Result<Option<RunReport>, LedgerError> {
+        let found = sqlx::query!(
+            r#"select id, mode, selection, status, resumed, started_at, finished_at, progressed_at, holder, stop_reason,
+                      tokens_selected, tokens_committed, tokens_failed, tokens_superseded, tokens_unchanged, requests,
+                      retries, rate_limited, lookups, active_seconds, estimated_batches, estimated_requests,
+                      estimated_single_requests, estimated_bytes, estimated_seconds, estimated_fetches, expected_rows,
+                      progressed_at < now() - interval '10 seconds' as "is_silent!",
+                      mode = 'migrate' and selection = 'all' and selection_digest is not null
+                      and not exists (select from runs later where later.migration = $1 and later.mode = 'migrate'
+                                        and later.selection = 'all' and later.id > runs.id) as "is_taken_up!"
+               from runs where migration = $1 and ($2::bigint is null or id = $2)
+               -- Of those that moved tokens, where there is one.
+               order by (mode = 'migrate' or mode = 'rollback' and not rehearsal) desc, id desc limit 1"#,
+            self.migration,
+            id,
+        )
+        .fetch_optional(&mut self.connection)
+        .await?;
+        let Some(run) = found else {
+            return id.map_or(Ok(None), |id| Err(LedgerError::NoSuchRun(id)));
+        };
+        let mode = Mode::parse(&run.mode)
+            .ok_or_else(|| LedgerError::Contradiction(format!("run {} has the mode {}", run.id, run.mode)))?;
+        let is_gone =
+            run.status == RunStatus::Running.as_str() && run.is_silent && !self.is_at_work(mode).await?;
+        let (status, stop_reason) = if is_gone {
+            let interrupted = RunStatus::Interrupted.as_str().to_owned();
+            (interrupted, Some(GONE.to_owned()))
+        } else {
+            (run.status, run.stop_reason)
+        };
+        let batches = sqlx::query!(
+            r#"select count(*) filter (where state = 'committed') as "committed!",
+                      count(*) filter (where state = 'failed') as "failed!",
+                      count(*) filter (where state = 'in_flight') as "in_flight!"
+               from batches where run_id = $1"#,
+            run.id,
+        )
+        .fetch_one(&mut self.connection)
+        .await?;
+        let counted = self.counts_by_code(run.id, run.tokens_superseded).await?;
+        let verification = self.verification(run.id).await?;
+        let rollback = self.rollback(run.id).await?;
+        let estimate = run.estimated_batches.map(|batches| Estimate {
+            batches,
+            requests: run.estimated_requests.unwrap_or(batches),
+            single_requests: run.estimated_single_requests.unwrap_or_default(),
+            bytes: run.estimated_bytes.unwrap_or_default(),
+            fetches: run.estimated_fetches.unwrap_or_default(),
+            duration_s: run.estimated_seconds.unwrap_or_default(),
+        });
+        Ok(Some(RunReport {
+            run_id: run.id,
+            mode,
+            status,
+            selection: run.selection,
+            resumed: run.resumed,
+            is_taken_up: run.is_taken_up,
+            started_at: run.started_at,
+            finished_at: run.finished_at,
+            progressed_at: run.progressed_at,
+            holder: run.holder,
+            stop_reason,
+            rows_expected: run.expected_rows,
+            tally: Tally {
+                selected: run.tokens_selected,
+                committed: run.tokens_committed,
+                failed: run.tokens_failed,
+                superseded: run.tokens_superseded,
+                unchanged: run.tokens_unchanged,
+            },
+            requests: run.requests,
+            retries: run.retries,
+            rate_limited: run.rate_limited,
+            lookups: run.lookups,
+            duration_s: run.active_seconds,
+            batches_committed: batches.committed,
+            batches_failed: batches.failed,
+            batches_in_flight: batches.in_flight,
+            estimate,
+            verification,
+            rollback,
+            failures: counted.failures,
+            warnings: counted.warnings,
+            superseded: counted.superseded,
+        }))
+    }
+
+    /// Whether a process works on a run of this kind. A dry run takes no lock: whether it is alive is told by its progress alone.
+    async fn is_at_work(&mut self, mode: Mode) -> Result<bool, LedgerError> {
+        match mode {
+            Mode::Migrate | Mode::Rollback => self.is_held(LockKind::Migration).await,
+            Mode::Verify => self.is_held(LockKind::Verification).await,
+            Mode::DryRun => Ok(false),
+        }
+    }
+
+    /// The codes of a run's tokens. A real run has its errors and its superseded rows among the tokens, a dry run among the
+    /// findings.
+    async fn counts_by_code(&mut self, run: RunId, superseded: i64) -> Result<Counted, LedgerError> {
+        let failures = sqlx::query_as!(
+            CodeCount,
+            r#"select error_code as "code!", count(*) as "count!", coalesce(min(reason), '') as "example!"
+               from token_rows where migration = $1 and run_id = $2 and state = 'failed'
+               group by error_code order by count(*) desc, error_code"#,
+            self.migration,
+            run,
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        let mut counted = Counted {
+            failures,
+            ..Counted::default()
+        };
+        // No index leads there, so a run without such rows does not read the table for them.
+        if superseded > 0 {
+            let among_tokens = sqlx::query!(
+                r#"select superseded_code as "code!", count(*) as "count!", min(superseded_by) as by
+                   from token_rows where migration = $1 and outdated_run = $2 and superseded_code is not null
+                   group by superseded_code order by count(*) desc, superseded_code"#,
+                self.migration,
+                run,
+            )
+            .fetch_all(&mut self.connection)
+            .await?;
+            counted
+                .superseded
+                .extend(among_tokens.into_iter().map(|found| CodeCount {
+                    example: Superseded::sentence(&found.code, found.by.as_deref()),
+                    code: found.code,
+                    count: found.count,
+                }));
+        }
+        let among_findings = sqlx::query!(
+            r#"select severity, error_code as code, count(*) as "count!", min(reason) as "example!"
+               from findings where run_id = $1
+               group by severity, error_code order by count(*) desc, error_code"#,
+            run,
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
+        for found in among_findings {
+            let of_severity = match found.severity.as_str() {
+                "error" => &mut counted.failures,
+                "superseded" => &mut counted.superseded,
+                _ => &mut counted.warnings,
+            };
+            of_severity.push(CodeCount {
+                code: found.code,
+                count: found.count,
+                example: found.example,
+            });
+        }
+        Ok(counted)
+    }
+
+    async fn verification(&mut self, run: RunId) -> Result<Option<Verification>, LedgerError> {
+        let found = sqlx::query_as!(
+            Verification,
+            r#"select of_run, sample, seed, include_expired, equal + refreshed + in_part + different + missing as "checked!", equal, refreshed,
+                      in_part, different, missing, changed_in_source, gone_from_source, inconclusive, not_read, not_uploaded
+               from verifications where run_id = $1"#,
+            run,
+        )
+        .fetch_optional(&mut self.connection)
+        .await?;
+        Ok(found)
+    }
+}

@@ -1,0 +1,93 @@
+//! Cache of resolved login IDs.
+
+use std::{collections::HashMap, time::Duration};
+
+use super::columns::column;
+use crate::{
+    ledger::{Ledger, LedgerError},
+    secret::Fingerprint,
+};
+
+impl Ledger {
+    /// The users of these login IDs, as far as they were found within the last `remember`.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn known_users(
+        &self,
+        digests: &[Fingerprint],
+        remember: Duration,
+    ) -> Result<HashMap<Fingerprint, String>, LedgerError> {
+        if digests.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let asked = column(digests, |digest| &digest.as_bytes()[..]);
+        let rows = self
+            .with_retry(|| {
+                sqlx::query!(
+                    r#"-- One look at the index for each, as in `known`.
+                       select login_digest as "login_digest!", user_id as "user_id!"
+                       from unnest($1::bytea[]) as asked (digest) cross join lateral (
+                              select * from known_users
+                              where login_digest = asked.digest
+                                and resolved_at > now() - make_interval(secs => $2) offset 0
+                       ) as found"#,
+                    &asked as &[&[u8]],
+                    remember.as_secs_f64(),
+                )
+                .fetch_all(&self.pool)
+            })
+            .await?;
+        let users = rows.into_iter().filter_map(|row| {
+            let digest = Fingerprint::from_slice(&row.login_digest)?;
+            Some((digest, row.user_id))
+        });
+        Ok(users.collect())
+    }
+
+    /// Remembers whose login IDs are.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn remember_users(&self, found: &[(Fingerprint, String)]) -> Result<(), LedgerError> {
+        if found.is_empty() {
+            return Ok(());
+        }
+        // In one order for all, so that two runs that remember the same ones do not wait for each other in a circle.
+        let mut found: Vec<_> = found.iter().collect();
+        found.sort_unstable();
+        let digests = column(&found, |(digest, _)| &digest.as_bytes()[..]);
+        let users = column(&found, |(_, user)| user.as_str());
+        self.with_retry(|| {
+            sqlx::query!(
+                "insert into known_users (login_digest, user_id)
+                 select * from unnest($1::bytea[], $2::text[])
+                 on conflict (login_digest) do update set user_id = excluded.user_id, resolved_at = now()",
+                &digests as &[&[u8]],
+                &users as &[&str],
+            )
+            .execute(&self.pool)
+        })
+        .await?;
+        Ok(())
+    }
+
+    /// Forgets the users that the API refused tokens of with one of these codes: it does not know them any more, and their
+    /// login IDs may be somebody else's by now.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn forget_refused_users(&self, codes: &[&str]) -> Result<(), LedgerError> {
+        self.with_retry(|| {
+            sqlx::query!(
+                "delete from known_users where user_id in (
+                     select user_id from token_rows where migration = $1 and state = 'failed' and error_code = any ($2::text[]))",
+                self.migration,
+                codes as &[&str],
+            )
+            .execute(&self.pool)
+        })
+        .await?;
+        Ok(())
+    }
+}

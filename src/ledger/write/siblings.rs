@@ -1,0 +1,50 @@
+//! Other migrations of the same ledger that are at work.
+
+use super::Run;
+use crate::ledger::{Ledger, LedgerError};
+
+impl Ledger {
+    /// Whether the ledger holds runs of other migrations. What those that were at work since this run began have packed is filed,
+    /// so that it is found by its destination: two migrations may be at work at the same time.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn meet_siblings(&self, run: &Run) -> Result<bool, LedgerError> {
+        let siblings = self
+            .with_retry(|| {
+                sqlx::query!(
+                    r#"select count(*) > 0 as "any!",
+                              coalesce(bool_or(progressed_at > (select started_at from runs where id = $2)), false) as "active!"
+                       from runs where mode = 'migrate' and migration <> $1"#,
+                    self.migration,
+                    run.id,
+                )
+                .fetch_one(&self.pool)
+            })
+            .await?;
+        if siblings.active {
+            // Seldom needed, and large.
+            Box::pin(self.file_left_behind_by_others(run)).await?;
+        }
+        Ok(siblings.any)
+    }
+
+    /// The other migrations of which a run is at work now, and sends to `target`.
+    ///
+    /// # Errors
+    /// If the database stays away.
+    pub async fn siblings_at_work(&self, target: &str) -> Result<Vec<String>, LedgerError> {
+        self.with_retry(|| {
+            sqlx::query_scalar!(
+                "select distinct migration from runs
+                 where mode = 'migrate' and status = 'running' and migration <> $1 and coalesce(nullif(api, ''), $2) = $2
+                   and progressed_at > now() - interval '1 minute'
+                 order by migration",
+                self.migration,
+                target,
+            )
+            .fetch_all(&self.pool)
+        })
+        .await
+    }
+}
