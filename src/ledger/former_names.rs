@@ -1,6 +1,6 @@
-//! Other migrations of the same ledger, whose tokens went to the same place.
+//! Former names of a migration: other migrations in the same ledger that sent tokens to the same target.
 //!
-//! What they sent stands at the same destinations. A migration that was renamed is a new one, and sends everything again.
+//! A renamed migration counts as a new one and uploads everything again.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ use super::{Ledger, LedgerDiagnostics, LedgerError};
 pub struct Sibling {
     /// Its name.
     pub migration: String,
-    /// Tokens that it has stored at the same place.
+    /// Tokens that it has stored at the same target.
     pub tokens: i64,
 }
 
@@ -24,11 +24,11 @@ impl fmt::Display for Sibling {
 }
 
 impl Ledger {
-    /// The other migrations that have tokens at `target`, if this one has sent none yet: one of them may be this one under a
-    /// former name.
+    /// Returns the other migrations with tokens at `target` if this one has sent none yet. One of them may be
+    /// this migration under a former name.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn possible_former_names(&self, target: &str) -> Result<Vec<Sibling>, LedgerError> {
         self.with_retry(|| possible_former_names(&self.pool, &self.migration, target))
             .await
@@ -36,7 +36,7 @@ impl Ledger {
 }
 
 impl LedgerDiagnostics {
-    /// The same. Only of a ledger that is up to date.
+    /// Returns the same as [`Ledger::possible_former_names`]. The schema must be current.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -45,7 +45,7 @@ impl LedgerDiagnostics {
     }
 }
 
-/// Tokens are counted only where it comes to that: in a large ledger it takes a while.
+/// Counts tokens only if this migration has no committed batch: in a large ledger the count takes a while.
 async fn possible_former_names(
     executor: impl PgExecutor<'_>,
     migration: &str,

@@ -1,10 +1,12 @@
-//! The only state there is: which batches were sent, and what became of every token.
+//! The ledger: the only state of the program, with every batch that was sent and the outcome of every token.
 //!
-//! The intent to send a batch is committed before its request leaves, its outcome in one transaction after the answer. What is
-//! known of its tokens stands in the batch's row from the first on, and stays there once it arrived, until it is filed: see
-//! `filing`.
-//! All SQL of the ledger is in here, checked at compile time. Every statement that changes something may be repeated
-//! when its own answer was lost, and then changes nothing.
+//! The intent to send a batch is committed before its request leaves, and its outcome in one transaction
+//! after the response. From its intent on, a batch's row holds its tokens until they are filed: see
+//! `write::filing`.
+//!
+//! All SQL of the ledger is in this folder and is checked at compile time. A statement that changes something
+//! can be repeated if its response was lost; the repetition changes nothing. `write` holds the statements of
+//! runs, `read` those of reports and diagnostics.
 
 mod error;
 mod fingerprint_key;
@@ -43,18 +45,18 @@ use crate::{
     secret::FingerprintKey,
 };
 
-/// A ledger that is open, its schema up to date.
+/// An open ledger whose schema is current.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     pool: Pool,
     migration: String,
-    /// The project and the address that tokens go to, once it is known.
+    /// The project and the base URL that tokens are sent to, once they are known.
     target: Option<Arc<str>>,
     key: FingerprintKey,
     patience: Patience,
     event_log: EventLog,
-    /// Whether it was said that the event log could not be written.
-    diary_failed: Arc<AtomicBool>,
+    /// Set once a warning said that events could not be written.
+    events_failed: Arc<AtomicBool>,
     packed: Arc<Mutex<Packed>>,
     outcomes: Arc<Outcomes>,
     /// Held while batches are filed.
@@ -62,11 +64,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger for a run: makes or updates the schema, and takes its fingerprint key. `connections` is how many
-    /// statements run at once; `patience` says how long the database may be out of reach later on.
+    /// Opens the ledger for a run: creates or updates the schema and reads the fingerprint key. `connections`
+    /// limits the statements that run at once. `patience` limits how long the database may be unreachable
+    /// later.
     ///
     /// # Errors
-    /// If the database does not answer or does not let us, the ledger is newer than this program, or its pepper changed.
+    /// If the database is unreachable or denies access, the ledger is newer than this program, or its pepper
+    /// changed.
     pub async fn open(
         access: &LedgerAccess,
         connections: u32,
@@ -76,7 +80,7 @@ impl Ledger {
         schema::check_encoding(&mut session).await?;
         schema::migrate(&mut session, &access.ledger.schema).await?;
         let key = fingerprint_key::fetch_or_make(&mut session, access.ledger.pepper.as_ref()).await?;
-        // The pool has its own.
+        // The pool opens its own sessions.
         session.close().await;
         Ok(Self {
             pool: session::pool(access, connections, patience),
@@ -85,17 +89,17 @@ impl Ledger {
             key,
             patience: patience.clone(),
             event_log: EventLog::default(),
-            diary_failed: Arc::default(),
+            events_failed: Arc::default(),
             packed: Arc::default(),
             outcomes: Arc::default(),
             filing: Arc::default(),
         })
     }
 
-    /// The same, where there is a ledger already.
+    /// Opens the ledger like [`open`](Self::open), but does not create it.
     ///
     /// # Errors
-    /// [`LedgerError::Absent`] where there is none, and as for [`open`](Self::open).
+    /// [`LedgerError::Absent`] if there is no ledger, otherwise as for [`open`](Self::open).
     pub async fn open_existing(
         access: &LedgerAccess,
         connections: u32,
@@ -111,7 +115,7 @@ impl Ledger {
         &self.migration
     }
 
-    /// Tokens of other migrations count where they went to this project and address, too.
+    /// Sets the target, so that tokens count that other migrations sent there.
     #[must_use]
     pub fn bound_to(mut self, target: &str) -> Self {
         self.target = Some(target.into());
@@ -124,7 +128,7 @@ impl Ledger {
         &self.key
     }
 
-    /// Closes all connections, so that the server does not have to notice.
+    /// Closes all connections.
     pub async fn close(&self) {
         self.pool.close().await;
     }

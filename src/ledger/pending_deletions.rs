@@ -1,6 +1,7 @@
-//! Tokens that a rollback is deleting, or was when it was ended: they may be gone from Descope, and still count as committed.
+//! Pending deletions: tokens that an ended rollback was deleting. They may be gone from Descope but still
+//! count as committed.
 //!
-//! Nothing that relies on what is committed may begin before they are settled, which the rollback does when it is gone on with.
+//! Work that relies on committed tokens must wait until the resumed rollback has settled them.
 
 use sqlx::PgExecutor;
 
@@ -8,11 +9,11 @@ use super::{Ledger, LedgerDiagnostics, LedgerError, LedgerReader, LockKind};
 use crate::{config::LedgerAccess, domain::PendingDeletions};
 
 impl Ledger {
-    /// Refuses to go on while a rollback has left tokens of which nobody knows whether they are deleted. Only with the
-    /// migration's lock held: a rollback that runs has some all the time.
+    /// Returns an error if a rollback left pending deletions. The caller must hold the migration's lock: an
+    /// active rollback always has some.
     ///
     /// # Errors
-    /// [`LedgerError::PendingDeletions`] if there are any, or if the database stays away.
+    /// [`LedgerError::PendingDeletions`] if there are any, or if the database stays unreachable.
     pub async fn expect_no_pending_deletions(&self) -> Result<(), LedgerError> {
         match self.with_retry(|| find(&self.pool, &self.migration)).await? {
             None => Ok(()),
@@ -20,10 +21,10 @@ impl Ledger {
         }
     }
 
-    /// The same for whoever works without the lock.
+    /// Does the same for a caller without the lock.
     ///
     /// # Errors
-    /// The same, and [`LedgerError::Locked`] if the rollback is at work.
+    /// As above, and [`LedgerError::Locked`] if the rollback is active.
     pub async fn expect_no_pending_deletions_without_lock(
         &self,
         access: &LedgerAccess,
@@ -32,7 +33,7 @@ impl Ledger {
             Err(LedgerError::PendingDeletions(_)) => {}
             other => return other,
         }
-        // Whoever has the lock may be the one that is settling them.
+        // The holder of the lock may be the rollback that settles them.
         let lock = self.lock(access, LockKind::Migration).await?;
         let found = self.expect_no_pending_deletions().await;
         lock.release().await;
@@ -41,7 +42,7 @@ impl Ledger {
 }
 
 impl LedgerReader {
-    /// What a rollback left, if anything.
+    /// Returns the pending deletions of a rollback, if there are any.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -51,7 +52,7 @@ impl LedgerReader {
 }
 
 impl LedgerDiagnostics {
-    /// What a rollback left, if anything. Only of a ledger that is up to date.
+    /// Returns the pending deletions of a rollback, if there are any. The schema must be current.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -60,7 +61,8 @@ impl LedgerDiagnostics {
     }
 }
 
-/// Those of the first such rollback. A token that was sent again since, or is not committed any more, is none of them.
+/// Finds the pending deletions of the first rollback that has some. A token counts only while it is committed
+/// by the run that is rolled back.
 async fn find(
     executor: impl PgExecutor<'_>,
     migration: &str,
@@ -69,7 +71,7 @@ async fn find(
         PendingDeletions,
         r#"select runs.id as rollback, runs.rolls_back as "of_run!", count(*) as "tokens!"
            from rollbacks join runs on runs.id = rollbacks.run_id
-                -- One look at the index for each, whatever the planner believes.
+                -- One index lookup for each, whatever the planner estimates.
                 cross join lateral (
                     select from token_rows
                     where migration = runs.migration and source_key = rollbacks.source_key and run_id = runs.rolls_back

@@ -1,11 +1,11 @@
-//! The check that a run uploads: no other has tokens of its own.
+//! The check that a run uploads: no other run has tokens of its own.
 
 use sqlx::PgExecutor;
 
 use super::LedgerError;
 use crate::domain::{Mode, RunId};
 
-/// The outer error may be worth another attempt, the inner one is not.
+/// Returns the database's error outside, so that the caller can retry, and the result of the check inside.
 pub(super) async fn expect_upload(
     executor: impl PgExecutor<'_>,
     migration: &str,

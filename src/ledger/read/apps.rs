@@ -3,27 +3,28 @@
 use super::LedgerReader;
 use crate::{domain::RunId, ledger::LedgerError};
 
-/// What became of the tokens of one app in a run.
+/// Outcomes of the tokens of one app in a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[allow(missing_docs, reason = "counts of what their names say")]
 pub struct AppOutcomes {
-    /// The outbound app, or the legacy name that none was found for; absent where the row names none.
+    /// The outbound app, or the legacy name that maps to no app; absent if the row names none.
     pub app: Option<String>,
     pub committed: i64,
     pub failed: i64,
     pub superseded: i64,
-    /// Of those that went up.
+    /// Warnings about tokens that are uploaded.
     pub warnings: i64,
 }
 
-/// Apps that are told one by one. Tokens of the others are counted together.
+/// Maximum number of apps that are listed.
 const MOST: i64 = 100;
 
 impl LedgerReader {
-    /// What became of a run's tokens by app, those with most tokens first, and how many more apps there are. A token that a
-    /// later run has worked on is counted there. No index leads to
-    /// the tokens of a run, since it would be paid for with every token that is written: this reads the whole table, in
-    /// about half a second for each million.
+    /// Returns a run's outcomes by app, those with most tokens first, and the number of apps that are not
+    /// listed. A token that a later run changed counts there.
+    ///
+    /// This reads the whole table, about half a second per million rows: an index on the run would slow down
+    /// every write.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -39,7 +40,7 @@ impl LedgerReader {
                    from tokens where migration = $1 and run_id = $2
                    group by app_id
                    union all
-                   -- The errors of a dry run, and the differences that a verification found.
+                   -- Errors of a dry run and differences found by a verification.
                    select app_id, 0, count(*) filter (where severity = 'error'),
                           count(*) filter (where severity = 'superseded'),
                           count(*) filter (where severity = 'warning')

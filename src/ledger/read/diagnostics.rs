@@ -1,4 +1,4 @@
-//! Diagnostics of the ledger's database before the first run. Reads only: nothing is created.
+//! Diagnostics of the ledger's database before the first run. They read only and create nothing.
 
 use super::LedgerReader;
 use crate::{
@@ -8,38 +8,38 @@ use crate::{
     secret::Secret,
 };
 
-/// A connection to the ledger's database that was made to look around.
+/// A connection to the ledger's database, which need not hold a ledger yet.
 #[derive(Debug)]
 pub struct LedgerDiagnostics {
     pub(in crate::ledger) reader: LedgerReader,
     pepper: Option<Secret>,
 }
 
-/// Something the role would need to be allowed.
+/// Privileges that the role lacks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Missing {
-    /// Privileges, as `grant` spells them.
+    /// The privileges, as `grant` spells them.
     pub privileges: String,
-    /// On what.
+    /// The object they are needed on.
     pub on: String,
 }
 
-/// What the server does for what it has confirmed to be there after a crash.
+/// The server's settings that decide whether a confirmed commit survives a crash.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Durability {
-    /// Whether it waits for the disk at all.
+    /// The server waits for the disk.
     pub fsync: bool,
-    /// Whether a page that was written in part can be mended.
+    /// A page that was written in part can be restored.
     pub full_page_writes: bool,
-    /// What a session of this role in this database begins with; the ledger's own raise it.
+    /// The initial value for sessions of this role in this database; the ledger's own sessions raise it.
     pub synchronous_commit: String,
 }
 
 impl LedgerDiagnostics {
-    /// Connects, for reading.
+    /// Connects for reading.
     ///
     /// # Errors
-    /// If the database does not answer or does not let us.
+    /// If the database is unreachable or denies access.
     pub async fn open(access: &LedgerAccess) -> Result<Self, LedgerError> {
         Ok(Self {
             reader: LedgerReader::connect(access).await?,
@@ -47,15 +47,15 @@ impl LedgerDiagnostics {
         })
     }
 
-    /// The server.
+    /// Returns the properties of the server.
     ///
     /// # Errors
-    /// If it does not answer.
+    /// If the server does not answer.
     pub async fn server(&mut self) -> Result<Server, LedgerError> {
         Ok(Server::ask(&mut self.reader.connection).await?)
     }
 
-    /// How many sessions there may be.
+    /// Returns the limits on the number of sessions.
     ///
     /// # Errors
     /// If the server does not answer.
@@ -63,7 +63,7 @@ impl LedgerDiagnostics {
         Ok(Room::ask(&mut self.reader.connection).await?)
     }
 
-    /// Schemas of the session's search path in which others may create objects.
+    /// Returns schemas of the session's search path in which other roles may create objects.
     ///
     /// # Errors
     /// If the server does not answer.
@@ -71,20 +71,20 @@ impl LedgerDiagnostics {
         Ok(SharedSchema::find(&mut self.reader.connection).await?)
     }
 
-    /// Whether the database can hold every name.
+    /// Checks that the database can store every name.
     ///
     /// # Errors
-    /// [`LedgerError::Encoding`] if not, or if it does not answer.
+    /// [`LedgerError::Encoding`] if it cannot, or if the database does not answer.
     pub async fn check_encoding(&mut self) -> Result<(), LedgerError> {
         schema::check_encoding(&mut self.reader.connection).await
     }
 
-    /// Whether the server keeps what it confirms.
+    /// Returns the settings that decide whether a confirmed commit survives a crash.
     ///
     /// # Errors
-    /// If it does not answer.
+    /// If the server does not answer.
     pub async fn durability(&mut self) -> Result<Durability, LedgerError> {
-        // `reset_val` is what the session began with, whatever it set since.
+        // `reset_val` is the initial value of the session, whatever it set since.
         let found = sqlx::query_as(
             "select current_setting('fsync')::bool as fsync, current_setting('full_page_writes')::bool as full_page_writes,
                     (select reset_val from pg_settings where name = 'synchronous_commit') as synchronous_commit",
@@ -94,15 +94,15 @@ impl LedgerDiagnostics {
         Ok(found?)
     }
 
-    /// How far the ledger is.
+    /// Returns the state of the schema.
     ///
     /// # Errors
-    /// If a newer version made it, or it is not as any version makes it.
+    /// If a newer version created it, or it is not as any version creates it.
     pub async fn state(&mut self) -> Result<State, LedgerError> {
         schema::state(&mut self.reader.connection, &self.reader.schema).await
     }
 
-    /// What the role lacks to make, update or keep a ledger that is in this state.
+    /// Returns the privileges that the role lacks to create, update or use a ledger in this state.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -122,7 +122,7 @@ impl LedgerDiagnostics {
         Ok(missing)
     }
 
-    /// Whether the pepper is the one the ledger was begun with; `true` where there is no ledger yet.
+    /// Returns whether the pepper is that of the ledger; `true` if there is no ledger yet.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -178,7 +178,7 @@ async fn schema_privileges(
     Ok(missing.into_iter().collect())
 }
 
-/// Only its owner may alter a table.
+/// Returns tables of other owners: only the owner may alter a table.
 async fn tables_of_others(connection: &mut Session, schema: &str) -> Result<Vec<Missing>, Failure> {
     let tables: Vec<String> = sqlx::query_scalar(
         "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace \
@@ -194,10 +194,10 @@ async fn tables_of_others(connection: &mut Session, schema: &str) -> Result<Vec<
     Ok(missing.collect())
 }
 
-/// What is needed of a table; most are written and never deleted from.
+/// Returns the privileges that a run needs on a table. From most tables it never deletes.
 fn needed(table: &str) -> &'static [&'static str] {
     match table {
-        // The latter is a view over two others.
+        // `tokens` is a view.
         "_sqlx_migrations" | "tokens" => &["select"],
         "fingerprint_key" => &["select", "insert"],
         "dry_run_rows" | "known_users" => &["select", "insert", "update", "delete"],

@@ -11,25 +11,25 @@ use crate::{
 /// An event of a run.
 #[derive(Debug, Clone)]
 pub struct RunEvent {
-    /// What it is; `None` if a later version of this program wrote it.
+    /// The kind; `None` if a later version of this program wrote it.
     pub kind: Option<EventKind>,
-    /// When it began.
+    /// Start of the event.
     pub at: DateTime<Utc>,
-    /// When it was over, where it lasted.
+    /// End of the event, if it lasted.
     pub until: Option<DateTime<Utc>>,
-    /// How long it lasted; of several that became one, all of them together.
+    /// Duration in seconds; the total if several events were merged.
     pub seconds: f64,
-    /// How many became one.
+    /// The number of events that were merged into this one.
     pub times: i32,
     /// A sentence about it.
     pub detail: Option<String>,
 }
 
-/// A report reads so many of a run. A process writes a few hundred at most.
+/// Maximum number of events that a report reads. A process writes a few hundred at most.
 const MOST: i64 = 2000;
 
 impl LedgerReader {
-    /// What happened to a run, in the order of time.
+    /// Returns the events of a run in the order of time.
     ///
     /// # Errors
     /// If the database does not answer.

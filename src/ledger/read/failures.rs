@@ -11,31 +11,31 @@ use crate::{
     postgres::{quote_identifier, quote_literal},
 };
 
-/// What is asked for.
+/// The tokens that a listing asks for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Listing {
-    /// Of this run; else every token whose last outcome is a failure.
+    /// The run; if absent, every token whose last outcome is a failure.
     pub run: Option<RunId>,
-    /// Which tokens.
+    /// The kind of tokens.
     pub listed: Listed,
-    /// So many; else all of them.
+    /// Maximum number of tokens; if absent, all of them.
     pub most: Option<i64>,
 }
 
-/// Which tokens are listed.
+/// The kinds of tokens that can be listed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Listed {
-    /// Those that failed.
+    /// Tokens that failed.
     #[default]
     Failed,
-    /// What was found about tokens that go up, too.
+    /// Tokens that failed, and warnings about tokens that are uploaded.
     Problems,
-    /// Those that were left out in favour of another token.
+    /// Tokens that were left out in favour of another token.
     Superseded,
 }
 
 impl Listed {
-    /// The severities that belong to it.
+    /// Returns the severities that belong to the kind.
     fn severities(self) -> &'static [&'static str] {
         match self {
             Self::Failed => &["error"],
@@ -45,7 +45,7 @@ impl Listed {
     }
 }
 
-/// A token that failed or was left out; the columns that `failures` gives out.
+/// A token that failed or was left out, with the columns of `failures`.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "the columns of the table")]
 pub struct FailedToken {
@@ -60,29 +60,29 @@ pub struct FailedToken {
     pub first_seen_at: DateTime<Utc>,
     pub last_seen_at: DateTime<Utc>,
     pub severity: String,
-    /// The key of the row that it is left out for, or the name of the migration.
+    /// The key of the row that takes its place, or the name of the migration.
     pub superseded_by: Option<String>,
 }
 
-/// All tokens with one problem.
+/// All tokens with the same problem.
 #[derive(Debug, Clone)]
 pub struct FailureGroup {
     /// `error`, `warning` or `superseded`.
     pub severity: String,
     /// The code.
     pub code: String,
-    /// How many tokens of which app, most first; the app is absent where it is not known.
+    /// The number of tokens of each app, most first; the app is absent if it is unknown.
     pub apps: Vec<(Option<String>, i64)>,
     /// One of the reasons.
     pub example: String,
-    /// The first of their keys.
+    /// The first keys.
     pub keys: Vec<String>,
-    /// A query, to be run in the ledger's database, that gives the keys of all of them.
+    /// A query for the ledger's database that returns all keys.
     pub keys_sql: String,
 }
 
 impl FailureGroup {
-    /// How many there are.
+    /// Returns the number of tokens.
     #[must_use]
     pub fn count(&self) -> i64 {
         self.apps.iter().map(|(_, count)| count).sum()
@@ -90,7 +90,7 @@ impl FailureGroup {
 }
 
 impl LedgerReader {
-    /// The latest dry run, if nothing was migrated after it, and how many problems it found.
+    /// Returns the latest dry run and the number of problems it found, if no migration ran after it.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -107,7 +107,7 @@ impl LedgerReader {
         Ok(found.map(|run| (run.id, run.problems)))
     }
 
-    /// The last run that was to look at every row; `None` if there was none.
+    /// Returns the last run that covered every row; `None` if there was none.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -121,8 +121,8 @@ impl LedgerReader {
         Ok(found)
     }
 
-    /// The tokens of a listing by code and app, errors first, the most frequent codes first; with up to `most_keys` keys of
-    /// each code.
+    /// Returns the tokens of a listing by code and app, errors first, then the most frequent codes, with up
+    /// to `most_keys` keys of each code.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -182,8 +182,8 @@ impl LedgerReader {
         severity: &str,
         code: &str,
         most: i64,
-    ) -> Result<Vec<String>, LedgerError> {
-        let keys = sqlx::query_scalar!(
+    ) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar!(
             r#"(select source_key as "key!" from token_rows
                 where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2) and $3 = 'error'
                   and error_code = $4
@@ -203,8 +203,7 @@ impl LedgerReader {
             most,
         )
         .fetch_all(&mut self.connection)
-        .await?;
-        Ok(keys)
+        .await
     }
 
     fn keys_sql(&self, listing: Listing, severity: &str, code: &str) -> String {
@@ -222,7 +221,7 @@ impl LedgerReader {
         );
         match listing.run {
             None => tokens,
-            // A real run's errors are among the tokens, a dry run's among the findings.
+            // Errors of a real run are among the tokens, those of a dry run among the findings.
             Some(run) => {
                 let severity = quote_literal(severity);
                 format!(
@@ -233,7 +232,7 @@ impl LedgerReader {
         }
     }
 
-    /// The tokens of a listing, by their codes and keys. A stream: there may be more of them than fit into memory.
+    /// Streams the tokens of a listing, ordered by code and key: there may be more than fit into memory.
     pub fn failures(&mut self, listing: Listing) -> BoxStream<'_, Result<FailedToken, LedgerError>> {
         sqlx::query_as!(
             FailedToken,

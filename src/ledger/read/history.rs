@@ -1,4 +1,4 @@
-//! All that is known of single tokens.
+//! The history of single tokens.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,19 +10,19 @@ use crate::{
     secret::Fingerprint,
 };
 
-/// What is known of one source row.
+/// Everything that the ledger holds of one source row.
 #[derive(Debug, Clone, Serialize)]
 pub struct History {
     /// The row.
     pub source_key: String,
-    /// Its last outcome; absent while it has none.
+    /// Its last outcome, if it has one.
     pub outcome: Option<LastOutcome>,
-    /// The batches it was in, the latest first: the one of its last outcome and those that were refused before, which this one
-    /// was taken out of; and one that is in flight.
+    /// The batches it was in, latest first: the batch of its last outcome, the rejected batches before that,
+    /// and a batch in flight.
     pub batches: Vec<BatchRecord>,
-    /// What rollbacks did about it, the latest first.
+    /// Outcomes of rollbacks, latest first.
     pub rollbacks: Vec<RollbackRecord>,
-    /// What was noticed about it, the latest first.
+    /// Findings, latest first.
     pub findings: Vec<FindingRecord>,
 }
 
@@ -61,7 +61,7 @@ pub struct BatchRecord {
     pub finished_at: Option<DateTime<Utc>>,
 }
 
-/// What a rollback did about a token.
+/// The outcome of a token in a rollback.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "the columns of the table")]
 pub struct RollbackRecord {
@@ -75,7 +75,7 @@ pub struct RollbackRecord {
     pub ended_at: Option<DateTime<Utc>>,
 }
 
-/// Something that a run noticed about a token.
+/// A finding about a token.
 #[derive(Debug, Clone, Serialize)]
 #[allow(missing_docs, reason = "the columns of the table")]
 pub struct FindingRecord {
@@ -94,7 +94,7 @@ impl History {
         SourceKey::from(self.source_key.as_str())
     }
 
-    /// What was sent for it last, if anything was.
+    /// Returns the fingerprint of the token that was sent last, if there is one.
     #[must_use]
     pub fn fingerprint(&self) -> Option<Fingerprint> {
         let bytes = self.outcome.as_ref()?.fingerprint.as_deref()?;
@@ -103,8 +103,8 @@ impl History {
 }
 
 impl LedgerReader {
-    /// All that is known of the row with this key, and of the tokens of the user or tenant with this ID; and how many more
-    /// than `most` there are.
+    /// Returns the history of the row with this key and of the tokens of the user or tenant with this ID, and
+    /// the number of rows beyond `most`.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -129,8 +129,8 @@ impl LedgerReader {
         Ok((histories, more))
     }
 
-    async fn keys_of(&mut self, of: &str) -> Result<Vec<String>, LedgerError> {
-        let keys = sqlx::query_scalar!(
+    async fn keys_of(&mut self, of: &str) -> Result<Vec<String>, sqlx::Error> {
+        sqlx::query_scalar!(
             r#"select source_key as "source_key!" from (
                    select source_key from tokens
                    where migration = $1 and (source_key = $2 or user_id = $2 or tenant_id = $2)
@@ -151,12 +151,11 @@ impl LedgerReader {
             of,
         )
         .fetch_all(&mut self.connection)
-        .await?;
-        Ok(keys)
+        .await
     }
 
-    async fn outcome(&mut self, key: &str) -> Result<Option<LastOutcome>, LedgerError> {
-        let outcome = sqlx::query_as!(
+    async fn outcome(&mut self, key: &str) -> Result<Option<LastOutcome>, sqlx::Error> {
+        sqlx::query_as!(
             LastOutcome,
             r#"select state as "state!", app_id, user_id, tenant_id, refused_by, error_code, reason, run_id as "run_id!",
                       attempts as "attempts!", first_seen_at as "first_seen_at!", updated_at as "updated_at!", fingerprint
@@ -165,12 +164,11 @@ impl LedgerReader {
             key,
         )
         .fetch_optional(&mut self.connection)
-        .await?;
-        Ok(outcome)
+        .await
     }
 
-    async fn batches_of(&mut self, key: &str) -> Result<Vec<BatchRecord>, LedgerError> {
-        let batches = sqlx::query_as!(
+    async fn batches_of(&mut self, key: &str) -> Result<Vec<BatchRecord>, sqlx::Error> {
+        sqlx::query_as!(
             BatchRecord,
             r#"with recursive known (id) as (
                    select batch_id from tokens where migration = $1 and source_key = $2
@@ -178,7 +176,7 @@ impl LedgerReader {
                    select batches.id from batches join runs on runs.id = run_id
                    where migration = $1 and batches.state = 'in_flight' and $2 = any (source_keys)
                    union
-                   -- A token is taken out of a refused batch and goes up in a smaller one.
+                   -- A token of a rejected batch is sent again in a smaller one.
                    select parent_id from known join batches on batches.id = known.id
                )
                select id, run_id, state, token_count, attempts, http_status, error_code, reason, submitted_at, finished_at
@@ -187,12 +185,11 @@ impl LedgerReader {
             key,
         )
         .fetch_all(&mut self.connection)
-        .await?;
-        Ok(batches)
+        .await
     }
 
-    async fn rollbacks_of(&mut self, key: &str) -> Result<Vec<RollbackRecord>, LedgerError> {
-        let rollbacks = sqlx::query_as!(
+    async fn rollbacks_of(&mut self, key: &str) -> Result<Vec<RollbackRecord>, sqlx::Error> {
+        sqlx::query_as!(
             RollbackRecord,
             "select run_id, of_run, state, token_id, error_code, reason, begun_at, ended_at
              from rollbacks join runs on runs.id = run_id
@@ -202,12 +199,11 @@ impl LedgerReader {
             key,
         )
         .fetch_all(&mut self.connection)
-        .await?;
-        Ok(rollbacks)
+        .await
     }
 
-    async fn findings_of(&mut self, key: &str) -> Result<Vec<FindingRecord>, LedgerError> {
-        let findings = sqlx::query_as!(
+    async fn findings_of(&mut self, key: &str) -> Result<Vec<FindingRecord>, sqlx::Error> {
+        sqlx::query_as!(
             FindingRecord,
             "select run_id, mode, severity, error_code, reason, found_at
              from findings join runs on runs.id = run_id
@@ -217,7 +213,6 @@ impl LedgerReader {
             key,
         )
         .fetch_all(&mut self.connection)
-        .await?;
-        Ok(findings)
+        .await
     }
 }

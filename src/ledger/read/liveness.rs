@@ -1,24 +1,24 @@
-//! Liveness: whether a run's process holds its lock, seen from outside.
+//! Liveness of a run: a live process holds the migration's lock.
 
 use super::{LedgerDiagnostics, LedgerReader};
 use crate::ledger::{LedgerError, LockKind, lock_holder::LockHolder};
 
 impl LedgerReader {
-    /// Whether a process holds one of the migration's locks. A run that says `running` without it belongs to a process that is
-    /// gone.
+    /// Returns whether a process holds one of the migration's locks. A run that is `running` without it
+    /// belongs to a process that is gone.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn is_held(&mut self, what: LockKind) -> Result<bool, LedgerError> {
         let name = what.name(&self.schema, &self.migration);
         let holder = LockHolder::find(&mut self.connection, &name).await?;
-        // A foreign role's lock is no sign of a run.
+        // A foreign role's lock does not belong to a run.
         Ok(holder.is_some_and(|holder| !holder.is_foreign))
     }
 }
 
 impl LedgerDiagnostics {
-    /// The same.
+    /// Returns the same as [`LedgerReader::is_held`].
     ///
     /// # Errors
     /// If the database does not answer.

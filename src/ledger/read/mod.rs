@@ -21,7 +21,7 @@ pub use timeline::{BOUNDS as LATENCY_BOUNDS, Latency, Step, Timeline};
 use super::{LedgerError, schema, session::connect_to_read};
 use crate::{config::LedgerAccess, postgres::Session};
 
-/// A connection to the ledger that only reads, and makes nothing.
+/// A connection to the ledger that reads only and creates nothing.
 #[derive(Debug)]
 pub struct LedgerReader {
     pub(super) connection: Session,
@@ -33,7 +33,7 @@ impl LedgerReader {
     /// Opens the ledger for reading.
     ///
     /// # Errors
-    /// If the database does not answer, or there is no ledger in it.
+    /// If the database does not answer, or holds no ledger.
     pub async fn open(access: &LedgerAccess) -> Result<Self, LedgerError> {
         let mut reader = Self::connect(access).await?;
         if schema::is_present(&mut reader.connection, &reader.schema).await? {
@@ -45,7 +45,7 @@ impl LedgerReader {
         }
     }
 
-    /// Connects, whether there is a ledger or not.
+    /// Connects without checking that there is a ledger.
     async fn connect(access: &LedgerAccess) -> Result<Self, LedgerError> {
         Ok(Self {
             connection: connect_to_read(access).await?,

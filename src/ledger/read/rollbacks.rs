@@ -7,7 +7,7 @@ use crate::{
 };
 
 impl LedgerReader {
-    /// How many tokens of which apps a rollback of this run would look at, most first.
+    /// Returns the number of tokens per app that a rollback of this run would cover, most first.
     ///
     /// # Errors
     /// If the run uploads nothing or does not exist, or the database does not answer.
@@ -25,9 +25,9 @@ impl LedgerReader {
         Ok(apps.into_iter().map(|row| (row.app_id, row.count)).collect())
     }
 
-    /// What became of the tokens of a rollback; `None` of any other run.
-    pub(super) async fn rollback(&mut self, run: RunId) -> Result<Option<Rollback>, LedgerError> {
-        let found = sqlx::query_as!(
+    /// Returns the outcomes of a rollback; `None` for any other run.
+    pub(super) async fn rollback(&mut self, run: RunId) -> Result<Option<Rollback>, sqlx::Error> {
+        sqlx::query_as!(
             Rollback,
             r#"select rolls_back as "of_run!", rehearsal as dry_run,
                       count(*) filter (where rollbacks.state in ('removed', 'deletable')) as "removed!",
@@ -39,7 +39,6 @@ impl LedgerReader {
             run,
         )
         .fetch_optional(&mut self.connection)
-        .await?;
-        Ok(found)
+        .await
     }
 }

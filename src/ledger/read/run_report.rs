@@ -8,17 +8,17 @@ use crate::{
     ledger::{LedgerError, LockKind},
 };
 
-/// A run as it stands in the ledger.
+/// A run as the ledger holds it.
 #[derive(Debug, Clone)]
 #[allow(missing_docs, reason = "the columns of the table")]
 pub struct RunReport {
     pub run_id: RunId,
     pub mode: Mode,
     pub status: String,
-    /// `all`, or `failed`: only tokens that had failed before.
+    /// `all`, or `failed`: only tokens that failed before.
     pub selection: String,
     pub resumed: bool,
-    /// Whether the next `migrate` goes on with it, should it have ended early and the configuration stay as it is.
+    /// The next `migrate` resumes the run if it ended early and the configuration stays the same.
     pub is_taken_up: bool,
     pub started_at: DateTime<Utc>,
     pub finished_at: Option<DateTime<Utc>>,
@@ -26,7 +26,8 @@ pub struct RunReport {
     pub holder: String,
     pub stop_reason: Option<String>,
     pub tally: Tally,
-    /// How many rows the source had when a process began; what its planner expected, where counting takes too long.
+    /// The number of rows in the source when a process started, or the planner's estimate if counting takes
+    /// too long.
     pub rows_expected: Option<i64>,
     pub requests: i64,
     pub retries: i64,
@@ -36,18 +37,18 @@ pub struct RunReport {
     pub batches_committed: i64,
     pub batches_failed: i64,
     pub batches_in_flight: i64,
-    /// A dry run's, once it has ended.
+    /// The estimate of a dry run that has ended.
     pub estimate: Option<Estimate>,
-    /// Of a run that verifies.
+    /// The findings of a verification.
     pub verification: Option<Verification>,
-    /// Of a run that deletes.
+    /// The outcomes of a rollback.
     pub rollback: Option<Rollback>,
     pub failures: Vec<CodeCount>,
     pub warnings: Vec<CodeCount>,
     pub superseded: Vec<CodeCount>,
 }
 
-/// The codes of a run by what they mean, most frequent first.
+/// The codes of a run by severity, most frequent first.
 #[derive(Debug, Default)]
 struct Counted {
     failures: Vec<CodeCount>,
@@ -55,10 +56,11 @@ struct Counted {
     superseded: Vec<CodeCount>,
 }
 
-/// What is said of a run whose process ended without a word. The next run writes it into the ledger.
+/// The stop reason shown for a run whose process ended without recording one. The next run writes one into
+/// the ledger.
 const GONE: &str = "its process ended without recording why";
 
-/// How many tokens there are with a code.
+/// The number of tokens with one code.
 #[derive(Debug, Clone)]
 pub struct CodeCount {
     /// The code.
@@ -70,8 +72,8 @@ pub struct CodeCount {
 }
 
 impl LedgerReader {
-    /// A run of this migration, or the latest one; `None` if there was none yet. One that uploads
-    /// nothing is the latest only where nothing else is: it says nothing of where the migration stands.
+    /// Returns a run of this migration, or the latest one; `None` if there is none yet. A dry run or
+    /// verification is the latest only if no run moved tokens: it does not show where the migration stands.
     ///
     /// # Errors
     /// If the run does not exist, or the database does not answer.
@@ -86,7 +88,7 @@ impl LedgerReader {
                       and not exists (select from runs later where later.migration = $1 and later.mode = 'migrate'
                                         and later.selection = 'all' and later.id > runs.id) as "is_taken_up!"
                from runs where migration = $1 and ($2::bigint is null or id = $2)
-               -- Of those that moved tokens, where there is one.
+               -- Runs that moved tokens come first.
                order by (mode = 'migrate' or mode = 'rollback' and not rehearsal) desc, id desc limit 1"#,
             self.migration,
             id,
@@ -96,8 +98,9 @@ impl LedgerReader {
         let Some(run) = found else {
             return id.map_or(Ok(None), |id| Err(LedgerError::NoSuchRun(id)));
         };
-        let mode = Mode::parse(&run.mode)
-            .ok_or_else(|| LedgerError::Contradiction(format!("run {} has the mode {}", run.id, run.mode)))?;
+        let mode = Mode::parse(&run.mode).ok_or_else(|| {
+            LedgerError::Contradiction(format!("run {} has the unknown mode {}", run.id, run.mode))
+        })?;
         let is_gone =
             run.status == RunStatus::Running.as_str() && run.is_silent && !self.is_at_work(mode).await?;
         let (status, stop_reason) = if is_gone {
@@ -163,7 +166,8 @@ impl LedgerReader {
         }))
     }
 
-    /// Whether a process works on a run of this kind. A dry run takes no lock: whether it is alive is told by its progress alone.
+    /// Returns whether a process works on a run of this kind. A dry run takes no lock: only its progress
+    /// shows that it is alive.
     async fn is_at_work(&mut self, mode: Mode) -> Result<bool, LedgerError> {
         match mode {
             Mode::Migrate | Mode::Rollback => self.is_held(LockKind::Migration).await,
@@ -172,8 +176,8 @@ impl LedgerReader {
         }
     }
 
-    /// The codes of a run's tokens. A real run has its errors and its superseded rows among the tokens, a dry run among the
-    /// findings.
+    /// Returns the codes of a run's tokens. Errors and superseded rows of a real run are among the tokens,
+    /// those of a dry run among the findings.
     async fn counts_by_code(&mut self, run: RunId, superseded: i64) -> Result<Counted, LedgerError> {
         let failures = sqlx::query_as!(
             CodeCount,
@@ -189,7 +193,7 @@ impl LedgerReader {
             failures,
             ..Counted::default()
         };
-        // No index leads there, so a run without such rows does not read the table for them.
+        // No index leads there: a run without such rows must not read the whole table.
         if superseded > 0 {
             let among_tokens = sqlx::query!(
                 r#"select superseded_code as "code!", count(*) as "count!", min(superseded_by) as by
@@ -231,8 +235,8 @@ impl LedgerReader {
         Ok(counted)
     }
 
-    async fn verification(&mut self, run: RunId) -> Result<Option<Verification>, LedgerError> {
-        let found = sqlx::query_as!(
+    async fn verification(&mut self, run: RunId) -> Result<Option<Verification>, sqlx::Error> {
+        sqlx::query_as!(
             Verification,
             r#"select of_run, sample, seed, include_expired, equal + refreshed + in_part + different + missing as "checked!", equal, refreshed,
                       in_part, different, missing, changed_in_source, gone_from_source, inconclusive, not_read, not_uploaded
@@ -240,7 +244,6 @@ impl LedgerReader {
             run,
         )
         .fetch_optional(&mut self.connection)
-        .await?;
-        Ok(found)
+        .await
     }
 }

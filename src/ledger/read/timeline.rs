@@ -5,59 +5,61 @@ use chrono::{DateTime, Utc};
 use super::LedgerReader;
 use crate::{domain::RunId, ledger::LedgerError};
 
-/// How a run's batches are spread over its time, in equal steps.
+/// A run's batches over time, in equal steps.
 #[derive(Debug, Clone)]
 pub struct Timeline {
-    /// When the first step begins.
+    /// Start of the first step.
     pub from: DateTime<Utc>,
-    /// How long each of them is.
+    /// Length of each step.
     pub step_s: i32,
-    /// So many, those included in which nothing ended.
+    /// The steps, including those in which no batch ended.
     pub steps: Vec<Step>,
 }
 
-/// What ended within one step.
+/// The batches that ended within one step.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Step {
     /// Tokens of batches that the API stored.
     pub tokens: i64,
     /// Those batches.
     pub committed: i64,
-    /// Batches of which nothing was stored.
+    /// Batches that were not stored.
     pub refused: i64,
 }
 
-/// How long the batches took that the API answered: from the record of the last attempt to the record of its outcome.
+/// Latency of the batches that the API answered, from the record of the last attempt to the record of its
+/// outcome.
 #[derive(Debug, Clone)]
 pub struct Latency {
-    /// How many batches.
+    /// The number of batches.
     pub batches: i64,
-    /// Half of them took no longer, in seconds.
+    /// The median in seconds.
     pub median: f64,
-    /// Nineteen of twenty.
+    /// The 95th percentile.
     pub p95: f64,
-    /// Ninety-nine of a hundred.
+    /// The 99th percentile.
     pub p99: f64,
-    /// The longest.
+    /// The maximum.
     pub longest: f64,
-    /// How many took no longer than each of [`BOUNDS`] and longer than the one before; the last, longer than all.
+    /// The number of batches per bucket of a histogram whose upper bounds are [`BOUNDS`]; the last bucket has
+    /// none.
     pub counts: Vec<i64>,
 }
 
-/// Where the steps of a histogram end, in seconds.
+/// Upper bounds of the histogram's buckets, in seconds.
 pub const BOUNDS: [f64; 14] = [
     0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0,
 ];
 
-/// Steps of a timeline at most, so that a picture of it stays readable.
+/// Maximum number of steps, so that a chart of them stays readable.
 const MOST_STEPS: i64 = 120;
 
-/// Lengths of a step that people count in, in seconds.
+/// Step lengths that are easy to read, in seconds.
 const LENGTHS: [i32; 17] = [
     1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 14_400, 43_200, 86_400,
 ];
 
-/// The shortest step with which a time of so many seconds fits. A run of months has steps of many days.
+/// Returns the shortest step length with which `seconds` fit. A run of months has steps of many days.
 fn step_for(seconds: i64) -> i32 {
     let enough = (seconds / MOST_STEPS) + 1;
     LENGTHS
@@ -67,8 +69,7 @@ fn step_for(seconds: i64) -> i32 {
 }
 
 impl LedgerReader {
-    /// How the run's batches are spread over its time, from its beginning to `until`. Reads the batches of the run through
-    /// their index, and keeps a number for each step.
+    /// Returns the run's batches over time, from its start to `until`.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -96,7 +97,8 @@ impl LedgerReader {
         .await?;
         let mut steps = vec![Step::default(); count];
         for row in rows {
-            // A clock that was set back, or an outcome that came after the end, belongs to the nearest step.
+            // An outcome outside the range, because the clock was set back or the run had ended, counts in
+            // the nearest step.
             let place = usize::try_from(row.step).unwrap_or(0).min(count - 1);
             steps[place].tokens += row.tokens;
             steps[place].committed += row.committed;
@@ -109,7 +111,7 @@ impl LedgerReader {
         })
     }
 
-    /// How long the run's batches took; `None` if the API answered none.
+    /// Returns the latency of the run's batches; `None` if the API answered none.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -119,7 +121,7 @@ impl LedgerReader {
                       percentile_cont(array[0.5, 0.95, 0.99, 1]) within group (order by seconds) as "percentiles: Vec<f64>"
                from (
                    select extract(epoch from finished_at - submitted_at)::float8 as seconds
-                   -- One without a status was settled by asking, perhaps by a later process.
+                   -- A batch without a status was settled by reading back, perhaps by a later process.
                    from batches where run_id = $1 and http_status is not null and finished_at is not null
                ) as answered"#,
             run,

@@ -1,4 +1,4 @@
-//! Batches: the intent before a request, the outcome after its answer.
+//! Batches: the intent before a request, and the failure after its response.
 
 use std::time::Duration;
 
@@ -14,10 +14,11 @@ use crate::{
 };
 
 impl Ledger {
-    /// Records that a batch is about to be sent, and which of its tokens would be read back.
+    /// Records the intent to send a batch, with the tokens that would be read back.
     ///
     /// # Errors
-    /// If the database stays away, or another process has taken the run over. Nothing may be sent then.
+    /// If the database stays unreachable, or another process has taken the run over. Nothing may be sent
+    /// then.
     pub async fn open_batch(
         &self,
         run: &Run,
@@ -42,9 +43,9 @@ impl Ledger {
                     "insert into batches (run_id, parent_id, subject, token_count, nonce, source_keys, fingerprints,
                             destinations, source_versions, app_ids, user_ids, tenant_ids, replaces, parts, witnesses)
                      select runs.id, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15
-                     -- Locked, so that a process that takes the run over either sees this batch or keeps it from being opened.
+                     -- Locked: a process that takes the run over either sees this batch or prevents it.
                      from runs where runs.id = $1 and runs.epoch = $16 and runs.writes between $17 and $18 for share
-                     -- Sent only after this attempt to record it, however long that takes after the first.
+                     -- The request leaves after this attempt to record it, not after the first.
                      on conflict (nonce) do update set submitted_at = now()
                      returning id",
                     run.id,
@@ -75,16 +76,17 @@ impl Ledger {
         }
     }
 
-    /// Records that the same batch is about to be sent again: what is under way now counts from this moment.
+    /// Records the intent to send the same batch again. The time of the latest attempt starts anew.
     ///
     /// # Errors
-    /// If the database stays away. Nothing may be sent then.
+    /// If the database stays unreachable. Nothing may be sent then.
     pub async fn reopen_batch(&self, run: &Run, batch: BatchRef, attempts: i32) -> Result<(), LedgerError> {
         let known = run.writes.known();
         let done = self
             .with_retry(|| {
                 sqlx::query!(
-                    // The run is locked, so that who takes it over waits, and then sees the new time.
+                    // The run is locked, so that a process that takes it over waits and then sees the new
+                    // time.
                     "update batches set attempts = $2, submitted_at = now()
                      where id = $1 and nonce = $5 and state = 'in_flight'
                        and exists (select from runs where runs.id = $3 and runs.epoch = $4 and runs.writes between $6 and $7 for share)",
@@ -102,11 +104,11 @@ impl Ledger {
         self.expect_ours(run, done.rows_affected() > 0).await
     }
 
-    /// Records that somebody answered, and not as the service does: the batch stays in flight, but need not have come to where
-    /// the run sends to.
+    /// Records a response that does not come from the service: the batch stays in flight, but need not have
+    /// reached the run's target.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn note_odd_answer(&self, batch: BatchRef, http_status: i32) -> Result<(), LedgerError> {
         self.with_retry(|| {
             sqlx::query!(
@@ -121,11 +123,12 @@ impl Ledger {
         .map(drop)
     }
 
-    /// Records that the batch is not committed, and which of its tokens are to blame: positions from 0, each with its reason.
-    /// The others have no outcome yet. If it may be stored all the same, its destinations are remembered as uncertain.
+    /// Records that the batch is not committed, and the tokens that caused it: positions from 0, each with
+    /// its reason. The other tokens have no outcome yet. If the batch may be stored all the same, its
+    /// destinations are recorded as uncertain.
     ///
     /// # Errors
-    /// If the database stays away. The batch is then still in flight, and is settled by the next run.
+    /// If the database stays unreachable. The batch is then still in flight, and is settled by the next run.
     pub async fn fail_batch(
         &self,
         outcome: &BatchOutcome,
@@ -203,10 +206,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// The batches of this migration that are in flight. Only with the lock held: their processes are gone then.
+    /// Returns the batches of this migration that are in flight. The caller must hold the lock, so that their
+    /// processes are gone.
     ///
     /// # Errors
-    /// If the database stays away, or holds what this program does not write.
+    /// If the database stays unreachable, or holds data that this program does not write.
     pub async fn unsettled(&self) -> Result<Vec<Unsettled>, LedgerError> {
         let rows = self
             .with_retry(|| {
@@ -214,7 +218,7 @@ impl Ledger {
                     r#"select batches.id, nonce, batches.attempts, token_count,
                               extract(epoch from now() - submitted_at)::float8 as "age_s!",
                               floor(extract(epoch from submitted_at))::bigint as "submitted_at!",
-                              -- What was not at a destination by the word of a ledger that has forgotten things may have been there.
+                              -- A ledger that has forgotten tokens cannot tell that a witness was not there before.
                               case when not exists (select from forgotten_tokens where extent = 'anything')
                                    then witnesses end as "witnesses: Json<Vec<Witness>>"
                        from batches join runs on runs.id = run_id

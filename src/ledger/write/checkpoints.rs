@@ -1,4 +1,4 @@
-//! Checkpoints: a run's row moved along with its cursor.
+//! Checkpoints: updates of a run's row as it progresses and when it ends.
 
 use super::{Checkpoint, Run};
 use crate::{
@@ -7,11 +7,12 @@ use crate::{
 };
 
 impl Ledger {
-    /// Records where the tokens of an uploading run go. A run that an earlier version began, without recording it, may have gone
-    /// elsewhere before, and nobody may take one place for all.
+    /// Records the target of an uploading run. A run of an earlier version, which recorded none, may have
+    /// sent tokens to another target before; its target is recorded as unknown (empty).
     ///
     /// # Errors
-    /// If the database stays away, or another process has taken the run over. Nothing may be sent then.
+    /// If the database stays unreachable, or another process has taken the run over. Nothing may be sent
+    /// then.
     pub async fn record_target(&self, run: &Run, target: &str) -> Result<(), LedgerError> {
         let done = self
             .with_retry(|| {
@@ -33,10 +34,10 @@ impl Ledger {
         self.expect_ours(run, done.rows_affected() > 0).await
     }
 
-    /// Records how many rows there are, about, where that is known.
+    /// Records the number of rows, exact or estimated, if it is known.
     ///
     /// # Errors
-    /// If the database stays away, or another process has taken the run over.
+    /// If the database stays unreachable, or another process has taken the run over.
     pub async fn expect_rows(&self, run: &Run, rows: Option<u64>) -> Result<(), LedgerError> {
         let rows = rows.map(|rows| i64::try_from(rows).unwrap_or(i64::MAX));
         let done = self
@@ -53,10 +54,10 @@ impl Ledger {
         self.expect_ours(run, done.rows_affected() > 0).await
     }
 
-    /// Records what a dry run expects of the real one, and clears away what it had to remember.
+    /// Records a dry run's estimate and deletes the rows that it remembered.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn estimate(&self, run: &Run, estimate: &Estimate) -> Result<(), LedgerError> {
         let done = self
             .with_retry(|| {
@@ -80,19 +81,19 @@ impl Ledger {
         self.expect_ours(run, done.rows_affected() > 0).await
     }
 
-    /// Moves the cursor, the books up to it, and those of the whole run. The numbers are totals, so that a repetition
-    /// changes nothing.
+    /// Advances the cursor, the tally up to it, and the tally of the whole run. The numbers are totals, so
+    /// that a repetition changes nothing.
     ///
     /// # Errors
-    /// If the database stays away, or another process has taken the run over.
+    /// If the database stays unreachable, or another process has taken the run over.
     pub async fn advance(&self, run: &Run, checkpoint: &Checkpoint<'_>) -> Result<(), LedgerError> {
         self.write(run, checkpoint, None, None).await
     }
 
-    /// Ends the run, with its books as they are now.
+    /// Ends the run with its current tally.
     ///
     /// # Errors
-    /// If the database stays away, or another process has taken the run over.
+    /// If the database stays unreachable, or another process has taken the run over.
     pub async fn finish(
         &self,
         run: &Run,
@@ -103,8 +104,8 @@ impl Ledger {
         self.write(run, checkpoint, Some(status), why).await
     }
 
-    /// An earlier entry that was given up while it was under way may be carried out after the end of the run was recorded:
-    /// only an end may be written over an end.
+    /// Writes a checkpoint. An earlier write that timed out may be executed after the end of the run was
+    /// recorded, so only an end may replace an end.
     async fn write(
         &self,
         run: &Run,

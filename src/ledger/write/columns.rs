@@ -1,13 +1,13 @@
-//! Columns for `unnest`: rows of one statement, turned into a vector for each column.
+//! Columns for `unnest`: the rows of an insert as one vector per column.
 
 use crate::domain::{Destination, Reason};
 
-/// One column, with a value for each row.
+/// Returns one column with a value for each row.
 pub(super) fn column<'a, T, V>(rows: &'a [T], value: impl Fn(&'a T) -> V) -> Vec<V> {
     rows.iter().map(value).collect()
 }
 
-/// The columns of a destination that reports show.
+/// The columns of a destination.
 pub(super) struct DestinationColumns<'a> {
     pub(super) apps: Vec<Option<&'a str>>,
     pub(super) users: Vec<Option<&'a str>>,
@@ -15,7 +15,7 @@ pub(super) struct DestinationColumns<'a> {
 }
 
 impl<'a> DestinationColumns<'a> {
-    /// A row without a destination may still name an app: the second value.
+    /// Takes for each row its destination, and the app to use if it has none.
     pub(super) fn new<T>(
         rows: &'a [T],
         value: impl Fn(&'a T) -> (Option<&'a Destination>, Option<&'a str>),

@@ -1,4 +1,4 @@
-//! The outcome of a batch that arrived.
+//! Commits: the outcome of a batch that the API stored.
 
 use super::BatchOutcome;
 use crate::{
@@ -6,17 +6,17 @@ use crate::{
     ledger::{Ledger, LedgerError},
 };
 
-/// What the ledger holds already of the rows of a batch.
+/// Rows that the ledger already holds for the tokens of a batch.
 #[derive(Debug, Clone, Copy)]
 pub enum Rows<'a> {
-    /// Nothing, as was known when they were screened, and they replace nothing: these are all of them.
+    /// Validation found none, and the tokens replace no others: these are all tokens of the batch.
     New(&'a [Item]),
-    /// An outcome of some of them, perhaps.
+    /// There may be some.
     Any,
 }
 
 impl<'a> Rows<'a> {
-    /// As the rows were screened.
+    /// Derives it from the validation's result.
     #[must_use]
     pub fn of(batch: &'a Batch) -> Self {
         // Tokens that replace others get their rows together with those.
@@ -29,11 +29,11 @@ impl<'a> Rows<'a> {
 }
 
 impl Ledger {
-    /// Records that the API stored all of the batch: the batch, its tokens, and the rows they replace, in one statement. The
-    /// tokens are taken from what was recorded before the request left.
+    /// Records that the API stored the batch: the batch, its tokens, and the rows they replace, in one
+    /// statement. The tokens are those that the intent recorded.
     ///
     /// # Errors
-    /// If the database stays away. The batch is then still in flight, and is settled by the next run.
+    /// If the database stays unreachable. The batch is then still in flight, and is settled by the next run.
     pub async fn commit_batch(&self, outcome: &BatchOutcome, rows: Rows<'_>) -> Result<(), LedgerError> {
         let recorded = match rows {
             Rows::New(items) => self.pack(outcome, items).await?,
@@ -81,11 +81,11 @@ impl Ledger {
                                   witnesses = null
                            where id = (select id from batch)
                        ), replaced as (
-                           -- Mostly nothing is replaced, and then no row is looked at. Subselects and no join: a join may
+                           -- Usually nothing is replaced, and then no row is read. Subselects instead of a join: a join may
                            -- be planned from the side of the tokens, and then every batch reads all of them. The
-                           -- condition on the state is worded so that no partial index seems to fit it.
+                           -- condition on the state is written so that no partial index matches it.
                            update token_rows set state = 'superseded',
-                                  -- What this run has found of it already says more.
+                                  -- A code that this run has already recorded says more.
                                   superseded_code = case when outdated_run = (select run_id from batch)
                                          then superseded_code else 'replaced' end,
                                   superseded_by = case when outdated_run = (select run_id from batch) then superseded_by else (
@@ -98,7 +98,7 @@ impl Ledger {
                              and migration = $4 and source_key = any ((select replaces from batch)::text[])
                              and source_key <> all ((select source_keys from batch)::text[])
                              and state not in ('failed', 'superseded')
-                             -- It may have been sent to another destination meanwhile.
+                             -- The row may have moved to another destination since.
                              and destination = any ((select destinations from batch)::bytea[])
                        ), written as (
                            insert into token_rows (migration, source_key, state, app_id, user_id, tenant_id, destination,

@@ -11,16 +11,17 @@ use crate::{
 pub struct Committed {
     /// The source row.
     pub key: SourceKey,
-    /// What was sent.
+    /// The fingerprint of the token that was sent.
     pub fingerprint: Fingerprint,
-    /// When it was about to be sent, in seconds since 1970.
+    /// Time of the intent, in seconds since 1970.
     pub sent_at: i64,
-    /// Where it went, without the external identifier, which is not recorded; for reports.
+    /// The destination for reports, without the external identifier and scopes, which the ledger does not
+    /// record.
     pub destination: Destination,
 }
 
 impl Committed {
-    /// From the columns of `tokens`.
+    /// Builds it from the columns of `tokens`.
     pub(super) fn new(
         source_key: String,
         fingerprint: &[u8],
@@ -30,7 +31,7 @@ impl Committed {
         tenant_id: Option<String>,
     ) -> Result<Self, LedgerError> {
         let fingerprint = Fingerprint::from_slice(fingerprint).ok_or_else(|| {
-            LedgerError::Contradiction(format!("the fingerprint of row {source_key} is none"))
+            LedgerError::Contradiction(format!("the fingerprint of row {source_key} is malformed"))
         })?;
         Ok(Self {
             key: SourceKey::from(source_key),

@@ -1,9 +1,10 @@
-//! A ledger that goes back in time under a run: it is restored to an earlier state, or a replica that lagged takes over.
+//! Continuity of the ledger: a database that was restored, or a lagging replica that took over, has lost its
+//! latest commits.
 //!
-//! Such a database has lost the latest of what it had confirmed. So each writing of a run's books has a number, and lands only
-//! where the run's row has the number that this process left there, and where every outcome still is that was confirmed since the
-//! writing before. Intents look at the number, too, so that nothing leaves on the word of a ledger that went back. A process begins
-//! with a number of its own, since in such a ledger others are given the same ids.
+//! Every write to a run's row has a number. It succeeds only if the row still has the number that this
+//! process wrote last, and if every outcome that was confirmed since then is still there. Intents check the
+//! number too, so that nothing is sent on the word of a ledger that went back in time. Each process starts
+//! with a random number, because such a ledger assigns the same IDs again.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -12,7 +13,7 @@ use sqlx::types::Uuid;
 use super::{BatchRef, Run};
 use crate::ledger::{Ledger, LedgerError};
 
-/// Outcomes of batches that the database confirmed, and that no writing of the books has found there since.
+/// Outcomes of batches that the database confirmed, and that no checkpoint has found again since.
 #[derive(Debug, Default)]
 pub(in crate::ledger) struct Outcomes(Mutex<Vec<Uuid>>);
 
@@ -25,7 +26,7 @@ impl Outcomes {
         self.lock().clone()
     }
 
-    /// These were found.
+    /// Removes outcomes that were found.
     pub(super) fn found(&self, found: &[Uuid]) {
         self.lock().retain(|nonce| !found.contains(nonce));
     }
@@ -37,7 +38,7 @@ impl Outcomes {
 }
 
 impl Ledger {
-    /// Ends the run if a statement about it did not find it as this process knows it.
+    /// Returns an error if a statement did not find the run as this process knows it.
     pub(super) async fn expect_ours(&self, run: &Run, found: bool) -> Result<(), LedgerError> {
         if found {
             Ok(())
@@ -46,7 +47,7 @@ impl Ledger {
         }
     }
 
-    /// Why a statement did not find the run, or what it had recorded.
+    /// Explains why a statement did not find the run or its records.
     pub(super) async fn why_not_ours(&self, run: &Run) -> LedgerError {
         let found = self
             .with_retry(|| {
@@ -57,7 +58,7 @@ impl Ledger {
         match found {
             Err(error) => error,
             Ok(Some(row)) if row.epoch > run.epoch => LedgerError::TakenOver,
-            // Another process took it for gone, and ended it.
+            // Another process considered this one gone and ended the run.
             Ok(Some(row))
                 if row.epoch == run.epoch
                     && run.writes.known().contains(&row.writes)
@@ -69,7 +70,8 @@ impl Ledger {
         }
     }
 
-    /// A statement that found nothing to change is a repetition, or the row is not the one that this process wrote.
+    /// Checks a batch that a statement did not change: either the statement was a repetition, or the row is
+    /// not the one that this process wrote.
     pub(super) async fn expect_state(&self, batch: BatchRef, expected: &str) -> Result<(), LedgerError> {
         let state = self
             .with_retry(|| {
@@ -84,7 +86,7 @@ impl Ledger {
         match state {
             Some(state) if state == expected => Ok(()),
             Some(state) => Err(LedgerError::Contradiction(format!(
-                "batch {} should be {expected} and is {state}",
+                "batch {} is {state}, not {expected}",
                 batch.id
             ))),
             None => Err(self.went_back().await),

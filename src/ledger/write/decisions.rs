@@ -1,4 +1,4 @@
-//! Decisions: outcomes of rows that no request is behind.
+//! Decisions: outcomes of rows that were not sent.
 
 use super::{
     Run,
@@ -10,11 +10,11 @@ use crate::{
 };
 
 impl Ledger {
-    /// Records rows that end without a request: failed by a local rule, or superseded. What is at its destination already
-    /// stays committed when it is superseded, until the newer row has arrived.
+    /// Records rows that end without a request: failed by a local rule, or superseded. A superseded row that
+    /// is stored stays committed until the newer row was uploaded.
     ///
     /// # Errors
-    /// If the database stays away, or another process has taken the run over.
+    /// If the database stays unreachable, or another process has taken the run over.
     pub async fn record_outcomes(&self, run: &Run, decisions: &[Decision]) -> Result<(), LedgerError> {
         let superseded = || {
             decisions
@@ -34,7 +34,7 @@ impl Ledger {
         self.write_decisions(run, &others).await
     }
 
-    /// Rows that are stored, and for which there is a newer one.
+    /// Marks stored rows for which there is a newer one.
     async fn mark_outdated(&self, run: &Run, decisions: &[&Decision]) -> Result<(), LedgerError> {
         if decisions.is_empty() {
             return Ok(());
@@ -124,7 +124,7 @@ impl Ledger {
     }
 }
 
-/// Why rows are left out, and for whom, as the ledger stores it; nothing of those that failed.
+/// Returns the codes and the superseding keys of superseded rows; `None` for failed ones.
 fn superseded<'a>(decisions: &[&'a Decision]) -> (Vec<Option<&'a str>>, Vec<Option<&'a str>>) {
     let of = |decision: &&'a Decision| match &decision.end {
         Unsent::Superseded(superseded) => (Some(superseded.code()), superseded.by()),

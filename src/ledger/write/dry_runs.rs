@@ -1,5 +1,5 @@
-//! Rows that a dry run remembers while it lasts, so that it neither writes to `tokens` nor needs memory for the whole
-//! table.
+//! Rows that a dry run remembers until it ends, so that it neither writes to `tokens` nor needs memory for
+//! the whole table.
 
 use super::{Run, columns::column};
 use crate::{
@@ -11,10 +11,11 @@ use crate::{
 };
 
 impl Ledger {
-    /// What a real run would know by now: what the ledger knows, and what this dry run remembers on top of it.
+    /// Returns what a real run would know by now: the ledger's outcomes, and on top the rows that this dry
+    /// run remembers.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn lookup_dry_run<'a>(
         &self,
         run: &Run,
@@ -28,7 +29,7 @@ impl Ledger {
         let rows = self
             .with_retry(|| {
                 sqlx::query!(
-                    r#"-- One look at the index for each, as in `known`.
+                    r#"-- One index lookup for each, as in `lookup`.
                        select source_key as "source_key!", source_version, destination
                        from unnest($2::text[]) as asked (row_key) cross join lateral (
                               select * from dry_run_rows
@@ -39,7 +40,7 @@ impl Ledger {
                        from unnest($3::bytea[]) as asked (place) cross join lateral (
                               select * from dry_run_rows where run_id = $1 and destination = asked.place offset 0
                        ) as sent
-                       -- Of several the newest, which is what would be there.
+                       -- The newest last: it is the one that would be there.
                        order by source_version nulls first"#,
                     run.id,
                     &keys as &[&str],
@@ -61,19 +62,19 @@ impl Ledger {
         Ok(known)
     }
 
-    /// Remembers rows that the source found outdated.
+    /// Remembers rows that the source reported as outdated.
     ///
     /// # Errors
-    /// If the database stays away, or somebody ended the run.
+    /// If the database stays unreachable, or another process ended the run.
     pub async fn remember_outdated(&self, run: &Run, outdated: &[Decision]) -> Result<(), LedgerError> {
         let rows = column(outdated, |decision| (&decision.key, decision.version, None));
         self.remember(run, &rows).await
     }
 
-    /// Remembers which rows would be at their destinations by now.
+    /// Remembers rows that would be stored by now.
     ///
     /// # Errors
-    /// If the database stays away, or somebody ended the run.
+    /// If the database stays unreachable, or another process ended the run.
     pub async fn remember_sent(&self, run: &Run, items: &[Item]) -> Result<(), LedgerError> {
         let rows = column(items, |item| {
             (&item.key, item.version, Some(&item.destination_id))
@@ -114,7 +115,8 @@ impl Ledger {
     }
 }
 
-/// As if this run had recorded it in `tokens`: what is stored stays stored, what is unknown is superseded.
+/// Marks a row as if this run had recorded it in `tokens`: a stored row stays stored, an unknown one is
+/// superseded.
 fn mark_outdated(known: &mut LedgerState, key: SourceKey, run: RunId, version: Version) {
     let unknown = LastOutcome {
         state: TokenState::Superseded,

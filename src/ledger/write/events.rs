@@ -1,4 +1,4 @@
-//! Events of runs: written from the event log, read by reports.
+//! Events of a run, written from the event log.
 
 use std::sync::atomic::Ordering;
 
@@ -13,20 +13,20 @@ use crate::{
 };
 
 impl Ledger {
-    /// Where whoever works on a run notes what happens to it.
+    /// Returns the event log.
     #[must_use]
     pub fn event_log(&self) -> &EventLog {
         &self.event_log
     }
 
-    /// Writes what is new in the event log. It is tried once: what could not be written is in the next attempt, and no run
-    /// depends on it.
+    /// Writes new events. They are tried once: the next call writes them again, and no run depends on them.
     pub async fn write_events(&self, run: &Run) {
         let news = self.event_log.unwritten();
         if news.is_empty() {
             return;
         }
-        // The database's clock is the one of all other times in the ledger; ours only tells how long ago it was.
+        // All times in the ledger are those of the database's clock. The local clock only measures how long
+        // ago an event was.
         let ago = |at: Instant| {
             let past = at.elapsed().as_secs_f64();
             past - at.saturating_duration_since(Instant::now()).as_secs_f64()
@@ -61,17 +61,17 @@ impl Ledger {
         match written {
             Ok(_) => self.event_log.written(&news),
             Err(error) => {
-                if !self.diary_failed.swap(true, Ordering::Relaxed) {
+                if !self.events_failed.swap(true, Ordering::Relaxed) {
                     warn!(
                         reason = %Failure::from(error),
-                        "what happens to the run beside its tokens could not be recorded: a report may lack some of it"
+                        "events of the run could not be written; a report may lack some of them"
                     );
                 }
             }
         }
     }
 
-    /// Notes that this process puts the run down, and writes the event log for the last time.
+    /// Records the end of this process's work on the run, and writes the remaining events.
     pub async fn close_events(&self, run: &Run, status: RunStatus, why: Option<&str>) {
         let status = status.as_str();
         let detail = why.map_or_else(|| status.to_owned(), |why| format!("{status}: {why}"));

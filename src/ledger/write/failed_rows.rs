@@ -15,11 +15,12 @@ pub struct FailedRow {
 }
 
 impl Ledger {
-    /// The next rows that failed in a run before `run`, with this code if there is one: those first whose last attempt is longest
-    /// ago. So a run that ends early leaves the others to the next one, and a row that fails again does not come twice.
+    /// Returns the next rows that failed in a run before `run`, with this code if it is given. Rows whose
+    /// last attempt is longest ago come first, so that a run that ends early leaves the others to the next
+    /// one and no row comes twice.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn failed_rows(
         &self,
         run: RunId,

@@ -1,10 +1,11 @@
-//! Packed batches: all of it is stored and recorded, and its tokens stand in the batch's own row, as they did before it was
-//! sent. Filing gives them rows of their own in `token_rows`, many batches at once.
+//! Packed batches: all of it is stored and recorded, and its tokens stand in the batch's own row, as they did
+//! before it was sent. Filing gives them rows of their own in `token_rows`, many batches at once.
 //!
-//! Only rows are found by key or place. So whatever earlier processes left packed is filed before a process asks its first
-//! question about tokens, and after it has settled what they left in flight; and a process that packs remembers the places it
-//! packed, and files those batches before it asks about one of them. A batch whose recording is under way is found by neither:
-//! its page has no end yet, and whoever asks about a place of such a page waits for that first.
+//! Only rows are found by key or place. So whatever earlier processes left packed is filed before a process
+//! asks its first question about tokens, and after it has settled what they left in flight; and a process
+//! that packs remembers the places it packed, and files those batches before it asks about one of them. A
+//! batch whose recording is under way is found by neither: its page has no end yet, and whoever asks about a
+//! place of such a page waits for that first.
 
 use std::sync::{MutexGuard, PoisonError};
 
@@ -22,10 +23,10 @@ use crate::{
     postgres::Session,
 };
 
-/// Beyond so many places that may be packed, looking for their batches costs more than filing all of them.
+/// Maximum number of places for which looking up their batches is cheaper than filing all batches.
 const FEW: usize = 8;
 
-/// Held while a batch that is remembered already is recorded as committed.
+/// Held while a batch that is already remembered is recorded as committed.
 #[derive(Debug)]
 pub(super) struct Packing<'a> {
     ledger: &'a Ledger,
@@ -38,8 +39,8 @@ impl Drop for Packing<'_> {
     }
 }
 
-/// Gives tokens of batches rows of their own, in one statement. Expands to a query, so that each form of it is checked at
-/// compile time.
+/// Gives tokens of batches rows of their own, in one statement. Expands to a query, so that each form of it
+/// is checked at compile time.
 macro_rules! file {
     ($batches:expr, select: $select:literal, rest: $rest:literal) => {
         sqlx::query!(
@@ -69,8 +70,8 @@ macro_rules! file {
 }
 
 impl Ledger {
-    /// Remembers what is about to be packed, before it is recorded: never is a place packed that is not remembered. Filing
-    /// keeps step with it, so that there is never too much of it.
+    /// Remembers what is about to be packed, before it is recorded: never is a place packed that is not
+    /// remembered. Filing keeps step with it, so that there is never too much of it.
     pub(super) async fn remember_packed(
         &self,
         batch: i64,
@@ -90,10 +91,11 @@ impl Ledger {
         Ok(Packing { ledger: self, batch })
     }
 
-    /// Files what was packed before the last call. Called every few seconds, it leaves little for the next process.
+    /// Files what was packed before the last call. Called every few seconds, it leaves little for the next
+    /// process.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn file_older(&self) -> Result<(), LedgerError> {
         let _one_at_a_time = self.filing.lock().await;
         while self.file_next().await? {}
@@ -101,11 +103,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Files what other processes left packed, of whatever migration: a place belongs to all of them. Nothing of theirs may be
-    /// in flight that could be packed later, or it has to be looked after again.
+    /// Files what other processes left packed, of whatever migration: a place belongs to all of them. Nothing
+    /// of theirs may be in flight that could be packed later, or it has to be looked after again.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn file_left_behind(&self) -> Result<(), LedgerError> {
         let left = self
             .with_retry(|| {
@@ -182,8 +184,8 @@ impl Ledger {
         Ok(true)
     }
 
-    /// Gives the tokens of these batches rows of their own. Batches that were filed meanwhile, or that are not packed yet, are
-    /// passed over.
+    /// Gives the tokens of these batches rows of their own. Batches that were filed meanwhile, or that are
+    /// not packed yet, are passed over.
     async fn file(&self, batches: &[PackedBatch]) -> Result<(), LedgerError> {
         let mut rest = batches;
         while !rest.is_empty() {
@@ -204,7 +206,8 @@ impl Ledger {
 
     async fn file_at_once(&self, batches: &[i64], keys: Keys) -> Result<u64, sqlx::Error> {
         let mut session = self.pool.acquire(MANY_ROWS).await?;
-        // So many rows may take longer than a role lets its statements, and one that files the same is waited for.
+        // Many rows may take longer than the role's timeouts, and a session that files the same rows is
+        // waited for.
         session
             .execute("begin; set local statement_timeout = 0; set local lock_timeout = 0")
             .await?;
@@ -220,13 +223,14 @@ impl Ledger {
     }
 }
 
-/// What is assumed of the keys of packed batches.
+/// An assumption about the keys of packed batches.
 #[derive(Debug, Clone, Copy)]
 enum Keys {
-    /// None of them has a row, nor is packed twice: only batches of rows without an outcome are packed. Costs the database
-    /// little more than half, and is turned down if it is not so.
+    /// None of them has a row, nor is packed twice: only batches of rows without an outcome are packed. Costs
+    /// the database little more than half, and is turned down if it is not so.
     New,
-    /// Were there such a key, its later outcome counts: no single token may keep all the others from being filed.
+    /// Were there such a key, its later outcome counts: no single token may keep all the others from being
+    /// filed.
     Any,
 }
 

@@ -1,4 +1,4 @@
-//! Findings: what is noticed about rows beside what becomes of them.
+//! Findings: problems of rows that do not decide their outcome.
 
 use super::{
     Run,
@@ -10,10 +10,10 @@ use crate::{
 };
 
 impl Ledger {
-    /// Records findings, all of them in one statement. One that is known of this run already stays as it is.
+    /// Records findings in one statement. A finding that this run already has stays as it is.
     ///
     /// # Errors
-    /// If the database stays away, or another process has taken the run over.
+    /// If the database stays unreachable, or another process has taken the run over.
     pub async fn record_findings(&self, run: &Run, findings: &[Finding]) -> Result<(), LedgerError> {
         if findings.is_empty() {
             return Ok(());
@@ -28,7 +28,7 @@ impl Ledger {
         let found = self
             .with_retry(|| {
                 sqlx::query_scalar!(
-                    // The run's row is counted, not the findings: of a repeated statement there are none.
+                    // The run's row is returned, not the findings: a repeated statement inserts none.
                     "with run as (
                          select id from runs where id = $1 and epoch = $2
                      ), noted as (

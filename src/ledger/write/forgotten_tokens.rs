@@ -1,8 +1,10 @@
-//! Forgotten tokens: sent, and unknown to a ledger that was restored or is older than scopes.
+//! Forgotten tokens: tokens that were sent but are unknown to a ledger that was restored or is older than
+//! scopes.
 //!
-//! Reading back proves a batch only by what cannot have been at its destination before, and that is told by the ledger. One that was
-//! restored to an earlier state cannot tell, and what it calls stored may be something else by now. The migrations that it concerns stand in a table until a run over all rows of theirs
-//! has completed, and so has written anew what it found different.
+//! Reading back proves that a batch is stored only if its token cannot have been at its destination before,
+//! and the ledger tells whether it can. A ledger that was restored cannot tell, and a token that it calls
+//! stored may have been replaced. A table lists the migrations concerned until a run over all their rows has
+//! completed and has uploaded every difference.
 
 use tracing::warn;
 
@@ -14,10 +16,10 @@ use crate::{
 };
 
 impl Ledger {
-    /// Of which destinations this ledger may know too little.
+    /// Returns the destinations about which this ledger may know too little.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn forgotten(&self) -> Result<Forgotten, LedgerError> {
         let found = self
             .with_retry(|| {
@@ -37,8 +39,8 @@ impl Ledger {
         })
     }
 
-    /// The error of a ledger that went back in time, once that is noted in it, for whatever migration. Where it cannot be noted, as on
-    /// a replica that only reads, the one that can be written to was not the one that went back.
+    /// Records for all migrations that the ledger went back in time, and returns the error. If the record
+    /// fails, for example on a read-only replica, the writable database is not the one that went back.
     pub(super) async fn went_back(&self) -> LedgerError {
         let noted = sqlx::query!(
             "insert into forgotten_tokens (migration, extent)
@@ -52,16 +54,17 @@ impl Ledger {
             let failure = Failure::from(error);
             warn!(
                 reason = %failure,
-                "that the ledger went back in time could not be noted in it: run `tokenferry verify` after the next `tokenferry migrate`"
+                "the ledger went back in time, and that could not be recorded in it; run `tokenferry verify` after the next `tokenferry migrate`"
             );
         }
         LedgerError::WentBack
     }
 
-    /// A run over all rows of the migration has completed: what had been forgotten before it began is known again.
+    /// Records that a run over all rows has completed: tokens that were forgotten before it started are known
+    /// again.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn remember_all(&self, run: &Run) -> Result<(), LedgerError> {
         self.with_retry(|| {
             sqlx::query!(
@@ -76,10 +79,10 @@ impl Ledger {
         Ok(())
     }
 
-    /// Rows that are stored where they were sent, by a version that knew the place under another ID.
+    /// Updates the destination IDs of rows that an earlier version stored under other IDs.
     ///
     /// # Errors
-    /// If the database stays away, or another process has taken the run over.
+    /// If the database stays unreachable, or another process has taken the run over.
     pub async fn adopt(&self, run: &Run, rows: &[Adopted]) -> Result<(), LedgerError> {
         if rows.is_empty() {
             return Ok(());

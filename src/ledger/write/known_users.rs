@@ -9,10 +9,10 @@ use crate::{
 };
 
 impl Ledger {
-    /// The users of these login IDs, as far as they were found within the last `remember`.
+    /// Returns the users of these login IDs that were found within the last `remember`.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn known_users(
         &self,
         digests: &[Fingerprint],
@@ -25,7 +25,7 @@ impl Ledger {
         let rows = self
             .with_retry(|| {
                 sqlx::query!(
-                    r#"-- One look at the index for each, as in `known`.
+                    r#"-- One index lookup for each, as in `lookup`.
                        select login_digest as "login_digest!", user_id as "user_id!"
                        from unnest($1::bytea[]) as asked (digest) cross join lateral (
                               select * from known_users
@@ -45,15 +45,15 @@ impl Ledger {
         Ok(users.collect())
     }
 
-    /// Remembers whose login IDs are.
+    /// Stores the users of login IDs.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn remember_users(&self, found: &[(Fingerprint, String)]) -> Result<(), LedgerError> {
         if found.is_empty() {
             return Ok(());
         }
-        // In one order for all, so that two runs that remember the same ones do not wait for each other in a circle.
+        // Sorted, so that two runs that store the same users cannot deadlock.
         let mut found: Vec<_> = found.iter().collect();
         found.sort_unstable();
         let digests = column(&found, |(digest, _)| &digest.as_bytes()[..]);
@@ -72,11 +72,11 @@ impl Ledger {
         Ok(())
     }
 
-    /// Forgets the users that the API refused tokens of with one of these codes: it does not know them any more, and their
-    /// login IDs may be somebody else's by now.
+    /// Forgets the users whose tokens the API rejected with one of these codes: the API does not know them
+    /// any more, and their login IDs may belong to other users.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn forget_refused_users(&self, codes: &[&str]) -> Result<(), LedgerError> {
         self.with_retry(|| {
             sqlx::query!(

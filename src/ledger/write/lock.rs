@@ -11,17 +11,17 @@ use crate::{
     postgres::Failure,
 };
 
-/// Held for as long as a run lasts, by a thread of its own: see [`LockKeeper`]. Dropped, it is given up.
+/// A lock that a thread holds until it is released or dropped: see [`LockKeeper`].
 #[derive(Debug)]
 pub struct Lock {
     what: LockKind,
     name: String,
-    /// Tells the thread to end, even by being dropped.
+    /// Ends the thread when it is dropped.
     release: oneshot::Sender<()>,
     lost: oneshot::Receiver<Loss>,
 }
 
-/// How long the goodbye may take.
+/// Limit for closing the session.
 const RELEASE: Duration = Duration::from_secs(2);
 
 impl Ledger {
@@ -49,8 +49,8 @@ impl Ledger {
         }
     }
 
-    /// Waits until the lock is lost for good: another process has it, or the database stays away. What this process still tries to
-    /// send or record then is refused by its epoch.
+    /// Waits until the lock is lost for good: another process has it, or the database stays unreachable. The
+    /// epoch then rejects every intent and record of this process.
     pub async fn hold_lock(&self, lock: &mut Lock) -> LedgerError {
         let why = (&mut lock.lost).await.unwrap_or(Loss::Ended);
         self.why_lost(lock.what, &lock.name, why).await
@@ -60,11 +60,11 @@ impl Ledger {
         match why {
             Loss::Taken => self.locked(what, name).await.unwrap_or_else(|error| error),
             Loss::Failed(error) => error,
-            Loss::Ended => LedgerError::Contradiction("nobody keeps its lock any more".to_owned()),
+            Loss::Ended => LedgerError::Contradiction("the thread that keeps its lock has ended".to_owned()),
         }
     }
 
-    /// Who has the lock, and since when: the session that holds it, and the run that it belongs to.
+    /// Describes the session that holds the lock and the run that it belongs to.
     async fn locked(&self, what: LockKind, name: &str) -> Result<LedgerError, LedgerError> {
         let session = LockHolder::find(&self.pool, name).await?;
         if let Some(session) = session.as_ref().filter(|session| session.is_foreign) {
@@ -97,7 +97,7 @@ impl Ledger {
             migration: self.migration.clone(),
             holder,
             session: session.map_or_else(
-                || "has been given up since: try again".to_owned(),
+                || "has been released since: try again".to_owned(),
                 |session| format!("is held by {session}"),
             ),
         })
@@ -105,15 +105,16 @@ impl Ledger {
 }
 
 impl Lock {
-    /// Gives the lock up.
+    /// Releases the lock.
     pub async fn release(self) {
         let Self { release, lost, .. } = self;
         drop(release);
-        // It was lost, and its thread has ended.
+        // The lock was lost and its thread has ended.
         if lost.is_terminated() {
             return;
         }
-        // The thread ends once it has said goodbye; without it, the server notices by itself.
+        // The thread ends once it has closed its session. If that takes too long, the server notices by
+        // itself.
         let _ = timeout(RELEASE, lost).await;
     }
 }

@@ -1,12 +1,12 @@
 //! The thread that keeps a lock.
 //!
-//! The lock is an advisory lock in a transaction that stays open in a session of its own. The server gives it up when the session
-//! ends, so a killed process cannot leave it behind, and a pooler cannot hand it to somebody else. The transaction holds no
-//! snapshot, so it is in nobody's way.
+//! The lock is an advisory lock in a transaction that stays open in a session of its own. The server releases
+//! it when the session ends: a killed process cannot leave it behind, and a pooler cannot hand it to another
+//! client. The transaction holds no snapshot, so it blocks no vacuum.
 //!
-//! A process whose machine is gone says no goodbye. So the session has to give signs of life, or the server ends it: after 25
-//! seconds if nobody acknowledges its packets, after a minute if somebody does who is not us. They are given by a thread with a
-//! runtime of its own, which a run that keeps all cores and all tasks busy cannot make late.
+//! A machine that fails closes no session. So the session sends heartbeats, or the server ends it: after 25
+//! seconds if its packets are not acknowledged, after a minute if they are but no heartbeat comes. A thread
+//! with its own runtime sends them, so that a run that keeps all cores busy cannot delay them.
 
 use std::{io, thread, time::Duration};
 
@@ -23,25 +23,26 @@ use crate::{
     postgres::{Failure, Outage, Patience, Session},
 };
 
-/// How often there is a sign of life.
+/// Time between two heartbeats.
 const PING_EVERY: Duration = Duration::from_secs(5);
 
-/// How long the server has to answer it.
+/// Limit for the server's answer to a heartbeat.
 const PING: Duration = Duration::from_secs(10);
 
-/// After so long without one the server ends the session: longer than any stall of the thread that is not a stall of the machine.
+/// Begins the transaction. Without heartbeats the server ends the session after 60 seconds, longer than the
+/// thread can stall on a machine that runs.
 const EXPIRY: &str =
     "begin; set local idle_in_transaction_session_timeout = '60s'; set local statement_timeout = '10s'";
 
-/// So long may our own former session linger before it is taken for another process.
+/// Time after which a session of this process that still holds the lock counts as another process.
 const LINGERING: Duration = Duration::from_secs(30);
 
-/// Why the lock is not held.
+/// The reason why the lock is not held.
 #[derive(Debug)]
 pub(super) enum Loss {
     /// Another process has it.
     Taken,
-    /// The database does not answer, or does not let us.
+    /// The database does not answer or denies access.
     Failed(LedgerError),
     /// The thread has ended.
     Ended,
@@ -61,11 +62,11 @@ pub(super) struct LockKeeper {
     patience: Patience,
 }
 
-/// The transaction that has the lock. A process number alone may be another one's later.
+/// The transaction that has the lock. Its PID alone is not enough: the server may assign it again.
 #[derive(Debug)]
 struct Holder {
     pid: i32,
-    /// When the transaction began; unknown where the server does not keep track.
+    /// Start of the transaction; absent if the server does not track it.
     since: Option<String>,
 }
 
@@ -75,10 +76,10 @@ struct Held {
     holder: Holder,
 }
 
-/// What came of trying to take it.
+/// The result of an attempt to take the lock.
 enum Attempt {
     Held(Held),
-    /// Another session has it; from this one more can be found out.
+    /// Another session has it; this one can look up which.
     Taken(Session),
 }
 
@@ -91,7 +92,8 @@ impl LockKeeper {
         }
     }
 
-    /// Tells `taken` whether the lock could be taken, and then keeps it until `release` says so or is dropped, or it is `lost`.
+    /// Starts the thread. It sends to `taken` whether it has the lock, and keeps it until `release` is sent
+    /// or dropped, or the lock is `lost`.
     pub(super) fn spawn(
         self,
         release: oneshot::Receiver<()>,
@@ -113,7 +115,7 @@ impl LockKeeper {
     ) {
         let mut held = match self.take().await {
             Ok(Attempt::Held(held)) => held,
-            // Whoever asked may have stopped waiting.
+            // The receiver may be gone; then nothing needs to be sent.
             Ok(Attempt::Taken(session)) => {
                 session.close().await;
                 let _ = taken.send(Err(Loss::Taken));
@@ -130,7 +132,7 @@ impl LockKeeper {
                 why = self.keep(&mut held) => Some(why),
             };
             if let Some(why) = why {
-                // Nobody minds who has ended.
+                // The receiver may be gone.
                 let _ = lost.send(why);
                 return;
             }
@@ -138,7 +140,7 @@ impl LockKeeper {
         held.session.close().await;
     }
 
-    /// Ends only when the lock is lost for good.
+    /// Sends heartbeats; returns only when the lock is lost for good.
     async fn keep(&self, held: &mut Held) -> Loss {
         loop {
             sleep(PING_EVERY).await;
@@ -160,7 +162,7 @@ impl LockKeeper {
             match self.take().await {
                 Ok(Attempt::Held(held)) => return Ok(held),
                 Ok(Attempt::Taken(mut session)) => {
-                    // The server may not have noticed yet that our own former session is gone.
+                    // The server may not have noticed yet that the previous session of this process is gone.
                     let ours = former.end(&mut session).await.map_err(LedgerError::from)?;
                     session.close().await;
                     let lingers = if ours { LINGERING } else { PING_EVERY };

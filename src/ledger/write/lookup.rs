@@ -1,4 +1,4 @@
-//! Tokens: what is known of the rows of a page, and outcomes that no request is behind.
+//! Lookups: the ledger's outcomes for the rows of a page and for their destinations.
 
 use std::collections::HashMap;
 
@@ -12,10 +12,11 @@ use crate::{
 };
 
 impl Ledger {
-    /// Whether nothing was known of any tokens when this process began: no process was at them before, of whatever migration.
+    /// Returns whether the ledger held no tokens when this process started: no run of any migration came
+    /// before it.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn is_new_to(&self, run: &Run) -> Result<bool, LedgerError> {
         let first = self
             .with_retry(|| {
@@ -29,10 +30,10 @@ impl Ledger {
         Ok(first && !run.resumed)
     }
 
-    /// What is known of these rows and of what is at their destinations, in one round trip.
+    /// Returns the outcomes of these rows and the tokens at these destinations, in one round trip.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn lookup<'a>(
         &self,
         keys: impl Iterator<Item = &'a SourceKey>,
@@ -48,8 +49,8 @@ impl Ledger {
         let rows = self
             .with_retry(|| {
                 sqlx::query!(
-                    r#"-- One look at the index for each key and each destination, whatever the planner believes of a
-                       -- table that grows while it is used: its plans with `= any` read all tokens for each page.
+                    r#"-- One index lookup for each key and each destination: of a table that grows during the run,
+                       -- the planner would read all tokens for each page if this were `= any`.
                        select source_key as "source_key!", state as "state!", run_id as "run_id!", fingerprint,
                               null::bytea as destination, source_version, outdated_run, outdated_version,
                               null::bytea as parts, batch_id, null::text as sibling, false as "is_here!",
@@ -60,7 +61,7 @@ impl Ledger {
                        union all
                        select source_key, state, run_id, case when migration <> $1 then fingerprint end, destination,
                               source_version, null, null, parts, batch_id, nullif(migration, $1),
-                              -- Of other migrations, what went to the same project and address, as far as that is known.
+                              -- Of other migrations, tokens that went to the same target, if it is known.
                               migration = $1
                               or exists (select from runs where id = run_id and coalesce(nullif(api, ''), $4) = $4),
                               null
@@ -69,7 +70,7 @@ impl Ledger {
                               where destination = asked.place and state = 'committed' offset 0
                        ) as holder
                        union all
-                       -- What stood there before, of whatever migration, and the last batch of which nobody can tell.
+                       -- Former tokens of any migration, and the last batch whose outcome is unknown.
                        select '', 'former', 0, null, asked.place, null, null, null, null, former.unresolved_batch, null, false,
                               null
                        from unnest($3::bytea[]) as asked (place) cross join lateral (
@@ -132,13 +133,14 @@ impl Ledger {
         }
         known.prior_tokens = prior_tokens.into_map();
         if !known.siblings.is_empty() {
-            self.tell_when(&mut known).await?;
+            self.add_batch_times(&mut known).await?;
         }
         Ok(known)
     }
 
-    /// Adds when batches were under way, where another migration's may have been so at the same time.
-    async fn tell_when(&self, known: &mut LedgerState) -> Result<(), LedgerError> {
+    /// Adds the times of batches, since a batch of another migration may have been in flight at the same
+    /// time.
+    async fn add_batch_times(&self, known: &mut LedgerState) -> Result<(), LedgerError> {
         let siblings = known
             .siblings
             .values()

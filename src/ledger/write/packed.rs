@@ -7,13 +7,14 @@ use foldhash::quality::RandomState;
 
 use crate::domain::DestinationId;
 
-/// So many tokens make a generation. A process that is started again finds twice as many to file, at most.
+/// Tokens of a generation. After a restart at most twice as many are left to file.
 const GENERATION: usize = 200_000;
 
-/// About so many rows are written by one statement.
+/// Approximate number of rows that one statement writes.
 const FILED_AT_ONCE: usize = 50_000;
 
-/// What this process packed and has not filed since, in two generations: while the older one is filed, the newer one grows.
+/// Batches that this process packed and has not filed since, in two generations: while the older one is
+/// filed, the newer one grows.
 #[derive(Debug, Default)]
 pub(in crate::ledger) struct Packed {
     older: Generation,
@@ -83,7 +84,8 @@ impl Packed {
         self.older.filed += batches.iter().map(|batch| batch.tokens()).sum::<usize>();
     }
 
-    /// The next generation begins once the older one is filed to its last batch: what is forgotten must be found by its rows.
+    /// The next generation begins once the older one is filed to its last batch: what is forgotten must be
+    /// found by its rows.
     pub(super) fn rotate(&mut self) {
         if self.older.batches.is_empty() {
             std::mem::swap(&mut self.older, &mut self.newer);
@@ -95,7 +97,8 @@ impl Packed {
         self.newer.tokens >= GENERATION && self.older.batches.is_empty()
     }
 
-    /// Whether so little of the older generation is filed that somebody would have to wait for it once the newer one is full.
+    /// Returns whether filing the older generation is so far behind that a task would have to wait for it
+    /// once the newer one is full.
     pub(super) fn lags(&self) -> bool {
         let due = match self.newer.tokens {
             GENERATION.. => self.older.tokens,

@@ -1,4 +1,4 @@
-//! Past runs, as later ones are compared with them.
+//! Past runs, with which later ones are compared.
 
 use chrono::{DateTime, Utc};
 
@@ -9,7 +9,7 @@ use crate::{
 };
 
 impl Ledger {
-    /// When a run of this kind last came to the end of its rows.
+    /// Returns the time at which a run of this kind last completed.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -26,8 +26,9 @@ impl Ledger {
         .await
     }
 
-    /// The most rows that a run had read that came to the end of all of them: the last one, or one over the same rows within the last
-    /// 30 days, or the last before these. A source that shrank so is not taken for whole by the next run already.
+    /// Returns the largest number of rows that a complete run read: among the last one, those over the same
+    /// rows within the last 30 days, and the last one before these. A source that shrank is thus not accepted
+    /// as whole by the very next run.
     ///
     /// # Errors
     /// If the database does not answer.

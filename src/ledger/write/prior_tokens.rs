@@ -1,4 +1,4 @@
-//! Prior tokens: what is at a destination, derived from all that the ledger holds of it.
+//! Prior tokens: the tokens at a destination, derived from everything that the ledger holds of it.
 
 use std::collections::HashMap;
 
@@ -7,24 +7,24 @@ use crate::{
     secret::Parts,
 };
 
-/// Collects what rows and former places tell of each destination.
+/// Collects the traces that rows and former places hold of each destination.
 #[derive(Debug, Default)]
 pub(super) struct Priors(HashMap<DestinationId, Traces>);
 
-/// What the ledger holds of one destination.
+/// The traces of one destination.
 #[derive(Debug, Default)]
 struct Traces {
     committed: u32,
-    /// Of a token that is committed.
+    /// The parts of a committed token.
     parts: Option<Parts>,
-    /// The last batch by which one was.
+    /// The last batch that committed a token there.
     batch: Option<i64>,
-    /// The last batch of which nobody could tell whether it was stored there.
+    /// The last batch of which it is unknown whether it was stored there.
     unresolved_batch: Option<i64>,
 }
 
 impl Priors {
-    /// A token is committed there, by this batch.
+    /// Adds a token that this batch committed there.
     pub(super) fn committed(&mut self, at: DestinationId, batch: Option<i64>, parts: Option<Parts>) {
         let traces = self.0.entry(at).or_default();
         traces.committed += 1;
@@ -32,7 +32,7 @@ impl Priors {
         traces.batch = traces.batch.max(batch);
     }
 
-    /// Something was sent there once, and its row tells no more of it.
+    /// Adds a former token, whose row no longer refers to this destination.
     pub(super) fn former(&mut self, at: DestinationId, unresolved_batch: Option<i64>) {
         self.0.entry(at).or_default().unresolved_batch = unresolved_batch;
     }
@@ -48,7 +48,7 @@ impl Priors {
 impl Traces {
     fn prior(&self) -> Prior {
         match (self.committed, self.parts) {
-            // Ids of batches ascend: a commit after the unresolved batch has overwritten whatever that left.
+            // Batch IDs ascend: a commit after the unresolved batch has overwritten whatever that left.
             _ if self.unresolved_batch > self.batch => Prior::Unresolved,
             (1, Some(parts)) => Prior::Token(parts),
             _ => Prior::Unknown,

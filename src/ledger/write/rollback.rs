@@ -1,53 +1,53 @@
-//! A rollback: a run that deletes what another run sent, and its tokens.
+//! A rollback: a run that deletes the tokens of another run.
 
 use std::time::Duration;
 
 use super::{Committed, Run};
 use crate::domain::{Lifetime, Probe, RollbackRequest, RunId};
 
-/// A run that deletes what another one sent.
+/// A run that deletes the tokens of another run.
 #[derive(Debug, Clone)]
 pub struct RollbackRun {
     /// The run.
     pub run: Run,
-    /// What it is about.
+    /// The tokens to delete.
     pub rollback_request: RollbackRequest,
-    /// Where the tokens are.
+    /// The target of the tokens.
     pub(super) api: String,
 }
 
-/// A token that the run in question sent, and that nobody has worked on since.
+/// A token that the run sent and that no later run has changed.
 #[derive(Debug, Clone)]
 pub struct RollbackCandidate {
     /// The token.
     pub token: Committed,
-    /// Another run put a token at the same place.
+    /// Another run that put a token at the same destination.
     pub shared_with: Option<RunId>,
-    /// An earlier process was about to delete it, and what became of that is not known.
+    /// The deletion that an earlier process intended; its outcome is unknown.
     pub intended: Option<IntendedDeletion>,
 }
 
-/// A deletion that is about to leave, with all it takes to find out later what became of it: the token's row in the source may
-/// be another one by then.
+/// A deletion that is about to be sent, with everything that is needed to find out its outcome later: the
+/// token's row in the source may have changed by then.
 #[derive(Debug, Clone)]
 pub struct IntendedDeletion {
-    /// By which Descope deletes it.
+    /// The ID by which Descope deletes it.
     pub token_id: String,
-    /// How to ask for it; absent where an earlier version did not record that.
+    /// The request that reads it back; absent if an earlier version did not record it.
     pub probe: Option<Probe>,
-    /// When its access token expires, in seconds since 1970, where that was sent.
+    /// Expiry of its access token in seconds since 1970, if it was sent.
     pub expiry: Option<i32>,
-    /// How long ago it was about to leave, by the database's clock.
+    /// Time since the intent, by the database's clock.
     pub age: Duration,
 }
 
 impl IntendedDeletion {
-    /// What decides whether reading it back makes Descope refresh it.
+    /// Returns what decides whether reading the token back makes Descope refresh it.
     #[must_use]
     pub fn lifetime(&self) -> Lifetime {
         Lifetime {
             expiry: self.expiry,
-            // It was asked for by it, if it has one.
+            // The probe asks for the refresh token if there is one.
             has_refresh_token: self.probe.as_ref().is_none_or(|probe| probe.with_refresh_token),
         }
     }

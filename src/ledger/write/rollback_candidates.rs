@@ -1,4 +1,4 @@
-//! The tokens that a rollback is about.
+//! Candidates of a rollback: the tokens that it may delete, and those it must refuse.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use crate::{
 };
 
 impl Ledger {
-    /// Refuses what the run sent and the ledger cannot tell any more where it is: other outcomes came later. Among it are
-    /// tokens that an earlier process was about to delete.
+    /// Refuses tokens of the run whose destinations had other outcomes since, so that the ledger cannot tell
+    /// where they are. Tokens that an earlier process was deleting may be among them.
     ///
     /// # Errors
-    /// If the database stays away, or another process has taken the run over.
+    /// If the database stays unreachable, or another process has taken the run over.
     pub async fn refuse_former(&self, of: &RollbackRun) -> Result<(), LedgerError> {
         let found = self
             .with_retry(|| {
@@ -38,7 +38,7 @@ impl Ledger {
                            from run, refused
                            on conflict (run_id, source_key) do update set state = 'refused', error_code = excluded.error_code,
                                   reason = excluded.reason, ended_at = now()
-                           -- What was taken out, sent again by the run and then sent elsewhere is at the first place still.
+                           -- A token that was removed, sent again by the run and then sent elsewhere is still at the first place.
                            where rollbacks.state in ('deleting', 'removed', 'gone')
                        ), found as (
                            insert into findings (run_id, source_key, severity, refused_by, error_code, reason, app_id, user_id,
@@ -53,8 +53,8 @@ impl Ledger {
                     self.migration,
                     of.rollback_request.of_run,
                     "outcome_since",
-                    "a later run, or another row, has had to do with this row's place since: what stands there is not what this run \
-                     put there, or the ledger cannot tell",
+                    "a later run or another row has used this row's destination since: its token may not be the one that this \
+                     run uploaded",
                 )
                 .fetch_optional(self.pool.within(MANY_ROWS))
             })
@@ -62,17 +62,17 @@ impl Ledger {
         self.expect_ours(&of.run, found.is_some()).await
     }
 
-    /// The next tokens that the run sent and that have no end in this rollback, in the order of their keys as text.
+    /// Returns the next tokens of the run that have no outcome in this rollback, ordered by key as text.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn rollback_candidates(
         &self,
         of: &RollbackRun,
         after: Option<&SourceKey>,
         limit: i64,
     ) -> Result<Vec<RollbackCandidate>, LedgerError> {
-        // Another migration may be at work, and put something at the same places.
+        // Another active migration may have put tokens at the same destinations.
         self.file_left_behind().await?;
         let rows = self
             .with_retry(|| {
@@ -83,7 +83,7 @@ impl Ledger {
                                 and rolled.source_key = token_rows.source_key
                            where migration = $1 and token_rows.run_id = $3 and token_rows.state = 'committed'
                              and ($5::text is null or token_rows.source_key > $5)
-                             -- What was taken out and is there again was sent again by the run, gone on with in between.
+                             -- A removed token that is there again was sent again by the run, which was resumed in between.
                              and (coalesce(rolled.state, 'deleting') = 'deleting'
                                   or rolled.state in ('removed', 'gone') and not $7)
                            order by token_rows.source_key limit $6
@@ -100,7 +100,7 @@ impl Ledger {
                                    where token.destination = mine.destination and token.state = 'committed'
                                      and (token.source_key, token.migration) <> (mine.source_key, mine.migration)
                                ) as other join runs on runs.id = other.run_id
-                               -- Of the same API, as far as that is known.
+                               -- Of the same target, if it is known.
                                where other.run_id <> $3 and coalesce(nullif(runs.api, ''), $4) = $4) as shared_with
                        from mine order by source_key"#,
                     self.migration,

@@ -1,4 +1,4 @@
-//! Outcomes of a rollback's tokens, and the intents before them.
+//! Intents and outcomes of deletions.
 
 use sqlx::types::Json;
 
@@ -12,10 +12,11 @@ use crate::{
 };
 
 impl Ledger {
-    /// Records that a token was recognised and is about to be deleted.
+    /// Records the intent to delete a token that was recognised.
     ///
     /// # Errors
-    /// If the database stays away, or another process has taken the run over. Nothing may be deleted then.
+    /// If the database stays unreachable, or another process has taken the run over. Nothing may be deleted
+    /// then.
     pub async fn intend_deletion(
         &self,
         of: &RollbackRun,
@@ -28,7 +29,7 @@ impl Ledger {
                 sqlx::query!(
                     "insert into rollbacks (run_id, source_key, of_run, app_id, user_id, tenant_id, token_id, probe, expiry, state)
                      select runs.id, $3, $4, $5, $6, $7, $8, $9, $10, 'deleting'
-                     -- Locked, so that a process that takes the run over either sees this or keeps it from being written.
+                     -- Locked: a process that takes the run over either sees this intent or prevents it.
                      from runs where runs.id = $1 and runs.epoch = $2 and runs.writes between $11 and $12 for share
                      on conflict (run_id, source_key) do update set token_id = excluded.token_id, probe = excluded.probe,
                             expiry = excluded.expiry, state = 'deleting', begun_at = now(), ended_at = null
@@ -52,11 +53,11 @@ impl Ledger {
         self.expect_ours(&of.run, done.rows_affected() > 0).await
     }
 
-    /// Records what became of tokens, in one statement. What is not there any more, or need not be, leaves `tokens`, unless this
-    /// is a dry run; a refusal is a finding as well.
+    /// Records outcomes of tokens in one statement. Tokens that are gone, or may be, leave `tokens` unless
+    /// this is a dry run. A refusal is also recorded as a finding.
     ///
     /// # Errors
-    /// If the database stays away, or another process has taken the run over.
+    /// If the database stays unreachable, or another process has taken the run over.
     pub async fn roll_back(
         &self,
         of: &RollbackRun,
@@ -87,16 +88,16 @@ impl Ledger {
                        delete from token_rows using ended, run
                        where (ended.state in ('removed', 'gone') or ended.in_doubt) and not run.rehearsal
                          and token_rows.migration = $3 and token_rows.source_key = ended.source_key
-                         -- The very row that was judged.
+                         -- Exactly the row that was judged.
                          and token_rows.run_id = $4 and token_rows.state = 'committed' and token_rows.fingerprint = ended.fingerprint
                        returning token_rows.destination, token_rows.source_key, token_rows.batch_id, ended.in_doubt
                    ), vacated as (
-                       -- Nothing of the run is there any more, whichever of its rows it was.
+                       -- No token of the run is there any more, from whichever of its rows.
                        delete from former_places using taken_out
                        where former_places.destination = taken_out.destination and not taken_out.in_doubt
                          and former_places.migration = $3 and former_places.run_id = $4
                    ), uncertain as (
-                       -- What is there from now on is not known, until something is sent there again.
+                       -- The content is unknown until another token is sent there.
                        insert into former_places (destination, migration, run_id, source_key, unresolved_batch)
                        select distinct on (destination) destination, $3, $4, source_key, coalesce(batch_id, 0)
                        from taken_out where in_doubt

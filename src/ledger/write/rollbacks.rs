@@ -1,8 +1,8 @@
-//! Runs that delete what another run sent: which tokens they are about, and what became of each.
+//! Rollbacks: runs that delete the tokens of another run.
 //!
-//! What a rollback does about a token stands in `rollbacks` before it is done. A token that is deleted leaves `tokens` in the
-//! statement that says so, and that statement makes a run that is still to be gone on with begin anew: as far as any later
-//! run can tell, the token was never sent.
+//! The intent to delete a token is in `rollbacks` before its request leaves. The statement that records a
+//! deletion also removes the token from `tokens` and resets the cursor of an unfinished run: to any later
+//! run, the token was never sent.
 
 use super::{Counters, RollbackRun, Run, write_numbers::Writes};
 use crate::{
@@ -11,12 +11,12 @@ use crate::{
 };
 
 impl Ledger {
-    /// Takes up the unfinished rollback of the same run, or begins one. Only with the migration's lock held. `api` is where
-    /// tokens would be deleted.
+    /// Resumes the unfinished rollback of the same run, or starts one. The caller must hold the migration's
+    /// lock. `api` is the target at which tokens would be deleted.
     ///
     /// # Errors
-    /// If the run uploads nothing, does not exist or went elsewhere; if the role may not delete from the ledger, which shows here
-    /// rather than after the first token is gone; or if the database does not answer.
+    /// If the run uploads nothing, does not exist or has another target; if the role may not delete from the
+    /// ledger, which must show before the first token is deleted; or if the database does not answer.
     pub async fn begin_rollback(
         &self,
         rollback_request: RollbackRequest,
@@ -35,10 +35,11 @@ impl Ledger {
             })
             .await?;
         }
-        self.mark_orphaned_interrupted().await?;
+        self.mark_orphaned_interrupted(&[Mode::Migrate, Mode::Rollback])
+            .await?;
         let writes = Writes::draw();
         let rehearsal = rollback_request.dry_run == DryRun::On;
-        // `running` can only be our own answer that was lost.
+        // A `running` row can only come from this statement, if its response was lost.
         let taken_up = self
             .with_retry(|| {
                 sqlx::query!(
@@ -72,7 +73,7 @@ impl Ledger {
                 ..Run::new(row.id, writes)
             }
         } else {
-            // Not repeated when the answer is lost: the run would then be taken up by the next attempt.
+            // Not repeated if the response is lost: the next attempt would resume the run.
             let id = sqlx::query_scalar!(
                 "insert into runs (migration, mode, rolls_back, rehearsal, holder, writes) values ($1, $2, $3, $4, $5, $6) returning id",
                 self.migration,
@@ -93,7 +94,7 @@ impl Ledger {
         })
     }
 
-    /// A token that is not found where it never was would count as gone.
+    /// Rejects another target: a token that is not found where it never was would count as gone.
     async fn expect_api(&self, run: RunId, api: &str) -> Result<(), LedgerError> {
         let went_to = self
             .with_retry(|| {
@@ -111,10 +112,10 @@ impl Ledger {
         }
     }
 
-    /// What became of the tokens so far, whichever process it was that did it.
+    /// Returns the outcomes so far, including those of earlier processes.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn rolled_back(&self, of: &RollbackRun) -> Result<Rollback, LedgerError> {
         let row = self
             .with_retry(|| {

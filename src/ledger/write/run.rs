@@ -1,4 +1,4 @@
-//! A run as a process works on it.
+//! A run, its checkpoints and its counters.
 
 use std::sync::Arc;
 
@@ -8,26 +8,26 @@ use crate::domain::{RunId, SourceKey, Tally};
 /// A run that this process works on.
 #[derive(Debug, Clone)]
 pub struct Run {
-    /// Its id in the ledger.
+    /// Its ID in the ledger.
     pub id: RunId,
-    /// Which of the processes that worked on it this is, from 1.
+    /// The number of this process among those that worked on the run, from 1.
     pub epoch: i32,
-    /// Whether an earlier process began it.
+    /// An earlier process started it.
     pub resumed: bool,
-    /// Every row up to here is in `tally`.
+    /// `tally` includes every row up to here.
     pub cursor: Option<SourceKey>,
-    /// The books up to the cursor.
+    /// The tally up to the cursor.
     pub tally: Tally,
-    /// What earlier processes counted.
+    /// Counts of earlier processes.
     pub counters: Counters,
-    /// An unfinished run that was not taken up, as it is about other rows.
+    /// An unfinished run that was not resumed because it covers other rows.
     pub left: Option<RunId>,
-    /// The numbers of the times that this process writes its books.
+    /// The numbers of this process's writes to the run's row.
     pub(super) writes: Arc<Writes>,
 }
 
 impl Run {
-    /// A run that nobody has worked on.
+    /// Creates a run that no process has worked on.
     pub(super) fn new(id: RunId, writes: Writes) -> Self {
         Self {
             id,
@@ -42,30 +42,31 @@ impl Run {
     }
 }
 
-/// How a run stands. As selected counts what has an end: of a run that ends early, the rest is none of its books.
+/// The progress of a run. A row counts as selected once it has an outcome, so a run that ends early does not
+/// count the rest.
 #[derive(Debug, Clone, Copy)]
 pub struct Checkpoint<'a> {
-    /// The greatest key that everything is settled up to; `None` leaves it where it was.
+    /// The greatest key up to which every row is settled; `None` leaves the cursor unchanged.
     pub cursor: Option<&'a SourceKey>,
-    /// The books up to the cursor.
+    /// The tally up to the cursor.
     pub up_to_cursor: Tally,
-    /// The books of the whole run.
+    /// The tally of the whole run.
     pub tally: Tally,
-    /// What was counted, earlier processes included.
+    /// Counts, including those of earlier processes.
     pub counters: Counters,
 }
 
-/// What a run counts beside tokens.
+/// Counts of a run besides tokens.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Counters {
-    /// Requests that carried tokens, or asked what became of them.
+    /// Requests that carried tokens or read them back.
     pub requests: i64,
     /// Requests that repeated an earlier one.
     pub retries: i64,
-    /// Answers 429.
+    /// Responses with status 429.
     pub rate_limited: i64,
-    /// Requests that asked who and what exists, beside the others.
+    /// Requests that looked up users, apps or tenants.
     pub lookups: i64,
-    /// Seconds that processes worked on it.
+    /// Seconds that processes worked on the run.
     pub active_seconds: f64,
 }

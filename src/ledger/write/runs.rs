@@ -1,8 +1,8 @@
-//! Runs: begun or taken up again, moved along with the cursor, finished.
+//! Runs: started, resumed, or left unfinished.
 
 use std::sync::Arc;
 
-use super::{Counters, Run, write_numbers::Writes};
+use super::{Counters, Run, columns::column, write_numbers::Writes};
 use crate::{
     domain::{Mode, RunId, Selection, SourceKey, Tally},
     ledger::{Ledger, LedgerError, session::MANY_ROWS},
@@ -11,9 +11,9 @@ use crate::{
 };
 
 impl Ledger {
-    /// Takes up the migration's unfinished run, or begins one. `about` is a digest of all that decides which rows a run is about,
-    /// and what is made of them: an unfinished run about others stays as it stands. Only with the lock held: a run that says
-    /// `running` then belongs to a process that is gone.
+    /// Resumes the migration's unfinished run, or starts one. `about` is a digest of everything that decides
+    /// which rows a run covers and what it makes of them: an unfinished run with another digest is left as it
+    /// is. The caller must hold the lock, so that a `running` run belongs to a process that is gone.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -23,9 +23,10 @@ impl Ledger {
         about: &Fingerprint,
         holder: &str,
     ) -> Result<Run, LedgerError> {
-        self.mark_orphaned_interrupted().await?;
+        self.mark_orphaned_interrupted(&[Mode::Migrate, Mode::Rollback])
+            .await?;
         let writes = Writes::draw();
-        // `running` can only be our own answer that was lost.
+        // A `running` row can only come from this statement, if its response was lost.
         let taken_up = self
             .with_retry(|| {
                 sqlx::query!(
@@ -34,7 +35,7 @@ impl Ledger {
                        where id = (select id from runs where migration = $1 and mode = $2 and selection = 'all'
                                    order by id desc limit 1)
                          and $3 = 'all' and status in ('running', 'interrupted', 'stopped') and selection_digest = $5
-                         -- What it passed before the ledger was restored has to be looked at again.
+                         -- Rows that it passed before the ledger was restored must be read again.
                          and not exists (select from forgotten_tokens where forgotten_tokens.migration = $1
                                            and extent = 'anything' and since > runs.started_at)
                        returning id, epoch, cursor, cursor_committed, cursor_failed, cursor_superseded,
@@ -80,7 +81,7 @@ impl Ledger {
             Selection::All => self.leave_unfinished().await?,
             Selection::Failed { .. } => None,
         };
-        // Not repeated when the answer is lost: the run would then be taken up by the next attempt above.
+        // Not repeated if the response is lost: the next attempt would resume the run.
         let id = insert(
             &self.pool,
             &self.migration,
@@ -97,7 +98,7 @@ impl Ledger {
         })
     }
 
-    /// Says of the latest run, if it is unfinished, why nobody goes on with it.
+    /// Records why the latest run, if it is unfinished, is not resumed.
     async fn leave_unfinished(&self) -> Result<Option<RunId>, LedgerError> {
         self.with_retry(|| {
             sqlx::query_scalar!(
@@ -116,14 +117,17 @@ impl Ledger {
         .await
     }
 
-    /// Whatever says that it is running under the migration's lock belongs to a process that is gone, or does not know yet
-    /// that it lost the lock: it can record nothing any more.
-    pub(super) async fn mark_orphaned_interrupted(&self) -> Result<(), LedgerError> {
+    /// Marks runs as interrupted that are `running` under a lock which this process holds. Their processes
+    /// are gone, or do not know yet that they lost the lock; the new epoch keeps them from recording
+    /// anything.
+    pub(super) async fn mark_orphaned_interrupted(&self, modes: &[Mode]) -> Result<(), LedgerError> {
+        let modes = column(modes, |mode| mode.as_str());
         self.with_retry(|| {
             sqlx::query!(
                 "update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended', epoch = epoch + 1
-                 where migration = $1 and mode in ('migrate', 'rollback') and status = 'running'",
+                 where migration = $1 and mode = any($2) and status = 'running'",
                 self.migration,
+                &modes as &[&str],
             )
             .execute(&self.pool)
         })
@@ -131,14 +135,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Begins a dry run: a new one each time, without the lock, beside whatever else runs.
+    /// Starts a dry run. It takes no lock and may run beside any other run.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn begin_dry_run(&self, selection: &Selection, holder: &str) -> Result<Run, LedgerError> {
         self.file_left_behind().await?;
-        // No lock tells whose process is gone, so silence does: books are written every two seconds. One that is merely
-        // cut off for so long goes on unharmed and gives itself its status at the end.
+        // A dry run has no lock that shows whether its process is gone, but it writes checkpoints every two
+        // seconds. One that was only cut off for an hour continues unharmed and records its status at the
+        // end.
         self.with_retry(|| {
             sqlx::query!(
                 "with gone as (

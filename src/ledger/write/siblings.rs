@@ -1,14 +1,14 @@
-//! Other migrations of the same ledger that are at work.
+//! Sibling migrations: others in the same ledger that may be active.
 
 use super::Run;
 use crate::ledger::{Ledger, LedgerError};
 
 impl Ledger {
-    /// Whether the ledger holds runs of other migrations. What those that were at work since this run began have packed is filed,
-    /// so that it is found by its destination: two migrations may be at work at the same time.
+    /// Returns whether the ledger holds runs of other migrations. Batches that siblings packed since this run
+    /// started are filed, so that lookups find them: two migrations may be active at the same time.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn meet_siblings(&self, run: &Run) -> Result<bool, LedgerError> {
         let siblings = self
             .with_retry(|| {
@@ -23,16 +23,16 @@ impl Ledger {
             })
             .await?;
         if siblings.active {
-            // Seldom needed, and large.
+            // Rarely needed, and a large future.
             Box::pin(self.file_left_behind_by_others(run)).await?;
         }
         Ok(siblings.any)
     }
 
-    /// The other migrations of which a run is at work now, and sends to `target`.
+    /// Returns the other migrations with an active run that sends to `target`.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn siblings_at_work(&self, target: &str) -> Result<Vec<String>, LedgerError> {
         self.with_retry(|| {
             sqlx::query_scalar!(

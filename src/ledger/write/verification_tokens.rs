@@ -1,4 +1,4 @@
-//! The tokens that a verification is about.
+//! The tokens of a verification.
 
 use super::{Committed, VerifyRun};
 use crate::{
@@ -7,10 +7,10 @@ use crate::{
 };
 
 impl Ledger {
-    /// How many tokens a run that verifies is about.
+    /// Returns the number of tokens that a verification covers.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn count_committed(&self, of: &VerifyRun) -> Result<i64, LedgerError> {
         self.with_retry(|| {
             sqlx::query_scalar!(
@@ -27,10 +27,10 @@ impl Ledger {
         .await
     }
 
-    /// The next tokens that a run that verifies is about, in the order of their keys as text.
+    /// Returns the next tokens that a verification covers, ordered by key as text.
     ///
     /// # Errors
-    /// If the database stays away.
+    /// If the database stays unreachable.
     pub async fn committed(
         &self,
         of: &VerifyRun,

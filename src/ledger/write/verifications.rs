@@ -1,4 +1,4 @@
-//! Runs that read tokens back: which tokens they are about, and what they found.
+//! Verifications: runs that read tokens back, with their samples and findings.
 
 use std::sync::Arc;
 
@@ -8,22 +8,23 @@ use crate::{
     ledger::{Ledger, LedgerError, session::MANY_ROWS, upload::expect_upload},
 };
 
-/// A run that reads tokens back, and what it found so far.
+/// A run that reads tokens back, and its findings so far.
 #[derive(Debug, Clone)]
 pub struct VerifyRun {
     /// The run.
     pub run: Run,
-    /// What it is about, and what it found up to its cursor.
+    /// The request, and the findings up to the cursor.
     pub verification: Verification,
-    /// A token is in the sample if its hash is not above this.
+    /// A token is in the sample if its hash is not above this limit.
     pub(super) sample_limit: Option<Vec<u8>>,
 }
 
 impl Ledger {
-    /// Takes up the latest unfinished run about the same tokens, or begins one. Only with the lock for verifying held.
+    /// Resumes the latest unfinished verification of the same tokens, or starts one. The caller must hold the
+    /// lock for verifications.
     ///
     /// # Errors
-    /// If the run whose tokens are asked for uploads nothing or does not exist, or the database does not answer.
+    /// If the run to verify uploads nothing or does not exist, or the database does not answer.
     pub async fn begin_verification(
         &self,
         chosen: &VerifyRequest,
@@ -34,18 +35,9 @@ impl Ledger {
                 .await??;
         }
         self.file_left_behind().await?;
-        self.with_retry(|| {
-            sqlx::query!(
-                "update runs set status = 'interrupted', finished_at = now(), stop_reason = 'its process ended', epoch = epoch + 1
-                 where migration = $1 and mode = $2 and status = 'running'",
-                self.migration,
-                Mode::Verify.as_str(),
-            )
-            .execute(&self.pool)
-        })
-        .await?;
+        self.mark_orphaned_interrupted(&[Mode::Verify]).await?;
         let writes = Writes::draw();
-        // `running` can only be our own answer that was lost.
+        // A `running` row can only come from this statement, if its response was lost.
         let taken_up = self
             .with_retry(|| {
                 sqlx::query!(
@@ -128,7 +120,7 @@ impl Ledger {
             .map(|_| chosen.seed.unwrap_or_else(|| i64::from(rand::random::<u32>())));
         let sample_limit = match chosen.sample {
             Some(sample) => {
-                // One pass over the keys; the database keeps no more of them than the sample has.
+                // One pass over the keys; the database keeps only as many of them as the sample has.
                 self.with_retry(|| {
                     sqlx::query_scalar!(
                         r#"select sha256(convert_to($3::bigint::text || '/' || source_key, 'UTF8')) as "hash!"
@@ -146,7 +138,7 @@ impl Ledger {
             }
             None => None,
         };
-        // Not repeated when the answer is lost: the run would then be taken up by the next attempt.
+        // Not repeated if the response is lost: the next attempt would resume the run.
         let id = sqlx::query_scalar!(
             "with run as (insert into runs (migration, mode, holder, writes) values ($1, $2, $3, $9) returning id)
              insert into verifications (run_id, of_run, sample, seed, sample_limit, include_expired)
@@ -177,11 +169,11 @@ impl Ledger {
         })
     }
 
-    /// Moves the cursor, and with it what was found up to there. The numbers are totals, so that a repetition changes
+    /// Advances the cursor and the findings up to it. The numbers are totals, so that a repetition changes
     /// nothing.
     ///
     /// # Errors
-    /// If the database stays away, or another process has taken the run over.
+    /// If the database stays unreachable, or another process has taken the run over.
     pub async fn advance_verification(
         &self,
         run: &Run,

@@ -1,31 +1,31 @@
-//! Write numbers: each write to a run's row by a process has one.
+//! Numbers of the writes to a run's row: see [`continuity`](super::continuity).
 
 use std::{
     ops::RangeInclusive,
     sync::atomic::{AtomicI64, Ordering},
 };
 
-/// Numbers the writings of a run's books by one process.
+/// Numbers the writes of one process to a run's row.
 #[derive(Debug)]
 pub(super) struct Writes {
-    /// What the process writes when it begins the run or takes it up.
+    /// The number that the process writes when it starts or resumes the run.
     pub(super) first: i64,
-    /// The last one that is known to have landed.
+    /// The last write that is known to have succeeded.
     confirmed: AtomicI64,
-    /// The last one that was begun. It may have been given up, and landed all the same, or do so later.
+    /// The last write that was begun. It may have timed out and succeed all the same, even later.
     begun: AtomicI64,
 }
 
-/// One writing. Repeated, it has the same number, and finds it there if its answer was lost.
+/// One write. A repetition has the same number, and finds it in the row if the first response was lost.
 #[derive(Debug)]
 pub(super) struct Write {
     pub(super) number: i64,
-    /// The least number that the run's row may have before.
+    /// The least number that the run's row may have before the write.
     pub(super) after: i64,
 }
 
 impl Writes {
-    /// The upper half is drawn, the lower one counts.
+    /// Draws the upper half at random; the lower half counts.
     pub(super) fn draw() -> Self {
         let first = i64::from(rand::random::<u32>() >> 1) << u32::BITS;
         Self {
@@ -35,7 +35,7 @@ impl Writes {
         }
     }
 
-    /// The numbers that the run's row may have now.
+    /// Returns the numbers that the run's row may have now.
     pub(super) fn known(&self) -> RangeInclusive<i64> {
         self.confirmed.load(Ordering::Acquire)..=self.first | i64::from(u32::MAX)
     }
@@ -67,7 +67,7 @@ mod tests {
         assert!((next.after..=next.number).contains(&given_up.number));
         assert!(!(given_up.after..=given_up.number).contains(&next.number));
         writes.confirm(&next);
-        // A ledger that has lost the last of them, and one in which another process has begun.
+        // A ledger that lost the last write, and one in which another process started.
         assert!(!writes.known().contains(&given_up.number));
         assert!(!writes.known().contains(&Writes::draw().first));
     }
