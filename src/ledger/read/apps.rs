@@ -1,7 +1,7 @@
 //! Totals of a run's tokens by app, for reports.
 
-use super::LedgerReader;
-use crate::{domain::RunId, ledger::LedgerError};
+use super::{LedgerError, LedgerReader};
+use crate::domain::RunId;
 
 /// Outcomes of the tokens of one app in a run.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

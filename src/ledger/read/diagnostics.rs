@@ -1,9 +1,9 @@
 //! Diagnostics of the ledger's database before the first run. They read only and create nothing.
 
-use super::LedgerReader;
+use super::{LedgerError, LedgerReader};
 use crate::{
     config::LedgerAccess,
-    ledger::{LedgerError, State, fingerprint_key, schema},
+    ledger::{State, fingerprint_key, schema},
     postgres::{Failure, Room, Server, Session, SharedSchema},
     secret::Secret,
 };

@@ -2,11 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::LedgerReader;
-use crate::{
-    domain::{EventKind, RunId},
-    ledger::LedgerError,
-};
+use super::{LedgerError, LedgerReader};
+use crate::domain::{EventKind, RunId};
 
 /// An event of a run.
 #[derive(Debug, Clone)]

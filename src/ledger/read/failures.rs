@@ -4,10 +4,9 @@ use chrono::{DateTime, Utc};
 use futures_util::{StreamExt, stream::BoxStream};
 use serde::Serialize;
 
-use super::LedgerReader;
+use super::{LedgerError, LedgerReader};
 use crate::{
     domain::{RunId, Superseded},
-    ledger::LedgerError,
     postgres::{quote_identifier, quote_literal},
 };
 

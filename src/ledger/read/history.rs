@@ -3,10 +3,9 @@
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::LedgerReader;
+use super::{LedgerError, LedgerReader};
 use crate::{
     domain::{RunId, SourceKey},
-    ledger::LedgerError,
     secret::Fingerprint,
 };
 

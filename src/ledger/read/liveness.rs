@@ -1,7 +1,7 @@
 //! Liveness of a run: a live process holds the migration's lock.
 
-use super::{LedgerDiagnostics, LedgerReader};
-use crate::ledger::{LedgerError, LockKind, lock_holder::LockHolder};
+use super::{LedgerDiagnostics, LedgerError, LedgerReader};
+use crate::ledger::{LockKind, lock_holder::LockHolder};
 
 impl LedgerReader {
     /// Returns whether a process holds one of the migration's locks. A run that is `running` without it

@@ -1,9 +1,9 @@
 //! Rollbacks, for reports.
 
-use super::LedgerReader;
+use super::{LedgerError, LedgerReader};
 use crate::{
     domain::{Rollback, RunId},
-    ledger::{LedgerError, upload::expect_upload},
+    ledger::upload::expect_upload,
 };
 
 impl LedgerReader {

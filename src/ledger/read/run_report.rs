@@ -2,10 +2,10 @@
 
 use chrono::{DateTime, Utc};
 
-use super::LedgerReader;
+use super::{LedgerError, LedgerReader};
 use crate::{
     domain::{Estimate, Mode, Rollback, RunId, RunStatus, Superseded, Tally, Verification},
-    ledger::{LedgerError, LockKind},
+    ledger::LockKind,
 };
 
 /// A run as the ledger holds it.

@@ -2,8 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::LedgerReader;
-use crate::{domain::RunId, ledger::LedgerError};
+use super::{LedgerError, LedgerReader};
+use crate::domain::RunId;
 
 /// A run's batches over time, in equal steps.
 #[derive(Debug, Clone)]

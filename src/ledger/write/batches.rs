@@ -5,13 +5,10 @@ use std::time::Duration;
 use sqlx::types::{Json, Uuid};
 
 use super::{
-    BatchOutcome, BatchRef, RemainingTokens, Run, Unsettled,
+    BatchOutcome, BatchRef, Ledger, LedgerError, RemainingTokens, Run, Unsettled,
     columns::{DestinationColumns, ReasonColumns, column},
 };
-use crate::{
-    domain::{Batch, Reason, SourceKey, Witness},
-    ledger::{Ledger, LedgerError},
-};
+use crate::domain::{Batch, Reason, SourceKey, Witness};
 
 impl Ledger {
     /// Records the intent to send a batch, with the tokens that would be read back.
@@ -32,8 +29,8 @@ impl Ledger {
         let destinations = column(items, |item| &item.destination_id.as_bytes()[..]);
         let versions = column(items, |item| item.version.get());
         let at = DestinationColumns::new(items, |item| (Some(&item.destination), None));
-        let replaced = items.iter().filter_map(|item| item.replaces.as_ref());
-        let replaces: Vec<&str> = replaced.map(SourceKey::as_str).collect();
+        let others = items.iter().filter_map(|item| item.replaces.as_ref());
+        let replaces: Vec<&str> = others.map(SourceKey::as_str).collect();
         let parts = column(items, |item| item.parts.to_bytes());
         let parts = column(&parts, |parts| &parts[..]);
         let known = run.writes.known();

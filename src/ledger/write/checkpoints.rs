@@ -1,10 +1,7 @@
 //! Checkpoints: updates of a run's row as it progresses and when it ends.
 
-use super::{Checkpoint, Run};
-use crate::{
-    domain::{Estimate, RunStatus, SourceKey},
-    ledger::{Ledger, LedgerError, session::MANY_ROWS},
-};
+use super::{Checkpoint, Ledger, LedgerError, MANY_ROWS, Run};
+use crate::domain::{Estimate, RunStatus, SourceKey};
 
 impl Ledger {
     /// Records the target of an uploading run. A run of an earlier version, which recorded none, may have

@@ -22,18 +22,11 @@ impl<'a> DestinationColumns<'a> {
     ) -> Self {
         let values = column(rows, value);
         Self {
-            apps: values
-                .iter()
-                .map(|(at, app)| at.map_or(*app, |at| Some(&at.app_id)))
-                .collect(),
-            users: values
-                .iter()
-                .map(|(at, _)| at.and_then(|at| at.user_id.as_deref()))
-                .collect(),
-            tenants: values
-                .iter()
-                .map(|(at, _)| at.and_then(|at| at.tenant_id.as_deref()))
-                .collect(),
+            apps: column(&values, |(at, app)| {
+                at.map_or(*app, |at| Some(at.app_id.as_str()))
+            }),
+            users: column(&values, |(at, _)| at.and_then(|at| at.user_id.as_deref())),
+            tenants: column(&values, |(at, _)| at.and_then(|at| at.tenant_id.as_deref())),
         }
     }
 }

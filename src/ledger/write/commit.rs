@@ -1,10 +1,7 @@
 //! Commits: the outcome of a batch that the API stored.
 
-use super::BatchOutcome;
-use crate::{
-    domain::{Batch, Item},
-    ledger::{Ledger, LedgerError},
-};
+use super::{BatchOutcome, Ledger, LedgerError};
+use crate::domain::{Batch, Item};
 
 /// Rows that the ledger already holds for the tokens of a batch.
 #[derive(Debug, Clone, Copy)]

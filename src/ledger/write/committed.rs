@@ -1,8 +1,8 @@
 //! A committed token, as verifications and rollbacks read it.
 
+use super::LedgerError;
 use crate::{
     domain::{Destination, ScopeSet, SourceKey, Subject},
-    ledger::LedgerError,
     secret::Fingerprint,
 };
 

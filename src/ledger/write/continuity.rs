@@ -10,8 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sqlx::types::Uuid;
 
-use super::{BatchRef, Run};
-use crate::ledger::{Ledger, LedgerError};
+use super::{BatchRef, Ledger, LedgerError, Run};
 
 /// Outcomes of batches that the database confirmed, and that no checkpoint has found again since.
 #[derive(Debug, Default)]

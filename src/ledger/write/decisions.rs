@@ -1,13 +1,10 @@
 //! Decisions: outcomes of rows that were not sent.
 
 use super::{
-    Run,
+    Ledger, LedgerError, Run,
     columns::{DestinationColumns, ReasonColumns, column},
 };
-use crate::{
-    domain::{Decision, Destination, TokenState, Unsent},
-    ledger::{Ledger, LedgerError},
-};
+use crate::domain::{Decision, Destination, TokenState, Unsent};
 
 impl Ledger {
     /// Records rows that end without a request: failed by a local rule, or superseded. A superseded row that

@@ -1,13 +1,10 @@
 //! Rows that a dry run remembers until it ends, so that it neither writes to `tokens` nor needs memory for
 //! the whole table.
 
-use super::{Run, columns::column};
-use crate::{
-    domain::{
-        CurrentHolder, Decision, DestinationId, Item, LastOutcome, LedgerState, RunId, SourceKey, TokenState,
-        Version,
-    },
-    ledger::{Ledger, LedgerError},
+use super::{Ledger, LedgerError, Run, columns::column};
+use crate::domain::{
+    CurrentHolder, Decision, DestinationId, Item, LastOutcome, LedgerState, RunId, SourceKey, TokenState,
+    Version,
 };
 
 impl Ledger {

@@ -5,10 +5,9 @@ use std::sync::atomic::Ordering;
 use tokio::time::Instant;
 use tracing::warn;
 
-use super::{Run, columns::column};
+use super::{Ledger, Run, columns::column};
 use crate::{
     domain::{EventKind, EventLog, RunStatus},
-    ledger::Ledger,
     postgres::Failure,
 };
 

@@ -1,9 +1,7 @@
 //! Rows that failed in earlier runs, page by page.
 
-use crate::{
-    domain::{RunId, SourceKey},
-    ledger::{Ledger, LedgerError},
-};
+use super::{Ledger, LedgerError};
+use crate::domain::{RunId, SourceKey};
 
 /// A row whose last outcome is a failure.
 #[derive(Debug, Clone)]

@@ -14,12 +14,11 @@ use sqlx::Executor;
 use tracing::debug;
 
 use super::{
-    Run,
+    Ledger, LedgerError, MANY_ROWS, Run,
     packed::{Packed, PackedBatch, first_of},
 };
 use crate::{
     domain::{DestinationId, Item},
-    ledger::{Ledger, LedgerError, session::MANY_ROWS},
     postgres::Session,
 };
 

@@ -1,13 +1,10 @@
 //! Findings: problems of rows that do not decide their outcome.
 
 use super::{
-    Run,
+    Ledger, LedgerError, Run,
     columns::{DestinationColumns, ReasonColumns, column},
 };
-use crate::{
-    domain::Finding,
-    ledger::{Ledger, LedgerError},
-};
+use crate::domain::Finding;
 
 impl Ledger {
     /// Records findings in one statement. A finding that this run already has stays as it is.

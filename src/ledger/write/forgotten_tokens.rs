@@ -8,10 +8,9 @@
 
 use tracing::warn;
 
-use super::{Run, columns::column};
+use super::{Ledger, LedgerError, Run, columns::column};
 use crate::{
     domain::{Adopted, Forgotten},
-    ledger::{Ledger, LedgerError},
     postgres::Failure,
 };
 

@@ -2,11 +2,8 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use super::columns::column;
-use crate::{
-    ledger::{Ledger, LedgerError},
-    secret::Fingerprint,
-};
+use super::{Ledger, LedgerError, columns::column};
+use crate::secret::Fingerprint;
 
 impl Ledger {
     /// Returns the users of these login IDs that were found within the last `remember`.

@@ -4,10 +4,13 @@ use std::time::Duration;
 
 use tokio::{sync::oneshot, time::timeout};
 
-use super::lock_keeper::{LockKeeper, Loss};
+use super::{
+    Ledger, LedgerError,
+    lock_keeper::{LockKeeper, Loss},
+};
 use crate::{
     config::LedgerAccess,
-    ledger::{Ledger, LedgerError, LockKind, lock_holder::LockHolder},
+    ledger::{LockKind, lock_holder::LockHolder},
     postgres::Failure,
 };
 

@@ -17,9 +17,10 @@ use tokio::{
     time::{Instant, sleep},
 };
 
+use super::LedgerError;
 use crate::{
     config::LedgerAccess,
-    ledger::{LedgerError, session::connect},
+    ledger::session::connect,
     postgres::{Failure, Outage, Patience, Session},
 };
 

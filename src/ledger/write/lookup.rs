@@ -2,12 +2,11 @@
 
 use std::collections::HashMap;
 
-use super::{Run, columns::column, prior_tokens::Priors};
+use super::{Ledger, LedgerError, Run, columns::column, prior_tokens::Priors};
 use crate::{
     domain::{
         CurrentHolder, DestinationId, LastOutcome, LedgerState, SiblingToken, SourceKey, TokenState, Version,
     },
-    ledger::{Ledger, LedgerError},
     secret::{Fingerprint, Parts},
 };
 

@@ -42,3 +42,5 @@ pub(super) use packed::Packed;
 pub use rollback::{IntendedDeletion, RollbackCandidate, RollbackRun};
 pub use run::{Checkpoint, Counters, Run};
 pub use verifications::VerifyRun;
+
+use super::{Ledger, LedgerError, session::MANY_ROWS};

@@ -2,11 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
-use super::Run;
-use crate::{
-    domain::Mode,
-    ledger::{Ledger, LedgerError},
-};
+use super::{Ledger, LedgerError, Run};
+use crate::domain::Mode;
 
 impl Ledger {
     /// Returns the time at which a run of this kind last completed.

@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use sqlx::types::Json;
 
-use super::{Committed, IntendedDeletion, RollbackCandidate, RollbackRun};
-use crate::{
-    domain::{DryRun, Probe, SourceKey},
-    ledger::{Ledger, LedgerError, session::MANY_ROWS},
-};
+use super::{Committed, IntendedDeletion, Ledger, LedgerError, MANY_ROWS, RollbackCandidate, RollbackRun};
+use crate::domain::{DryRun, Probe, SourceKey};
 
 impl Ledger {
     /// Refuses tokens of the run whose destinations had other outcomes since, so that the ledger cannot tell

@@ -3,13 +3,10 @@
 use sqlx::types::Json;
 
 use super::{
-    Committed, IntendedDeletion, RollbackRun,
+    Committed, IntendedDeletion, Ledger, LedgerError, RollbackRun,
     columns::{DestinationColumns, ReasonColumns, column},
 };
-use crate::{
-    domain::RollbackOutcome,
-    ledger::{Ledger, LedgerError},
-};
+use crate::domain::RollbackOutcome;
 
 impl Ledger {
     /// Records the intent to delete a token that was recognised.

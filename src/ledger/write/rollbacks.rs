@@ -4,10 +4,10 @@
 //! deletion also removes the token from `tokens` and resets the cursor of an unfinished run: to any later
 //! run, the token was never sent.
 
-use super::{Counters, RollbackRun, Run, write_numbers::Writes};
+use super::{Counters, Ledger, LedgerError, RollbackRun, Run, write_numbers::Writes};
 use crate::{
     domain::{DryRun, Mode, Rollback, RollbackRequest, RunId},
-    ledger::{Ledger, LedgerError, upload::expect_upload},
+    ledger::upload::expect_upload,
 };
 
 impl Ledger {

@@ -65,7 +65,7 @@ pub struct Counters {
     pub retries: i64,
     /// Responses with status 429.
     pub rate_limited: i64,
-    /// Requests that looked up users, apps or tenants.
+    /// Lookup requests.
     pub lookups: i64,
     /// Seconds that processes worked on the run.
     pub active_seconds: f64,

@@ -2,10 +2,9 @@
 
 use std::sync::Arc;
 
-use super::{Counters, Run, columns::column, write_numbers::Writes};
+use super::{Counters, Ledger, LedgerError, MANY_ROWS, Run, columns::column, write_numbers::Writes};
 use crate::{
     domain::{Mode, RunId, Selection, SourceKey, Tally},
-    ledger::{Ledger, LedgerError, session::MANY_ROWS},
     postgres::Pool,
     secret::Fingerprint,
 };

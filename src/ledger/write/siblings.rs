@@ -1,7 +1,6 @@
 //! Sibling migrations: others in the same ledger that may be active.
 
-use super::Run;
-use crate::ledger::{Ledger, LedgerError};
+use super::{Ledger, LedgerError, Run};
 
 impl Ledger {
     /// Returns whether the ledger holds runs of other migrations. Batches that siblings packed since this run

@@ -1,10 +1,7 @@
 //! The tokens of a verification.
 
-use super::{Committed, VerifyRun};
-use crate::{
-    domain::SourceKey,
-    ledger::{Ledger, LedgerError, session::MANY_ROWS},
-};
+use super::{Committed, Ledger, LedgerError, MANY_ROWS, VerifyRun};
+use crate::domain::SourceKey;
 
 impl Ledger {
     /// Returns the number of tokens that a verification covers.

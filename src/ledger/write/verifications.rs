@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Counters, Run, write_numbers::Writes};
+use super::{Counters, Ledger, LedgerError, MANY_ROWS, Run, write_numbers::Writes};
 use crate::{
     domain::{Mode, SourceKey, Tally, Verification, VerifyRequest},
-    ledger::{Ledger, LedgerError, session::MANY_ROWS, upload::expect_upload},
+    ledger::upload::expect_upload,
 };
 
 /// A run that reads tokens back, and its findings so far.
