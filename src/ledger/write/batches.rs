@@ -215,7 +215,7 @@ impl Ledger {
                     r#"select batches.id, nonce, batches.attempts, token_count,
                               extract(epoch from now() - submitted_at)::float8 as "age_s!",
                               floor(extract(epoch from submitted_at))::bigint as "submitted_at!",
-                              -- A ledger that has forgotten tokens cannot tell that a witness was not there before.
+                              -- After forgetting tokens, it cannot tell if a witness was there before.
                               case when not exists (select from forgotten_tokens where extent = 'anything')
                                    then witnesses end as "witnesses: Json<Vec<Witness>>"
                        from batches join runs on runs.id = run_id

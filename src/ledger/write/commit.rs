@@ -78,9 +78,9 @@ impl Ledger {
                                   witnesses = null
                            where id = (select id from batch)
                        ), replaced as (
-                           -- Usually nothing is replaced, and then no row is read. Subselects instead of a join: a join may
-                           -- be planned from the side of the tokens, and then every batch reads all of them. The
-                           -- condition on the state is written so that no partial index matches it.
+                           -- Usually nothing is replaced, and no row is read. Subselects, since a join may
+                           -- be planned from the side of the tokens: every batch would then read all of them.
+                           -- The condition on the state is written so that no partial index matches it.
                            update token_rows set state = 'superseded',
                                   -- A code that this run has already recorded says more.
                                   superseded_code = case when outdated_run = (select run_id from batch)

@@ -35,7 +35,7 @@ impl Ledger {
                            from run, refused
                            on conflict (run_id, source_key) do update set state = 'refused', error_code = excluded.error_code,
                                   reason = excluded.reason, ended_at = now()
-                           -- A token that was removed, sent again by the run and then sent elsewhere is still at the first place.
+                           -- Removed, sent again, then sent elsewhere: it is still at the first place.
                            where rollbacks.state in ('deleting', 'removed', 'gone')
                        ), found as (
                            insert into findings (run_id, source_key, severity, refused_by, error_code, reason, app_id, user_id,
@@ -80,7 +80,7 @@ impl Ledger {
                                 and rolled.source_key = token_rows.source_key
                            where migration = $1 and token_rows.run_id = $3 and token_rows.state = 'committed'
                              and ($5::text is null or token_rows.source_key > $5)
-                             -- A removed token that is there again was sent again by the run, which was resumed in between.
+                             -- A removed token that is back was sent again when the run was resumed.
                              and (coalesce(rolled.state, 'deleting') = 'deleting'
                                   or rolled.state in ('removed', 'gone') and not $7)
                            order by token_rows.source_key limit $6
