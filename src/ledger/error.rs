@@ -7,37 +7,36 @@ use crate::{domain::PendingDeletions, postgres::Failure};
 /// The ledger cannot be used.
 #[derive(Debug, Error)]
 pub enum LedgerError {
-    /// The database is out of reach or does not let us.
-    #[error("the ledger database does not answer as it should (`tokenferry doctor` looks closer)")]
+    /// The database is unreachable or denies access.
+    #[error("the ledger database returned an error; run `tokenferry doctor` for details")]
     Database(#[from] Failure),
     /// There is no ledger in the configured schema.
-    #[error(
-        "there is no ledger in schema \"{schema}\" yet: nothing was migrated so far (`tokenferry migrate` makes it)"
-    )]
+    #[error("there is no ledger in schema \"{schema}\" yet; `tokenferry migrate` creates it")]
     Absent {
         /// The schema.
         schema: String,
     },
-    /// A newer version of this program made or updated the ledger.
+    /// A newer version of this program created or updated the ledger.
     #[error(
-        "the ledger in schema \"{schema}\" was updated by a newer tokenferry: use that version (`tokenferry --version`)"
+        "the ledger in schema \"{schema}\" was updated by a newer version of tokenferry; use that version"
     )]
     Newer {
         /// The schema.
         schema: String,
     },
-    /// The database cannot hold every name.
+    /// The database's encoding cannot store every name.
     #[error(
-        "the ledger's database has the encoding {0}, which cannot hold every key, user and app that there may be: let `ledger.url` lead to a          database in UTF8 (create database … encoding 'UTF8' template template0)"
+        "the ledger's database has the encoding {0}, which cannot store every key, user and app; point `ledger.url` to a \
+         database in UTF8 (create database … encoding 'UTF8' template template0)"
     )]
     Encoding(String),
-    /// The schema could not be brought up to date.
-    #[error("the ledger's schema could not be brought up to date: {0}")]
+    /// The schema could not be updated.
+    #[error("the ledger's schema could not be updated: {0}")]
     Schema(String),
     /// Fingerprints made now would not match those in the ledger.
     #[error(
-        "`ledger.pepper` is not the one this ledger was begun with: with it every token would look changed and be sent again. \
-         Put the former pepper back"
+        "`ledger.pepper` differs from the one this ledger was created with; every token would look changed and be \
+         uploaded again. Restore the previous value"
     )]
     Pepper,
     /// Another process works on the same migration.
@@ -45,89 +44,97 @@ pub enum LedgerError {
         "another {what} of migration \"{migration}\" is active: {holder}. The lock {session}. `tokenferry status` shows its progress"
     )]
     Locked {
-        /// What it is that only one may do: a run, or a verification.
+        /// The work that only one process may do: a run or a verification.
         what: &'static str,
         /// The migration.
         migration: String,
-        /// Host and process, and when it began.
+        /// Host, process, and the time it started.
         holder: String,
         /// The database session that holds the lock.
         session: String,
     },
-    /// Somebody who cannot keep the ledger holds its lock.
+    /// A role that cannot write to the ledger holds its lock.
     #[error(
-        "no {what} of migration \"{migration}\" can begin: its lock is held by {session}. That role cannot write the ledger, so it is \
-         no {what} of tokenferry: {remedy}"
+        "no {what} of migration \"{migration}\" can start: its lock is held by {session}. That role cannot write to the \
+         ledger, so the session is not a {what} of tokenferry: {remedy}"
     )]
     LockedByForeignRole {
-        /// What it is that only one may do: a run, or a verification.
+        /// The work that only one process may do: a run or a verification.
         what: &'static str,
         /// The migration.
         migration: String,
         /// The database session that holds the lock.
         session: String,
-        /// How to end it, and to keep it from coming back.
+        /// The statements that end the session and keep it from coming back.
         remedy: String,
     },
-    /// The lock was lost, and another process has taken the run over meanwhile.
+    /// The lock was lost, and another process has taken the run over.
     #[error(
-        "the migration's lock was lost, and another process has taken the run over (`tokenferry status` shows it)"
+        "the migration's lock was lost, and another process took over the run (`tokenferry status` shows it)"
     )]
     TakenOver,
-    /// What this process wrote is not there any more.
+    /// Records of this process are missing from the ledger.
     #[error(
-        "the ledger went back in time: what this run recorded is not there any more. Was the database restored, or did a replica \
-         that lagged behind take over? Nothing more is sent. See that `ledger.url` leads to the right database and that no other run \
-         is at work, then run `tokenferry migrate`: it settles what was in flight, and sends what the ledger has forgotten once more"
+        "the ledger went back in time: records of this run are missing. Was the database restored, or did a lagging \
+         replica take over? Nothing more is sent. Check that `ledger.url` points to the right database and that no other \
+         run is active, then run `tokenferry migrate`: it settles the batches in flight and uploads again what the ledger \
+         has lost"
     )]
     WentBack,
-    /// There is no such run.
-    #[error("there is no run {0} of this migration: `tokenferry status` shows the latest")]
+    /// The run does not exist.
+    #[error("there is no run {0} of this migration; `tokenferry status` shows the latest")]
     NoSuchRun(i64),
-    /// A run that has no tokens of its own is asked for them.
-    #[error("run {run} has the mode {mode}, and so has uploaded nothing: name a run of `migrate`")]
+    /// A run that uploads nothing was asked for its tokens.
+    #[error("run {run} has the mode {mode}, which uploads nothing; name a run of `migrate`")]
     UploadsNothing {
         /// The run.
         run: i64,
-        /// What it does.
+        /// Its mode.
         mode: String,
     },
-    /// A migration's tokens are somewhere else than the configuration says.
+    /// A migration's tokens were sent to another target than the configured one.
     #[error(
-        "the tokens of migration \"{migration}\" went to {went_to}, and the configuration names {configured}: what the ledger calls stored \
-         is not there. Use the configuration of that project and address again, or, to send everything anew, another `ledger.schema`"
+        "the tokens of migration \"{migration}\" went to {went_to}, but the configuration names {configured}, where they \
+         are not stored. Use the configuration of that project and address again, or, to upload everything anew, another \
+         `ledger.schema`"
     )]
     OtherTarget {
         /// The migration.
         migration: String,
-        /// Project and address.
+        /// Project and base URL that the tokens were sent to.
         went_to: String,
-        /// The same of the configuration.
+        /// Project and base URL of the configuration.
         configured: String,
     },
-    /// A run's tokens are to be deleted elsewhere than they were sent to.
+    /// A rollback would look for a run's tokens at another target than they were sent to.
     #[error(
-        "run {run} went to {went_to}, and the configuration names {configured}: a token that is not there would be taken for \
-         deleted. Use the configuration of that run"
+        "run {run} went to {went_to}, but the configuration names {configured}, where its tokens would count as deleted. \
+         Use the configuration of that run"
     )]
     AnotherApi {
         /// The run.
         run: i64,
-        /// Project and address.
+        /// Project and base URL that the tokens were sent to.
         went_to: String,
-        /// The same of the configuration.
+        /// Project and base URL of the configuration.
         configured: String,
     },
-    /// Where a run's tokens are is not known.
+    /// The target of a run's tokens is unknown.
     #[error(
-        "it is not recorded where the tokens of run {0} went: it was begun by an earlier version of tokenferry, or went on with \
-         another project or address than it began with. Nothing of it can be deleted safely"
+        "it is not recorded where the tokens of run {0} went: an earlier version of tokenferry started it, or it was \
+         resumed with another project or address. None of its tokens can be deleted safely"
     )]
     ApiUnknown(i64),
-    /// A rollback left tokens of which nobody knows whether they are deleted.
+    /// An unfinished rollback left tokens that may or may not be deleted.
     #[error("{0}")]
     PendingDeletions(PendingDeletions),
-    /// A row that this run wrote is not as it wrote it.
-    #[error("the ledger contradicts itself: {0}. This is a bug: please report it")]
+    /// A row differs from what this program wrote.
+    #[error("the ledger contradicts itself: {0}. This is a bug; please report it")]
     Contradiction(String),
+}
+
+impl From<sqlx::Error> for LedgerError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error.into())
+    }
 }

@@ -1,14 +1,15 @@
-//! The fingerprint key: made once per ledger.
+//! The fingerprint key, created once per ledger.
 
 use zeroize::Zeroizing;
 
 use super::LedgerError;
 use crate::{
-    postgres::{Failure, Session},
+    postgres::Session,
     secret::{FingerprintKey, Secret},
 };
 
-/// The ledger's key, mixed with the pepper. The first caller makes it; of two at once, one wins and both use its key.
+/// Returns the ledger's key, mixed with the pepper, and creates it if there is none. If two processes create
+/// it at once, both use the key of the first.
 pub(super) async fn fetch_or_make(
     connection: &mut Session,
     pepper: Option<&Secret>,
@@ -21,22 +22,20 @@ pub(super) async fn fetch_or_make(
         &check.as_bytes()[..],
     )
     .execute(&mut *connection)
-    .await
-    .map_err(Failure::from)?;
+    .await?;
     fetch(connection, pepper)
         .await?
-        .ok_or_else(|| LedgerError::Contradiction("its fingerprint key is gone".to_owned()))
+        .ok_or_else(|| LedgerError::Contradiction("its fingerprint key is missing".to_owned()))
 }
 
-/// The ledger's key, mixed with the pepper; `None` if nobody made it yet.
+/// Returns the ledger's key, mixed with the pepper; `None` if it was not created yet.
 pub(super) async fn fetch(
     connection: &mut Session,
     pepper: Option<&Secret>,
 ) -> Result<Option<FingerprintKey>, LedgerError> {
     let kept = sqlx::query!("select key_bytes, key_check from fingerprint_key")
         .fetch_optional(&mut *connection)
-        .await
-        .map_err(Failure::from)?;
+        .await?;
     let Some(kept) = kept else {
         return Ok(None);
     };

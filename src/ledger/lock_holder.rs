@@ -1,8 +1,8 @@
-//! The database session that holds a lock, looked up among the server's locks: trying to take the lock, even for a moment, would
-//! turn away a run that begins then.
+//! The database session that holds a lock, found among the server's locks. An attempt to take the lock, even
+//! for a moment, could reject a run that starts then.
 //!
-//! An advisory lock can be taken by every role that may connect to the database. Only one that may write the ledger's runs can be
-//! a run's; any other holder is foreign, and no run.
+//! Every role that may connect to the database can take an advisory lock. Only a role that may write to the
+//! ledger's runs can belong to a run; any other holder is foreign.
 
 use std::fmt;
 
@@ -10,22 +10,49 @@ use sqlx::PgExecutor;
 
 use crate::{domain::visible, postgres::quote_identifier};
 
+/// The work that only one process may do at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockKind {
+    /// Changing tokens at the API.
+    Migration,
+    /// Reading tokens back.
+    Verification,
+}
+
+impl LockKind {
+    /// Returns the lock's name. It contains the schema because one database may hold several ledgers.
+    pub(super) fn name(self, schema: &str, migration: &str) -> String {
+        match self {
+            Self::Migration => format!("tokenferry/{schema}/{migration}"),
+            Self::Verification => format!("tokenferry verify/{schema}/{migration}"),
+        }
+    }
+
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::Migration => "run",
+            Self::Verification => "verification",
+        }
+    }
+}
+
 /// A session that holds a lock.
 #[derive(Debug)]
 pub(super) struct LockHolder {
-    /// The server's process for the session, as `pg_terminate_backend` takes it.
+    /// The server process of the session, as `pg_terminate_backend` takes it.
     pid: i32,
     role: String,
     database: String,
     application: String,
-    /// When the session began; the server tells only its own role, members of `pg_read_all_stats` and superusers.
+    /// Start of the session. Postgres shows it only to the same role, members of `pg_read_all_stats` and
+    /// superusers.
     since: Option<String>,
-    /// The role can neither keep the ledger nor become one that can.
+    /// The role can neither write to the ledger nor become a role that can.
     pub(super) is_foreign: bool,
 }
 
 impl LockHolder {
-    /// The session that holds the lock of this name; `None` if there is none, or it has ended meanwhile.
+    /// Finds the session that holds the lock of this name; `None` if no session holds it.
     pub(super) async fn find(executor: impl PgExecutor<'_>, name: &str) -> Result<Option<Self>, sqlx::Error> {
         sqlx::query_as!(
             Self,
@@ -48,10 +75,10 @@ impl LockHolder {
         .await
     }
 
-    /// What a superuser can do about a foreign holder.
+    /// Returns the statements with which a superuser ends a foreign holder.
     pub(super) fn remedy(&self) -> String {
         format!(
-            "end it with `select pg_terminate_backend({})` as a superuser, and keep such roles out: `revoke connect on database {} \
+            "end it with `select pg_terminate_backend({})` as a superuser, and keep such roles from connecting: `revoke connect on database {} \
              from public`, and grant it to the roles that need it",
             self.pid,
             visible(&quote_identifier(&self.database)),

@@ -1,68 +1,42 @@
-//! The only state there is: which batches were sent, and what became of every token.
+//! The ledger: the only state of the program, with every batch that was sent and the outcome of every token.
 //!
-//! The intent to send a batch is committed before its request leaves, its outcome in one transaction after the answer. What is
-//! known of its tokens stands in the batch's row from the first on, and stays there once it arrived, until it is filed: see
-//! `filing`.
-//! All SQL of the ledger is in here, checked at compile time. Every statement that changes something may be repeated
-//! when its own answer was lost, and then changes nothing.
+//! The intent to send a batch is committed before its request leaves, and its outcome in one transaction
+//! after the response. From its intent on, a batch's row holds its tokens until they are filed: see
+//! `write::filing`.
+//!
+//! All SQL of the ledger is in this folder and is checked at compile time. A statement that changes something
+//! can be repeated if its response was lost; the repetition changes nothing. `write` holds the statements of
+//! runs, `read` those of reports and diagnostics.
 
-mod apps;
-mod batches;
-mod commit;
-mod continuity;
-mod diagnostics;
-mod dry_runs;
 mod error;
-mod events;
-mod failures;
-mod filing;
-mod findings;
 mod fingerprint_key;
-mod forgotten_tokens;
-mod history;
-mod known_users;
-mod liveness;
-mod lock;
+mod former_names;
 mod lock_holder;
-mod lock_keeper;
-mod packed;
 mod pending_deletions;
-mod prior_tokens;
+mod read;
 mod retry;
-mod rollbacks;
-mod run_report;
-mod runs;
 mod schema;
 mod session;
-mod siblings;
 mod target;
-mod timeline;
-mod tokens;
-mod verifications;
+mod upload;
+mod write;
 
 use std::sync::{Arc, Mutex, atomic::AtomicBool};
 
-pub use apps::AppOutcomes;
-pub use batches::{BatchOutcome, BatchRef, RemainingTokens, Unsettled};
-pub use commit::Rows;
-use continuity::Outcomes;
-pub use diagnostics::{Durability, LedgerDiagnostics, Missing};
 pub use error::LedgerError;
-pub use events::RunEvent;
-pub use failures::{FailedToken, FailureGroup, Listed, Listing};
-pub use history::{BatchRecord, FindingRecord, History, LastOutcome, RollbackRecord};
-pub use lock::{Lock, LockKind};
-use packed::Packed;
-pub use pending_deletions::IntendedDeletion;
-pub use rollbacks::{RollbackCandidate, RollbackRun};
-pub use run_report::{LedgerReader, RunReport};
-pub use runs::{Checkpoint, Run};
+pub use former_names::Sibling;
+pub use lock_holder::LockKind;
+pub use read::{
+    AppOutcomes, BatchRecord, Durability, FailedToken, FailureGroup, FindingRecord, History, LATENCY_BOUNDS,
+    LastOutcome, Latency, LedgerDiagnostics, LedgerReader, Listed, Listing, Missing, RollbackRecord,
+    RunEvent, RunReport, Step, Timeline,
+};
 pub use schema::State;
-use session::MANY_ROWS;
-pub use siblings::Sibling;
-pub use timeline::{BOUNDS as LATENCY_BOUNDS, Latency, Step, Timeline};
-pub use tokens::FailedRow;
-pub use verifications::{Committed, VerifyRun};
+pub use write::{
+    BatchOutcome, BatchRef, Checkpoint, Committed, FailedRow, IntendedDeletion, Lock, RemainingTokens,
+    RollbackCandidate, RollbackRun, Rows, Run, Unsettled, VerifyRun,
+};
+use write::{Outcomes, Packed};
 
 use crate::{
     config::LedgerAccess,
@@ -71,18 +45,18 @@ use crate::{
     secret::FingerprintKey,
 };
 
-/// A ledger that is open, its schema up to date.
+/// An open ledger whose schema is current.
 #[derive(Debug, Clone)]
 pub struct Ledger {
     pool: Pool,
     migration: String,
-    /// The project and the address that tokens go to, once it is known.
+    /// The project and the base URL that tokens are sent to, once they are known.
     target: Option<Arc<str>>,
     key: FingerprintKey,
     patience: Patience,
     event_log: EventLog,
-    /// Whether it was said that the event log could not be written.
-    diary_failed: Arc<AtomicBool>,
+    /// Set once a warning said that events could not be written.
+    events_failed: Arc<AtomicBool>,
     packed: Arc<Mutex<Packed>>,
     outcomes: Arc<Outcomes>,
     /// Held while batches are filed.
@@ -90,11 +64,13 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// Opens the ledger for a run: makes or updates the schema, and takes its fingerprint key. `connections` is how many
-    /// statements run at once; `patience` says how long the database may be out of reach later on.
+    /// Opens the ledger for a run: creates or updates the schema and reads the fingerprint key. `connections`
+    /// limits the statements that run at once. `patience` limits how long the database may be unreachable
+    /// later.
     ///
     /// # Errors
-    /// If the database does not answer or does not let us, the ledger is newer than this program, or its pepper changed.
+    /// If the database is unreachable or denies access, the ledger is newer than this program, or its pepper
+    /// changed.
     pub async fn open(
         access: &LedgerAccess,
         connections: u32,
@@ -104,7 +80,7 @@ impl Ledger {
         schema::check_encoding(&mut session).await?;
         schema::migrate(&mut session, &access.ledger.schema).await?;
         let key = fingerprint_key::fetch_or_make(&mut session, access.ledger.pepper.as_ref()).await?;
-        // The pool has its own.
+        // The pool opens its own sessions.
         session.close().await;
         Ok(Self {
             pool: session::pool(access, connections, patience),
@@ -113,17 +89,17 @@ impl Ledger {
             key,
             patience: patience.clone(),
             event_log: EventLog::default(),
-            diary_failed: Arc::default(),
+            events_failed: Arc::default(),
             packed: Arc::default(),
             outcomes: Arc::default(),
             filing: Arc::default(),
         })
     }
 
-    /// The same, where there is a ledger already.
+    /// Opens the ledger like [`open`](Self::open), but does not create it.
     ///
     /// # Errors
-    /// [`LedgerError::Absent`] where there is none, and as for [`open`](Self::open).
+    /// [`LedgerError::Absent`] if there is no ledger, otherwise as for [`open`](Self::open).
     pub async fn open_existing(
         access: &LedgerAccess,
         connections: u32,
@@ -139,7 +115,7 @@ impl Ledger {
         &self.migration
     }
 
-    /// Tokens of other migrations count where they went to this project and address, too.
+    /// Sets the target, so that tokens count that other migrations sent there.
     #[must_use]
     pub fn bound_to(mut self, target: &str) -> Self {
         self.target = Some(target.into());
@@ -152,7 +128,7 @@ impl Ledger {
         &self.key
     }
 
-    /// Closes all connections, so that the server does not have to notice.
+    /// Closes all connections.
     pub async fn close(&self) {
         self.pool.close().await;
     }

@@ -9,8 +9,8 @@ use crate::{
 };
 
 impl Ledger {
-    /// Runs `statement` until the database took it, or was out of reach for too long. Every statement given here may be
-    /// repeated: one whose answer was lost may have been carried out.
+    /// Runs `statement` until it succeeds, fails for good, or the database was unreachable for too long.
+    /// Every statement given here must be repeatable: one whose response was lost may have been executed.
     pub(super) async fn with_retry<T, F>(&self, mut statement: impl FnMut() -> F) -> Result<T, LedgerError>
     where
         F: Future<Output = Result<T, sqlx::Error>>,

@@ -1,4 +1,4 @@
-//! The ledger's sessions: how each is opened, and what it is told before its first statement.
+//! The ledger's sessions, and the settings each of them starts with.
 
 use std::time::Duration;
 
@@ -7,13 +7,13 @@ use sqlx::Executor;
 use super::LedgerError;
 use crate::{
     config::LedgerAccess,
-    postgres::{Failure, Patience, Pool, Session, quote_identifier},
+    postgres::{Patience, Pool, Session, quote_identifier},
 };
 
-/// How long statements may take that write or look at many rows: as long as the server is there at all.
+/// Limit for statements that write or read many rows.
 pub(super) const MANY_ROWS: Duration = Duration::from_mins(10);
 
-/// A session of its own, beside those of a pool.
+/// Opens a session outside the pool.
 pub(super) async fn connect(
     access: &LedgerAccess,
     limit: Duration,
@@ -21,31 +21,30 @@ pub(super) async fn connect(
 ) -> Result<Session, LedgerError> {
     let set_up = set_up(&access.ledger.schema);
     let session = Session::connect(&access.ledger.url, &name(access), limit, patience, &set_up).await;
-    Ok(session.map_err(Failure::from)?)
+    Ok(session?)
 }
 
-/// A session that reads the ledger's tables and can change nothing.
+/// Opens a session that can read the ledger's tables and change nothing.
 pub(super) async fn connect_to_read(access: &LedgerAccess) -> Result<Session, LedgerError> {
     let mut session = connect(access, MANY_ROWS, &Patience::none()).await?;
-    session
-        .execute("set default_transaction_read_only = on")
-        .await
-        .map_err(Failure::from)?;
+    session.execute("set default_transaction_read_only = on").await?;
     Ok(session)
 }
 
-/// The sessions that keep the ledger, opened as they are needed.
+/// Creates the pool that the ledger's statements use; it opens sessions as they are needed.
 pub(super) fn pool(access: &LedgerAccess, connections: u32, patience: &Patience) -> Pool {
     let set_up = set_up(&access.ledger.schema);
     let address = access.ledger.url.clone();
     Pool::new(address, name(access), connections, patience, set_up)
 }
 
-/// What every session is told. What was recorded must be there after a crash: a request follows upon an intent, and nothing would
-/// tell that its token is gone from the ledger. Where a standby is waited for, too, that stays so.
+/// Returns the statements that set up each session.
 ///
-/// Nothing of the role's own search path is left: the catalog comes first where it is not named, what is made is made in the schema,
-/// and a temporary table comes last. Nor are limits that the role or the database sets: how long is waited is decided here.
+/// `synchronous_commit` is raised to `on` if it is weaker: a request follows its intent, and nothing else
+/// would tell that the intent was lost in a crash. A setting that waits for a standby stays.
+///
+/// The role's search path is replaced: unqualified names mean the catalog first, new objects go into the
+/// schema, and temporary tables come last. Timeouts that the role or the database sets are replaced too.
 fn set_up(schema: &str) -> String {
     format!(
         "set search_path to {}, pg_temp; set statement_timeout = 0; set lock_timeout = 0; set idle_in_transaction_session_timeout = '60s'; \
@@ -55,7 +54,7 @@ fn set_up(schema: &str) -> String {
     )
 }
 
-/// By this the sessions of a migration are known.
+/// Returns the application name by which the sessions of a migration are known.
 fn name(access: &LedgerAccess) -> String {
     format!("tokenferry {}", access.migration)
 }

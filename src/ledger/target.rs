@@ -1,18 +1,18 @@
 //! The target of a migration: project and base URL.
 //!
-//! What the ledger calls stored is stored there and nowhere else. So a migration whose tokens went to one place is not gone on
-//! with to another: every token would be passed over as unchanged.
+//! Tokens that the ledger calls stored are stored there and nowhere else. A migration must not be resumed
+//! with another target, because every token would be skipped as unchanged.
 
 use sqlx::PgExecutor;
 
-use super::{Ledger, LedgerDiagnostics, LedgerError, Run};
-use crate::postgres::Failure;
+use super::{Ledger, LedgerDiagnostics, LedgerError};
 
 impl Ledger {
-    /// Refuses a project or an address that the migration's tokens did not go to. A migration without tokens may go anywhere.
+    /// Rejects a target that the migration's tokens were not sent to. A migration without tokens may use any
+    /// target.
     ///
     /// # Errors
-    /// [`LedgerError::OtherTarget`] if they went elsewhere, or if the database stays away.
+    /// [`LedgerError::OtherTarget`] if they went elsewhere, or if the database stays unreachable.
     pub async fn expect_target(&self, target: &str) -> Result<(), LedgerError> {
         match self
             .with_retry(|| other_than(&self.pool, &self.migration, target))
@@ -26,47 +26,20 @@ impl Ledger {
             }),
         }
     }
-
-    /// Records where the tokens of an uploading run go. A run that an earlier version began, without recording it, may have gone
-    /// elsewhere before, and nobody may take one place for all.
-    ///
-    /// # Errors
-    /// If the database stays away, or another process has taken the run over. Nothing may be sent then.
-    pub async fn record_target(&self, run: &Run, target: &str) -> Result<(), LedgerError> {
-        let done = self
-            .with_retry(|| {
-                sqlx::query!(
-                    "update runs set api = case
-                        when api = $3 then api
-                        when not exists (select from batches where run_id = $1 and (
-                                 state = 'committed' or state = 'in_flight' and http_status is null)) then $3
-                        else ''
-                 end
-                 where id = $1 and epoch = $2",
-                    run.id,
-                    run.epoch,
-                    target,
-                )
-                .execute(&self.pool)
-            })
-            .await?;
-        self.expect_ours(run, done.rows_affected() > 0).await
-    }
 }
 
 impl LedgerDiagnostics {
-    /// Where the migration's tokens went, if that is not there. Only of a ledger that is up to date.
+    /// Returns the target of the migration's tokens if it is another one. The schema must be current.
     ///
     /// # Errors
     /// If the database does not answer.
     pub async fn other_target(&mut self, target: &str) -> Result<Option<String>, LedgerError> {
-        let found = other_than(&mut self.connection, &self.access.migration, target).await;
-        Ok(found.map_err(Failure::from)?)
+        Ok(other_than(&mut self.reader.connection, &self.reader.migration, target).await?)
     }
 }
 
-/// Another place than `target` at which the ledger takes tokens of the migration for stored, or for under way. Those of runs that
-/// recorded no place, as earlier versions began them, count as sent to that of the first run after them which found them there.
+/// Finds another target at which the ledger has committed or in-flight tokens of the migration. Runs of
+/// earlier versions recorded no target; their tokens count as sent to the target of the first later run.
 async fn other_than(
     executor: impl PgExecutor<'_>,
     migration: &str,
@@ -75,7 +48,7 @@ async fn other_than(
     sqlx::query_scalar!(
         r#"with mine as (
                select id, nullif(api, '') as api, status like 'completed%' as is_complete,
-                      -- One with a status got an answer that the service need not have given: a wrong address binds nobody.
+                      -- A status means that another server may have answered: a wrong address must not bind.
                       exists (select from batches where run_id = runs.id and state = 'in_flight' and http_status is null)
                           as is_sending,
                       exists (select from batches where run_id = runs.id and state = 'committed') as has_sent
@@ -83,7 +56,7 @@ async fn other_than(
            )
            select api as "api!" from mine
            where api <> $2
-             -- Nothing of it need be left: all may have been sent again since, or taken back.
+             -- All its tokens may have been sent again or deleted since.
              and (is_sending or has_sent and exists (
                       select from tokens where tokens.run_id = mine.id and tokens.state = 'committed'
                   )

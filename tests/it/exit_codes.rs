@@ -52,7 +52,7 @@ async fn wrong_usage_and_configuration_end_with_2_and_say_what_to_do() {
     }
     assert_eq!(bed.run(&["migrate", "--no-such-flag"]).await.code, 2);
     let ran = bed.run(&["status"]).await.ended_with(2);
-    assert!(ran.stderr.contains("nothing was migrated"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("there is no ledger"), "{}", ran.stderr);
     assert_eq!(bed.api.requests().all().len(), 0);
 }
 

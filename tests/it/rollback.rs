@@ -1070,7 +1070,7 @@ async fn nothing_is_deleted_unless_somebody_said_yes_to_what_it_is() {
         let mut all = vec!["rollback", "--run", &dry];
         all.extend(arguments);
         let ran = bed.run(&all).await.ended_with(2);
-        assert!(ran.stderr.contains("uploaded nothing"), "{}", ran.stderr);
+        assert!(ran.stderr.contains("uploads nothing"), "{}", ran.stderr);
     }
     let ran = rollback(&bed, "99", &["--yes"]).await.ended_with(2);
     assert!(ran.stderr.contains("no run 99"), "{}", ran.stderr);

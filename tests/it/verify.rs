@@ -429,7 +429,7 @@ async fn a_run_is_verified_by_what_it_committed() {
     assert_eq!(summary["verify"]["equal"], 10);
     let verification = summary["run_id"].to_string();
     let ran = verify(&bed, &["--run", &verification]).await.ended_with(2);
-    assert!(ran.stderr.contains("uploaded nothing"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("uploads nothing"), "{}", ran.stderr);
     let ran = verify(&bed, &["--run", "999"]).await.ended_with(2);
     assert!(ran.stderr.contains("no run 999"), "{}", ran.stderr);
 }

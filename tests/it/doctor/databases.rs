@@ -380,7 +380,7 @@ async fn a_ledger_of_another_version_or_pepper_is_told() {
     )
     .await;
     let checks = Checks::of(&doctor(&bed, &[]).await.ended_with(2));
-    checks.assert("ledger", "schema", "failed", "updated by a newer tokenferry");
+    checks.assert("ledger", "schema", "failed", "updated by a newer version");
     assert!(checks.not_ok().contains(&"ledger/privileges skipped".to_owned()));
     bed.sql(
         "delete from tokenferry._sqlx_migrations where version = 99991231000000; \
@@ -388,7 +388,7 @@ async fn a_ledger_of_another_version_or_pepper_is_told() {
     )
     .await;
     let checks = Checks::of(&doctor(&bed, &[]).await.ended_with(2));
-    checks.assert("ledger", "schema", "failed", "in another form");
+    checks.assert("ledger", "schema", "failed", "with other contents");
 }
 
 #[tokio::test]

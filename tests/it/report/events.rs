@@ -103,7 +103,7 @@ async fn a_record_that_cannot_be_written_keeps_no_run_from_its_end() {
     let ran = bed.migrate().await.ended_with(0);
     assert_eq!(
         ran.stderr
-            .matches("could not be recorded: a report may lack some of it")
+            .matches("could not be written; a report may lack some of them")
             .count(),
         1,
         "{}",
