@@ -1,7 +1,7 @@
 //! The stages that keep a core busy, each alone: screening (rules, encoding, fingerprints), the rules by themselves,
 //! chunking, request bodies.
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rand::distr::{Alphanumeric, SampleString};
@@ -153,8 +153,9 @@ fn bodies(criterion: &mut Criterion) {
     };
     let mut group = criterion.benchmark_group("body");
     group.throughput(Throughput::Elements(BATCH as u64));
+    let buffers = Arc::default();
     group.bench_function("of 500 tokens", |bencher| {
-        bencher.iter(|| RequestBody::new(black_box(&batch)));
+        bencher.iter(|| RequestBody::new(black_box(&batch), &buffers));
     });
     group.finish();
 }

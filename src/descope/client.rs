@@ -19,9 +19,9 @@ use super::{
 };
 use crate::{
     config::ApiSettings,
-    domain::{Call, Subject},
+    domain::{Batch, Call, Subject},
     metrics::{Meter, Purpose},
-    secret::Secret,
+    secret::{BufferPool, Secret},
 };
 
 const USER_BATCH: &str = "v1/mgmt/outbound/app/user/oauthtoken/batch/upload";
@@ -65,6 +65,7 @@ pub struct Client {
     user_single: Url,
     tenant_single: Url,
     management_key: Secret,
+    buffers: Arc<BufferPool>,
 }
 
 impl Client {
@@ -120,7 +121,21 @@ impl Client {
             user_single: url(USER_SINGLE),
             tenant_single: url(TENANT_SINGLE),
             management_key: settings.management_key.clone(),
+            buffers: Arc::default(),
         })
+    }
+
+    /// Takes the memory of request bodies from the run's pool.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: &Arc<BufferPool>) -> Self {
+        self.buffers = Arc::clone(buffers);
+        self
+    }
+
+    /// The body that carries a batch.
+    #[must_use]
+    pub fn body(&self, batch: &Batch) -> RequestBody {
+        RequestBody::new(batch, &self.buffers)
     }
 
     /// The key, for taking it out of texts.

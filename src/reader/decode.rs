@@ -17,7 +17,7 @@ use crate::{
     domain::{
         DecryptError, Expiry, LegacyToken, Login, LoginId, SourceKey, Unreadable, UnreadableCause, Version,
     },
-    secret::{Secret, SecretArena},
+    secret::{FrozenArena, PendingSecret, SecretArena},
 };
 
 /// From here on a number of seconds would be past the year 5000, so it is milliseconds (of 1973 and later).
@@ -36,17 +36,110 @@ pub(super) fn key(row: &PgRow) -> Result<Option<&str>, sqlx::Error> {
     value(row, 0)?.map(|bytes| text(0, bytes)).transpose()
 }
 
-/// The token of a row, and how many bytes of text it holds. Its secrets are among `secrets`, and come with them.
+/// Rows that are decoded one after the other into one arena. Their tokens lack the secrets until it is frozen, so they
+/// leave only by [`finish`](Self::finish).
+pub(super) struct RowDecoder {
+    tokens: Vec<LegacyToken>,
+    /// The secrets of each token.
+    pending: Vec<PendingSecrets>,
+    arena: SecretArena,
+    /// The bytes of text in all rows.
+    bytes: usize,
+}
+
+impl RowDecoder {
+    pub(super) fn new(rows: usize, arena: SecretArena) -> Self {
+        Self {
+            tokens: Vec::with_capacity(rows),
+            pending: Vec::with_capacity(rows),
+            arena,
+            bytes: 0,
+        }
+    }
+
+    /// Decodes one row more.
+    pub(super) fn push(
+        &mut self,
+        row: &PgRow,
+        key: SourceKey,
+        columns: &[Column],
+        interner: &mut Interner,
+    ) -> Result<(), sqlx::Error> {
+        let (token, pending, bytes) = decode(row, key, columns, interner, &mut self.arena)?;
+        self.tokens.push(token);
+        self.pending.push(pending);
+        self.bytes += bytes;
+        Ok(())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub(super) fn secret_bytes(&self) -> usize {
+        self.arena.len()
+    }
+
+    /// Returns the key of the last row.
+    pub(super) fn last_key(&self) -> Option<&SourceKey> {
+        self.tokens.last().map(|token| &token.key)
+    }
+
+    /// Returns the tokens with their secrets.
+    pub(super) fn finish(mut self) -> Vec<LegacyToken> {
+        let frozen = self.arena.freeze();
+        for (token, pending) in self.tokens.iter_mut().zip(self.pending) {
+            pending.complete(token, &frozen);
+        }
+        self.tokens
+    }
+}
+
+/// Decodes one row by itself.
 pub(super) fn token(
     row: &PgRow,
     key: SourceKey,
     columns: &[Column],
-    common: &mut Interner,
-    secrets: &mut SecretArena,
-) -> Result<(LegacyToken, usize), sqlx::Error> {
+    interner: &mut Interner,
+) -> Result<LegacyToken, sqlx::Error> {
+    let mut arena = SecretArena::default();
+    let (mut token, pending, _) = decode(row, key, columns, interner, &mut arena)?;
+    pending.complete(&mut token, &arena.freeze());
+    Ok(token)
+}
+
+/// The secrets of a token whose arena is not frozen yet.
+#[derive(Default)]
+struct PendingSecrets {
+    access: Option<PendingSecret>,
+    refresh: Option<PendingSecret>,
+    id: Option<PendingSecret>,
+}
+
+impl PendingSecrets {
+    fn complete(self, token: &mut LegacyToken, frozen: &FrozenArena) {
+        let secret = |pending: Option<PendingSecret>| pending.map(|pending| frozen.secret(pending));
+        token.access_token = secret(self.access);
+        token.refresh_token = secret(self.refresh);
+        token.id_token = secret(self.id);
+    }
+}
+
+/// The token of a row without its secrets, these, and the bytes of text in the row.
+fn decode(
+    row: &PgRow,
+    key: SourceKey,
+    columns: &[Column],
+    interner: &mut Interner,
+    arena: &mut SecretArena,
+) -> Result<(LegacyToken, PendingSecrets, usize), sqlx::Error> {
     let mut token = LegacyToken::empty(key);
-    let mut sealed = None;
-    let mut secret = |column, text| secret(column, text, secrets, &mut sealed);
+    let (mut pending, mut sealed) = (PendingSecrets::default(), None);
+    let mut secret = |column, text| secret(column, text, arena, &mut sealed);
     let mut size = token.key.as_str().len();
     for (position, column) in columns.iter().enumerate() {
         let position = position + 1;
@@ -69,21 +162,21 @@ pub(super) fn token(
         }
         let text = text(position, bytes)?;
         match column.field {
-            Field::App => token.app = Some(common.name(text)),
+            Field::App => token.app = Some(interner.name(text)),
             Field::UserId => token.user_id = Some(text.to_owned()),
             Field::LoginId => token.login = Login::Id(LoginId::from(text)),
             Field::TenantId => token.tenant_id = Some(text.to_owned()),
-            Field::AccessToken => token.access_token = secret(column, text),
-            Field::RefreshToken => token.refresh_token = secret(column, text),
-            Field::IdToken => token.id_token = secret(column, text),
+            Field::AccessToken => pending.access = secret(column, text),
+            Field::RefreshToken => pending.refresh = secret(column, text),
+            Field::IdToken => pending.id = secret(column, text),
             Field::AccessTokenExpiry => token.expiry = expiry(text),
-            Field::AccessTokenType => token.access_token_type = Some(common.name(text)),
+            Field::AccessTokenType => token.access_token_type = Some(interner.name(text)),
             Field::Scopes => {
                 let read = match column.form {
                     Form::Json => scopes::of_json,
                     _ => scopes::of_text,
                 };
-                token.scopes = common.scopes(text, read);
+                token.scopes = interner.scopes(text, read);
             }
             Field::ExternalIdentifier => token.external_identifier = Some(text.to_owned()),
             Field::GrantedBy => token.granted_by = Some(text.to_owned()),
@@ -91,11 +184,11 @@ pub(super) fn token(
                 Some(version) => token.version = version,
                 None => token.note_unreadable(unreadable(column.field, UnreadableCause::DatabaseError)),
             },
-            Field::Provider => token.provider = Some(common.name(text)),
+            Field::Provider => token.provider = Some(interner.name(text)),
         }
     }
     token.sealed = sealed;
-    Ok((token, size))
+    Ok((token, pending, size))
 }
 
 fn unreadable(field: Field, cause: UnreadableCause) -> Unreadable {
@@ -142,11 +235,11 @@ fn undecodable(position: usize, source: Box<dyn std::error::Error + Send + Sync>
 fn secret(
     column: &Column,
     text: &str,
-    secrets: &mut SecretArena,
+    arena: &mut SecretArena,
     sealed: &mut Option<DecryptError>,
-) -> Option<Secret> {
+) -> Option<PendingSecret> {
     let Some(decryptor) = &column.decrypt else {
-        return Some(secrets.add(text));
+        return Some(arena.add(text));
     };
     let wrapping = match column.form {
         Form::Bytes => Wrapping::Bytes,
@@ -154,7 +247,9 @@ fn secret(
     };
     match decryptor.open(text, wrapping) {
         // Empty is how many programs encrypt "none".
-        Ok(secret) => Some(secret).filter(|secret| !secret.reveal().is_empty()),
+        Ok(secret) => Some(secret.reveal())
+            .filter(|text| !text.is_empty())
+            .map(|text| arena.add(text)),
         Err(why) => {
             let field = column.field.name();
             sealed.get_or_insert(DecryptError { field, why });

@@ -27,7 +27,6 @@ use crate::{
     config::{AppMap, Field},
     domain::{LegacyToken, SourceKey},
     postgres::Failure,
-    secret::SecretArena,
 };
 
 /// The fields that make a destination, in the order of the query's columns, and the one that tells which row is newer.
@@ -119,11 +118,8 @@ fn unreadable(error: sqlx::Error) -> SourceError {
 
 fn duplicate(row: &PgRow, columns: &[Column], common: &mut Interner) -> Result<Duplicate, sqlx::Error> {
     let key: &str = row.try_get(0)?;
-    // None of these columns holds any.
-    let mut secrets = SecretArena::default();
-    let (token, _) = decode::token(row, SourceKey::from(key), columns, common, &mut secrets)?;
     Ok(Duplicate {
-        row: token,
+        row: decode::token(row, SourceKey::from(key), columns, common)?,
         group: row.try_get(columns.len() + 1)?,
         is_ahead: row.try_get(columns.len() + 2)?,
     })

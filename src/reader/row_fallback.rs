@@ -11,7 +11,6 @@ use crate::{
     config::{Expression, Field},
     domain::{DecryptError, DecryptFailure, LegacyToken, SourceKey, Unreadable, UnreadableCause},
     postgres::Failure,
-    secret::SecretArena,
 };
 
 /// Rows that are halved at most before a whole page is tried again.
@@ -148,18 +147,8 @@ impl Source {
             .fetch_optional(self.session().await?)
             .await
             .map_err(|error| row_error(error, Some(key)))?;
-        let mut secrets = SecretArena::default();
-        let token = row.map(|row| {
-            decode::token(
-                &row,
-                key.clone(),
-                &self.plan.columns,
-                &mut self.common,
-                &mut secrets,
-            )
-        });
-        let token = token.transpose().map_err(|error| row_error(error, Some(key)))?;
-        Ok(token.map(|(token, _)| token))
+        let token = row.map(|row| decode::token(&row, key.clone(), &self.plan.columns, &mut self.common));
+        token.transpose().map_err(|error| row_error(error, Some(key)))
     }
 }
 

@@ -1,18 +1,21 @@
 //! Page after page, over a connection that may be lost in between.
 
+use std::sync::Arc;
+
 use futures_util::TryStreamExt;
 use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::{
-    SourceError, decode, interner::Interner, plan::Plan, session, session::Perspective, shape, validate,
+    SourceError, decode, decode::RowDecoder, interner::Interner, plan::Plan, session, session::Perspective,
+    shape, validate,
 };
 use crate::{
     config::SourceSettings,
     domain::{EventKind, EventLog, LegacyToken, SourceKey},
     postgres::{Failure, FailureKind, Outage, Patience, Session},
-    secret::SecretArena,
+    secret::{BufferPool, SecretArena},
 };
 
 /// A page ends early once it holds this much text, so that memory is bounded whatever the rows are like.
@@ -42,8 +45,9 @@ pub struct Source {
     /// The types of key and fields when the plan was made.
     pub(super) shape: Vec<String>,
     pub(super) common: Interner,
-    /// So many bytes of secrets had the page before: about as many will the next one have.
+    /// The bytes of secrets in the previous page: the next one will have about as many.
     secret_bytes: usize,
+    buffers: Arc<BufferPool>,
     pub(super) limit: u32,
     next_number: u64,
     event_log: EventLog,
@@ -75,6 +79,7 @@ impl Source {
             shape,
             common: Interner::default(),
             secret_bytes: 0,
+            buffers: Arc::default(),
             limit: settings.page_size,
             next_number: 0,
             event_log: EventLog::default(),
@@ -95,6 +100,7 @@ impl Source {
             shape: self.shape.clone(),
             common: Interner::default(),
             secret_bytes: 0,
+            buffers: Arc::clone(&self.buffers),
             limit: self.settings.page_size,
             next_number: 0,
             event_log: self.event_log.clone(),
@@ -106,6 +112,13 @@ impl Source {
     #[must_use]
     pub fn with_event_log(mut self, event_log: EventLog) -> Self {
         self.event_log = event_log;
+        self
+    }
+
+    /// Takes the memory of secrets from the run's pool.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: &Arc<BufferPool>) -> Self {
+        self.buffers = Arc::clone(buffers);
         self
     }
 
@@ -237,20 +250,17 @@ impl Source {
             }
         };
         let mut rows = query.fetch(connection);
-        let mut tokens: Vec<LegacyToken> = Vec::with_capacity(self.limit.min(10_000) as usize);
-        let mut secrets = SecretArena::with_capacity(self.secret_bytes + self.secret_bytes / 8);
-        let mut size = 0;
-        let broken =
-            |error, last: Option<&LegacyToken>| row_error(error, last.map(|token| &token.key).or(after));
+        let arena = SecretArena::pooled(&self.buffers, self.secret_bytes + self.secret_bytes / 8);
+        let mut decoded = RowDecoder::new(self.limit.min(10_000) as usize, arena);
         loop {
             let row = match rows.try_next().await {
                 Ok(Some(row)) => row,
                 Ok(None) => break,
-                Err(error) => match broken(error, tokens.last()) {
+                Err(error) => match row_error(error, decoded.last_key().or(after)) {
                     // The rows before it are good; the next page begins with this one.
                     error
                         if error.is_about_a_value()
-                            && !tokens.is_empty()
+                            && decoded.len() > 0
                             && matches!(wanted, Rows::After(_)) =>
                     {
                         break;
@@ -258,7 +268,7 @@ impl Source {
                     error => return Err(error),
                 },
             };
-            let previous = tokens.last().map(|token| &token.key).or(after);
+            let previous = decoded.last_key().or(after);
             let key = match decode::key(&row).map_err(|error| row_error(error, previous))? {
                 None => return Err(not_a_key(previous, "has none")),
                 Some(key)
@@ -269,21 +279,20 @@ impl Source {
                 }
                 Some(key) => SourceKey::from(key),
             };
-            let (token, bytes) = decode::token(&row, key, &self.plan.columns, &mut self.common, &mut secrets)
-                .map_err(|error| row_error(error, previous))?;
-            tokens.push(token);
-            size += bytes;
+            decoded
+                .push(&row, key, &self.plan.columns, &mut self.common)
+                .map_err(|error| row_error(error, decoded.last_key().or(after)))?;
             // Rows that were asked for by their keys would not be asked for again.
-            if size >= PAGE_BYTES && matches!(wanted, Rows::After(_)) {
+            if decoded.bytes() >= PAGE_BYTES && matches!(wanted, Rows::After(_)) {
                 // The next pages ask for what fits.
-                self.limit = u32::try_from(tokens.len()).unwrap_or(self.limit).max(1);
+                self.limit = u32::try_from(decoded.len()).unwrap_or(self.limit).max(1);
                 break;
             }
         }
         drop(rows);
-        self.secret_bytes = secrets.len();
-        secrets.close();
-        Ok((tokens, size))
+        self.secret_bytes = decoded.secret_bytes();
+        let bytes = decoded.bytes();
+        Ok((decoded.finish(), bytes))
     }
 
     /// The next page, if there is anything on it.

@@ -6,7 +6,8 @@ mod fingerprint;
 mod parts;
 mod zeroizing_buf;
 
-pub use arena::{Secret, SecretArena};
+pub use arena::{FrozenArena, PendingSecret, Secret, SecretArena};
+pub use buffer_pool::BufferPool;
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub(crate) use parts::KINDS;
 pub use parts::{Parts, PartsKey, SentAttributes};

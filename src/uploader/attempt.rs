@@ -101,7 +101,7 @@ impl Uploader {
             };
             fail_point!("intent");
             // Put together once, and not before it can leave: the ledger may take its time.
-            let body = unsent.take().unwrap_or_else(|| RequestBody::new(&batch));
+            let body = unsent.take().unwrap_or_else(|| self.client().body(&batch));
             // The process may have been held up since.
             while !self.is_fresh(&intent) {
                 intent = self.intend_again(intent, number).await?;
