@@ -4,7 +4,6 @@
 use std::{io::Write, process::Stdio, time::Duration};
 
 use anyhow::{Context, ensure};
-use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::NamedTempFile;
 use tokenferry::{
@@ -167,7 +166,7 @@ impl Interrupted {
             self.url,
             api.base_url(),
             api.project_id(),
-            api.management_key().expose_secret(),
+            api.management_key().reveal(),
         )?;
         Ok(config)
     }

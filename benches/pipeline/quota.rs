@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use secrecy::ExposeSecret;
 use tokenferry::simulator::{RateLimit, Simulator};
 
 use crate::{
@@ -34,7 +33,7 @@ pub(crate) async fn run(database: &Database, seconds: u32, rows: u64) -> anyhow:
     let target = Target {
         base_url: simulator.base_url().to_owned(),
         project_id: simulator.project_id().to_owned(),
-        management_key: simulator.management_key().expose_secret().to_owned(),
+        management_key: simulator.management_key().reveal().to_owned(),
         max_tokens: TOKENS,
         requests: RATE,
         up_to: Some(up_to),

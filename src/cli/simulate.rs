@@ -12,13 +12,15 @@ use std::{
 use anyhow::Context;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
-use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::simulator::{
-    App, Bucket, ExpiryFormat, FaultRates, ParseRateLimitError, RateLimit, Rules, Simulator, SimulatorHandle,
-    User, WithoutTenant,
+use crate::{
+    secret::Secret,
+    simulator::{
+        App, Bucket, ExpiryFormat, FaultRates, ParseRateLimitError, RateLimit, Rules, Simulator,
+        SimulatorHandle, User, WithoutTenant,
+    },
 };
 
 const PROJECT_ID: &str = "DESCOPE_PROJECT_ID";
@@ -288,7 +290,7 @@ pub async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyhow::Res
         simulator = simulator.project_id(project_id);
     }
     if let Some(management_key) = management_key {
-        simulator = simulator.management_key(SecretString::from(management_key));
+        simulator = simulator.management_key(Secret::new(management_key));
     }
     let simulator = simulator
         .start()
@@ -333,7 +335,7 @@ fn announce(out: &mut impl Write, simulator: &SimulatorHandle, made_up: MadeUp) 
         writeln!(
             out,
             "export {MANAGEMENT_KEY}={}",
-            simulator.management_key().expose_secret()
+            simulator.management_key().reveal()
         )?;
     }
     out.flush()
@@ -409,7 +411,7 @@ mod tests {
     #[tokio::test]
     async fn prints_only_the_credentials_that_it_made_up() {
         let simulator = Simulator::builder()
-            .management_key(SecretString::from("from-env"))
+            .management_key(Secret::new("from-env"))
             .start()
             .await
             .unwrap();

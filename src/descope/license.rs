@@ -182,8 +182,6 @@ impl Client {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use secrecy::ExposeSecret;
-
     use super::*;
     use crate::{
         config::load,
@@ -210,7 +208,7 @@ mod tests {
             "#,
             api.base_url(),
             api.project_id(),
-            api.management_key().expose_secret()
+            api.management_key().reveal()
         );
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();

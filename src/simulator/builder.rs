@@ -7,24 +7,26 @@ use std::{
 };
 
 use rand::distr::{Alphanumeric, SampleString};
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::simulator::{
-    api::{Api, Shared},
-    auth::Credentials,
-    buckets::{Bucket, Buckets},
-    directory::{App, Directory, User},
-    disconnect::{Connection, DisconnectListener},
-    faults::{FaultRates, Faults},
-    handle::SimulatorHandle,
-    license::License,
-    limits::RateLimit,
-    log::RequestLog,
-    routes::router,
-    rules::{OnRepeat, Rules, TooLarge},
-    store::Store,
+use crate::{
+    secret::Secret,
+    simulator::{
+        api::{Api, Shared},
+        auth::Credentials,
+        buckets::{Bucket, Buckets},
+        directory::{App, Directory, User},
+        disconnect::{Connection, DisconnectListener},
+        faults::{FaultRates, Faults},
+        handle::SimulatorHandle,
+        license::License,
+        limits::RateLimit,
+        log::RequestLog,
+        routes::router,
+        rules::{OnRepeat, Rules, TooLarge},
+        store::Store,
+    },
 };
 
 /// A simulator that is not started yet.
@@ -32,7 +34,7 @@ use crate::simulator::{
 pub struct Simulator {
     listen: SocketAddr,
     project_id: String,
-    management_key: SecretString,
+    management_key: Secret,
     rules: Rules,
     license: License,
     directory: Directory,
@@ -50,7 +52,7 @@ impl Simulator {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             // Shorter than 32 characters, from which a client would read a region.
             project_id: format!("P{}", random_text(26)),
-            management_key: format!("K{}", random_text(40)).into(),
+            management_key: Secret::new(format!("K{}", random_text(40))),
             rules: Rules::default(),
             license: License::default(),
             directory: Directory::default(),
@@ -77,9 +79,9 @@ impl Simulator {
 
     /// The management key that clients must send.
     #[must_use]
-    pub fn management_key(self, management_key: impl Into<SecretString>) -> Self {
+    pub fn management_key(self, management_key: Secret) -> Self {
         Self {
-            management_key: management_key.into(),
+            management_key,
             ..self
         }
     }

@@ -1,13 +1,14 @@
 //! Checks of single tokens in a request of the right form.
 
-use secrecy::{ExposeSecret, SecretString};
-
-use crate::simulator::{
-    directory::Directory,
-    refusal::{BAD_TOKEN, INVALID_ARGUMENTS, MISSING_ARGUMENTS, USER_NOT_FOUND, VALIDATION},
-    rules::Rules,
-    store::{Content, Destination},
-    wire::{ApiKeyUpload, Failure, Token},
+use crate::{
+    secret::Secret,
+    simulator::{
+        directory::Directory,
+        refusal::{BAD_TOKEN, INVALID_ARGUMENTS, MISSING_ARGUMENTS, USER_NOT_FOUND, VALIDATION},
+        rules::Rules,
+        store::{Content, Destination},
+        wire::{ApiKeyUpload, Failure, Token},
+    },
 };
 
 /// Whose token an endpoint takes.
@@ -217,10 +218,10 @@ pub(super) fn filled(text: Option<String>) -> Option<String> {
     text.filter(|text| !text.trim().is_empty())
 }
 
-fn begins(token: &SecretString, prefix: Option<&str>) -> bool {
-    prefix.is_some_and(|prefix| token.expose_secret().starts_with(prefix))
+fn begins(token: &Secret, prefix: Option<&str>) -> bool {
+    prefix.is_some_and(|prefix| token.reveal().starts_with(prefix))
 }
 
-fn is_filled(secret: &SecretString) -> bool {
-    !secret.expose_secret().is_empty()
+fn is_filled(secret: &Secret) -> bool {
+    !secret.reveal().is_empty()
 }

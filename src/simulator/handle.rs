@@ -1,21 +1,22 @@
 //! A running simulator: what it holds, what it saw, and what shall go wrong next.
 
 use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
-
-use secrecy::SecretString;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::DropGuard;
 
-use crate::simulator::{
-    api::Api,
-    buckets::Bucket,
-    directory::Directory,
-    faults::{Fault, FaultRates},
-    license,
-    limits::RateLimit,
-    log::RequestLog,
-    rules::{Rules, WithoutTenant},
-    store::{Destination, StoredToken, Wanted},
+use crate::{
+    secret::Secret,
+    simulator::{
+        api::Api,
+        buckets::Bucket,
+        directory::Directory,
+        faults::{Fault, FaultRates},
+        license,
+        limits::RateLimit,
+        log::RequestLog,
+        rules::{Rules, WithoutTenant},
+        store::{Destination, StoredToken, Wanted},
+    },
 };
 
 /// How long a client may take to finish the request that it is sending when the simulator ends.
@@ -28,7 +29,7 @@ pub struct SimulatorHandle {
     server: JoinHandle<io::Result<()>>,
     base_url: String,
     project_id: String,
-    management_key: SecretString,
+    management_key: Secret,
     _stop_on_drop: DropGuard,
 }
 
@@ -38,7 +39,7 @@ impl SimulatorHandle {
         server: JoinHandle<io::Result<()>>,
         base_url: String,
         project_id: String,
-        management_key: SecretString,
+        management_key: Secret,
     ) -> Self {
         let stop_on_drop = api.stop.clone().drop_guard();
         Self {
@@ -65,7 +66,7 @@ impl SimulatorHandle {
 
     /// The management key that it accepts.
     #[must_use]
-    pub fn management_key(&self) -> &SecretString {
+    pub fn management_key(&self) -> &Secret {
         &self.management_key
     }
 

@@ -3,27 +3,26 @@
 use std::sync::Arc;
 
 use axum::{extract::State, http::Uri, response::Response};
-use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use crate::simulator::{
-    api::Api,
-    check::filled,
-    lookup::{answer, query},
-    refusal::Refusal,
-    wire::secret,
+use crate::{
+    secret::Secret,
+    simulator::{
+        api::Api,
+        check::filled,
+        lookup::{answer, query},
+        refusal::Refusal,
+    },
 };
 
 /// A token that is kept of a social login.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ProviderToken {
     /// The access token.
-    #[serde(deserialize_with = "required")]
-    pub access_token: SecretString,
+    pub access_token: Secret,
     /// The refresh token; only handed out to who asks for it.
-    #[serde(default, deserialize_with = "secret")]
-    pub refresh_token: Option<SecretString>,
+    pub refresh_token: Option<Secret>,
     /// When the access token expires, in epoch seconds; 0 if unknown.
     #[serde(default)]
     pub expiration: i64,
@@ -35,17 +34,16 @@ pub struct ProviderToken {
     pub provider_user_id: String,
 }
 
-fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
-    String::deserialize(deserializer).map(SecretString::from)
-}
-
 impl ProviderToken {
     /// An access token that never expires.
     #[must_use]
     pub fn new(access_token: impl Into<String>) -> Self {
         Self {
-            access_token: SecretString::from(access_token.into()),
-            ..Self::default()
+            access_token: Secret::new(access_token),
+            refresh_token: None,
+            expiration: 0,
+            scopes: Vec::new(),
+            provider_user_id: String::new(),
         }
     }
 
@@ -53,7 +51,7 @@ impl ProviderToken {
     #[must_use]
     pub fn with_refresh_token(self, refresh_token: impl Into<String>) -> Self {
         Self {
-            refresh_token: Some(SecretString::from(refresh_token.into())),
+            refresh_token: Some(Secret::new(refresh_token)),
             ..self
         }
     }
@@ -133,7 +131,7 @@ pub(super) async fn token(State(api): State<Arc<Api>>, uri: Uri) -> Response {
             Some(ProviderToken::new(token("access")).with_refresh_token(token("refresh")))
         };
         let kept = kept.ok_or_else(Refusal::provider_token_not_found)?;
-        let refresh_token = kept.refresh_token.as_ref().map(ExposeSecret::expose_secret);
+        let refresh_token = kept.refresh_token.as_ref().map(Secret::reveal);
         let renewed = if wanted.force_refresh && refresh_token.is_some() {
             "-renewed"
         } else {
@@ -142,7 +140,7 @@ pub(super) async fn token(State(api): State<Arc<Api>>, uri: Uri) -> Response {
         Ok(Found {
             provider,
             provider_user_id: kept.provider_user_id,
-            access_token: kept.access_token.expose_secret().to_owned() + renewed,
+            access_token: kept.access_token.reveal().to_owned() + renewed,
             expiration: kept.expiration,
             scopes: kept.scopes,
             refresh_token: refresh_token

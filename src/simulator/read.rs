@@ -10,7 +10,6 @@ use axum::{
     http::Uri,
     response::{IntoResponse, Response},
 };
-use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::simulator::{
@@ -158,7 +157,7 @@ fn found(token: &StoredToken, with_refresh_token: bool, expiry_format: ExpiryFor
             .unwrap_or_else(|| "Bearer".to_owned()),
         access_token_expiry: expiry_format.write(token.access_token_expiry),
         has_refresh_token: token.refresh_token.is_some(),
-        refresh_token: refresh_token.map(|token| token.expose_secret().to_owned()),
+        refresh_token: refresh_token.map(|token| token.reveal().to_owned()),
         last_refresh_time: token.last_refresh_time.to_string(),
         last_refresh_error: token.last_refresh_error.clone(),
         scopes: token.scopes.clone(),

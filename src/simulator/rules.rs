@@ -3,7 +3,8 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, SecondsFormat};
-use secrecy::{ExposeSecret, SecretString};
+
+use crate::secret::Secret;
 
 /// How requests are judged. Everything here can be changed while the simulator runs.
 #[derive(Debug, Clone)]
@@ -82,11 +83,11 @@ impl Default for Rules {
 
 impl Rules {
     /// What the provider says to a refresh, if it does not agree to it.
-    pub(super) fn refresh_error_of(&self, refresh_token: Option<&SecretString>) -> Option<String> {
+    pub(super) fn refresh_error_of(&self, refresh_token: Option<&Secret>) -> Option<String> {
         let dead = self.dead_refresh_prefix.as_deref();
         let is_dead = refresh_token
             .zip(dead)
-            .is_some_and(|(token, dead)| token.expose_secret().starts_with(dead));
+            .is_some_and(|(token, dead)| token.reveal().starts_with(dead));
         self.refresh_error
             .clone()
             .or_else(|| is_dead.then(|| "invalid_grant".to_owned()))

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use secrecy::{ExposeSecret, SecretString};
-
-use crate::simulator::rules::{OnRepeat, Rules, WithoutTenant};
+use crate::{
+    secret::Secret,
+    simulator::rules::{OnRepeat, Rules, WithoutTenant},
+};
 
 /// Where a token belongs: all that tells it from other tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -112,11 +113,11 @@ pub struct StoredToken {
     /// Where it belongs.
     pub destination: Destination,
     /// The access token.
-    pub access_token: Option<SecretString>,
+    pub access_token: Option<Secret>,
     /// The refresh token.
-    pub refresh_token: Option<SecretString>,
+    pub refresh_token: Option<Secret>,
     /// The ID token.
-    pub id_token: Option<SecretString>,
+    pub id_token: Option<Secret>,
     /// When the access token ends, in epoch seconds; 0 if unknown.
     pub access_token_expiry: i32,
     /// The access token's type as it was sent.
@@ -135,19 +136,19 @@ impl StoredToken {
     /// The access token in the clear, for a comparison.
     #[must_use]
     pub fn exposed_access_token(&self) -> Option<&str> {
-        self.access_token.as_ref().map(ExposeSecret::expose_secret)
+        self.access_token.as_ref().map(Secret::reveal)
     }
 
     /// The refresh token in the clear, for a comparison.
     #[must_use]
     pub fn exposed_refresh_token(&self) -> Option<&str> {
-        self.refresh_token.as_ref().map(ExposeSecret::expose_secret)
+        self.refresh_token.as_ref().map(Secret::reveal)
     }
 
     /// The ID token in the clear, for a comparison.
     #[must_use]
     pub fn exposed_id_token(&self) -> Option<&str> {
-        self.id_token.as_ref().map(ExposeSecret::expose_secret)
+        self.id_token.as_ref().map(Secret::reveal)
     }
 
     fn has_expired(&self, now: i64) -> bool {
@@ -166,9 +167,8 @@ impl StoredToken {
             self.last_refresh_error = error;
             return;
         }
-        let renewed = |token: Option<&str>| {
-            SecretString::from(format!("{}-refreshed-{nth}", token.unwrap_or("access")))
-        };
+        let renewed =
+            |token: Option<&str>| Secret::new(format!("{}-refreshed-{nth}", token.unwrap_or("access")));
         self.access_token = Some(renewed(self.exposed_access_token()));
         if rules.rotates_refresh_tokens {
             self.refresh_token = Some(renewed(self.exposed_refresh_token()));
@@ -185,9 +185,9 @@ const REFRESHED_FOR: i64 = 3600;
 /// All of an uploaded token that does not say where it belongs.
 #[derive(Debug, Default)]
 pub(super) struct Content {
-    pub(super) access_token: Option<SecretString>,
-    pub(super) refresh_token: Option<SecretString>,
-    pub(super) id_token: Option<SecretString>,
+    pub(super) access_token: Option<Secret>,
+    pub(super) refresh_token: Option<Secret>,
+    pub(super) id_token: Option<Secret>,
     pub(super) access_token_expiry: i32,
     pub(super) access_token_type: Option<String>,
     pub(super) scopes: Vec<String>,

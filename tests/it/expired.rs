@@ -1,7 +1,10 @@
 //! Tokens that a fetch would refresh: nothing reads them back unasked.
 
 use serde_json::{Value, json};
-use tokenferry::simulator::{Destination, WithoutTenant};
+use tokenferry::{
+    secret::Secret,
+    simulator::{Destination, WithoutTenant},
+};
 
 use crate::support::bed::{Bed, Ran, TOKEN};
 
@@ -296,7 +299,7 @@ async fn a_token_is_asked_for_by_its_scopes_and_absent_only_if_the_latest_is_abs
                 .iter()
                 .find(|token| token.exposed_access_token() == Some(&of_row(3)));
             let mut other = other.unwrap().clone();
-            other.access_token = Some(format!("{TOKEN}-other").into());
+            other.access_token = Some(Secret::new(format!("{TOKEN}-other")));
             other.scopes = vec!["files".to_owned()];
             tokens.push(other);
             // The API writes scopes in a form of its own.

@@ -8,8 +8,9 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::json;
-use tokenferry::simulator::{
-    Bucket, Fault, ProviderToken, RateLimit, Simulator, SimulatorHandle, StoredToken, User,
+use tokenferry::{
+    secret::Secret,
+    simulator::{Bucket, Fault, ProviderToken, RateLimit, Simulator, SimulatorHandle, StoredToken, User},
 };
 use tokio::time::timeout;
 
@@ -649,7 +650,9 @@ async fn fetched_tokens_are_verified_as_far_as_the_source_knows_them() {
         );
 
         bed.api.alter_stored(|tokens| {
-            of(tokens, "U2", |token| token.access_token = Some("another".into()));
+            of(tokens, "U2", |token| {
+                token.access_token = Some(Secret::new("another"))
+            });
             of(tokens, "U4", |token| {
                 token.granted_by = Some("somebody".to_owned());
             });

@@ -8,11 +8,13 @@
 use std::time::Duration;
 
 use reqwest::{Response, StatusCode, header};
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use tokenferry::simulator::{
-    Barrier, Destination, Fault, FaultRates, OnRepeat, RateLimit, RetryAfter, Simulator, SimulatorHandle,
-    TooLarge,
+use tokenferry::{
+    secret::Secret,
+    simulator::{
+        Barrier, Destination, Fault, FaultRates, OnRepeat, RateLimit, RetryAfter, Simulator, SimulatorHandle,
+        TooLarge,
+    },
 };
 
 use crate::support::http::client;
@@ -30,7 +32,7 @@ pub(crate) fn bearer(simulator: &SimulatorHandle) -> String {
     format!(
         "{}:{}",
         simulator.project_id(),
-        simulator.management_key().expose_secret()
+        simulator.management_key().reveal()
     )
 }
 
@@ -525,7 +527,7 @@ async fn wrong_credentials_are_refused() {
         response.json::<Value>().await.unwrap(),
         json!({"rateLimitTier": "tier1"})
     );
-    assert!(!format!("{simulator:?}").contains(simulator.management_key().expose_secret()));
+    assert!(!format!("{simulator:?}").contains(simulator.management_key().reveal()));
 }
 
 #[tokio::test]
@@ -776,7 +778,7 @@ async fn what_is_stored_can_be_altered_behind_the_back() {
     post(&simulator, USER_BATCH, &batch(&["u1", "u2"])).await;
     simulator.alter_stored(|tokens| {
         tokens.remove(0);
-        tokens[0].access_token = Some("other".to_owned().into());
+        tokens[0].access_token = Some(Secret::new("other"));
     });
     let (status, _) = post(&simulator, USER_LATEST, &json!({"appId": "crm", "userId": "u1"})).await;
     assert_eq!(status, 404);

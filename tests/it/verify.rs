@@ -7,7 +7,10 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use tokenferry::simulator::{ExpiryFormat, Fault, StoredToken};
+use tokenferry::{
+    secret::Secret,
+    simulator::{ExpiryFormat, Fault, StoredToken},
+};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::support::bed::{Bed, Ran, TOKEN};
@@ -108,7 +111,7 @@ async fn each_difference_is_named_by_row_and_field_and_never_by_value() {
     bed.rows(1, 40).await;
     bed.migrate().await.ended_with(0);
     bed.api.alter_stored(|tokens| {
-        of_row(tokens, 1).access_token = Some(format!("{TOKEN}-forged").into());
+        of_row(tokens, 1).access_token = Some(Secret::new(format!("{TOKEN}-forged")));
         of_row(tokens, 2).refresh_token = None;
         of_row(tokens, 3).access_token_expiry += 1;
         of_row(tokens, 4).scopes.push("files".to_owned());
@@ -174,7 +177,7 @@ async fn what_the_server_refreshed_since_is_no_difference() {
     bed.api.alter_stored(|tokens| {
         for (row, refreshed) in [(1, now + 1), (2, now - 3600), (3, 0)] {
             let token = of_row(tokens, row);
-            token.access_token = Some(format!("{TOKEN}-renewed-{row}").into());
+            token.access_token = Some(Secret::new(format!("{TOKEN}-renewed-{row}")));
             token.access_token_expiry += 3600;
             token.last_refresh_time = refreshed;
         }

@@ -1,14 +1,12 @@
 //! Two databases that can be restarted one by one, the stand-in API, and the real program between them.
 
+use sqlx::{PgPool, postgres::PgPoolOptions};
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
-
-use secrecy::ExposeSecret;
-use sqlx::{PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
 use tokenferry::{
     simulator::{FaultRates, Simulator, SimulatorHandle},
@@ -159,10 +157,7 @@ impl World {
             .args(["--json", "-v", "--log-format", "text", "--config"])
             .arg(self.config())
             .env("DESCOPE_PROJECT_ID", self.api.project_id())
-            .env(
-                "DESCOPE_MANAGEMENT_KEY",
-                self.api.management_key().expose_secret(),
-            )
+            .env("DESCOPE_MANAGEMENT_KEY", self.api.management_key().reveal())
             .env_remove("RUST_LOG")
             .envs(kill_at.map(|place| ("TOKENFERRY_KILL_AT", place)))
             .stdin(Stdio::null())

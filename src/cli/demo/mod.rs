@@ -11,7 +11,6 @@ use std::{path::Path, process::Stdio};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use secrecy::ExposeSecret;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -215,10 +214,7 @@ impl Job<'_> {
             .args(["--log-format", "text"])
             .env("SOURCE_DATABASE_URL", self.url.reveal())
             .env("DESCOPE_PROJECT_ID", self.simulator.project_id())
-            .env(
-                "DESCOPE_MANAGEMENT_KEY",
-                self.simulator.management_key().expose_secret(),
-            )
+            .env("DESCOPE_MANAGEMENT_KEY", self.simulator.management_key().reveal())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .status()

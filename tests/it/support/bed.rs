@@ -1,15 +1,13 @@
 //! A source, a ledger and a stand-in API around the real program.
 
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgPool, Row};
 use std::{
     collections::HashMap,
     path::PathBuf,
     process::{ExitStatus, Output, Stdio},
     time::Duration,
 };
-
-use secrecy::ExposeSecret;
-use serde_json::Value;
-use sqlx::{AssertSqlSafe, PgPool, Row};
 use tempfile::TempDir;
 use tokenferry::simulator::{Destination, Simulator, SimulatorHandle, StoredToken};
 use tokio::{
@@ -278,10 +276,7 @@ impl Bed {
             .arg(self.config())
             .env("SOURCE_DATABASE_URL", self.database.url())
             .env("DESCOPE_PROJECT_ID", self.api.project_id())
-            .env(
-                "DESCOPE_MANAGEMENT_KEY",
-                self.api.management_key().expose_secret(),
-            )
+            .env("DESCOPE_MANAGEMENT_KEY", self.api.management_key().reveal())
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
