@@ -3,11 +3,10 @@
 
 use std::{
     fmt,
+    hint::black_box,
     ops::RangeInclusive,
     sync::{Mutex, MutexGuard, PoisonError},
 };
-
-use super::zeroizing_buf::wipe;
 
 /// Capacities that are kept: the allocator has smaller ones at hand, and larger ones are rare.
 const KEPT: RangeInclusive<usize> = 128 << 10..=4 << 20;
@@ -60,6 +59,14 @@ pub(super) fn give_back(pool: Option<&BufferPool>, mut buffer: Vec<u8>) {
     }
 }
 
+/// Fills the whole capacity with zeros.
+fn wipe(bytes: &mut Vec<u8>) {
+    let room = bytes.capacity();
+    bytes.clear();
+    bytes.resize(room, 0);
+    black_box(bytes);
+}
+
 #[cfg(test)]
 impl BufferPool {
     /// Counts the idle buffers, all of which must hold zeros only.
@@ -76,6 +83,17 @@ impl BufferPool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wiping_reaches_the_spare_room_and_moves_nothing() {
+        let mut bytes = Vec::with_capacity(64);
+        bytes.extend_from_slice(b"ya29.secret");
+        let place = bytes.as_ptr();
+        bytes.truncate(4);
+        wipe(&mut bytes);
+        assert_eq!((bytes.as_ptr(), bytes.len()), (place, bytes.capacity()));
+        assert!(bytes.iter().all(|&byte| byte == 0));
+    }
 
     #[test]
     fn a_buffer_is_empty_and_has_the_requested_room() {

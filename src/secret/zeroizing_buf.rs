@@ -1,6 +1,6 @@
 //! A byte buffer that is wiped before its memory is used for anything else.
 
-use std::{hint::black_box, io, mem, sync::Arc};
+use std::{io, mem, sync::Arc};
 
 use super::{BufferPool, buffer_pool};
 
@@ -8,7 +8,7 @@ use super::{BufferPool, buffer_pool};
 ///
 /// `zeroize` writes one byte at a time, so that no compiler may leave a write out. That is right for keys. For all bytes
 /// of all tokens, wiped four times on their way, it would be a quarter of a migration's CPU time. Here the whole buffer
-/// is filled at once, and [`black_box`] makes the compiler assume that it is read afterwards. The standard library calls
+/// is filled at once, and [`black_box`](std::hint::black_box) makes the compiler assume that it is read afterwards. The standard library calls
 /// that best effort.
 #[derive(Default)]
 pub struct ZeroizingBuf {
@@ -78,28 +78,9 @@ impl Drop for ZeroizingBuf {
     }
 }
 
-/// Fills the whole capacity with zeros.
-pub(super) fn wipe(bytes: &mut Vec<u8>) {
-    let room = bytes.capacity();
-    bytes.clear();
-    bytes.resize(room, 0);
-    black_box(bytes);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn wiping_reaches_the_spare_room_and_moves_nothing() {
-        let mut bytes = Vec::with_capacity(64);
-        bytes.extend_from_slice(b"ya29.secret");
-        let place = bytes.as_ptr();
-        bytes.truncate(4);
-        wipe(&mut bytes);
-        assert_eq!((bytes.as_ptr(), bytes.len()), (place, bytes.capacity()));
-        assert!(bytes.iter().all(|&byte| byte == 0));
-    }
 
     #[test]
     fn a_growing_buffer_keeps_its_content_and_wipes_the_outgrown_memory() {

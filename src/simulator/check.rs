@@ -3,10 +3,12 @@
 use crate::{
     secret::Secret,
     simulator::{
+        decode::filled,
+        destination::Destination,
         directory::Directory,
         refusal::{BAD_TOKEN, INVALID_ARGUMENTS, MISSING_ARGUMENTS, USER_NOT_FOUND, VALIDATION},
         rules::Rules,
-        store::{Content, Destination},
+        stored_token::Content,
         wire::{ApiKeyUpload, Failure, Token},
     },
 };
@@ -212,10 +214,6 @@ impl Item {
     pub(super) fn into_parts(self) -> (Destination, Content) {
         (self.destination(), self.content)
     }
-}
-
-pub(super) fn filled(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.trim().is_empty())
 }
 
 fn begins(token: &Secret, prefix: Option<&str>) -> bool {

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Deserialize;
 
-use crate::simulator::provider::ProviderToken;
+use crate::secret::Secret;
 
 /// A user. Made from an ID alone, it is enabled and has no login ID.
 #[derive(Debug, Clone, Deserialize)]
@@ -214,5 +214,62 @@ impl Directory {
     pub(super) fn users(&self) -> Vec<User> {
         let users = self.users.iter().flat_map(|users| users.by_id.values());
         users.cloned().collect()
+    }
+}
+
+/// A token that is kept of a social login.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProviderToken {
+    /// The access token.
+    pub access_token: Secret,
+    /// The refresh token; only handed out to who asks for it.
+    pub refresh_token: Option<Secret>,
+    /// When the access token expires, in epoch seconds; 0 if unknown.
+    #[serde(default)]
+    pub expiration: i64,
+    /// What was granted.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// Who the user is to the provider.
+    #[serde(default)]
+    pub provider_user_id: String,
+}
+
+impl ProviderToken {
+    /// An access token that never expires.
+    #[must_use]
+    pub fn new(access_token: impl Into<String>) -> Self {
+        Self {
+            access_token: Secret::new(access_token),
+            refresh_token: None,
+            expiration: 0,
+            scopes: Vec::new(),
+            provider_user_id: String::new(),
+        }
+    }
+
+    /// The same with a refresh token.
+    #[must_use]
+    pub fn with_refresh_token(self, refresh_token: impl Into<String>) -> Self {
+        Self {
+            refresh_token: Some(Secret::new(refresh_token)),
+            ..self
+        }
+    }
+
+    /// The same with an expiry, in epoch seconds.
+    #[must_use]
+    pub fn expiring_at(self, expiration: i64) -> Self {
+        Self { expiration, ..self }
+    }
+
+    /// The same with scopes.
+    #[must_use]
+    pub fn with_scopes<S: Into<String>>(self, scopes: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            scopes: scopes.into_iter().map(Into::into).collect(),
+            ..self
+        }
     }
 }

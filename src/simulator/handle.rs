@@ -9,13 +9,14 @@ use crate::{
     simulator::{
         api::Api,
         buckets::Bucket,
+        destination::{Destination, Wanted},
         directory::Directory,
         faults::{Fault, FaultRates},
         license,
         limits::RateLimit,
         log::RequestLog,
         rules::{Rules, WithoutTenant},
-        store::{Destination, StoredToken, Wanted},
+        stored_token::StoredToken,
     },
 };
 

@@ -2,75 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::{extract::State, http::Uri, response::Response};
+use axum::{Json, extract::State, http::Uri, response::Response};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
 use crate::{
     secret::Secret,
     simulator::{
         api::Api,
-        check::filled,
-        lookup::{answer, query},
+        decode::{query, required},
+        directory::ProviderToken,
+        faults::Call,
+        inject_fault::perform,
         refusal::Refusal,
     },
 };
-
-/// A token that is kept of a social login.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ProviderToken {
-    /// The access token.
-    pub access_token: Secret,
-    /// The refresh token; only handed out to who asks for it.
-    pub refresh_token: Option<Secret>,
-    /// When the access token expires, in epoch seconds; 0 if unknown.
-    #[serde(default)]
-    pub expiration: i64,
-    /// What was granted.
-    #[serde(default)]
-    pub scopes: Vec<String>,
-    /// Who the user is to the provider.
-    #[serde(default)]
-    pub provider_user_id: String,
-}
-
-impl ProviderToken {
-    /// An access token that never expires.
-    #[must_use]
-    pub fn new(access_token: impl Into<String>) -> Self {
-        Self {
-            access_token: Secret::new(access_token),
-            refresh_token: None,
-            expiration: 0,
-            scopes: Vec::new(),
-            provider_user_id: String::new(),
-        }
-    }
-
-    /// The same with a refresh token.
-    #[must_use]
-    pub fn with_refresh_token(self, refresh_token: impl Into<String>) -> Self {
-        Self {
-            refresh_token: Some(Secret::new(refresh_token)),
-            ..self
-        }
-    }
-
-    /// The same with an expiry, in epoch seconds.
-    #[must_use]
-    pub fn expiring_at(self, expiration: i64) -> Self {
-        Self { expiration, ..self }
-    }
-
-    /// The same with scopes.
-    #[must_use]
-    pub fn with_scopes<S: Into<String>>(self, scopes: impl IntoIterator<Item = S>) -> Self {
-        Self {
-            scopes: scopes.into_iter().map(Into::into).collect(),
-            ..self
-        }
-    }
-}
 
 /// The public reference calls the two flags booleans, and the SDKs write them in their own language's way.
 #[derive(Deserialize)]
@@ -108,12 +53,10 @@ struct Found {
 /// Where no users are listed, everybody has a token of every provider, made of the login ID. A renewed access token is the
 /// old one with a word behind it; without a refresh token there is no renewal.
 pub(super) async fn token(State(api): State<Arc<Api>>, uri: Uri) -> Response {
-    answer(api, move |api| {
+    perform(api, Call::Lookup, move |api| {
         let wanted: Wanted = query(&uri)?;
-        let login_id =
-            filled(wanted.login_id).ok_or_else(|| Refusal::invalid_arguments("loginId is required"))?;
-        let provider =
-            filled(wanted.provider).ok_or_else(|| Refusal::invalid_arguments("provider is required"))?;
+        let login_id = required("loginId", wanted.login_id)?;
+        let provider = required("provider", wanted.provider)?;
         let rules = api.rules.lock();
         let directory = api.directory.lock();
         let user = directory
@@ -137,7 +80,7 @@ pub(super) async fn token(State(api): State<Arc<Api>>, uri: Uri) -> Response {
         } else {
             ""
         };
-        Ok(Found {
+        Ok(Json(Found {
             provider,
             provider_user_id: kept.provider_user_id,
             access_token: kept.access_token.reveal().to_owned() + renewed,
@@ -146,7 +89,7 @@ pub(super) async fn token(State(api): State<Arc<Api>>, uri: Uri) -> Response {
             refresh_token: refresh_token
                 .filter(|_| wanted.with_refresh_token)
                 .map(str::to_owned),
-        })
+        }))
     })
     .await
 }
