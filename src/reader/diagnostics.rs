@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor};
 
 use super::{
-    Source, SourceError,
+    Source, SourceError, key,
     plan::{Plan, from_clause},
     session, session_settings, validate,
 };
@@ -171,7 +171,7 @@ impl SourceDiagnostics {
         );
         let unique = match &self.settings.relation {
             Relation::Table(_) => {
-                validate::unique_index(&mut self.connection, &plan.from, &self.settings.key).await?
+                key::unique_index(&mut self.connection, &plan.from, &self.settings.key).await?
             }
             Relation::Query(_) => None,
         };

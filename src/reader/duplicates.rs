@@ -17,11 +17,13 @@ use sqlx::{
 };
 
 use super::{
-    Source, SourceError, decode,
+    Source, SourceError,
+    column_type::KeyType,
+    decode,
+    error::row_error,
     interner::Interner,
-    plan::{Column, KeyType, Plan, select_list},
+    plan::{Column, Plan, select_list},
     session,
-    source::row_error,
 };
 use crate::{
     config::{AppMap, Field},

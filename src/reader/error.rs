@@ -2,7 +2,11 @@
 
 use thiserror::Error;
 
-use crate::{config::Problem, postgres::Failure};
+use crate::{
+    config::Problem,
+    domain::SourceKey,
+    postgres::{Failure, FailureKind},
+};
 
 /// The source cannot be read.
 #[derive(Debug, Error)]
@@ -66,4 +70,27 @@ fn list(problems: &[Problem]) -> String {
     problems.iter().fold(String::new(), |text, problem| {
         text + "\n  - " + &problem.to_string()
     })
+}
+
+pub(super) fn row_error(error: sqlx::Error, after: Option<&SourceKey>) -> SourceError {
+    // Whatever its class: a function of the user's own raises what it likes.
+    let source = Failure::from(error).without_message();
+    match source.kind {
+        FailureKind::Rejected | FailureKind::Unexpected => SourceError::Rows {
+            after: describe(after),
+            source,
+        },
+        _ => SourceError::Database(source),
+    }
+}
+
+pub(super) fn not_a_key(previous: Option<&SourceKey>, what: &str) -> SourceError {
+    SourceError::NotAKey {
+        after: describe(previous),
+        what: what.to_owned(),
+    }
+}
+
+fn describe(key: Option<&SourceKey>) -> String {
+    key.map_or_else(|| "(the beginning)".to_owned(), ToString::to_string)
 }

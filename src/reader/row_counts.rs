@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{Source, SourceError, plan::Plan, session, source::row_error};
+use super::{Source, SourceError, error::row_error, plan::Plan, session};
 use crate::{config::Field, postgres::FailureKind};
 
 /// What the source holds.

@@ -5,7 +5,8 @@ use sqlx::AssertSqlSafe;
 
 use super::{
     Page, Source, SourceError, decode,
-    source::{PAGE_BYTES, Rows, not_a_key, row_error},
+    error::{not_a_key, row_error},
+    source::{PAGE_BYTES, Rows},
 };
 use crate::{
     config::{Expression, Field},

@@ -2,7 +2,7 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{Source, SourceError, plan::Plan, source::row_error};
+use super::{Source, SourceError, error::row_error, plan::Plan};
 use crate::{
     domain::{LegacyToken, SourceKey},
     postgres::FailureKind,

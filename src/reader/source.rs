@@ -1,20 +1,26 @@
-//! Page after page, over a connection that may be lost in between.
+//! The source: a session with a checked plan, from which rows are fetched.
 
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
-use tracing::{Instrument, Span};
+use tracing::Span;
 
 use super::{
-    SourceError, decode, decode::RowDecoder, interner::Interner, plan::Plan, session, session::Perspective,
-    shape, validate,
+    SourceError,
+    decode::{self, RowDecoder},
+    error::{not_a_key, row_error},
+    interner::Interner,
+    plan::Plan,
+    session::{self, Perspective},
+    shape::Shape,
+    validate,
 };
 use crate::{
     config::SourceSettings,
     domain::{EventKind, EventLog, LegacyToken, SourceKey},
-    postgres::{Failure, FailureKind, Outage, Patience, Session},
+    postgres::{Failure, Outage, Patience, Session},
     secret::{BufferPool, SecretArena},
 };
 
@@ -42,8 +48,8 @@ pub struct Source {
     pub(super) connection: Option<Session>,
     pub(super) plan: Plan,
     perspective: Perspective,
-    /// The types of key and fields when the plan was made.
-    pub(super) shape: Vec<String>,
+    /// The shape when the plan was made.
+    pub(super) shape: Shape,
     pub(super) common: Interner,
     /// The bytes of secrets in the previous page: the next one will have about as many.
     secret_bytes: usize,
@@ -51,7 +57,7 @@ pub struct Source {
     pub(super) limit: u32,
     next_number: u64,
     event_log: EventLog,
-    span: Span,
+    pub(super) span: Span,
 }
 
 impl Source {
@@ -68,7 +74,7 @@ impl Source {
         let mut connection = session::connect(settings, application_name, patience).await?;
         let plan = validate::inspect(&mut connection, settings).await?;
         let perspective = Perspective::of(&mut connection).await?;
-        let shape = shape::of(&mut connection, &plan).await?;
+        let shape = Shape::of(&mut connection, &plan).await?;
         Ok(Self {
             settings: settings.clone(),
             application_name: application_name.to_owned(),
@@ -160,72 +166,9 @@ impl Source {
         validate::expected_rows(self.connection.as_mut()?, &self.settings).await
     }
 
-    /// The page after a key, or the first one; `None` at the end. A lost connection is taken up again, with growing
-    /// pauses, until the database was out of reach for too long.
-    ///
-    /// # Errors
-    /// If the database stays away, or the rows cannot be had.
-    pub async fn page(&mut self, after: Option<&SourceKey>) -> Result<Option<Page>, SourceError> {
-        self.patiently(Rows::After(after)).await
-    }
-
-    /// The rows with these keys, as far as they are still there and meet the configured condition; `None` if none is.
-    ///
-    /// # Errors
-    /// As for [`page`](Self::page).
-    pub async fn rows(&mut self, keys: &[SourceKey]) -> Result<Option<Page>, SourceError> {
-        self.patiently(Rows::Among(keys)).await
-    }
-
     /// Lets go of a connection that failed.
     pub fn disconnect(&mut self) {
         self.connection = None;
-    }
-
-    async fn patiently(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
-        let mut outage = self.outage();
-        loop {
-            let read = match self.read(wanted).await {
-                // Seldom needed, and large.
-                Err(error @ SourceError::Rows { .. }) => Box::pin(self.after_failure(wanted, error)).await,
-                read => read,
-            };
-            match read {
-                Ok(page) => {
-                    self.record_recovery(&outage);
-                    return Ok(page);
-                }
-                Err(SourceError::Database(failure)) => {
-                    outage.wait_out(failure).instrument(self.span.clone()).await?;
-                }
-                Err(error) => return Err(error),
-            }
-            self.connection = None;
-        }
-    }
-
-    async fn read(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
-        let (tokens, size) = self.fetch(wanted).await?;
-        self.expect_same_shape().await?;
-        if size < PAGE_BYTES / 2 {
-            // One large row must not make all pages after it small.
-            self.limit = self.limit.saturating_mul(2).min(self.settings.page_size);
-        }
-        Ok(self.page_of(tokens))
-    }
-
-    /// What can be had of a page whose query failed.
-    async fn after_failure(
-        &mut self,
-        wanted: Rows<'_>,
-        failed: SourceError,
-    ) -> Result<Option<Page>, SourceError> {
-        self.expect_same_shape().await?;
-        if failed.is_about_a_value() {
-            self.page_in_parts(wanted, failed).await
-        } else {
-            Err(failed)
-        }
     }
 
     /// The tokens of rows, and how many bytes of text they hold.
@@ -320,27 +263,4 @@ impl Source {
 pub(super) enum Rows<'a> {
     After(Option<&'a SourceKey>),
     Among(&'a [SourceKey]),
-}
-
-pub(super) fn row_error(error: sqlx::Error, after: Option<&SourceKey>) -> SourceError {
-    // Whatever its class: a function of the user's own raises what it likes.
-    let source = Failure::from(error).without_message();
-    match source.kind {
-        FailureKind::Rejected | FailureKind::Unexpected => SourceError::Rows {
-            after: describe(after),
-            source,
-        },
-        _ => SourceError::Database(source),
-    }
-}
-
-pub(super) fn not_a_key(previous: Option<&SourceKey>, what: &str) -> SourceError {
-    SourceError::NotAKey {
-        after: describe(previous),
-        what: what.to_owned(),
-    }
-}
-
-fn describe(key: Option<&SourceKey>) -> String {
-    key.map_or_else(|| "(the beginning)".to_owned(), ToString::to_string)
 }

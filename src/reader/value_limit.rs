@@ -3,7 +3,7 @@
 
 use sqlx::postgres::PgTypeInfo;
 
-use super::plan::{Form, base_name};
+use super::column_type::{Form, base_name};
 use crate::config::Expression;
 
 /// Far larger than any token, in bytes as the value travels.
