@@ -19,7 +19,10 @@ use tokenferry::{
 };
 use tokio::time::{sleep, timeout};
 
-use crate::support::bed::{BATCHES, Bed, Ran, TOKEN, ended};
+use crate::support::{
+    bed::{BATCHES, Bed, Ran, TOKEN, ended},
+    listings::{failures, of_row},
+};
 
 async fn rollback(bed: &Bed, run: &str, more: &[&str]) -> Ran {
     let mut arguments = vec!["rollback", "--run", run, "--json", "-vv"];
@@ -41,18 +44,10 @@ fn deletions(bed: &Bed) -> usize {
 
 /// What stays: key and code.
 async fn stays(bed: &Bed, ran: &Value) -> BTreeSet<(i64, String)> {
-    let run = ran["run_id"].to_string();
-    let listed = bed
-        .run(&["failures", "--run", &run, "--format", "json"])
-        .await
-        .ended_with(0)
-        .json();
-    let rows = listed.as_array().unwrap().iter();
-    rows.map(|row| {
-        assert_eq!(row["severity"], "error");
-        assert!(!row["reason"].as_str().unwrap().is_empty());
-        let key = row["source_key"].as_str().unwrap().parse().unwrap();
-        (key, row["error_code"].as_str().unwrap().to_owned())
+    let rows = failures(bed, ran, &[]).await.into_iter();
+    rows.map(|(key, severity, code)| {
+        assert_eq!(severity, "error");
+        (key.parse().unwrap(), code)
     })
     .collect()
 }
@@ -61,15 +56,6 @@ fn listed(rows: &[(i64, &str)]) -> BTreeSet<(i64, String)> {
     rows.iter()
         .map(|(key, code)| (*key, (*code).to_owned()))
         .collect()
-}
-
-/// The stored token of a row made by `Bed::rows`.
-fn of_row(tokens: &mut [StoredToken], row: i64) -> &mut StoredToken {
-    let access = format!("{TOKEN}-access-{row}");
-    tokens
-        .iter_mut()
-        .find(|token| token.exposed_access_token() == Some(&access))
-        .unwrap()
 }
 
 /// The keys of the rows whose access tokens are stored.

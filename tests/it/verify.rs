@@ -9,51 +9,25 @@ use nix::{
 use serde_json::{Value, json};
 use tokenferry::{
     secret::Secret,
-    simulator::{ExpiryFormat, Fault, StoredToken},
+    simulator::{ExpiryFormat, Fault},
 };
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::bed::{Bed, Ran, TOKEN};
-
-async fn verify(bed: &Bed, arguments: &[&str]) -> Ran {
-    let mut all = vec!["verify", "--json", "-vv"];
-    all.extend(arguments);
-    bed.run(&all).await
-}
+use crate::support::{
+    bed::{Bed, Ran, TOKEN},
+    listings::{failures, of_row, verify},
+};
 
 /// What `failures --run` lists of a verification: severity, key and code.
 async fn found(bed: &Bed, ran: &Value) -> BTreeSet<(String, String, String)> {
-    let run = ran["run_id"].to_string();
-    let listed = bed
-        .run(&["failures", "--run", &run, "--format", "json"])
-        .await
-        .ended_with(0)
-        .json();
-    let word = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
-    let rows = listed.as_array().unwrap().iter();
-    rows.map(|row| {
-        (
-            word(row, "severity"),
-            word(row, "source_key"),
-            word(row, "error_code"),
-        )
-    })
-    .collect()
+    let rows = failures(bed, ran, &[]).await.into_iter();
+    rows.map(|(key, severity, code)| (severity, key, code)).collect()
 }
 
 fn listed(rows: &[(&str, &str, &str)]) -> BTreeSet<(String, String, String)> {
     rows.iter()
         .map(|(severity, key, code)| ((*severity).to_owned(), (*key).to_owned(), (*code).to_owned()))
         .collect()
-}
-
-/// The stored token of a row made by `Bed::rows`.
-fn of_row(tokens: &mut [StoredToken], row: i64) -> &mut StoredToken {
-    let access = format!("{TOKEN}-access-{row}");
-    tokens
-        .iter_mut()
-        .find(|token| token.exposed_access_token() == Some(&access))
-        .unwrap()
 }
 
 #[tokio::test]

@@ -20,7 +20,8 @@ use crate::support::database::TestDatabase;
 /// The password-like text that every token of a test begins with, so that a leak is found by looking for it.
 pub(crate) const TOKEN: &str = "s3cr3t-t0ken";
 
-/// One test's own world. The legacy table is `legacy_tokens` in its database, the ledger is in schema `tokenferry`.
+/// One test's own world. The legacy table is `legacy_tokens` in its database, the ledger is in schema
+/// `tokenferry`.
 pub(crate) struct Bed {
     pub(crate) database: TestDatabase,
     pub(crate) pool: PgPool,
@@ -29,7 +30,7 @@ pub(crate) struct Bed {
     extra: String,
 }
 
-/// How a command of the program ended.
+/// The result of a command of the program.
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) stdout: String,
@@ -157,8 +158,8 @@ impl Bed {
             .unwrap()
     }
 
-    /// Runs a command that is to be killed where it comes by `place` for the `nth` time, and waits until the database has
-    /// noticed: until then, the next one would be told that another one is active.
+    /// Runs a command that is killed when it reaches `place` for the `nth` time, and waits until the database
+    /// has noticed. Until then, the next command would fail because another one is active.
     pub(crate) async fn killed_at(&self, arguments: &[&str], place: &str, nth: u32) -> ExitStatus {
         let mut command = self.command(arguments);
         let output = command
@@ -299,7 +300,7 @@ impl Bed {
         self.command(&["migrate", "--json", "-v"]).spawn().unwrap()
     }
 
-    /// Waits until so many tokens have arrived.
+    /// Waits until `count` tokens have arrived.
     pub(crate) async fn arrived(&self, count: usize) {
         tokio::time::timeout(Duration::from_secs(30), async {
             while self.api.stored_count() < count {
@@ -310,8 +311,8 @@ impl Bed {
         .expect("more should have arrived by now");
     }
 
-    /// What the ledger says of tokens and batches, and of all runs but those of one mode. Where a token stands, in its batch or in
-    /// a row of its own, is the ledger's own business.
+    /// The ledger's tokens and batches, and all runs but those of one mode. It makes no difference whether a
+    /// token is in its batch or in a row of its own.
     pub(crate) async fn ledger_without(&self, mode: &str) -> Vec<String> {
         let mut said = self.texts(BATCHES).await;
         for table in ["tokens", "former_places", "fingerprint_key"] {
@@ -354,8 +355,8 @@ impl Bed {
         self.assert_arrived_once().await;
     }
 
-    /// Holds the stand-in's tokens against the newest source row of each destination, and sees that none was written
-    /// twice.
+    /// Holds the stand-in's tokens against the newest source row of each destination, and sees that none was
+    /// written twice.
     pub(crate) async fn assert_arrived_once(&self) {
         self.assert_arrived().await;
         for (destination, count) in self.api.writes() {
