@@ -1,5 +1,5 @@
-//! The stages that keep a core busy, each alone: screening (rules, encoding, fingerprints), the rules by themselves,
-//! chunking, request bodies.
+//! The stages that keep a core busy, each alone: screening (rules, encoding, fingerprints), the rules by
+//! themselves, chunking, request bodies.
 
 use std::{hint::black_box, sync::Arc};
 
@@ -81,7 +81,8 @@ fn screening(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The local rules alone, over rows that break none of them, and over rows whose access token is a JWT to be looked into.
+/// The local rules alone, over rows that break none of them, and over rows whose access token is a JWT to be
+/// looked into.
 fn rules(criterion: &mut Criterion) {
     let validator = validator();
     // {"iss":"https://issuer.example","sub":…,"aud":…,"scope":…,"iat":1790000000,"exp":1790003600}

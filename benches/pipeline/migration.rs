@@ -7,7 +7,7 @@ use crate::{
     measured::Measured,
 };
 
-/// Where a migration goes, and how it is allowed to.
+/// The target of a migration, and its limits.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) base_url: String,

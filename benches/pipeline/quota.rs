@@ -1,4 +1,4 @@
-//! How well a quota is used, against the stand-in API, which counts strictly.
+//! The use of a quota, against the stand-in API, which counts strictly.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ pub(crate) struct Used {
     pub(crate) share: f64,
 }
 
-/// Migrates for about so many seconds, in batches so small that the quota alone decides the pace.
+/// Migrates for about `seconds`, in batches so small that the quota alone decides the pace.
 pub(crate) async fn run(database: &Database, seconds: u32, rows: u64) -> anyhow::Result<Used> {
     let simulator = Simulator::builder()
         .rate_limit(RateLimit::new(RATE as usize, Duration::from_secs(1)))

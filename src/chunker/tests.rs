@@ -1,4 +1,5 @@
-//! Properties that hold for any tokens in any order: nothing lost, nothing twice, no limit passed, order kept.
+//! Properties that hold for any tokens in any order: nothing lost, nothing twice, no limit passed, order
+//! kept.
 
 use std::{
     collections::{HashMap, HashSet},

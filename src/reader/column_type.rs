@@ -7,7 +7,7 @@ use sqlx::{
 
 use crate::config::Field;
 
-/// The type of the key column, as far as it matters for comparing.
+/// The type of the key column, for comparisons.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum KeyType {
     Integer,
@@ -25,8 +25,8 @@ impl KeyType {
         }
     }
 
-    /// Whether `next` comes after `previous`, as far as that can be told here: texts are ordered by the database's
-    /// collation, and only equality is noticed.
+    /// Tells whether `next` comes after `previous`. Texts are ordered by the database's collation, so for
+    /// them only equality is noticed.
     pub(super) fn ascends(self, previous: &str, next: &str) -> bool {
         match self {
             Self::Integer => {
@@ -37,7 +37,7 @@ impl KeyType {
         }
     }
 
-    /// What the last key is cast to; it travels as text.
+    /// The type to which the last key is cast; it travels as text.
     pub(super) fn sql(self) -> &'static str {
         match self {
             Self::Integer => "bigint",
@@ -47,20 +47,20 @@ impl KeyType {
     }
 }
 
-/// How a value travels. All but times is text on the wire, since that is the same for every column type; the type only
-/// decides how the text is made and read.
+/// The form in which a value travels. All values but times are text on the wire, since that is the same for
+/// every column type; the type only decides how the text is made and read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
     /// As it is.
     Text,
     /// Bytes, as base64.
     Bytes,
-    /// A time as the database keeps it: making a text of it, of which a number is made again, costs both sides more than all
-    /// the rest of the row but the tokens.
+    /// A time in the database's binary form: converting it to text and back would cost both sides more than
+    /// the rest of the row without its tokens.
     Time,
     /// Seconds since 1970, with a fraction, or another number that may have one.
     Number,
-    /// A whole number of whatever the source counts in.
+    /// A whole number in the source's own unit.
     Integer,
     /// A JSON array.
     Json,
@@ -69,7 +69,8 @@ pub(super) enum Form {
 }
 
 impl Form {
-    /// How `field` is had from a column of this type, or what the column should be instead.
+    /// Returns the form of a field in a column of this type and the SQL that selects it, or the requirement
+    /// that the column does not meet.
     pub(super) fn of(
         field: Field,
         info: &PgTypeInfo,

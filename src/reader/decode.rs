@@ -24,8 +24,8 @@ pub(super) fn key(row: &PgRow) -> Result<Option<&str>, sqlx::Error> {
     value(row, 0)?.map(|bytes| text(0, bytes)).transpose()
 }
 
-/// Rows that are decoded one after the other into one arena. Their tokens lack the secrets until it is frozen, so they
-/// leave only by [`finish`](Self::finish).
+/// Rows that are decoded one after the other into one arena. Their tokens lack the secrets until it is
+/// frozen, so they leave only by [`finish`](Self::finish).
 pub(super) struct RowDecoder {
     tokens: Vec<LegacyToken>,
     /// The secrets of each token.
@@ -218,8 +218,8 @@ fn undecodable(position: usize, source: Box<dyn std::error::Error + Send + Sync>
     }
 }
 
-/// The value, decrypted if it must be. The first that cannot be is noted. Costs microseconds a value, so it is done where
-/// the row is at hand.
+/// The value, decrypted if it must be. The first that cannot be is noted. Costs microseconds a value, so it
+/// is done where the row is at hand.
 fn secret(
     column: &Column,
     text: &str,

@@ -11,7 +11,7 @@ use crate::{
 /// The source cannot be read.
 #[derive(Debug, Error)]
 pub enum SourceError {
-    /// What is configured does not fit the database.
+    /// The configuration does not fit the database.
     #[error("the source does not fit its configuration:{}\n`tokenferry doctor` looks at all of it", list(.0))]
     Misfit(Vec<Problem>),
     /// The database is out of reach or does not let us.
@@ -24,9 +24,9 @@ pub enum SourceError {
          `source.row_security = \"allow\"`"
     )]
     RowSecurity {
-        /// The policies and their tables, in parentheses, as far as they are known.
+        /// The known policies and their tables, in parentheses.
         policies: String,
-        /// What the database said.
+        /// The database's error.
         source: Failure,
     },
     /// It was altered while it was read.
@@ -34,7 +34,7 @@ pub enum SourceError {
         "the source has changed since it was opened: {what}. What was read before is as it was; run again, and all rows are looked at anew"
     )]
     Changed {
-        /// What is different.
+        /// The difference.
         what: String,
     },
     /// A page's query failed on the rows themselves.
@@ -45,7 +45,7 @@ pub enum SourceError {
     Rows {
         /// The last key that was read.
         after: String,
-        /// What the database said, without values.
+        /// The database's error, without values.
         source: Failure,
     },
     /// The key is null, or does not ascend.
@@ -53,13 +53,13 @@ pub enum SourceError {
     NotAKey {
         /// The last key that was read.
         after: String,
-        /// What is wrong with the next one.
+        /// The fault of the next key.
         what: String,
     },
 }
 
 impl SourceError {
-    /// Whether it comes from a value of some row, and other rows can be had without it.
+    /// Tells whether a value of some row causes it, so that other rows can still be read.
     #[must_use]
     pub fn is_about_a_value(&self) -> bool {
         matches!(self, Self::Rows { source, .. } if source.is_about_a_value())
@@ -73,7 +73,7 @@ fn list(problems: &[Problem]) -> String {
 }
 
 pub(super) fn row_error(error: sqlx::Error, after: Option<&SourceKey>) -> SourceError {
-    // Whatever its class: a function of the user's own raises what it likes.
+    // Its class does not matter: a user's function can raise any error.
     let source = Failure::from(error).without_message();
     match source.kind {
         FailureKind::Rejected | FailureKind::Unexpected => SourceError::Rows {

@@ -38,8 +38,8 @@ pub(super) async fn key_type(
     Ok(None)
 }
 
-/// Paging skips rows in silence if two share a key or one has none, so this is proven: by a unique index if there is
-/// one, else by looking at the rows.
+/// Paging skips rows in silence if two share a key or one has none, so this is proven: by a unique index if
+/// there is one, else by looking at the rows.
 pub(super) async fn check_key(
     connection: &mut Session,
     settings: &SourceSettings,
@@ -125,9 +125,10 @@ pub(super) async fn unique_index(
     key: &str,
 ) -> Result<Option<String>, Failure> {
     let name = sqlx::query_scalar(
-        // The types on both sides are the same, so that the catalog's own operators are meant, which come first. An index of a
-        // parent says nothing of the rows of its children, unless they are partitions. Where the column's collation takes different
-        // texts for equal, pages do so, too, and an index by another collation lets such rows be.
+        // The types on both sides are the same, so that the catalog's own operators are meant, which come
+        // first. An index of a parent says nothing of the rows of its children, unless they are partitions.
+        // Where the column's collation takes different texts for equal, pages do so, too, and an index by
+        // another collation lets such rows be.
         "select i.indexrelid::regclass::text from pg_index i join pg_class c on c.oid = i.indrelid \
                 join pg_attribute a on a.attrelid = i.indrelid \
          where i.indrelid = pg_catalog.to_regclass($1)::oid and a.attname = $2::name and not a.attisdropped and i.indisunique and i.indisvalid \
@@ -160,8 +161,9 @@ async fn lax_collation(connection: &mut Session, table: &str, key: &str) -> Resu
     Ok(name)
 }
 
-/// Whether the catalog promises that the column is never null, for every table whose rows are read with the named one's: a child may
-/// have dropped what its parent says, nobody holds a foreign table to it, and a constraint may not have been held against older rows.
+/// Tells whether the catalog guarantees that the column is never null, in every table whose rows are read
+/// with the named one's: a child may have dropped its parent's constraint, a foreign table does not enforce
+/// it, and older rows may not have been validated.
 async fn is_not_null(connection: &mut Session, table: &str, key: &str) -> Result<bool, Failure> {
     sqlx::query_scalar(
         "with recursive read (oid) as (

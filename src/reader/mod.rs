@@ -1,7 +1,7 @@
 //! Reads legacy tokens from Postgres, page by page, and never writes there.
 //!
-//! Pages are keyset pages: `where key > $last order by key limit n`. No transaction stays open between two pages, so
-//! a run of hours holds nothing on the source and survives its restart.
+//! Pages are keyset pages: `where key > $last order by key limit n`. No transaction stays open between two
+//! pages, so a run of hours holds nothing on the source and survives its restart.
 
 mod column_type;
 mod decode;

@@ -3,14 +3,14 @@
 use tracing::Instrument;
 
 use super::{
-    Page, Source, SourceError, session,
+    Page, Source, SourceError,
     source::{PAGE_BYTES, Rows},
 };
 use crate::domain::SourceKey;
 
 impl Source {
-    /// The page after a key, or the first one; `None` at the end. A lost connection is taken up again, with growing
-    /// pauses, until the database was out of reach for too long.
+    /// Reads the page after a key, or the first one; `None` at the end. After a lost connection it reconnects
+    /// with growing pauses, until the database was unreachable for too long.
     ///
     /// # Errors
     /// If the database stays away, or the rows cannot be had.
@@ -18,7 +18,8 @@ impl Source {
         self.patiently(Rows::After(after)).await
     }
 
-    /// The rows with these keys, as far as they are still there and meet the configured condition; `None` if none is.
+    /// Reads the rows with these keys that still exist and meet the configured condition; `None` if there are
+    /// none.
     ///
     /// # Errors
     /// As for [`page`](Self::page).
@@ -44,7 +45,7 @@ impl Source {
                 }
                 Err(error) => return Err(error),
             }
-            self.connection = None;
+            self.disconnect();
         }
     }
 
@@ -53,12 +54,15 @@ impl Source {
         self.expect_same_shape().await?;
         if size < PAGE_BYTES / 2 {
             // One large row must not make all pages after it small.
-            self.limit = self.limit.saturating_mul(2).min(self.settings.page_size);
+            self.limit = self
+                .limit
+                .saturating_mul(2)
+                .min(self.connection.settings.page_size);
         }
         Ok(self.page_of(tokens))
     }
 
-    /// What can be had of a page whose query failed.
+    /// Reads as much as possible of a page whose query failed.
     async fn after_failure(
         &mut self,
         wanted: Rows<'_>,
@@ -73,13 +77,7 @@ impl Source {
     }
 
     async fn expect_same_shape(&mut self) -> Result<(), SourceError> {
-        let connection = session::connected(
-            &mut self.connection,
-            &self.settings,
-            &self.application_name,
-            &self.patience,
-        )
-        .await?;
+        let connection = self.connection.session().await?;
         self.shape.expect_unchanged(connection, &self.plan).await
     }
 }

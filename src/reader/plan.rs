@@ -1,8 +1,7 @@
 //! The SQL of a page: what is selected, from what, in which order.
 //!
-//! Whatever is not the user's own text names its schema: whoever may create objects in a schema of the session's search path
-//! could else put an operator or a function of his own, that fits the types better, in the place of what is meant, and would see
-//! the values.
+//! All text that is not the user's own names its schema. Otherwise a role that may create objects in a schema
+//! of the search path could add an operator or function that fits the types better, and would see the values.
 
 use std::fmt::Write as _;
 
@@ -24,7 +23,7 @@ pub(super) struct Column {
     pub(super) sql: String,
     /// The same, cut where it is too large to be read: see [`value_limit`](super::value_limit).
     pub(super) selected: String,
-    /// What opens the value, if it is encrypted.
+    /// The decryptor, if the value is encrypted.
     pub(super) decrypt: Option<Decryptor>,
 }
 
@@ -53,7 +52,7 @@ impl Plan {
         }
     }
 
-    /// How a field travels, if it is mapped.
+    /// Returns the column of a field, if it is mapped.
     pub(super) fn column(&self, field: Field) -> Option<&Column> {
         self.columns.iter().find(|column| column.field == field)
     }
@@ -115,7 +114,7 @@ impl Plan {
         )
     }
 
-    /// Whether a row's key comes after the one that a parameter is.
+    /// The condition that a row's key comes after the one in a parameter.
     pub(super) fn is_after(&self, parameter: &str) -> String {
         format!(
             "{} operator(pg_catalog.>) {parameter}::pg_catalog.text::{}",
@@ -124,7 +123,7 @@ impl Plan {
         )
     }
 
-    /// `where`, with the configured condition and another one, as far as there are any.
+    /// The `where` clause of the configured condition and another one; empty if there is neither.
     pub(super) fn filter(&self, another: Option<String>) -> String {
         let configured = self.condition.as_deref().map(parenthesize);
         let conditions: Vec<_> = configured.into_iter().chain(another).collect();

@@ -1,5 +1,5 @@
-//! The source's shape: the types of its key and fields. If a column's type changes while a run reads, its values would be
-//! read as something else.
+//! The source's shape: the types of its key and fields. If a column's type changes while a run reads, its
+//! values would be read as something else.
 
 use sqlx::{AssertSqlSafe, Row};
 
@@ -12,7 +12,8 @@ pub(super) struct Shape(Vec<String>);
 
 impl Shape {
     pub(super) async fn of(connection: &mut Session, plan: &Plan) -> Result<Self, Failure> {
-        // Every page waits for it: without parameters it takes one round trip, and not two on a new connection.
+        // Every page waits for it: without parameters it takes one round trip, and not two on a new
+        // connection.
         let row = sqlx::raw_sql(AssertSqlSafe(query(plan)))
             .fetch_one(connection)
             .await?;

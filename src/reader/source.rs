@@ -13,19 +13,20 @@ use super::{
     error::{not_a_key, row_error},
     interner::Interner,
     plan::Plan,
-    session::{self, Perspective},
+    session::{self, Connection, Perspective},
     shape::Shape,
     validate,
 };
 use crate::{
     config::SourceSettings,
     domain::{EventKind, EventLog, LegacyToken, SourceKey},
-    postgres::{Failure, Outage, Patience, Session},
+    postgres::{Outage, Patience},
     secret::{BufferPool, SecretArena},
 };
 
 /// A page ends early once it holds this much text, so that memory is bounded whatever the rows are like.
-/// Smaller than it could be: what is read, encoded and sent while it is still in the processor's cache costs less.
+/// Smaller than it could be: what is read, encoded and sent while it is still in the processor's cache costs
+/// less.
 pub(super) const PAGE_BYTES: usize = 1 << 20;
 
 /// Rows that were read together.
@@ -42,10 +43,7 @@ pub struct Page {
 /// The source, checked and ready to be read.
 #[derive(Debug)]
 pub struct Source {
-    pub(super) settings: SourceSettings,
-    pub(super) application_name: String,
-    pub(super) patience: Patience,
-    pub(super) connection: Option<Session>,
+    pub(super) connection: Connection,
     pub(super) plan: Plan,
     perspective: Perspective,
     /// The shape when the plan was made.
@@ -61,8 +59,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Connects and holds the configuration against the database. `patience` says how long the database may be
-    /// out of reach later on.
+    /// Connects and holds the configuration against the database. `patience` says how long the database may
+    /// be out of reach later on.
     ///
     /// # Errors
     /// If the database does not answer, does not let us, or does not look as configured.
@@ -71,15 +69,17 @@ impl Source {
         application_name: &str,
         patience: &Patience,
     ) -> Result<Self, SourceError> {
-        let mut connection = session::connect(settings, application_name, patience).await?;
-        let plan = validate::inspect(&mut connection, settings).await?;
-        let perspective = Perspective::of(&mut connection).await?;
-        let shape = Shape::of(&mut connection, &plan).await?;
+        let mut session = session::connect(settings, application_name, patience).await?;
+        let plan = validate::inspect(&mut session, settings).await?;
+        let perspective = Perspective::of(&mut session).await?;
+        let shape = Shape::of(&mut session, &plan).await?;
         Ok(Self {
-            settings: settings.clone(),
-            application_name: application_name.to_owned(),
-            patience: patience.clone(),
-            connection: Some(connection),
+            connection: Connection {
+                session: Some(session),
+                settings: settings.clone(),
+                application_name: application_name.to_owned(),
+                patience: patience.clone(),
+            },
             plan,
             perspective,
             shape,
@@ -97,17 +97,14 @@ impl Source {
     #[must_use]
     pub fn another(&self) -> Self {
         Self {
-            settings: self.settings.clone(),
-            application_name: self.application_name.clone(),
-            patience: self.patience.clone(),
-            connection: None,
+            connection: self.connection.another(),
             plan: self.plan.clone(),
             perspective: self.perspective.clone(),
             shape: self.shape.clone(),
             common: Interner::default(),
             secret_bytes: 0,
             buffers: Arc::clone(&self.buffers),
-            limit: self.settings.page_size,
+            limit: self.connection.settings.page_size,
             next_number: 0,
             event_log: self.event_log.clone(),
             span: Span::none(),
@@ -128,7 +125,7 @@ impl Source {
         self
     }
 
-    /// What is logged about an outage is logged there, wherever pages are read.
+    /// Logs outages in this span, whichever task reads the pages.
     #[must_use]
     pub fn with_span(mut self, span: Span) -> Self {
         self.span = span;
@@ -138,7 +135,7 @@ impl Source {
     /// The outages that a piece of work lives through that begins now.
     #[must_use]
     pub fn outage(&self) -> Outage {
-        Outage::of("source", &self.patience)
+        Outage::of("source", &self.connection.patience)
     }
 
     /// Notes an outage that is over, if there was one.
@@ -152,10 +149,10 @@ impl Source {
     /// The name of the database, where the URL says it.
     #[must_use]
     pub fn database(&self) -> Option<String> {
-        self.settings.url.database().map(str::to_owned)
+        self.connection.settings.url.database().map(str::to_owned)
     }
 
-    /// As whom it is read.
+    /// Returns the role and search path with which it is read.
     #[must_use]
     pub fn perspective(&self) -> &Perspective {
         &self.perspective
@@ -163,23 +160,20 @@ impl Source {
 
     /// About how many rows there are, where the planner has an idea.
     pub async fn expected_rows(&mut self) -> Option<u64> {
-        validate::expected_rows(self.connection.as_mut()?, &self.settings).await
+        let Connection {
+            session, settings, ..
+        } = &mut self.connection;
+        validate::expected_rows(session.as_mut()?, settings).await
     }
 
     /// Lets go of a connection that failed.
     pub fn disconnect(&mut self) {
-        self.connection = None;
+        self.connection.session = None;
     }
 
     /// The tokens of rows, and how many bytes of text they hold.
     pub(super) async fn fetch(&mut self, wanted: Rows<'_>) -> Result<(Vec<LegacyToken>, usize), SourceError> {
-        let connection = session::connected(
-            &mut self.connection,
-            &self.settings,
-            &self.application_name,
-            &self.patience,
-        )
-        .await?;
+        let connection = self.connection.session().await?;
         let (sql, after) = match wanted {
             Rows::After(after) => (self.plan.page(after.is_some(), self.limit), after),
             Rows::Among(_) => (self.plan.rows(), None),
@@ -245,20 +239,9 @@ impl Source {
         self.next_number += 1;
         Some(Page { number, tokens, last })
     }
-
-    /// The session, connected anew if it was lost.
-    pub(super) async fn session(&mut self) -> Result<&mut Session, Failure> {
-        session::connected(
-            &mut self.connection,
-            &self.settings,
-            &self.application_name,
-            &self.patience,
-        )
-        .await
-    }
 }
 
-/// Which rows are asked for.
+/// A request for rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Rows<'a> {
     After(Option<&'a SourceKey>),

@@ -84,14 +84,15 @@ pub(super) fn version(text: &str, form: Form) -> Option<Version> {
         "Infinity" => Some(i64::MAX),
         "-Infinity" => Some(i64::MIN),
         _ => split_number(text).map(|(whole, millionths)| {
-            // Too large for millionths of it: a column of such numbers counts in millionths, or in less, already.
+            // Too large for millionths of it: a column of such numbers counts in millionths, or in less,
+            // already.
             let millions = whole.checked_mul(1_000_000);
             millions
                 .and_then(|number| number.checked_add(millionths))
                 .unwrap_or(whole)
         }),
     };
-    // What is no number ("NaN") is newer than nothing and older than nothing.
+    // A value that is not a number ("NaN") is neither newer nor older than any other.
     version.map(|version| Version::new(Some(version)))
 }
 

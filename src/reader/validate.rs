@@ -86,7 +86,7 @@ async fn plan(connection: &mut Session, settings: &SourceSettings) -> Result<Pla
     Ok(plan)
 }
 
-/// How many rows the planner expects; good enough for a progress bar, and free.
+/// Returns the planner's estimate of the number of rows: good enough for a progress bar, and free.
 pub(super) async fn expected_rows(connection: &mut Session, settings: &SourceSettings) -> Option<u64> {
     let from = from_clause(&settings.relation);
     let filter = settings

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer};
 
 use super::{BufferPool, buffer_pool, zeroizing_buf::larger};
 
-/// A value that must never be printed: `Debug` is redacted, and there is no `Display` and no `Serialize`. The memory is
-/// wiped once nobody holds the value, nor another one of the same arena.
+/// A value that must never be printed: `Debug` is redacted, and there is no `Display` and no `Serialize`. The
+/// memory is wiped once nobody holds the value, nor another one of the same arena.
 #[derive(Clone)]
 pub struct Secret {
     arena: Arc<SecretArena>,
@@ -43,9 +43,9 @@ impl<'de> Deserialize<'de> for Secret {
     }
 }
 
-/// Collects values that are dropped together, such as the tokens of a page: one piece of memory in place of thousands
-/// that one thread allocates and another frees. No value can be read before the arena is frozen. The memory is wiped on
-/// drop, frozen or not.
+/// Collects values that are dropped together, such as the tokens of a page: one piece of memory in place of
+/// thousands that one thread allocates and another frees. No value can be read before the arena is frozen.
+/// The memory is wiped on drop, frozen or not.
 #[derive(Default)]
 pub struct SecretArena {
     text: String,

@@ -1,5 +1,6 @@
-//! Buffers of one run that were wiped and can be used again. A run needs the same few large ones over and over, on one
-//! thread after the other. From the allocator, their memory would come from the system and go back to it each time.
+//! Buffers of one run that were wiped and can be used again. A run needs the same few large ones over and
+//! over, on one thread after the other. From the allocator, their memory would come from the system and go
+//! back to it each time.
 
 use std::{
     fmt,

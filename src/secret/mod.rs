@@ -1,4 +1,5 @@
-//! Secrets: values that are never printed, their memory, and the digests that the ledger keeps in their place.
+//! Secrets: values that are never printed, their memory, and the digests that the ledger keeps in their
+//! place.
 
 mod arena;
 mod buffer_pool;

@@ -6,10 +6,10 @@ use super::{BufferPool, buffer_pool};
 
 /// A buffer that is overwritten with zeros on drop, its spare room included.
 ///
-/// `zeroize` writes one byte at a time, so that no compiler may leave a write out. That is right for keys. For all bytes
-/// of all tokens, wiped four times on their way, it would be a quarter of a migration's CPU time. Here the whole buffer
-/// is filled at once, and [`black_box`](std::hint::black_box) makes the compiler assume that it is read afterwards. The standard library calls
-/// that best effort.
+/// `zeroize` writes one byte at a time, so that no compiler may leave a write out. That is right for keys.
+/// For all bytes of all tokens, wiped four times on their way, it would be a quarter of a migration's CPU
+/// time. Here the whole buffer is filled at once, and [`black_box`](std::hint::black_box) makes the compiler
+/// assume that it is read afterwards. The standard library calls that best effort.
 #[derive(Default)]
 pub struct ZeroizingBuf {
     bytes: Vec<u8>,
@@ -17,7 +17,8 @@ pub struct ZeroizingBuf {
 }
 
 impl ZeroizingBuf {
-    /// Returns a buffer with room for `bytes`: until they are used up it never moves, and leaves no copy behind.
+    /// Returns a buffer with room for `bytes`: until they are used up it never moves, and leaves no copy
+    /// behind.
     #[must_use]
     pub fn with_capacity(bytes: usize) -> Self {
         Self::new(None, bytes)
@@ -34,7 +35,8 @@ impl ZeroizingBuf {
         Self { bytes, pool }
     }
 
-    /// Appends. If the room does not suffice, the content moves to a larger buffer, and the smaller one is wiped.
+    /// Appends. If the room does not suffice, the content moves to a larger buffer, and the smaller one is
+    /// wiped.
     pub fn extend(&mut self, bytes: &[u8]) {
         if let Some(room) = larger(self.bytes.len(), self.bytes.capacity(), bytes.len()) {
             let outgrown = mem::replace(self, Self::new(self.pool.clone(), room));

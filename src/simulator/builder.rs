@@ -167,21 +167,21 @@ impl Simulator {
         self.rule(|rules| rules.too_large = too_large)
     }
 
-    /// How many requests pass in how long, of those that have no limit of their own.
+    /// Limits the rate of requests that have no limit of their own.
     #[must_use]
     pub fn rate_limit(self, limit: RateLimit) -> Self {
         self.limit(Bucket::Plain, Some(limit))
     }
 
-    /// How many requests of one kind pass in how long; `None` for any number.
+    /// Limits the rate of one kind of request; `None` removes the limit.
     #[must_use]
     pub fn limit(mut self, bucket: Bucket, limit: Option<RateLimit>) -> Self {
         self.limits.set_limit(bucket, limit);
         self
     }
 
-    /// The rate-limit tier of the project's licence, in place of `tier1`. Requests that name none or a wrong one are put into
-    /// the lowest, `tier1`.
+    /// The rate-limit tier of the project's licence, in place of `tier1`. Requests that name none or a wrong
+    /// one are put into the lowest, `tier1`.
     #[must_use]
     pub fn license(mut self, tier: impl Into<String>) -> Self {
         self.license.tier = tier.into();
@@ -195,20 +195,20 @@ impl Simulator {
         self
     }
 
-    /// How many requests of all kinds together pass in how long under one tier; begins with any number.
+    /// Limits the rate of all requests of a tier together. Without it there is no such limit.
     #[must_use]
     pub fn tier_limit(mut self, tier: &str, limit: RateLimit) -> Self {
         self.limits.set_tier_limit(tier, Some(limit));
         self
     }
 
-    /// What goes wrong by chance.
+    /// Sets the random faults.
     #[must_use]
     pub fn faults(self, faults: FaultRates) -> Self {
         Self { faults, ..self }
     }
 
-    /// Makes chance repeatable, as far as requests come in the same order.
+    /// Makes random faults repeatable if requests come in the same order.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }

@@ -13,14 +13,14 @@ use crate::{
     },
 };
 
-/// Whose token an endpoint takes.
+/// The kind of owner whose tokens an endpoint accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
     User,
     Tenant,
 }
 
-/// What is uploaded.
+/// The kind of upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     OAuth,
@@ -187,12 +187,12 @@ impl Item {
         Ok(())
     }
 
-    /// Whether the refresh token is to be tried at the provider.
+    /// Tells whether the upload asks to try the refresh token at the provider.
     pub(super) fn asks_to_verify(&self) -> bool {
         self.verify_refresh
     }
 
-    /// What the provider says to the refresh token.
+    /// Tries the refresh token at the provider.
     pub(super) fn verify(&self, rules: &Rules) -> Result<(), Problem> {
         match rules.refresh_error_of(self.content.refresh_token.as_ref()) {
             Some(_) => Err(problem(BAD_TOKEN, "the provider refused the refresh token")),
@@ -210,7 +210,7 @@ impl Item {
         }
     }
 
-    /// Where the token goes and what it is; only for one that was checked.
+    /// Returns destination and content of a token that passed the checks.
     pub(super) fn into_parts(self) -> (Destination, Content) {
         (self.destination(), self.content)
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::simulator::rules::WithoutTenant;
 
-/// Where a token belongs: all that tells it from other tokens.
+/// The identity of a token: everything that distinguishes it from other tokens.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Destination {
     /// The outbound app.
@@ -13,7 +13,7 @@ pub struct Destination {
     pub user_id: Option<String>,
     /// The tenant.
     pub tenant_id: Option<String>,
-    /// What tells several tokens of one owner apart.
+    /// Distinguishes several tokens of one owner.
     pub external_identifier: Option<String>,
     /// Tokens of one owner that differ in scopes are separate tokens.
     pub scopes: BTreeSet<String>,
@@ -70,14 +70,14 @@ impl Destination {
     }
 }
 
-/// What a fetch asks for.
+/// The criteria of a fetch.
 #[derive(Debug)]
 pub(super) struct Wanted {
     /// App and owner; tenant and external identifier select where they are given.
     pub(super) destination: Destination,
     /// Exactly these scopes, or any.
     pub(super) scopes: Option<BTreeSet<String>>,
-    /// What is meant by a user without a tenant.
+    /// The meaning of a user without a tenant.
     pub(super) without_tenant: WithoutTenant,
 }
 

@@ -6,8 +6,8 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::simulator::barrier::Barrier;
 
-/// What goes wrong with one request. For a call that reads, "commit" means having looked the token
-/// up; for one that deletes, having deleted it.
+/// A fault of one request. For a call that reads, "commit" means the lookup; for one that deletes, the
+/// deletion.
 #[derive(Debug, Clone, Default)]
 pub enum Fault {
     /// Nothing.
@@ -35,7 +35,7 @@ pub enum Fault {
         status: u16,
         /// The body, sent as JSON whatever it is.
         body: String,
-        /// Whether the upload is committed all the same.
+        /// The upload is committed all the same.
         committed: bool,
     },
     /// 429 with this `Retry-After`; nothing is committed.
@@ -50,17 +50,17 @@ pub enum Fault {
     HoldBeforeCommit(Barrier),
 }
 
-/// What goes wrong by chance, each as a share of all requests between 0 and 1. Each request meets at most
-/// one of the kinds, so the shares should not add up to more than 1; latency comes on top.
+/// Random faults, each as a share of all requests between 0 and 1. A request has at most one fault, so the
+/// shares should not add up to more than 1. Latency comes on top.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaultRates {
-    /// How long every answer takes, drawn evenly from the range.
+    /// The latency of every answer, drawn evenly from the range.
     pub latency: Option<RangeInclusive<Duration>>,
     /// One of `statuses`, nothing committed.
     pub error: f64,
     /// One of `statuses`, though committed.
     pub error_after_commit: f64,
-    /// What `error` and `error_after_commit` answer.
+    /// The statuses of `error` and `error_after_commit`.
     pub statuses: Vec<u16>,
     /// [`Fault::CutBeforeCommit`].
     pub cut_before_commit: f64,
@@ -70,7 +70,7 @@ pub struct FaultRates {
     pub unreadable: f64,
     /// The beginning of a [`Fault::Storm`].
     pub storm: f64,
-    /// How long a storm lasts.
+    /// The length of a storm.
     pub storm_lasts: Duration,
 }
 
@@ -103,7 +103,7 @@ impl FaultRates {
     }
 }
 
-/// What waits for one kind of request, and the dice for all.
+/// The scripted faults by kind of request, and the source of random ones.
 #[derive(Debug)]
 pub(super) struct Faults {
     pub(super) rates: FaultRates,
@@ -120,7 +120,7 @@ pub(super) struct Faults {
     dice: StdRng,
 }
 
-/// Which script a request consumes.
+/// The script that a request consumes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Call {
     Upload,

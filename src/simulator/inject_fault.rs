@@ -128,7 +128,7 @@ async fn pause(latency: Duration) {
     }
 }
 
-/// What a proxy answers in the application's place.
+/// The answer of a proxy in place of the application.
 fn bare(status: u16) -> Response {
     let status = code(status);
     (status, status.canonical_reason().unwrap_or("error")).into_response()

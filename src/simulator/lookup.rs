@@ -36,7 +36,7 @@ pub(super) async fn license(State(api): Shared) -> Response {
     .await
 }
 
-/// An app as answers have it, as far as it matters here, and with a field that a client had better not repeat.
+/// An app in an answer: the fields that matter here, and a secret one that a client must not repeat.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct FoundApp {
@@ -148,7 +148,7 @@ struct UserQuery {
     user_id: Option<String>,
 }
 
-/// A user as answers have it, as far as it matters here.
+/// A user in an answer: the fields that matter here.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct FoundUser {
@@ -223,8 +223,8 @@ struct LoadUsers {
     include_invalid_users: Option<bool>,
 }
 
-/// Users who are not there are left out. Who counts as invalid is not published: here it is who may not sign in, so that
-/// a client that forgets to ask for them takes them for unknown.
+/// Users who are not there are left out. Who counts as invalid is not published: here it is who may not sign
+/// in, so that a client that forgets to ask for them takes them for unknown.
 pub(super) async fn users(State(api): Shared, body: Bytes) -> Response {
     perform(api, Call::Lookup, move |api| {
         let wanted: LoadUsers = decode(&body)?;

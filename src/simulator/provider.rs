@@ -50,8 +50,8 @@ struct Found {
     refresh_token: Option<String>,
 }
 
-/// Where no users are listed, everybody has a token of every provider, made of the login ID. A renewed access token is the
-/// old one with a word behind it; without a refresh token there is no renewal.
+/// If no users are listed, every user has a token of every provider, made of the login ID. A renewed access
+/// token is the old one with a suffix; without a refresh token there is no renewal.
 pub(super) async fn token(State(api): State<Arc<Api>>, uri: Uri) -> Response {
     perform(api, Call::Lookup, move |api| {
         let wanted: Wanted = query(&uri)?;

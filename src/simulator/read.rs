@@ -1,5 +1,5 @@
-//! Fetching tokens: the latest one of an owner, or the one that has exactly certain scopes. A fetch refreshes what has expired.
-//! And the apps that a user has tokens for.
+//! Fetching tokens: the latest one of an owner, or the one that has exactly certain scopes. A fetch refreshes
+//! what has expired. And the apps that a user has tokens for.
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -21,7 +21,7 @@ use crate::simulator::{
 
 type Shared = State<Arc<Api>>;
 
-/// Which of an owner's tokens is meant.
+/// Selects one of an owner's tokens.
 #[derive(Debug, Clone, Copy)]
 enum By {
     /// The latest.
@@ -117,7 +117,8 @@ struct AppsWithToken {
     app_ids: BTreeSet<String>,
 }
 
-/// The apps that a user holds a token for that is valid now: what has expired is left out, so this proves no absence.
+/// The apps that a user holds a token for that is valid now: what has expired is left out, so this proves no
+/// absence.
 pub(super) async fn apps_with_user_token(State(api): Shared, uri: Uri) -> Response {
     perform(api, Call::Lookup, move |api| {
         let wanted: OfUser = query(&uri)?;

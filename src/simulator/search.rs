@@ -17,11 +17,11 @@ use crate::simulator::{
     rules::Rules,
 };
 
-/// How many users an answer has where the caller does not say (public reference).
+/// The number of users in an answer, unless the caller says otherwise (public reference).
 const DEFAULT_LIMIT: usize = 100;
 
-/// Fields that the API knows (public reference and official SDKs) and the stand-in has no use for: only values that
-/// filter nothing are accepted, since an answer without the filter would be a wrong one.
+/// Fields that the API knows (public reference and official SDKs) and the stand-in has no use for: only
+/// values that filter nothing are accepted, since an answer without the filter would be a wrong one.
 const WITHOUT_EFFECT: &[&str] = &[
     "customAttributes",
     "dependent",

@@ -10,7 +10,7 @@ use crate::{
 pub struct StoredToken {
     /// The token's ID.
     pub id: String,
-    /// Where it belongs.
+    /// Its destination.
     pub destination: Destination,
     /// The access token.
     pub access_token: Option<Secret>,
@@ -24,7 +24,7 @@ pub struct StoredToken {
     pub access_token_type: Option<String>,
     /// The granted scopes.
     pub scopes: Vec<String>,
-    /// Who granted the token.
+    /// The grantor of the token.
     pub granted_by: Option<String>,
     /// When it was refreshed at its provider, in epoch seconds; 0 if never.
     pub last_refresh_time: i64,
@@ -55,13 +55,13 @@ impl StoredToken {
         self.access_token_expiry != 0 && i64::from(self.access_token_expiry) <= now
     }
 
-    /// Whether a fetch refreshes it: what has expired always, whatever was asked for.
+    /// Tells whether a fetch refreshes it. An expired token is always refreshed.
     pub(super) fn is_due(&self, rules: &Rules, force_refresh: bool, now: i64) -> bool {
         let lacks_access_token = self.access_token.is_none() && rules.refreshes_without_access_token;
         self.refresh_token.is_some() && (force_refresh || self.has_expired(now) || lacks_access_token)
     }
 
-    /// What its provider gives for the refresh token, or that it gives nothing.
+    /// Replaces the token by the provider's new one, or records the provider's error.
     pub(super) fn refresh(&mut self, rules: &Rules, nth: u64, now: i64) {
         if let Some(error) = rules.refresh_error_of(self.refresh_token.as_ref()) {
             self.last_refresh_error = error;
@@ -79,7 +79,7 @@ impl StoredToken {
     }
 }
 
-/// How long a refreshed access token lives, in seconds.
+/// The lifetime of a refreshed access token, in seconds.
 const REFRESHED_FOR: i64 = 3600;
 
 /// All of an uploaded token that does not say where it belongs.

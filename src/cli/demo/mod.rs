@@ -1,4 +1,4 @@
-//! `demo`: the whole job on a throwaway Postgres and the stand-in API, told as it happens.
+//! `demo`: a whole migration on a throwaway Postgres and the stand-in API, with a narration.
 //!
 //! The migration itself runs as a person would run it: this very program, in a process of its own, with a
 //! configuration file.
@@ -34,8 +34,8 @@ pub struct DemoArgs {
     /// Legacy tokens to migrate
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     tokens: u32,
-    /// Postgres to use; the demo creates two schemas in it and drops them at the end. Other users of this machine can read
-    /// arguments: prefer the variable
+    /// Postgres to use; the demo creates two schemas in it and drops them at the end. Other users of this
+    /// machine can read arguments: prefer the variable
     #[arg(
         long,
         value_name = "URL",
