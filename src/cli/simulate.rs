@@ -163,9 +163,13 @@ enum ExpiryForm {
 }
 
 impl SimulateArgs {
-    /// The rules that have no method of their own.
-    fn rules(&self) -> Rules {
-        Rules {
+    fn rules(&self) -> anyhow::Result<Rules> {
+        let max_bytes = self.max_batch_bytes.map(|most| usize::try_from(most.as_u64()));
+        Ok(Rules {
+            failures_status: self.failures_status,
+            dead_refresh_prefix: self.dead_refresh.clone(),
+            max_tokens: self.max_batch_tokens,
+            max_bytes: max_bytes.transpose()?,
             rotates_refresh_tokens: self.rotate_refresh_tokens,
             refresh_error: self.refresh_error.clone(),
             expiry_format: match self.expiry_format {
@@ -179,11 +183,11 @@ impl SimulateArgs {
                 WithoutTenant::NewestOfAll
             },
             ..Rules::default()
-        }
+        })
     }
 
     fn simulator(self) -> anyhow::Result<Simulator> {
-        let rules = self.rules();
+        let rules = self.rules()?;
         let faults = FaultRates {
             latency: self.latency,
             error: self.error_rate,
@@ -200,7 +204,6 @@ impl SimulateArgs {
             .rules(rules)
             .listen(self.listen)
             .refused_users(self.refuse_users)
-            .failures_status(self.failures_status)
             .faults(faults)
             .seed(self.seed)
             .limit(Bucket::Users, Some(self.users_rate_limit))
@@ -228,17 +231,8 @@ impl SimulateArgs {
         if let Some(tenants) = self.tenants {
             simulator = simulator.tenants(tenants);
         }
-        if let Some(prefix) = self.dead_refresh {
-            simulator = simulator.dead_refresh_prefix(prefix);
-        }
         if let Some(limit) = self.rate_limit {
             simulator = simulator.rate_limit(limit);
-        }
-        if let Some(most) = self.max_batch_tokens {
-            simulator = simulator.max_tokens(most);
-        }
-        if let Some(most) = self.max_batch_bytes {
-            simulator = simulator.max_bytes(usize::try_from(most.as_u64())?);
         }
         Ok(simulator)
     }

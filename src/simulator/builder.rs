@@ -24,7 +24,7 @@ use crate::{
         limits::RateLimit,
         log::RequestLog,
         routes::router,
-        rules::{OnRepeat, Rules, TooLarge},
+        rules::Rules,
         store::Store,
     },
 };
@@ -86,7 +86,14 @@ impl Simulator {
         }
     }
 
-    /// All the rules at once; the methods below set one each.
+    /// Changes some of the rules.
+    #[must_use]
+    pub fn rule(mut self, change: impl FnOnce(&mut Rules)) -> Self {
+        change(&mut self.rules);
+        self
+    }
+
+    /// Sets all the rules at once.
     #[must_use]
     pub fn rules(self, rules: Rules) -> Self {
         Self { rules, ..self }
@@ -117,54 +124,6 @@ impl Simulator {
     #[must_use]
     pub fn refused_users<I: Into<String>>(self, users: impl IntoIterator<Item = I>) -> Self {
         self.rule(|rules| rules.refused_users = users.into_iter().map(Into::into).collect())
-    }
-
-    /// See [`Rules::bad_token_prefix`].
-    #[must_use]
-    pub fn bad_token_prefix(self, prefix: impl Into<String>) -> Self {
-        self.rule(|rules| rules.bad_token_prefix = Some(prefix.into()))
-    }
-
-    /// See [`Rules::dead_refresh_prefix`].
-    #[must_use]
-    pub fn dead_refresh_prefix(self, prefix: impl Into<String>) -> Self {
-        self.rule(|rules| rules.dead_refresh_prefix = Some(prefix.into()))
-    }
-
-    /// See [`Rules::failures_status`].
-    #[must_use]
-    pub fn failures_status(self, status: u16) -> Self {
-        self.rule(|rules| rules.failures_status = status)
-    }
-
-    /// See [`Rules::failures_at_once`].
-    #[must_use]
-    pub fn failures_at_once(self, most: usize) -> Self {
-        self.rule(|rules| rules.failures_at_once = Some(most))
-    }
-
-    /// See [`Rules::on_repeat`].
-    #[must_use]
-    pub fn on_repeat(self, on_repeat: OnRepeat) -> Self {
-        self.rule(|rules| rules.on_repeat = on_repeat)
-    }
-
-    /// See [`Rules::max_tokens`].
-    #[must_use]
-    pub fn max_tokens(self, most: usize) -> Self {
-        self.rule(|rules| rules.max_tokens = Some(most))
-    }
-
-    /// See [`Rules::max_bytes`].
-    #[must_use]
-    pub fn max_bytes(self, most: usize) -> Self {
-        self.rule(|rules| rules.max_bytes = Some(most))
-    }
-
-    /// See [`Rules::too_large`].
-    #[must_use]
-    pub fn too_large(self, too_large: TooLarge) -> Self {
-        self.rule(|rules| rules.too_large = too_large)
     }
 
     /// Limits the rate of requests that have no limit of their own.
@@ -246,11 +205,6 @@ impl Simulator {
             self.project_id,
             self.management_key,
         ))
-    }
-
-    fn rule(mut self, change: impl FnOnce(&mut Rules)) -> Self {
-        change(&mut self.rules);
-        self
     }
 }
 

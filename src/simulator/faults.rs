@@ -1,6 +1,10 @@
 //! Faults of requests: by a script, else by chance.
 
-use std::{collections::VecDeque, ops::RangeInclusive, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
@@ -107,21 +111,13 @@ impl FaultRates {
 #[derive(Debug)]
 pub(super) struct Faults {
     pub(super) rates: FaultRates,
-    /// Consumed by uploads, one each, before chance decides.
-    pub(super) uploads: VecDeque<Fault>,
-    /// The same for calls that read.
-    pub(super) reads: VecDeque<Fault>,
-    /// The same for calls that ask for users, apps or tenants.
-    pub(super) lookups: VecDeque<Fault>,
-    /// The same for calls that delete.
-    pub(super) deletes: VecDeque<Fault>,
-    /// The same for calls that ask for the licence. Chance leaves them alone.
-    pub(super) licenses: VecDeque<Fault>,
+    /// Consumed by requests of their kind, one each, before chance decides.
+    pub(super) scripts: HashMap<Call, VecDeque<Fault>>,
     dice: StdRng,
 }
 
 /// The script that a request consumes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Call {
     Upload,
     Read,
@@ -134,11 +130,7 @@ impl Faults {
     pub(super) fn new(rates: FaultRates, seed: u64) -> Self {
         Self {
             rates,
-            uploads: VecDeque::new(),
-            reads: VecDeque::new(),
-            lookups: VecDeque::new(),
-            deletes: VecDeque::new(),
-            licenses: VecDeque::new(),
+            scripts: HashMap::new(),
             dice: StdRng::seed_from_u64(seed),
         }
     }
@@ -149,14 +141,9 @@ impl Faults {
             Some(range) if !range.is_empty() => self.dice.random_range(range.clone()),
             _ => Duration::ZERO,
         };
-        let script = match call {
-            Call::Upload => &mut self.uploads,
-            Call::Read => &mut self.reads,
-            Call::Lookup => &mut self.lookups,
-            Call::Delete => &mut self.deletes,
-            Call::License => &mut self.licenses,
-        };
-        let fault = script.pop_front().unwrap_or_else(|| match call {
+        let scripted = self.scripts.get_mut(&call).and_then(VecDeque::pop_front);
+        let fault = scripted.unwrap_or_else(|| match call {
+            // Chance leaves them alone.
             Call::License => Fault::None,
             _ => self.throw(),
         });

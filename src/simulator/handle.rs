@@ -1,6 +1,11 @@
 //! A running simulator: its tokens, its log, and its next faults.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::DropGuard;
 
@@ -11,7 +16,7 @@ use crate::{
         buckets::Bucket,
         destination::{Destination, Wanted},
         directory::Directory,
-        faults::{Fault, FaultRates},
+        faults::{Call, Fault, FaultRates},
         license,
         limits::RateLimit,
         log::RequestLog,
@@ -152,51 +157,48 @@ impl SimulatorHandle {
 
     /// Appends faults for the next uploads, one each.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.api.faults.lock().uploads.extend(faults);
+        self.extend_script(Call::Upload, faults);
     }
 
     /// Appends faults for the next calls that read tokens back.
     pub fn script_reads(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.api.faults.lock().reads.extend(faults);
+        self.extend_script(Call::Read, faults);
     }
 
     /// Appends faults for the next lookups of users, apps or tenants.
     pub fn script_lookups(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.api.faults.lock().lookups.extend(faults);
+        self.extend_script(Call::Lookup, faults);
     }
 
     /// Appends faults for the next deletions.
     pub fn script_deletes(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.api.faults.lock().deletes.extend(faults);
+        self.extend_script(Call::Delete, faults);
     }
 
     /// Appends faults for the next licence calls.
     pub fn script_licenses(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.api.faults.lock().licenses.extend(faults);
+        self.extend_script(Call::License, faults);
     }
 
-    /// Takes back whatever was scripted.
+    /// Removes all scripted faults.
     pub fn clear_scripts(&self) {
-        let mut faults = self.api.faults.lock();
-        faults.uploads.clear();
-        faults.reads.clear();
-        faults.lookups.clear();
-        faults.deletes.clear();
-        faults.licenses.clear();
+        self.api.faults.lock().scripts.clear();
     }
 
     /// Counts scripted faults that were not used yet.
     #[must_use]
     pub fn scripted(&self) -> usize {
-        let faults = self.api.faults.lock();
-        let scripts = [
-            &faults.uploads,
-            &faults.reads,
-            &faults.lookups,
-            &faults.deletes,
-            &faults.licenses,
-        ];
-        scripts.iter().map(|script| script.len()).sum()
+        self.api.faults.lock().scripts.values().map(VecDeque::len).sum()
+    }
+
+    fn extend_script(&self, call: Call, faults: impl IntoIterator<Item = Fault>) {
+        self.api
+            .faults
+            .lock()
+            .scripts
+            .entry(call)
+            .or_default()
+            .extend(faults);
     }
 
     /// Changes the random faults.

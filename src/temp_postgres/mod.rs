@@ -6,7 +6,7 @@
 //! [`Watchdog`].
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), tokenferry::temp_postgres::ScratchError> {
+//! # async fn example() -> Result<(), tokenferry::temp_postgres::TempPostgresError> {
 //! use tokenferry::temp_postgres;
 //!
 //! let postgres = temp_postgres::any(temp_postgres::Options::default()).await?;

@@ -103,7 +103,7 @@ async fn the_ledger_never_holds_a_token_in_any_form() {
     let database = legacy().await;
     let simulator = Simulator::builder()
         .refused_users(["user-8", "user-9"])
-        .bad_token_prefix("ya29.access-41-")
+        .rule(|rules| rules.bad_token_prefix = Some("ya29.access-41-".into()))
         .start()
         .await
         .unwrap();
