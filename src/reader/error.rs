@@ -12,16 +12,15 @@ use crate::{
 #[derive(Debug, Error)]
 pub enum SourceError {
     /// The configuration does not fit the database.
-    #[error("the source does not fit its configuration:{}\n`tokenferry doctor` looks at all of it", list(.0))]
+    #[error("the configuration does not fit the source:{}\nrun `tokenferry doctor` to check everything", list(.0))]
     Misfit(Vec<Problem>),
     /// The database is out of reach or does not let us.
-    #[error("the source database does not answer as it should (`tokenferry doctor` looks closer)")]
+    #[error("the source database returned an error; run `tokenferry doctor` for details")]
     Database(#[from] Failure),
     /// Row-level security would hide rows.
     #[error(
-        "row-level security would hide rows of the source from this role{policies}: read as the table's owner or as a role with \
-         bypassrls (`alter role … bypassrls`), or, if rows that the policies hide are to be left out, or there are none, set \
-         `source.row_security = \"allow\"`"
+        "row-level security would hide rows of the source from this role{policies}: read as the table's owner or as a role \
+         with bypassrls (`alter role … bypassrls`); if the hidden rows are to be left out, or there are none, set `source.row_security = \"allow\"`"
     )]
     RowSecurity {
         /// The known policies and their tables, in parentheses.
@@ -31,7 +30,8 @@ pub enum SourceError {
     },
     /// It was altered while it was read.
     #[error(
-        "the source has changed since it was opened: {what}. What was read before is as it was; run again, and all rows are looked at anew"
+        "the source has changed since it was opened: {what}; rows read before the change are not affected: run again to check \
+         all rows"
     )]
     Changed {
         /// The difference.
@@ -39,8 +39,8 @@ pub enum SourceError {
     },
     /// A page's query failed on the rows themselves.
     #[error(
-        "the source could not produce the rows after key {after}: check `source.where` (or `source.query`) and the expressions under \
-         [source.columns] against them"
+        "the query for the rows after key {after} failed: check `source.where` (or `source.query`) and the expressions under \
+         [source.columns]"
     )]
     Rows {
         /// The last key that was read.

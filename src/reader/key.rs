@@ -87,8 +87,7 @@ pub(super) async fn check_key(
             };
             let because = collation.map_or_else(String::new, |collation| {
                 format!(
-                    " (the column's collation {collation} takes different texts for equal; a query with `key collate \"C\"` tells \
-                     them apart)"
+                    " (the column's collation {collation} treats different texts as equal; use a query with `key collate \"C\"`)"
                 )
             });
             let text = format!(
@@ -110,7 +109,7 @@ async fn probe(connection: &mut Session, sql: String) -> Result<Option<bool>, So
         Err(error) => match Failure::from(error).without_message() {
             failure if failure.kind == FailureKind::Timeout => Err(SourceError::Misfit(vec![problem(
                 "source.key",
-                "has no unique index, and looking at every row takes longer than `source.statement_timeout`: \
+                "has no unique index, and checking every row takes longer than `source.statement_timeout`: \
                  create a unique index on it, or raise the timeout",
             )])),
             failure => Err(failure.into()),

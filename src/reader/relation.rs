@@ -18,11 +18,11 @@ pub(super) fn problem(key: impl Into<String>, must: impl Into<String>) -> Proble
 pub(super) fn missing_column(key: impl Into<String>, name: &str, names: &[String]) -> Problem {
     let hint = match nearest(name, names.iter().map(String::as_str)) {
         Some(near) => format!("did you mean \"{near}\"?"),
-        None => format!("there are {}", names.join(", ")),
+        None => format!("the columns are {}", names.join(", ")),
     };
     problem(
         key,
-        format!("names the column \"{name}\", which is not there: {hint}"),
+        format!("names the column \"{name}\", which does not exist: {hint}"),
     )
 }
 
@@ -88,8 +88,7 @@ pub(super) async fn relation_columns(
     let hint = near
         .map(|near| format!("; did you mean \"{near}\"?"))
         .unwrap_or_default();
-    let text = format!(
-        "names \"{name}\", which this database does not have{hint} (names are taken letter by letter)"
-    );
+    let text =
+        format!("names \"{name}\", which this database does not have{hint} (names are case-sensitive)");
     Err(SourceError::Misfit(vec![problem("source.table", text)]))
 }

@@ -67,7 +67,7 @@ impl Source {
         let keys = query.fetch_all(self.connection.session().await?).await;
         let keys = keys.map_err(|error| match row_error(error, after) {
             SourceError::Rows { source, .. } if source.sqlstate.as_deref() == Some(NOT_IN_ENCODING) => {
-                not_a_key(after, "or one soon after it has one that is no valid text")
+                not_a_key(after, "or one soon after it has a key that is not valid text")
             }
             error => error,
         })?;

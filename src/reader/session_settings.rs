@@ -53,8 +53,7 @@ async fn keep_out_of_the_log(connection: &mut Session) -> Result<(), Failure> {
         .fetch_one(connection)
         .await?;
     Err(Failure::withheld(format!(
-        "the values of [source.session] were not handed over, since the server would write them into its log ({}). Let a \
-         superuser run: {}",
+        "the values of [source.session] were not sent, since the server would log them ({}); have a superuser run: {}",
         by.join(", "),
         by.iter()
             .map(|by| remedy(by, &role))

@@ -72,7 +72,7 @@ pub enum TempPostgresError {
     },
     /// Neither the machine nor Docker has a Postgres. The text says what to do about it.
     #[error(
-        "there is no Postgres to borrow: {local}; {docker}\n\
+        "no Postgres can be started: {local}; {docker}\n\
          Install one (Debian, Ubuntu: `apt install postgresql`; macOS: `brew install postgresql@17`), \
          or start Docker, or name a database with --database-url"
     )]
