@@ -9,6 +9,8 @@
 mod database;
 mod measured;
 mod migration;
+#[path = "../../tests/it/support/migration_config.rs"]
+mod migration_config;
 mod null_api;
 mod quota;
 

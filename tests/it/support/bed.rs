@@ -15,10 +15,25 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::database::TestDatabase;
+use crate::support::{database::TestDatabase, migration_config::migration_config};
 
 /// The password-like text that every token of a test begins with, so that a leak is found by looking for it.
 pub(crate) const TOKEN: &str = "s3cr3t-t0ken";
+
+/// The ordinary settings of a bed: all columns, and pauses that hardly wait.
+const ORDINARY: &str = r#"
+    source.page_size = 500
+    source.columns.access_token_type = "token_type"
+    source.columns.external_identifier = "external_id"
+    source.columns.id_token = "id_token"
+    source.columns.granted_by = "granted_by"
+    api.timeout = "1s"
+    api.rate_limit.requests = 100000
+    api.retry.initial_interval = "5ms"
+    api.retry.max_interval = "50ms"
+    batch.max_tokens = 100
+    stop.after_unreachable = "10s"
+"#;
 
 /// One test's own world. The legacy table is `legacy_tokens` in its database, the ledger is in schema
 /// `tokenferry`.
@@ -209,62 +224,8 @@ impl Bed {
     /// The configuration file.
     pub(crate) fn config(&self) -> PathBuf {
         let path = self.folder.path().join("tokenferry.toml");
-        let mut config: toml::Table = toml::from_str(&format!(
-            r#"
-            migration = "test"
-            [source]
-            url = "env:SOURCE_DATABASE_URL"
-            table = "legacy_tokens"
-            key = "id"
-            page_size = 500
-            [source.columns]
-            app = "provider"
-            user_id = "user_id"
-            tenant_id = "tenant_id"
-            access_token = "access_token"
-            refresh_token = "refresh_token"
-            access_token_expiry = "expires_at"
-            access_token_type = "token_type"
-            scopes = "scope"
-            external_identifier = "external_id"
-            id_token = "id_token"
-            granted_by = "granted_by"
-            updated_at = "updated_at"
-            [api]
-            base_url = "{}"
-            project_id = "env:DESCOPE_PROJECT_ID"
-            management_key = "env:DESCOPE_MANAGEMENT_KEY"
-            timeout = "1s"
-            [api.rate_limit]
-            requests = 100000
-            per = "1s"
-            [api.retry]
-            initial_interval = "5ms"
-            max_interval = "50ms"
-            [batch]
-            max_tokens = 100
-            [stop]
-            after_unreachable = "10s"
-            "#,
-            self.api.base_url()
-        ))
-        .unwrap();
-        for line in self.extra.lines().filter(|line| !line.trim().is_empty()) {
-            let (key, value) = line.split_once('=').unwrap();
-            let value: toml::Table = toml::from_str(&format!("value = {value}")).unwrap();
-            let mut keys: Vec<&str> = key.trim().split('.').collect();
-            let last = keys.pop().unwrap();
-            let mut table = &mut config;
-            for key in keys {
-                table = table
-                    .entry(key)
-                    .or_insert_with(|| toml::Table::new().into())
-                    .as_table_mut()
-                    .unwrap();
-            }
-            table.insert(last.to_owned(), value["value"].clone());
-        }
-        std::fs::write(&path, toml::to_string(&config).unwrap()).unwrap();
+        let config = migration_config(self.api.base_url(), &format!("{ORDINARY}\n{}", self.extra));
+        std::fs::write(&path, config).unwrap();
         path
     }
 

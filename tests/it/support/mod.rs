@@ -5,6 +5,7 @@ pub(crate) mod database;
 pub(crate) mod http;
 pub(crate) mod ledger;
 pub(crate) mod listings;
+pub(crate) mod migration_config;
 pub(crate) mod proxy;
 pub(crate) mod server;
 pub(crate) mod settings;
