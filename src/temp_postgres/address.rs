@@ -30,7 +30,7 @@ impl Address {
                 folder: folder.to_owned(),
             }),
             Listen::Loopback => {
-                // Returns a port that is free now. It may be taken when the server starts.
+                // Free now, but it may be taken when the server starts.
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
                 Ok(Self::Loopback {
                     port: listener.local_addr()?.port(),

@@ -623,7 +623,7 @@ async fn fetched_tokens_are_verified_as_far_as_the_source_knows_them() {
 
         bed.api.alter_stored(|tokens| {
             of(tokens, "U2", |token| {
-                token.access_token = Some(Secret::new("another"))
+                token.access_token = Some(Secret::new("another"));
             });
             of(tokens, "U4", |token| {
                 token.granted_by = Some("somebody".to_owned());

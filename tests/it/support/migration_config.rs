@@ -1,6 +1,9 @@
 //! Configurations of migrations from a legacy table. The soak and the benchmarks use this file as well.
 
-#![allow(clippy::unwrap_used, reason = "a benchmark or test that cannot go on should say so where it stands")]
+#![allow(
+    clippy::unwrap_used,
+    reason = "a benchmark or test that cannot go on should say so where it stands"
+)]
 
 /// Returns the settings that all migrations have in common, with `lines` laid over them: `section.key = value` each.
 pub(crate) fn migration_config(base_url: &str, lines: &str) -> String {
