@@ -1,10 +1,9 @@
-//! How long a killed migration takes to its first request when it is started again: with a thousand rows settled, and with
-//! a million. It must not grow with what is done already.
+//! The time from the restart of a killed migration to its first request: with a thousand rows settled, and
+//! with a million. It must not grow with the number of settled rows.
 
 use std::{io::Write, process::Stdio, time::Duration};
 
 use anyhow::{Context, ensure};
-use secrecy::ExposeSecret;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
 use tempfile::NamedTempFile;
 use tokenferry::{
@@ -20,7 +19,7 @@ const SIZES: [u32; 2] = [1_000, 1_000_000];
 const RUNS: usize = 5;
 /// Two batches: fewer would not fill the first.
 const PENDING: u32 = 200;
-/// What may be noise.
+/// The ratio that may be noise.
 const MOST_RATIO: f64 = 1.5;
 const PATIENCE: Duration = Duration::from_mins(2);
 
@@ -59,7 +58,8 @@ struct Interrupted {
 }
 
 impl Interrupted {
-    /// A real run makes the ledger, and settles the first row; the others are settled by SQL. They are not read again.
+    /// A real run makes the ledger, and settles the first row; the others are settled by SQL. They are not
+    /// read again.
     async fn prepare(postgres: &TempServer, settled: u32) -> anyhow::Result<Self> {
         let name = format!("resume_{settled}");
         postgres.create_database(&name).await?;
@@ -167,7 +167,7 @@ impl Interrupted {
             self.url,
             api.base_url(),
             api.project_id(),
-            api.management_key().expose_secret(),
+            api.management_key().reveal(),
         )?;
         Ok(config)
     }

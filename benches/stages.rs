@@ -1,7 +1,7 @@
-//! The stages that keep a core busy, each alone: screening (rules, encoding, fingerprints), the rules by themselves,
-//! chunking, request bodies.
+//! The stages that keep a core busy, each alone: screening (rules, encoding, fingerprints), the rules by
+//! themselves, chunking, request bodies.
 
-use std::hint::black_box;
+use std::{hint::black_box, sync::Arc};
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
 use rand::distr::{Alphanumeric, SampleString};
@@ -81,7 +81,8 @@ fn screening(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The local rules alone, over rows that break none of them, and over rows whose access token is a JWT to be looked into.
+/// The local rules alone, over rows that break none of them, and over rows whose access token is a JWT to be
+/// looked into.
 fn rules(criterion: &mut Criterion) {
     let validator = validator();
     // {"iss":"https://issuer.example","sub":…,"aud":…,"scope":…,"iat":1790000000,"exp":1790003600}
@@ -153,8 +154,9 @@ fn bodies(criterion: &mut Criterion) {
     };
     let mut group = criterion.benchmark_group("body");
     group.throughput(Throughput::Elements(BATCH as u64));
+    let buffers = Arc::default();
     group.bench_function("of 500 tokens", |bencher| {
-        bencher.iter(|| RequestBody::new(black_box(&batch)));
+        bencher.iter(|| RequestBody::new(black_box(&batch), &buffers));
     });
     group.finish();
 }

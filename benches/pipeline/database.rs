@@ -36,10 +36,10 @@ impl Database {
         &self.url
     }
 
-    /// Makes the table anew. Its tokens are random, so that no storage or network makes them smaller, and a row stays below
-    /// the size at which Postgres would try.
+    /// Makes the table anew. Its tokens are random, so that no storage or network makes them smaller, and a
+    /// row stays below the size at which Postgres would try.
     pub(crate) async fn fill(&self, rows: u64) -> anyhow::Result<()> {
-        // Not logged: nobody needs the table after a crash, and it is filled in half the time.
+        // Not logged: the table is not needed after a crash, and it is filled in half the time.
         self.execute(&format!(
             "set client_min_messages = warning;
              drop schema if exists bench_source cascade;
@@ -98,7 +98,7 @@ impl Database {
         self.execute("checkpoint").await
     }
 
-    /// How many tokens a ledger holds as committed.
+    /// Counts the committed tokens of a ledger.
     pub(crate) async fn committed(&self, schema: &str) -> anyhow::Result<u64> {
         self.number(&format!(
             "select count(*) from {schema}.tokens where state = 'committed'"

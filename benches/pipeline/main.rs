@@ -1,13 +1,16 @@
-//! The whole way at once, as whoever runs a migration sees it: from a Postgres table to an API that does nothing but read.
+//! The whole pipeline: from a Postgres table to an API that does nothing but read.
 //!
-//! Reads the same table with `COPY` in the same run, so that the figures can be held against what this machine's Postgres
-//! gives out at all. Then, against the strict stand-in API, how much of a quota is used.
+//! Reads the same table with `COPY` in the same run, so that the figures can be held against what this
+//! machine's Postgres gives out at all. Then, against the strict stand-in API, how much of a quota is used.
 //!
-//! Every measured migration, and the API it talks to, is a process of its own: figures of CPU and memory are its alone.
+//! Every measured migration, and the API it talks to, is a process of its own: figures of CPU and memory are
+//! its alone.
 
 mod database;
 mod measured;
 mod migration;
+#[path = "../../tests/it/support/migration_config.rs"]
+mod migration_config;
 mod null_api;
 mod quota;
 
@@ -53,7 +56,7 @@ struct Cli {
     role: Option<Role>,
 }
 
-/// What this program is when it calls itself.
+/// The argument by which this program measures another one.
 #[derive(Debug, Subcommand)]
 enum Role {
     #[command(hide = true)]

@@ -1,4 +1,4 @@
-//! What one process costs: time, CPU, the most memory it had.
+//! The cost of one process: time, CPU and peak memory.
 
 use std::{
     ffi::OsString,
@@ -26,8 +26,8 @@ pub(crate) struct Measured {
 impl Measured {
     /// Runs a command that prints a JSON object.
     ///
-    /// The system tells what children cost only as a sum over all that ended, so a process in between, which has no other
-    /// child, does the asking.
+    /// The system tells what children cost only as a sum over all that ended, so a process in between, which
+    /// has no other child, does the asking.
     pub(crate) async fn run(command: &[OsString]) -> anyhow::Result<Self> {
         let output = tokio::process::Command::new(std::env::current_exe()?)
             .args(["measure", "--"])

@@ -5,9 +5,10 @@ use std::{ffi::OsString, io::Write};
 use crate::{
     database::{Database, TABLE},
     measured::Measured,
+    migration_config::migration_config,
 };
 
-/// Where a migration goes, and how it is allowed to.
+/// The target of a migration, and its limits.
 #[derive(Debug)]
 pub(crate) struct Target {
     pub(crate) base_url: String,
@@ -36,57 +37,32 @@ impl Target {
     fn config(&self, database: &Database, schema: &str) -> String {
         let condition = self
             .up_to
-            .map(|key| format!("where = \"id <= {key}\""))
+            .map(|key| format!("source.where = \"id <= {key}\""))
             .unwrap_or_default();
-        format!(
+        let lines = format!(
             r#"
             migration = "bench"
-
-            [source]
-            url = "{url}"
-            table = "{TABLE}"
-            key = "id"
-            page_size = 5000
+            source.url = "{url}"
+            source.table = "{TABLE}"
+            source.page_size = 5000
             {condition}
-
-            [source.columns]
-            app = "provider"
-            user_id = "user_id"
-            tenant_id = "tenant_id"
-            access_token = "access_token"
-            refresh_token = "refresh_token"
-            access_token_expiry = "expires_at"
-            access_token_type = "token_type"
-            scopes = "scope"
-            updated_at = "updated_at"
-
-            [apps]
-            google = "google-calendar"
-            slack = "slack-bot"
-
-            [ledger]
-            schema = "{schema}"
-
-            [api]
-            base_url = "{base_url}"
-            project_id = "{project_id}"
-            management_key = "{management_key}"
-
-            [api.rate_limit]
-            requests = {requests}
-            per = "1s"
-
-            [batch]
-            max_tokens = {max_tokens}
-            concurrency = 8
+            source.columns.access_token_type = "token_type"
+            apps.google = "google-calendar"
+            apps.slack = "slack-bot"
+            ledger.schema = "{schema}"
+            api.project_id = "{project_id}"
+            api.management_key = "{management_key}"
+            api.rate_limit.requests = {requests}
+            batch.max_tokens = {max_tokens}
+            batch.concurrency = 8
             "#,
             url = database.url(),
-            base_url = self.base_url,
             project_id = self.project_id,
             management_key = self.management_key,
             requests = self.requests,
             max_tokens = self.max_tokens,
-        )
+        );
+        migration_config(&self.base_url, &lines)
     }
 }
 

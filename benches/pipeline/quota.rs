@@ -1,9 +1,8 @@
-//! How well a quota is used, against the stand-in API, which counts strictly.
+//! The use of a quota, against the stand-in API, which counts strictly.
 
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use secrecy::ExposeSecret;
 use tokenferry::simulator::{RateLimit, Simulator};
 
 use crate::{
@@ -24,7 +23,7 @@ pub(crate) struct Used {
     pub(crate) share: f64,
 }
 
-/// Migrates for about so many seconds, in batches so small that the quota alone decides the pace.
+/// Migrates for about `seconds`, in batches so small that the quota alone decides the pace.
 pub(crate) async fn run(database: &Database, seconds: u32, rows: u64) -> anyhow::Result<Used> {
     let simulator = Simulator::builder()
         .rate_limit(RateLimit::new(RATE as usize, Duration::from_secs(1)))
@@ -34,7 +33,7 @@ pub(crate) async fn run(database: &Database, seconds: u32, rows: u64) -> anyhow:
     let target = Target {
         base_url: simulator.base_url().to_owned(),
         project_id: simulator.project_id().to_owned(),
-        management_key: simulator.management_key().expose_secret().to_owned(),
+        management_key: simulator.management_key().reveal().to_owned(),
         max_tokens: TOKENS,
         requests: RATE,
         up_to: Some(up_to),

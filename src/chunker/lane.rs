@@ -7,17 +7,18 @@ use foldhash::fast::RandomState;
 use super::Limits;
 use crate::domain::{Batch, Call, Identity, Item, Subject};
 
-/// So many batches may be open at once before the oldest is given out half full. It is reached only where one user has
-/// more connections to one app than that, close together.
+/// The most open batches; beyond it, the oldest is sent half full. It is reached only if one user has more
+/// connections than this to one app, close together.
 const MAX_OPEN: usize = 16;
 
-/// Room is made at once for so many tokens, if a batch may have them.
+/// The most tokens for which room is allocated in advance.
 const MOST_ROOM: usize = 1000;
 
 #[derive(Debug)]
 pub(super) struct Lane {
     subject: Subject,
-    /// Oldest first. Every identity of a later one stands in all earlier ones, so they are given out in this order only.
+    /// Oldest first. Every identity of a later one stands in all earlier ones, so they are given out in this
+    /// order only.
     open: VecDeque<Open>,
 }
 
@@ -25,9 +26,9 @@ pub(super) struct Lane {
 struct Open {
     items: Vec<Item>,
     bytes: usize,
-    /// So many of the items have let go of their pages.
+    /// The number of items that were detached from their pages.
     detached: usize,
-    /// So many were there when the last page ended.
+    /// The number of items when the last page ended.
     waited: usize,
     identities: HashSet<Identity, RandomState>,
 }

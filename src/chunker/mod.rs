@@ -8,7 +8,7 @@ pub use spread::spread_witnesses;
 
 use crate::domain::{Batch, Call, Item, Subject};
 
-/// How large a batch may become.
+/// The size limits of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
     /// Tokens in a batch.
@@ -22,7 +22,7 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Whether a token of this size fits into a request at all.
+    /// Tells whether a token of this size fits into a request at all.
     #[must_use]
     pub fn admits(&self, call: Call, token_bytes: usize) -> bool {
         let overhead = match call {
@@ -33,17 +33,17 @@ impl Limits {
     }
 }
 
-/// Which tokens go by themselves, whatever the limits of a batch.
+/// The tokens that are sent one by one, whatever the limits of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Singly {
-    /// The first so many; none, for 0.
+    /// This many tokens at the beginning.
     First(u64),
     /// Every one.
     All,
 }
 
 impl Singly {
-    /// How the next token goes.
+    /// Returns the call for the next token.
     fn next(self) -> Call {
         match self {
             Self::First(0) => Call::Batch,
@@ -61,14 +61,14 @@ impl Singly {
 
 /// Takes tokens one by one and gives batches back whenever one is full.
 ///
-/// User and tenant tokens go to different endpoints and never share a batch. Nor do two tokens of one (app, user), or
-/// one (app, tenant): the API names a failed item by those alone, so it could not be told which of the two it means.
-/// The second one goes into the next batch, while the first keeps filling up.
+/// User and tenant tokens go to different endpoints and never share a batch. Nor do two tokens of one (app,
+/// user) or (app, tenant): the API names a failed item by these alone, so a failure would be ambiguous. The
+/// second token goes into the next batch, while the first keeps filling up.
 #[derive(Debug)]
 pub struct Chunker {
     /// As configured.
     limits: Limits,
-    /// As far as batches may go now.
+    /// The current limits of a batch.
     current: Limits,
     singly: Singly,
     user: Lane,
@@ -121,15 +121,15 @@ impl Chunker {
         self.tenant.flush(full);
     }
 
-    /// A page has ended. What waited for its batch to fill up since the page before lets go of the memory of its page: a
-    /// tenant's token may wait for the whole table.
+    /// A page has ended. What waited for its batch to fill up since the page before lets go of the memory of
+    /// its page: a tenant's token may wait for the whole table.
     pub fn detach(&mut self) {
         self.user.detach();
         self.tenant.detach();
     }
 
-    /// From now on, batches hold at most so many tokens and bytes, and never more than was configured. A token that is larger by itself
-    /// goes alone.
+    /// Lowers the limits of tokens and bytes per batch, never above the configured ones. A token that is
+    /// larger than that goes alone.
     pub fn resize(&mut self, max_tokens: usize, max_bytes: usize) {
         self.current.max_tokens = max_tokens.clamp(1, self.limits.max_tokens);
         self.current.max_bytes = max_bytes.min(self.limits.max_bytes);

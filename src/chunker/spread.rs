@@ -2,8 +2,8 @@
 
 use crate::domain::Item;
 
-/// Moves items that `can_testify` into stretches that have none, each half as long as a batch may be: wherever the batches
-/// begin, each then holds a whole stretch.
+/// Moves items that `can_testify` into stretches that have none, each half as long as a batch may be:
+/// wherever the batches begin, each then holds a whole stretch.
 pub fn spread_witnesses(items: &mut [Item], max_tokens: usize, can_testify: impl Fn(&Item) -> bool) {
     let stretch = (max_tokens / 2).max(1);
     let lacking: Vec<usize> = items

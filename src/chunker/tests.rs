@@ -1,6 +1,10 @@
-//! Properties that hold for any tokens in any order: nothing lost, nothing twice, no limit passed, order kept.
+//! Properties that hold for any tokens in any order: nothing lost, nothing twice, no limit passed, order
+//! kept.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use proptest::prelude::*;
 
@@ -101,7 +105,7 @@ proptest! {
         for batch in &batches {
             prop_assert!(!batch.items.is_empty());
             prop_assert!(batch.items.len() <= max_tokens);
-            prop_assert!(RequestBody::new(batch).len() <= max_bytes);
+            prop_assert!(RequestBody::new(batch, &Arc::default()).len() <= max_bytes);
             let mut identities = HashSet::new();
             let mut last = None;
             for item in &batch.items {

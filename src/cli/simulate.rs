@@ -12,13 +12,15 @@ use std::{
 use anyhow::Context;
 use bytesize::ByteSize;
 use clap::{Args, ValueEnum};
-use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use tokio_util::sync::CancellationToken;
 
-use crate::simulator::{
-    App, Bucket, ExpiryFormat, FaultRates, ParseRateLimitError, RateLimit, Rules, Simulator, SimulatorHandle,
-    User, WithoutTenant,
+use crate::{
+    secret::Secret,
+    simulator::{
+        App, Bucket, ExpiryFormat, FaultRates, ParseRateLimitError, RateLimit, Rules, Simulator,
+        SimulatorHandle, User, WithoutTenant,
+    },
 };
 
 const PROJECT_ID: &str = "DESCOPE_PROJECT_ID";
@@ -161,9 +163,13 @@ enum ExpiryForm {
 }
 
 impl SimulateArgs {
-    /// The rules that have no method of their own.
-    fn rules(&self) -> Rules {
-        Rules {
+    fn rules(&self) -> anyhow::Result<Rules> {
+        let max_bytes = self.max_batch_bytes.map(|most| usize::try_from(most.as_u64()));
+        Ok(Rules {
+            failures_status: self.failures_status,
+            dead_refresh_prefix: self.dead_refresh.clone(),
+            max_tokens: self.max_batch_tokens,
+            max_bytes: max_bytes.transpose()?,
             rotates_refresh_tokens: self.rotate_refresh_tokens,
             refresh_error: self.refresh_error.clone(),
             expiry_format: match self.expiry_format {
@@ -177,11 +183,11 @@ impl SimulateArgs {
                 WithoutTenant::NewestOfAll
             },
             ..Rules::default()
-        }
+        })
     }
 
     fn simulator(self) -> anyhow::Result<Simulator> {
-        let rules = self.rules();
+        let rules = self.rules()?;
         let faults = FaultRates {
             latency: self.latency,
             error: self.error_rate,
@@ -198,7 +204,6 @@ impl SimulateArgs {
             .rules(rules)
             .listen(self.listen)
             .refused_users(self.refuse_users)
-            .failures_status(self.failures_status)
             .faults(faults)
             .seed(self.seed)
             .limit(Bucket::Users, Some(self.users_rate_limit))
@@ -226,17 +231,8 @@ impl SimulateArgs {
         if let Some(tenants) = self.tenants {
             simulator = simulator.tenants(tenants);
         }
-        if let Some(prefix) = self.dead_refresh {
-            simulator = simulator.dead_refresh_prefix(prefix);
-        }
         if let Some(limit) = self.rate_limit {
             simulator = simulator.rate_limit(limit);
-        }
-        if let Some(most) = self.max_batch_tokens {
-            simulator = simulator.max_tokens(most);
-        }
-        if let Some(most) = self.max_batch_bytes {
-            simulator = simulator.max_bytes(usize::try_from(most.as_u64())?);
         }
         Ok(simulator)
     }
@@ -288,7 +284,7 @@ pub async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyhow::Res
         simulator = simulator.project_id(project_id);
     }
     if let Some(management_key) = management_key {
-        simulator = simulator.management_key(SecretString::from(management_key));
+        simulator = simulator.management_key(Secret::new(management_key));
     }
     let simulator = simulator
         .start()
@@ -333,7 +329,7 @@ fn announce(out: &mut impl Write, simulator: &SimulatorHandle, made_up: MadeUp) 
         writeln!(
             out,
             "export {MANAGEMENT_KEY}={}",
-            simulator.management_key().expose_secret()
+            simulator.management_key().reveal()
         )?;
     }
     out.flush()
@@ -409,7 +405,7 @@ mod tests {
     #[tokio::test]
     async fn prints_only_the_credentials_that_it_made_up() {
         let simulator = Simulator::builder()
-            .management_key(SecretString::from("from-env"))
+            .management_key(Secret::new("from-env"))
             .start()
             .await
             .unwrap();

@@ -1,8 +1,9 @@
 //! Fernet: version, time, IV, AES-128-CBC ciphertext, HMAC-SHA256 over all of that.
 //!
-//! Source: the Fernet specification. Its time says when a value was encrypted and is not looked at: a stored token does
-//! not get too old to be moved. The crate `fernet` is not used: it holds the moment of encryption against this machine's
-//! clock, does not wipe what it decrypted, and is under a licence that this project does not otherwise take on.
+//! Source: the Fernet specification. Its time says when a value was encrypted and is not looked at: a stored
+//! token does not get too old to be moved. The crate `fernet` is not used: it holds the moment of encryption
+//! against this machine's clock, does not wipe what it decrypted, and is under a licence that this project
+//! does not otherwise take on.
 
 use aes::{Aes128, cipher::block_padding::Pkcs7};
 use cbc::cipher::{BlockModeDecrypt, InnerIvInit};
@@ -13,7 +14,7 @@ use zeroize::Zeroizing;
 use super::key_bytes;
 use crate::{domain::DecryptFailure, secret::Secret};
 
-/// What a key must be.
+/// The requirement for a key.
 pub(super) const KEY: &str = "must be a Fernet key: 32 bytes in URL-safe base64 (44 characters)";
 
 const VERSION: u8 = 0x80;
@@ -40,7 +41,7 @@ impl Key {
     }
 }
 
-/// What the first key that fits finds in a token.
+/// Returns the plaintext under the first key that fits.
 pub(super) fn open(keys: &[Key], token: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
     let body = token
         .len()

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 use super::key_bytes;
 use crate::{domain::DecryptFailure, secret::Secret};
 
-/// What a key must be.
+/// The requirement for a key.
 pub(super) const KEY: &str =
     "must be a key for AES-256: 32 bytes in base64 (44 characters) or hex (64 characters)";
 
@@ -25,7 +25,7 @@ impl Key {
     }
 }
 
-/// What the first key that fits finds in a value.
+/// Returns the plaintext under the first key that fits.
 pub(super) fn open(keys: &[Key], sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
     let body = sealed
         .len()

@@ -1,7 +1,7 @@
 //! Opens values that the source holds encrypted: Fernet and AES-256-GCM, with several keys for rotation.
 //!
-//! Built on the crates `aes`, `cbc`, `aes-gcm` and `hmac`. Keys are wiped when dropped, plaintext is put into a
-//! [`Secret`] and wiped from where it was worked on. What is still encrypted is no secret.
+//! Built on the crates `aes`, `cbc`, `aes-gcm` and `hmac`. Keys are wiped when dropped, plaintext is put into
+//! a [`Secret`] and wiped from where it was worked on. What is still encrypted is no secret.
 
 mod fernet;
 mod gcm;
@@ -16,12 +16,13 @@ use zeroize::Zeroizing;
 
 use crate::{domain::DecryptFailure, secret::Secret};
 
-/// How values are encrypted.
+/// The method of encryption.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// The Fernet specification: AES-128-CBC with HMAC-SHA256.
     Fernet,
-    /// AES-256-GCM: nonce (12 bytes), ciphertext and tag (16 bytes), one after the other, without associated data.
+    /// AES-256-GCM: nonce (12 bytes), ciphertext and tag (16 bytes), one after the other, without associated
+    /// data.
     Aes256Gcm,
 }
 
@@ -34,16 +35,16 @@ pub enum Wrapping {
     Bytes,
 }
 
-/// A key that cannot be one. Says nothing of what it is.
+/// An invalid key. Does not hold the key itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadKey {
-    /// Which of the keys, from 1.
+    /// The position of the key, from 1.
     pub position: usize,
-    /// What it must be.
+    /// The requirement that it does not meet.
     pub must: &'static str,
 }
 
-/// Keys, ready to be used many times.
+/// A set of keys, prepared for repeated use.
 #[derive(Clone)]
 pub struct Decryptor(Keys);
 

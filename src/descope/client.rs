@@ -21,9 +21,9 @@ use super::{
 };
 use crate::{
     config::ApiSettings,
-    domain::{Call, Subject},
+    domain::{Batch, Call, Subject},
     metrics::{Meter, Purpose},
-    secret::Secret,
+    secret::{BufferPool, Secret},
 };
 
 const USER_BATCH: &str = "v1/mgmt/outbound/app/user/oauthtoken/batch/upload";
@@ -63,6 +63,7 @@ pub struct Client {
     user_single: Url,
     tenant_single: Url,
     management_key: Secret,
+    buffers: Arc<BufferPool>,
 }
 
 impl Client {
@@ -119,7 +120,21 @@ impl Client {
             tenant_single: transport.url(TENANT_SINGLE),
             licensing: Arc::new(Licensing::new(transport)),
             management_key: settings.management_key.clone(),
+            buffers: Arc::default(),
         })
+    }
+
+    /// Takes the memory of request bodies from the run's pool.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: &Arc<BufferPool>) -> Self {
+        self.buffers = Arc::clone(buffers);
+        self
+    }
+
+    /// The body that carries a batch.
+    #[must_use]
+    pub fn body(&self, batch: &Batch) -> RequestBody {
+        RequestBody::new(batch, &self.buffers)
     }
 
     /// The key, for taking it out of texts.

@@ -216,8 +216,6 @@ impl Licensing {
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
-    use secrecy::ExposeSecret;
-
     use super::*;
     use crate::{
         config::load,
@@ -245,7 +243,7 @@ mod tests {
             "#,
             api.base_url(),
             api.project_id(),
-            api.management_key().expose_secret()
+            api.management_key().reveal()
         );
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), text).unwrap();

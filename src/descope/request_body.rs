@@ -1,11 +1,13 @@
 //! The bytes of a request.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use serde::Deserialize;
 
 use crate::{
     domain::{Batch, Call, EncodedToken, Item},
-    secret::{Secret, ZeroizingBuf},
+    secret::{BufferPool, Secret, ZeroizingBuf},
 };
 
 const OPEN: &[u8] = br#"{"tokens":["#;
@@ -46,9 +48,9 @@ pub struct RequestBody(Bytes);
 impl RequestBody {
     /// The body that carries a batch by its call.
     #[must_use]
-    pub fn new(batch: &Batch) -> Self {
-        // Allocated in full at once: a buffer that grows leaves unwiped copies behind.
-        let mut body = ZeroizingBuf::with_capacity(Self::size(batch));
+    pub fn new(batch: &Batch, buffers: &Arc<BufferPool>) -> Self {
+        // Allocated in full at once, so that nothing is copied while it grows.
+        let mut body = ZeroizingBuf::pooled(buffers, Self::size(batch));
         for part in parts(batch) {
             body.extend(part);
         }
@@ -153,7 +155,7 @@ mod tests {
     fn a_body_is_exactly_as_long_as_the_chunker_counts() {
         for count in 1..4 {
             let batch = batch(Call::Batch, &token(), count);
-            let body = RequestBody::new(&batch);
+            let body = RequestBody::new(&batch, &Arc::default());
             assert_eq!(body.len(), RequestBody::size(&batch));
             let one = batch.items[0].encoded.len();
             assert_eq!(body.len(), BODY_OVERHEAD + count * one + (count - 1));
@@ -165,11 +167,14 @@ mod tests {
     fn a_single_upload_is_the_token_with_the_order_to_verify_what_can_be_verified() {
         let mut token = token();
         let plain = batch(Call::Single, &token, 1);
-        assert_eq!(RequestBody::new(&plain).bytes(), plain.items[0].encoded.reveal());
+        assert_eq!(
+            RequestBody::new(&plain, &Arc::default()).bytes(),
+            plain.items[0].encoded.reveal()
+        );
 
         token.refresh_token = Some(Secret::new("r}"));
         let verified = batch(Call::Single, &token, 1);
-        let body = RequestBody::new(&verified);
+        let body = RequestBody::new(&verified, &Arc::default());
         assert_eq!(
             body.bytes(),
             &br#"{"appId":"google","userId":"U1","refreshToken":"r}","accessToken":"a\"1","verifyRefresh":true}"#[..]
@@ -181,7 +186,11 @@ mod tests {
     #[test]
     fn debug_shows_no_token() {
         let batch = batch(Call::Batch, &token(), 1);
-        let text = format!("{:?} {:?}", batch.items[0].encoded, RequestBody::new(&batch));
+        let text = format!(
+            "{:?} {:?}",
+            batch.items[0].encoded,
+            RequestBody::new(&batch, &Arc::default())
+        );
         assert!(
             !text.contains("a\\\"1") && !text.contains("accessToken"),
             "{text}"

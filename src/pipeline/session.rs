@@ -21,6 +21,7 @@ use crate::{
     rate::RunControl,
     reader::Source,
     report::View,
+    secret::BufferPool,
     uploader::{Listener, Uploader},
 };
 
@@ -43,6 +44,7 @@ pub(super) struct Opened<'a> {
     pub(super) source: Source,
     pub(super) ledger: Ledger,
     client: Client,
+    buffers: Arc<BufferPool>,
     lock: RunLock,
     mode: Mode,
     last_success: Option<DateTime<Utc>>,
@@ -55,6 +57,8 @@ pub(super) struct Session<'a> {
     pub(super) view: &'a watch::Sender<View>,
     pub(super) ledger: Ledger,
     client: Client,
+    /// The memory of pages and request bodies, wiped and used again within the run.
+    pub(super) buffers: Arc<BufferPool>,
     /// Everything that is asked of the API beside uploads goes through it.
     pub(super) lookup_client: Arc<LookupClient>,
     pub(super) run: Run,
@@ -110,19 +114,23 @@ impl<'a> Opened<'a> {
         };
         let ledger = ledger.bound_to(&settings.api.target());
         let last_success = ledger.last_success(kind.mode).await?;
-        let client = Client::new(&settings.api, control.meter.clone())?;
+        let buffers = Arc::default();
+        let client = Client::new(&settings.api, control.meter.clone())?.with_buffers(&buffers);
         let lock = match kind.lock {
             Some(lock) => Some(ledger.lock(&access, lock).await?),
             None => None,
         };
         Ok(Self {
-            source: source.with_event_log(ledger.event_log().clone()),
+            source: source
+                .with_event_log(ledger.event_log().clone())
+                .with_buffers(&buffers),
             settings,
             control,
             view,
             access,
             ledger,
             client,
+            buffers,
             lock: RunLock(lock),
             mode: kind.mode,
             last_success,
@@ -149,6 +157,7 @@ impl<'a> Opened<'a> {
             control: self.control,
             view: self.view,
             client: self.client,
+            buffers: self.buffers,
             lookup_client: Arc::new(lookup_client),
             span: error_span!("run", run_id = run.id),
             ledger: self.ledger,

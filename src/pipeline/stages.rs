@@ -76,7 +76,7 @@ impl Stages<'_> {
             );
         }
         let mut memory = LedgerFilter::new(session.ledger.is_new_to(&session.run).await?);
-        let validator = source_rows::validator(settings, &session.ledger);
+        let validator = source_rows::validator(settings, &session.ledger).with_buffers(&session.buffers);
         let resolver = source_rows::resolver(session).await?.map(Arc::new);
         let duplicates_resolved = match self.request.selection {
             Selection::All => {

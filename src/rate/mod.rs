@@ -1,6 +1,7 @@
 //! Rate limit, retries and stopping, for everything that talks to the API.
 
 mod pacer;
+mod quota_limiter;
 mod retry_loop;
 mod run_control;
 mod stop_signal;

@@ -9,8 +9,8 @@ use tracing::info;
 use super::{Pacer, StopSignal};
 use crate::{config::RetrySettings, domain::StopReason};
 
-/// So many answers 429 in a row end the run. With the default pauses that is seven minutes, or as long as the API asks each time.
-/// How often a failure is tried again has nothing to do with it: a quota is no failure.
+/// The number of consecutive 429 answers that ends the run. With the default pauses that is seven minutes, or
+/// longer if the API asks for it. It does not depend on the number of retries: a quota is not a failure.
 const MOST_RATE_LIMITED: u32 = 20;
 
 /// The attempts at one thing: each paid for, counted, and with growing pauses between them.
@@ -21,7 +21,8 @@ pub struct RetryLoop<'a> {
     most: u32,
     longest_wait: Duration,
     made: u32,
-    /// Those that came to nothing. One that was answered with 429 is none of them: it says nothing about what was sent.
+    /// Those that came to nothing. One that was answered with 429 is none of them: it says nothing about what
+    /// was sent.
     failed: u32,
     /// Answers 429 in a row.
     rate_limited: u32,
@@ -30,7 +31,7 @@ pub struct RetryLoop<'a> {
 }
 
 impl<'a> RetryLoop<'a> {
-    /// Attempts with these pauses, paid for at `pacer`, until `stop` is turned.
+    /// Returns a loop with these pauses whose attempts wait for `pacer`, until `stop` is triggered.
     #[must_use]
     pub fn new(settings: &RetrySettings, pacer: &'a Pacer, stop: &'a StopSignal) -> Self {
         Self {
@@ -74,8 +75,8 @@ impl<'a> RetryLoop<'a> {
         self.made + 1
     }
 
-    /// Waits after an attempt that came to nothing; `false` if it was the last one. If the run is stopped meanwhile,
-    /// [`next`](Self::next) notices.
+    /// Waits after an attempt that came to nothing; `false` if it was the last one. If the run is stopped
+    /// meanwhile, [`next`](Self::next) notices.
     pub async fn again(&mut self, wait: Duration) -> bool {
         self.made += 1;
         self.failed += 1;
@@ -87,10 +88,10 @@ impl<'a> RetryLoop<'a> {
         true
     }
 
-    /// The attempt was answered with 429. Nobody who pays at the same place sends anything for as long as the API asks, or for
-    /// our own growing pause, whichever is longer: a server that asks for no wait, or for none that makes sense, is not taken
-    /// at its word. Gives the wait; [`next`](Self::next) makes it. No attempt is used up, but a server that never lets this
-    /// request pass, or asks for more than is allowed, ends the run: `None`.
+    /// Handles a 429. Holds the pacer, and with it all requests, for the longer of the API's wait and the own
+    /// growing pause, since the API may ask for no wait or an absurd one. Returns the wait;
+    /// [`next`](Self::next) makes it. It uses up no attempt. If the API never lets the request pass, or asks
+    /// for a longer wait than is allowed, the run ends: `None`.
     pub fn rate_limited(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
         self.made += 1;
         self.rate_limited += 1;
@@ -122,7 +123,7 @@ impl<'a> RetryLoop<'a> {
         None
     }
 
-    /// How long to wait where the API does not say.
+    /// Returns the wait if the API does not ask for one.
     pub fn delay(&mut self) -> Duration {
         self.delays.next()
     }

@@ -3,14 +3,14 @@
 use super::{StopSignal, Throttle};
 use crate::{config::RateLimit, metrics::Meter};
 
-/// How a run is ended, slowed down and read while it works. Clones share one state.
+/// Handles that stop, throttle and measure a run. Clones share one state.
 #[derive(Debug, Clone)]
 pub struct RunControl {
-    /// Ends it.
+    /// Stops the run.
     pub stop: StopSignal,
-    /// Holds it back.
+    /// Pauses it, or slows it down.
     pub throttle: Throttle,
-    /// Counts.
+    /// Counts requests and waits.
     pub meter: Meter,
 }
 

@@ -6,7 +6,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::domain::StopReason;
 
-/// Shared by all tasks of a run. Once turned, no new request leaves; what is in flight may finish.
+/// The stop signal of a run, shared by all its tasks. Once it is triggered, no new request leaves; requests
+/// in flight may finish.
 #[derive(Debug, Clone, Default)]
 pub struct StopSignal {
     token: CancellationToken,
@@ -15,7 +16,7 @@ pub struct StopSignal {
 }
 
 impl StopSignal {
-    /// A signal that nobody has triggered.
+    /// Returns a signal that is not triggered.
     #[must_use]
     pub fn new() -> Self {
         Self::default()
@@ -28,8 +29,8 @@ impl StopSignal {
         self.token.cancel();
     }
 
-    /// Remembers that as many tokens as were asked for are on their way. Ends nothing: the tasks finish by themselves, and
-    /// whatever stops them until then is the reason.
+    /// Remembers that as many tokens as were asked for are on their way. Ends nothing: the tasks finish by
+    /// themselves, and whatever stops them until then is the reason.
     pub fn limit_reached(&self, asked: u64) {
         // There is one limit, and it is reached once.
         let _ = self.limit.set(asked);
@@ -40,7 +41,7 @@ impl StopSignal {
         self.token.cancel();
     }
 
-    /// Whether it was triggered.
+    /// Tells whether it was triggered.
     #[must_use]
     pub fn is_triggered(&self) -> bool {
         self.token.is_cancelled()

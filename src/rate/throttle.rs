@@ -1,23 +1,24 @@
-//! Runtime rate control: nothing leaves while it is paused, and less than configured if somebody asks for less.
+//! Runtime rate control: nothing leaves while it is paused, and less than configured if somebody asks for
+//! less.
 
 use tokio::sync::watch;
 
 use crate::config::RateLimit;
 
-/// Shared by all pacers of a run, and by whoever may slow it down. It survives nothing: the next process begins at the
-/// configured rate.
+/// The throttle of a run, shared by its pacers and its controls. The next process begins at the configured
+/// rate again.
 #[derive(Debug, Clone)]
 pub struct Throttle {
     configured: RateLimit,
     pace: watch::Sender<Pace>,
 }
 
-/// How fast a run may be at the moment.
+/// The current rate of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Pace {
-    /// Whether nothing may leave.
+    /// No request may leave.
     pub paused: bool,
-    /// So many requests of the configured ones, per the configured time.
+    /// The number of requests per the configured time.
     pub requests: u32,
 }
 
@@ -49,7 +50,7 @@ impl Throttle {
         self.change(|pace| pace.paused = false);
     }
 
-    /// From here on, so many requests in place of the configured ones. Other quotas are slowed down in proportion.
+    /// Lowers the rate to `requests`. Other quotas are lowered in proportion.
     ///
     /// # Errors
     /// If that is none, or more than configured.
@@ -61,13 +62,13 @@ impl Throttle {
         Ok(())
     }
 
-    /// How it is at the moment.
+    /// Returns the current pace.
     #[must_use]
     pub fn pace(&self) -> Pace {
         *self.pace.borrow()
     }
 
-    /// What the settings say.
+    /// Returns the configured rate.
     #[must_use]
     pub fn configured(&self) -> RateLimit {
         self.configured
@@ -80,12 +81,12 @@ impl Throttle {
         (pace.requests < self.configured.requests).then(|| self.share(self.configured, pace))
     }
 
-    /// Is told of every change. Lives no longer than the throttle.
+    /// Returns a receiver of every change. It lives no longer than the throttle.
     pub(super) fn changes(&self) -> watch::Receiver<Pace> {
         self.pace.subscribe()
     }
 
-    /// What is left of a quota, at this pace.
+    /// Returns the part of a quota that this pace leaves.
     pub(super) fn share(&self, quota: RateLimit, pace: Pace) -> RateLimit {
         if pace.requests == self.configured.requests {
             return quota;

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::{AssertSqlSafe, Executor};
 
 use super::{
-    Source, SourceError,
+    Source, SourceError, key,
     plan::{Plan, from_clause},
     session, session_settings, validate,
 };
@@ -34,12 +34,12 @@ pub struct Writable {
     pub privileges: Vec<String>,
 }
 
-/// What there is to find a page by its key.
+/// The indexes for finding a page by its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyIndex {
     /// The unique index on the key alone; `None` for a query, which has no indexes of its own.
     pub unique: Option<String>,
-    /// Whether rows can be read in the key's order without sorting them all for every page.
+    /// Rows can be read in the key's order without sorting all of them for every page.
     pub gives_order: bool,
 }
 
@@ -65,7 +65,7 @@ impl SourceDiagnostics {
         Server::ask(&mut self.connection).await
     }
 
-    /// How many sessions there may be.
+    /// Returns the limits on sessions.
     ///
     /// # Errors
     /// If the server does not answer.
@@ -142,7 +142,7 @@ impl SourceDiagnostics {
             .collect())
     }
 
-    /// What a query reads from, as the planner sees it.
+    /// Returns the relations that a query reads from, according to the planner.
     async fn relations_behind(&mut self, from: &str) -> Result<Vec<String>, Failure> {
         let sql = format!("explain (verbose, format json) select * from {from}");
         let plan: Value = sqlx::query_scalar(AssertSqlSafe(sql))
@@ -157,7 +157,7 @@ impl SourceDiagnostics {
         Ok(relations.into_iter().collect())
     }
 
-    /// What there is to find a page by its key. `None` before [`inspect`](Self::inspect) found all well.
+    /// Returns the indexes for finding a page by its key; `None` until [`inspect`](Self::inspect) succeeds.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -171,12 +171,12 @@ impl SourceDiagnostics {
         );
         let unique = match &self.settings.relation {
             Relation::Table(_) => {
-                validate::unique_index(&mut self.connection, &plan.from, &self.settings.key).await?
+                key::unique_index(&mut self.connection, &plan.from, &self.settings.key).await?
             }
             Relation::Query(_) => None,
         };
-        // What the planner would rather do with few rows says nothing about many. With everything else forbidden, it
-        // sorts only if nothing gives the order.
+        // The planner's choice for few rows says nothing about many. With everything else disabled, it sorts
+        // only if no index gives the order.
         self.connection
             .execute(
                 "begin; set local enable_sort = off; set local enable_seqscan = off; set local enable_bitmapscan = off",
@@ -196,7 +196,8 @@ impl SourceDiagnostics {
         }))
     }
 
-    /// The different legacy names of apps, `limit` at most. `None` before [`inspect`](Self::inspect) found all well.
+    /// The different legacy names of apps, `limit` at most. `None` before [`inspect`](Self::inspect) found
+    /// all well.
     ///
     /// # Errors
     /// If the database does not answer, or not within its statement timeout.

@@ -1,9 +1,10 @@
 //! Rows that may share a destination, found by the database before the first page is read.
 //!
-//! Read page by page, an older row may come long before the newer one, and would be uploaded only to be overwritten. So
-//! the database is asked once, at the start of a run, for the rows that may share a destination; mostly there are few or none,
-//! and it finds that out by counting hashes, without sorting the table. Whether two of them really do is decided where all
-//! destinations are made, as only there scopes are read as they are sent. Nothing is sent before all of that is known.
+//! Read page by page, an older row may come long before the newer one, and would be uploaded only to be
+//! overwritten. So the database is asked once, at the start of a run, for the rows that may share a
+//! destination; mostly there are few or none, and it finds that out by counting hashes, without sorting the
+//! table. Whether two of them really do is decided where all destinations are made, as only there scopes are
+//! read as they are sent. Nothing is sent before all of that is known.
 
 use std::future::ready;
 
@@ -17,20 +18,21 @@ use sqlx::{
 };
 
 use super::{
-    Source, SourceError, decode,
+    Source, SourceError,
+    column_type::KeyType,
+    decode,
+    error::row_error,
     interner::Interner,
-    plan::{Column, KeyType, Plan, select_list},
-    session,
-    source::row_error,
+    plan::{Column, Plan, select_list},
 };
 use crate::{
     config::{AppMap, Field},
     domain::{LegacyToken, SourceKey},
     postgres::Failure,
-    secret::SecretArena,
 };
 
-/// The fields that make a destination, in the order of the query's columns, and the one that tells which row is newer.
+/// The fields that make a destination, in the order of the query's columns, and the one that tells which row
+/// is newer.
 const FIELDS: [Field; 8] = [
     Field::App,
     Field::UserId,
@@ -45,7 +47,7 @@ const FIELDS: [Field; 8] = [
 /// A row that may share its destination with others.
 #[derive(Debug)]
 pub struct Duplicate {
-    /// What makes its destination, and nothing else of the row.
+    /// The fields that make its destination, without the rest of the row.
     pub row: LegacyToken,
     /// Rows that share a destination have this in common, and others seldom.
     pub group: i64,
@@ -54,11 +56,12 @@ pub struct Duplicate {
 }
 
 impl Source {
-    /// All rows that may share a destination: group by group, and in each the newest first. What stands after the key is ahead of the
-    /// run. After a lost connection, asking again begins anew.
+    /// All rows that may share a destination: group by group, and in each the newest first. What stands after
+    /// the key is ahead of the run. After a lost connection, asking again begins anew.
     ///
     /// # Errors
-    /// If the database does not answer, or, at the end of the stream, cannot answer within its statement timeout.
+    /// If the database does not answer, or, at the end of the stream, cannot answer within its statement
+    /// timeout.
     pub async fn duplicates<'a>(
         &'a mut self,
         apps: &'a AppMap,
@@ -78,13 +81,7 @@ impl Source {
             added.map_err(sqlx::Error::Encode).map_err(unreadable)?;
         }
         let mut common = Interner::default();
-        let connection = session::connected(
-            &mut self.connection,
-            &self.settings,
-            &self.application_name,
-            &self.patience,
-        )
-        .await?;
+        let connection = self.connection.session().await?;
         let rows = sqlx::query_with(sql, arguments).fetch(connection);
         Ok(rows
             .map_err(unreadable)
@@ -92,11 +89,11 @@ impl Source {
             .boxed())
     }
 
-    /// Whether there are any: mostly not, and then one look at the table is enough. The run waits for that with nothing else to
-    /// do, so the database may use parallel workers for it, as far as it has any to spare; a page is for one.
+    /// Tells whether there are any. In most tables there are none, and one scan is enough. The run waits for
+    /// it, so the database may use parallel workers, unlike for a page.
     async fn has_rivals(&mut self, apps: &AppMap) -> Result<bool, SourceError> {
         let sql = AssertSqlSafe(contested(&self.plan, apps));
-        let connection = self.session().await?;
+        let connection = self.connection.session().await?;
         connection
             .execute("set parallel_tuple_cost to 0")
             .await
@@ -111,19 +108,16 @@ impl Source {
     }
 }
 
-/// Expressions and conditions of the user's are worked out for every row here: their errors are the rows', and may quote
-/// values.
+/// Expressions and conditions of the user's are worked out for every row here: their errors are the rows',
+/// and may quote values.
 fn unreadable(error: sqlx::Error) -> SourceError {
     row_error(error, None)
 }
 
 fn duplicate(row: &PgRow, columns: &[Column], common: &mut Interner) -> Result<Duplicate, sqlx::Error> {
     let key: &str = row.try_get(0)?;
-    // None of these columns holds any.
-    let mut secrets = SecretArena::default();
-    let (token, _) = decode::token(row, SourceKey::from(key), columns, common, &mut secrets)?;
     Ok(Duplicate {
-        row: token,
+        row: decode::token(row, SourceKey::from(key), columns, common)?,
         group: row.try_get(columns.len() + 1)?,
         is_ahead: row.try_get(columns.len() + 2)?,
     })
@@ -140,8 +134,9 @@ fn not_blank(text: &str) -> String {
 /// Of a group: more than one row is in it.
 const SEVERAL: &str = "pg_catalog.count(*) operator(pg_catalog.>) 1";
 
-/// A hash that equal destinations have in common, and others seldom. It is taken of every row, so it is made of little: hashes of
-/// texts without the white space around them, by which what is blank becomes what is not there, each seeding the next.
+/// A hash that equal destinations have in common, and others seldom. It is taken of every row, so it is made
+/// of little: hashes of texts without the white space around them, by which what is blank becomes what is not
+/// there, each seeding the next.
 fn place(plan: &Plan, app_id: &str) -> String {
     let text = |field| plan.column(field).map(|column| column.sql.as_str());
     let user = match (text(Field::UserId), text(Field::LoginId)) {
@@ -164,8 +159,9 @@ fn place(plan: &Plan, app_id: &str) -> String {
         })
 }
 
-/// The hash of a row's place, and what has to be joined to work it out. A name without an entry has no destination, and two
-/// names may stand for one app. No column of the relation's is called as the entries are.
+/// The hash of a row's place, and what has to be joined to work it out. A name without an entry has no
+/// destination, and two names may stand for one app. No column of the relation's is called as the entries
+/// are.
 fn mapped_place(plan: &Plan, apps: &AppMap) -> (String, String) {
     let app = plan
         .column(Field::App)
@@ -183,7 +179,7 @@ fn mapped_place(plan: &Plan, apps: &AppMap) -> (String, String) {
     (place(plan, id), join)
 }
 
-/// What the queries' parameters stand for.
+/// The values of the queries' parameters.
 fn arguments(apps: &AppMap) -> Result<PgArguments, sqlx::Error> {
     let mut arguments = PgArguments::default();
     if let Some(entries) = apps.entries() {
@@ -215,9 +211,9 @@ fn contested(plan: &Plan, apps: &AppMap) -> String {
     )
 }
 
-/// Counts hashes first, and sorts only the rows whose hash occurs twice: a table without rivals is not sorted, and looked at
-/// once. Where a row has no user but a login ID, that is hashed: that two of them may be one user's is nothing that the source
-/// knows.
+/// Counts hashes first, and sorts only the rows whose hash occurs twice: a table without rivals is not
+/// sorted, and looked at once. Where a row has no user but a login ID, that is hashed: that two of them may
+/// be one user's is nothing that the source knows.
 fn query(plan: &Plan, apps: &AppMap, columns: &[Column], after_key: bool) -> String {
     let (place, join) = mapped_place(plan, apps);
     let is_ahead = if after_key {

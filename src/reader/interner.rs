@@ -1,4 +1,4 @@
-//! Interner for what many rows share: names of apps, types of tokens, scopes. Kept once and shared, in place of a copy for each row.
+//! An interner for values that many rows share: names of apps, types of tokens, scopes.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -9,7 +9,7 @@ use foldhash::fast::RandomState;
 
 use crate::domain::Scopes;
 
-/// So many different values of a kind are kept. Where there are more, the others are copied as they come.
+/// The most values of a kind that are kept. Further ones are copied.
 const MOST: usize = 256;
 
 /// Longer values are not kept.

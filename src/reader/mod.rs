@@ -1,14 +1,18 @@
 //! Reads legacy tokens from Postgres, page by page, and never writes there.
 //!
-//! Pages are keyset pages: `where key > $last order by key limit n`. No transaction stays open between two pages, so
-//! a run of hours holds nothing on the source and survives its restart.
+//! Pages are keyset pages: `where key > $last order by key limit n`. No transaction stays open between two
+//! pages, so a run of hours holds nothing on the source and survives its restart.
 
+mod column_type;
 mod decode;
 mod diagnostics;
 mod duplicates;
 mod error;
 mod interner;
+mod key;
+mod pages;
 mod plan;
+mod relation;
 mod row_counts;
 mod row_fallback;
 mod row_security;
@@ -19,6 +23,7 @@ mod session;
 mod session_settings;
 mod shape;
 mod source;
+mod times;
 mod validate;
 mod value_limit;
 

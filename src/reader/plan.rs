@@ -1,143 +1,16 @@
 //! The SQL of a page: what is selected, from what, in which order.
 //!
-//! Whatever is not the user's own text names its schema: whoever may create objects in a schema of the session's search path
-//! could else put an operator or a function of his own, that fits the types better, in the place of what is meant, and would see
-//! the values.
+//! All text that is not the user's own names its schema. Otherwise a role that may create objects in a schema
+//! of the search path could add an operator or function that fits the types better, and would see the values.
 
 use std::fmt::Write as _;
 
-use sqlx::TypeInfo;
-use sqlx::postgres::{PgTypeInfo, PgTypeKind};
-
+use super::column_type::{Form, KeyType};
 use crate::{
     config::{Expression, Field, Relation, SourceSettings},
     decrypt::Decryptor,
     postgres::quote_identifier,
 };
-
-/// The type of the key column, as far as it matters for comparing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum KeyType {
-    Integer,
-    Uuid,
-    Text,
-}
-
-impl KeyType {
-    pub(super) fn of(info: &PgTypeInfo) -> Option<Self> {
-        match info.name() {
-            "INT2" | "INT4" | "INT8" => Some(Self::Integer),
-            "UUID" => Some(Self::Uuid),
-            "TEXT" | "VARCHAR" => Some(Self::Text),
-            _ => None,
-        }
-    }
-
-    /// Whether `next` comes after `previous`, as far as that can be told here: texts are ordered by the database's
-    /// collation, and only equality is noticed.
-    pub(super) fn ascends(self, previous: &str, next: &str) -> bool {
-        match self {
-            Self::Integer => {
-                matches!((previous.parse::<i64>(), next.parse::<i64>()), (Ok(previous), Ok(next)) if previous < next)
-            }
-            Self::Uuid => previous < next,
-            Self::Text => previous != next,
-        }
-    }
-
-    /// What the last key is cast to; it travels as text.
-    pub(super) fn sql(self) -> &'static str {
-        match self {
-            Self::Integer => "bigint",
-            Self::Uuid => "pg_catalog.uuid",
-            Self::Text => "pg_catalog.text",
-        }
-    }
-}
-
-/// How a value travels. All but times is text on the wire, since that is the same for every column type; the type only
-/// decides how the text is made and read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
-    /// As it is.
-    Text,
-    /// Bytes, as base64.
-    Bytes,
-    /// A time as the database keeps it: making a text of it, of which a number is made again, costs both sides more than all
-    /// the rest of the row but the tokens.
-    Time,
-    /// Seconds since 1970, with a fraction, or another number that may have one.
-    Number,
-    /// A whole number of whatever the source counts in.
-    Integer,
-    /// A JSON array.
-    Json,
-    /// Text that is a JSON array or a list with spaces or commas.
-    List,
-}
-
-impl Form {
-    /// How `field` is had from a column of this type, or what the column should be instead.
-    pub(super) fn of(
-        field: Field,
-        info: &PgTypeInfo,
-        is_encrypted: bool,
-    ) -> Result<(Self, &'static str), &'static str> {
-        let name = base_name(info);
-        let textual = matches!(
-            name.as_str(),
-            "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "CITEXT" | "ENUM" | "UNKNOWN"
-        );
-        let integer = matches!(name.as_str(), "INT2" | "INT4" | "INT8");
-        match field {
-            Field::AccessToken | Field::RefreshToken | Field::IdToken => match name.as_str() {
-                _ if textual => Ok((Self::Text, "({})::pg_catalog.text")),
-                "BYTEA" if is_encrypted => Ok((Self::Bytes, "pg_catalog.encode({}, 'base64')")),
-                "BYTEA" => Err(
-                    "is bytea: say how it becomes text, such as { sql = \"convert_from(column, 'UTF8')\" }, or how it is \
-                     decrypted",
-                ),
-                _ if is_encrypted => Err("must be text or bytea"),
-                _ => Err("must be of a text type"),
-            },
-            Field::AccessTokenExpiry => match name.as_str() {
-                "TIMESTAMPTZ" | "TIMESTAMP" => Ok((Self::Time, "({})")),
-                "DATE" => Ok((Self::Time, "({})::pg_catalog.timestamp")),
-                "NUMERIC" | "FLOAT4" | "FLOAT8" => Ok((Self::Number, "({})::pg_catalog.text")),
-                _ if integer || textual => Ok((Self::Number, "({})::pg_catalog.text")),
-                _ => {
-                    Err("must be a timestamptz, a timestamp (taken as UTC), or epoch seconds or milliseconds")
-                }
-            },
-            Field::UpdatedAt => match name.as_str() {
-                "TIMESTAMPTZ" | "TIMESTAMP" => Ok((Self::Time, "({})")),
-                "DATE" => Ok((Self::Time, "({})::pg_catalog.timestamp")),
-                "NUMERIC" => Ok((Self::Number, "({})::pg_catalog.text")),
-                _ if integer => Ok((Self::Integer, "({})::pg_catalog.text")),
-                _ => Err("must be a timestamp or a number, so that a later one is greater"),
-            },
-            Field::Scopes => match name.as_str() {
-                "TEXT[]" | "VARCHAR[]" | "CHAR[]" | "CITEXT[]" => {
-                    Ok((Self::Json, "pg_catalog.array_to_json({})::pg_catalog.text"))
-                }
-                "JSON" | "JSONB" => Ok((Self::Json, "({})::pg_catalog.text")),
-                _ if textual => Ok((Self::List, "({})::pg_catalog.text")),
-                _ => Err("must be text[], a JSON array, or text separated by spaces or commas"),
-            },
-            _ if textual || integer || name == "UUID" => Ok((Self::Text, "({})::pg_catalog.text")),
-            _ => Err("must be of a text, integer or uuid type"),
-        }
-    }
-}
-
-/// The type's name in upper case, with domains looked through.
-pub(super) fn base_name(info: &PgTypeInfo) -> String {
-    match info.kind() {
-        PgTypeKind::Domain(inner) => base_name(inner),
-        PgTypeKind::Enum(_) => "ENUM".to_owned(),
-        _ => info.name().to_uppercase(),
-    }
-}
 
 /// A field, and how it travels.
 #[derive(Debug, Clone)]
@@ -150,7 +23,7 @@ pub(super) struct Column {
     pub(super) sql: String,
     /// The same, cut where it is too large to be read: see [`value_limit`](super::value_limit).
     pub(super) selected: String,
-    /// What opens the value, if it is encrypted.
+    /// The decryptor, if the value is encrypted.
     pub(super) decrypt: Option<Decryptor>,
 }
 
@@ -179,7 +52,7 @@ impl Plan {
         }
     }
 
-    /// How a field travels, if it is mapped.
+    /// Returns the column of a field, if it is mapped.
     pub(super) fn column(&self, field: Field) -> Option<&Column> {
         self.columns.iter().find(|column| column.field == field)
     }
@@ -241,7 +114,7 @@ impl Plan {
         )
     }
 
-    /// Whether a row's key comes after the one that a parameter is.
+    /// The condition that a row's key comes after the one in a parameter.
     pub(super) fn is_after(&self, parameter: &str) -> String {
         format!(
             "{} operator(pg_catalog.>) {parameter}::pg_catalog.text::{}",
@@ -250,7 +123,7 @@ impl Plan {
         )
     }
 
-    /// `where`, with the configured condition and another one, as far as there are any.
+    /// The `where` clause of the configured condition and another one; empty if there is neither.
     pub(super) fn filter(&self, another: Option<String>) -> String {
         let configured = self.condition.as_deref().map(parenthesize);
         let conditions: Vec<_> = configured.into_iter().chain(another).collect();

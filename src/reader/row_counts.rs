@@ -2,10 +2,10 @@
 
 use sqlx::AssertSqlSafe;
 
-use super::{Source, SourceError, plan::Plan, session, source::row_error};
+use super::{Source, SourceError, error::row_error, plan::Plan};
 use crate::{config::Field, postgres::FailureKind};
 
-/// What the source holds.
+/// The counts of a source.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RowCounts {
     /// Rows.
@@ -15,7 +15,8 @@ pub struct RowCounts {
 }
 
 impl Source {
-    /// Counts; `None` if that takes longer than the statement timeout, or fails on a row. A lost connection is taken up again.
+    /// Counts; `None` if that takes longer than the statement timeout, or fails on a row. A lost connection
+    /// is taken up again.
     ///
     /// # Errors
     /// If the database stays away, or the rows cannot be counted.
@@ -40,13 +41,7 @@ impl Source {
 
     async fn count(&mut self) -> Result<RowCounts, SourceError> {
         let sql = AssertSqlSafe(query(&self.plan));
-        let connection = session::connected(
-            &mut self.connection,
-            &self.settings,
-            &self.application_name,
-            &self.patience,
-        )
-        .await?;
+        let connection = self.connection.session().await?;
         let counted: Result<(i64, i64), _> = sqlx::query_as(sql).fetch_one(connection).await;
         let (rows, users) = counted.map_err(|error| row_error(error, None))?;
         Ok(RowCounts {

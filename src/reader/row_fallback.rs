@@ -1,24 +1,24 @@
-//! Rows on whose values the database fails: a whole page fails with one of them. So its rows are asked for in halves until those
-//! that fail stand alone, and of these the fields that fail are told apart from the rest.
+//! A fallback for pages with a row on whose values the database fails. The page is bisected until each
+//! failing row stands alone; then its failing fields are found one by one.
 
 use sqlx::AssertSqlSafe;
 
 use super::{
     Page, Source, SourceError, decode,
-    source::{PAGE_BYTES, Rows, not_a_key, row_error},
+    error::{not_a_key, row_error},
+    source::{PAGE_BYTES, Rows},
 };
 use crate::{
     config::{Expression, Field},
     domain::{DecryptError, DecryptFailure, LegacyToken, SourceKey, Unreadable, UnreadableCause},
     postgres::Failure,
-    secret::SecretArena,
 };
 
-/// Rows that are halved at most before a whole page is tried again.
+/// The most rows that are bisected before a whole page is tried again.
 const AT_ONCE: u32 = 512;
 
 impl Source {
-    /// The rows that could not be had as a page, because of `failed`: a value of some row.
+    /// Reads the rows of a page one part at a time, after a value of some row made it fail with `failed`.
     pub(super) async fn page_in_parts(
         &mut self,
         wanted: Rows<'_>,
@@ -29,7 +29,7 @@ impl Source {
             Rows::After(after) => self.keys(after).await?,
         };
         let (mut tokens, mut size) = (Vec::new(), 0);
-        // What comes next stands at the end.
+        // The next part is the last element.
         let mut parts = vec![keys.as_slice()];
         while let Some(part) = parts.pop() {
             match self.fetch(Rows::Among(part)).await {
@@ -64,10 +64,10 @@ impl Source {
         if let Some(after) = after {
             query = query.bind(after.as_str());
         }
-        let keys = query.fetch_all(self.session().await?).await;
+        let keys = query.fetch_all(self.connection.session().await?).await;
         let keys = keys.map_err(|error| match row_error(error, after) {
             SourceError::Rows { source, .. } if source.sqlstate.as_deref() == Some(NOT_IN_ENCODING) => {
-                not_a_key(after, "or one soon after it has one that is no valid text")
+                not_a_key(after, "or one soon after it has a key that is not valid text")
             }
             error => error,
         })?;
@@ -79,7 +79,7 @@ impl Source {
             .collect()
     }
 
-    /// A row that fails by itself, without the fields that make it fail.
+    /// Reads a failing row without the fields that make it fail.
     async fn without_bad_fields(
         &mut self,
         key: &SourceKey,
@@ -130,10 +130,10 @@ impl Source {
         });
     }
 
-    /// Whether the database may have to decrypt it: a token that is had by an expression.
+    /// Tells whether the database may have to decrypt it: a token that an expression computes.
     fn is_decrypted(&self, field: Field) -> bool {
         let is_token = matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken);
-        let mapping = self.settings.columns.get(&field);
+        let mapping = self.connection.settings.columns.get(&field);
         is_token && mapping.is_some_and(|mapping| matches!(mapping.expression, Expression::Sql(_)))
     }
 
@@ -145,29 +145,18 @@ impl Source {
         let sql = self.plan.row_without(fields);
         let query = sqlx::query(AssertSqlSafe(sql)).bind(key.as_str().to_owned());
         let row = query
-            .fetch_optional(self.session().await?)
+            .fetch_optional(self.connection.session().await?)
             .await
             .map_err(|error| row_error(error, Some(key)))?;
-        let mut secrets = SecretArena::default();
-        let token = row.map(|row| {
-            decode::token(
-                &row,
-                key.clone(),
-                &self.plan.columns,
-                &mut self.common,
-                &mut secrets,
-            )
-        });
-        let token = token.transpose().map_err(|error| row_error(error, Some(key)))?;
-        Ok(token.map(|(token, _)| token))
+        let token = row.map(|row| decode::token(&row, key.clone(), &self.plan.columns, &mut self.common));
+        token.transpose().map_err(|error| row_error(error, Some(key)))
     }
 }
 
 /// The SQLSTATE of bytes that are no text in the encoding of database or client.
 const NOT_IN_ENCODING: &str = "22021";
 
-/// Whether this is what the database says about a value that it could not decrypt: pgcrypto's own errors, and bytes that are no
-/// text.
+/// Tells whether the database could not decrypt a value: pgcrypto's own errors, and bytes that are not text.
 fn is_about_decrypting(failure: &Failure) -> bool {
     failure
         .sqlstate

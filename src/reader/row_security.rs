@@ -3,8 +3,8 @@
 use super::SourceError;
 use crate::postgres::{Failure, FailureKind, Session};
 
-/// The error, with the policies that it is about if it is about any. The database names the table in its message alone, without
-/// its schema.
+/// The error, with the policies that it is about if it is about any. The database names the table in its
+/// message alone, without its schema.
 pub(super) async fn named(connection: &mut Session, error: SourceError) -> SourceError {
     let SourceError::Database(failure) = error else {
         return error;

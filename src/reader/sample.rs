@@ -1,30 +1,30 @@
-//! Rows from all over the source, for whoever wants to judge it without reading it all.
+//! Samples of rows from all over the source.
 
 use sqlx::AssertSqlSafe;
 
-use super::{Source, SourceError, plan::Plan, source::row_error};
+use super::{Source, SourceError, error::row_error, plan::Plan};
 use crate::{
     domain::{LegacyToken, SourceKey},
     postgres::FailureKind,
 };
 
 impl Source {
-    /// How many rows there are; `None` if that cannot be told within the statement timeout. Nothing is tried again.
+    /// Counts the rows; `None` if that takes longer than the statement timeout. Does not retry.
     pub async fn count_rows(&mut self) -> Option<u64> {
         let sql = format!(
             "select pg_catalog.count(*) from {}{}",
             self.plan.from,
             self.plan.filter(None)
         );
-        let counted: Result<i64, _> = match self.session().await {
+        let counted: Result<i64, _> = match self.connection.session().await {
             Ok(session) => sqlx::query_scalar(AssertSqlSafe(sql)).fetch_one(session).await,
             Err(_) => return None,
         };
         counted.ok().map(i64::unsigned_abs)
     }
 
-    /// About `count` rows, evenly in the order of the key; the first ones if the others cannot be told within the statement
-    /// timeout.
+    /// Returns about `count` rows, spread evenly in the order of the key. Returns the first rows if that
+    /// takes longer than the statement timeout.
     ///
     /// # Errors
     /// If they cannot be had.
@@ -33,7 +33,7 @@ impl Source {
         let step = (rows / u64::from(count)).max(1);
         let sql = every(&self.plan, step, count);
         let keys: Result<Vec<Option<String>>, _> = sqlx::query_scalar(AssertSqlSafe(sql))
-            .fetch_all(self.session().await?)
+            .fetch_all(self.connection.session().await?)
             .await;
         let page = match keys.map_err(|error| row_error(error, None)) {
             Ok(keys) => {
@@ -51,7 +51,7 @@ impl Source {
     }
 }
 
-/// The keys of every so-manieth row.
+/// The keys of every `step`th row.
 fn every(plan: &Plan, step: u64, count: u32) -> String {
     format!(
         "select key from (select {key}::text as key, pg_catalog.row_number() over (order by {key}) - 1 as number from {from}{filter})

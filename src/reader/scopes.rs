@@ -1,25 +1,25 @@
-//! A list of scopes out of a text, in whichever way programs write one. What can be read in two ways is not read at all: a token
-//! with wrong scopes is found by nobody who asks for the right ones.
+//! A parser for the lists of scopes that programs write. An ambiguous text is rejected: a token with wrong
+//! scopes is not found by a request for the right ones.
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 use crate::domain::Scopes;
 
-/// What stands in a column of a text type.
+/// Parses the value of a text column.
 pub(super) fn of_text(text: &str) -> Scopes {
     read(text, NESTED)
 }
 
-/// What stands in a JSON column, or in an array.
+/// Parses the value of a JSON column, or of an array as JSON.
 pub(super) fn of_json(text: &str) -> Scopes {
     json(text, NESTED)
 }
 
-/// A list may be a text within a text so many times.
+/// The most times that a list may be nested as text within text.
 const NESTED: u8 = 3;
 
-/// What programs write where there are none.
+/// Texts that programs write for "no scopes".
 const NOTHING: [&str; 8] = [
     "null",
     "none",
@@ -52,7 +52,8 @@ fn read(text: &str, depth: u8) -> Scopes {
         [b's' | b'a', b':', b'0'..=b'9', ..] if text.contains(":\"") || text.contains(":{") => {
             php(text, depth).unwrap_or(Scopes::Unreadable)
         }
-        // An object, an array as Postgres writes it, YAML, or half of something: split, its marks would become scopes.
+        // An object, an array as Postgres writes it, YAML, or half of something: split, its marks would
+        // become scopes.
         [b'{' | b'[' | b'(', ..] | [b'-', b'-', b'-', ..] => Scopes::Unreadable,
         _ => separated(text),
     }
@@ -164,7 +165,8 @@ fn split(text: &str) -> Scopes {
     }
 }
 
-/// RFC 6749 (3.3) has neither quotes nor backslashes in a scope; anything beyond ASCII is the provider's business.
+/// RFC 6749 (3.3) has neither quotes nor backslashes in a scope; anything beyond ASCII is the provider's
+/// business.
 fn is_scope(text: &str) -> bool {
     !text.contains(|c: char| c == '"' || c == '\\' || c.is_whitespace())
 }

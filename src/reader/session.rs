@@ -11,7 +11,8 @@ use crate::{
 /// The server itself ends a statement that takes too long. If it does not, it is gone.
 const SLACK: Duration = Duration::from_secs(5);
 
-/// Opens a connection that cannot write, says who it is, bounds every statement, and has what expressions ask for.
+/// Opens a connection that cannot write, says who it is, bounds every statement, and has what expressions ask
+/// for.
 pub(super) async fn connect(
     settings: &SourceSettings,
     application_name: &str,
@@ -22,8 +23,8 @@ pub(super) async fn connect(
     Ok(connection)
 }
 
-/// Whom the server takes us for, and in which schemas it looks for names without one: row security, defaults of roles and
-/// databases and a search path may show others other rows.
+/// The session's role and search path. With another one, row security, defaults of roles and databases, or
+/// the search path may show other rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Perspective {
     /// The role.
@@ -33,7 +34,7 @@ pub struct Perspective {
 }
 
 impl Perspective {
-    /// What the server says of this connection.
+    /// Asks the server.
     pub(super) async fn of(connection: &mut Session) -> Result<Self, Failure> {
         let (role, search_path) = sqlx::query_as("select current_user::text, current_setting('search_path')")
             .fetch_one(connection)
@@ -67,16 +68,32 @@ pub(super) async fn open(
     Ok(Session::connect(address, application_name, limit, patience, &session).await?)
 }
 
-/// The connection there is, or a new one.
-pub(super) async fn connected<'a>(
-    held: &'a mut Option<Session>,
-    settings: &SourceSettings,
-    application_name: &str,
-    patience: &Patience,
-) -> Result<&'a mut Session, Failure> {
-    let connection = match held.take() {
-        Some(connection) if !connection.is_given_up() => connection,
-        Some(_) | None => connect(settings, application_name, patience).await?,
-    };
-    Ok(held.insert(connection))
+/// The one connection of a source, opened again after it was lost.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) session: Option<Session>,
+    pub(super) settings: SourceSettings,
+    pub(super) application_name: String,
+    pub(super) patience: Patience,
+}
+
+impl Connection {
+    /// Returns the open session, or a new one.
+    pub(super) async fn session(&mut self) -> Result<&mut Session, Failure> {
+        let session = match self.session.take() {
+            Some(session) if !session.is_given_up() => session,
+            Some(_) | None => connect(&self.settings, &self.application_name, &self.patience).await?,
+        };
+        Ok(self.session.insert(session))
+    }
+
+    /// Returns another connection to the same source, not open yet.
+    pub(super) fn another(&self) -> Self {
+        Self {
+            session: None,
+            settings: self.settings.clone(),
+            application_name: self.application_name.clone(),
+            patience: self.patience.clone(),
+        }
+    }
 }

@@ -1,8 +1,8 @@
 //! Applies to a session the values of `[source.session]`, such as the key of `pgp_sym_decrypt`.
 //!
-//! They travel as parameters, so they are in no statement's text: not in the server's log of statements, not in
-//! `pg_stat_activity` or `pg_stat_statements`. Some servers log parameters, too. Then logging them is switched off for the
-//! session if the role may do that, and if it may not, nothing is handed over.
+//! They travel as parameters, so they are in no statement's text: not in the server's log of statements, not
+//! in `pg_stat_activity` or `pg_stat_statements`. Some servers log parameters, too. Then logging them is
+//! switched off for the session if the role may do that, and if it may not, nothing is handed over.
 
 use sqlx::Executor;
 
@@ -53,8 +53,7 @@ async fn keep_out_of_the_log(connection: &mut Session) -> Result<(), Failure> {
         .fetch_one(connection)
         .await?;
     Err(Failure::withheld(format!(
-        "the values of [source.session] were not handed over, since the server would write them into its log ({}). Let a \
-         superuser run: {}",
+        "the values of [source.session] were not sent, since the server would log them ({}); have a superuser run: {}",
         by.join(", "),
         by.iter()
             .map(|by| remedy(by, &role))
@@ -71,7 +70,7 @@ fn remedy(by: &str, role: &str) -> String {
     }
 }
 
-/// What would log the parameters of a statement that takes no time. A threshold of a tenth of a second is far from it.
+/// Settings that log the parameters of fast statements. A threshold of a tenth of a second is far from that.
 async fn logged_by(connection: &mut Session) -> Result<Vec<String>, Failure> {
     let found: Vec<String> = sqlx::query_scalar(
         "with settings as (

@@ -1,22 +1,32 @@
-//! Page after page, over a connection that may be lost in between.
+//! The source: a session with a checked plan, from which rows are fetched.
+
+use std::sync::Arc;
 
 use futures_util::TryStreamExt;
 use sqlx::AssertSqlSafe;
 use tokio::time::Instant;
-use tracing::{Instrument, Span};
+use tracing::Span;
 
 use super::{
-    SourceError, decode, interner::Interner, plan::Plan, session, session::Perspective, shape, validate,
+    SourceError,
+    decode::{self, RowDecoder},
+    error::{not_a_key, row_error},
+    interner::Interner,
+    plan::Plan,
+    session::{self, Connection, Perspective},
+    shape::Shape,
+    validate,
 };
 use crate::{
     config::SourceSettings,
     domain::{EventKind, EventLog, LegacyToken, SourceKey},
-    postgres::{Failure, FailureKind, Outage, Patience, Session},
-    secret::SecretArena,
+    postgres::{Outage, Patience},
+    secret::{BufferPool, SecretArena},
 };
 
 /// A page ends early once it holds this much text, so that memory is bounded whatever the rows are like.
-/// Smaller than it could be: what is read, encoded and sent while it is still in the processor's cache costs less.
+/// Smaller than it could be: what is read, encoded and sent while it is still in the processor's cache costs
+/// less.
 pub(super) const PAGE_BYTES: usize = 1 << 20;
 
 /// Rows that were read together.
@@ -33,26 +43,24 @@ pub struct Page {
 /// The source, checked and ready to be read.
 #[derive(Debug)]
 pub struct Source {
-    pub(super) settings: SourceSettings,
-    pub(super) application_name: String,
-    pub(super) patience: Patience,
-    pub(super) connection: Option<Session>,
+    pub(super) connection: Connection,
     pub(super) plan: Plan,
     perspective: Perspective,
-    /// The types of key and fields when the plan was made.
-    pub(super) shape: Vec<String>,
+    /// The shape when the plan was made.
+    pub(super) shape: Shape,
     pub(super) common: Interner,
-    /// So many bytes of secrets had the page before: about as many will the next one have.
+    /// The bytes of secrets in the previous page: the next one will have about as many.
     secret_bytes: usize,
+    buffers: Arc<BufferPool>,
     pub(super) limit: u32,
     next_number: u64,
     event_log: EventLog,
-    span: Span,
+    pub(super) span: Span,
 }
 
 impl Source {
-    /// Connects and holds the configuration against the database. `patience` says how long the database may be
-    /// out of reach later on.
+    /// Connects and holds the configuration against the database. `patience` says how long the database may
+    /// be out of reach later on.
     ///
     /// # Errors
     /// If the database does not answer, does not let us, or does not look as configured.
@@ -61,20 +69,23 @@ impl Source {
         application_name: &str,
         patience: &Patience,
     ) -> Result<Self, SourceError> {
-        let mut connection = session::connect(settings, application_name, patience).await?;
-        let plan = validate::inspect(&mut connection, settings).await?;
-        let perspective = Perspective::of(&mut connection).await?;
-        let shape = shape::of(&mut connection, &plan).await?;
+        let mut session = session::connect(settings, application_name, patience).await?;
+        let plan = validate::inspect(&mut session, settings).await?;
+        let perspective = Perspective::of(&mut session).await?;
+        let shape = Shape::of(&mut session, &plan).await?;
         Ok(Self {
-            settings: settings.clone(),
-            application_name: application_name.to_owned(),
-            patience: patience.clone(),
-            connection: Some(connection),
+            connection: Connection {
+                session: Some(session),
+                settings: settings.clone(),
+                application_name: application_name.to_owned(),
+                patience: patience.clone(),
+            },
             plan,
             perspective,
             shape,
             common: Interner::default(),
             secret_bytes: 0,
+            buffers: Arc::default(),
             limit: settings.page_size,
             next_number: 0,
             event_log: EventLog::default(),
@@ -86,16 +97,14 @@ impl Source {
     #[must_use]
     pub fn another(&self) -> Self {
         Self {
-            settings: self.settings.clone(),
-            application_name: self.application_name.clone(),
-            patience: self.patience.clone(),
-            connection: None,
+            connection: self.connection.another(),
             plan: self.plan.clone(),
             perspective: self.perspective.clone(),
             shape: self.shape.clone(),
             common: Interner::default(),
             secret_bytes: 0,
-            limit: self.settings.page_size,
+            buffers: Arc::clone(&self.buffers),
+            limit: self.connection.settings.page_size,
             next_number: 0,
             event_log: self.event_log.clone(),
             span: Span::none(),
@@ -109,7 +118,14 @@ impl Source {
         self
     }
 
-    /// What is logged about an outage is logged there, wherever pages are read.
+    /// Takes the memory of secrets from the run's pool.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: &Arc<BufferPool>) -> Self {
+        self.buffers = Arc::clone(buffers);
+        self
+    }
+
+    /// Logs outages in this span, whichever task reads the pages.
     #[must_use]
     pub fn with_span(mut self, span: Span) -> Self {
         self.span = span;
@@ -119,7 +135,7 @@ impl Source {
     /// The outages that a piece of work lives through that begins now.
     #[must_use]
     pub fn outage(&self) -> Outage {
-        Outage::of("source", &self.patience)
+        Outage::of("source", &self.connection.patience)
     }
 
     /// Notes an outage that is over, if there was one.
@@ -133,10 +149,10 @@ impl Source {
     /// The name of the database, where the URL says it.
     #[must_use]
     pub fn database(&self) -> Option<String> {
-        self.settings.url.database().map(str::to_owned)
+        self.connection.settings.url.database().map(str::to_owned)
     }
 
-    /// As whom it is read.
+    /// Returns the role and search path with which it is read.
     #[must_use]
     pub fn perspective(&self) -> &Perspective {
         &self.perspective
@@ -144,86 +160,20 @@ impl Source {
 
     /// About how many rows there are, where the planner has an idea.
     pub async fn expected_rows(&mut self) -> Option<u64> {
-        validate::expected_rows(self.connection.as_mut()?, &self.settings).await
-    }
-
-    /// The page after a key, or the first one; `None` at the end. A lost connection is taken up again, with growing
-    /// pauses, until the database was out of reach for too long.
-    ///
-    /// # Errors
-    /// If the database stays away, or the rows cannot be had.
-    pub async fn page(&mut self, after: Option<&SourceKey>) -> Result<Option<Page>, SourceError> {
-        self.patiently(Rows::After(after)).await
-    }
-
-    /// The rows with these keys, as far as they are still there and meet the configured condition; `None` if none is.
-    ///
-    /// # Errors
-    /// As for [`page`](Self::page).
-    pub async fn rows(&mut self, keys: &[SourceKey]) -> Result<Option<Page>, SourceError> {
-        self.patiently(Rows::Among(keys)).await
+        let Connection {
+            session, settings, ..
+        } = &mut self.connection;
+        validate::expected_rows(session.as_mut()?, settings).await
     }
 
     /// Lets go of a connection that failed.
     pub fn disconnect(&mut self) {
-        self.connection = None;
-    }
-
-    async fn patiently(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
-        let mut outage = self.outage();
-        loop {
-            let read = match self.read(wanted).await {
-                // Seldom needed, and large.
-                Err(error @ SourceError::Rows { .. }) => Box::pin(self.after_failure(wanted, error)).await,
-                read => read,
-            };
-            match read {
-                Ok(page) => {
-                    self.record_recovery(&outage);
-                    return Ok(page);
-                }
-                Err(SourceError::Database(failure)) => {
-                    outage.wait_out(failure).instrument(self.span.clone()).await?;
-                }
-                Err(error) => return Err(error),
-            }
-            self.connection = None;
-        }
-    }
-
-    async fn read(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
-        let (tokens, size) = self.fetch(wanted).await?;
-        self.expect_same_shape().await?;
-        if size < PAGE_BYTES / 2 {
-            // One large row must not make all pages after it small.
-            self.limit = self.limit.saturating_mul(2).min(self.settings.page_size);
-        }
-        Ok(self.page_of(tokens))
-    }
-
-    /// What can be had of a page whose query failed.
-    async fn after_failure(
-        &mut self,
-        wanted: Rows<'_>,
-        failed: SourceError,
-    ) -> Result<Option<Page>, SourceError> {
-        self.expect_same_shape().await?;
-        if failed.is_about_a_value() {
-            self.page_in_parts(wanted, failed).await
-        } else {
-            Err(failed)
-        }
+        self.connection.session = None;
     }
 
     /// The tokens of rows, and how many bytes of text they hold.
     pub(super) async fn fetch(&mut self, wanted: Rows<'_>) -> Result<(Vec<LegacyToken>, usize), SourceError> {
-        let connection = session::connected(
-            &mut self.connection,
-            &self.settings,
-            &self.application_name,
-            &self.patience,
-        )
-        .await?;
+        let connection = self.connection.session().await?;
         let (sql, after) = match wanted {
             Rows::After(after) => (self.plan.page(after.is_some(), self.limit), after),
             Rows::Among(_) => (self.plan.rows(), None),
@@ -237,20 +187,17 @@ impl Source {
             }
         };
         let mut rows = query.fetch(connection);
-        let mut tokens: Vec<LegacyToken> = Vec::with_capacity(self.limit.min(10_000) as usize);
-        let mut secrets = SecretArena::with_capacity(self.secret_bytes + self.secret_bytes / 8);
-        let mut size = 0;
-        let broken =
-            |error, last: Option<&LegacyToken>| row_error(error, last.map(|token| &token.key).or(after));
+        let arena = SecretArena::pooled(&self.buffers, self.secret_bytes + self.secret_bytes / 8);
+        let mut decoded = RowDecoder::new(self.limit.min(10_000) as usize, arena);
         loop {
             let row = match rows.try_next().await {
                 Ok(Some(row)) => row,
                 Ok(None) => break,
-                Err(error) => match broken(error, tokens.last()) {
+                Err(error) => match row_error(error, decoded.last_key().or(after)) {
                     // The rows before it are good; the next page begins with this one.
                     error
                         if error.is_about_a_value()
-                            && !tokens.is_empty()
+                            && decoded.len() > 0
                             && matches!(wanted, Rows::After(_)) =>
                     {
                         break;
@@ -258,7 +205,7 @@ impl Source {
                     error => return Err(error),
                 },
             };
-            let previous = tokens.last().map(|token| &token.key).or(after);
+            let previous = decoded.last_key().or(after);
             let key = match decode::key(&row).map_err(|error| row_error(error, previous))? {
                 None => return Err(not_a_key(previous, "has none")),
                 Some(key)
@@ -269,21 +216,20 @@ impl Source {
                 }
                 Some(key) => SourceKey::from(key),
             };
-            let (token, bytes) = decode::token(&row, key, &self.plan.columns, &mut self.common, &mut secrets)
-                .map_err(|error| row_error(error, previous))?;
-            tokens.push(token);
-            size += bytes;
+            decoded
+                .push(&row, key, &self.plan.columns, &mut self.common)
+                .map_err(|error| row_error(error, decoded.last_key().or(after)))?;
             // Rows that were asked for by their keys would not be asked for again.
-            if size >= PAGE_BYTES && matches!(wanted, Rows::After(_)) {
+            if decoded.bytes() >= PAGE_BYTES && matches!(wanted, Rows::After(_)) {
                 // The next pages ask for what fits.
-                self.limit = u32::try_from(tokens.len()).unwrap_or(self.limit).max(1);
+                self.limit = u32::try_from(decoded.len()).unwrap_or(self.limit).max(1);
                 break;
             }
         }
         drop(rows);
-        self.secret_bytes = secrets.len();
-        secrets.close();
-        Ok((tokens, size))
+        self.secret_bytes = decoded.secret_bytes();
+        let bytes = decoded.bytes();
+        Ok((decoded.finish(), bytes))
     }
 
     /// The next page, if there is anything on it.
@@ -293,45 +239,11 @@ impl Source {
         self.next_number += 1;
         Some(Page { number, tokens, last })
     }
-
-    /// The session, connected anew if it was lost.
-    pub(super) async fn session(&mut self) -> Result<&mut Session, Failure> {
-        session::connected(
-            &mut self.connection,
-            &self.settings,
-            &self.application_name,
-            &self.patience,
-        )
-        .await
-    }
 }
 
-/// Which rows are asked for.
+/// A request for rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Rows<'a> {
     After(Option<&'a SourceKey>),
     Among(&'a [SourceKey]),
-}
-
-pub(super) fn row_error(error: sqlx::Error, after: Option<&SourceKey>) -> SourceError {
-    // Whatever its class: a function of the user's own raises what it likes.
-    let source = Failure::from(error).without_message();
-    match source.kind {
-        FailureKind::Rejected | FailureKind::Unexpected => SourceError::Rows {
-            after: describe(after),
-            source,
-        },
-        _ => SourceError::Database(source),
-    }
-}
-
-pub(super) fn not_a_key(previous: Option<&SourceKey>, what: &str) -> SourceError {
-    SourceError::NotAKey {
-        after: describe(previous),
-        what: what.to_owned(),
-    }
-}
-
-fn describe(key: Option<&SourceKey>) -> String {
-    key.map_or_else(|| "(the beginning)".to_owned(), ToString::to_string)
 }

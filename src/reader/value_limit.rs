@@ -1,16 +1,17 @@
-//! The largest value that is read. A row is held in memory as a whole, and one of hundreds of megabytes would take a multiple of that;
-//! so the database cuts such a value before it is sent, and its row fails.
+//! The largest value that is read. A row is held in memory as a whole, and one of hundreds of megabytes would
+//! take a multiple of that; so the database cuts such a value before it is sent, and its row fails.
 
 use sqlx::postgres::PgTypeInfo;
 
-use super::plan::{Form, base_name};
+use super::column_type::{Form, base_name};
 use crate::config::Expression;
 
 /// Far larger than any token, in bytes as the value travels.
 pub(super) const LARGEST_VALUE: usize = 1 << 20;
 
-/// What is selected of a value of this form: `raw` is the configured expression, `sql` the same as text. Of a value that is too large
-/// just so much is sent that it is seen to be: at most four bytes for each of its first characters.
+/// Returns the SQL that selects a value of this form: `raw` is the configured expression, `sql` the same as
+/// text. A value that is too large is cut, but not so far that it would pass: its first characters have at
+/// most four bytes each.
 pub(super) fn cut(form: Form, info: &PgTypeInfo, expression: &Expression, raw: &str, sql: &str) -> String {
     let beyond = LARGEST_VALUE + 1;
     match (form, expression) {
@@ -27,7 +28,8 @@ pub(super) fn cut(form: Form, info: &PgTypeInfo, expression: &Expression, raw: &
         (Form::Bytes, _) => {
             format!("pg_catalog.encode(pg_catalog.substr({raw}, 1, {LARGEST_VALUE}), 'base64')")
         }
-        // A column's size stands beside it. Cutting looks at each character, and so costs more than all the rest of the query.
+        // A column's size stands beside it. Cutting looks at each character, and so costs more than all the
+        // rest of the query.
         (Form::Text | Form::Number | Form::List, Expression::Column(_)) => format!(
             "case when pg_catalog.octet_length({sql}) operator(pg_catalog.>) {LARGEST_VALUE} \
              then pg_catalog.left({sql}, {beyond}) else {sql} end"

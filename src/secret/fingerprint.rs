@@ -1,4 +1,4 @@
-//! Fingerprints: what the ledger stores in place of a token.
+//! Fingerprints: keyed digests that the ledger stores in place of tokens.
 
 use std::fmt;
 
@@ -10,9 +10,10 @@ use zeroize::Zeroizing;
 
 use super::{PartsKey, ZeroizingBuf};
 
-/// HMAC-SHA256 over exactly the bytes that are sent for a token. Equal fingerprints mean that the API was
-/// given the very same token; nobody without the key can test a guess against one. Of a token that is fetched from where
-/// Descope keeps it, over what the row says in its place: equal ones mean that the row is the same.
+/// HMAC-SHA256 over exactly the bytes that are sent for a token: equal fingerprints mean that the API
+/// received the same token. For a token that Descope itself keeps, it is taken over the row instead: equal
+/// fingerprints mean that the row is unchanged. Without the key, a guess cannot be tested against a
+/// fingerprint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Fingerprint([u8; 32]);
 
@@ -83,8 +84,8 @@ impl FingerprintKey {
         self.digest("token", encoded)
     }
 
-    /// The fingerprint of a token that is not in its row but fetched: of all that the row says, since that is what tells,
-    /// without fetching, whether there is anything new.
+    /// The fingerprint of a token that is not in its row but fetched: of all that the row says, since that is
+    /// what tells, without fetching, whether there is anything new.
     #[must_use]
     pub fn row_fingerprint(&self, parts: &[&[u8]]) -> Fingerprint {
         self.digest("row", joined(parts).as_ref())
@@ -96,7 +97,7 @@ impl FingerprintKey {
         self.digest("selection", joined(parts).as_ref())
     }
 
-    /// What makes the digests of a token's parts.
+    /// Returns the key for digests of a token's parts.
     #[must_use]
     pub fn parts(&self) -> &PartsKey {
         &self.parts
@@ -115,7 +116,7 @@ impl FingerprintKey {
         self.digest("login", [project_id, login_id].join("\0").as_bytes())
     }
 
-    /// What the ledger keeps to notice that another key is being used than the one it was begun with.
+    /// Returns the digest by which the ledger notices that a different key is in use.
     #[must_use]
     pub fn check(&self) -> Fingerprint {
         self.digest("check", &[])
@@ -142,7 +143,8 @@ fn joined(parts: &[&[u8]]) -> ZeroizingBuf {
     list
 }
 
-/// HMAC pads a shorter key with zeros to the hash's block; done here, since a key of exactly that length cannot be refused.
+/// HMAC pads a shorter key with zeros to the hash's block; done here, since a key of exactly that length
+/// cannot be refused.
 fn keyed(key: &[u8; 32]) -> Hmac<Sha256> {
     let mut block = Zeroizing::new([0; 64]);
     block[..32].copy_from_slice(key);

@@ -1,4 +1,5 @@
-//! Secrets: values that are never printed, their memory, and the digests that the ledger keeps in their place.
+//! Secrets: values that are never printed, their memory, and the digests that the ledger keeps in their
+//! place.
 
 mod arena;
 mod buffer_pool;
@@ -6,7 +7,8 @@ mod fingerprint;
 mod parts;
 mod zeroizing_buf;
 
-pub use arena::{Secret, SecretArena};
+pub use arena::{FrozenArena, PendingSecret, Secret, SecretArena};
+pub use buffer_pool::BufferPool;
 pub use fingerprint::{Fingerprint, FingerprintKey};
 pub(crate) use parts::KINDS;
 pub use parts::{Parts, PartsKey, SentAttributes};

@@ -4,8 +4,8 @@ use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher24;
 
-/// Keyed digests of the parts of a token as it was sent, 8 bytes each; 0 stands for a part that was not sent. The ID token
-/// is none of them, since the API never shows it.
+/// Keyed digests of the parts of a token as it was sent, 8 bytes each; 0 stands for a part that was not sent.
+/// The ID token is none of them, since the API never shows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Parts {
     pub(crate) access: u64,
@@ -13,7 +13,8 @@ pub struct Parts {
     pub(crate) attributes: u64,
 }
 
-/// Makes [`Parts`]. The key comes from the ledger's fingerprint key, so that nobody can test a guess against a stolen ledger.
+/// Makes [`Parts`]. The key comes from the ledger's fingerprint key, so that a guess cannot be tested against
+/// a stolen ledger.
 #[derive(Clone)]
 pub struct PartsKey(SipHasher24);
 
@@ -72,28 +73,28 @@ impl PartsKey {
 /// The bits of the attributes' digest that say which of them there are.
 pub(crate) const KINDS: u64 = 0b111;
 
-/// What goes up with a token beside its secrets and its destination, as far as the API shows it again.
+/// The attributes that are sent with a token and that the API shows again.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct SentAttributes<'a> {
     /// When the access token expires, in seconds since 1970.
     pub expiry: Option<i32>,
     /// The access token's type.
     pub token_type: Option<&'a str>,
-    /// Who granted the access.
+    /// The grantor of the access.
     pub granted_by: Option<&'a str>,
 }
 
 impl Parts {
-    /// How many bytes the stored form has.
+    /// The length of the stored form in bytes.
     pub const STORED: usize = 24;
 
-    /// Whether an access token was sent.
+    /// Tells whether an access token was sent.
     #[must_use]
     pub fn has_access_token(self) -> bool {
         self.access != 0
     }
 
-    /// Whether a refresh token was sent.
+    /// Tells whether a refresh token was sent.
     #[must_use]
     pub fn has_refresh_token(self) -> bool {
         self.refresh != 0

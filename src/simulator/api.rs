@@ -19,7 +19,7 @@ pub(super) struct Api {
     pub(super) limiter: Shared<Buckets>,
     pub(super) faults: Shared<Faults>,
     pub(super) log: Shared<RequestLog>,
-    /// Work goes on when its client leaves, as it would on a real server.
+    /// Work continues when its client disconnects, as on a real server.
     pub(super) tasks: TaskTracker,
     /// Ends the server and the tasks.
     pub(super) stop: CancellationToken,

@@ -3,19 +3,18 @@
 use std::fmt;
 
 use axum::http::{HeaderMap, header};
-use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use crate::simulator::refusal::Refusal;
+use crate::{secret::Secret, simulator::refusal::Refusal};
 
 /// Kept as a digest: comparing two digests tells nothing about how much of a guess was right, however long
 /// the comparison takes.
 pub(super) struct Credentials([u8; 32]);
 
 impl Credentials {
-    pub(super) fn new(project_id: &str, management_key: &SecretString) -> Self {
-        let bearer = SecretString::from(format!("Bearer {project_id}:{}", management_key.expose_secret()));
-        Self(Sha256::digest(bearer.expose_secret()).into())
+    pub(super) fn new(project_id: &str, management_key: &Secret) -> Self {
+        let bearer = Secret::new(format!("Bearer {project_id}:{}", management_key.reveal()));
+        Self(Sha256::digest(bearer.reveal()).into())
     }
 
     /// Lets the request pass if it carries these credentials.

@@ -1,4 +1,5 @@
-//! The rate limits: each kind of request has one of its own, and so has each tier of licence, for all kinds together.
+//! The rate limits: each kind of request has one of its own, and so has each tier of licence, for all kinds
+//! together.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -88,7 +89,7 @@ impl Buckets {
         self.plain.refuse(wait)
     }
 
-    /// How many requests were answered with 429.
+    /// Counts requests that were answered with 429.
     pub(super) fn refused(&self) -> u64 {
         let kinds = [&self.plain, &self.users, &self.search];
         kinds

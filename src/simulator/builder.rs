@@ -7,24 +7,26 @@ use std::{
 };
 
 use rand::distr::{Alphanumeric, SampleString};
-use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use crate::simulator::{
-    api::{Api, Shared},
-    auth::Credentials,
-    buckets::{Bucket, Buckets},
-    directory::{App, Directory, User},
-    disconnect::{Connection, DisconnectListener},
-    faults::{FaultRates, Faults},
-    handle::SimulatorHandle,
-    license::License,
-    limits::RateLimit,
-    log::RequestLog,
-    routes::router,
-    rules::{OnRepeat, Rules, TooLarge},
-    store::Store,
+use crate::{
+    secret::Secret,
+    simulator::{
+        api::{Api, Shared},
+        auth::Credentials,
+        buckets::{Bucket, Buckets},
+        directory::{App, Directory, User},
+        disconnect::{Connection, DisconnectListener},
+        faults::{FaultRates, Faults},
+        handle::SimulatorHandle,
+        license::License,
+        limits::RateLimit,
+        log::RequestLog,
+        routes::router,
+        rules::Rules,
+        store::Store,
+    },
 };
 
 /// A simulator that is not started yet.
@@ -32,7 +34,7 @@ use crate::simulator::{
 pub struct Simulator {
     listen: SocketAddr,
     project_id: String,
-    management_key: SecretString,
+    management_key: Secret,
     rules: Rules,
     license: License,
     directory: Directory,
@@ -50,7 +52,7 @@ impl Simulator {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
             // Shorter than 32 characters, from which a client would read a region.
             project_id: format!("P{}", random_text(26)),
-            management_key: format!("K{}", random_text(40)).into(),
+            management_key: Secret::new(format!("K{}", random_text(40))),
             rules: Rules::default(),
             license: License::default(),
             directory: Directory::default(),
@@ -77,14 +79,21 @@ impl Simulator {
 
     /// The management key that clients must send.
     #[must_use]
-    pub fn management_key(self, management_key: impl Into<SecretString>) -> Self {
+    pub fn management_key(self, management_key: Secret) -> Self {
         Self {
-            management_key: management_key.into(),
+            management_key,
             ..self
         }
     }
 
-    /// All the rules at once; the methods below set one each.
+    /// Changes some of the rules.
+    #[must_use]
+    pub fn rule(mut self, change: impl FnOnce(&mut Rules)) -> Self {
+        change(&mut self.rules);
+        self
+    }
+
+    /// Sets all the rules at once.
     #[must_use]
     pub fn rules(self, rules: Rules) -> Self {
         Self { rules, ..self }
@@ -117,69 +126,21 @@ impl Simulator {
         self.rule(|rules| rules.refused_users = users.into_iter().map(Into::into).collect())
     }
 
-    /// See [`Rules::bad_token_prefix`].
-    #[must_use]
-    pub fn bad_token_prefix(self, prefix: impl Into<String>) -> Self {
-        self.rule(|rules| rules.bad_token_prefix = Some(prefix.into()))
-    }
-
-    /// See [`Rules::dead_refresh_prefix`].
-    #[must_use]
-    pub fn dead_refresh_prefix(self, prefix: impl Into<String>) -> Self {
-        self.rule(|rules| rules.dead_refresh_prefix = Some(prefix.into()))
-    }
-
-    /// See [`Rules::failures_status`].
-    #[must_use]
-    pub fn failures_status(self, status: u16) -> Self {
-        self.rule(|rules| rules.failures_status = status)
-    }
-
-    /// See [`Rules::failures_at_once`].
-    #[must_use]
-    pub fn failures_at_once(self, most: usize) -> Self {
-        self.rule(|rules| rules.failures_at_once = Some(most))
-    }
-
-    /// See [`Rules::on_repeat`].
-    #[must_use]
-    pub fn on_repeat(self, on_repeat: OnRepeat) -> Self {
-        self.rule(|rules| rules.on_repeat = on_repeat)
-    }
-
-    /// See [`Rules::max_tokens`].
-    #[must_use]
-    pub fn max_tokens(self, most: usize) -> Self {
-        self.rule(|rules| rules.max_tokens = Some(most))
-    }
-
-    /// See [`Rules::max_bytes`].
-    #[must_use]
-    pub fn max_bytes(self, most: usize) -> Self {
-        self.rule(|rules| rules.max_bytes = Some(most))
-    }
-
-    /// See [`Rules::too_large`].
-    #[must_use]
-    pub fn too_large(self, too_large: TooLarge) -> Self {
-        self.rule(|rules| rules.too_large = too_large)
-    }
-
-    /// How many requests pass in how long, of those that have no limit of their own.
+    /// Limits the rate of requests that have no limit of their own.
     #[must_use]
     pub fn rate_limit(self, limit: RateLimit) -> Self {
         self.limit(Bucket::Plain, Some(limit))
     }
 
-    /// How many requests of one kind pass in how long; `None` for any number.
+    /// Limits the rate of one kind of request; `None` removes the limit.
     #[must_use]
     pub fn limit(mut self, bucket: Bucket, limit: Option<RateLimit>) -> Self {
         self.limits.set_limit(bucket, limit);
         self
     }
 
-    /// The rate-limit tier of the project's licence, in place of `tier1`. Requests that name none or a wrong one are put into
-    /// the lowest, `tier1`.
+    /// The rate-limit tier of the project's licence, in place of `tier1`. Requests that name none or a wrong
+    /// one are put into the lowest, `tier1`.
     #[must_use]
     pub fn license(mut self, tier: impl Into<String>) -> Self {
         self.license.tier = tier.into();
@@ -193,20 +154,20 @@ impl Simulator {
         self
     }
 
-    /// How many requests of all kinds together pass in how long under one tier; begins with any number.
+    /// Limits the rate of all requests of a tier together. Without it there is no such limit.
     #[must_use]
     pub fn tier_limit(mut self, tier: &str, limit: RateLimit) -> Self {
         self.limits.set_tier_limit(tier, Some(limit));
         self
     }
 
-    /// What goes wrong by chance.
+    /// Sets the random faults.
     #[must_use]
     pub fn faults(self, faults: FaultRates) -> Self {
         Self { faults, ..self }
     }
 
-    /// Makes chance repeatable, as far as requests come in the same order.
+    /// Makes random faults repeatable if requests come in the same order.
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed, ..self }
@@ -244,11 +205,6 @@ impl Simulator {
             self.project_id,
             self.management_key,
         ))
-    }
-
-    fn rule(mut self, change: impl FnOnce(&mut Rules)) -> Self {
-        change(&mut self.rules);
-        self
     }
 }
 

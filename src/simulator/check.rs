@@ -1,23 +1,26 @@
 //! Checks of single tokens in a request of the right form.
 
-use secrecy::{ExposeSecret, SecretString};
-
-use crate::simulator::{
-    directory::Directory,
-    refusal::{BAD_TOKEN, INVALID_ARGUMENTS, MISSING_ARGUMENTS, USER_NOT_FOUND, VALIDATION},
-    rules::Rules,
-    store::{Content, Destination},
-    wire::{ApiKeyUpload, Failure, Token},
+use crate::{
+    secret::Secret,
+    simulator::{
+        decode::filled,
+        destination::Destination,
+        directory::Directory,
+        refusal::{BAD_TOKEN, INVALID_ARGUMENTS, MISSING_ARGUMENTS, USER_NOT_FOUND, VALIDATION},
+        rules::Rules,
+        stored_token::Content,
+        wire::{ApiKeyUpload, Failure, Token},
+    },
 };
 
-/// Whose token an endpoint takes.
+/// The kind of owner whose tokens an endpoint accepts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subject {
     User,
     Tenant,
 }
 
-/// What is uploaded.
+/// The kind of upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     OAuth,
@@ -184,12 +187,12 @@ impl Item {
         Ok(())
     }
 
-    /// Whether the refresh token is to be tried at the provider.
+    /// Tells whether the upload asks to try the refresh token at the provider.
     pub(super) fn asks_to_verify(&self) -> bool {
         self.verify_refresh
     }
 
-    /// What the provider says to the refresh token.
+    /// Tries the refresh token at the provider.
     pub(super) fn verify(&self, rules: &Rules) -> Result<(), Problem> {
         match rules.refresh_error_of(self.content.refresh_token.as_ref()) {
             Some(_) => Err(problem(BAD_TOKEN, "the provider refused the refresh token")),
@@ -207,20 +210,16 @@ impl Item {
         }
     }
 
-    /// Where the token goes and what it is; only for one that was checked.
+    /// Returns destination and content of a token that passed the checks.
     pub(super) fn into_parts(self) -> (Destination, Content) {
         (self.destination(), self.content)
     }
 }
 
-pub(super) fn filled(text: Option<String>) -> Option<String> {
-    text.filter(|text| !text.trim().is_empty())
+fn begins(token: &Secret, prefix: Option<&str>) -> bool {
+    prefix.is_some_and(|prefix| token.reveal().starts_with(prefix))
 }
 
-fn begins(token: &SecretString, prefix: Option<&str>) -> bool {
-    prefix.is_some_and(|prefix| token.expose_secret().starts_with(prefix))
-}
-
-fn is_filled(secret: &SecretString) -> bool {
-    !secret.expose_secret().is_empty()
+fn is_filled(secret: &Secret) -> bool {
+    !secret.reveal().is_empty()
 }

@@ -1,5 +1,6 @@
 //! Reads a body strictly and says what is wrong with it without quoting it.
 
+use axum::{extract::Query, http::Uri};
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
@@ -12,6 +13,24 @@ pub(super) fn decode<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
         .map_err(|error| explain(&error.path().to_string(), error.inner()))?;
     deserializer.end().map_err(|error| explain("", &error))?;
     Ok(value)
+}
+
+/// Reads a query string as strictly as a body.
+pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
+    // The reason would quote the value.
+    Query::try_from_uri(uri)
+        .map(|Query(query)| query)
+        .map_err(|_| Refusal::bad_request("unknown or malformed query parameter"))
+}
+
+/// Returns a text that is neither absent nor blank: the gateway cannot tell the two apart.
+pub(super) fn filled(text: Option<String>) -> Option<String> {
+    text.filter(|text| !text.trim().is_empty())
+}
+
+/// Returns the text of a field that must be filled.
+pub(super) fn required(name: &str, text: Option<String>) -> Result<String, Refusal> {
+    filled(text).ok_or_else(|| Refusal::invalid_arguments(format!("{name} is required")))
 }
 
 /// serde's own message would quote the offending value, which may be a token.

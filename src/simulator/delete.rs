@@ -2,17 +2,16 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::State,
-    http::Uri,
-    response::{IntoResponse, Response},
-};
+use axum::{Json, extract::State, http::Uri, response::Response};
 use serde::Deserialize;
 use serde_json::json;
 
 use crate::simulator::{
-    api::Api, check::filled, faults::Call, inject_fault::perform, lookup::query, refusal::Refusal,
+    api::Api,
+    decode::{filled, query, required},
+    faults::Call,
+    inject_fault::perform,
+    refusal::Refusal,
 };
 
 type Shared = State<Arc<Api>>;
@@ -32,12 +31,12 @@ struct ByOwner {
 
 /// One token.
 pub(super) async fn token(State(api): Shared, uri: Uri) -> Response {
-    delete(api, move |api| {
+    perform(api, Call::Delete, move |api| {
         let wanted: ById = query(&uri)?;
-        let id = filled(wanted.id).ok_or_else(|| Refusal::invalid_arguments("id is required"))?;
+        let id = required("id", wanted.id)?;
         let status = api.rules.lock().token_not_found_status;
         if api.store.lock().delete(&id) {
-            Ok(())
+            Ok(Json(json!({})))
         } else {
             Err(Refusal::token_not_found(status))
         }
@@ -47,25 +46,14 @@ pub(super) async fn token(State(api): Shared, uri: Uri) -> Response {
 
 /// All tokens of an app, of a user, or of a user for an app.
 pub(super) async fn tokens(State(api): Shared, uri: Uri) -> Response {
-    delete(api, move |api| {
+    perform(api, Call::Delete, move |api| {
         let wanted: ByOwner = query(&uri)?;
         let (app, user) = (filled(wanted.app_id), filled(wanted.user_id));
         if app.is_none() && user.is_none() {
             return Err(Refusal::invalid_arguments("appId or userId is required"));
         }
         api.store.lock().delete_all(app.as_deref(), user.as_deref());
-        Ok(())
-    })
-    .await
-}
-
-async fn delete<F>(api: Arc<Api>, carry_out: F) -> Response
-where
-    F: FnOnce(&Api) -> Result<(), Refusal> + Send + 'static,
-{
-    perform(api, Call::Delete, move |api| match carry_out(api) {
-        Ok(()) => Json(json!({})).into_response(),
-        Err(refusal) => refusal.into_response(),
+        Ok(Json(json!({})))
     })
     .await
 }

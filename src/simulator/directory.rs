@@ -1,10 +1,10 @@
-//! Which apps, users and tenants exist.
+//! The directory: apps, users and tenants that exist.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Deserialize;
 
-use crate::simulator::provider::ProviderToken;
+use crate::secret::Secret;
 
 /// A user. Made from an ID alone, it is enabled and has no login ID.
 #[derive(Debug, Clone, Deserialize)]
@@ -12,12 +12,12 @@ use crate::simulator::provider::ProviderToken;
 pub struct User {
     /// The ID that tokens are uploaded for.
     pub user_id: String,
-    /// What the user signs in with: an e-mail address, a phone number, a name.
+    /// The login IDs: e-mail addresses, phone numbers, names.
     #[serde(default)]
     pub login_ids: Vec<String>,
     /// The e-mail address, whether it is a login ID or not.
     pub email: Option<String>,
-    /// Whether the user may sign in.
+    /// The user's status.
     #[serde(default)]
     pub status: UserStatus,
     /// A test user: a search leaves it out unless asked for it.
@@ -63,7 +63,7 @@ impl<T: Into<String>> From<T> for User {
     }
 }
 
-/// Whether a user may sign in.
+/// The status of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UserStatus {
@@ -92,7 +92,7 @@ impl UserStatus {
 pub struct App {
     /// The ID that tokens are uploaded for.
     pub id: String,
-    /// What answers say as `appType`; they leave the field out without one: `oauth`, or `apikey`.
+    /// The `appType` of answers: `oauth` or `apikey`. Without one, answers leave the field out.
     #[serde(default = "oauth")]
     pub app_type: Option<String>,
 }
@@ -126,8 +126,8 @@ fn oauth() -> Option<String> {
     Some("oauth".to_owned())
 }
 
-/// What exists. Where nothing is listed, everything does: whatever is asked for by its ID is found, a login ID belongs
-/// to a user whose ID is the same text, and lists of all there is are empty.
+/// The apps, users and tenants that exist. If nothing is listed, everything exists: every ID is found, a
+/// login ID belongs to the user whose ID is the same text, and lists of everything are empty.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
     apps: Option<BTreeMap<String, App>>,
@@ -149,7 +149,8 @@ impl Directory {
         self.apps = Some(apps.map(|app| (app.id.clone(), app)).collect());
     }
 
-    /// The users that exist from now on. Two may share a login ID, as they do where a project's rules changed.
+    /// The users that exist from now on. Two may share a login ID, as they do where a project's rules
+    /// changed.
     pub fn set_users<U: Into<User>>(&mut self, users: impl IntoIterator<Item = U>) {
         let mut known = Users::default();
         for user in users.into_iter().map(Into::into) {
@@ -206,7 +207,7 @@ impl Directory {
             .collect()
     }
 
-    /// Whether there are only the users that were listed.
+    /// Tells whether only listed users exist.
     pub(super) fn lists_users(&self) -> bool {
         self.users.is_some()
     }
@@ -214,5 +215,62 @@ impl Directory {
     pub(super) fn users(&self) -> Vec<User> {
         let users = self.users.iter().flat_map(|users| users.by_id.values());
         users.cloned().collect()
+    }
+}
+
+/// A token that is kept of a social login.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ProviderToken {
+    /// The access token.
+    pub access_token: Secret,
+    /// The refresh token; only handed out to who asks for it.
+    pub refresh_token: Option<Secret>,
+    /// When the access token expires, in epoch seconds; 0 if unknown.
+    #[serde(default)]
+    pub expiration: i64,
+    /// The granted scopes.
+    #[serde(default)]
+    pub scopes: Vec<String>,
+    /// The user's ID at the provider.
+    #[serde(default)]
+    pub provider_user_id: String,
+}
+
+impl ProviderToken {
+    /// An access token that never expires.
+    #[must_use]
+    pub fn new(access_token: impl Into<String>) -> Self {
+        Self {
+            access_token: Secret::new(access_token),
+            refresh_token: None,
+            expiration: 0,
+            scopes: Vec::new(),
+            provider_user_id: String::new(),
+        }
+    }
+
+    /// The same with a refresh token.
+    #[must_use]
+    pub fn with_refresh_token(self, refresh_token: impl Into<String>) -> Self {
+        Self {
+            refresh_token: Some(Secret::new(refresh_token)),
+            ..self
+        }
+    }
+
+    /// The same with an expiry, in epoch seconds.
+    #[must_use]
+    pub fn expiring_at(self, expiration: i64) -> Self {
+        Self { expiration, ..self }
+    }
+
+    /// The same with scopes.
+    #[must_use]
+    pub fn with_scopes<S: Into<String>>(self, scopes: impl IntoIterator<Item = S>) -> Self {
+        Self {
+            scopes: scopes.into_iter().map(Into::into).collect(),
+            ..self
+        }
     }
 }

@@ -1,13 +1,17 @@
 //! Faults of requests: by a script, else by chance.
 
-use std::{collections::VecDeque, ops::RangeInclusive, time::Duration};
+use std::{
+    collections::{HashMap, VecDeque},
+    ops::RangeInclusive,
+    time::Duration,
+};
 
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 
 use crate::simulator::barrier::Barrier;
 
-/// What goes wrong with one request. For a call that reads, "commit" means having looked the token
-/// up; for one that deletes, having deleted it.
+/// A fault of one request. For a call that reads, "commit" means the lookup; for one that deletes, the
+/// deletion.
 #[derive(Debug, Clone, Default)]
 pub enum Fault {
     /// Nothing.
@@ -35,7 +39,7 @@ pub enum Fault {
         status: u16,
         /// The body, sent as JSON whatever it is.
         body: String,
-        /// Whether the upload is committed all the same.
+        /// The upload is committed all the same.
         committed: bool,
     },
     /// 429 with this `Retry-After`; nothing is committed.
@@ -50,17 +54,17 @@ pub enum Fault {
     HoldBeforeCommit(Barrier),
 }
 
-/// What goes wrong by chance, each as a share of all requests between 0 and 1. Each request meets at most
-/// one of the kinds, so the shares should not add up to more than 1; latency comes on top.
+/// Random faults, each as a share of all requests between 0 and 1. A request has at most one fault, so the
+/// shares should not add up to more than 1. Latency comes on top.
 #[derive(Debug, Clone, PartialEq)]
 pub struct FaultRates {
-    /// How long every answer takes, drawn evenly from the range.
+    /// The latency of every answer, drawn evenly from the range.
     pub latency: Option<RangeInclusive<Duration>>,
     /// One of `statuses`, nothing committed.
     pub error: f64,
     /// One of `statuses`, though committed.
     pub error_after_commit: f64,
-    /// What `error` and `error_after_commit` answer.
+    /// The statuses of `error` and `error_after_commit`.
     pub statuses: Vec<u16>,
     /// [`Fault::CutBeforeCommit`].
     pub cut_before_commit: f64,
@@ -70,7 +74,7 @@ pub struct FaultRates {
     pub unreadable: f64,
     /// The beginning of a [`Fault::Storm`].
     pub storm: f64,
-    /// How long a storm lasts.
+    /// The length of a storm.
     pub storm_lasts: Duration,
 }
 
@@ -103,25 +107,17 @@ impl FaultRates {
     }
 }
 
-/// What waits for one kind of request, and the dice for all.
+/// The scripted faults by kind of request, and the source of random ones.
 #[derive(Debug)]
 pub(super) struct Faults {
     pub(super) rates: FaultRates,
-    /// Consumed by uploads, one each, before chance decides.
-    pub(super) uploads: VecDeque<Fault>,
-    /// The same for calls that read.
-    pub(super) reads: VecDeque<Fault>,
-    /// The same for calls that ask for users, apps or tenants.
-    pub(super) lookups: VecDeque<Fault>,
-    /// The same for calls that delete.
-    pub(super) deletes: VecDeque<Fault>,
-    /// The same for calls that ask for the licence. Chance leaves them alone.
-    pub(super) licenses: VecDeque<Fault>,
+    /// Consumed by requests of their kind, one each, before chance decides.
+    pub(super) scripts: HashMap<Call, VecDeque<Fault>>,
     dice: StdRng,
 }
 
-/// Which script a request consumes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The script that a request consumes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) enum Call {
     Upload,
     Read,
@@ -134,11 +130,7 @@ impl Faults {
     pub(super) fn new(rates: FaultRates, seed: u64) -> Self {
         Self {
             rates,
-            uploads: VecDeque::new(),
-            reads: VecDeque::new(),
-            lookups: VecDeque::new(),
-            deletes: VecDeque::new(),
-            licenses: VecDeque::new(),
+            scripts: HashMap::new(),
             dice: StdRng::seed_from_u64(seed),
         }
     }
@@ -149,14 +141,9 @@ impl Faults {
             Some(range) if !range.is_empty() => self.dice.random_range(range.clone()),
             _ => Duration::ZERO,
         };
-        let script = match call {
-            Call::Upload => &mut self.uploads,
-            Call::Read => &mut self.reads,
-            Call::Lookup => &mut self.lookups,
-            Call::Delete => &mut self.deletes,
-            Call::License => &mut self.licenses,
-        };
-        let fault = script.pop_front().unwrap_or_else(|| match call {
+        let scripted = self.scripts.get_mut(&call).and_then(VecDeque::pop_front);
+        let fault = scripted.unwrap_or_else(|| match call {
+            // Chance leaves them alone.
             Call::License => Fault::None,
             _ => self.throw(),
         });

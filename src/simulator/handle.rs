@@ -1,24 +1,31 @@
-//! A running simulator: what it holds, what it saw, and what shall go wrong next.
+//! A running simulator: its tokens, its log, and its next faults.
 
-use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
-
-use secrecy::SecretString;
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::DropGuard;
 
-use crate::simulator::{
-    api::Api,
-    buckets::Bucket,
-    directory::Directory,
-    faults::{Fault, FaultRates},
-    license,
-    limits::RateLimit,
-    log::RequestLog,
-    rules::{Rules, WithoutTenant},
-    store::{Destination, StoredToken, Wanted},
+use crate::{
+    secret::Secret,
+    simulator::{
+        api::Api,
+        buckets::Bucket,
+        destination::{Destination, Wanted},
+        directory::Directory,
+        faults::{Call, Fault, FaultRates},
+        license,
+        limits::RateLimit,
+        log::RequestLog,
+        rules::{Rules, WithoutTenant},
+        stored_token::StoredToken,
+    },
 };
 
-/// How long a client may take to finish the request that it is sending when the simulator ends.
+/// The time that a client has to finish its current request when the simulator ends.
 const GRACE: Duration = Duration::from_secs(3);
 
 /// A running simulator. Dropping it ends it.
@@ -28,7 +35,7 @@ pub struct SimulatorHandle {
     server: JoinHandle<io::Result<()>>,
     base_url: String,
     project_id: String,
-    management_key: SecretString,
+    management_key: Secret,
     _stop_on_drop: DropGuard,
 }
 
@@ -38,7 +45,7 @@ impl SimulatorHandle {
         server: JoinHandle<io::Result<()>>,
         base_url: String,
         project_id: String,
-        management_key: SecretString,
+        management_key: Secret,
     ) -> Self {
         let stop_on_drop = api.stop.clone().drop_guard();
         Self {
@@ -51,7 +58,7 @@ impl SimulatorHandle {
         }
     }
 
-    /// Where it listens, without a slash at the end.
+    /// Returns the base URL, without a slash at the end.
     #[must_use]
     pub fn base_url(&self) -> &str {
         &self.base_url
@@ -65,7 +72,7 @@ impl SimulatorHandle {
 
     /// The management key that it accepts.
     #[must_use]
-    pub fn management_key(&self) -> &SecretString {
+    pub fn management_key(&self) -> &Secret {
         &self.management_key
     }
 
@@ -75,14 +82,14 @@ impl SimulatorHandle {
         self.api.store.lock().all()
     }
 
-    /// How many tokens are committed.
+    /// Counts committed tokens.
     #[must_use]
     pub fn stored_count(&self) -> usize {
         self.api.store.lock().len()
     }
 
-    /// The last created token of an app and owner; tenant, external identifier and scopes select where they are given. Never
-    /// refreshes it, as a fetch may.
+    /// The last created token of an app and owner; tenant, external identifier and scopes select where they
+    /// are given. Never refreshes it, as a fetch may.
     #[must_use]
     pub fn latest(&self, destination: &Destination) -> Option<StoredToken> {
         let scopes = &destination.scopes;
@@ -102,19 +109,19 @@ impl SimulatorHandle {
         store.set_all(tokens);
     }
 
-    /// How often each destination was committed to.
+    /// Counts commits by destination.
     #[must_use]
     pub fn writes(&self) -> BTreeMap<Destination, u64> {
         self.api.store.lock().writes().clone()
     }
 
-    /// How often the refresh token for each destination was tried at its provider.
+    /// Counts, by destination, the attempts to verify a refresh token at its provider.
     #[must_use]
     pub fn verifies(&self) -> BTreeMap<Destination, u64> {
         self.api.store.lock().verifies().clone()
     }
 
-    /// How often a fetch asked a provider to refresh the token of each destination, in vain or not.
+    /// Counts, by destination, the refreshes that fetches asked a provider for, failed ones included.
     #[must_use]
     pub fn refreshes(&self) -> BTreeMap<Destination, u64> {
         self.api.store.lock().refreshes().clone()
@@ -142,62 +149,59 @@ impl SimulatorHandle {
         self.api.limiter.lock().set_tier_limit(tier, limit);
     }
 
-    /// How many requests were answered with 429.
+    /// Counts requests that were answered with 429.
     #[must_use]
     pub fn rate_limited(&self) -> u64 {
         self.api.limiter.lock().refused()
     }
 
-    /// What goes wrong with the next uploads, one each, after what was scripted before.
+    /// Appends faults for the next uploads, one each.
     pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.api.faults.lock().uploads.extend(faults);
+        self.extend_script(Call::Upload, faults);
     }
 
-    /// What goes wrong with the next calls that read tokens back.
+    /// Appends faults for the next calls that read tokens back.
     pub fn script_reads(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.api.faults.lock().reads.extend(faults);
+        self.extend_script(Call::Read, faults);
     }
 
-    /// What goes wrong with the next calls that ask for users, apps or tenants.
+    /// Appends faults for the next lookups of users, apps or tenants.
     pub fn script_lookups(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.api.faults.lock().lookups.extend(faults);
+        self.extend_script(Call::Lookup, faults);
     }
 
-    /// What goes wrong with the next calls that delete tokens.
+    /// Appends faults for the next deletions.
     pub fn script_deletes(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.api.faults.lock().deletes.extend(faults);
+        self.extend_script(Call::Delete, faults);
     }
 
-    /// What goes wrong with the next calls that ask for the licence.
+    /// Appends faults for the next licence calls.
     pub fn script_licenses(&self, faults: impl IntoIterator<Item = Fault>) {
-        self.api.faults.lock().licenses.extend(faults);
+        self.extend_script(Call::License, faults);
     }
 
-    /// Takes back whatever was scripted.
+    /// Removes all scripted faults.
     pub fn clear_scripts(&self) {
-        let mut faults = self.api.faults.lock();
-        faults.uploads.clear();
-        faults.reads.clear();
-        faults.lookups.clear();
-        faults.deletes.clear();
-        faults.licenses.clear();
+        self.api.faults.lock().scripts.clear();
     }
 
-    /// How many scripted faults no request has met yet.
+    /// Counts scripted faults that were not used yet.
     #[must_use]
     pub fn scripted(&self) -> usize {
-        let faults = self.api.faults.lock();
-        let scripts = [
-            &faults.uploads,
-            &faults.reads,
-            &faults.lookups,
-            &faults.deletes,
-            &faults.licenses,
-        ];
-        scripts.iter().map(|script| script.len()).sum()
+        self.api.faults.lock().scripts.values().map(VecDeque::len).sum()
     }
 
-    /// What goes wrong by chance from now on.
+    fn extend_script(&self, call: Call, faults: impl IntoIterator<Item = Fault>) {
+        self.api
+            .faults
+            .lock()
+            .scripts
+            .entry(call)
+            .or_default()
+            .extend(faults);
+    }
+
+    /// Changes the random faults.
     pub fn set_faults(&self, rates: FaultRates) {
         self.api.faults.lock().rates = rates;
     }

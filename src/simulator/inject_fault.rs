@@ -14,32 +14,35 @@ use crate::simulator::{
     api::Api,
     disconnect::cut,
     faults::{Call, Fault},
+    refusal::Refusal,
 };
 
 /// Longer than the part of the body that is sent.
 const TRUNCATED_LENGTH: u64 = 1024;
 
-/// Answers with `commit`, unless the next fault says otherwise.
+/// Answers with the result of `commit`, unless the next fault says otherwise.
 ///
 /// It runs in a task of its own, so that a client that leaves does not stop it half-way.
-pub(super) async fn perform<F>(api: Arc<Api>, call: Call, commit: F) -> Response
+pub(super) async fn perform<T, F>(api: Arc<Api>, call: Call, commit: F) -> Response
 where
-    F: FnOnce(&Api) -> Response + Send + 'static,
+    T: IntoResponse,
+    F: FnOnce(&Api) -> Result<T, Refusal> + Send + 'static,
 {
+    let commit = |api: &Api| commit(api).into_response();
     let (latency, fault) = api.faults.lock().next(call);
     let tasks = api.tasks.clone();
     let task = tasks.spawn(async move {
         let stop = api.stop.clone();
         let answered = stop.run_until_cancelled(async {
             pause(latency).await;
-            meet(&api, fault, commit).await
+            inject(&api, fault, commit).await
         });
         answered.await.unwrap_or_else(cut)
     });
     task.await.unwrap_or_else(|_| cut())
 }
 
-async fn meet<F>(api: &Arc<Api>, fault: Fault, commit: F) -> Response
+async fn inject<F>(api: &Arc<Api>, fault: Fault, commit: F) -> Response
 where
     F: FnOnce(&Api) -> Response + Send + 'static,
 {
@@ -125,7 +128,7 @@ async fn pause(latency: Duration) {
     }
 }
 
-/// What a proxy answers in the application's place.
+/// The answer of a proxy in place of the application.
 fn bare(status: u16) -> Response {
     let status = code(status);
     (status, status.canonical_reason().unwrap_or("error")).into_response()

@@ -1,4 +1,4 @@
-//! The project's licence, and what becomes of requests that do not name it.
+//! The project's licence, and the treatment of requests that do not name it.
 
 use axum::http::HeaderMap;
 
@@ -7,14 +7,14 @@ use crate::simulator::refusal::Refusal;
 pub(super) const PATH: &str = "/v1/mgmt/license";
 const HEADER: &str = "x-descope-license";
 
-/// The tier into which a request is put that names none, or a wrong one.
+/// The tier of a request that names none, or a wrong one.
 pub(super) const LOWEST_TIER: &str = "tier1";
 
-/// Which tier the project has, and how strict the stand-in is about it.
+/// The project's tier, and the treatment of requests that name another.
 #[derive(Debug, Clone)]
 pub(super) struct License {
     pub(super) tier: String,
-    /// What a wrong tier gets is not published: the lowest bucket, or, if this is set, 403.
+    /// The answer to a wrong tier is not published: the lowest bucket, or, if this is set, 403.
     pub(super) refuse_wrong: bool,
 }
 
@@ -37,7 +37,7 @@ impl License {
     pub(super) fn bucket_of(&self, path: &str, headers: &HeaderMap) -> Result<&str, Refusal> {
         match named(headers) {
             Some(tier) if tier == self.tier => Ok(&self.tier),
-            // Whoever asks for it cannot know it yet.
+            // A client that asks for the tier cannot know it yet.
             Some(_) if self.refuse_wrong && path != PATH => Err(Refusal::wrong_license()),
             _ => Ok(LOWEST_TIER),
         }

@@ -11,19 +11,19 @@ use tokio::time::Instant;
 
 use crate::simulator::refusal::Refusal;
 
-/// How many requests pass in how long.
+/// A number of requests per sliding window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
     /// Requests that pass within one window.
     pub requests: usize,
     /// The length of the sliding window.
     pub window: Duration,
-    /// What a refused request is told.
+    /// The form of `Retry-After` in a refusal.
     pub retry_after: RetryAfter,
 }
 
 impl RateLimit {
-    /// `requests` in every `window`; a refused request is told when the next slot frees.
+    /// Returns a limit of `requests` in every `window`. A refusal says when the next slot becomes free.
     #[must_use]
     pub fn new(requests: usize, window: Duration) -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Limiter {
         self.closed_until = Some(Instant::now() + duration);
     }
 
-    /// How many requests were answered with 429.
+    /// Counts requests that were answered with 429.
     pub(super) fn refused(&self) -> u64 {
         self.refused
     }

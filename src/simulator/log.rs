@@ -1,4 +1,4 @@
-//! Which requests came and how they were answered.
+//! The log of requests and their answers.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -17,14 +17,14 @@ pub struct LoggedRequest {
     pub path: String,
     /// The rate-limit tier that it named.
     pub license: Option<String>,
-    /// How it was answered; `None` while it is not, or if it never was.
+    /// The status of the answer; `None` if there is none yet, or never was.
     pub status: Option<u16>,
     /// The size of its body.
     pub bytes: usize,
-    /// How many tokens it carried; `None` for a read, or if it could not be parsed.
+    /// The number of tokens; `None` for a read, or if the body could not be parsed.
     pub tokens: Option<usize>,
-    /// How many of its tokens share app and user (or tenant) with another, so that a failure could not be
-    /// told apart.
+    /// The number of tokens that share app and user (or tenant) with another one: a failure of them is
+    /// ambiguous.
     pub ambiguous: usize,
 }
 
@@ -39,7 +39,7 @@ impl RequestLog {
         &self.0
     }
 
-    /// How many requests there were by path and status.
+    /// Counts requests by path and status.
     #[must_use]
     pub fn counts(&self) -> BTreeMap<(String, Option<u16>), usize> {
         let mut counts = BTreeMap::new();
@@ -49,7 +49,7 @@ impl RequestLog {
         counts
     }
 
-    /// How many requests were answered with `status`.
+    /// Counts requests that were answered with `status`.
     #[must_use]
     pub fn with_status(&self, status: u16) -> usize {
         self.0
@@ -58,7 +58,7 @@ impl RequestLog {
             .count()
     }
 
-    /// How many requests had a path that ends like this.
+    /// Counts requests by the end of their path.
     #[must_use]
     pub fn to(&self, path_end: &str) -> usize {
         self.0
@@ -67,7 +67,7 @@ impl RequestLog {
             .count()
     }
 
-    /// How many requests fetched a token, whichever way it was asked for.
+    /// Counts requests that fetched a token.
     #[must_use]
     pub fn fetches(&self) -> usize {
         let is_fetch = |path: &str| path.ends_with("/token") || path.ends_with("/token/latest");

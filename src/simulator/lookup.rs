@@ -5,16 +5,15 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Bytes,
-    extract::{Path, Query, State},
+    extract::{Path, State},
     http::Uri,
-    response::{IntoResponse, Response},
+    response::Response,
 };
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
 use crate::simulator::{
     api::Api,
-    check::filled,
-    decode::decode,
+    decode::{decode, filled, query, required},
     directory::{App, User, UserStatus},
     faults::Call,
     inject_fault::perform,
@@ -32,12 +31,12 @@ struct LicenseAnswer {
 pub(super) async fn license(State(api): Shared) -> Response {
     perform(api, Call::License, |api| {
         let rate_limit_tier = api.license.lock().tier.clone();
-        Json(LicenseAnswer { rate_limit_tier }).into_response()
+        Ok(Json(LicenseAnswer { rate_limit_tier }))
     })
     .await
 }
 
-/// An app as answers have it, as far as it matters here, and with a field that a client had better not repeat.
+/// An app in an answer: the fields that matter here, and a secret one that a client must not repeat.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct FoundApp {
@@ -74,19 +73,19 @@ impl From<App> for FoundApp {
 }
 
 pub(super) async fn app(State(api): Shared, Path(id): Path<String>) -> Response {
-    answer(api, move |api| {
+    perform(api, Call::Lookup, move |api| {
         let app = api.directory.lock().app(&id);
         let app = app.ok_or_else(Refusal::app_not_found)?.into();
-        Ok(AppAnswer { app })
+        Ok(Json(AppAnswer { app }))
     })
     .await
 }
 
 pub(super) async fn apps(State(api): Shared) -> Response {
-    answer(api, |api| {
+    perform(api, Call::Lookup, |api| {
         let apps = api.directory.lock().apps();
         let apps = apps.into_iter().map(Into::into).collect();
-        Ok(AppsAnswer { apps })
+        Ok(Json(AppsAnswer { apps }))
     })
     .await
 }
@@ -121,11 +120,11 @@ fn found_tenant(id: String) -> FoundTenant {
 }
 
 pub(super) async fn tenant(State(api): Shared, uri: Uri) -> Response {
-    answer(api, move |api| {
+    perform(api, Call::Lookup, move |api| {
         let wanted: TenantQuery = query(&uri)?;
-        let id = filled(wanted.id).ok_or_else(|| Refusal::invalid_arguments("id is required"))?;
+        let id = required("id", wanted.id)?;
         if api.directory.lock().has_tenant(&id) {
-            Ok(found_tenant(id))
+            Ok(Json(found_tenant(id)))
         } else {
             Err(Refusal::tenant_not_found())
         }
@@ -134,10 +133,10 @@ pub(super) async fn tenant(State(api): Shared, uri: Uri) -> Response {
 }
 
 pub(super) async fn tenants(State(api): Shared) -> Response {
-    answer(api, |api| {
+    perform(api, Call::Lookup, |api| {
         let tenants = api.directory.lock().tenants();
         let tenants = tenants.into_iter().map(found_tenant).collect();
-        Ok(TenantsAnswer { tenants })
+        Ok(Json(TenantsAnswer { tenants }))
     })
     .await
 }
@@ -149,7 +148,7 @@ struct UserQuery {
     user_id: Option<String>,
 }
 
-/// A user as answers have it, as far as it matters here.
+/// A user in an answer: the fields that matter here.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct FoundUser {
@@ -197,7 +196,7 @@ pub(super) struct UsersAnswer {
 }
 
 pub(super) async fn user(State(api): Shared, uri: Uri) -> Response {
-    answer(api, move |api| {
+    perform(api, Call::Lookup, move |api| {
         let wanted: UserQuery = query(&uri)?;
         let rules = api.rules.lock();
         let directory = api.directory.lock();
@@ -212,7 +211,7 @@ pub(super) async fn user(State(api): Shared, uri: Uri) -> Response {
         let user = found
             .ok_or_else(|| Refusal::user_not_found(rules.user_not_found_status))?
             .into();
-        Ok(UserAnswer { user })
+        Ok(Json(UserAnswer { user }))
     })
     .await
 }
@@ -224,10 +223,10 @@ struct LoadUsers {
     include_invalid_users: Option<bool>,
 }
 
-/// Users who are not there are left out. Who counts as invalid is not published: here it is who may not sign in, so that
-/// a client that forgets to ask for them takes them for unknown.
+/// Users who are not there are left out. Who counts as invalid is not published: here it is who may not sign
+/// in, so that a client that forgets to ask for them takes them for unknown.
 pub(super) async fn users(State(api): Shared, body: Bytes) -> Response {
-    answer(api, move |api| {
+    perform(api, Call::Lookup, move |api| {
         let wanted: LoadUsers = decode(&body)?;
         let user_ids = wanted.user_ids.unwrap_or_default();
         let rules = api.rules.lock();
@@ -245,27 +244,7 @@ pub(super) async fn users(State(api): Shared, body: Bytes) -> Response {
             .map(Into::into)
             .collect();
         let total = users.len();
-        Ok(UsersAnswer { users, total })
-    })
-    .await
-}
-
-/// Reads a query string as strictly as a body.
-pub(super) fn query<T: DeserializeOwned>(uri: &Uri) -> Result<T, Refusal> {
-    // The reason would quote the value.
-    Query::try_from_uri(uri)
-        .map(|Query(query)| query)
-        .map_err(|_| Refusal::bad_request("unknown or malformed query parameter"))
-}
-
-/// Answers with what `find` gives, unless the next fault says otherwise.
-pub(super) async fn answer<T, F>(api: Arc<Api>, find: F) -> Response
-where
-    T: Serialize,
-    F: FnOnce(&Api) -> Result<T, Refusal> + Send + 'static,
-{
-    perform(api, Call::Lookup, move |api| {
-        find(api).map_or_else(IntoResponse::into_response, |found| Json(found).into_response())
+        Ok(Json(UsersAnswer { users, total }))
     })
     .await
 }

@@ -27,6 +27,7 @@ mod builder;
 mod check;
 mod decode;
 mod delete;
+mod destination;
 mod directory;
 mod disconnect;
 mod faults;
@@ -43,6 +44,7 @@ mod routes;
 mod rules;
 mod search;
 mod store;
+mod stored_token;
 mod upload;
 mod wire;
 
@@ -50,12 +52,12 @@ pub use self::{
     barrier::Barrier,
     buckets::Bucket,
     builder::Simulator,
-    directory::{App, Directory, User, UserStatus},
+    destination::Destination,
+    directory::{App, Directory, ProviderToken, User, UserStatus},
     faults::{Fault, FaultRates},
     handle::SimulatorHandle,
     limits::{ParseRateLimitError, RateLimit, RetryAfter},
     log::{LoggedRequest, RequestLog},
-    provider::ProviderToken,
     rules::{ExpiryFormat, OnRepeat, Rules, TooLarge, WithoutTenant},
-    store::{Destination, StoredToken},
+    stored_token::StoredToken,
 };

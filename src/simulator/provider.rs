@@ -2,77 +2,20 @@
 
 use std::sync::Arc;
 
-use axum::{extract::State, http::Uri, response::Response};
-use secrecy::{ExposeSecret, SecretString};
+use axum::{Json, extract::State, http::Uri, response::Response};
 use serde::{Deserialize, Deserializer, Serialize, de::Error};
 
-use crate::simulator::{
-    api::Api,
-    check::filled,
-    lookup::{answer, query},
-    refusal::Refusal,
-    wire::secret,
+use crate::{
+    secret::Secret,
+    simulator::{
+        api::Api,
+        decode::{query, required},
+        directory::ProviderToken,
+        faults::Call,
+        inject_fault::perform,
+        refusal::Refusal,
+    },
 };
-
-/// A token that is kept of a social login.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct ProviderToken {
-    /// The access token.
-    #[serde(deserialize_with = "required")]
-    pub access_token: SecretString,
-    /// The refresh token; only handed out to who asks for it.
-    #[serde(default, deserialize_with = "secret")]
-    pub refresh_token: Option<SecretString>,
-    /// When the access token expires, in epoch seconds; 0 if unknown.
-    #[serde(default)]
-    pub expiration: i64,
-    /// What was granted.
-    #[serde(default)]
-    pub scopes: Vec<String>,
-    /// Who the user is to the provider.
-    #[serde(default)]
-    pub provider_user_id: String,
-}
-
-fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SecretString, D::Error> {
-    String::deserialize(deserializer).map(SecretString::from)
-}
-
-impl ProviderToken {
-    /// An access token that never expires.
-    #[must_use]
-    pub fn new(access_token: impl Into<String>) -> Self {
-        Self {
-            access_token: SecretString::from(access_token.into()),
-            ..Self::default()
-        }
-    }
-
-    /// The same with a refresh token.
-    #[must_use]
-    pub fn with_refresh_token(self, refresh_token: impl Into<String>) -> Self {
-        Self {
-            refresh_token: Some(SecretString::from(refresh_token.into())),
-            ..self
-        }
-    }
-
-    /// The same with an expiry, in epoch seconds.
-    #[must_use]
-    pub fn expiring_at(self, expiration: i64) -> Self {
-        Self { expiration, ..self }
-    }
-
-    /// The same with scopes.
-    #[must_use]
-    pub fn with_scopes<S: Into<String>>(self, scopes: impl IntoIterator<Item = S>) -> Self {
-        Self {
-            scopes: scopes.into_iter().map(Into::into).collect(),
-            ..self
-        }
-    }
-}
 
 /// The public reference calls the two flags booleans, and the SDKs write them in their own language's way.
 #[derive(Deserialize)]
@@ -107,15 +50,13 @@ struct Found {
     refresh_token: Option<String>,
 }
 
-/// Where no users are listed, everybody has a token of every provider, made of the login ID. A renewed access token is the
-/// old one with a word behind it; without a refresh token there is no renewal.
+/// If no users are listed, every user has a token of every provider, made of the login ID. A renewed access
+/// token is the old one with a suffix; without a refresh token there is no renewal.
 pub(super) async fn token(State(api): State<Arc<Api>>, uri: Uri) -> Response {
-    answer(api, move |api| {
+    perform(api, Call::Lookup, move |api| {
         let wanted: Wanted = query(&uri)?;
-        let login_id =
-            filled(wanted.login_id).ok_or_else(|| Refusal::invalid_arguments("loginId is required"))?;
-        let provider =
-            filled(wanted.provider).ok_or_else(|| Refusal::invalid_arguments("provider is required"))?;
+        let login_id = required("loginId", wanted.login_id)?;
+        let provider = required("provider", wanted.provider)?;
         let rules = api.rules.lock();
         let directory = api.directory.lock();
         let user = directory
@@ -133,22 +74,22 @@ pub(super) async fn token(State(api): State<Arc<Api>>, uri: Uri) -> Response {
             Some(ProviderToken::new(token("access")).with_refresh_token(token("refresh")))
         };
         let kept = kept.ok_or_else(Refusal::provider_token_not_found)?;
-        let refresh_token = kept.refresh_token.as_ref().map(ExposeSecret::expose_secret);
+        let refresh_token = kept.refresh_token.as_ref().map(Secret::reveal);
         let renewed = if wanted.force_refresh && refresh_token.is_some() {
             "-renewed"
         } else {
             ""
         };
-        Ok(Found {
+        Ok(Json(Found {
             provider,
             provider_user_id: kept.provider_user_id,
-            access_token: kept.access_token.expose_secret().to_owned() + renewed,
+            access_token: kept.access_token.reveal().to_owned() + renewed,
             expiration: kept.expiration,
             scopes: kept.scopes,
             refresh_token: refresh_token
                 .filter(|_| wanted.with_refresh_token)
                 .map(str::to_owned),
-        })
+        }))
     })
     .await
 }

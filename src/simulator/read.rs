@@ -1,34 +1,27 @@
-//! Fetching tokens: the latest one of an owner, or the one that has exactly certain scopes. A fetch refreshes what has expired.
-//! And the apps that a user has tokens for.
+//! Fetching tokens: the latest one of an owner, or the one that has exactly certain scopes. A fetch refreshes
+//! what has expired. And the apps that a user has tokens for.
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use axum::{
-    Json,
-    body::Bytes,
-    extract::State,
-    http::Uri,
-    response::{IntoResponse, Response},
-};
-use secrecy::ExposeSecret;
+use axum::{Json, body::Bytes, extract::State, http::Uri, response::Response};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::simulator::{
     api::Api,
-    check::{Subject, filled},
-    decode::decode,
+    check::Subject,
+    decode::{decode, filled, query, required},
+    destination::{Destination, Wanted},
     faults::Call,
     inject_fault::perform,
-    lookup::{answer, query},
     refusal::Refusal,
     rules::ExpiryFormat,
-    store::{Destination, StoredToken, Wanted},
+    stored_token::StoredToken,
     wire::{Absent, FoundAnswer, FoundToken, Lookup},
 };
 
 type Shared = State<Arc<Api>>;
 
-/// Which of an owner's tokens is meant.
+/// Selects one of an owner's tokens.
 #[derive(Debug, Clone, Copy)]
 enum By {
     /// The latest.
@@ -60,11 +53,7 @@ where
     Scopes: Into<Option<Vec<String>>> + Send + 'static,
 {
     let wanted = decode::<Lookup<User, Scopes>>(&body);
-    perform(api, Call::Read, move |api| {
-        let outcome = wanted.and_then(|wanted| find(api, subject, by, wanted));
-        outcome.unwrap_or_else(IntoResponse::into_response)
-    })
-    .await
+    perform(api, Call::Read, move |api| find(api, subject, by, wanted?)).await
 }
 
 fn find<User, Scopes>(
@@ -72,14 +61,14 @@ fn find<User, Scopes>(
     subject: Subject,
     by: By,
     wanted: Lookup<User, Scopes>,
-) -> Result<Response, Refusal>
+) -> Result<Json<FoundAnswer>, Refusal>
 where
     User: Into<Option<String>>,
     Scopes: Into<Option<Vec<String>>>,
 {
     let user_id = filled(wanted.user_id.into());
     let tenant_id = filled(wanted.tenant_id);
-    let app_id = filled(wanted.app_id).ok_or_else(|| Refusal::invalid_arguments("appId is required"))?;
+    let app_id = required("appId", wanted.app_id)?;
     if subject == Subject::User && user_id.is_none() {
         return Err(Refusal::invalid_arguments("userId is required"));
     }
@@ -112,7 +101,7 @@ where
         options.with_refresh_token.unwrap_or(false),
         rules.expiry_format,
     );
-    Ok(Json(FoundAnswer { token }).into_response())
+    Ok(Json(FoundAnswer { token }))
 }
 
 #[derive(Deserialize)]
@@ -128,18 +117,18 @@ struct AppsWithToken {
     app_ids: BTreeSet<String>,
 }
 
-/// The apps that a user holds a token for that is valid now: what has expired is left out, so this proves no absence.
+/// The apps that a user holds a token for that is valid now: what has expired is left out, so this proves no
+/// absence.
 pub(super) async fn apps_with_user_token(State(api): Shared, uri: Uri) -> Response {
-    answer(api, move |api| {
+    perform(api, Call::Lookup, move |api| {
         let wanted: OfUser = query(&uri)?;
-        let user_id =
-            filled(wanted.user_id).ok_or_else(|| Refusal::invalid_arguments("userId is required"))?;
+        let user_id = required("userId", wanted.user_id)?;
         let tenant_id = filled(wanted.tenant_id);
         let now = chrono::Utc::now().timestamp();
         let store = api.store.lock();
-        Ok(AppsWithToken {
+        Ok(Json(AppsWithToken {
             app_ids: store.apps_with_token(&user_id, tenant_id.as_deref(), now),
-        })
+        }))
     })
     .await
 }
@@ -158,7 +147,7 @@ fn found(token: &StoredToken, with_refresh_token: bool, expiry_format: ExpiryFor
             .unwrap_or_else(|| "Bearer".to_owned()),
         access_token_expiry: expiry_format.write(token.access_token_expiry),
         has_refresh_token: token.refresh_token.is_some(),
-        refresh_token: refresh_token.map(|token| token.expose_secret().to_owned()),
+        refresh_token: refresh_token.map(|token| token.reveal().to_owned()),
         last_refresh_time: token.last_refresh_time.to_string(),
         last_refresh_error: token.last_refresh_error.clone(),
         scopes: token.scopes.clone(),

@@ -65,7 +65,7 @@ impl Refusal {
         }
     }
 
-    /// What a batch would report as a failure, for a call that carries just one token.
+    /// The failure of a call that carries one token. A batch would list it.
     pub(super) fn item(code: &'static str, reason: &str) -> Self {
         Self {
             message: Some(reason.to_owned()),

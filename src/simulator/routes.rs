@@ -122,7 +122,7 @@ async fn pass(api: &Api, entry: Entry, request: Request, next: Next) -> Response
 
 fn admit(api: &Api, path: &str, headers: &HeaderMap) -> Result<(), Refusal> {
     api.credentials.check(headers)?;
-    // Whether the licence call costs quota is not published: here it does.
+    // Here the licence call costs quota; the real behaviour is not published.
     let license = api.license.lock();
     let tier = license.bucket_of(path, headers)?;
     api.limiter.lock().admit(Bucket::of(path), tier)

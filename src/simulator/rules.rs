@@ -3,53 +3,54 @@
 use std::collections::HashSet;
 
 use chrono::{DateTime, SecondsFormat};
-use secrecy::{ExposeSecret, SecretString};
 
-/// How requests are judged. Everything here can be changed while the simulator runs.
+use crate::secret::Secret;
+
+/// The rules by which requests are judged. All of them can be changed while the simulator runs.
 #[derive(Debug, Clone)]
 pub struct Rules {
     /// Users whose tokens are refused with `E112102`, known or not.
     pub refused_users: HashSet<String>,
     /// An access or refresh token that begins like this is refused with `E152110`.
     pub bad_token_prefix: Option<String>,
-    /// A refresh token that begins like this is refused by its provider: when a single upload asks to verify it, and when a
-    /// fetch refreshes the token. In a batch, where nobody asks, it goes through.
+    /// A refresh token with this prefix is refused by its provider: when a single upload asks to verify it,
+    /// and when a fetch refreshes the token. A batch does not ask, and is accepted.
     pub dead_refresh_prefix: Option<String>,
     /// The status that carries a non-empty `failures` list: 200, or 400.
     pub failures_status: u16,
     /// The most failures that one answer names; the list is incomplete when there are more.
     pub failures_at_once: Option<usize>,
-    /// What a second upload to the same destination does.
+    /// The effect of a second upload to the same destination.
     pub on_repeat: OnRepeat,
     /// The most tokens that a batch may hold.
     pub max_tokens: Option<usize>,
     /// The largest body of a batch, in bytes.
     pub max_bytes: Option<usize>,
-    /// How a batch above one of the two limits is refused.
+    /// The refusal of a batch above one of the two limits.
     pub too_large: TooLarge,
     /// The status that tells that a user is not there: 400, or 404.
     pub user_not_found_status: u16,
     /// The status that tells, with `E111504`, that there is no such token: 404 as documented, or 400.
     pub token_not_found_status: u16,
-    /// How the expiry of a fetched token is written.
+    /// The format of a fetched token's expiry.
     pub expiry_format: ExpiryFormat,
-    /// What a fetch for a user without a tenant finds.
+    /// The result of a fetch for a user without a tenant.
     pub without_tenant: WithoutTenant,
-    /// Whether a refresh gives a new refresh token, which ends the one that it was made with.
+    /// A refresh gives a new refresh token and invalidates the old one.
     pub rotates_refresh_tokens: bool,
-    /// What the provider says to every refresh in place of a new token. A refresh token that `dead_refresh_prefix` names is
+    /// The provider's error in response to every refresh. A refresh token with `dead_refresh_prefix` is
     /// refused anyway.
     pub refresh_error: Option<String>,
-    /// Whether a fetch also refreshes a token that has a refresh token alone. Not published.
+    /// A fetch also refreshes a token that has only a refresh token. Not published.
     pub refreshes_without_access_token: bool,
-    /// Whether a login ID is found in whatever letter case it is asked for. Not published, and it may depend on what the
-    /// login ID is.
+    /// Login IDs are found in any letter case. Not published, and it may depend on the kind of login ID.
     pub login_ids_in_any_case: bool,
-    /// Providers without "Manage tokens from provider": none of their tokens is handed out.
+    /// Providers without "Manage tokens from provider": their tokens are not returned.
     pub unmanaged_providers: HashSet<String>,
-    /// The most IDs that one search or one bulk load may list. The API says that it has such a limit, and not which.
+    /// The most IDs that one search or one bulk load may list. The API has such a limit, but does not publish
+    /// it.
     pub max_listed: usize,
-    /// The most users in one answer to a search. Without a wish of the caller's it is 100 (public reference).
+    /// The most users in one answer to a search. The default limit is 100 (public reference).
     pub max_search_limit: usize,
 }
 
@@ -81,19 +82,19 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// What the provider says to a refresh, if it does not agree to it.
-    pub(super) fn refresh_error_of(&self, refresh_token: Option<&SecretString>) -> Option<String> {
+    /// Returns the provider's error if it refuses a refresh.
+    pub(super) fn refresh_error_of(&self, refresh_token: Option<&Secret>) -> Option<String> {
         let dead = self.dead_refresh_prefix.as_deref();
         let is_dead = refresh_token
             .zip(dead)
-            .is_some_and(|(token, dead)| token.expose_secret().starts_with(dead));
+            .is_some_and(|(token, dead)| token.reveal().starts_with(dead));
         self.refresh_error
             .clone()
             .or_else(|| is_dead.then(|| "invalid_grant".to_owned()))
     }
 }
 
-/// What a fetch for a user without a tenant finds; gateway versions may differ.
+/// The result of a fetch for a user without a tenant; gateway versions may differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum WithoutTenant {
     /// The newest of all of the user's tokens, so that one may hide another.
@@ -103,7 +104,7 @@ pub enum WithoutTenant {
     TenantlessOnly,
 }
 
-/// What a second upload to the same destination does; the real behaviour is not published.
+/// The effect of a second upload to the same destination; the real behaviour is not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnRepeat {
     /// The new token takes the old one's place and its ID.
@@ -113,7 +114,7 @@ pub enum OnRepeat {
     Add,
 }
 
-/// How the expiry of a fetched token is written; gateway versions differ.
+/// The format of a fetched token's expiry; gateway versions differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum ExpiryFormat {
     /// Seconds in a text, as 64-bit numbers are written.
@@ -142,7 +143,7 @@ impl ExpiryFormat {
     }
 }
 
-/// How a batch above a size limit is refused; the real behaviour is not published.
+/// The refusal of a batch above a size limit; the real behaviour is not published.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum TooLarge {
     /// 413 without a Descope error body, as a gateway answers.

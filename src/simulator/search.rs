@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{body::Bytes, extract::State, response::Response};
+use axum::{Json, body::Bytes, extract::State, response::Response};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -10,16 +10,18 @@ use crate::simulator::{
     api::Api,
     decode::decode,
     directory::{Directory, User},
-    lookup::{UsersAnswer, answer},
+    faults::Call,
+    inject_fault::perform,
+    lookup::UsersAnswer,
     refusal::Refusal,
     rules::Rules,
 };
 
-/// How many users an answer has where the caller does not say (public reference).
+/// The number of users in an answer, unless the caller says otherwise (public reference).
 const DEFAULT_LIMIT: usize = 100;
 
-/// Fields that the API knows (public reference and official SDKs) and the stand-in has no use for: only values that
-/// filter nothing are accepted, since an answer without the filter would be a wrong one.
+/// Fields that the API knows (public reference and official SDKs) and the stand-in has no use for: only
+/// values that filter nothing are accepted, since an answer without the filter would be a wrong one.
 const WITHOUT_EFFECT: &[&str] = &[
     "customAttributes",
     "dependent",
@@ -66,7 +68,7 @@ struct Search {
 }
 
 pub(super) async fn users(State(api): State<Arc<Api>>, body: Bytes) -> Response {
-    answer(api, move |api| {
+    perform(api, Call::Lookup, move |api| {
         let wanted = read(&body)?;
         find(&api.rules.lock(), &api.directory.lock(), wanted)
     })
@@ -95,7 +97,7 @@ fn filters(value: &Value) -> bool {
     }
 }
 
-fn find(rules: &Rules, directory: &Directory, wanted: Search) -> Result<UsersAnswer, Refusal> {
+fn find(rules: &Rules, directory: &Directory, wanted: Search) -> Result<Json<UsersAnswer>, Refusal> {
     let mut login_ids = wanted.login_ids.unwrap_or_default();
     login_ids.extend(wanted.login_id.filter(|login_id| !login_id.is_empty()));
     let user_ids = wanted.user_ids.unwrap_or_default();
@@ -139,5 +141,5 @@ fn find(rules: &Rules, directory: &Directory, wanted: Search) -> Result<UsersAns
         .take(limit)
         .map(Into::into)
         .collect();
-    Ok(UsersAnswer { users, total })
+    Ok(Json(UsersAnswer { users, total }))
 }

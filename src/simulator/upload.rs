@@ -2,14 +2,9 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Extension, Json,
-    body::Bytes,
-    extract::State,
-    http::StatusCode,
-    response::{IntoResponse, Response},
-};
+use axum::{Extension, Json, body::Bytes, extract::State, http::StatusCode, response::Response};
 use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use crate::simulator::{
     api::Api,
@@ -91,14 +86,14 @@ async fn batch(api: Arc<Api>, entry: Entry, bytes: usize, items: Result<Vec<Item
     if let Ok(items) = &items {
         api.log.lock().carries(entry, items);
     }
-    perform(api, Call::Upload, move |api| {
-        let outcome = items.and_then(|items| commit_batch(api, bytes, items));
-        outcome.unwrap_or_else(IntoResponse::into_response)
-    })
-    .await
+    perform(api, Call::Upload, move |api| commit_batch(api, bytes, items?)).await
 }
 
-fn commit_batch(api: &Api, bytes: usize, items: Vec<Item>) -> Result<Response, Refusal> {
+fn commit_batch(
+    api: &Api,
+    bytes: usize,
+    items: Vec<Item>,
+) -> Result<(StatusCode, Json<BatchAnswer>), Refusal> {
     let rules = api.rules.lock();
     check_size(&rules, bytes, items.len())?;
     if items.is_empty() {
@@ -120,10 +115,10 @@ fn commit_batch(api: &Api, bytes: usize, items: Vec<Item>) -> Result<Response, R
             let (destination, content) = item.into_parts();
             store.commit(destination, content, rules.on_repeat);
         }
-        return Ok(Json(BatchAnswer { failures }).into_response());
+        return Ok((StatusCode::OK, Json(BatchAnswer { failures })));
     }
     let status = StatusCode::from_u16(rules.failures_status).unwrap_or(StatusCode::OK);
-    Ok((status, Json(BatchAnswer { failures })).into_response())
+    Ok((status, Json(BatchAnswer { failures })))
 }
 
 fn check_size(rules: &Rules, bytes: usize, tokens: usize) -> Result<(), Refusal> {
@@ -140,14 +135,10 @@ async fn single(api: Arc<Api>, entry: Entry, item: Result<Item, Refusal>) -> Res
     if let Ok(item) = &item {
         api.log.lock().carries(entry, std::slice::from_ref(item));
     }
-    perform(api, Call::Upload, move |api| {
-        let outcome = item.and_then(|item| commit_single(api, item));
-        outcome.unwrap_or_else(IntoResponse::into_response)
-    })
-    .await
+    perform(api, Call::Upload, move |api| commit_single(api, item?)).await
 }
 
-fn commit_single(api: &Api, item: Item) -> Result<Response, Refusal> {
+fn commit_single(api: &Api, item: Item) -> Result<Json<Value>, Refusal> {
     let rules = api.rules.lock();
     item.check(&rules, &api.directory.lock())
         .map_err(|problem| Refusal::item(problem.code, problem.reason))?;
@@ -159,5 +150,5 @@ fn commit_single(api: &Api, item: Item) -> Result<Response, Refusal> {
     }
     let (destination, content) = item.into_parts();
     store.commit(destination, content, rules.on_repeat);
-    Ok(Json(serde_json::json!({})).into_response())
+    Ok(Json(json!({})))
 }

@@ -2,9 +2,9 @@
 //!
 //! Two calls that differ by one field share a struct; the field that one of them does not have is of the
 //! type [`Absent`] there, which refuses it like any unknown field (even a `null`).
-
-use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, Serialize, de};
+
+use crate::secret::Secret;
 
 /// The message by which [`Absent`] tells `decode` that the field does not exist in this call.
 pub(super) const ABSENT: &str = "unknown here";
@@ -37,10 +37,6 @@ impl From<Absent> for Option<Vec<String>> {
     }
 }
 
-pub(super) fn secret<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SecretString>, D::Error> {
-    Ok(Option::<String>::deserialize(deserializer)?.map(SecretString::from))
-}
-
 /// One token: `User` is the type of `userId`, `Verify` that of `verifyRefresh`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -50,16 +46,13 @@ pub(super) struct Token<User, Verify> {
     #[serde(default)]
     pub(super) user_id: User,
     pub(super) tenant_id: Option<String>,
-    #[serde(default, deserialize_with = "secret")]
-    pub(super) refresh_token: Option<SecretString>,
-    #[serde(default, deserialize_with = "secret")]
-    pub(super) access_token: Option<SecretString>,
+    pub(super) refresh_token: Option<Secret>,
+    pub(super) access_token: Option<Secret>,
     pub(super) access_token_expiry: Option<i32>,
     pub(super) access_token_type: Option<String>,
     pub(super) scopes: Option<Vec<String>>,
     pub(super) external_identifier: Option<String>,
-    #[serde(default, deserialize_with = "secret")]
-    pub(super) id_token: Option<SecretString>,
+    pub(super) id_token: Option<Secret>,
     pub(super) granted_by: Option<String>,
     #[serde(default)]
     pub(super) verify_refresh: Verify,
@@ -82,8 +75,7 @@ pub(super) struct ApiKeyUpload<User> {
     #[serde(default)]
     pub(super) user_id: User,
     pub(super) tenant_id: Option<String>,
-    #[serde(default, deserialize_with = "secret")]
-    pub(super) api_key: Option<SecretString>,
+    pub(super) api_key: Option<Secret>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -30,7 +30,7 @@ impl Address {
                 folder: folder.to_owned(),
             }),
             Listen::Loopback => {
-                // Free now; whoever starts the server must be ready to find it taken.
+                // Free now, but it may be taken when the server starts.
                 let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
                 Ok(Self::Loopback {
                     port: listener.local_addr()?.port(),
@@ -52,7 +52,8 @@ impl Address {
         ]
     }
 
-    /// `sslmode` is given because a `PGSSLMODE` in the environment, meant for another server, would win otherwise.
+    /// `sslmode` is given because a `PGSSLMODE` in the environment, meant for another server, would win
+    /// otherwise.
     pub(super) fn url(&self, database: &str) -> String {
         let database = percent_encoded(database);
         match self {

@@ -16,14 +16,15 @@ use crate::temp_postgres::{
     locate::Binaries,
 };
 
-/// The server must not depend on the language, the time zone or the locale of whoever starts it; besides, a given time zone
-/// saves `initdb` from comparing the system's with every one it knows.
+/// The server must not depend on the caller's language, time zone or locale. A given time zone also saves
+/// `initdb` from comparing the system's with every one it knows.
 const ENVIRONMENT: [(&str, &str); 2] = [("LC_ALL", "C"), ("TZ", "UTC")];
 
-/// In order of preference: what sorts the same everywhere and still knows letters outside ASCII, then what always exists.
+/// In order of preference: what sorts the same everywhere and still knows letters outside ASCII, then what
+/// always exists.
 const LOCALES: [&str; 2] = ["C.UTF-8", "C"];
 
-/// How much of a log goes into an error.
+/// The length of a log's end in an error.
 const TAIL_LINES: usize = 20;
 
 /// Makes the data folder, with processes of the given group.
@@ -97,9 +98,10 @@ pub(super) fn serve(
         .map_err(TempPostgresError::io("start postgres"))
 }
 
-/// Whether the server with this process ID says of itself that it takes connections.
+/// Tells whether the server with this process ID reports that it accepts connections.
 ///
-/// The file is what `pg_ctl --wait` looks at. Unlike a connection it cannot be somebody else's server on the same port.
+/// The file is what `pg_ctl --wait` looks at. Unlike a connection it cannot be somebody else's server on the
+/// same port.
 pub(super) fn is_ready(home: &DataDir, process_id: u32) -> bool {
     let Ok(file) = fs::read_to_string(process_file(home)) else {
         return false;
@@ -108,7 +110,8 @@ pub(super) fn is_ready(home: &DataDir, process_id: u32) -> bool {
     lines.first() == Some(&process_id.to_string().as_str()) && lines.get(7) == Some(&"ready")
 }
 
-/// Removes the process ID of a server that is gone. Not to be done if it is to start again: the file is its lock.
+/// Removes the process ID of a server that is gone. Not to be done if it is to start again: the file is its
+/// lock.
 pub(super) fn forget_process(home: &DataDir) {
     if let Err(error) = fs::remove_file(process_file(home))
         && error.kind() != io::ErrorKind::NotFound

@@ -1,7 +1,7 @@
 //! Data directory of the server, and the user who runs it.
 //!
-//! Postgres refuses to run as root. As root (in most containers) the server therefore runs as somebody else, who must own its
-//! folder and be able to walk to it.
+//! Postgres refuses to run as root. As root (in most containers) the server therefore runs as somebody else,
+//! who must own its folder and be able to walk to it.
 
 use std::{
     env,
@@ -21,7 +21,8 @@ use tempfile::TempDir;
 
 use crate::temp_postgres::TempPostgresError;
 
-/// The longest folder path for which `/.s.PGSQL.5432` still fits into a socket address on every system (104 bytes on macOS).
+/// The longest folder path for which `/.s.PGSQL.5432` still fits into a socket address on every system (104
+/// bytes on macOS).
 const LONGEST_PATH: usize = 88;
 
 /// Users that exist for such a purpose.
@@ -61,8 +62,9 @@ impl DataDir {
         self.folder.path()
     }
 
-    /// A command that runs as the folder's owner, in the folder, and in another process group than this program (0: a new
-    /// one). Ctrl-C in the terminal must not reach it: the job needs its database until it has put its work away.
+    /// A command that runs as the folder's owner, in the folder, and in another process group than this
+    /// program (0: a new one). Ctrl-C in the terminal must not reach it: the job needs its database until it
+    /// has put its work away.
     pub(super) fn command(&self, program: impl AsRef<OsStr>, group: i32) -> Command {
         let mut command = Command::new(program);
         command.current_dir(self.path()).process_group(group);
@@ -94,7 +96,7 @@ impl Account {
             .ok_or(TempPostgresError::NoAccount)
     }
 
-    /// Whether the account may pass through a folder to what lies in it.
+    /// Tells whether the account may traverse a folder.
     fn may_search(self, folder: &Path) -> bool {
         folder.metadata().is_ok_and(|found| {
             let bit = match () {
@@ -123,7 +125,8 @@ fn create_in(parent: &Path, account: Option<Account>) -> Option<TempDir> {
     Some(folder)
 }
 
-/// Postgres takes a list of socket folders, so a comma or a quotation mark in the name would have to be escaped.
+/// Postgres takes a list of socket folders, so a comma or a quotation mark in the name would have to be
+/// escaped.
 fn fits_a_socket(folder: &Path) -> bool {
     folder
         .to_str()

@@ -33,8 +33,8 @@ pub struct DockerPostgres {
 }
 
 impl DockerPostgres {
-    /// Starts a container from `options.image`, an image that behaves like the official `postgres`, and waits until the server
-    /// takes connections.
+    /// Starts a container from `options.image`, an image that behaves like the official `postgres`, and waits
+    /// until the server takes connections.
     ///
     /// # Errors
     /// If no Docker engine answers, the image cannot be had, or the server does not start.
@@ -57,8 +57,8 @@ impl DockerPostgres {
         Ok(postgres)
     }
 
-    /// The URL of a database on this server, with a user who may do everything and needs no password. The database `postgres`
-    /// is there from the start.
+    /// The URL of a database on this server, with a user who may do everything and needs no password. The
+    /// database `postgres` is there from the start.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         self.address.url(database)
@@ -78,7 +78,7 @@ impl DockerPostgres {
         &self.name
     }
 
-    /// What this is and where it comes from, for people.
+    /// Describes kind and origin, for people.
     #[must_use]
     pub fn describe(&self) -> String {
         format!(
@@ -149,7 +149,8 @@ async fn published(name: &str) -> Result<Address, TempPostgresError> {
 
 /// Waits until the server answers, and returns its version.
 ///
-/// By connecting, not by the log: the official image says that it is ready twice, the first time to itself only.
+/// By connecting, not by the log: the official image says that it is ready twice, the first time to itself
+/// only.
 async fn ready(name: &str, address: &Address) -> Result<String, TempPostgresError> {
     let url = address.url(ADMIN_DATABASE);
     let deadline = Instant::now() + START_LIMIT;

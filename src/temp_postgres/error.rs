@@ -14,7 +14,7 @@ pub enum TempPostgresError {
         /// The folders, in the order they were looked at.
         looked: Vec<PathBuf>,
     },
-    /// Postgres refuses to run as root, and there is nobody else to run it as.
+    /// Postgres refuses to run as root, and there is no other account to run it.
     #[error(
         "Postgres refuses to run as root, and there is neither a user `postgres` nor `nobody` to run it as"
     )]
@@ -31,9 +31,9 @@ pub enum TempPostgresError {
     /// The operating system said no.
     #[error("cannot {action}")]
     Io {
-        /// What was being done, as it reads after "cannot".
+        /// The action, as it reads after "cannot".
         action: String,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -42,7 +42,7 @@ pub enum TempPostgresError {
     Program {
         /// The program and its first argument.
         program: String,
-        /// How it ended.
+        /// The exit status.
         status: ExitStatus,
         /// The end of what it printed.
         output: String,
@@ -50,7 +50,7 @@ pub enum TempPostgresError {
     /// The server was started and never answered.
     #[error("the throwaway Postgres did not start: {reason}; the end of its log:\n{log}")]
     Start {
-        /// What was seen: an exit or a silence.
+        /// The observation: an exit or a silence.
         reason: String,
         /// The last lines of the server's log.
         log: String,
@@ -58,21 +58,21 @@ pub enum TempPostgresError {
     /// The server answered a statement with an error.
     #[error("the throwaway Postgres refused to {action}")]
     Query {
-        /// What was asked, as it reads after "refused to".
+        /// The request, as it reads after "refused to".
         action: String,
-        /// What the server said.
+        /// The server's error.
         #[source]
         source: sqlx::Error,
     },
     /// No Docker engine answers.
     #[error("no Docker engine answers: {reason}")]
     NoDocker {
-        /// What its command line said.
+        /// The command line's error.
         reason: String,
     },
     /// Neither the machine nor Docker has a Postgres. The text says what to do about it.
     #[error(
-        "there is no Postgres to borrow: {local}; {docker}\n\
+        "no Postgres can be started: {local}; {docker}\n\
          Install one (Debian, Ubuntu: `apt install postgresql`; macOS: `brew install postgresql@17`), \
          or start Docker, or name a database with --database-url"
     )]

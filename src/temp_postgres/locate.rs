@@ -9,7 +9,8 @@ use std::{
 
 use crate::temp_postgres::TempPostgresError;
 
-/// Folders in which packages put one Postgres per version: the parent, what stands before the version, what comes after.
+/// Folders in which packages put one Postgres per version: the parent, what stands before the version, what
+/// comes after.
 const VERSIONED: [(&str, &str, &str); 5] = [
     ("/usr/lib/postgresql", "", "bin"),
     ("/usr", "pgsql-", "bin"),
@@ -46,7 +47,7 @@ impl Binaries {
     }
 }
 
-/// PATH first: whoever put a Postgres there wants that one.
+/// PATH first: a Postgres there was put there on purpose.
 fn candidates() -> Vec<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let mut folders: Vec<PathBuf> = env::split_paths(&path)
@@ -56,7 +57,8 @@ fn candidates() -> Vec<PathBuf> {
     for (parent, prefix, suffix) in VERSIONED {
         let found = newest_first(Path::new(parent), prefix);
         if found.is_empty() {
-            // Nothing to try; it is named all the same, so that the error tells where a Postgres would be seen.
+            // Nothing to try; it is named all the same, so that the error tells where a Postgres would be
+            // seen.
             folders.push(Path::new(parent).join(format!("{prefix}*")).join(suffix));
         }
         folders.extend(found.into_iter().map(|folder| folder.join(suffix)));
@@ -74,7 +76,8 @@ fn pg_config() -> Option<PathBuf> {
     folder.is_absolute().then_some(folder)
 }
 
-/// The entries of a folder that begin with a prefix, the highest version first and those without a version last.
+/// The entries of a folder that begin with a prefix, the highest version first and those without a version
+/// last.
 fn newest_first(parent: &Path, prefix: &str) -> Vec<PathBuf> {
     let mut found: Vec<(Vec<u32>, PathBuf)> = fs::read_dir(parent)
         .into_iter()

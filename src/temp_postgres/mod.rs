@@ -1,11 +1,12 @@
 //! A throwaway Postgres, for the demonstration and for tests.
 //!
-//! [`any`] takes what the machine has: its own Postgres binaries ([`TempPostgres`]: ready in about a second, and by default
-//! not on the network at all), else a Docker container ([`DockerPostgres`]). Either is gone, with all its data, when the
-//! value is dropped or this process ends, in whatever way it ends: see [`Watchdog`].
+//! [`any`] takes what the machine has: its own Postgres binaries ([`TempPostgres`]: ready in about a second,
+//! and by default not on the network at all), else a Docker container ([`DockerPostgres`]). Either is gone,
+//! with all its data, when the value is dropped or this process ends, in whatever way it ends: see
+//! [`Watchdog`].
 //!
 //! ```no_run
-//! # async fn example() -> Result<(), tokenferry::temp_postgres::ScratchError> {
+//! # async fn example() -> Result<(), tokenferry::temp_postgres::TempPostgresError> {
 //! use tokenferry::temp_postgres;
 //!
 //! let postgres = temp_postgres::any(temp_postgres::Options::default()).await?;
@@ -32,14 +33,14 @@ pub use error::TempPostgresError;
 pub use server::{StopMode, TempPostgres};
 pub use watchdog::Watchdog;
 
-/// What kind of throwaway Postgres is wanted.
+/// Options of a throwaway Postgres.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// Where the server can be reached. A container is always on a loopback port.
+    /// The address of the server. A container is always on a loopback port.
     pub listen: Listen,
-    /// What the data must survive.
+    /// The failures that the data must survive.
     pub durability: Durability,
-    /// How many sessions there can be at a time.
+    /// The most concurrent sessions.
     pub max_connections: u16,
     /// The folder with `initdb` and `postgres`; without one, the first Postgres found.
     pub binaries: Option<PathBuf>,
@@ -59,19 +60,21 @@ impl Default for Options {
     }
 }
 
-/// Where a throwaway server can be reached.
+/// The kind of address of a throwaway server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Listen {
-    /// A Unix socket in the server's own folder: no port to collide on, and only this user (and root) gets in.
+    /// A Unix socket in the server's own folder: no port to collide on, and only this user (and root) gets
+    /// in.
     Socket,
     /// A free TCP port on 127.0.0.1. There is no password: every user of this machine gets in.
     Loopback,
 }
 
-/// What committed data survives.
+/// The failures that committed data survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
-    /// The end of the server's processes, even a violent one. Nothing waits for the disk, which is what makes tests fast.
+    /// The end of the server's processes, even a violent one. Nothing waits for the disk, which is what makes
+    /// tests fast.
     Process,
     /// A power cut too, as with a Postgres in earnest.
     Disk,
@@ -136,7 +139,7 @@ impl TempServer {
         }
     }
 
-    /// What this is and where it comes from, for people.
+    /// Describes kind and origin, for people.
     #[must_use]
     pub fn describe(&self) -> String {
         match self {

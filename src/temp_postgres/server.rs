@@ -20,13 +20,13 @@ use crate::temp_postgres::{
 /// Enough for a slow machine with a lot to recover.
 const START_LIMIT: Duration = Duration::from_mins(1);
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
-/// How often a port that was free a moment ago may turn out to be taken.
+/// The most attempts to find a port that is still free when the server starts.
 const PORT_ATTEMPTS: usize = 5;
 
 /// To the system this is the number of a group that does not exist yet.
 const NEW_GROUP: i32 = 0;
 
-/// How a server is told to go.
+/// The signal that stops a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StopMode {
     /// Ends the sessions, writes everything out and goes.
@@ -36,7 +36,8 @@ pub enum StopMode {
 }
 
 /// A Postgres server of our own, in a folder of its own. Dropping it ends the server and removes the folder.
-// The fields are dropped in this order: the watchdog ends the server first, so that nothing writes to the folder any more.
+// The fields are dropped in this order: the watchdog ends the server first, so that nothing writes to the
+// folder any more.
 #[derive(Debug)]
 pub struct TempPostgres {
     watchdog: Watchdog,
@@ -74,8 +75,8 @@ impl TempPostgres {
         Ok(postgres)
     }
 
-    /// The URL of a database on this server, with a user who may do everything and needs no password. The database `postgres`
-    /// is there from the start.
+    /// The URL of a database on this server, with a user who may do everything and needs no password. The
+    /// database `postgres` is there from the start.
     #[must_use]
     pub fn url(&self, database: &str) -> String {
         self.address.url(database)
@@ -101,7 +102,7 @@ impl TempPostgres {
         self.postmaster.as_ref().and_then(Child::id)
     }
 
-    /// What this is and where it comes from, for people.
+    /// Describes kind and origin, for people.
     #[must_use]
     pub fn describe(&self) -> String {
         let Binaries { version, folder } = &self.binaries;
@@ -210,7 +211,7 @@ impl TempPostgres {
 }
 
 impl StopMode {
-    /// What to send, and how long to wait before the next, harder one.
+    /// The signal, and the wait before the next, harder one.
     fn signals(self) -> &'static [(Signal, Duration)] {
         const SIGNALS: [(Signal, Duration); 3] = [
             (Signal::SIGINT, Duration::from_secs(20)),

@@ -1,8 +1,9 @@
 //! Ends what this process leaves behind, however the process ends.
 //!
-//! A destructor does not run when a process is killed, and never for a `static`. So a small shell waits at the other end of a
-//! pipe: when this process lets go of the pipe, or the system closes it because the process is gone, the shell cleans up.
-//! Should the shell be killed too, destructors are all there is; and a server whose folder is removed ends within a minute.
+//! A destructor does not run when a process is killed, and never for a `static`. So a small shell waits at
+//! the other end of a pipe: when this process lets go of the pipe, or the system closes it because the
+//! process is gone, the shell cleans up. Should the shell be killed too, destructors are all there is; and a
+//! server whose folder is removed ends within a minute.
 
 use std::{
     ffi::OsStr,
@@ -19,7 +20,8 @@ use crate::temp_postgres::TempPostgresError;
 const REMOVE_SERVER: &str = include_str!("watchdog/remove_server.sh");
 const REMOVE_CONTAINER: &str = include_str!("watchdog/remove_container.sh");
 
-/// A shell that cleans up once it is dropped, or once this process is gone. Dropping it waits until that is done.
+/// A shell that cleans up once it is dropped, or once this process is gone. Dropping it waits until that is
+/// done.
 #[derive(Debug)]
 pub struct Watchdog {
     shell: Child,
@@ -28,7 +30,8 @@ pub struct Watchdog {
 impl Watchdog {
     /// Watches over a server's folder: ends the processes in its group and removes the folder.
     ///
-    /// The shell must lead a group of its own. It must run as the folder's owner, who can harm nobody else.
+    /// The shell must lead a process group of its own. It must run as the folder's owner, who can do no other
+    /// harm.
     pub(super) fn over_server(shell: Command, folder: &Path) -> Result<Self, TempPostgresError> {
         Self::start(shell, REMOVE_SERVER, folder.as_os_str())
     }
@@ -45,7 +48,8 @@ impl Watchdog {
 
     /// The process group that ends with what is watched over.
     ///
-    /// It is there as long as the shell, which nobody else waits for; its number cannot come to mean another group.
+    /// The group exists as long as the shell, which only this process waits for: its number cannot be reused
+    /// for another group.
     pub(super) fn group(&self) -> i32 {
         self.shell.id().cast_signed()
     }
@@ -84,7 +88,8 @@ impl Watchdog {
 
 impl Drop for Watchdog {
     fn drop(&mut self) {
-        // `wait` closes the pipe first, which is the sign to clean up. The scripts are bounded, and so is this.
+        // `wait` closes the pipe first, which is the sign to clean up. The scripts are bounded, and so is
+        // this.
         if let Err(error) = self.shell.wait() {
             tracing::debug!(%error, "lost the watchdog of a throwaway Postgres");
         }

@@ -55,7 +55,7 @@ async fn send_within(context: &Context, mut batch: Batch, span: &Span) -> Result
         };
         fail_point!("intent");
         // Encoded once, and not before it can leave: the ledger may take its time.
-        let body = unsent.take().unwrap_or_else(|| RequestBody::new(&batch));
+        let body = unsent.take().unwrap_or_else(|| context.client.body(&batch));
         // The process may have been suspended since.
         while !intent.is_fresh(context.timeout) {
             intent = intent.renew(&context.ledger, &context.run, number).await?;

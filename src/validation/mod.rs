@@ -13,7 +13,7 @@ pub use duplicates::Duplicates;
 pub use provider_tokens::PendingFetch;
 pub use resolve::{Challenge, Conflict, Validated};
 
-use std::ops::Range;
+use std::{ops::Range, sync::Arc};
 
 use crate::{
     config::{AppMap, Prefer, ProviderSettings},
@@ -22,7 +22,7 @@ use crate::{
         Decision, Destination, DestinationId, EncodedPage, EncodedToken, Evidence, Item, LedgerState,
         LegacyToken, Lifetime, Prior, Reason, RuleSet, RunId, ScopeSet, SourceKey, Unsent, Version,
     },
-    secret::{Fingerprint, FingerprintKey, Parts, Secret, SentAttributes, ZeroizingBuf},
+    secret::{BufferPool, Fingerprint, FingerprintKey, Parts, Secret, SentAttributes, ZeroizingBuf},
 };
 
 /// What stays the same for all pages of a run.
@@ -33,6 +33,7 @@ pub struct Validator {
     tolerated: RuleSet,
     /// How rows are treated whose token Descope keeps.
     provider: Option<ProviderSettings>,
+    buffers: Arc<BufferPool>,
 }
 
 /// A page whose rows were held against the local rules and encoded; what the ledger knows comes next.
@@ -130,7 +131,15 @@ impl Validator {
             key,
             tolerated: RuleSet::default(),
             provider: None,
+            buffers: Arc::default(),
         }
+    }
+
+    /// Takes the memory of encoded pages from the run's pool.
+    #[must_use]
+    pub fn with_buffers(mut self, buffers: &Arc<BufferPool>) -> Self {
+        self.buffers = Arc::clone(buffers);
+        self
     }
 
     /// Lets tokens be fetched that Descope itself keeps.
@@ -158,7 +167,8 @@ impl Validator {
     pub fn examine(&self, page: u64, tokens: Vec<LegacyToken>) -> ExaminedPage {
         let mut candidates: Vec<Candidate> = Vec::with_capacity(tokens.len());
         let mut decisions = Vec::new();
-        let mut encoded_page = ZeroizingBuf::with_capacity(tokens.iter().map(descope::room_for).sum());
+        let room = tokens.iter().map(descope::room_for).sum();
+        let mut encoded_page = ZeroizingBuf::pooled(&self.buffers, room);
         let now = chrono::Utc::now().timestamp();
         for token in tokens {
             match self.destination(&token) {

@@ -19,7 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("metrics", &["domain"]),
     ("postgres", &[]),
     ("temp_postgres", &[]),
-    ("simulator", &[]),
+    ("simulator", &["secret"]),
     ("decrypt", &["domain", "secret"]),
     ("config", &["decrypt", "domain", "postgres", "secret"]),
     ("descope", &["config", "domain", "metrics", "secret"]),

@@ -1,9 +1,7 @@
 //! Who and what exists: the stand-in answers as strictly as the API, and the client understands it.
 
-use std::time::{Duration, SystemTime};
-
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
+use std::time::{Duration, SystemTime};
 use tokenferry::{
     descope::{App, AppType, Client, LookupOutcome, ProviderTokenResult, UserStatus},
     metrics::Meter,
@@ -32,7 +30,7 @@ fn client(simulator: &SimulatorHandle) -> Client {
         "#,
         simulator.base_url(),
         simulator.project_id(),
-        simulator.management_key().expose_secret()
+        simulator.management_key().reveal()
     );
     Client::new(&try_settings(&text).unwrap().api, Meter::default()).unwrap()
 }
@@ -57,7 +55,7 @@ async fn raw(simulator: &SimulatorHandle, path: &str, body: Option<Value>) -> (u
         Some(body) => http::client().post(url).json(&body),
         None => http::client().get(url),
     };
-    let key = simulator.management_key().expose_secret();
+    let key = simulator.management_key().reveal();
     let response = request
         .bearer_auth(format!("{}:{key}", simulator.project_id()))
         .send()

@@ -1,9 +1,15 @@
 //! Tokens that a fetch would refresh: nothing reads them back unasked.
 
 use serde_json::{Value, json};
-use tokenferry::simulator::{Destination, WithoutTenant};
+use tokenferry::{
+    secret::Secret,
+    simulator::{Destination, WithoutTenant},
+};
 
-use crate::support::bed::{Bed, Ran, TOKEN};
+use crate::support::{
+    bed::{Bed, TOKEN},
+    listings::{failures, verify},
+};
 
 /// Rows 1 to 5 are alive, 11 to 15 have expired, 21 expires in five minutes, 31 has expired and has no refresh token, 32 has a
 /// refresh token alone, 33 has no expiry.
@@ -26,36 +32,15 @@ async fn bed() -> Bed {
     bed
 }
 
-async fn verify(bed: &Bed, arguments: &[&str]) -> Ran {
-    let mut all = vec!["verify", "--json", "-vv"];
-    all.extend(arguments);
-    bed.run(&all).await
-}
-
 fn refreshes(bed: &Bed) -> u64 {
     bed.api.refreshes().values().sum()
 }
 
 /// What `failures --run` lists: severity, key and code.
 async fn found(bed: &Bed, summary: &Value) -> Vec<(String, i64, String)> {
-    let run = summary["run_id"].to_string();
-    let listed = bed
-        .run(&["failures", "--run", &run, "--warnings", "--format", "json"])
-        .await
-        .ended_with(0)
-        .json();
-    let mut rows: Vec<_> = listed
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|row| {
-            let text = |name: &str| row[name].as_str().unwrap().to_owned();
-            (
-                text("severity"),
-                text("source_key").parse().unwrap(),
-                text("error_code"),
-            )
-        })
+    let rows = failures(bed, summary, &["--warnings"]).await.into_iter();
+    let mut rows: Vec<_> = rows
+        .map(|(key, severity, code)| (severity, key.parse().unwrap(), code))
         .collect();
     rows.sort();
     rows
@@ -296,7 +281,7 @@ async fn a_token_is_asked_for_by_its_scopes_and_absent_only_if_the_latest_is_abs
                 .iter()
                 .find(|token| token.exposed_access_token() == Some(&of_row(3)));
             let mut other = other.unwrap().clone();
-            other.access_token = Some(format!("{TOKEN}-other").into());
+            other.access_token = Some(Secret::new(format!("{TOKEN}-other")));
             other.scopes = vec!["files".to_owned()];
             tokens.push(other);
             // The API writes scopes in a form of its own.

@@ -110,7 +110,8 @@ async fn without_a_tenant_a_gateway_shows_the_newest_of_all_or_the_tenantless_on
 
 #[tokio::test]
 async fn a_fetch_refreshes_what_has_expired_or_is_told_to_and_counts_it() {
-    let simulator = start(Simulator::builder().dead_refresh_prefix("dead-")).await;
+    let simulator =
+        start(Simulator::builder().rule(|rules| rules.dead_refresh_prefix = Some("dead-".into()))).await;
     let fetch = async |user: &str, force: bool| {
         let options = json!({"withRefreshToken": true, "forceRefresh": force});
         let wanted = json!({"appId": "crm", "userId": user, "options": options});

@@ -8,7 +8,10 @@ use serde_json::json;
 use tokenferry::{failpoints::PLACES, simulator::Fault};
 use tokio::time::{Duration, sleep, timeout};
 
-use crate::support::bed::{Bed, ended};
+use crate::support::{
+    bed::{Bed, ended},
+    listings::FAST_LOOKUPS,
+};
 
 /// A table that makes a run come by every place: outdated rows, users known by login ID alone, tokens to be fetched,
 /// refused ones, and lost answers.
@@ -26,16 +29,13 @@ async fn eventful_bed() -> Bed {
     bed.api
         .script([Fault::None, Fault::CutAfterCommit, Fault::Unreadable]);
     // The stand-in knows everybody; a login ID is the user's ID there.
-    bed.set(
+    bed.set(&format!(
         "batch.max_tokens = 50
          source.page_size = 150
-         source.columns.login_id = { sql = \"case when tenant_id is null then 'user-' || id end\" }
-         source.provider.provider = { sql = \"case when id <> 33 then 'google' end\" }
-         api.lookup.users.requests = 100000
-         api.lookup.users.per = \"1s\"
-         api.lookup.search.requests = 100000
-         api.lookup.search.per = \"1s\"",
-    )
+         source.columns.login_id = {{ sql = \"case when tenant_id is null then 'user-' || id end\" }}
+         source.provider.provider = {{ sql = \"case when id <> 33 then 'google' end\" }}
+         {FAST_LOOKUPS}"
+    ))
 }
 
 async fn killed_at(bed: &Bed, place: &str, nth: u32) -> bool {

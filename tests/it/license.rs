@@ -1,9 +1,7 @@
 //! The licence handshake: once per process, on every call, and never a reason to fail.
 
-use std::time::Duration;
-
-use secrecy::ExposeSecret;
 use serde_json::json;
+use std::time::Duration;
 use tokenferry::simulator::{Barrier, Fault, RateLimit, Simulator, SimulatorHandle};
 use tokio::time::Instant;
 
@@ -145,7 +143,7 @@ async fn the_stand_in_puts_who_names_no_tier_or_a_wrong_one_into_the_lowest_buck
     let simulator = Simulator::builder().license("tier3").tier_limit("tier1", one);
     let simulator = simulator.start().await.unwrap();
     let get = async |tier: Option<&str>| {
-        let key = simulator.management_key().expose_secret();
+        let key = simulator.management_key().reveal();
         let mut request = http::client()
             .get(format!("{}/v1/mgmt/outbound/apps", simulator.base_url()))
             .bearer_auth(format!("{}:{key}", simulator.project_id()));
@@ -168,7 +166,7 @@ async fn the_stand_in_puts_who_names_no_tier_or_a_wrong_one_into_the_lowest_buck
     let strict = Simulator::builder().license("tier3").refuse_wrong_license();
     let simulator = strict.start().await.unwrap();
     let get = async |tier: &str| {
-        let key = simulator.management_key().expose_secret();
+        let key = simulator.management_key().reveal();
         let request = http::client()
             .get(format!("{}/v1/mgmt/outbound/apps", simulator.base_url()))
             .bearer_auth(format!("{}:{key}", simulator.project_id()))

@@ -300,7 +300,7 @@ async fn no_token_and_no_key_appears_anywhere() {
     let migrate = bed.migrate().await.ended_with(3);
     let failures = bed.run(&["failures", "-vv"]).await.ended_with(0);
     let status = bed.run(&["status", "-vv"]).await.ended_with(0);
-    let key = secrecy::ExposeSecret::expose_secret(bed.api.management_key()).to_owned();
+    let key = bed.api.management_key().reveal().to_owned();
     for printed in [&migrate, &failures, &status] {
         for secret in [TOKEN, "refr…", key.as_str()] {
             assert!(!printed.stdout.contains(secret), "{secret} in {}", printed.stdout);

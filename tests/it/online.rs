@@ -5,13 +5,10 @@ use std::{collections::BTreeSet, time::Duration};
 use serde_json::{Value, json};
 use tokenferry::simulator::{App, Bucket, Fault, RateLimit, Simulator, User, UserStatus};
 
-use crate::support::bed::{Bed, Ran};
-
-/// Quotas that hardly wait.
-const FAST: &str = "api.lookup.users.requests = 100000
-    api.lookup.users.per = \"1s\"
-    api.lookup.search.requests = 100000
-    api.lookup.search.per = \"1s\"";
+use crate::support::{
+    bed::{Bed, Ran},
+    listings::FAST_LOOKUPS,
+};
 
 async fn online(bed: &Bed, arguments: &[&str]) -> Ran {
     let mut all = vec!["migrate", "--dry-run", "--online", "--json"];
@@ -49,7 +46,7 @@ async fn what_does_not_exist_is_named_row_by_row_and_nothing_is_sent() {
         App::from("untold").with_type(None),
     ];
     let simulator = Simulator::builder().apps(apps).users(people).tenants(["acme"]);
-    let bed = Bed::with(simulator).await.set(FAST);
+    let bed = Bed::with(simulator).await.set(FAST_LOOKUPS);
     bed.user_rows(1, 9).await;
     bed.sql(
         "update legacy_tokens set provider = 'gogle' where id = 1;
@@ -129,7 +126,7 @@ async fn as_many_lookups_as_were_announced() {
     let bed = Bed::with(Simulator::builder().users(users(1, 950)))
         .await
         .set(&format!(
-            "{FAST}\nsource.columns.tenant_id = {{ sql = \"nullif(tenant_id, '')\" }}"
+            "{FAST_LOOKUPS}\nsource.columns.tenant_id = {{ sql = \"nullif(tenant_id, '')\" }}"
         ));
     bed.user_rows(1, 950).await;
     // Each user twice, the second time far away: asked about once.
@@ -165,7 +162,9 @@ async fn as_many_lookups_as_were_announced() {
 
 #[tokio::test]
 async fn a_sample_is_of_the_size_asked_for_even_and_the_same_each_time() {
-    let bed = Bed::with(Simulator::builder().users(users(1, 1))).await.set(FAST);
+    let bed = Bed::with(Simulator::builder().users(users(1, 1)))
+        .await
+        .set(FAST_LOOKUPS);
     bed.user_rows(1001, 2000).await;
     let mut samples = BTreeSet::new();
     for _ in 0..2 {
@@ -196,7 +195,9 @@ async fn warnings_alone_stand_in_nobodys_way() {
     let people = users(1, 3)
         .into_iter()
         .map(|user| user.with_status(UserStatus::Disabled));
-    let bed = Bed::with(Simulator::builder().users(people)).await.set(FAST);
+    let bed = Bed::with(Simulator::builder().users(people))
+        .await
+        .set(FAST_LOOKUPS);
     bed.user_rows(1, 3).await;
     let ran = online(&bed, &[]).await.ended_with(0).json();
     assert_eq!(ran["warnings_by_code"], json!({"user_disabled": 3}));
@@ -217,7 +218,7 @@ async fn the_quota_of_users_is_kept_to_and_waited_out() {
         .limit(Bucket::Users, Some(limit));
     let bed = Bed::with(simulator)
         .await
-        .set(&format!("{FAST}\napi.lookup.per_request = 10"));
+        .set(&format!("{FAST_LOOKUPS}\napi.lookup.per_request = 10"));
     bed.user_rows(1, 60).await;
     let ran = online(&bed, &[]).await.ended_with(0).json();
     assert!(ran["rate_limited"].as_i64().unwrap() > 0, "{ran}");
@@ -229,7 +230,7 @@ async fn an_api_that_does_not_answer_ends_it_without_a_finding() {
     for fault in [Fault::Status(403), Fault::Status(503), Fault::Status(404)] {
         let bed = Bed::new()
             .await
-            .set(&format!("{FAST}\napi.retry.max_attempts = 2"));
+            .set(&format!("{FAST_LOOKUPS}\napi.retry.max_attempts = 2"));
         bed.user_rows(1, 10).await;
         bed.api
             .script_lookups([Fault::None, fault.clone(), fault.clone()]);
@@ -243,7 +244,7 @@ async fn an_api_that_does_not_answer_ends_it_without_a_finding() {
 async fn a_list_that_the_api_does_not_take_is_halved() {
     let bed = Bed::with(Simulator::builder().users(users(1, 79)))
         .await
-        .set(FAST);
+        .set(FAST_LOOKUPS);
     bed.api.change_rules(|rules| rules.max_listed = 25);
     bed.user_rows(1, 80).await;
     let ran = online(&bed, &[]).await.ended_with(3).json();
@@ -265,7 +266,7 @@ async fn users_of_login_ids_are_looked_at_too() {
     let bed = Bed::with(Simulator::builder().users(people)).await;
     bed.user_rows(1, 5).await;
     let bed = bed.set(&format!(
-        "{FAST}\nsource.columns.user_id = {{ sql = \"null::text\" }}\n\
+        "{FAST_LOOKUPS}\nsource.columns.user_id = {{ sql = \"null::text\" }}\n\
          source.columns.login_id = {{ sql = \"user_id || '@example.com'\" }}"
     ));
     let ran = online(&bed, &[]).await.ended_with(3).json();

@@ -1,6 +1,6 @@
 //! Rows whose tokens Descope itself keeps.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use chrono::Utc;
 use nix::{
@@ -8,25 +8,23 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::json;
-use tokenferry::simulator::{
-    Bucket, Fault, ProviderToken, RateLimit, Simulator, SimulatorHandle, StoredToken, User,
+use tokenferry::{
+    secret::Secret,
+    simulator::{Bucket, Fault, ProviderToken, RateLimit, Simulator, SimulatorHandle, StoredToken, User},
 };
 use tokio::time::timeout;
 
 use crate::support::{
     bed::{Bed, TOKEN},
+    listings::{FAST_LOOKUPS, failures, stored},
     settings::try_settings,
 };
 
 const FETCH: &str = "/v1/mgmt/user/provider/token";
 
-/// Tokens of Google's where rows have none, and quotas that hardly wait.
+/// Tokens of Google's where rows have none.
 const SETTINGS: &str = "source.columns.login_id = \"email\"
-    source.provider.provider = \"google\"
-    api.lookup.users.requests = 100000
-    api.lookup.users.per = \"1s\"
-    api.lookup.search.requests = 100000
-    api.lookup.search.per = \"1s\"";
+    source.provider.provider = \"google\"";
 
 fn kept(name: &str) -> ProviderToken {
     ProviderToken::new(format!("{TOKEN}-kept-{name}"))
@@ -50,7 +48,7 @@ fn users(from: i64, to: i64) -> Vec<User> {
 async fn bed(users: Vec<User>, settings: &str) -> Bed {
     let bed = Bed::with(Simulator::builder().users(users)).await;
     bed.sql("alter table legacy_tokens add column email text").await;
-    bed.set(&format!("{SETTINGS}\n{settings}"))
+    bed.set(&format!("{SETTINGS}\n{FAST_LOOKUPS}\n{settings}"))
 }
 
 impl Bed {
@@ -79,17 +77,6 @@ fn fetched(api: &SimulatorHandle) -> usize {
         .iter()
         .filter(|request| request.path == FETCH)
         .count()
-}
-
-/// Access tokens by user.
-fn stored(api: &SimulatorHandle) -> BTreeMap<String, String> {
-    api.stored()
-        .iter()
-        .map(|token| {
-            let user = token.destination.user_id.clone().unwrap_or_default();
-            (user, token.exposed_access_token().unwrap_or_default().to_owned())
-        })
-        .collect()
 }
 
 #[tokio::test]
@@ -146,7 +133,7 @@ async fn rows_with_only_a_login_id_go_all_the_way_and_are_fetched_once() {
 
     // What Descope keeps may have changed without a sign in the source.
     let bed = bed.set(&format!(
-        "{SETTINGS}\nsource.provider.revision = \"2\"\nsource.provider.force_refresh = true"
+        "{SETTINGS}\n{FAST_LOOKUPS}\nsource.provider.revision = \"2\"\nsource.provider.force_refresh = true"
     ));
     bed.migrate().await.ended_with(0);
     assert_eq!(fetched(&bed.api), 248);
@@ -580,23 +567,9 @@ async fn a_canary_proves_fetched_tokens_too() {
 
 /// What `failures --run` lists of a verification: key and code.
 async fn found(bed: &Bed, run: &serde_json::Value) -> Vec<String> {
-    let run = run["run_id"].to_string();
-    let listed = bed
-        .run(&["failures", "--run", &run, "--format", "json"])
-        .await
-        .ended_with(0)
-        .json();
-    let rows = listed.as_array().unwrap().iter();
+    let rows = failures(bed, run, &[]).await.into_iter();
     let mut found: Vec<String> = rows
-        .map(|row| {
-            let word = |name: &str| row[name].as_str().unwrap();
-            format!(
-                "{} {} {}",
-                word("source_key"),
-                word("severity"),
-                word("error_code")
-            )
-        })
+        .map(|(key, severity, code)| format!("{key} {severity} {code}"))
         .collect();
     found.sort();
     found
@@ -649,7 +622,9 @@ async fn fetched_tokens_are_verified_as_far_as_the_source_knows_them() {
         );
 
         bed.api.alter_stored(|tokens| {
-            of(tokens, "U2", |token| token.access_token = Some("another".into()));
+            of(tokens, "U2", |token| {
+                token.access_token = Some(Secret::new("another"));
+            });
             of(tokens, "U4", |token| {
                 token.granted_by = Some("somebody".to_owned());
             });

@@ -10,7 +10,7 @@ use crate::support::bed::Bed;
 #[tokio::test]
 async fn named_tokens_are_taken_out_under_200_and_under_400_alike() {
     for status in [200, 400] {
-        let bed = Bed::with(Simulator::builder().failures_status(status)).await;
+        let bed = Bed::with(Simulator::builder().rule(|rules| rules.failures_status = status)).await;
         bed.user_rows(1, 100).await;
         bed.api.set_refused_users(["user-7", "user-50"]);
         let ran = bed.migrate().await.ended_with(3).json();
@@ -26,7 +26,7 @@ async fn named_tokens_are_taken_out_under_200_and_under_400_alike() {
 
 #[tokio::test]
 async fn an_incomplete_list_is_asked_for_until_nothing_is_refused() {
-    let bed = Bed::with(Simulator::builder().failures_at_once(1)).await;
+    let bed = Bed::with(Simulator::builder().rule(|rules| rules.failures_at_once = Some(1))).await;
     bed.user_rows(1, 50).await;
     bed.api.set_refused_users(["user-1", "user-2", "user-3"]);
     let ran = bed.migrate().await.ended_with(3).json();
@@ -67,7 +67,10 @@ async fn names_in_another_letter_case_and_names_of_strangers_do_not_confuse() {
 #[tokio::test]
 async fn a_size_that_the_api_refuses_is_learnt_once() {
     for (kind, requests) in [(TooLarge::PayloadTooLarge, 60), (TooLarge::InvalidArguments, 80)] {
-        let bed = Bed::with(Simulator::builder().max_tokens(25).too_large(kind)).await;
+        let bed = Bed::with(
+            Simulator::builder().rule(|rules| (rules.max_tokens, rules.too_large) = (Some(25), kind)),
+        )
+        .await;
         bed.user_rows(1, 1000).await;
         let bed = bed.set("batch.concurrency = 1");
         let ran = bed.migrate().await.ended_with(0).json();
@@ -85,7 +88,10 @@ async fn a_size_that_the_api_refuses_is_learnt_once() {
 #[tokio::test]
 async fn a_size_is_learnt_from_a_refusal_that_does_not_speak_of_it() {
     for kind in [TooLarge::PayloadTooLarge, TooLarge::InvalidArguments] {
-        let bed = Bed::with(Simulator::builder().max_tokens(10).too_large(kind)).await;
+        let bed = Bed::with(
+            Simulator::builder().rule(|rules| (rules.max_tokens, rules.too_large) = (Some(10), kind)),
+        )
+        .await;
         bed.user_rows(1, 5000).await;
         let ran = bed.migrate().await.ended_with(0).json();
         assert_eq!(ran["tokens"]["committed"], 5000);
@@ -98,7 +104,7 @@ async fn a_size_is_learnt_from_a_refusal_that_does_not_speak_of_it() {
 #[tokio::test]
 async fn bytes_and_tokens_are_learnt_apart() {
     // Up to about forty of the large ones, and of the small ones as many as a batch may have.
-    let bed = Bed::with(Simulator::builder().max_bytes(50_000)).await;
+    let bed = Bed::with(Simulator::builder().rule(|rules| rules.max_bytes = Some(50_000))).await;
     bed.user_rows(1, 3000).await;
     bed.sql("update legacy_tokens set access_token = access_token || repeat('x', 1000) where id <= 400")
         .await;
@@ -113,7 +119,7 @@ async fn bytes_and_tokens_are_learnt_apart() {
 
 #[tokio::test]
 async fn one_token_that_is_too_large_for_the_api_makes_no_others_small() {
-    let bed = Bed::with(Simulator::builder().max_bytes(60_000)).await;
+    let bed = Bed::with(Simulator::builder().rule(|rules| rules.max_bytes = Some(60_000))).await;
     bed.user_rows(1, 3000).await;
     bed.sql("update legacy_tokens set id_token = repeat('x', 80000) where id = 150")
         .await;
@@ -183,7 +189,10 @@ async fn a_rate_limit_is_waited_out_by_all_tasks_and_nothing_is_lost() {
 
 #[tokio::test]
 async fn a_culprit_that_nobody_names_is_found_by_halving() {
-    let bed = Bed::with(Simulator::builder().failures_status(400).failures_at_once(0)).await;
+    let bed = Bed::with(
+        Simulator::builder().rule(|rules| (rules.failures_status, rules.failures_at_once) = (400, Some(0))),
+    )
+    .await;
     bed.user_rows(1, 100).await;
     bed.api.set_refused_users(["user-37"]);
     let ran = bed.migrate().await.ended_with(3).json();

@@ -13,12 +13,16 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use tokenferry::simulator::{
-    Barrier, ExpiryFormat, Fault, OnRepeat, ProviderToken, Simulator, StoredToken, User,
+use tokenferry::{
+    secret::Secret,
+    simulator::{Barrier, ExpiryFormat, Fault, OnRepeat, ProviderToken, Simulator, StoredToken, User},
 };
 use tokio::time::{sleep, timeout};
 
-use crate::support::bed::{BATCHES, Bed, Ran, TOKEN, ended};
+use crate::support::{
+    bed::{BATCHES, Bed, Ran, TOKEN, ended},
+    listings::{failures, of_row},
+};
 
 async fn rollback(bed: &Bed, run: &str, more: &[&str]) -> Ran {
     let mut arguments = vec!["rollback", "--run", run, "--json", "-vv"];
@@ -40,18 +44,10 @@ fn deletions(bed: &Bed) -> usize {
 
 /// What stays: key and code.
 async fn stays(bed: &Bed, ran: &Value) -> BTreeSet<(i64, String)> {
-    let run = ran["run_id"].to_string();
-    let listed = bed
-        .run(&["failures", "--run", &run, "--format", "json"])
-        .await
-        .ended_with(0)
-        .json();
-    let rows = listed.as_array().unwrap().iter();
-    rows.map(|row| {
-        assert_eq!(row["severity"], "error");
-        assert!(!row["reason"].as_str().unwrap().is_empty());
-        let key = row["source_key"].as_str().unwrap().parse().unwrap();
-        (key, row["error_code"].as_str().unwrap().to_owned())
+    let rows = failures(bed, ran, &[]).await.into_iter();
+    rows.map(|(key, severity, code)| {
+        assert_eq!(severity, "error");
+        (key.parse().unwrap(), code)
     })
     .collect()
 }
@@ -60,15 +56,6 @@ fn listed(rows: &[(i64, &str)]) -> BTreeSet<(i64, String)> {
     rows.iter()
         .map(|(key, code)| (*key, (*code).to_owned()))
         .collect()
-}
-
-/// The stored token of a row made by `Bed::rows`.
-fn of_row(tokens: &mut [StoredToken], row: i64) -> &mut StoredToken {
-    let access = format!("{TOKEN}-access-{row}");
-    tokens
-        .iter_mut()
-        .find(|token| token.exposed_access_token() == Some(&access))
-        .unwrap()
 }
 
 /// The keys of the rows whose access tokens are stored.
@@ -248,15 +235,15 @@ async fn what_has_changed_since_stays_with_a_reason() {
     .await;
     let now = chrono::Utc::now().timestamp();
     bed.api.alter_stored(|tokens| {
-        of_row(tokens, 4).access_token = Some(format!("{TOKEN}-reconnected").into());
+        of_row(tokens, 4).access_token = Some(Secret::new(format!("{TOKEN}-reconnected")));
         // A part of it alone is enough.
-        of_row(tokens, 5).refresh_token = Some(format!("{TOKEN}-rotated").into());
+        of_row(tokens, 5).refresh_token = Some(Secret::new(format!("{TOKEN}-rotated")));
         of_row(tokens, 6).refresh_token = None;
         of_row(tokens, 7).access_token_expiry += 1;
         of_row(tokens, 8).granted_by = None;
         // Refreshed, with a new token and with the same.
         let refreshed = of_row(tokens, 9);
-        refreshed.access_token = Some(format!("{TOKEN}-renewed").into());
+        refreshed.access_token = Some(Secret::new(format!("{TOKEN}-renewed")));
         refreshed.last_refresh_time = now + 1;
         of_row(tokens, 11).last_refresh_time = now + 1;
         // Refreshed before it was uploaded, in a former life.
@@ -266,7 +253,7 @@ async fn what_has_changed_since_stays_with_a_reason() {
             let mut newer = of_row(tokens, row).clone();
             newer.id = format!("newer-{row}");
             newer.destination.tenant_id = tenant.map(str::to_owned);
-            newer.access_token = Some(format!("{TOKEN}-newer").into());
+            newer.access_token = Some(Secret::new(format!("{TOKEN}-newer")));
             tokens.push(newer);
         }
         // The tenant's own.
@@ -399,7 +386,7 @@ async fn of_two_tokens_at_one_place_only_the_one_that_was_sent_goes() {
             .map(|row| {
                 let mut stranger = of_row(tokens, row).clone();
                 stranger.id = format!("stranger-{row}");
-                stranger.access_token = Some(format!("{TOKEN}-strange").into());
+                stranger.access_token = Some(Secret::new(format!("{TOKEN}-strange")));
                 stranger
             })
             .collect();
@@ -475,7 +462,7 @@ async fn what_changes_between_two_attempts_stays() {
     gate.reached().await;
     // Connected anew under the same ID, while the program looks again.
     bed.api
-        .alter_stored(|tokens| tokens[0].access_token = Some(format!("{TOKEN}-reconnected").into()));
+        .alter_stored(|tokens| tokens[0].access_token = Some(Secret::new(format!("{TOKEN}-reconnected"))));
     gate.release();
     let summary = Ran::from(child.wait_with_output().await.unwrap())
         .ended_with(3)
@@ -672,7 +659,7 @@ async fn what_changes_while_nobody_is_at_it_is_looked_at_again() {
         if place == "intended" {
             // Nothing was deleted yet, and now somebody connects again: under the same ID.
             bed.api.alter_stored(|tokens| {
-                of_row(tokens, 1).access_token = Some(format!("{TOKEN}-reconnected").into());
+                of_row(tokens, 1).access_token = Some(Secret::new(format!("{TOKEN}-reconnected")));
             });
         }
     }

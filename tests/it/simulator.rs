@@ -8,11 +8,13 @@
 use std::time::Duration;
 
 use reqwest::{Response, StatusCode, header};
-use secrecy::ExposeSecret;
 use serde_json::{Value, json};
-use tokenferry::simulator::{
-    Barrier, Destination, Fault, FaultRates, OnRepeat, RateLimit, RetryAfter, Simulator, SimulatorHandle,
-    TooLarge,
+use tokenferry::{
+    secret::Secret,
+    simulator::{
+        Barrier, Destination, Fault, FaultRates, OnRepeat, RateLimit, RetryAfter, Simulator, SimulatorHandle,
+        TooLarge,
+    },
 };
 
 use crate::support::http::client;
@@ -30,7 +32,7 @@ pub(crate) fn bearer(simulator: &SimulatorHandle) -> String {
     format!(
         "{}:{}",
         simulator.project_id(),
-        simulator.management_key().expose_secret()
+        simulator.management_key().reveal()
     )
 }
 
@@ -177,7 +179,8 @@ async fn deletes_a_token_by_its_id_and_strictly() {
 
 #[tokio::test]
 async fn takes_tenant_tokens_and_single_tokens() {
-    let simulator = start(Simulator::builder().bad_token_prefix("bad-")).await;
+    let simulator =
+        start(Simulator::builder().rule(|rules| rules.bad_token_prefix = Some("bad-".into()))).await;
     let tenant = json!({"appId": "crm", "tenantId": "t1", "refreshToken": "rt"});
     assert_eq!(
         post(&simulator, TENANT_BATCH, &json!({"tokens": [tenant]})).await,
@@ -363,7 +366,7 @@ async fn one_bad_token_keeps_the_whole_batch_out_and_every_one_is_named() {
             .users(["good", "refused"])
             .tenants(["t1"])
             .refused_users(["refused"])
-            .bad_token_prefix("bad-"),
+            .rule(|rules| rules.bad_token_prefix = Some("bad-".into())),
     )
     .await;
     let rows = [
@@ -450,7 +453,7 @@ async fn users_can_be_refused_and_admitted_while_it_runs() {
 #[tokio::test]
 async fn latest_is_the_last_created_of_those_asked_for() {
     for (on_repeat, kept) in [(OnRepeat::Replace, 3), (OnRepeat::Add, 4)] {
-        let simulator = start(Simulator::builder().on_repeat(on_repeat)).await;
+        let simulator = start(Simulator::builder().rule(|rules| rules.on_repeat = on_repeat)).await;
         let upload = async |access: &str, tenant: Option<&str>, external: Option<&str>| {
             let body = json!({
                 "appId": "crm", "userId": "u1", "accessToken": access,
@@ -525,7 +528,7 @@ async fn wrong_credentials_are_refused() {
         response.json::<Value>().await.unwrap(),
         json!({"rateLimitTier": "tier1"})
     );
-    assert!(!format!("{simulator:?}").contains(simulator.management_key().expose_secret()));
+    assert!(!format!("{simulator:?}").contains(simulator.management_key().reveal()));
 }
 
 #[tokio::test]
@@ -733,7 +736,7 @@ async fn chance_is_repeatable_and_close_to_its_shares() {
 
 #[tokio::test]
 async fn a_batch_above_a_size_limit_is_refused() {
-    let simulator = start(Simulator::builder().max_tokens(2)).await;
+    let simulator = start(Simulator::builder().rule(|rules| rules.max_tokens = Some(2))).await;
     let large = batch(&["u1", "u2", "u3"]);
     assert_eq!(post(&simulator, USER_BATCH, &large).await, (413, Value::Null));
     simulator.change_rules(|rules| rules.too_large = TooLarge::InvalidArguments);
@@ -776,7 +779,7 @@ async fn what_is_stored_can_be_altered_behind_the_back() {
     post(&simulator, USER_BATCH, &batch(&["u1", "u2"])).await;
     simulator.alter_stored(|tokens| {
         tokens.remove(0);
-        tokens[0].access_token = Some("other".to_owned().into());
+        tokens[0].access_token = Some(Secret::new("other"));
     });
     let (status, _) = post(&simulator, USER_LATEST, &json!({"appId": "crm", "userId": "u1"})).await;
     assert_eq!(status, 404);

@@ -77,10 +77,7 @@ async fn another_project_or_address_is_refused_by_everything_that_relies_on_what
     let bed = bed.set(&format!("api.base_url = \"{address}\""));
     let mut command = bed.command(&["migrate", "--json"]);
     let key = other.management_key().clone();
-    let moved = command.env(
-        "DESCOPE_MANAGEMENT_KEY",
-        secrecy::ExposeSecret::expose_secret(&key),
-    );
+    let moved = command.env("DESCOPE_MANAGEMENT_KEY", key.reveal());
     let moved = ended(moved.output()).await.ended_with(0).json();
     assert_eq!(
         (&moved["tokens"]["committed"], other.stored_count()),

@@ -7,50 +7,27 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::{Value, json};
-use tokenferry::simulator::{ExpiryFormat, Fault, StoredToken};
+use tokenferry::{
+    secret::Secret,
+    simulator::{ExpiryFormat, Fault},
+};
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::support::bed::{Bed, Ran, TOKEN};
-
-async fn verify(bed: &Bed, arguments: &[&str]) -> Ran {
-    let mut all = vec!["verify", "--json", "-vv"];
-    all.extend(arguments);
-    bed.run(&all).await
-}
+use crate::support::{
+    bed::{Bed, Ran, TOKEN},
+    listings::{failures, of_row, verify},
+};
 
 /// What `failures --run` lists of a verification: severity, key and code.
 async fn found(bed: &Bed, ran: &Value) -> BTreeSet<(String, String, String)> {
-    let run = ran["run_id"].to_string();
-    let listed = bed
-        .run(&["failures", "--run", &run, "--format", "json"])
-        .await
-        .ended_with(0)
-        .json();
-    let word = |row: &Value, name: &str| row[name].as_str().unwrap().to_owned();
-    let rows = listed.as_array().unwrap().iter();
-    rows.map(|row| {
-        (
-            word(row, "severity"),
-            word(row, "source_key"),
-            word(row, "error_code"),
-        )
-    })
-    .collect()
+    let rows = failures(bed, ran, &[]).await.into_iter();
+    rows.map(|(key, severity, code)| (severity, key, code)).collect()
 }
 
 fn listed(rows: &[(&str, &str, &str)]) -> BTreeSet<(String, String, String)> {
     rows.iter()
         .map(|(severity, key, code)| ((*severity).to_owned(), (*key).to_owned(), (*code).to_owned()))
         .collect()
-}
-
-/// The stored token of a row made by `Bed::rows`.
-fn of_row(tokens: &mut [StoredToken], row: i64) -> &mut StoredToken {
-    let access = format!("{TOKEN}-access-{row}");
-    tokens
-        .iter_mut()
-        .find(|token| token.exposed_access_token() == Some(&access))
-        .unwrap()
 }
 
 #[tokio::test]
@@ -108,7 +85,7 @@ async fn each_difference_is_named_by_row_and_field_and_never_by_value() {
     bed.rows(1, 40).await;
     bed.migrate().await.ended_with(0);
     bed.api.alter_stored(|tokens| {
-        of_row(tokens, 1).access_token = Some(format!("{TOKEN}-forged").into());
+        of_row(tokens, 1).access_token = Some(Secret::new(format!("{TOKEN}-forged")));
         of_row(tokens, 2).refresh_token = None;
         of_row(tokens, 3).access_token_expiry += 1;
         of_row(tokens, 4).scopes.push("files".to_owned());
@@ -174,7 +151,7 @@ async fn what_the_server_refreshed_since_is_no_difference() {
     bed.api.alter_stored(|tokens| {
         for (row, refreshed) in [(1, now + 1), (2, now - 3600), (3, 0)] {
             let token = of_row(tokens, row);
-            token.access_token = Some(format!("{TOKEN}-renewed-{row}").into());
+            token.access_token = Some(Secret::new(format!("{TOKEN}-renewed-{row}")));
             token.access_token_expiry += 3600;
             token.last_refresh_time = refreshed;
         }

@@ -1,23 +1,22 @@
 //! Sources that know their users by login ID alone.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
 use tokenferry::simulator::{
     Bucket, Destination, Fault, RateLimit, Simulator, SimulatorHandle, User, UserStatus,
 };
 
-use crate::support::bed::{Bed, TOKEN};
+use crate::support::{
+    bed::{Bed, TOKEN},
+    listings::{FAST_LOOKUPS, stored},
+};
 
 const SEARCH: &str = "/v2/mgmt/user/search";
 const LOAD: &str = "/v1/mgmt/user";
 
-/// Login IDs from a column beside the users' IDs, and quotas that hardly wait.
-const LOGIN_IDS: &str = "source.columns.login_id = \"email\"
-    api.lookup.users.requests = 100000
-    api.lookup.users.per = \"1s\"
-    api.lookup.search.requests = 100000
-    api.lookup.search.per = \"1s\"";
+/// Login IDs from a column beside the users' IDs.
+const LOGIN_IDS: &str = "source.columns.login_id = \"email\"";
 
 /// Users `from..=to`: U7 signs in as user-7@example.com.
 fn users(from: i64, to: i64) -> Vec<User> {
@@ -29,7 +28,7 @@ fn users(from: i64, to: i64) -> Vec<User> {
 async fn bed(simulator: Simulator, settings: &str) -> Bed {
     let bed = Bed::with(simulator).await;
     bed.sql("alter table legacy_tokens add column email text").await;
-    bed.set(&format!("{LOGIN_IDS}\n{settings}"))
+    bed.set(&format!("{LOGIN_IDS}\n{FAST_LOOKUPS}\n{settings}"))
 }
 
 impl Bed {
@@ -64,16 +63,6 @@ fn asked(api: &SimulatorHandle) -> (usize, usize) {
     (to(SEARCH), to(LOAD))
 }
 
-fn stored(api: &SimulatorHandle) -> BTreeMap<String, String> {
-    api.stored()
-        .iter()
-        .map(|token| {
-            let user = token.destination.user_id.clone().unwrap_or_default();
-            (user, token.exposed_access_token().unwrap_or_default().to_owned())
-        })
-        .collect()
-}
-
 #[tokio::test]
 async fn many_are_found_at_once_and_asked_about_once() {
     let bed = bed(Simulator::builder().users(users(1, 950)), "").await;
@@ -104,7 +93,7 @@ async fn many_are_found_at_once_and_asked_about_once() {
     assert_eq!(asked(&bed.api), (10, 0), "remembered");
 
     let bed = bed.set(&format!(
-        "{LOGIN_IDS}\napi.lookup.remember = \"1ms\"\napi.lookup.per_request = 95"
+        "{LOGIN_IDS}\n{FAST_LOOKUPS}\napi.lookup.remember = \"1ms\"\napi.lookup.per_request = 95"
     ));
     bed.migrate().await.ended_with(0);
     assert_eq!(asked(&bed.api), (10 + 6 + 5, 0), "not for ever");

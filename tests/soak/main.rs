@@ -11,6 +11,8 @@
 
 mod driver;
 mod legacy;
+#[path = "../it/support/migration_config.rs"]
+mod migration_config;
 mod process;
 mod schedule;
 #[cfg(feature = "failpoints")]

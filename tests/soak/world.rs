@@ -1,14 +1,12 @@
 //! Two databases that can be restarted one by one, the stand-in API, and the real program between them.
 
+use sqlx::{PgPool, postgres::PgPoolOptions};
 use std::{
     fs::{self, File},
     path::{Path, PathBuf},
     process::Stdio,
     time::Duration,
 };
-
-use secrecy::ExposeSecret;
-use sqlx::{PgPool, postgres::PgPoolOptions};
 use tempfile::TempDir;
 use tokenferry::{
     simulator::{FaultRates, Simulator, SimulatorHandle},
@@ -16,7 +14,7 @@ use tokenferry::{
 };
 use tokio::process::Command;
 
-use crate::process::Process;
+use crate::{migration_config::migration_config, process::Process};
 
 pub(crate) struct World {
     pub(crate) source: Server,
@@ -90,49 +88,27 @@ impl World {
     }
 
     fn settings(&self) -> String {
-        format!(
+        // Few enough attempts for some batches to be deferred, and for some outcomes to stay unknown at first.
+        let lines = format!(
             r#"
             migration = "soak"
-            [source]
-            url = "{}"
-            table = "legacy_tokens"
-            key = "id"
-            page_size = 500
-            [source.columns]
-            app = "provider"
-            user_id = "user_id"
-            tenant_id = "tenant_id"
-            external_identifier = "external_id"
-            access_token = "access_token"
-            refresh_token = "refresh_token"
-            access_token_expiry = "expires_at"
-            scopes = "scope"
-            updated_at = "updated_at"
-            [ledger]
-            url = "{}"
-            [api]
-            base_url = "{}"
-            project_id = "env:DESCOPE_PROJECT_ID"
-            management_key = "env:DESCOPE_MANAGEMENT_KEY"
-            timeout = "1s"
-            [api.rate_limit]
-            requests = 60
-            per = "1s"
-            # Few enough for some batches to be put aside, and for some outcomes to stay unknown at first.
-            [api.retry]
-            max_attempts = 4
-            initial_interval = "10ms"
-            max_interval = "100ms"
-            [batch]
-            max_tokens = 40
-            concurrency = 8
-            [stop]
-            after_unreachable = "20s"
+            source.url = "{}"
+            source.page_size = 500
+            source.columns.external_identifier = "external_id"
+            ledger.url = "{}"
+            api.timeout = "1s"
+            api.rate_limit.requests = 60
+            api.retry.max_attempts = 4
+            api.retry.initial_interval = "10ms"
+            api.retry.max_interval = "100ms"
+            batch.max_tokens = 40
+            batch.concurrency = 8
+            stop.after_unreachable = "20s"
             "#,
             self.source.url(),
-            self.ledger.url(),
-            self.api.base_url()
-        )
+            self.ledger.url()
+        );
+        migration_config(self.api.base_url(), &lines)
     }
 
     fn config(&self) -> PathBuf {
@@ -159,10 +135,7 @@ impl World {
             .args(["--json", "-v", "--log-format", "text", "--config"])
             .arg(self.config())
             .env("DESCOPE_PROJECT_ID", self.api.project_id())
-            .env(
-                "DESCOPE_MANAGEMENT_KEY",
-                self.api.management_key().expose_secret(),
-            )
+            .env("DESCOPE_MANAGEMENT_KEY", self.api.management_key().reveal())
             .env_remove("RUST_LOG")
             .envs(kill_at.map(|place| ("TOKENFERRY_KILL_AT", place)))
             .stdin(Stdio::null())

@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use super::seed::{APPS, Row};
 use crate::simulator::{Destination, SimulatorHandle, StoredToken};
 
-/// What the comparison found, where it found no difference.
+/// The result of a comparison without a difference.
 #[derive(Debug)]
 pub(super) struct Comparison {
     tokens: usize,

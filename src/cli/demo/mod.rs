@@ -1,4 +1,4 @@
-//! `demo`: the whole job on a throwaway Postgres and the stand-in API, told as it happens.
+//! `demo`: a whole migration on a throwaway Postgres and the stand-in API, with a narration.
 //!
 //! The migration itself runs as a person would run it: this very program, in a process of its own, with a
 //! configuration file.
@@ -11,7 +11,6 @@ use std::{path::Path, process::Stdio};
 
 use anyhow::{Context, ensure};
 use clap::Args;
-use secrecy::ExposeSecret;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -35,8 +34,8 @@ pub struct DemoArgs {
     /// Legacy tokens to migrate
     #[arg(long, value_name = "N", default_value_t = 20_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     tokens: u32,
-    /// Postgres to use; the demo creates two schemas in it and drops them at the end. Other users of this machine can read
-    /// arguments: prefer the variable
+    /// Postgres to use; the demo creates two schemas in it and drops them at the end. Other users of this
+    /// machine can read arguments: prefer the variable
     #[arg(
         long,
         value_name = "URL",
@@ -215,10 +214,7 @@ impl Job<'_> {
             .args(["--log-format", "text"])
             .env("SOURCE_DATABASE_URL", self.url.reveal())
             .env("DESCOPE_PROJECT_ID", self.simulator.project_id())
-            .env(
-                "DESCOPE_MANAGEMENT_KEY",
-                self.simulator.management_key().expose_secret(),
-            )
+            .env("DESCOPE_MANAGEMENT_KEY", self.simulator.management_key().reveal())
             .stdin(Stdio::null())
             .kill_on_drop(true)
             .status()

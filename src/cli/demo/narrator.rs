@@ -57,7 +57,7 @@ impl Narrator {
     )]
     pub(super) fn line(&self, text: &str) {
         let mut out = io::stdout().lock();
-        // Nobody listens any more: the story goes on, so that everything is cleaned up.
+        // The reader is gone. The demo continues, so that everything is cleaned up.
         let _ = writeln!(out, "{text}").and_then(|()| out.flush());
     }
 

@@ -1,4 +1,4 @@
-//! The legacy table of the demo: realistic rows, a few of them broken, and how somebody would fix those.
+//! The legacy table of the demo: realistic rows, a few of them broken, and the fixes for those.
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, Connection, Executor, FromRow, PgConnection};
 
 use crate::secret::Secret;
 
-/// Where the demo's rows are.
+/// The demo's legacy table.
 #[derive(Debug)]
 pub(super) struct LegacyTable<'a> {
     url: &'a Secret,
@@ -27,7 +27,7 @@ pub(super) struct Row {
     pub(super) scope: String,
 }
 
-/// Which outbound app stands for a legacy provider; the configuration says the same.
+/// The outbound app of each legacy provider, as in the configuration.
 pub(super) const APPS: [(&str, &str); 4] = [
     ("google", "google-calendar"),
     ("hubspot", "hubspot-crm"),
@@ -35,14 +35,14 @@ pub(super) const APPS: [(&str, &str); 4] = [
     ("slack", "slack-workspace"),
 ];
 
-/// Users that the stand-in does not know: somebody mistyped their IDs.
+/// Users that the stand-in does not know: their IDs have typos.
 pub(super) fn unknown_users() -> [String; 3] {
     [41, 4_041, 8_041].map(|number| format!("U2typo{number}"))
 }
 
 impl<'a> LegacyTable<'a> {
-    /// In a server of the demo's own the names are those of a real setup; in one that was brought along they are ours to
-    /// drop.
+    /// In a server of the demo's own the names are those of a real setup; in one that was brought along they
+    /// are ours to drop.
     pub(super) fn new(url: &'a Secret, own_server: bool) -> Self {
         let (schema, ledger_schema) = if own_server {
             ("crm", "tokenferry")
@@ -90,7 +90,7 @@ impl<'a> LegacyTable<'a> {
                  select provider, user_id, 'outdated ' || id, null, expires_at, scope, updated_at - interval '90 days'
                  from {table} where id in (11, 12, 13)"
             ),
-            // Those that cannot go as they are.
+            // Rows that cannot be uploaded as they are.
             format!("update {table} set access_token = null, refresh_token = null where id in (21, 22, 23)"),
             format!("update {table} set provider = 'gogle' where id in (31, 32)"),
             format!("update {table} set user_id = null where id in (51, 52)"),
@@ -108,7 +108,7 @@ impl<'a> LegacyTable<'a> {
         Ok(connection.close().await?)
     }
 
-    /// How somebody fixes the rows that a dry run found.
+    /// Returns the fixes for the rows that a dry run found.
     pub(super) fn fixes(&self) -> Vec<String> {
         let table = self.table();
         vec![
@@ -124,7 +124,7 @@ impl<'a> LegacyTable<'a> {
         ]
     }
 
-    /// How somebody fixes those that only the API could refuse.
+    /// Returns the fixes for the rows that only the API could refuse.
     pub(super) fn later_fixes(&self) -> Vec<String> {
         let table = self.table();
         vec![format!(
@@ -143,7 +143,7 @@ impl<'a> LegacyTable<'a> {
         Ok(connection.close().await?)
     }
 
-    /// What should have arrived: for each destination, its newest row.
+    /// Returns the rows that should have arrived: the newest one of each destination.
     pub(super) async fn newest_rows(&self) -> anyhow::Result<Vec<Row>> {
         let mut connection = self.connect().await?;
         let sql = format!(
@@ -172,7 +172,7 @@ impl<'a> LegacyTable<'a> {
         Ok(connection.close().await?)
     }
 
-    /// What a person would write for this table.
+    /// Returns the configuration for this table.
     pub(super) fn configuration(&self, base_url: &str) -> String {
         let apps = APPS
             .map(|(name, app)| {

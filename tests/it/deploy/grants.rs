@@ -1,10 +1,8 @@
 //! The roles: with exactly what the files grant, everything works, and nothing else does.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
-
-use secrecy::ExposeSecret;
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
+use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt};
 use tempfile::TempDir;
 use tokenferry::config::{Relation, Settings};
 use tokio::process::Command;
@@ -47,7 +45,7 @@ impl Guarded {
         guarded.secret("source-url", &guarded.url("source").await);
         guarded.secret("ledger-url", &guarded.url("ledger").await);
         guarded.secret("project-id", api.project_id());
-        guarded.secret("management-key", api.management_key().expose_secret());
+        guarded.secret("management-key", api.management_key().reveal());
         guarded
     }
 

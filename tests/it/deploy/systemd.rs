@@ -1,8 +1,6 @@
 //! The service and its timer.
 
 use std::{collections::BTreeSet, fs, process::Command};
-
-use secrecy::ExposeSecret;
 use tempfile::TempDir;
 
 use super::{for_a_person, harmless, text};
@@ -50,7 +48,7 @@ async fn the_program_finds_its_credentials_where_systemd_puts_them() {
         let value = match name {
             "source-url" | "ledger-url" => bed.database.url(),
             "project-id" => bed.api.project_id(),
-            "management-key" => bed.api.management_key().expose_secret(),
+            "management-key" => bed.api.management_key().reveal(),
             name => panic!("what is {name}?"),
         };
         // Whoever writes such a file ends its line.

@@ -2,8 +2,6 @@
 
 use std::process::Stdio;
 
-use secrecy::ExposeSecret;
-
 use super::{Checks, doctor};
 use crate::support::bed::Bed;
 
@@ -48,7 +46,7 @@ async fn every_value_has_an_origin_and_secrets_stay_hidden() {
         "pa55word",
         "black-pepper",
         "hunter2",
-        bed.api.management_key().expose_secret(),
+        bed.api.management_key().reveal(),
     ] {
         assert!(!told.contains(secret), "{secret} in {told}");
     }

@@ -1,9 +1,7 @@
 //! Secrecy: after a run with every kind of outcome, no table holds a token, in any form that gives it back.
 
-use std::fmt::Write;
-
-use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
+use std::fmt::Write;
 use tokenferry::{
     domain::RunStatus,
     metrics::Meter,
@@ -105,7 +103,7 @@ async fn the_ledger_never_holds_a_token_in_any_form() {
     let database = legacy().await;
     let simulator = Simulator::builder()
         .refused_users(["user-8", "user-9"])
-        .bad_token_prefix("ya29.access-41-")
+        .rule(|rules| rules.bad_token_prefix = Some("ya29.access-41-".into()))
         .start()
         .await
         .unwrap();
@@ -120,7 +118,7 @@ async fn the_ledger_never_holds_a_token_in_any_form() {
     let mut settings = settings(database.url(), SOURCE);
     settings.api.base_url = simulator.base_url().parse().unwrap();
     simulator.project_id().clone_into(&mut settings.api.project_id);
-    settings.api.management_key = Secret::new(simulator.management_key().expose_secret());
+    settings.api.management_key = Secret::new(simulator.management_key().reveal());
 
     let _ = rustls::crypto::ring::default_provider().install_default();
     let ended = migrate(

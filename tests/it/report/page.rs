@@ -1,8 +1,6 @@
 //! What the page says, and what it never does.
 
 use std::os::unix::fs::PermissionsExt;
-
-use secrecy::ExposeSecret;
 use tokenferry::simulator::Simulator;
 
 use crate::support::bed::{Bed, TOKEN};
@@ -79,7 +77,7 @@ async fn neither_a_token_nor_a_key_nor_a_password_is_in_a_page() {
         .unwrap();
     let page = String::from_utf8(ran.stdout).unwrap();
     contains(&page, &["postgres://reader:***@db.example/crm", "user-13"]);
-    for secret in [TOKEN, "hunter2", bed.api.management_key().expose_secret()] {
+    for secret in [TOKEN, "hunter2", bed.api.management_key().reveal()] {
         assert!(!page.contains(secret), "{secret} is in the page");
     }
 }

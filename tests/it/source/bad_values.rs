@@ -214,7 +214,7 @@ async fn bytes_that_are_no_text_fail_their_row_and_as_a_key_they_are_named() {
     let source = format!("table = \"tokens\"\nkey = \"name\"\n{COLUMNS}");
     let error = read(&settings(url.as_str(), &source).source).await.unwrap_err();
     assert!(matches!(&error, SourceError::NotAKey { .. }), "{error:?}");
-    assert!(error.to_string().contains("no valid text"), "{error}");
+    assert!(error.to_string().contains("not valid text"), "{error}");
     connection.close().await.unwrap();
     database.execute(&format!("drop database {name}")).await;
 }

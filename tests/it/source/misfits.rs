@@ -105,7 +105,7 @@ async fn a_column_that_resembles_none_is_answered_with_all() {
     let database = tokens().await;
     let (key, must) = problem(&with_column(&database, "granted_by = \"zzz\"")).await;
     assert_eq!(key, "source.columns.granted_by");
-    assert!(must.contains("there are id, token, raw, price"), "{must}");
+    assert!(must.contains("the columns are id, token, raw, price"), "{must}");
 }
 
 #[tokio::test]

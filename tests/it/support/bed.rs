@@ -1,15 +1,13 @@
 //! A source, a ledger and a stand-in API around the real program.
 
+use serde_json::Value;
+use sqlx::{AssertSqlSafe, PgPool, Row};
 use std::{
     collections::HashMap,
     path::PathBuf,
     process::{ExitStatus, Output, Stdio},
     time::Duration,
 };
-
-use secrecy::ExposeSecret;
-use serde_json::Value;
-use sqlx::{AssertSqlSafe, PgPool, Row};
 use tempfile::TempDir;
 use tokenferry::simulator::{Destination, Simulator, SimulatorHandle, StoredToken};
 use tokio::{
@@ -17,12 +15,28 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-use crate::support::database::TestDatabase;
+use crate::support::{database::TestDatabase, migration_config::migration_config};
 
 /// The password-like text that every token of a test begins with, so that a leak is found by looking for it.
 pub(crate) const TOKEN: &str = "s3cr3t-t0ken";
 
-/// One test's own world. The legacy table is `legacy_tokens` in its database, the ledger is in schema `tokenferry`.
+/// The ordinary settings of a bed: all columns, and pauses that hardly wait.
+const ORDINARY: &str = r#"
+    source.page_size = 500
+    source.columns.access_token_type = "token_type"
+    source.columns.external_identifier = "external_id"
+    source.columns.id_token = "id_token"
+    source.columns.granted_by = "granted_by"
+    api.timeout = "1s"
+    api.rate_limit.requests = 100000
+    api.retry.initial_interval = "5ms"
+    api.retry.max_interval = "50ms"
+    batch.max_tokens = 100
+    stop.after_unreachable = "10s"
+"#;
+
+/// One test's own world. The legacy table is `legacy_tokens` in its database, the ledger is in schema
+/// `tokenferry`.
 pub(crate) struct Bed {
     pub(crate) database: TestDatabase,
     pub(crate) pool: PgPool,
@@ -31,7 +45,7 @@ pub(crate) struct Bed {
     extra: String,
 }
 
-/// How a command of the program ended.
+/// The result of a command of the program.
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) stdout: String,
@@ -159,8 +173,8 @@ impl Bed {
             .unwrap()
     }
 
-    /// Runs a command that is to be killed where it comes by `place` for the `nth` time, and waits until the database has
-    /// noticed: until then, the next one would be told that another one is active.
+    /// Runs a command that is killed when it reaches `place` for the `nth` time, and waits until the database
+    /// has noticed. Until then, the next command would fail because another one is active.
     pub(crate) async fn killed_at(&self, arguments: &[&str], place: &str, nth: u32) -> ExitStatus {
         let mut command = self.command(arguments);
         let output = command
@@ -210,62 +224,8 @@ impl Bed {
     /// The configuration file.
     pub(crate) fn config(&self) -> PathBuf {
         let path = self.folder.path().join("tokenferry.toml");
-        let mut config: toml::Table = toml::from_str(&format!(
-            r#"
-            migration = "test"
-            [source]
-            url = "env:SOURCE_DATABASE_URL"
-            table = "legacy_tokens"
-            key = "id"
-            page_size = 500
-            [source.columns]
-            app = "provider"
-            user_id = "user_id"
-            tenant_id = "tenant_id"
-            access_token = "access_token"
-            refresh_token = "refresh_token"
-            access_token_expiry = "expires_at"
-            access_token_type = "token_type"
-            scopes = "scope"
-            external_identifier = "external_id"
-            id_token = "id_token"
-            granted_by = "granted_by"
-            updated_at = "updated_at"
-            [api]
-            base_url = "{}"
-            project_id = "env:DESCOPE_PROJECT_ID"
-            management_key = "env:DESCOPE_MANAGEMENT_KEY"
-            timeout = "1s"
-            [api.rate_limit]
-            requests = 100000
-            per = "1s"
-            [api.retry]
-            initial_interval = "5ms"
-            max_interval = "50ms"
-            [batch]
-            max_tokens = 100
-            [stop]
-            after_unreachable = "10s"
-            "#,
-            self.api.base_url()
-        ))
-        .unwrap();
-        for line in self.extra.lines().filter(|line| !line.trim().is_empty()) {
-            let (key, value) = line.split_once('=').unwrap();
-            let value: toml::Table = toml::from_str(&format!("value = {value}")).unwrap();
-            let mut keys: Vec<&str> = key.trim().split('.').collect();
-            let last = keys.pop().unwrap();
-            let mut table = &mut config;
-            for key in keys {
-                table = table
-                    .entry(key)
-                    .or_insert_with(|| toml::Table::new().into())
-                    .as_table_mut()
-                    .unwrap();
-            }
-            table.insert(last.to_owned(), value["value"].clone());
-        }
-        std::fs::write(&path, toml::to_string(&config).unwrap()).unwrap();
+        let config = migration_config(self.api.base_url(), &format!("{ORDINARY}\n{}", self.extra));
+        std::fs::write(&path, config).unwrap();
         path
     }
 
@@ -278,10 +238,7 @@ impl Bed {
             .arg(self.config())
             .env("SOURCE_DATABASE_URL", self.database.url())
             .env("DESCOPE_PROJECT_ID", self.api.project_id())
-            .env(
-                "DESCOPE_MANAGEMENT_KEY",
-                self.api.management_key().expose_secret(),
-            )
+            .env("DESCOPE_MANAGEMENT_KEY", self.api.management_key().reveal())
             .env_remove("RUST_LOG")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -304,7 +261,7 @@ impl Bed {
         self.command(&["migrate", "--json", "-v"]).spawn().unwrap()
     }
 
-    /// Waits until so many tokens have arrived.
+    /// Waits until `count` tokens have arrived.
     pub(crate) async fn arrived(&self, count: usize) {
         tokio::time::timeout(Duration::from_secs(30), async {
             while self.api.stored_count() < count {
@@ -315,8 +272,8 @@ impl Bed {
         .expect("more should have arrived by now");
     }
 
-    /// What the ledger says of tokens and batches, and of all runs but those of one mode. Where a token stands, in its batch or in
-    /// a row of its own, is the ledger's own business.
+    /// The ledger's tokens and batches, and all runs but those of one mode. It makes no difference whether a
+    /// token is in its batch or in a row of its own.
     pub(crate) async fn ledger_without(&self, mode: &str) -> Vec<String> {
         let mut said = self.texts(BATCHES).await;
         for table in ["tokens", "former_places", "fingerprint_key"] {
@@ -359,8 +316,8 @@ impl Bed {
         self.assert_arrived_once().await;
     }
 
-    /// Holds the stand-in's tokens against the newest source row of each destination, and sees that none was written
-    /// twice.
+    /// Holds the stand-in's tokens against the newest source row of each destination, and sees that none was
+    /// written twice.
     pub(crate) async fn assert_arrived_once(&self) {
         self.assert_arrived().await;
         for (destination, count) in self.api.writes() {

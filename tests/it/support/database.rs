@@ -62,7 +62,8 @@ impl TestDatabase {
         (self.url_for(&guest, "guest", None), guest)
     }
 
-    /// Roles belong to the whole server, so each test needs names of its own. The role goes when the database goes.
+    /// Roles belong to the whole server, so each test needs names of its own. The role goes when the database
+    /// goes.
     pub(crate) fn role(&self, of: &str) -> String {
         format!("{}_{of}", self.name)
     }
@@ -87,7 +88,8 @@ impl TestDatabase {
 }
 
 impl Drop for TestDatabase {
-    /// On a server that goes away with this process the database goes with it; on another one it must not stay.
+    /// On a server that goes away with this process the database goes with it; on another one it must not
+    /// stay.
     fn drop(&mut self) {
         if !self.server.kept {
             return;

@@ -1,4 +1,4 @@
-//! What stands between the program and a database: it can fall silent, as a network does that drops everything.
+//! A proxy between the program and a database. It can fall silent, as a network that drops all packets.
 
 use std::{
     path::PathBuf,
@@ -21,7 +21,7 @@ pub(crate) struct Proxy {
     accepting: JoinHandle<()>,
 }
 
-/// What becomes of connections.
+/// The treatment of connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Traffic {
     /// All of them work.
@@ -145,8 +145,8 @@ async fn forward(client: TcpStream, server: impl AsyncRead + AsyncWrite + Send +
     );
 }
 
-/// Even the end of a connection does not pass while traffic stands: the other side of a network that drops everything does not
-/// hear of it either.
+/// Even the end of a connection does not pass while traffic stands: the other side of a network that drops
+/// everything does not hear of it either.
 async fn copy(mut from: impl AsyncRead + Unpin, mut to: impl AsyncWrite + Unpin, mut gate: Barrier) {
     let mut buffer = vec![0; 64 << 10];
     loop {

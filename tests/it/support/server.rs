@@ -1,10 +1,11 @@
 //! The one Postgres server that all tests of this process share.
 //!
-//! `TEST_DATABASE_URL` names one; otherwise Docker starts one through `testcontainers`, from the image `TEST_POSTGRES_IMAGE`
-//! and `TEST_POSTGRES_TAG`; otherwise the machine's own binaries do. `TEST_POSTGRES` (`url`, `docker`, `scratch`) forces one
-//! of the three, and then what is forced must work.
+//! `TEST_DATABASE_URL` names one; otherwise Docker starts one through `testcontainers`, from the image
+//! `TEST_POSTGRES_IMAGE` and `TEST_POSTGRES_TAG`; otherwise the machine's own binaries do. `TEST_POSTGRES`
+//! (`url`, `docker`, `scratch`) forces one of the three, and then what is forced must work.
 //!
-//! The server sits in a `static`, which is never dropped: what ends it is its [`Watchdog`], a moment after this process.
+//! The server sits in a `static`, which is never dropped: what ends it is its [`Watchdog`], a moment after
+//! this process.
 
 use std::{env, io::Write, time::Duration};
 
@@ -19,7 +20,7 @@ use url::Url;
 
 /// Tests run side by side, each with a pool or two.
 const SESSIONS: u16 = 400;
-/// How long the image may take to be fetched and started before the next way is tried.
+/// The time for fetching and starting the image before the next way is tried.
 const DOCKER_LIMIT: Duration = Duration::from_mins(2);
 const READY_LIMIT: Duration = Duration::from_mins(1);
 
@@ -28,7 +29,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 pub(super) struct Server {
     /// A URL with which databases can be made.
     admin: Url,
-    /// Whether the server outlives this process, so that every test must clean up after itself.
+    /// The server outlives this process, so that every test must clean up after itself.
     pub(super) kept: bool,
     _guard: Guard,
 }
@@ -113,7 +114,8 @@ impl Server {
         let password = format!("{:032x}", rand::random::<u128>());
 
         let watchdog = Watchdog::over_container(&name)?;
-        // No log to wait for: the official image says twice that it is ready, and the first time only to itself.
+        // No log to wait for: the official image says twice that it is ready, and the first time only to
+        // itself.
         let request = GenericImage::new(&image, &tag)
             .with_exposed_port(5432.tcp())
             .with_container_name(&name)
@@ -183,12 +185,12 @@ pub(crate) fn image() -> (String, String) {
     (image, tag)
 }
 
-/// Whether a Docker engine is not merely welcome but asked for.
+/// Tells whether a Docker engine is required.
 pub(crate) fn docker_is_forced() -> bool {
     env::var("TEST_POSTGRES").is_ok_and(|forced| forced == "docker")
 }
 
-/// Straight to stderr: what `eprintln!` prints is kept back from whoever runs a test that passes.
+/// Straight to stderr: the output of `eprintln!` is captured in tests that pass.
 pub(crate) fn announce(what: &str) {
     let line = format!("test database: {what}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();

@@ -5,14 +5,15 @@ use std::io::Write;
 use tempfile::NamedTempFile;
 use tokenferry::config::{ConfigError, Settings, load};
 
-/// What a configuration file with this text amounts to.
+/// Returns the settings of a configuration file with this text.
 pub(crate) fn try_settings(text: &str) -> Result<Settings, ConfigError> {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(text.as_bytes()).unwrap();
     load(file.path(), true)?.settings()
 }
 
-/// Settings for a database that is source and ledger at once. `source` goes on below `[source]`; tables of its own may follow.
+/// Settings for a database that is source and ledger at once. `source` continues `[source]`; its own tables
+/// may follow.
 pub(crate) fn settings(url: &str, source: &str) -> Settings {
     let text = format!(
         r#"

@@ -11,7 +11,7 @@ use tokenferry::{
 
 use crate::support::{database::TestDatabase, settings::settings};
 
-/// How long these tests wait for a database that is away.
+/// The time that these tests wait for an unreachable database.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The least that must be mapped, for a table with a column `token`.

@@ -22,7 +22,7 @@ pub(crate) struct Authority {
     pem: String,
 }
 
-/// What a certificate is like.
+/// The properties of a certificate.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Validity {
     Good,

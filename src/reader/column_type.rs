@@ -1,0 +1,133 @@
+//! Column types: which are accepted for the key and the fields, and the form in which their values travel.
+
+use sqlx::{
+    TypeInfo,
+    postgres::{PgTypeInfo, PgTypeKind},
+};
+
+use crate::config::Field;
+
+/// The type of the key column, for comparisons.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum KeyType {
+    Integer,
+    Uuid,
+    Text,
+}
+
+impl KeyType {
+    pub(super) fn of(info: &PgTypeInfo) -> Option<Self> {
+        match info.name() {
+            "INT2" | "INT4" | "INT8" => Some(Self::Integer),
+            "UUID" => Some(Self::Uuid),
+            "TEXT" | "VARCHAR" => Some(Self::Text),
+            _ => None,
+        }
+    }
+
+    /// Tells whether `next` comes after `previous`. Texts are ordered by the database's collation, so for
+    /// them only equality is noticed.
+    pub(super) fn ascends(self, previous: &str, next: &str) -> bool {
+        match self {
+            Self::Integer => {
+                matches!((previous.parse::<i64>(), next.parse::<i64>()), (Ok(previous), Ok(next)) if previous < next)
+            }
+            Self::Uuid => previous < next,
+            Self::Text => previous != next,
+        }
+    }
+
+    /// The type to which the last key is cast; it travels as text.
+    pub(super) fn sql(self) -> &'static str {
+        match self {
+            Self::Integer => "bigint",
+            Self::Uuid => "pg_catalog.uuid",
+            Self::Text => "pg_catalog.text",
+        }
+    }
+}
+
+/// The form in which a value travels. All values but times are text on the wire, since that is the same for
+/// every column type; the type only decides how the text is made and read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// As it is.
+    Text,
+    /// Bytes, as base64.
+    Bytes,
+    /// A time in the database's binary form: converting it to text and back would cost both sides more than
+    /// the rest of the row without its tokens.
+    Time,
+    /// Seconds since 1970, with a fraction, or another number that may have one.
+    Number,
+    /// A whole number in the source's own unit.
+    Integer,
+    /// A JSON array.
+    Json,
+    /// Text that is a JSON array or a list with spaces or commas.
+    List,
+}
+
+impl Form {
+    /// Returns the form of a field in a column of this type and the SQL that selects it, or the requirement
+    /// that the column does not meet.
+    pub(super) fn of(
+        field: Field,
+        info: &PgTypeInfo,
+        is_encrypted: bool,
+    ) -> Result<(Self, &'static str), &'static str> {
+        let name = base_name(info);
+        let textual = matches!(
+            name.as_str(),
+            "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "CITEXT" | "ENUM" | "UNKNOWN"
+        );
+        let integer = matches!(name.as_str(), "INT2" | "INT4" | "INT8");
+        match field {
+            Field::AccessToken | Field::RefreshToken | Field::IdToken => match name.as_str() {
+                _ if textual => Ok((Self::Text, "({})::pg_catalog.text")),
+                "BYTEA" if is_encrypted => Ok((Self::Bytes, "pg_catalog.encode({}, 'base64')")),
+                "BYTEA" => Err(
+                    "is bytea: say how it becomes text, such as { sql = \"convert_from(column, 'UTF8')\" }, or how it is \
+                     decrypted",
+                ),
+                _ if is_encrypted => Err("must be text or bytea"),
+                _ => Err("must be of a text type"),
+            },
+            Field::AccessTokenExpiry => match name.as_str() {
+                "TIMESTAMPTZ" | "TIMESTAMP" => Ok((Self::Time, "({})")),
+                "DATE" => Ok((Self::Time, "({})::pg_catalog.timestamp")),
+                "NUMERIC" | "FLOAT4" | "FLOAT8" => Ok((Self::Number, "({})::pg_catalog.text")),
+                _ if integer || textual => Ok((Self::Number, "({})::pg_catalog.text")),
+                _ => {
+                    Err("must be a timestamptz, a timestamp (taken as UTC), or epoch seconds or milliseconds")
+                }
+            },
+            Field::UpdatedAt => match name.as_str() {
+                "TIMESTAMPTZ" | "TIMESTAMP" => Ok((Self::Time, "({})")),
+                "DATE" => Ok((Self::Time, "({})::pg_catalog.timestamp")),
+                "NUMERIC" => Ok((Self::Number, "({})::pg_catalog.text")),
+                _ if integer => Ok((Self::Integer, "({})::pg_catalog.text")),
+                _ => Err("must be a timestamp or a number, so that a later one is greater"),
+            },
+            Field::Scopes => match name.as_str() {
+                "TEXT[]" | "VARCHAR[]" | "CHAR[]" | "CITEXT[]" => {
+                    Ok((Self::Json, "pg_catalog.array_to_json({})::pg_catalog.text"))
+                }
+                "JSON" | "JSONB" => Ok((Self::Json, "({})::pg_catalog.text")),
+                _ if textual => Ok((Self::List, "({})::pg_catalog.text")),
+                _ => Err("must be text[], a JSON array, or text separated by spaces or commas"),
+            },
+            _ if textual || integer || name == "UUID" => Ok((Self::Text, "({})::pg_catalog.text")),
+            _ => Err("must be of a text, integer or uuid type"),
+        }
+    }
+}
+
+/// The type's name in upper case, with domains looked through.
+pub(super) fn base_name(info: &PgTypeInfo) -> String {
+    match info.kind() {
+        PgTypeKind::Domain(inner) => base_name(inner),
+        PgTypeKind::Enum(_) => "ENUM".to_owned(),
+        _ => info.name().to_uppercase(),
+    }
+}
