@@ -1,4 +1,4 @@
-//! `simulate`: the stand-in API, for rehearsals and for pointing an official SDK at.
+//! `simulate`: the stand-in API, for rehearsals and for testing official SDKs.
 
 use std::{
     env, fs,
@@ -72,7 +72,8 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "PREFIX")]
     dead_refresh: Option<String>,
 
-    /// Issue a new refresh token at each refresh and end the previous one; fetching an expired token refreshes it
+    /// Issue a new refresh token at each refresh and invalidate the previous one; fetching an expired token
+    /// refreshes it
     #[arg(long)]
     rotate_refresh_tokens: bool,
 
@@ -149,7 +150,7 @@ pub struct SimulateArgs {
     seed: u64,
 }
 
-/// How an expiry is written.
+/// The format of an expiry.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ExpiryForm {
     /// Seconds in a text
@@ -161,7 +162,7 @@ enum ExpiryForm {
 }
 
 impl SimulateArgs {
-    /// The rules that have no method of their own.
+    /// Returns the rules that have no method of their own.
     fn rules(&self) -> Rules {
         Rules {
             rotates_refresh_tokens: self.rotate_refresh_tokens,
@@ -242,7 +243,7 @@ impl SimulateArgs {
     }
 }
 
-/// What the file of `--directory` holds.
+/// The content of the `--directory` file.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Listed {
@@ -274,7 +275,7 @@ impl Listed {
 ///
 /// # Errors
 ///
-/// When the flags contradict each other or the address cannot be listened on.
+/// Fails if the flags contradict each other or the address cannot be listened on.
 pub async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     let listen = args.listen;
     let mut simulator = args.simulator()?;
@@ -302,13 +303,13 @@ pub async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyhow::Res
         committed = simulator.stored_count(),
         rate_limited = simulator.rate_limited(),
         refreshed = simulator.refreshes().values().sum::<u64>(),
-        "the simulator ends"
+        "simulator stopped"
     );
     simulator.shutdown().await;
     Ok(())
 }
 
-/// Which credentials the caller cannot know yet. The others are not printed: a key of the environment may
+/// The credentials that the caller cannot know yet. The others are not printed: a key of the environment may
 /// be a real one.
 #[derive(Debug, Clone, Copy)]
 struct MadeUp {
@@ -324,7 +325,7 @@ fn announce(out: &mut impl Write, simulator: &SimulatorHandle, made_up: MadeUp) 
         "# The stand-in API listens on {base_url}; this points a client at it:"
     )?;
     writeln!(out, "export DESCOPE_BASE_URL={base_url}")?;
-    writeln!(out, "# The name by which the Python SDK knows it:")?;
+    writeln!(out, "# The name that the Python SDK uses:")?;
     writeln!(out, "export DESCOPE_BASE_URI={base_url}")?;
     if made_up.project_id {
         writeln!(out, "export {PROJECT_ID}={}", simulator.project_id())?;

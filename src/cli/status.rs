@@ -1,4 +1,4 @@
-//! `status`: where the migration stands.
+//! `status`: shows a run and where the migration stands.
 
 use std::fmt::Write as _;
 
@@ -18,7 +18,7 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
     let access = load(global)?.ledger_access()?;
     let mut reports = LedgerReader::open(&access).await?;
     let report = reports.run(args.run).await?;
-    // A rollback that runs has some all the time.
+    // A running rollback always has some.
     let pending_deletions = match reports.pending_deletions().await? {
         Some(pending) if !reports.is_held(LockKind::Migration).await? => Some(pending),
         _ => None,
@@ -26,7 +26,7 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
     reports.close().await;
     let Some(report) = report else {
         let text = format!(
-            "migration \"{}\" has no run yet: `tokenferry migrate` begins one",
+            "migration \"{}\" has no run yet: `tokenferry migrate` starts one",
             visible(&access.migration)
         );
         return Err(UsageError(text).into());
@@ -57,7 +57,7 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
     };
     text += &when;
     if in_flight > 0 {
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "  {in_flight} batches in flight");
     }
     if let Some(pending) = pending_deletions {

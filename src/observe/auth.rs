@@ -36,7 +36,7 @@ impl Hosts {
         Self(hosts.into())
     }
 
-    /// Whether what was asked for was asked for under a name of ours.
+    /// Returns true if what was asked for was asked for under a name of ours.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let authority = text(headers, &HOST).ok_or(Refused::Host)?;
         let host = host_of(authority).ok_or(Refused::Host)?.to_ascii_lowercase();
@@ -83,12 +83,12 @@ impl Auth {
         Self { token, hosts }
     }
 
-    /// Whether the page itself may be had. There is nothing in it.
+    /// Returns true if the page itself may be had. There is nothing in it.
     pub(super) fn page(&self, headers: &HeaderMap) -> Result<(), Refused> {
         self.hosts.check(headers)
     }
 
-    /// Whether what is behind the page may be had.
+    /// Returns true if what is behind the page may be had.
     pub(super) fn person(&self, headers: &HeaderMap) -> Result<(), Refused> {
         self.page(headers)?;
         if headers.contains_key(ORIGIN) {

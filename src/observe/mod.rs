@@ -35,7 +35,7 @@ use serve::serve;
 pub struct MonitoringOptions {
     /// Where to listen.
     pub listen: Option<SocketAddr>,
-    /// Whether somebody asked for the address, or for the page, for this run. Else another run may listen there, and this one
+    /// True if somebody asked for the address, or for the page, for this run. Else another run may listen there, and this one
     /// does without.
     pub insists: bool,
     /// Names under which it may be asked, beside addresses and `localhost`.

@@ -13,7 +13,7 @@ pub struct Ended {
     pub run_id: RunId,
     /// What it did.
     pub mode: Mode,
-    /// Whether an earlier process began it.
+    /// True if an earlier process began it.
     pub resumed: bool,
     /// Where it stands now.
     pub status: RunStatus,

@@ -30,7 +30,7 @@ impl OutcomeSink {
         self.ledger.migration()
     }
 
-    /// Whether the ledger holds runs of other migrations. What they have sent is found after this.
+    /// Returns true if the ledger holds runs of other migrations. What they have sent is found after this.
     pub(super) async fn meet_siblings(&self) -> Result<bool, PipelineError> {
         Ok(self.ledger.meet_siblings(&self.run).await?)
     }

@@ -31,7 +31,7 @@ pub struct Preflight {
 }
 
 impl Request {
-    /// Whether the run looks at every row and sends what is to be sent.
+    /// Returns true if the run looks at every row and sends what is to be sent.
     pub(super) fn sees_all(&self) -> bool {
         self.dry_run == DryRun::Off && self.selection == Selection::All
     }

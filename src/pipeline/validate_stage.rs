@@ -302,7 +302,7 @@ impl ValidateStage {
         }
     }
 
-    /// Whether another token is on its way to one of these destinations, and which of two arrives last would be chance; or
+    /// Returns true if another token is on its way to one of these destinations, and which of two arrives last would be chance; or
     /// whether too many pages wait for an end.
     fn is_crowded(&self, mut destinations: impl Iterator<Item = DestinationId>) -> bool {
         self.unsettled.len() > MOST_UNSETTLED

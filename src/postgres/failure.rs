@@ -42,13 +42,13 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// Whether a row was there already that there may be only one of.
+    /// Returns true if a row was there already that there may be only one of.
     #[must_use]
     pub fn is_duplicate(&self) -> bool {
         self.sqlstate.as_deref() == Some("23505")
     }
 
-    /// Whether a value is to blame, and not the statement: another row may do. Beside data exceptions these are a subquery that
+    /// Returns true if a value is to blame, and not the statement: another row may do. Beside data exceptions these are a subquery that
     /// gives several rows, a domain's check, what an extension says, and what a function of the user's own raises.
     #[must_use]
     pub fn is_about_a_value(&self) -> bool {
@@ -57,7 +57,7 @@ impl Failure {
         })
     }
 
-    /// Whether trying again on a new connection may help.
+    /// Returns true if trying again on a new connection may help.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.kind == FailureKind::Unreachable
@@ -103,7 +103,7 @@ impl Failure {
         }
     }
 
-    /// Whether there are as many sessions as there may be.
+    /// Returns true if there are as many sessions as there may be.
     pub(super) fn is_full(&self) -> bool {
         self.sqlstate.as_deref() == Some("53300")
     }

@@ -11,11 +11,11 @@ pub struct Server {
     pub database: String,
     /// The role we are.
     pub role: String,
-    /// Whether that role may do anything.
+    /// True if that role may do anything.
     pub is_superuser: bool,
-    /// Whether it is a standby, which nobody can write to.
+    /// True if it is a standby, which nobody can write to.
     pub is_standby: bool,
-    /// Whether the role's transactions are read-only unless it says otherwise.
+    /// True if the role's transactions are read-only unless it says otherwise.
     pub read_only_by_default: bool,
     /// Whether the connection leaves the machine, and how it is protected.
     pub transport: Transport,

@@ -127,7 +127,7 @@ impl Session {
         self.limit = limit;
     }
 
-    /// Whether it was given up in the middle of a statement.
+    /// Returns true if it was given up in the middle of a statement.
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         self.given_up

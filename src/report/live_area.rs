@@ -41,7 +41,7 @@ impl LiveArea {
         }
     }
 
-    /// Whether lines may have colours.
+    /// Returns true if lines may have colours.
     #[must_use]
     pub fn colour(&self) -> bool {
         self.colour

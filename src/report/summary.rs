@@ -22,7 +22,7 @@ pub struct Summary {
     pub mode: Mode,
     /// Where the run stands.
     pub status: String,
-    /// Whether more than one process worked on it.
+    /// True if more than one process worked on it.
     pub resumed: bool,
     /// The books.
     pub tokens: Tally,
@@ -70,7 +70,7 @@ pub struct Summary {
     /// For people: whether the next `migrate` goes on with it, should it have ended early. `None` if the ledger was out of reach.
     #[serde(skip)]
     pub is_taken_up: Option<bool>,
-    /// Whether it was about all rows, and not only about those that had failed.
+    /// True if it was about all rows, and not only about those that had failed.
     #[serde(skip)]
     pub is_of_all: bool,
     /// For people: codes with an example, most frequent first.

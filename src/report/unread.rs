@@ -3,7 +3,7 @@
 use super::{Summary, numbers::grouped};
 use crate::domain::Mode;
 
-/// Whether the run has looked at all rows that it was to look at.
+/// Returns true if the run has looked at all rows that it was to look at.
 pub(super) fn is_complete(summary: &Summary) -> bool {
     // A dry run of a part of the rows is completed, and says why it ended there.
     summary.status.starts_with("completed") && summary.stop_reason.is_none()

@@ -43,7 +43,7 @@ pub struct View {
     pub in_flight: i64,
     /// How long the API asked us to wait, from now.
     pub held_for: Duration,
-    /// Whether somebody holds the run back.
+    /// True if somebody holds the run back.
     pub paused: bool,
     /// The rate somebody asked for in place of the configured one.
     pub slowed_to: Option<RateLimit>,

@@ -100,7 +100,7 @@ impl ColumnProfile {
         (self.durations, self.expiries)
     }
 
-    /// Whether the expiries are durations, mostly.
+    /// Returns true if the expiries are durations, mostly.
     #[must_use]
     pub fn holds_durations(&self) -> bool {
         self.durations * 2 > self.expiries

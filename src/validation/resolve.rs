@@ -26,7 +26,7 @@ pub struct Conflict {
     pub destination: Destination,
     /// The other migration.
     pub migration: Arc<str>,
-    /// Whether the row's token goes there now; else the other one's stays.
+    /// True if the row's token goes there now; else the other one's stays.
     pub goes_up: bool,
 }
 
@@ -43,7 +43,7 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// Whether the holder's row is newer still, with the version that it has today.
+    /// Returns true if the holder's row is newer still, with the version that it has today.
     #[must_use]
     pub fn is_lost_to(&self, version: Version) -> bool {
         is_newer(version, &self.holder, self.version, &self.key)

@@ -42,7 +42,7 @@ pub(super) fn standing<'a>(
     standing
 }
 
-/// Whether a sibling may have arrived after what is stored of the row. Batches are numbered in the order in which they are sent
+/// Returns true if a sibling may have arrived after what is stored of the row. Batches are numbered in the order in which they are sent
 /// first, but one that had to wait arrives late.
 fn may_be_later(sibling: &SiblingToken, row: &LastOutcome) -> bool {
     match (sibling.until, row.since) {

@@ -60,7 +60,7 @@ pub struct Setting {
 pub struct Depth {
     /// So many rows with problems.
     pub rows: i64,
-    /// Whether tokens are counted by app, which reads all tokens of the run.
+    /// True if tokens are counted by app, which reads all tokens of the run.
     pub apps: bool,
 }
 

@@ -22,7 +22,7 @@ const HEADS: [&str; 12] = [
     "ZXlKMGVYQW",
 ];
 
-/// Whether a text is another one underneath.
+/// Returns true if a text is another one underneath.
 pub(super) fn looks_so(text: &str) -> bool {
     is_text_in_hex(text.as_bytes()) || begins_with_one(text, &HEADS)
 }

@@ -41,7 +41,7 @@ const HEADS: [&str; 22] = [
 /// Of these a token of a provider's might be the beginning, if it is short.
 const SHORTEST_OF_A_SERVICE: usize = 100;
 
-/// Whether a text is one of the known envelopes.
+/// Returns true if a text is one of the known envelopes.
 pub(super) fn looks_so(text: &str) -> bool {
     match text.as_bytes() {
         [b'g', ..] if is_fernet(text) => true,

@@ -78,7 +78,7 @@ pub(in crate::validation) fn destination(token: &LegacyToken, apps: &AppMap) -> 
     })
 }
 
-/// Whether an ID holds one of the row's own tokens, or begins like a token of a well-known provider.
+/// Returns true if an ID holds one of the row's own tokens, or begins like a token of a well-known provider.
 fn is_token(id: &str, token: &LegacyToken) -> bool {
     let holds = |secret: &Secret| {
         let secret = secret.reveal();
@@ -106,7 +106,7 @@ fn unresolved(login: &Login) -> Option<Reason> {
     }
 }
 
-/// Whether the IDs look like IDs.
+/// Returns true if the IDs look like IDs.
 pub(super) fn check(token: &LegacyToken, destination: &Destination, found: &mut Found) -> Result<(), Reason> {
     let ids = [
         ("app", Some(destination.app_id.as_str())),

@@ -38,7 +38,7 @@ pub(super) fn check(token: &LegacyToken, expiry: i32, found: &mut Found) -> Resu
     found.broken(Rule::JwtExpiryDiffers, None)
 }
 
-/// Whether a token says of itself what the column says, or says nothing.
+/// Returns true if a token says of itself what the column says, or says nothing.
 fn agrees(token: &str, expiry: i64) -> bool {
     let close = |own: i64| own.abs_diff(expiry) <= LEEWAY;
     let mut buffer = [0; MOST_CLAIMS];

@@ -52,7 +52,7 @@ pub(super) struct Sendable {
     pub(super) warnings: RuleSet,
 }
 
-/// Whether the rest of a row may be sent. `tolerated` suspicions are warnings; `now` is in seconds since 1970.
+/// Returns true if the rest of a row may be sent. `tolerated` suspicions are warnings; `now` is in seconds since 1970.
 ///
 /// A rule that depends on the time is never an error: a token that arrived yesterday would fail today.
 pub(super) fn sendable(
@@ -87,7 +87,7 @@ pub(super) fn sendable(
     })
 }
 
-/// Whether a row is worth fetching a token for, as far as what it holds goes up beside that: `keeps_own` says that the
+/// Returns true if a row is worth fetching a token for, as far as what it holds goes up beside that: `keeps_own` says that the
 /// fetched token replaces nothing. Warnings come later, once it is known what goes up.
 pub(super) fn worth_fetching_for(
     token: &LegacyToken,
@@ -160,7 +160,7 @@ fn in_part(rule: Rule, part: &str) -> Reason {
     Reason::of(rule, &format!("{} ({part})", rule.what()))
 }
 
-/// Whether a text is printable ASCII without spaces, as IDs and tokens mostly are. Written so that the compiler looks at
+/// Returns true if a text is printable ASCII without spaces, as IDs and tokens mostly are. Written so that the compiler looks at
 /// many bytes at once.
 fn is_plain(text: &str) -> bool {
     let any_odd = |bytes: &[u8]| {
