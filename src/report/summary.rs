@@ -11,75 +11,77 @@ use crate::{
     ledger::{CodeCount, LedgerError, LedgerReader, RunReport},
 };
 
-/// What `migrate --json`, `verify --json`, `rollback --json` and `status --json` print.
+/// The output of `migrate --json`, `verify --json`, `rollback --json` and `status --json`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
     /// The run.
     pub run_id: RunId,
     /// The migration's name.
     pub migration: String,
-    /// What the run does.
+    /// The mode of the run.
     pub mode: Mode,
-    /// Where the run stands.
+    /// The status of the run.
     pub status: String,
     /// True if more than one process worked on it.
     pub resumed: bool,
-    /// The books.
+    /// The counts.
     pub tokens: Tally,
-    /// How many rows the source had when a process began; what its planner expected, where counting takes too long.
+    /// The number of rows when a process started: counted, or estimated by the planner if counting takes too
+    /// long.
     pub rows_expected: Option<i64>,
     /// Batches that have an outcome.
     pub batches: Batches,
-    /// Requests that carried tokens, or asked what became of them.
+    /// Requests that uploaded tokens, read them back or deleted them.
     pub requests: i64,
     /// Requests that repeated an earlier one.
     pub retries: i64,
-    /// Answers 429.
+    /// Responses with status 429.
     pub rate_limited: i64,
-    /// Requests that asked who and what exists, beside the others.
+    /// Lookups, which are not included in `requests`.
     pub lookups: i64,
-    /// Seconds that processes worked on it.
+    /// Seconds of work of all processes.
     pub duration_s: f64,
-    /// How many tokens failed in this run, by code; of a dry run, how many would.
+    /// Failed tokens by code; for a dry run, tokens that would fail.
     pub failures_by_code: BTreeMap<String, i64>,
-    /// How many tokens that go up somebody should look at, by code.
+    /// Uploaded tokens with warnings, by code.
     pub warnings_by_code: BTreeMap<String, i64>,
-    /// How many rows were left out for another token, by code; of a dry run, how many would be.
+    /// Rows left out for another token, by code; for a dry run, rows that would be.
     pub superseded_by_code: BTreeMap<String, i64>,
-    /// What a dry run expects of the real one.
+    /// The estimate of a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
-    /// What reading tokens back found.
+    /// The results of a verification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<Verification>,
-    /// What became of the tokens that were to be deleted.
+    /// The results of a rollback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
-    /// When it began; `status` only.
+    /// The start; `status` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub started_at: Option<DateTime<Utc>>,
-    /// When it ended; `status` only, and null while it runs.
+    /// The end; `status` only, null while the run works.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Option<DateTime<Utc>>>,
-    /// Tokens that a rollback was deleting when it was ended; `status` only.
+    /// Tokens that a rollback was deleting when it ended; `status` only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pending_deletions: Option<PendingDeletions>,
-    /// Why it ended early.
+    /// The reason for an early end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
-    /// For people: whether the next `migrate` goes on with it, should it have ended early. `None` if the ledger was out of reach.
+    /// For people: whether the next `migrate` resumes an early ended run. `None` if the ledger was
+    /// unreachable.
     #[serde(skip)]
     pub is_taken_up: Option<bool>,
-    /// True if it was about all rows, and not only about those that had failed.
+    /// True if all rows were selected, not only failed ones.
     #[serde(skip)]
     pub is_of_all: bool,
     /// For people: codes with an example, most frequent first.
     #[serde(skip)]
     pub failures: Vec<CodeCount>,
-    /// The same of warnings.
+    /// The same for warnings.
     #[serde(skip)]
     pub warnings: Vec<CodeCount>,
-    /// The same of superseded rows.
+    /// The same for superseded rows.
     #[serde(skip)]
     pub superseded: Vec<CodeCount>,
 }
@@ -89,15 +91,16 @@ pub struct Summary {
 pub struct Batches {
     /// Stored by the API.
     pub committed: i64,
-    /// Refused, or not let through.
+    /// Rejected, or failed without a response.
     pub failed: i64,
 }
 
 impl Summary {
-    /// What the ledger knows of a run; `None` if there is no such run.
+    /// Reads a run from the ledger; `None` if it does not exist.
     ///
     /// # Errors
-    /// If there is no ledger, or its database does not answer.
+    ///
+    /// Fails if there is no ledger or its database does not respond.
     pub async fn read(access: &LedgerAccess, run: RunId) -> Result<Option<Self>, LedgerError> {
         let mut reader = LedgerReader::open(access).await?;
         let report = reader.run(Some(run)).await?;
@@ -105,7 +108,7 @@ impl Summary {
         Ok(report.map(|report| Self::from_report(&access.migration, report)))
     }
 
-    /// From the ledger.
+    /// Converts the ledger's report.
     #[must_use]
     pub fn from_report(migration: &str, report: RunReport) -> Self {
         Self {
