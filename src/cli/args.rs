@@ -131,14 +131,14 @@ pub enum ConfigCommand {
 
 Ends with 0 if everything selected is committed, 3 if some tokens failed (or, with --dry-run, would), 4 if the API refused the \
     credentials, the canary failed or too many batches failed in a row, 5 if another run is active, 6 if a database does not respond, 2 if \
-    the configuration is wrong, 130 or 143 after a signal. Whatever interrupts it, run it again to resume.")]
+    the configuration is wrong, 130 or 143 after a signal. After any interruption, run it again to resume.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct MigrateArgs {
     /// Read and check everything, send nothing, and report what would happen
     #[arg(long)]
     pub dry_run: bool,
-    /// With --dry-run: also ask the API whether every app, tenant and user exists. Prints the number of lookups before
-    /// starting
+    /// With --dry-run: also ask the API whether every app, tenant and user exists. Prints the number of
+    /// lookups before starting
     #[arg(long, requires = "dry_run")]
     pub online: bool,
     /// With --online: ask about N users only, spread evenly over the rows
@@ -163,8 +163,8 @@ pub struct MigrateArgs {
     /// End after N tokens; the next run continues from there
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// Also send rows whose `updated_at` is earlier than when their token was sent, as in a lagging replica or a restored
-    /// backup
+    /// Also send rows whose `updated_at` is earlier than when their token was sent, as in a lagging replica
+    /// or a restored backup
     #[arg(long)]
     pub allow_older: bool,
     /// Print one JSON object about the run on standard output
@@ -248,7 +248,7 @@ pub struct RollbackArgs {
     Examples:\n  \
       tokenferry status                       the latest run that moved tokens\n  \
       tokenferry status --run 4 --json        another one, for scripts\n\n\
-    Ends with 0 whatever became of the run, 2 if there is no such run or nothing was migrated yet, 6 if the ledger's database \
+    Ends with 0 regardless of the result of the run, 2 if there is no such run or nothing was migrated yet, 6 if the ledger's database \
     does not respond."
 )]
 pub struct StatusArgs {
@@ -346,7 +346,8 @@ pub struct DoctorArgs {
 
 Ends with 0 if it was written.")]
 pub struct ManArgs {
-    /// Folder for a page per command, such as ~/.local/share/man/man1; tokenferry.toml(5) goes into man5 beside it
+    /// Folder for a page per command, such as ~/.local/share/man/man1; tokenferry.toml(5) goes into man5 next
+    /// to it
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
 }
@@ -371,8 +372,8 @@ pub struct WatchArgs {
     /// Pushgateway to push the metrics to when the run ends; without a password [default: `metrics.push_url`]
     #[arg(long, value_name = "URL")]
     pub metrics_push: Option<String>,
-    /// Serve a page that shows the run and can pause, slow down or stop it, at the address of the metrics or on a free port;
-    /// the address and its token are printed
+    /// Serve a page that shows the run and can pause, slow down or stop it, at the address of the metrics or
+    /// on a free port; the address and its token are printed
     #[arg(long)]
     pub live: bool,
 }

@@ -9,7 +9,7 @@ use thiserror::Error;
 pub struct Problem {
     /// The key, dotted (`batch.max_tokens`).
     pub key: String,
-    /// What the key must be, or what to do; never its value.
+    /// The requirement or the remedy; never the value.
     pub must: String,
 }
 
@@ -49,7 +49,7 @@ pub enum ConfigError {
         line: usize,
         /// Column, from 1.
         column: usize,
-        /// What the parser expected.
+        /// The parser's message.
         message: String,
     },
     /// A variable `TOKENFERRY__…` does not fit into the configuration.

@@ -1,4 +1,4 @@
-//! How a run ended.
+//! The result of a run.
 
 use super::PipelineError;
 use crate::{
@@ -6,31 +6,31 @@ use crate::{
     ledger::Counters,
 };
 
-/// How a run ended.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Ended {
     /// The run.
     pub run_id: RunId,
-    /// What it did.
+    /// The mode.
     pub mode: Mode,
-    /// True if an earlier process began it.
+    /// True if an earlier process started it.
     pub resumed: bool,
-    /// Where it stands now.
+    /// The status in the ledger.
     pub status: RunStatus,
-    /// Why it ended early, if it did.
+    /// The reason for an early end.
     pub stopped: Option<StopReason>,
-    /// The books.
+    /// The counts.
     pub tally: Tally,
-    /// Requests and time, earlier processes included.
+    /// Requests and time, including earlier processes.
     pub counters: Counters,
     /// Batches committed and failed by this process.
     pub batches: (i64, i64),
-    /// What a dry run expects of the real one.
+    /// The estimate of a dry run.
     pub estimate: Option<Estimate>,
-    /// What reading tokens back found.
+    /// The results of a verification.
     pub verification: Option<Verification>,
-    /// What became of the tokens that were to be deleted.
+    /// The results of a rollback.
     pub rollback: Option<Rollback>,
-    /// What went wrong, where it was an error that ended the run.
+    /// The error that ended the run.
     pub error: Option<PipelineError>,
 }

@@ -1,4 +1,4 @@
-//! The stages of a run, wired together.
+//! The stages of a run, wired together by channels.
 
 use std::{collections::VecDeque, future::ready, pin::pin, sync::Arc};
 
@@ -37,30 +37,30 @@ use crate::{
     validation::{Duplicates, Validator},
 };
 
-/// What the stages of one run have in common.
+/// The shared parts of a run's stages.
 pub(super) struct Stages<'a> {
     pub(super) request: &'a Request,
     pub(super) tracker: &'a RunTracker<'a>,
     pub(super) record: &'a OutcomeSink,
-    /// Holds the bulk back until the canary arrived, where there is to be one.
+    /// Holds the rest back until the canary succeeded, if there is one.
     pub(super) gate: Option<CanaryGate>,
 }
 
-/// What the stages begin with.
+/// The initial parts of the stages.
 struct Start {
     source: Source,
-    /// Finds the users of login IDs, where the source has any.
+    /// Resolves login IDs, if the source has any.
     resolver: Option<Arc<UserResolver>>,
     validator: Validator,
     memory: LedgerFilter,
     forgotten: Forgotten,
     duplicates_resolved: bool,
-    /// Asks the API about what is about to go.
+    /// Checks apps, tenants and users at the API, if requested.
     check: Option<ExistenceCheck>,
 }
 
 impl Stages<'_> {
-    /// Settles what an earlier process left, then works until the source is empty or the run is stopped.
+    /// Reconciles what an earlier process left, then works until the source ends or the run is stopped.
     pub(super) async fn run(self, mut source: Source, delivery: Sink) -> Result<(), PipelineError> {
         let (tracker, session) = (self.tracker, self.tracker.session);
         let (settings, stop) = (session.settings, &session.control.stop);
@@ -71,8 +71,8 @@ impl Stages<'_> {
         let forgotten = self.record.forgotten().await?;
         if forgotten == Forgotten::Anything {
             warn!(
-                "this ledger was restored to an earlier state while it was used, and may have forgotten tokens that were sent: every row is \
-                 sent again, and until that has completed, a batch whose outcome is unknown, too, as nothing proves that it arrived"
+                "the ledger was restored to an earlier state and may not know all tokens that were sent: every row is \
+                 sent again. Until that has completed, a batch with an unknown outcome is sent again too, since nothing can prove that it arrived"
             );
         }
         let mut memory = LedgerFilter::new(session.ledger.is_new_to(&session.run).await?);
@@ -84,9 +84,9 @@ impl Stages<'_> {
                 self.leave_out_outdated(&mut source, &validator, &mut memory)
                     .await?
             }
-            // The other rows are not looked at.
+            // The other rows are not read.
             Selection::Failed { .. } => false,
-            // The source does not know which of its login IDs are the same user's.
+            // The source does not know which login IDs belong to the same user.
         } && resolver.is_none();
         if self.request.online.is_some() {
             tracker.phase.enter(Phase::Asking);
@@ -105,7 +105,7 @@ impl Stages<'_> {
         self.spawn(start, delivery).await
     }
 
-    /// Asks the source which rows are outdated, and records them before the first of them could be sent. `false` if the
+    /// Asks the source for outdated rows, and records them before any row is sent. Returns `false` if the
     /// source cannot tell, or not in time.
     async fn leave_out_outdated(
         &self,
@@ -135,15 +135,15 @@ impl Stages<'_> {
                     if failure.kind == FailureKind::Timeout =>
                 {
                     warn!(
-                        "looking for rows of one destination takes longer than `source.statement_timeout`: where the older \
-                         of two is read first, it is uploaded and then overwritten by the newer"
+                        "finding rows with the same destination takes longer than `source.statement_timeout`: if the older \
+                         of two rows is read first, it is uploaded and then overwritten by the newer one"
                     );
                     return Ok(false);
                 }
                 Err(PipelineError::Source(error)) if error.is_about_a_value() => {
                     warn!(
-                        "rows of one destination cannot be looked for, since the database fails on a value that says where a row \
-                         goes: where the older of two is read first, it is uploaded and then overwritten by the newer"
+                        "rows with the same destination cannot be found, because the database fails on a value of a row's \
+                         destination: if the older of two rows is read first, it is uploaded and then overwritten by the newer one"
                     );
                     return Ok(false);
                 }
@@ -198,7 +198,7 @@ impl Stages<'_> {
         Ok(())
     }
 
-    /// Which tokens go by themselves.
+    /// Returns which tokens are sent one by one.
     fn singly(&self) -> Singly {
         match self.request.canary {
             _ if self.tracker.session.settings.batch.verify_refresh => Singly::All,
@@ -207,7 +207,7 @@ impl Stages<'_> {
         }
     }
 
-    /// Each stage on a task of its own, so that they use all cores; joined here, so that none outlives the run.
+    /// Spawns a task per stage to use all cores; joins them here, so that none outlives the run.
     async fn spawn(&self, start: Start, delivery: Sink) -> Result<(), PipelineError> {
         let Start {
             source,
@@ -229,7 +229,7 @@ impl Stages<'_> {
         let singly = self.singly();
         match (&self.gate, &check) {
             (Some(_), _) => tracker.phase.enter(Phase::Canary),
-            // Every page is asked about.
+            // Every page is checked.
             (None, Some(_)) => {}
             (None, None) => tracker.phase.enter(Phase::Sending),
         }
@@ -259,8 +259,8 @@ impl Stages<'_> {
             columns: (self.request.selection == Selection::All).then(|| Columns::new(self.request.dry_run)),
         };
         let reading: BoxFuture<'static, _> = match self.request.selection.clone() {
-            // The driver enters the span it is used in twice a row. So there is none, and the source says what it has to say
-            // in the span it is given.
+            // Not instrumented: the driver enters the current span twice in a row. The source logs in the
+            // span it is given.
             Selection::All => Box::pin(read_stage::all(
                 source.with_span(Span::current()),
                 session.run.cursor.clone(),
@@ -308,15 +308,15 @@ impl Stages<'_> {
             guarded(stop, gating),
             guarded(stop, delivering)
         );
-        // The cause comes before its consequences: a stage whose neighbour is gone ends without an error.
+        // The cause precedes its consequences: a stage whose neighbour is gone ends without an error.
         reader.and(resolver).and(preparer).and(gate).and(sender)
     }
 }
 
-/// Outdated rows that are recorded in one statement.
+/// Outdated rows recorded per statement.
 const OUTDATED_AT_ONCE: usize = 1000;
 
-/// An error, or a panic, of one stage ends all of them.
+/// Ends all stages if one fails or panics.
 async fn guarded(
     stop: &StopSignal,
     stage: JoinHandle<Result<(), PipelineError>>,
@@ -328,8 +328,8 @@ async fn guarded(
     ended
 }
 
-/// Batches in flight whose process is gone, found out one by one before anything new is sent. While it is unknown whether
-/// one of them is stored, nothing may be sent: it could be the same tokens.
+/// Reconciles the batches in flight of earlier processes one by one, before anything is sent. While one of
+/// them is unresolved, nothing may be sent: it could be the same tokens.
 pub(super) async fn settle_left_behind(
     ledger: &Ledger,
     uploader: &Uploader,
@@ -345,7 +345,7 @@ pub(super) async fn settle_left_behind(
         }
     }
     if !stop.is_triggered() {
-        // Not before: what was in flight may have been packed while it was settled, by its own process or by the server alone.
+        // Only now: reconciling may have packed batches.
         ledger.file_left_behind().await?;
     }
     Ok(())

@@ -58,7 +58,7 @@ fn gone() -> Error {
     Error::Io(std::io::ErrorKind::NotConnected.into())
 }
 
-/// Checks the first connection of a process: warns about plain text and rejects a pooler that splits sessions.
+/// Checks the first connection: warns about plain text and rejects a pooler that splits sessions.
 async fn meet(
     address: &Address,
     connection: &mut PgConnection,

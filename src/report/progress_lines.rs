@@ -43,7 +43,7 @@ pub(super) fn lines(view: &View, pace: &Eta, elapsed: Duration, layout: Layout) 
     lines
 }
 
-/// What it is at, and how far; with a bar where there is room for one.
+/// Formats the phase and the progress, with a bar if there is room.
 fn first(view: &View, elapsed: Duration, width: usize) -> String {
     let phase = view.phase.words(view.mode);
     if !view.phase.is_working() {
