@@ -93,7 +93,10 @@ fn table(reader: &mut Reader<'_>, field: Field, key: &str, shared: &SharedKeys) 
             None
         }
         (Some(_), Some(_)) => {
-            reader.problem(inner("sql"), "cannot be combined with `column`: set only one of them");
+            reader.problem(
+                inner("sql"),
+                "cannot be combined with `column`: set only one of them",
+            );
             None
         }
     };

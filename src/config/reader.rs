@@ -238,10 +238,7 @@ impl<'a> Reader<'a> {
             None => default,
             Some(Ok(duration)) if !duration.is_zero() => duration,
             Some(_) => {
-                self.problem(
-                    key,
-                    "must be a duration above zero, such as \"30s\" or \"5m\"",
-                );
+                self.problem(key, "must be a duration above zero, such as \"30s\" or \"5m\"");
                 default
             }
         }

@@ -355,7 +355,10 @@ fn ledger_access(reader: &mut Reader<'_>) -> Option<LedgerAccess> {
     let url = if reader.value("ledger.url").is_some() {
         let url = source::database_url(reader, "ledger.url");
         if url.as_ref().is_some_and(|url| url.schemas().is_some()) {
-            reader.problem("ledger.url", "must not name a schema: set `ledger.schema` instead");
+            reader.problem(
+                "ledger.url",
+                "must not name a schema: set `ledger.schema` instead",
+            );
         }
         url
     } else {

@@ -21,7 +21,9 @@ pub(super) fn unreachable(area: Area, key: &str, failure: &Failure) -> Check {
         ),
         _ => (
             FailureClass::Database,
-            format!("check host, port and `sslmode` of `{key}`, and that the database is reachable from here"),
+            format!(
+                "check host, port and `sslmode` of `{key}`, and that the database is reachable from here"
+            ),
         ),
     };
     Check::failed(area, class, "connection", failure.to_string(), advice)

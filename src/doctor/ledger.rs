@@ -151,9 +151,7 @@ fn schema(access: &LedgerAccess, state: &State) -> Check {
             format!("\"{name}\" is from an earlier version: the next `migrate` upgrades it (1 step)")
         }
         State::Behind(steps) => {
-            format!(
-                "\"{name}\" is from an earlier version: the next `migrate` upgrades it ({steps} steps)"
-            )
+            format!("\"{name}\" is from an earlier version: the next `migrate` upgrades it ({steps} steps)")
         }
         State::Current => format!("\"{name}\" is up to date"),
     };
@@ -273,10 +271,7 @@ async fn deletions(diagnostics: &mut LedgerDiagnostics, access: &LedgerAccess) -
                 "run {} ended while {} tokens of run {} were being deleted: it is unknown whether they still exist at Descope",
                 pending.rollback, pending.tokens, pending.of_run
             ),
-            format!(
-                "`tokenferry rollback --run {}` resumes it",
-                pending.of_run
-            ),
+            format!("`tokenferry rollback --run {}` resumes it", pending.of_run),
         ),
         Err(error) => failed(NAME, access, &error),
     }

@@ -43,11 +43,7 @@ pub(super) fn key_index(settings: &SourceSettings, index: Option<KeyIndex>) -> C
         Some(KeyIndex {
             unique: Some(name),
             gives_order: true,
-        }) => Check::ok(
-            AREA,
-            NAME,
-            format!("{name} is unique and orders the pages"),
-        ),
+        }) => Check::ok(AREA, NAME, format!("{name} is unique and orders the pages")),
         Some(KeyIndex {
             gives_order: true, ..
         }) if is_table => Check::warning(

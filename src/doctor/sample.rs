@@ -74,11 +74,7 @@ fn mapping(
         return Check::failed(AREA, FailureClass::Configuration, NAME, detail, advice);
     }
     if failing.is_empty() {
-        return Check::ok(
-            AREA,
-            NAME,
-            format!("all {count} sampled rows would be uploaded"),
-        );
+        return Check::ok(AREA, NAME, format!("all {count} sampled rows would be uploaded"));
     }
     let failed: usize = failing.values().map(|failing| failing.rows).sum();
     let codes: Vec<String> = failing

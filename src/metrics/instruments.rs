@@ -92,10 +92,7 @@ impl Instruments {
             ),
             &["reason"],
         );
-        let retries = IntCounter::new(
-            "retries_total",
-            "Requests that repeated a failed one",
-        );
+        let retries = IntCounter::new("retries_total", "Requests that repeated a failed one");
         let rows = IntCounter::new("rows_read_total", "Rows read from the source");
         let in_work = IntGauge::new("batches_in_flight", "Batches in progress");
         Self {
@@ -173,10 +170,7 @@ fn known<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::
 
 /// Names, labels and buckets are constants of this file, which the crate cannot know. Every test with a meter
 /// creates them all.
-#[expect(
-    clippy::expect_used,
-    reason = "independent of any input"
-)]
+#[expect(clippy::expect_used, reason = "independent of any input")]
 fn sound<T>(made: prometheus::Result<T>) -> T {
     made.expect("names, labels and buckets are valid")
 }

@@ -53,10 +53,7 @@ impl Figures {
             status: register(
                 &registry,
                 IntGaugeVec::new(
-                    Opts::new(
-                        "run_status",
-                        "1 for the status of the run, 0 for all others",
-                    ),
+                    Opts::new("run_status", "1 for the status of the run, 0 for all others"),
                     &["status"],
                 )?,
             )?,
@@ -86,7 +83,10 @@ impl Figures {
                 "held_seconds",
                 "Remaining time for which the API asked all requests to wait",
             )?)?,
-            paused: known(IntGauge::new("paused", "1 while the run is paused on the live page")?)?,
+            paused: known(IntGauge::new(
+                "paused",
+                "1 while the run is paused on the live page",
+            )?)?,
             quota: known_float(Gauge::new(
                 "quota_requests_per_second",
                 "Current request rate, as configured or lowered on the live page",

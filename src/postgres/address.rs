@@ -50,9 +50,11 @@ impl Address {
     pub fn parse(url: &str) -> Result<Self, UnusableUrl> {
         let given = Parameters::of_url(url)?;
         Parameters::refuse_environment()?;
-        let options: PgConnectOptions = given.canonical_url()?.as_str().parse().map_err(|_| {
-            unusable("is malformed: check that `psql` would accept every part of it")
-        })?;
+        let options: PgConnectOptions = given
+            .canonical_url()?
+            .as_str()
+            .parse()
+            .map_err(|_| unusable("is malformed: check that `psql` would accept every part of it"))?;
         let is_local = is_local(&options);
         let line_of = |mode| match mode {
             _ if is_local => Line::Local,

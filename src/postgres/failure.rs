@@ -140,15 +140,15 @@ fn of_state(code: &str) -> &'static str {
         "42501" => {
             "the query, or a function in it, needs a privilege that the role lacks: grant it to the role"
         }
-        READ_ONLY => {
-            "the query writes, but the session is read-only: remove the write from the expression"
-        }
+        READ_ONLY => "the query writes, but the session is read-only: remove the write from the expression",
         "57014" => {
             "the statement exceeded its timeout or was cancelled: raise the timeout, or try again when the database is less busy"
         }
         "55P03" => "a lock could not be acquired in time: try again when nobody alters the table",
         _ => match code.get(..2) {
-            Some("28") => "the database denied access to the session, or to a function in the query: check its log",
+            Some("28") => {
+                "the database denied access to the session, or to a function in the query: check its log"
+            }
             Some("57" | "08") => "the server ended the session: check its log",
             Some("53" | "58") => {
                 "the server ran out of resources, or could not read its own files: check its log"
@@ -294,9 +294,7 @@ fn variant_name(error: &Error) -> &'static str {
     match error {
         Error::RowNotFound => "a required row is missing",
         Error::TypeNotFound { .. } => "a required type is missing",
-        Error::ColumnNotFound(_) | Error::ColumnIndexOutOfBounds { .. } => {
-            "a required column is missing"
-        }
+        Error::ColumnNotFound(_) | Error::ColumnIndexOutOfBounds { .. } => "a required column is missing",
         Error::Decode(_) | Error::Encode(_) => "a value has an unexpected type",
         Error::Migrate(_) => "a migration",
         _ => "an error of the driver",

@@ -175,7 +175,9 @@ impl Parameters {
             // Zero means no limit in `psql`, but every wait has a limit here.
             Ok(0) => Ok(None),
             Ok(seconds) => Ok(Some(Duration::from_secs(seconds))),
-            Err(_) => Err(unusable("has a `connect_timeout` that is not a number of seconds")),
+            Err(_) => Err(unusable(
+                "has a `connect_timeout` that is not a number of seconds",
+            )),
         }
     }
 

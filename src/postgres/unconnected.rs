@@ -70,10 +70,7 @@ fn of_io(error: &io::Error, place: &str) -> Failure {
             "nothing listens there (connection refused)",
             "check host and port, and that the server is running",
         ),
-        io::ErrorKind::TimedOut => (
-            "no response in time",
-            "check host, port and firewalls",
-        ),
+        io::ErrorKind::TimedOut => ("no response in time", "check host, port and firewalls"),
         io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => (
             "no route from this machine",
             "check the host, and the network or VPN",

@@ -45,9 +45,7 @@ pub fn advice(code: &str) -> Option<&'static str> {
         | "refreshed_since"
         | "changed_since"
         | "not_shown"
-        | "id_not_shown" => {
-            "check the token in Descope's console, and delete it there if necessary"
-        }
+        | "id_not_shown" => "check the token in Descope's console, and delete it there if necessary",
         Superseded::NEWER_ROW => {
             "the API cannot distinguish tokens with the same app, user, tenant, scopes and external identifier. If they are \
              separate connections, such as two accounts of one user, map `external_identifier`; if the older row is \

@@ -187,14 +187,10 @@ impl Summary {
             }
             ("completed", false) if !is_complete(self) => "completed, but rows seem to be missing",
             ("completed", false) if all => "completed, every token has arrived",
-            ("completed", false) => {
-                "completed, every token has arrived except those left out for others"
-            }
+            ("completed", false) => "completed, every token has arrived except those left out for others",
             ("completed", true) if !is_complete(self) => "completed as far as requested",
             ("completed", true) if all => "completed, no problem found",
-            ("completed", true) => {
-                "completed, no problem found; some rows are left out for other tokens"
-            }
+            ("completed", true) => "completed, no problem found; some rows are left out for other tokens",
             ("completed_with_failures", false) => "completed, some tokens failed",
             ("completed_with_failures", true) => "completed, some tokens would fail",
             (early @ ("interrupted" | "stopped"), _) => {

@@ -35,11 +35,7 @@ pub(super) fn write(text: &mut String, summary: &Summary, found: &Verification) 
         );
     }
     let rows = [
-        (
-            "checked",
-            Some(found.checked),
-            "tokens compared with Descope",
-        ),
+        ("checked", Some(found.checked), "tokens compared with Descope"),
         ("equal", Some(found.equal), "as they were sent"),
         ("refreshed", Some(found.refreshed), "refreshed by Descope since"),
         (

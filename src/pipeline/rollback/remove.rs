@@ -316,10 +316,7 @@ impl<'a> Remover<'a> {
             },
             Read::Absent => Look::Nothing,
             Read::Refused(refusal) => {
-                let text = format!(
-                    "the API rejects reading back this token ({})",
-                    refusal.code
-                );
+                let text = format!("the API rejects reading back this token ({})", refusal.code);
                 Look::Other(None, Reason::api("not_readable", text))
             }
         })

@@ -243,12 +243,7 @@ fn figures(summary: &Summary) -> (i64, Vec<Figure>) {
             figure("failed", tokens.failed, failed, Some("failed")),
         ];
         if let Some(estimate) = summary.estimate.filter(|estimate| estimate.fetches > 0) {
-            figures.push(figure(
-                "to be fetched",
-                estimate.fetches,
-                "from Descope",
-                None,
-            ));
+            figures.push(figure("to be fetched", estimate.fetches, "from Descope", None));
         }
         return (tokens.selected, figures);
     };

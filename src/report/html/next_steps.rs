@@ -126,10 +126,7 @@ fn after_verification(data: &PageData) -> Vec<Step> {
     let (summary, run) = (&data.summary, data.summary.run_id);
     let mut steps = Vec::new();
     if matches!(summary.status.as_str(), "interrupted" | "stopped" | "running") {
-        steps.push(step(
-            "Resume it with the same tokens.",
-            "tokenferry verify",
-        ));
+        steps.push(step("Resume it with the same tokens.", "tokenferry verify"));
     }
     if !(summary.failures.is_empty() && summary.warnings.is_empty()) {
         steps.push(step(
@@ -143,10 +140,16 @@ fn after_verification(data: &PageData) -> Vec<Step> {
     }
     let changed = summary.verify.is_some_and(|found| found.changed_in_source > 0);
     if changed {
-        steps.push(step("Send the rows that have changed since.", "tokenferry migrate"));
+        steps.push(step(
+            "Send the rows that have changed since.",
+            "tokenferry migrate",
+        ));
     }
     if steps.is_empty() {
-        steps.push(("Nothing: all tokens that were read back are as they should be.".to_owned(), None));
+        steps.push((
+            "Nothing: all tokens that were read back are as they should be.".to_owned(),
+            None,
+        ));
     }
     steps
 }
@@ -158,10 +161,7 @@ fn after_rollback(data: &PageData) -> Vec<Step> {
     if let Some((of_run, _)) = of_run
         && matches!(summary.status.as_str(), "interrupted" | "stopped" | "running")
     {
-        steps.push(step(
-            "Resume it.",
-            &format!("tokenferry rollback --run {of_run}"),
-        ));
+        steps.push(step("Resume it.", &format!("tokenferry rollback --run {of_run}")));
     }
     if !summary.failures.is_empty() {
         steps.push(step(

@@ -130,9 +130,9 @@ pub(super) fn reason(rule: Rule) -> Reason {
 
 fn not_decryptable(DecryptError { field, why }: DecryptError) -> Reason {
     let what = match why {
-        DecryptFailure::NotEncrypted => format!(
-            "the value of `{field}` does not have the format of the configured encryption"
-        ),
+        DecryptFailure::NotEncrypted => {
+            format!("the value of `{field}` does not have the format of the configured encryption")
+        }
         DecryptFailure::NoKeyFits => format!(
             "no key decrypts the value of `{field}`: it was encrypted with another key, or changed since"
         ),

@@ -207,7 +207,9 @@ fn a_token_looks_like_one() {
     )
     .unwrap_err();
     assert!(
-        reason.text.starts_with("a token is enclosed in quotes (ID token): "),
+        reason
+            .text
+            .starts_with("a token is enclosed in quotes (ID token): "),
         "{}",
         reason.text
     );

@@ -44,7 +44,7 @@ async fn apps_that_are_not_there_or_of_another_kind_are_a_wrong_configuration() 
         "api",
         "apps",
         "failed",
-        "not there: gogle; not for OAuth: keys (apikey)",
+        "missing: gogle; not OAuth apps: keys (apikey)",
     );
 
     let bed = bed.set("apps.google = \"google-calendar\"");
@@ -128,7 +128,7 @@ async fn what_the_api_does_not_tell_is_a_warning() {
         .script_lookups([Fault::RateLimited(quota), Fault::RateLimited(quota)]);
     let checks = Checks::of(&doctor(&bed, &[]).await.ended_with(0));
     checks.assert("api", "credentials", "ok", "accepted");
-    checks.assert("api", "apps", "warning", "did not tell about google");
+    checks.assert("api", "apps", "warning", "no usable response for google");
 }
 
 /// An API that answers everything alike.

@@ -70,12 +70,7 @@ async fn a_wrong_configuration_gets_a_whole_report_all_the_same() {
         "failed",
         "did you mean `batch.max_tokens`? (file)",
     );
-    checks.assert(
-        "configuration",
-        "api.timeout",
-        "failed",
-        "must be a length of time",
-    );
+    checks.assert("configuration", "api.timeout", "failed", "must be a duration");
     checks.assert(
         "configuration",
         "batch.on_failure",
@@ -84,7 +79,7 @@ async fn a_wrong_configuration_gets_a_whole_report_all_the_same() {
     );
     // What does not depend on these is looked at.
     checks.assert("source", "connection", "ok", "Postgres");
-    checks.assert("ledger", "schema", "ok", "is not there yet");
+    checks.assert("ledger", "schema", "ok", "does not exist yet");
 
     // Nothing but nonsense.
     let path = bed.config();
@@ -130,7 +125,7 @@ async fn what_a_value_points_to_is_what_the_advice_is_about() {
     let checks = Checks::of(&ran);
     for (key, part) in [
         ("source.url", "set the variable NOT_SET_HERE"),
-        ("api.management_key", "see that this user may read /not/there"),
+        ("api.management_key", "check that this user can read /not/there"),
     ] {
         let advice = checks.get("configuration", key)["advice"].as_str().unwrap();
         assert!(advice.starts_with(part), "{advice}");

@@ -56,9 +56,9 @@ async fn waits_restarts_and_ends_are_recorded_and_shown() {
     );
     let page = bed.run(&["report", "--output", "-"]).await.ended_with(0).stdout;
     for text in [
-        "A process began",
+        "A process started the run",
         "The API asked to wait",
-        "A process went on",
+        "A process resumed the run",
         "The process ended",
         "completed",
         // Their colours in the figure.
