@@ -49,7 +49,7 @@ pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit
     reports.close().await;
     if histories.is_empty() {
         let text = format!(
-            "migration \"{}\" has nothing about \"{}\": it is neither the key of a row with an outcome, nor the ID of a user or \
+            "migration \"{}\" has no record of \"{}\": it is neither the key of a row with an outcome, nor the ID of a user or \
              tenant of one",
             visible(&access.migration),
             visible(&args.of)

@@ -274,7 +274,6 @@ impl Listed {
 /// Serves until `shutdown`.
 ///
 /// # Errors
-///
 /// Fails if the flags contradict each other or the address cannot be listened on.
 pub async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     let listen = args.listen;

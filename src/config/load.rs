@@ -36,7 +36,6 @@ impl Loaded {
 /// Reads `path` and applies the environment on top.
 ///
 /// # Errors
-///
 /// Fails if the file is unreadable or not TOML, or if it is missing, unless it is the default and the
 /// environment provides a configuration.
 pub fn load(path: &Path, named_by_user: bool) -> Result<Loaded, ConfigError> {

@@ -156,14 +156,12 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a required secret.
     pub(super) fn required_secret(&mut self, key: &str, must: &str) -> Option<Secret> {
         let secret = self.required(key, must).map(Secret::new);
         self.show(key, Visibility::Hidden);
         secret
     }
 
-    /// Reads a secret.
     pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
         self.hidden(key).map(Secret::new)
     }

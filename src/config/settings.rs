@@ -316,7 +316,6 @@ impl Loaded {
     /// Validates all settings.
     ///
     /// # Errors
-    ///
     /// Returns all problems at once, unknown keys included.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         let mut reader = Reader::new(&self.root);
@@ -338,7 +337,6 @@ impl Loaded {
     /// Validates only the settings needed to read the ledger, so that reports need no API credentials.
     ///
     /// # Errors
-    ///
     /// Returns all problems with those keys at once.
     pub fn ledger_access(&self) -> Result<LedgerAccess, ConfigError> {
         let mut reader = Reader::new(&self.root);

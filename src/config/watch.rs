@@ -55,7 +55,6 @@ pub(super) fn metrics(reader: &mut Reader<'_>) -> MetricsSettings {
 /// Checks that metrics can be pushed there.
 ///
 /// # Errors
-///
 /// Says what is wrong with the URL, without showing it.
 pub fn push_url_problem(text: &str) -> Result<(), &'static str> {
     const MUST: &str = "must be the URL of a Pushgateway, such as http://pushgateway:9091";

@@ -97,7 +97,7 @@ fn failed(key: &str, from: &Origin, pointer: Option<&str>, must: &str) -> Check 
     let advice = match (points_to, from) {
         // The value that is referred to is wrong or missing.
         (Some(("env", name)), _) => {
-            format!("correct the variable {name}, or refer to another one in `{key}`")
+            format!("set the variable {name} to a valid value, or refer to another one in `{key}`")
         }
         (Some((_, path)), _) => format!(
             "check that this user can read {path} and that its content is right, or refer to another file in `{key}`"

@@ -166,7 +166,7 @@ impl EventLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
-        // A panic cannot leave a half-done change behind: nothing under the lock can panic midway.
+        // A poisoned lock still guards consistent data: changes under it complete before anything can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -58,7 +58,6 @@ impl Meter {
     /// Returns all metrics in the text format of Prometheus.
     ///
     /// # Errors
-    ///
     /// Fails if they are inconsistent.
     pub fn text(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())

@@ -263,7 +263,7 @@ async fn stop(State(live): State<Live>) -> StatusCode {
     StatusCode::NO_CONTENT
 }
 
-/// Sends `now` twice a second, `page_snapshot` for each new snapshot, and `end` after the end of the run.
+/// Sends `now` twice a second, `snapshot` for each new snapshot, and `end` after the end of the run.
 async fn events(State(live): State<Live>) -> Response {
     let Ok(permit) = Arc::clone(&live.pages).try_acquire_owned() else {
         let text = "too many pages are already open for this run\n";

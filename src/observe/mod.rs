@@ -103,7 +103,6 @@ impl MonitoringServer {
     /// Listens if requested. The live page needs an address, which the caller provides.
     ///
     /// # Errors
-    ///
     /// Fails if the address is in use or does not belong to this machine.
     pub async fn open(
         options: MonitoringOptions,
@@ -163,7 +162,6 @@ impl MonitoringServer {
     /// Returns all metrics, as `/metrics` shows them.
     ///
     /// # Errors
-    ///
     /// Fails if they are inconsistent.
     pub fn text(&self) -> prometheus::Result<String> {
         let view = self.view.borrow().clone();

@@ -135,7 +135,7 @@ impl CanaryGate {
     }
 
     fn watched(&self) -> MutexGuard<'_, Watched> {
-        // A panic cannot leave a half-done change behind: nothing under the lock can panic midway.
+        // A poisoned lock still guards consistent data: changes under it complete before anything can panic.
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -136,7 +136,7 @@ impl Checkpointer {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // A panic cannot leave a half-done change behind: nothing under the lock can panic midway.
+        // A poisoned lock still guards consistent data: changes under it complete before anything can panic.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -43,7 +43,6 @@ fn kind(settings: &Settings, request: &Request) -> Kind {
 /// slows it down, and `view` is updated meanwhile.
 ///
 /// # Errors
-///
 /// Fails if the run could not start. Later errors are in [`Ended`].
 pub async fn migrate(
     settings: &Settings,

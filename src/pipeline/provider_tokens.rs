@@ -65,7 +65,6 @@ impl ProviderTokens {
     /// fetch.
     ///
     /// # Errors
-    ///
     /// Fails if the run is stopped.
     pub(super) async fn next(
         &self,

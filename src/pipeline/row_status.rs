@@ -43,7 +43,6 @@ pub enum RowStatus {
 /// Looks rows up in the databases, never at the API.
 ///
 /// # Errors
-///
 /// Fails if a database cannot be read.
 pub async fn row_status(
     settings: &Settings,

@@ -45,7 +45,6 @@ impl Address {
     /// Parses a URL.
     ///
     /// # Errors
-    ///
     /// Fails if the URL is malformed or asks for something unsupported.
     pub fn parse(url: &str) -> Result<Self, UnusableUrl> {
         let given = Parameters::of_url(url)?;

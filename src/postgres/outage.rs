@@ -35,7 +35,6 @@ impl Outage {
     /// Waits before the next attempt.
     ///
     /// # Errors
-    ///
     /// Returns the failure if waiting cannot help or has lasted too long. From then on, nothing else waits
     /// for a database either.
     pub async fn wait_out(&mut self, failure: Failure) -> Result<(), Failure> {

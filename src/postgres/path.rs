@@ -22,7 +22,6 @@ impl SharedSchema {
     /// Finds the shared schemas.
     ///
     /// # Errors
-    ///
     /// Fails if the server does not respond.
     pub async fn find(session: &mut Session) -> Result<Vec<Self>, Failure> {
         let found = sqlx::query_as(

@@ -116,7 +116,6 @@ impl Pool {
     /// are shared.
     ///
     /// # Errors
-    ///
     /// Fails if none is available in time.
     pub async fn acquire(&self, limit: Duration) -> Result<Lease, Error> {
         let shared = &self.0;
@@ -193,7 +192,7 @@ impl Shared {
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
-        // A panic cannot leave a half-done change behind: nothing under the lock can panic midway.
+        // A poisoned lock still guards consistent data: changes under it complete before anything can panic.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -27,7 +27,6 @@ impl Room {
     /// Asks the server. Sessions with the same name as this one count as free: they belong to this migration.
     ///
     /// # Errors
-    ///
     /// Fails if the server does not respond.
     pub async fn ask(session: &mut Session) -> Result<Self, Failure> {
         // Microseconds, regardless of the session's time zone.

@@ -47,7 +47,6 @@ impl Server {
     /// Asks the server.
     ///
     /// # Errors
-    ///
     /// Fails if the server does not respond.
     pub async fn ask(session: &mut Session) -> Result<Self, Failure> {
         // `reset_val` is the value at session start, before any `set`.

@@ -78,7 +78,6 @@ impl Session {
     /// session's settings, its search path first.
     ///
     /// # Errors
-    ///
     /// Fails if the server does not respond in time, denies access, or is behind a pooler that does not keep
     /// sessions.
     pub async fn connect(
@@ -138,7 +137,6 @@ impl Session {
     /// Pings the server.
     ///
     /// # Errors
-    ///
     /// Fails if there is no response within `limit`.
     pub async fn ping(&mut self, limit: Duration) -> Result<(), Error> {
         self.bounded(limit, Connection::ping).await
@@ -147,7 +145,6 @@ impl Session {
     /// Runs work on the connection that is not a single statement.
     ///
     /// # Errors
-    ///
     /// Fails if there is no response in time, or as `work` does.
     pub async fn bounded<'a, T, E, F>(
         &'a mut self,

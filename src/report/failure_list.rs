@@ -45,7 +45,6 @@ const TABLE_ROWS: usize = 500;
 /// selects the rows in the source.
 ///
 /// # Errors
-///
 /// Fails if `out` cannot be written.
 /// If `out` cannot be written.
 pub fn write_groups(
@@ -90,7 +89,6 @@ pub fn write_groups(
 /// Writes the failures as a stream, and returns their number.
 ///
 /// # Errors
-///
 /// Fails if the ledger cannot be read or `out` cannot be written.
 pub async fn write_failures(
     out: &mut impl Write,

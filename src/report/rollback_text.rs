@@ -8,7 +8,6 @@ use super::{
 };
 use crate::domain::Rollback;
 
-/// Returns the headline.
 pub(super) fn headline(summary: &Summary) -> Cow<'_, str> {
     let is_dry = summary.rollback.is_some_and(|found| found.dry_run);
     let headline = match (summary.status.as_str(), is_dry) {

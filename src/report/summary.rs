@@ -99,7 +99,6 @@ impl Summary {
     /// Reads a run from the ledger; `None` if it does not exist.
     ///
     /// # Errors
-    ///
     /// Fails if there is no ledger or its database does not respond.
     pub async fn read(access: &LedgerAccess, run: RunId) -> Result<Option<Self>, LedgerError> {
         let mut reader = LedgerReader::open(access).await?;

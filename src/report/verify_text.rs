@@ -8,7 +8,6 @@ use super::{
 };
 use crate::domain::Verification;
 
-/// Returns the headline.
 pub(super) fn headline(summary: &Summary) -> Cow<'_, str> {
     let not_read = summary.verify.map_or(0, |found| found.not_read);
     let headline = match summary.status.as_str() {

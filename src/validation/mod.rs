@@ -185,7 +185,6 @@ impl Validator {
     /// Applies the rules to a single row and returns the warnings. `now` is in seconds since 1970.
     ///
     /// # Errors
-    ///
     /// Returns the reason of the first rule that rejects the row.
     pub fn check(&self, token: &LegacyToken, now: i64) -> Result<RuleSet, Reason> {
         let destination = self.destination(token)?;
@@ -195,7 +194,6 @@ impl Validator {
     /// Encodes a row as it would be sent today, without the ledger. `now` is in seconds since 1970.
     ///
     /// # Errors
-    ///
     /// Returns the reason of the first rule that rejects the row.
     pub fn as_sent(&self, token: &LegacyToken, now: i64) -> Result<EncodedRow, Reason> {
         let destination = self.destination(token)?;

@@ -113,7 +113,6 @@ impl Validator {
     /// Completes a row after its fetch. `now` is in seconds since 1970.
     ///
     /// # Errors
-    ///
     /// Returns the decision about a row that is not sent.
     pub fn complete(
         &self,

@@ -146,7 +146,7 @@ async fn a_stop_has_a_deadline_whatever_the_api_does() {
     );
     assert_eq!(output.status.code(), Some(143));
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("stays in flight"), "{stderr}");
+    assert!(stderr.contains("stay in flight"), "{stderr}");
     let in_flight = "select count(*) from tokenferry.batches where state = 'in_flight'";
     assert_eq!(bed.number(in_flight).await, 1);
     gate.release();

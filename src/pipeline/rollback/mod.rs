@@ -34,7 +34,6 @@ use remove::Remover;
 /// updated meanwhile.
 ///
 /// # Errors
-///
 /// Fails if it could not start. Later errors are in [`Ended`].
 pub async fn rollback(
     settings: &Settings,

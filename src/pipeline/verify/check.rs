@@ -62,7 +62,6 @@ impl Progress {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Adds a verdict.
     fn add(&self, verdict: &Verdict, key: SourceKey) {
         let mut one = Verification::default();
         one.add(verdict);

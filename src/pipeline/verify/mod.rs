@@ -36,7 +36,6 @@ const WHAT: &str = "tokens could not be read back";
 /// is updated meanwhile.
 ///
 /// # Errors
-///
 /// Fails if it could not start. Later errors are in [`Ended`].
 pub async fn verify(
     settings: &Settings,

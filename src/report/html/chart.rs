@@ -19,7 +19,6 @@ pub(super) const IDLE: RGBColor = RGBColor(0xA3, 0xAB, 0xB7);
 pub(super) const LABEL: RGBColor = RGBColor(0x5B, 0x64, 0x72);
 pub(super) const GRID: RGBColor = RGBColor(0xE2, 0xE6, 0xEB);
 
-/// The drawing area.
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
 /// The error of a failed drawing.

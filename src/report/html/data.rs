@@ -83,7 +83,6 @@ impl PageData {
     /// settings, which are not in the ledger.
     ///
     /// # Errors
-    ///
     /// Fails if the run does not exist or the database does not respond.
     pub async fn read(
         reports: &mut LedgerReader,

@@ -102,7 +102,7 @@ fn end(timeline: &Timeline) -> DateTime<Utc> {
     timeline.from + Duration::seconds(i64::from(timeline.step_s) * i64::from(steps))
 }
 
-/// Returns the factor and the unit: tokens per minute, or per second if that would be too large.
+/// Returns the factor and the unit: tokens per second for steps below 30 s, else per minute.
 fn unit(timeline: &Timeline) -> (f64, &'static str) {
     if timeline.step_s < 30 {
         (1.0 / f64::from(timeline.step_s), "a second")

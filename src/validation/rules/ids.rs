@@ -123,7 +123,7 @@ pub(super) fn check(token: &LegacyToken, destination: &Destination, found: &mut 
             found.broken(Rule::IdControlCharacters, Some(part))?;
         }
     }
-    // A wrong app name is listed under [apps], or unknown to the API.
+    // Not for the app: it is an ID from [apps], or the API knows whether it exists.
     for (part, id) in [
         ("user", destination.user_id.as_deref()),
         ("tenant", destination.tenant_id.as_deref()),

@@ -48,7 +48,6 @@ const LONGEST_PLACEHOLDER: usize = 10;
 pub(super) struct Sendable {
     /// Seconds since 1970 that fit into an int32; absent if unknown.
     pub(super) expiry: Option<i32>,
-    /// The warnings.
     pub(super) warnings: RuleSet,
 }
 

@@ -20,7 +20,7 @@ async fn all_is_well() {
     bed.rows(1, 20).await;
     let checks = Checks::of(&doctor(&bed, &[]).await.ended_with(0));
     checks.assert("api", "connection", "ok", bed.api.base_url());
-    checks.assert("api", "clock", "ok", "in step");
+    checks.assert("api", "clock", "ok", "in sync");
     checks.assert("api", "credentials", "ok", "accepted");
     checks.assert("api", "rate_tier", "ok", "tier1, which every request names");
     checks.assert("api", "apps", "ok", "google, slack");
@@ -49,7 +49,7 @@ async fn apps_that_are_not_there_or_of_another_kind_are_a_wrong_configuration() 
 
     let bed = bed.set("apps.google = \"google-calendar\"");
     let checks = Checks::of(&doctor(&bed, &[]).await.ended_with(2));
-    checks.assert("api", "apps", "failed", "not there: google-calendar");
+    checks.assert("api", "apps", "failed", "missing: google-calendar");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn what_is_not_the_api_or_not_there_ends_with_4() {
             .await
             .ended_with(4),
     );
-    checks.assert("api", "connection", "failed", "not as the API does");
+    checks.assert("api", "connection", "failed", "not like the API");
     let nowhere = [("TOKENFERRY__API__BASE_URL", "http://127.0.0.1:1")];
     let checks = Checks::of(&doctor(&bed, &nowhere).await.ended_with(4));
     checks.assert(

@@ -18,7 +18,7 @@ async fn a_mapping_by_which_most_rows_would_fail_is_a_failed_check() {
         "ok",
         "all 300 sampled rows would be uploaded",
     );
-    fine.assert("source", "tokens", "ok", "nothing");
+    fine.assert("source", "tokens", "ok", "look normal");
 
     bed.sql(
         "update legacy_tokens set granted_by = 'user-' || id || '@example.com', token_type = '{\"a\": 1}'",

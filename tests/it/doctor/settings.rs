@@ -94,8 +94,8 @@ async fn a_wrong_configuration_gets_a_whole_report_all_the_same() {
             "{}",
             ran.stdout
         );
-        checks.assert("source", "connection", "skipped", "it needs");
-        checks.assert("ledger", "connection", "skipped", "it needs");
+        checks.assert("source", "connection", "skipped", "needs");
+        checks.assert("ledger", "connection", "skipped", "needs");
     }
     std::fs::remove_file(&path).unwrap();
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tokenferry"));

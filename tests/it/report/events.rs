@@ -88,7 +88,7 @@ async fn a_ledger_that_was_away_says_so_when_it_is_back() {
     command.env("TOKENFERRY__LEDGER__URL", ledger.url("postgres"));
     let page = ended(command.output()).await.ended_with(0).stdout;
     // Several statements noticed; it was away once.
-    assert_eq!(page.matches("The ledger did not answer").count(), 1);
+    assert_eq!(page.matches("The ledger did not respond").count(), 1);
     ledger.stop().await.unwrap();
 }
 
