@@ -1,11 +1,10 @@
--- The roles for the ledger: one that keeps it, and one that only looks.
+-- The roles of the ledger: a read-write and a read-only one.
 --
---   tokenferry_ledger   owns the ledger's schema, and nothing else. It makes the tables, updates them and keeps the books.
---   tokenferry_report   reads all of it but the fingerprint key: enough for `status`, `failures`, `show` and dashboards.
+--   tokenferry_ledger   owns the ledger's schema and nothing else. It creates and upgrades the tables, and records runs.
+--   tokenferry_report   reads everything except the fingerprint key: enough for `status`, `failures`, `show` and dashboards.
 --
--- Run it as a superuser (or a role that may make roles, and schemas in this database), in the ledger's database: before the
--- first run; again after it, for the tables that tokenferry_report could not be given yet; and after an update of tokenferry
--- that brought new tables. Then give the roles passwords: \password tokenferry_ledger
+-- Run it as a superuser (or a role that can create roles, and schemas in this database), in the ledger's database: before the
+-- first run; after it, to grant tokenferry_report the new tables; and after an update of tokenferry that added tables. Then give the roles passwords: \password tokenferry_ledger
 
 do $$ begin
     if not exists (select from pg_roles where rolname = 'tokenferry_ledger') then
@@ -18,10 +17,10 @@ do $$ begin
     end if;
 end $$;
 
--- Whoever may connect to this database can take the lock that lets one run work at a time, and so keep every run from beginning
--- (exit 5, which names the role). As a database is made, everybody may. From here on only these roles may, those that own
--- something in here or were granted something, and superusers. Another role that needs this database: grant connect on database … to …
--- A database that the ledger has to itself is best: the roles of another program in here could still take the lock.
+-- A role that can connect to this database can take the lock of a migration and so block every run (exit 5, which names the
+-- role). By default everybody can connect. From here on, only these roles can, roles that own or were granted something in
+-- this database, and superusers. If another role needs it: grant connect on database … to …
+-- A separate database for the ledger is best: the roles of another program in the same one could still take the lock.
 do $$
 declare
     role name;
@@ -43,7 +42,7 @@ alter schema tokenferry owner to tokenferry_ledger;
 
 grant usage on schema tokenferry to tokenferry_report;
 
--- Not the fingerprint key: with it, a guess of a whole token could be tested against the ledger.
+-- Not the fingerprint key: with it, guesses of tokens could be tested against the ledger.
 do $$
 declare
     name text;

@@ -1,13 +1,13 @@
--- For those who let no job own tables: a third role, which keeps the books and can neither make, alter nor drop a table.
+-- For sites where no job may own tables: a third role, which records runs but cannot create, alter or drop tables.
 --
---   tokenferry_runtime  is what the schedule runs with.
---   tokenferry_ledger   (ledger-grants.sql) makes and updates the tables, by hand: before the first run and after each update of
---                       tokenferry, `tokenferry migrate --dry-run --limit 1` with its URL, which sends nothing.
+--   tokenferry_runtime  is the role for scheduled runs.
+--   tokenferry_ledger   (ledger-grants.sql) creates and upgrades the tables. Before the first run and after each update of tokenferry,
+--                       run `tokenferry migrate --dry-run --limit 1` with its URL, which sends nothing.
 --
--- `tokenferry rollback` is not for the schedule's role: it also deletes from `token_rows` and `former_places`, and runs as tokenferry_ledger.
+-- Run `tokenferry rollback` as tokenferry_ledger: it also deletes from `token_rows` and `former_places`.
 --
--- Run it after each of those, where you ran ledger-grants.sql. Forgotten, the next run ends with exit 6, and `tokenferry doctor`
--- says what is missing.
+-- Run this file after each of those steps, in the database of ledger-grants.sql. Otherwise the next run exits with 6, and
+-- `tokenferry doctor` lists the missing privileges.
 
 do $$ begin
     if not exists (select from pg_roles where rolname = 'tokenferry_runtime') then
@@ -15,7 +15,7 @@ do $$ begin
     end if;
 end $$;
 
--- ledger-grants.sql took this right from everybody else.
+-- ledger-grants.sql revoked this privilege from everybody else.
 do $$ begin
     execute format('grant connect on database %I to tokenferry_runtime', current_database());
 end $$;
@@ -35,7 +35,7 @@ begin
                 -- The latter is a view.
                 when name in ('_sqlx_migrations', 'tokens') then 'select'
                 when name = 'fingerprint_key' then 'select, insert'
-                -- What is only remembered for a while is deleted, too.
+                -- Temporary data is deleted as well.
                 when name in ('dry_run_rows', 'known_users', 'forgotten_tokens') then 'select, insert, update, delete'
                 else 'select, insert, update'
             end,

@@ -1,4 +1,4 @@
-//! The commands and their options.
+//! Command-line arguments: the commands and their options.
 
 use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf};
 
@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use super::{demo::DemoArgs, simulate::SimulateArgs};
 use crate::{domain::RunId, report::Format};
 
-/// Made by build.rs: the version, and in release builds the commit.
+/// The version; in release builds with the commit. Set by build.rs.
 const VERSION: &str = env!("TOKENFERRY_VERSION");
 
 /// Move legacy OAuth tokens from a Postgres database into Descope outbound apps
@@ -27,10 +27,10 @@ const VERSION: &str = env!("TOKENFERRY_VERSION");
     `tokenferry COMMAND --help` shows examples and exit codes of each."
 )]
 pub struct Cli {
-    /// For every command.
+    /// Options of every command.
     #[command(flatten)]
     pub global: Global,
-    /// What to do.
+    /// The command.
     #[command(subcommand)]
     pub command: Command,
 }
@@ -53,7 +53,7 @@ pub struct Global {
     pub quiet: bool,
 }
 
-/// How the log looks.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// Text on a terminal, JSON elsewhere.
@@ -107,12 +107,12 @@ pub enum Command {
 #[command(after_help = "Example: tokenferry config example > tokenferry.toml\n\n\
     Ends with 0.")]
 pub struct ConfigArgs {
-    /// What to print.
+    /// The document to print.
     #[command(subcommand)]
     pub what: ConfigCommand,
 }
 
-/// What `config` prints.
+/// The documents of `config`.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum ConfigCommand {
     /// Every key with its meaning and default
@@ -131,14 +131,14 @@ pub enum ConfigCommand {
 
 Ends with 0 if everything selected is committed, 3 if some tokens failed (or, with --dry-run, would), 4 if the API refused the \
     credentials, the canary failed or too many batches failed in a row, 5 if another run is active, 6 if a database does not respond, 2 if \
-    the configuration is wrong, 130 or 143 after a signal. Whatever interrupts it, run it again to resume.")]
+    the configuration is wrong, 130 or 143 after a signal. After any interruption, run it again to resume.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 pub struct MigrateArgs {
     /// Read and check everything, send nothing, and report what would happen
     #[arg(long)]
     pub dry_run: bool,
-    /// With --dry-run: also ask the API whether every app, tenant and user exists. Prints the number of lookups before
-    /// starting
+    /// With --dry-run: also ask the API whether every app, tenant and user exists. Prints the number of
+    /// lookups before starting
     #[arg(long, requires = "dry_run")]
     pub online: bool,
     /// With --online: ask about N users only, spread evenly over the rows
@@ -153,8 +153,8 @@ pub struct MigrateArgs {
     /// With --only-failed: send only those that failed with this code
     #[arg(long, value_name = "CODE", requires = "only_failed")]
     pub code: Option<String>,
-    /// Verify the first N tokens at their providers, one by one, and stop (exit 4) unless they succeed. Some providers then
-    /// end the refresh token that the source holds
+    /// Verify the first N tokens at their providers, one by one, and stop (exit 4) unless they succeed. Some
+    /// providers then invalidate the refresh token of the source
     #[arg(long, value_name = "N")]
     pub canary: Option<NonZeroU64>,
     /// With --canary: how many of them may fail
@@ -163,14 +163,14 @@ pub struct MigrateArgs {
     /// End after N tokens; the next run continues from there
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
-    /// Also send rows whose `updated_at` is earlier than when their token was sent, as in a lagging replica or a restored
-    /// backup
+    /// Also send rows whose `updated_at` is earlier than when their token was sent, as in a lagging replica
+    /// or a restored backup
     #[arg(long)]
     pub allow_older: bool,
     /// Print one JSON object about the run on standard output
     #[arg(long)]
     pub json: bool,
-    /// How it is watched.
+    /// Monitoring options.
     #[command(flatten)]
     pub watch: WatchArgs,
 }
@@ -193,14 +193,14 @@ pub struct VerifyArgs {
     /// Read only tokens that this run committed [default: those of all runs]
     #[arg(long, value_name = "ID")]
     pub run: Option<RunId>,
-    /// Also read tokens whose access tokens have expired. Descope then refreshes them, which may end the old system's copy:
-    /// freeze the old system first
+    /// Also read tokens whose access tokens have expired. Descope then refreshes them, which may invalidate
+    /// the old system's copy: freeze the old system first
     #[arg(long)]
     pub include_expired: bool,
     /// Print one JSON object about the run on standard output
     #[arg(long)]
     pub json: bool,
-    /// How it is watched.
+    /// Monitoring options.
     #[command(flatten)]
     pub watch: WatchArgs,
 }
@@ -229,14 +229,14 @@ pub struct RollbackArgs {
     /// Do not ask; required without a terminal
     #[arg(long)]
     pub yes: bool,
-    /// Also read tokens whose access tokens have expired. Descope then refreshes them: what it refreshed stays, and the old
-    /// system's copy may end
+    /// Also read tokens whose access tokens have expired. Descope then refreshes them: refreshed tokens stay,
+    /// and the old system's copies may become invalid
     #[arg(long)]
     pub include_expired: bool,
     /// Print one JSON object about the run on standard output
     #[arg(long)]
     pub json: bool,
-    /// How it is watched.
+    /// Monitoring options.
     #[command(flatten)]
     pub watch: WatchArgs,
 }
@@ -248,7 +248,7 @@ pub struct RollbackArgs {
     Examples:\n  \
       tokenferry status                       the latest run that moved tokens\n  \
       tokenferry status --run 4 --json        another one, for scripts\n\n\
-    Ends with 0 whatever became of the run, 2 if there is no such run or nothing was migrated yet, 6 if the ledger's database \
+    Ends with 0 regardless of the result of the run, 2 if there is no such run or nothing was migrated yet, 6 if the ledger's database \
     does not respond."
 )]
 pub struct StatusArgs {
@@ -287,15 +287,16 @@ pub struct ShowArgs {
     respond."
 )]
 pub struct FailuresArgs {
-    /// What failed in this run, or a dry run found, or differs, or stays [default: what failed last in any run, or, if nothing
-    /// was migrated yet, what the latest dry run found]
+    /// List what failed in this run, or what a dry run found, a verification found different, or a rollback
+    /// kept [default: the last failures of all runs, or, if nothing was migrated yet, the findings of the
+    /// latest dry run]
     #[arg(long, value_name = "ID")]
     pub run: Option<RunId>,
     /// Also list warnings about uploaded tokens; for a dry run or a verification they are always listed
     #[arg(long, requires = "run")]
     pub warnings: bool,
-    /// List instead the rows that were left out for another token, each with the one that took its place [default run: the last
-    /// one over all rows]
+    /// List instead the rows left out for another token, each with the one that took its place [default run:
+    /// the last one over all rows]
     #[arg(long, conflicts_with = "warnings")]
     pub superseded: bool,
     /// Output format
@@ -345,7 +346,8 @@ pub struct DoctorArgs {
 
 Ends with 0 if it was written.")]
 pub struct ManArgs {
-    /// Folder for a page per command, such as ~/.local/share/man/man1; tokenferry.toml(5) goes into man5 beside it
+    /// Folder for a page per command, such as ~/.local/share/man/man1; tokenferry.toml(5) goes into man5 next
+    /// to it
     #[arg(long, value_name = "DIR")]
     pub output: Option<PathBuf>,
 }
@@ -360,7 +362,7 @@ mod tests {
     }
 }
 
-/// Options of commands that may be watched.
+/// Options of commands that can be monitored.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Watching")]
 pub struct WatchArgs {
@@ -370,8 +372,8 @@ pub struct WatchArgs {
     /// Pushgateway to push the metrics to when the run ends; without a password [default: `metrics.push_url`]
     #[arg(long, value_name = "URL")]
     pub metrics_push: Option<String>,
-    /// Serve a page that shows the run and can pause, slow down or stop it, at the address of the metrics or on a free port;
-    /// the address and its token are printed
+    /// Serve a page that shows the run and can pause, slow down or stop it, at the address of the metrics or
+    /// on a free port; the address and its token are printed
     #[arg(long)]
     pub live: bool,
 }

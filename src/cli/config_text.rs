@@ -1,4 +1,4 @@
-//! `config`: what a configuration looks like.
+//! `config`: prints an example configuration.
 
 use super::{
     Exit,

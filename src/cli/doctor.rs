@@ -1,4 +1,4 @@
-//! `doctor`: looks at everything a run will need, and changes nothing.
+//! `doctor`: checks everything a run needs, and changes nothing.
 
 use std::{
     fmt::Write as _,
@@ -24,7 +24,7 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<Ex
     };
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        // Whoever read our output has seen enough; what was found stays as it is.
+        // A closed pipe means that the reader has seen enough; the exit code stays the same.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error.into()),
         _ => {}
     }
@@ -36,7 +36,7 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<Ex
     })
 }
 
-/// For people: area by area, a line each, with what to do below it.
+/// Formats the checks by area, one line each, with the advice below.
 fn text(examination: &Examination) -> String {
     let width = examination.checks.iter().map(|check| check.name.len()).max();
     let width = width.unwrap_or_default().min(36);
@@ -68,7 +68,7 @@ fn line(text: &mut String, check: &Check, width: usize) {
         Status::Failed => "FAILED",
         Status::Skipped => "skipped",
     };
-    // Writing to a text cannot fail.
+    // Writing to a string cannot fail.
     let _ = writeln!(
         text,
         "  {status:<8} {:<width$}  {}",

@@ -1,4 +1,4 @@
-//! Exit codes. Scripts rely on them.
+//! Exit codes, which scripts rely on.
 
 use std::process::ExitCode;
 
@@ -13,7 +13,7 @@ use crate::{
     temp_postgres::TempPostgresError,
 };
 
-/// How a command ended.
+/// The result of a command.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// 0: everything selected is committed.
@@ -22,20 +22,21 @@ pub enum Exit {
     Unforeseen,
     /// 2: wrong usage or configuration.
     Usage,
-    /// 3: finished, and some tokens failed.
+    /// 3: finished, but some tokens failed.
     SomeFailed,
-    /// 4: stopped early, by the API, a canary that failed, or too many failures in a row.
+    /// 4: stopped early by the API, a failed canary, or too many failures in a row.
     StoppedEarly,
     /// 5: another run of this migration is active.
     Locked,
-    /// 6: a database is out of reach, or lacks a permission.
+    /// 6: a database is unreachable or lacks a permission.
     Database,
-    /// 128 + n: ended by signal n, or by hand as if by SIGINT, after finishing what was in flight.
+    /// 128 + n: stopped by signal n after finishing what was in flight; a stop on the live page counts as
+    /// SIGINT.
     Signal(i32),
 }
 
 impl Exit {
-    /// The code.
+    /// Returns the code.
     #[must_use]
     pub fn code(self) -> u8 {
         match self {
@@ -57,7 +58,7 @@ impl From<Exit> for ExitCode {
     }
 }
 
-/// Prints an error with its causes, and says with which code to end.
+/// Prints an error with its causes and returns the exit code.
 pub(super) fn report(error: &anyhow::Error) -> Exit {
     let mut text = format!("error: {error}");
     for cause in error.chain().skip(1) {
@@ -68,7 +69,7 @@ pub(super) fn report(error: &anyhow::Error) -> Exit {
     of_error(error)
 }
 
-/// The kind of the error decides.
+/// Returns the exit code for an error, which depends on its kind.
 pub(super) fn of_error(error: &anyhow::Error) -> Exit {
     for cause in error.chain() {
         if let Some(error) = cause.downcast_ref::<PipelineError>() {
@@ -84,7 +85,7 @@ pub(super) fn of_error(error: &anyhow::Error) -> Exit {
     Exit::Unforeseen
 }
 
-/// An address that cannot be listened on was asked for.
+/// Returns true if the error is an address that cannot be listened on.
 fn is_listening(cause: &(dyn std::error::Error + 'static)) -> bool {
     matches!(
         cause.downcast_ref::<WatchError>(),
@@ -92,7 +93,7 @@ fn is_listening(cause: &(dyn std::error::Error + 'static)) -> bool {
     )
 }
 
-/// Something was asked for that cannot be; the text says what.
+/// A request that cannot be fulfilled; the text says why.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct UsageError(pub(super) String);
@@ -142,14 +143,14 @@ fn of_database(failure: &Failure) -> Exit {
 
 const SIGINT: i32 = nix::sys::signal::Signal::SIGINT as i32;
 
-/// How a run ended.
+/// Returns the exit code for the end of a run.
 pub(super) fn of_run(ended: &Ended) -> Exit {
     if let Some(error) = &ended.error {
         return of_pipeline(error);
     }
     match (&ended.stopped, ended.status) {
         (Some(StopReason::Signal(signal)), _) => Exit::Signal(*signal),
-        // The button is Ctrl-C from elsewhere.
+        // The button is equivalent to Ctrl-C.
         (Some(StopReason::Person), _) => Exit::Signal(SIGINT),
         (Some(StopReason::Limit(_)), _) if ended.summary.tokens.failed > 0 => Exit::SomeFailed,
         (None, RunStatus::CompletedWithFailures) => Exit::SomeFailed,

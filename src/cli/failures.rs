@@ -17,7 +17,7 @@ use crate::{
     report::{Format, write_failures, write_groups},
 };
 
-/// Up to so many keys stand in a query.
+/// The most keys listed in a query.
 const KEYS_SHOWN: i64 = 20;
 
 pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<Exit> {
@@ -25,16 +25,16 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
     let access = loaded.ledger_access()?;
     let rows = Rows::new(loaded.source_shape());
     let mut reports = LedgerReader::open(&access).await?;
-    // A run that does not exist is a mistake, not an empty list.
+    // A run that does not exist is an error, not an empty list.
     let run = reports.run(args.run).await?;
     let found = run.as_ref().is_some_and(|run| run.summary.mode != Mode::Migrate);
     let full = match (args.run, args.superseded) {
-        // What a run did not look at, it has not left out.
+        // Only a run over all rows knows every superseded row.
         (None, true) => reports.latest_full_run().await?,
         _ => args.run,
     };
     let listing = Listing {
-        // Where nothing was migrated yet, no token has failed: what the latest dry run found is what there is to list.
+        // Before the first migration no token has failed, so the findings of the latest dry run are listed.
         run: full.or(run.filter(|_| found).map(|run| run.summary.run_id)),
         listed: match (args.superseded, args.warnings || found) {
             (true, _) => Listed::Superseded,
@@ -68,7 +68,7 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
         }
     };
     let count = match written {
-        // Whoever read our output has seen enough.
+        // A closed pipe means that the reader has seen enough.
         Err(error) if is_broken_pipe(&error) => return Ok(Exit::Done),
         written => written?,
     };
@@ -100,7 +100,7 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
     Ok(Exit::Done)
 }
 
-/// How the rows of a group are seen in the source, where the configuration says what that is.
+/// The SQL that selects the rows of a group, if the configuration names their table.
 struct Rows {
     sql: Option<RowsSql>,
     beside_ledger: bool,
@@ -114,7 +114,8 @@ impl Rows {
         }
     }
 
-    /// All of a group's rows, or its first ones where there are too many to be listed and the ledger is elsewhere.
+    /// Returns SQL for all rows of a group, or for the first ones if there are too many to list and the
+    /// ledger is in another database.
     fn sql(&self, group: &FailureGroup) -> Option<String> {
         let sql = self.sql.as_ref()?;
         let rest = group.count() - i64::try_from(group.keys.len()).unwrap_or(i64::MAX);

@@ -1,4 +1,4 @@
-//! Hooks of a run: at its first failure, and at its end.
+//! Hooks of a run, called at its first failure and at its end.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ pub(super) struct Hooks {
 }
 
 impl Hooks {
-    /// Waits for the first failure, beside the run.
+    /// Starts waiting for the first failure while the run works.
     pub(super) fn new(
         settings: Option<&NotifySettings>,
         access: &LedgerAccess,
@@ -46,7 +46,7 @@ impl Hooks {
         }
     }
 
-    /// The run is over. What is still under way is waited for, no longer than a hook may take.
+    /// Calls the hook for the end of the run, and waits for a running one for at most its timeout.
     pub(super) async fn over(self, ended: &Ended, summary: &Summary) {
         let occasion = match (&ended.stopped, &ended.error) {
             (None | Some(StopReason::Limit(_)), None) => Occasion::End,
@@ -59,7 +59,7 @@ impl Hooks {
         };
         let first = async {
             if let Some(first) = self.first_failure {
-                // Nothing but telling went wrong if this fails.
+                // A failure here affects only the notification.
                 let _ = first.await;
             }
         };
@@ -67,7 +67,7 @@ impl Hooks {
     }
 }
 
-/// The first failure of a run, be it in this process; `None` if there is none, or an earlier process has seen it.
+/// Waits for the first failure of a run. `None` if there is none, or an earlier process has already seen it.
 async fn first_failure(view: &mut watch::Receiver<View>) -> Option<(RunId, View)> {
     let began = view
         .wait_for(|view| view.run_id.is_some())
@@ -82,13 +82,13 @@ async fn first_failure(view: &mut watch::Receiver<View>) -> Option<(RunId, View)
     Some((seen.run_id?, seen))
 }
 
-/// To look up what is told of a run that goes on.
+/// The longest wait for the ledger's summary while the run continues.
 const LEDGER_MAY_TAKE: Duration = Duration::from_secs(5);
 
 async fn tell_of_failure(settings: &NotifySettings, access: &LedgerAccess, run_id: RunId, seen: &View) {
     match timeout(LEDGER_MAY_TAKE, LedgerReader::summary(access, run_id)).await {
         Ok(Ok(Some(mut summary))) => {
-            // The ledger's books of a run are a moment old.
+            // The ledger's counts lag behind.
             summary.tokens = seen.tally;
             let requests = &mut summary.counters.requests;
             *requests = (*requests).max(seen.requests);
@@ -97,7 +97,7 @@ async fn tell_of_failure(settings: &NotifySettings, access: &LedgerAccess, run_i
         _ => warn!(
             run_id,
             hook = "first_failure",
-            "the ledger did not answer: nobody was told"
+            "the ledger did not respond, hook not called"
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! The log goes to standard error, past the lines that show how a run comes along.
+//! Logging to standard error, around the progress lines.
 
 use std::{
     env,
@@ -20,17 +20,17 @@ use crate::{
     report::LiveArea,
 };
 
-/// How a command talks to whoever started it.
+/// The output of a command for a person.
 #[derive(Debug, Clone)]
 pub(super) struct Console {
-    /// Where its progress is drawn, where there is a terminal and nobody asked for quiet.
+    /// The area for progress lines, if there is a terminal and `--quiet` is not set.
     pub(super) live_area: Option<LiveArea>,
-    /// Whether standard error holds one JSON object a line, and nothing else.
+    /// True if standard error contains only one JSON object per line.
     pub(super) json: bool,
 }
 
 impl Console {
-    /// Says what went wrong, and with which code to end.
+    /// Reports an error and returns the exit code.
     pub(super) fn report(&self, error: &anyhow::Error) -> Exit {
         if !self.json {
             return exit::report(error);
@@ -43,7 +43,7 @@ impl Console {
     }
 }
 
-/// Sets the log up, once per process.
+/// Initializes logging, once per process.
 pub(super) fn start(global: &Global) -> Console {
     let terminal = io::stderr().is_terminal();
     let text = match global.log_format {
@@ -69,7 +69,7 @@ pub(super) fn start(global: &Global) -> Console {
         live_area: live_area.clone(),
         line,
     };
-    // Fails only where several commands run in one process, as in tests: it is set already.
+    // Fails only if it is already set, as when tests run several commands in one process.
     if text {
         let layer = fmt::layer()
             .with_writer(writer)
@@ -82,7 +82,7 @@ pub(super) fn start(global: &Global) -> Console {
             .try_init()
             .ok();
     } else {
-        // What an event is about, such as its batch, is said by the spans around it.
+        // The spans around an event name its subject, such as the batch.
         let layer = json_subscriber::layer()
             .with_writer(writer)
             .flatten_event(true)
@@ -101,14 +101,14 @@ pub(super) fn start(global: &Global) -> Console {
     }
 }
 
-/// Whatever `RUST_LOG` says, what a library logs stays out: a notice that a function in the database raises may quote a row, and a URL,
-/// a header or a parameter may hold a secret.
+/// Keeps libraries out of the log, even if `RUST_LOG` asks for them: a notice of a database function may
+/// quote a row, and URLs, headers and parameters may contain secrets.
 fn is_our_own(metadata: &Metadata<'_>) -> bool {
     let target = metadata.target();
     target == env!("CARGO_CRATE_NAME") || target.starts_with(concat!(env!("CARGO_CRATE_NAME"), "::"))
 }
 
-/// Whether the terminal knows more than letters.
+/// Returns true if the terminal can move its cursor.
 fn moves_its_cursor() -> bool {
     env::var_os("TERM").is_some_and(|term| !term.is_empty() && term != "dumb")
 }
@@ -118,7 +118,7 @@ fn wants_colour() -> bool {
     env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// How a line of the log is written.
+/// The format of a log line.
 #[derive(Debug, Clone, Copy)]
 enum Line {
     Plain,
@@ -127,7 +127,7 @@ enum Line {
 }
 
 impl Line {
-    /// The line as it is shown: whatever is in it, it stays one line, and moves nobody's cursor.
+    /// Escapes the line so that it stays one line and moves no cursor.
     fn shown(self, line: &str) -> String {
         let (body, end) = match line.strip_suffix('\n') {
             Some(body) => (body, "\n"),
@@ -137,7 +137,7 @@ impl Line {
             Self::Plain => visible(body),
             Self::Json => visible_json(body).into_owned(),
             Self::Coloured => {
-                // The log's own styles; in what it quotes, the library has spelt the escape out.
+                // Only the log's own styles remain as escapes; in quoted text, the library has escaped them.
                 let mut parts = body.split("\u{1b}[");
                 let mut shown = visible(parts.next().unwrap_or_default());
                 for part in parts {
@@ -160,10 +160,10 @@ impl Line {
     }
 }
 
-/// The styles that the log's lines are made of: none, bold, faint, italic, and colours.
+/// The styles of log lines: reset, bold, faint, italic and colours.
 const STYLES: [&str; 9] = ["0", "1", "2", "3", "31", "32", "33", "34", "35"];
 
-/// Takes the drawn lines away while one is written, so that neither cuts through the other. Each write is one whole line.
+/// Hides the progress lines while a log line is written. Each write is one whole line.
 #[derive(Debug, Clone)]
 struct Past {
     live_area: Option<LiveArea>,

@@ -1,4 +1,4 @@
-//! `man`: the manual, made from what `--help` says.
+//! `man`: the manual, generated from the help texts.
 
 use std::{
     fs,
@@ -20,7 +20,7 @@ use super::{
 };
 
 pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
-    // What `tokenferry help migrate` says is in tokenferry-migrate(1).
+    // `tokenferry help migrate` is tokenferry-migrate(1).
     let mut program = Cli::command().disable_help_subcommand(true);
     program.build();
     match &args.output {
@@ -31,10 +31,10 @@ pub(super) fn run(args: &ManArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
-/// A page for the program, for each command and for the configuration, named as `man` looks for them.
+/// Writes a page for the program, each command and the configuration, with the file names that `man` expects.
 fn write_all(program: &Command, folder: &Path) -> io::Result<()> {
     fs::create_dir_all(folder)?;
-    // `man` finds pages of section 5 in man5 only.
+    // `man` looks for pages of section 5 only in man5.
     let of_section_5 = if folder.ends_with("man1") {
         folder.with_file_name("man5")
     } else {
@@ -52,16 +52,16 @@ fn write_all(program: &Command, folder: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// `tokenferry`, or `tokenferry-migrate`.
+/// Returns `tokenferry`, or `tokenferry-migrate`.
 fn name(command: &Command) -> &str {
     command.get_display_name().unwrap_or_else(|| command.get_name())
 }
 
-/// The page of one command; the program's own also says what is common to all.
+/// Renders the page of one command; the program's own also has the common sections.
 fn page(program: &Command, command: &Command) -> io::Result<Vec<u8>> {
     let man = Man::new(command.clone());
     let mut page = Vec::new();
-    // Not `render_title`: it drops the empty date, and the version takes its place.
+    // Not `render_title`: it drops the empty date, so that the version takes its place.
     let title = name(command).to_uppercase();
     let version = program.get_version().unwrap_or_default();
     writeln!(page, ".TH {title} 1 \"\" \"tokenferry {version}\"")?;
@@ -89,7 +89,7 @@ fn page(program: &Command, command: &Command) -> io::Result<Vec<u8>> {
     Ok(page)
 }
 
-/// Text is filled; lines that were laid out by hand, as examples are, stay as they are.
+/// Fills text, but keeps lines with a manual layout, such as examples.
 fn paragraphs(roff: &mut Roff, text: &str) {
     for (position, paragraph) in text.split("\n\n").enumerate() {
         if position > 0 {
@@ -108,7 +108,7 @@ fn paragraphs(roff: &mut Roff, text: &str) {
     }
 }
 
-/// Variables of the environment that the program reads, beside those that the configuration names.
+/// The environment variables that the program reads besides those named in the configuration.
 const VARIABLES: [(&str, &str); 5] = [
     (
         "HTTPS_PROXY, ALL_PROXY, NO_PROXY",
@@ -116,7 +116,7 @@ const VARIABLES: [(&str, &str); 5] = [
     ),
     (
         "PGHOST, PGPASSWORD, PGSSLMODE, ...",
-        "What a database URL leaves out, as for psql. ~/.pgpass is read, too.",
+        "Defaults for what a database URL leaves out, as for psql. ~/.pgpass is read, too.",
     ),
     ("NO_COLOR", "Unless empty, switches colours off."),
     (

@@ -1,4 +1,4 @@
-//! tokenferry.toml(5): the manual page of the configuration, made from the example file.
+//! tokenferry.toml(5): the manual page of the configuration, generated from the example file.
 
 use std::{
     collections::HashMap,
@@ -9,7 +9,7 @@ use clap_mangen::roff::{Roff, bold, italic, roman};
 
 use crate::config::{ExampleGroup, example_tables, key_defaults};
 
-/// The page; `version` is that of the program.
+/// Renders the page; `version` is that of the program.
 pub(super) fn page(version: &str) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
     writeln!(page, ".TH TOKENFERRY.TOML 5 \"\" \"tokenferry {version}\"")?;
@@ -61,7 +61,7 @@ fn introduction(roff: &mut Roff) {
     }
 }
 
-/// Keys one below the other, then what they mean, then a line of the file for each.
+/// Writes the names of the keys, then their description, then an example line for each.
 fn write_group(roff: &mut Roff, group: &ExampleGroup, defaults: &HashMap<String, Option<String>>) {
     for (position, key) in group.keys.iter().enumerate() {
         roff.control(if position == 0 { "TP" } else { "TQ" }, []);

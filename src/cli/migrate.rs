@@ -1,4 +1,4 @@
-//! `migrate`: the job.
+//! `migrate`: uploads the tokens.
 
 use super::{
     Exit,
@@ -42,7 +42,7 @@ fn canary(args: &MigrateArgs) -> Result<Option<Canary>, UsageError> {
     let failures = args.canary_failures;
     match args.canary {
         Some(tokens) if failures >= tokens.get() => Err(UsageError(format!(
-            "--canary-failures {failures} would let a canary of {tokens} pass whatever becomes of it: it must be less"
+            "--canary-failures {failures} must be less than --canary {tokens}: otherwise the canary can never fail"
         ))),
         tokens => Ok(tokens.map(|tokens| Canary { tokens, failures })),
     }

@@ -1,4 +1,4 @@
-//! The command line: one file per command, its output, and its exit code.
+//! The command line: one file per command, plus output and exit codes.
 
 mod args;
 mod config_text;
@@ -42,10 +42,10 @@ use crate::{
     domain::{visible_json, visible_lines},
 };
 
-/// Runs a command to its end. What goes wrong is printed here; the caller only ends the process.
+/// Runs a command and prints its errors; the caller only ends the process.
 pub async fn run(cli: Cli) -> Exit {
     let console = logging::start(&cli.global);
-    // The others answer a person.
+    // The other commands print their results for a person.
     let logs_only = matches!(
         cli.command,
         Command::Migrate(_) | Command::Verify(_) | Command::Rollback(_)
@@ -81,7 +81,7 @@ pub async fn run(cli: Cli) -> Exit {
     })
 }
 
-/// Says where a panic happened and leaves its message out: it may quote what was being worked on.
+/// Reports the location of a panic without its message, which may quote data.
 pub fn report_panic_location(panic: &PanicHookInfo<'_>) {
     let place = panic
         .location()
@@ -90,7 +90,7 @@ pub fn report_panic_location(panic: &PanicHookInfo<'_>) {
     eprintln!("error: a part of the program failed{place}. This is a bug: please report it");
 }
 
-/// Writes to standard output. Nobody has to read it to the end.
+/// Writes to standard output. A reader may close the pipe early.
 fn print(text: &str) -> io::Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
@@ -98,7 +98,7 @@ fn print(text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes lines for people, which may quote others.
+/// Writes lines for people, with foreign text escaped.
 fn print_lines(text: &str) -> io::Result<()> {
     print(&visible_lines(text))
 }
@@ -109,7 +109,7 @@ fn print_json(value: &impl Serialize) -> anyhow::Result<()> {
     Ok(print(&visible_json(&json))?)
 }
 
-/// The configuration that the global options name.
+/// Loads the configuration that the global options name.
 fn load(global: &args::Global) -> Result<Loaded, ConfigError> {
     match &global.config {
         Some(path) => config::load(path, true),

@@ -1,4 +1,4 @@
-//! Files that name keys and users.
+//! Private files: they name keys and users.
 
 use std::{
     fs::{File, OpenOptions},
@@ -7,7 +7,8 @@ use std::{
     path::Path,
 };
 
-/// Opens a file to write it anew. Who may read it is decided by whoever made it before; a new one is its owner's alone.
+/// Creates or truncates a file. An existing one keeps its permissions; a new one is readable only by its
+/// owner.
 pub(super) fn create(path: &Path) -> io::Result<File> {
     OpenOptions::new()
         .write(true)

@@ -1,4 +1,4 @@
-//! `report`: a page about a run.
+//! `report`: writes an HTML page about a run.
 
 use std::{
     fs::OpenOptions,
@@ -30,7 +30,7 @@ pub(super) async fn run(global: &Global, args: &ReportArgs) -> anyhow::Result<Ex
     reports.close().await;
     let Some(mut data) = data else {
         let text = format!(
-            "migration \"{}\" has no run yet: `tokenferry migrate` begins one",
+            "migration \"{}\" has no run yet: `tokenferry migrate` starts one",
             visible(&access.migration)
         );
         return Err(UsageError(text).into());
@@ -48,7 +48,7 @@ pub(super) async fn run(global: &Global, args: &ReportArgs) -> anyhow::Result<Ex
     Ok(Exit::Done)
 }
 
-/// Every key and its value, without secrets, as `doctor` shows them.
+/// Returns every key with its value, without secrets, as `doctor` shows them.
 fn settings(loaded: &Loaded) -> Vec<Setting> {
     let values = loaded.inspect().values;
     values.into_iter().map(setting).collect()
@@ -70,10 +70,10 @@ fn setting(value: Value) -> Setting {
     }
 }
 
-/// Whoever opens the file meanwhile sees the former one or this one, and never half of it. What is no file (a device, a pipe) is
-/// written to where it is: replacing it would take it away from everybody else.
+/// Replaces the file atomically, so that readers see the old page or the new one. A device or pipe is written
+/// to in place: replacing it would take it away from its other users.
 fn write(path: &Path, text: &str) -> std::io::Result<()> {
-    // What a link points to is replaced, and not the link.
+    // Replaces the target of a link, not the link.
     let path = path.canonicalize().unwrap_or_else(|_| PathBuf::from(path));
     if std::fs::metadata(&path).is_ok_and(|found| !found.is_file()) {
         return OpenOptions::new()
@@ -89,8 +89,8 @@ fn write(path: &Path, text: &str) -> std::io::Result<()> {
     Ok(())
 }
 
-/// A temporary file is its owner's alone; a report stays readable for those who could read the former one. A new one names
-/// users, and stays its owner's.
+/// Keeps the permissions of an existing file, so that its readers can read the new one. A new report names
+/// users and stays private to its owner.
 fn allow_as_before(path: &Path, file: &NamedTempFile) -> std::io::Result<()> {
     match std::fs::metadata(path) {
         Ok(before) => file.as_file().set_permissions(before.permissions()),

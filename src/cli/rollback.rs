@@ -1,4 +1,4 @@
-//! `rollback`: deletes what a run uploaded, once somebody said yes.
+//! `rollback`: deletes what a run uploaded, after confirmation.
 
 use std::io::{self, BufRead, IsTerminal, Write};
 
@@ -28,14 +28,14 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console)
         let (stdin, stderr) = (io::stdin(), io::stderr());
         if !stdin.is_terminal() || !stderr.is_terminal() {
             return Err(UsageError(format!(
-                "{question} There is no terminal to ask at: add --yes if that is what you want, or --dry-run to see what would \
-                 be deleted. Nothing was deleted"
+                "{question} There is no terminal to confirm on: add --yes to confirm, or --dry-run to see what would be \
+                 deleted. Nothing was deleted"
             ))
             .into());
         }
-        // Nothing else happens yet that a blocked thread could hold up.
+        // Blocking is harmless here: nothing else runs yet.
         if !confirmed(&question, &mut stdin.lock(), &mut stderr.lock())? {
-            return Err(UsageError("that was no yes: nothing was deleted".to_owned()).into());
+            return Err(UsageError("not confirmed: nothing was deleted".to_owned()).into());
         }
     }
     let request = RollbackRequest {
@@ -48,7 +48,7 @@ pub(super) async fn run(global: &Global, args: &RollbackArgs, console: &Console)
         .await
 }
 
-/// What is about to happen.
+/// Describes what is about to be deleted.
 fn question(run: RunId, place: &str, apps: &[(String, i64)], include_expired: bool) -> String {
     let total: i64 = apps.iter().map(|(_, count)| count).sum();
     let apps: Vec<String> = apps
@@ -61,19 +61,19 @@ fn question(run: RunId, place: &str, apps: &[(String, i64)], include_expired: bo
         format!(" ({})", apps.join(", "))
     };
     format!(
-        "This deletes, in {}, those of the {total} tokens that run {run} uploaded{of} that are as they were sent.{}",
+        "This deletes, in {}, the {total} tokens that run {run} uploaded{of}, except those that have changed since.{}",
         visible(place),
         if include_expired {
-            " It reads those whose access tokens have expired as well, and Descope refreshes them: the old system's copies may end."
+            " It also reads tokens whose access tokens have expired. Descope refreshes them, so the old system's copies may become invalid."
         } else {
             ""
         }
     )
 }
 
-/// Asks, and takes nothing but a yes for one.
+/// Asks for confirmation and accepts only `yes`.
 fn confirmed(question: &str, input: &mut impl BufRead, output: &mut impl Write) -> io::Result<bool> {
-    write!(output, "{question} Type `yes` to go on: ")?;
+    write!(output, "{question} Type `yes` to continue: ")?;
     output.flush()?;
     let mut answer = String::new();
     input.read_line(&mut answer)?;

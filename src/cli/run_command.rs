@@ -1,4 +1,4 @@
-//! A command that runs something: signals, progress, the summary, the exit code.
+//! A command with a run: signals, progress, the summary and the exit code.
 
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -24,21 +24,21 @@ use crate::{
     report::{View, show_progress},
 };
 
-/// A command that runs something: what it was given, and how the run is shown.
+/// A command with a run: its settings, its control and its output.
 pub(super) struct RunCommand<'a> {
     pub(super) settings: Settings,
-    /// Where the run's summary is read.
+    /// Access to the ledger, for the summary of the run.
     pub(super) access: LedgerAccess,
     mode: Mode,
     watching: Watching,
     global: &'a Global,
     console: &'a Console,
-    /// Whether one JSON object is printed about it.
+    /// Prints one JSON object about the run.
     json: bool,
 }
 
 impl<'a> RunCommand<'a> {
-    /// From configuration and options.
+    /// Loads the command from configuration and options.
     pub(super) fn load(
         global: &'a Global,
         console: &'a Console,
@@ -59,7 +59,7 @@ impl<'a> RunCommand<'a> {
         })
     }
 
-    /// Does `work` under a control that signals stop, shows its progress, and says how it ended.
+    /// Runs `work` under a control that signals stop, shows its progress and reports its end.
     pub(super) async fn run(
         self,
         work: impl AsyncFnOnce(&Settings, RunControl, &watch::Sender<View>) -> Result<Ended, PipelineError>,
@@ -76,7 +76,7 @@ impl<'a> RunCommand<'a> {
         signals::watch(move |signal| {
             info!(
                 signal,
-                "finishing what is in flight; a second signal ends at once"
+                "signal received, finishing what is in flight; a second signal ends the process at once"
             );
             on_signal.trigger(StopReason::Signal(signal));
         });
@@ -97,12 +97,12 @@ impl<'a> RunCommand<'a> {
         }
         monitoring.close().await;
         drop(view);
-        // Nothing but showing went wrong if this fails.
+        // A failure here affects only the progress display.
         let _ = watching.await;
         let ended = ended?;
         if is_ledger_away(&ended) && matches!(ended.summary.mode, Mode::Migrate | Mode::Rollback) {
             warn!(
-                "what has left and could not be recorded stays in flight in the ledger: the next run settles it before it sends anything"
+                "sent batches that could not be recorded stay in flight in the ledger; the next run reconciles them first"
             );
         }
 
@@ -124,7 +124,7 @@ impl<'a> RunCommand<'a> {
     }
 }
 
-/// The summary, where standard error holds nothing but the log.
+/// Logs the summary if standard error contains only the log.
 fn log(summary: &Summary, exit: Exit) {
     let (run_id, tokens) = (summary.run_id, &summary.tokens);
     if let Some(reason) = summary
@@ -157,18 +157,18 @@ fn log(summary: &Summary, exit: Exit) {
     );
 }
 
-/// It was waited for in vain.
+/// Returns true if the run ended because the ledger was unreachable.
 fn is_ledger_away(ended: &Ended) -> bool {
     matches!(&ended.error, Some(PipelineError::Ledger(LedgerError::Database(failure))) if failure.is_transient())
 }
 
-/// It knows less of the run than the process does.
+/// Returns true if the ledger went back in time, so that it knows less of the run than this process.
 fn has_ledger_gone_back(ended: &Ended) -> bool {
     matches!(ended.error, Some(PipelineError::Ledger(LedgerError::WentBack)))
 }
 
-/// From the ledger, which knows what earlier processes did; from this process alone where the ledger is out of reach, or has
-/// forgotten.
+/// Reads the summary from the ledger, which includes earlier processes. Uses this process's counts if the
+/// ledger is unreachable or went back in time.
 async fn summary(access: &LedgerAccess, ended: &Ended) -> Summary {
     let recorded = if is_ledger_away(ended) || has_ledger_gone_back(ended) {
         None

@@ -1,4 +1,4 @@
-//! `show`: everything the ledger knows of one token.
+//! `show`: everything the ledger knows of one row, user or tenant.
 
 use std::{collections::HashMap, fmt::Write as _};
 
@@ -18,7 +18,7 @@ use crate::{
     report::history_text,
 };
 
-/// Of one user or tenant, so many tokens are shown.
+/// The most tokens shown for one user or tenant.
 const MOST: usize = 100;
 
 #[derive(Serialize)]
@@ -26,9 +26,9 @@ struct ShownTokens<'a> {
     migration: &'a str,
     asked: &'a str,
     tokens: Vec<Token<'a>>,
-    /// Tokens beyond those that are shown.
+    /// The number of tokens that are not shown.
     more: usize,
-    /// Why the source could not be looked at.
+    /// The reason why the source could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     source_error: Option<String>,
 }
@@ -37,7 +37,7 @@ struct ShownTokens<'a> {
 struct Token<'a> {
     #[serde(flatten)]
     history: &'a History,
-    /// What the row is today; null where the source could not be looked at.
+    /// The current state of the row; null if the source could not be read.
     source: Option<&'a RowStatus>,
 }
 
@@ -49,7 +49,7 @@ pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit
     reports.close().await;
     if histories.is_empty() {
         let text = format!(
-            "migration \"{}\" knows nothing of \"{}\": it is neither the key of a row that has an outcome, nor the ID of a user or \
+            "migration \"{}\" has no record of \"{}\": it is neither the key of a row with an outcome, nor the ID of a user or \
              tenant of one",
             visible(&access.migration),
             visible(&args.of)
@@ -83,21 +83,21 @@ pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit
         let source = match of(history) {
             Some(row_status) => sentence(row_status),
             None => format!(
-                "could not be looked at: {}",
+                "could not be read: {}",
                 visible(source_error.as_deref().unwrap_or("unknown"))
             ),
         };
         text += &history_text(&access.migration, history, &source);
     }
     if more > 0 {
-        // Writing to a text cannot fail.
+        // Writing to a string cannot fail.
         let _ = writeln!(text, "… and {more} more");
     }
     print_lines(&text)?;
     Ok(Exit::Done)
 }
 
-/// The rows in the source, held against what was sent for them.
+/// Compares the rows in the source with what was sent for them.
 async fn look(loaded: &Loaded, histories: &[History]) -> anyhow::Result<HashMap<SourceKey, RowStatus>> {
     let settings = loaded.settings()?;
     let rows: Vec<_> = histories
@@ -109,22 +109,22 @@ async fn look(loaded: &Loaded, histories: &[History]) -> anyhow::Result<HashMap<
 
 fn sentence(row_status: &RowStatus) -> String {
     match row_status {
-        RowStatus::Unchanged => "the row is as it was sent".to_owned(),
+        RowStatus::Unchanged => "the row is unchanged since it was sent".to_owned(),
         RowStatus::UnchangedButFetched => {
-            "the row is as it was; its token was fetched from where Descope keeps it, and whether that has changed is not known"
+            "the row is unchanged; its token was fetched from Descope, and it is unknown whether that one has changed"
                 .to_owned()
         }
         RowStatus::Changed => {
-            "the row, or how it is mapped, has changed since it was sent: `tokenferry migrate` sends it again"
+            "the row or its mapping has changed since it was sent: `tokenferry migrate` sends it again"
                 .to_owned()
         }
-        RowStatus::Sendable => "the row can be sent as it is now: `tokenferry migrate` does it".to_owned(),
+        RowStatus::Sendable => "the row can be sent now: run `tokenferry migrate`".to_owned(),
         RowStatus::Refused { code, reason } => {
             format!("the row cannot be sent: {}: {}", visible(code), visible(reason))
         }
-        RowStatus::Gone => "there is no such row any more, or it does not meet `source.where`".to_owned(),
+        RowStatus::Gone => "the row is no longer in the source, or does not match `source.where`".to_owned(),
         RowStatus::UserUnknown => {
-            "the row knows its user by a login ID that would have to be looked up".to_owned()
+            "the row names its user by a login ID, which was not looked up".to_owned()
         }
     }
 }

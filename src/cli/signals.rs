@@ -1,4 +1,5 @@
-//! SIGINT and SIGTERM: the first asks to end, the second ends, and so does time.
+//! Signal handling for SIGINT and SIGTERM: the first signal stops the run, a second one or a deadline ends
+//! the process.
 
 use std::time::Duration;
 
@@ -8,17 +9,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-/// Whoever runs this as a service kills it after a while, 90 seconds in the deploy files: it ends before that, and says what it
-/// leaves.
+/// A service manager kills the process after a while (90 seconds in the deploy files). The deadline comes
+/// before that, so that the process can still report what it leaves.
 const DEADLINE: Duration = Duration::from_secs(55);
 
-/// Calls `first` with the first signal's number; a second signal ends the process at once, and so does the deadline. What is in
-/// the ledger is true at any moment, so nothing is lost by that.
+/// Calls `first` with the number of the first signal. A second signal or the deadline ends the process at
+/// once, which loses nothing: the ledger is consistent at any moment.
 pub(super) fn watch(first: impl FnOnce(i32) + Send + 'static) {
     let (Ok(mut interrupt), Ok(mut terminate)) =
         (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
-        // Without handlers the signals end the process by themselves.
+        // Without handlers, signals end the process by default.
         return;
     };
     let mut next = async move || {
@@ -34,8 +35,8 @@ pub(super) fn watch(first: impl FnOnce(i32) + Send + 'static) {
             signal = next() => signal,
             () = sleep(DEADLINE) => {
                 eprintln!(
-                    "error: stopped {} s after the signal, and not everything was over: what has left and has no outcome stays in \
-                     flight in the ledger, and the next run settles it before it sends anything",
+                    "error: forced exit {} s after the signal: sent batches without an outcome stay in flight in the ledger, \
+                     and the next run reconciles them first",
                     DEADLINE.as_secs()
                 );
                 asked
@@ -45,7 +46,7 @@ pub(super) fn watch(first: impl FnOnce(i32) + Send + 'static) {
     });
 }
 
-/// For commands that just end.
+/// Cancels `token` on the first signal, for commands that can stop at any time.
 pub(super) fn cancel_on_first(token: CancellationToken) {
     watch(move |_| token.cancel());
 }

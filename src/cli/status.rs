@@ -1,4 +1,4 @@
-//! `status`: where the migration stands.
+//! `status`: shows a run and where the migration stands.
 
 use std::fmt::Write as _;
 
@@ -32,7 +32,7 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
     let access = load(global)?.ledger_access()?;
     let mut reports = LedgerReader::open(&access).await?;
     let report = reports.run(args.run).await?;
-    // A rollback that runs has some all the time.
+    // A running rollback always has some.
     let pending_deletions = match reports.pending_deletions().await? {
         Some(pending) if !reports.is_held(LockKind::Migration).await? => Some(pending),
         _ => None,
@@ -40,7 +40,7 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
     reports.close().await;
     let Some(report) = report else {
         let text = format!(
-            "migration \"{}\" has no run yet: `tokenferry migrate` begins one",
+            "migration \"{}\" has no run yet: `tokenferry migrate` starts one",
             visible(&access.migration)
         );
         return Err(UsageError(text).into());

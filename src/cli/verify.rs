@@ -1,4 +1,4 @@
-//! `verify`: what was uploaded, read back and compared with the source.
+//! `verify`: reads uploaded tokens back and compares them with the source.
 
 use super::{
     Exit,

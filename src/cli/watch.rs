@@ -1,4 +1,4 @@
-//! Monitoring options of a run: flags over configuration, and the page's address on the terminal.
+//! Monitoring options: flags over configuration, and the page's address on the terminal.
 
 use std::{
     io::{self, IsTerminal},
@@ -20,29 +20,29 @@ use crate::{
     secret::Secret,
 };
 
-/// Characters of a token that is made up.
+/// The length of a generated token.
 const TOKEN_LENGTH: usize = 43;
 
-/// What was wanted, and how the page's address is told.
+/// The requested monitoring, and the way to announce the page's address.
 #[derive(Debug)]
 pub(super) struct Watching {
     pub(super) options: MonitoringOptions,
     told: Told,
 }
 
-/// How the page's address is told.
+/// The way to announce the page's address.
 #[derive(Debug)]
 enum Told {
-    /// There is no page.
+    /// No page is served.
     Nothing,
-    /// Without the token: whoever configured it knows it.
+    /// Without the token, which the user has configured.
     Address,
-    /// With the token, to the person before the terminal. Nothing but a terminal is written to: a log keeps what it is told.
+    /// With the token, and only on a terminal: a log would keep it.
     WithToken(Secret),
 }
 
 impl Watching {
-    /// Flags win over the configuration.
+    /// Combines flags and configuration; flags win.
     pub(super) fn new(
         args: &WatchArgs,
         global: &Global,
@@ -74,13 +74,13 @@ impl Watching {
             }
             None => {
                 return Err(UsageError(
-                    "the live page needs a token, and there is no terminal to print one on: set `live.token`, for example with \
+                    "the live page needs a token, and there is no terminal to print a generated one on: set `live.token`, for example with \
                      TOKENFERRY__LIVE__TOKEN=file:/run/secrets/live-token"
                         .to_owned(),
                 ));
             }
         };
-        // Nobody should have to think of a port to look at a run on the machine before them.
+        // The page needs no configured port to be opened on the same machine.
         options
             .listen
             .get_or_insert(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
@@ -95,42 +95,42 @@ impl Watching {
         Ok(Self { options, told })
     }
 
-    /// Takes the orders, and leaves what is to be told.
+    /// Takes the options, and leaves what is to be announced.
     pub(super) fn take_orders(&mut self) -> MonitoringOptions {
         std::mem::take(&mut self.options)
     }
 
-    /// Says where the page is.
+    /// Announces the address of the page.
     pub(super) fn tell(&self, monitoring: &MonitoringServer) {
         let Some(address) = monitoring.address() else {
             return;
         };
         let page = match address.ip() {
-            // Every address of this machine: the one that is always there is as good as any.
+            // Bound to all addresses: localhost always works.
             ip if ip.is_unspecified() => format!("http://localhost:{}/", address.port()),
             _ => format!("http://{address}/"),
         };
         match &self.told {
             Told::Nothing => return,
-            Told::Address => info!(%page, "the live page is open to whoever has `live.token`"),
+            Told::Address => info!(%page, "live page available, `live.token` required"),
             Told::WithToken(token) => eprintln!("live page: {page}#token={}", token.reveal()),
         }
         if !address.ip().is_loopback() {
             warn!(
-                "the live page is served without TLS beyond this machine: whoever can read along can steer the run. Put a proxy \
-                 with TLS before it, or listen on 127.0.0.1 and forward the port"
+                "live page is served beyond this machine without TLS, so anyone who can read the traffic can control the run: put a \
+                 TLS proxy in front of it, or listen on 127.0.0.1 and forward the port"
             );
         }
     }
 }
 
-/// A password in an argument is in every list of processes.
+/// Rejects a password in an argument: process lists show it.
 fn push_flag(text: &str) -> Result<Secret, UsageError> {
     push_url_problem(text).map_err(|must| UsageError(format!("--metrics-push {must}")))?;
     match Url::parse(text.trim()) {
         Ok(url) if url.password().is_none() => Ok(Secret::new(text)),
         _ => Err(UsageError(
-            "--metrics-push must not carry a password, as every list of processes shows it: set `metrics.push_url`, for \
+            "--metrics-push must not contain a password, which process lists would show: set `metrics.push_url`, for \
              example with TOKENFERRY__METRICS__PUSH_URL=file:/run/secrets/push-url"
                 .to_owned(),
         )),

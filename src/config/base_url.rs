@@ -1,13 +1,14 @@
-//! Which host answers for a project.
+//! The base URL of a project's API.
 
 use url::{Host, Url};
 
-/// A project ID of at least this many characters carries its region; shorter ones belong to the first region.
+/// A project ID of at least this many characters contains its region; shorter ones belong to the first
+/// region.
 /// Source: the official SDKs (Go 1.30, Node 2.13, Python 2.16).
 const REGIONAL_ID_LENGTH: usize = 32;
 
-/// The base URL of the API for a project: `https://api.descope.com`, or `https://api.<region>.descope.com` where
-/// characters 2 to 5 of the ID name a region.
+/// Returns the base URL of a project's API: `https://api.descope.com`, or `https://api.<region>.descope.com`
+/// if characters 2 to 5 of the ID name a region.
 pub(super) fn for_project(project_id: &str) -> String {
     match project_id.get(1..5) {
         Some(region) if project_id.len() >= REGIONAL_ID_LENGTH => format!("https://api.{region}.descope.com"),
@@ -15,7 +16,7 @@ pub(super) fn for_project(project_id: &str) -> String {
     }
 }
 
-/// Whether a URL stays on this machine.
+/// Returns true if the URL points to this machine.
 #[must_use]
 pub fn is_loopback(url: &Url) -> bool {
     match url.host() {
@@ -26,7 +27,8 @@ pub fn is_loopback(url: &Url) -> bool {
     }
 }
 
-/// Accepts https anywhere and plain http to this machine only, so that a token never crosses a network unencrypted.
+/// Accepts https anywhere but plain http only to this machine, so that no token crosses a network
+/// unencrypted.
 pub(super) fn check(text: &str) -> Result<Url, &'static str> {
     let url = Url::parse(text.trim()).map_err(|_| "must be a URL such as https://api.descope.com")?;
     match url.scheme() {
@@ -38,7 +40,7 @@ pub(super) fn check(text: &str) -> Result<Url, &'static str> {
         "https" => Ok(url),
         "http" if is_loopback(&url) => Ok(url),
         "http" => {
-            Err("must begin with https:// (plain http is accepted for this machine's own addresses only)")
+            Err("must begin with https:// (plain http is accepted only for this machine's own addresses)")
         }
         _ => Err("must begin with https://"),
     }

@@ -1,10 +1,10 @@
-//! Columns: which field of a token comes from which column or expression.
+//! Columns: the source of each field of a token.
 
 use std::collections::BTreeMap;
 
 use crate::decrypt::Decryptor;
 
-/// A part of a token that a column can be mapped to, or what says where the token is to be had.
+/// A part of a token that a column can be mapped to, or the provider to fetch the token from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[allow(
     missing_docs,
@@ -28,7 +28,7 @@ pub enum Field {
 }
 
 impl Field {
-    /// Those under `[source.columns]`, in the order in which a page selects them.
+    /// The fields under `[source.columns]`, in the order in which a page selects them.
     pub const COLUMNS: [Self; 13] = [
         Self::App,
         Self::UserId,
@@ -45,7 +45,7 @@ impl Field {
         Self::UpdatedAt,
     ];
 
-    /// The last part of its key.
+    /// Returns the last part of its key.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
@@ -66,7 +66,7 @@ impl Field {
         }
     }
 
-    /// Whether it is part of where a token goes, or tells which of two is newer.
+    /// Returns true if the field is part of the destination, or decides which of two tokens is newer.
     #[must_use]
     pub fn decides_place(self) -> bool {
         match self {
@@ -87,7 +87,7 @@ impl Field {
         }
     }
 
-    /// Its key in the configuration.
+    /// Returns its key in the configuration.
     #[must_use]
     pub fn key(self) -> String {
         let section = match self {
@@ -98,17 +98,17 @@ impl Field {
     }
 }
 
-/// How a field is derived from a row.
+/// The derivation of a field from a row.
 #[derive(Debug, Clone)]
 pub struct Mapping {
-    /// Its value.
+    /// The value.
     pub expression: Expression,
-    /// What opens the value, if it is encrypted. Only tokens may be.
+    /// Decrypts the value, if it is encrypted. Only tokens may be.
     pub decrypt: Option<Decryptor>,
 }
 
 impl From<Expression> for Mapping {
-    /// As it stands there.
+    /// The unencrypted value of an expression.
     fn from(expression: Expression) -> Self {
         Self {
             expression,
@@ -117,14 +117,14 @@ impl From<Expression> for Mapping {
     }
 }
 
-/// How the value of a field is derived from a row.
+/// A column or an expression.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Expression {
     /// A column by its exact name.
     Column(String),
-    /// Any SQL expression over the row, written by the person who configures.
+    /// Any SQL expression over the row, written by the user.
     Sql(String),
 }
 
-/// How each mapped field is derived.
+/// The derivation of each mapped field.
 pub type Columns = BTreeMap<Field, Mapping>;

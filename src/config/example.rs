@@ -17,7 +17,7 @@ pub struct ExampleTable {
 /// Keys that share one comment.
 #[derive(Debug, Default)]
 pub struct ExampleGroup {
-    /// The comment above them; empty where the names speak for themselves.
+    /// The comment above them; empty if the names are self-explanatory.
     pub about: String,
     /// The keys.
     pub keys: Vec<ExampleKey>,
@@ -30,11 +30,11 @@ pub struct ExampleKey {
     pub key: String,
     /// The line of the file, without the `#` of an optional key.
     pub line: String,
-    /// Whether the line is commented out in the file.
+    /// True if the line is commented out in the file.
     pub is_optional: bool,
 }
 
-/// The parts of [`EXAMPLE`]. The introduction at its top belongs to no table and is left out.
+/// Returns the parts of [`EXAMPLE`]. The introduction at the top belongs to no table and is left out.
 #[must_use]
 pub fn example_tables() -> Vec<ExampleTable> {
     let mut tables = vec![ExampleTable::default()];
@@ -72,7 +72,7 @@ pub fn example_tables() -> Vec<ExampleTable> {
     tables
 }
 
-/// A line that sets a key, or would if it were not commented out.
+/// Parses a line that sets a key, commented out or not.
 fn key(line: &str) -> Option<ExampleKey> {
     let set = line.strip_prefix('#').unwrap_or(line);
     let (name, _) = set.split_once('=')?;
@@ -91,7 +91,7 @@ fn dotted(table: &str, name: &str) -> String {
     }
 }
 
-/// A heading is ruled off with dashes, which are for the file alone.
+/// Appends a comment without the dashes of a heading.
 fn append(about: &mut String, comment: &str) {
     let text = comment.trim_matches(|c| c == '-' || c == ' ');
     if !about.is_empty() && !text.is_empty() {

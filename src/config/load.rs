@@ -1,4 +1,4 @@
-//! The layers: the file, then the environment over it.
+//! The configuration layers: the file, overridden by the environment.
 
 use std::{
     collections::HashMap,
@@ -9,16 +9,16 @@ use config::{Config, Environment, File, FileFormat, Source, Value};
 
 use super::ConfigError;
 
-/// Every variable that overrides a key begins so: `TOKENFERRY__BATCH__MAX_TOKENS` is `batch.max_tokens`.
+/// The prefix of the variables that override keys: `TOKENFERRY__BATCH__MAX_TOKENS` is `batch.max_tokens`.
 const PREFIX: &str = "TOKENFERRY";
 const SEPARATOR: &str = "__";
 
-/// The variable that overrides a key.
+/// Returns the variable that overrides a key.
 pub(super) fn variable(key: &str) -> String {
     format!("{PREFIX}{SEPARATOR}{}", key.replace('.', SEPARATOR)).to_uppercase()
 }
 
-/// The merged layers, not yet judged.
+/// The merged layers, not yet validated.
 #[derive(Debug)]
 pub struct Loaded {
     pub(super) root: HashMap<String, Value>,
@@ -26,18 +26,18 @@ pub struct Loaded {
 }
 
 impl Loaded {
-    /// The file; there may be none, where the environment holds everything.
+    /// Returns the path of the file, which need not exist if the environment provides everything.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 }
 
-/// Reads `path` and lays the environment over it.
+/// Reads `path` and applies the environment on top.
 ///
 /// # Errors
-/// If the file is missing (unless it is only the default and the environment holds a configuration), unreadable or
-/// not TOML.
+/// Fails if the file is unreadable or not TOML, or if it is missing, unless it is the default and the
+/// environment provides a configuration.
 pub fn load(path: &Path, named_by_user: bool) -> Result<Loaded, ConfigError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
@@ -64,13 +64,13 @@ fn environment_holds_some() -> bool {
     std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(&prefix))
 }
 
-/// `environment` stands in for the process's own in tests.
+/// Merges the layers; tests pass their own `environment`.
 pub(super) fn merge(
     path: &Path,
     text: &str,
     environment: Option<HashMap<String, String>>,
 ) -> Result<Loaded, ConfigError> {
-    // Parsed here first: the parser's own report would quote the line, and with it perhaps a secret.
+    // Parsed here first: the library's own error would quote the line, which may contain a secret.
     if let Err(error) = toml::from_str::<toml::Table>(text) {
         let start = error.span().map_or(0, |span| span.start).min(text.len());
         let before = text.get(..start).unwrap_or_default();
@@ -89,7 +89,7 @@ pub(super) fn merge(
         .add_source(File::from_str(text, FileFormat::Toml))
         .add_source(variables)
         .build()
-        // Deserialized, the values would lose where they are from.
+        // Collected, not deserialized: deserializing would lose the origin of the values.
         .and_then(|merged| merged.collect())
         .map(|root| Loaded {
             root,
@@ -97,8 +97,8 @@ pub(super) fn merge(
         })
         .map_err(|error| ConfigError::Environment {
             message: match error {
-                config::ConfigError::PathParse { .. } => "its name is not a key".to_owned(),
-                _ => "it contradicts the shape of the file".to_owned(),
+                config::ConfigError::PathParse { .. } => "its name is not a valid key".to_owned(),
+                _ => "it conflicts with the structure of the file".to_owned(),
             },
         })
 }

@@ -1,4 +1,4 @@
-//! One line of `[source.columns]`: a column, or a table that says how a field is derived.
+//! A mapping: one line of `[source.columns]`, a column name or a table.
 
 use config::ValueKind;
 
@@ -11,7 +11,7 @@ use crate::{
     secret::Secret,
 };
 
-/// The keys of `[source.decrypt]`, which serve every column that names none of its own.
+/// The keys of `[source.decrypt]`, for every column without keys of its own.
 pub(super) struct SharedKeys {
     fernet: Option<Vec<Secret>>,
     aes_256_gcm: Option<Vec<Secret>>,
@@ -35,7 +35,7 @@ fn shared_key(method: Method) -> &'static str {
     }
 }
 
-/// Reads `[source.decrypt]`. Keys that are none are named whether they are used or not.
+/// Reads `[source.decrypt]`. Malformed keys are reported even if no column uses them.
 pub(super) fn shared_keys(reader: &mut Reader<'_>) -> SharedKeys {
     let mut read = |method| {
         let key = shared_key(method);
@@ -48,7 +48,7 @@ pub(super) fn shared_keys(reader: &mut Reader<'_>) -> SharedKeys {
     }
 }
 
-/// How `field` is had; `None` if it is not mapped, or wrongly.
+/// Reads the mapping of `field`; `None` if it is absent or wrong.
 pub(super) fn read(reader: &mut Reader<'_>, field: Field, shared: &SharedKeys) -> Option<Mapping> {
     let key = field.key();
     let is_table = matches!(
@@ -56,7 +56,7 @@ pub(super) fn read(reader: &mut Reader<'_>, field: Field, shared: &SharedKeys) -
         Some(ValueKind::Table(_))
     );
     if is_table {
-        // The inner keys are what is known then, and anything beside them is not.
+        // For a table, only the inner keys are known keys.
         reader.forget(&key);
         return table(reader, field, &key, shared);
     }
@@ -64,7 +64,7 @@ pub(super) fn read(reader: &mut Reader<'_>, field: Field, shared: &SharedKeys) -
     if name.trim().is_empty() {
         reader.problem(
             key,
-            "must be a column's name or { sql = \"expression\" }; leave it out if there is none",
+            "must be a column name or { sql = \"expression\" }; leave it out if there is none",
         );
         return None;
     }
@@ -78,7 +78,7 @@ fn table(reader: &mut Reader<'_>, field: Field, key: &str, shared: &SharedKeys) 
         .filter(|name| !name.trim().is_empty());
     let sql = reader.sql(&inner("sql")).filter(|sql| !sql.trim().is_empty());
     for name in ["column", "sql", "decrypt", "keys"] {
-        // All are asked for here, so that a misspelt one is answered with the right one.
+        // Reads all keys, so that a misspelt one gets a suggestion.
         reader.value(&inner(name));
         reader.alternative(&inner(name));
     }
@@ -88,12 +88,15 @@ fn table(reader: &mut Reader<'_>, field: Field, key: &str, shared: &SharedKeys) 
         (None, None) => {
             reader.problem(
                 key,
-                "must hold `column` (a column's name) or `sql` (an expression)",
+                "must contain `column` (a column name) or `sql` (an expression)",
             );
             None
         }
         (Some(_), Some(_)) => {
-            reader.problem(inner("sql"), "cannot stand beside `column`: give one of the two");
+            reader.problem(
+                inner("sql"),
+                "cannot be combined with `column`: set only one of them",
+            );
             None
         }
     };
@@ -104,10 +107,10 @@ fn table(reader: &mut Reader<'_>, field: Field, key: &str, shared: &SharedKeys) 
     })
 }
 
-/// A problem was noted where it was found.
+/// Marks a problem that is already recorded.
 struct Noted;
 
-/// What opens the field, if anything must.
+/// Returns the decryptor of the field, if it has one.
 fn decrypt(
     reader: &mut Reader<'_>,
     field: Field,
@@ -120,7 +123,7 @@ fn decrypt(
         if has_own {
             reader.problem(
                 own_key,
-                "needs `decrypt` beside it: \"fernet\" or \"aes-256-gcm\"",
+                "needs `decrypt` next to it: \"fernet\" or \"aes-256-gcm\"",
             );
             return Err(Noted);
         }
@@ -134,7 +137,7 @@ fn decrypt(
     if !matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken) {
         reader.problem(
             method_key,
-            "can only be said of tokens; anything else must be decrypted by the database: { sql = \"…\" }",
+            "is only available for tokens; other columns must be decrypted by the database: { sql = \"…\" }",
         );
         return Err(Noted);
     }
@@ -145,12 +148,12 @@ fn decrypt(
     let shared_key = shared_key(method);
     match shared.of(method) {
         Some(keys) => decryptor(reader, shared_key, method, keys).map(Some).ok_or(Noted),
-        // Given, and wrong: that was said where it stands.
+        // Present but wrong: the problem is already recorded.
         None if reader.value(shared_key).is_some() => Err(Noted),
         None => {
             reader.problem(
                 method_key,
-                format!("needs keys: `keys` beside it, or `{shared_key}` for all columns"),
+                format!("needs keys: `keys` next to it, or `{shared_key}` for all columns"),
             );
             Err(Noted)
         }

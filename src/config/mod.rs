@@ -1,7 +1,7 @@
-//! From a TOML file and the environment to settings the rest can trust.
+//! Configuration: settings from a TOML file and the environment.
 //!
-//! [`load()`] merges the layers, [`Loaded::settings`] validates them. Every problem is found in one go, and each names
-//! its key and what the key must be. No message repeats a value, since any value may be a secret.
+//! [`load()`] merges the layers and [`Loaded::settings`] validates them. All problems are reported at once,
+//! each with its key and what the key must be. No message repeats a value, since any value may be a secret.
 
 mod base_url;
 mod columns;

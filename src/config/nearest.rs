@@ -1,6 +1,6 @@
-//! "Did you mean": one measure for keys, columns and tables.
+//! Suggestions ("did you mean") for keys, columns and tables.
 
-/// The candidate that resembles `word` most, if any resembles it enough to be worth suggesting.
+/// Returns the candidate most similar to `word`, if any is similar enough to suggest.
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     candidates

@@ -1,4 +1,4 @@
-//! `[notify]`: who is told of a run, and when.
+//! The `[notify]` section: a program that is notified of a run.
 
 use std::time::Duration;
 
@@ -6,21 +6,21 @@ use config::ValueKind;
 
 use super::{nearest::nearest, reader::Reader};
 
-/// When a hook is run.
+/// The events that a hook can be run for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occasion {
-    /// The run has done what it was asked for.
+    /// The run finished its task.
     End,
-    /// It ended before that.
+    /// The run ended before that.
     Stop,
-    /// The first token of the run failed; it goes on.
+    /// The first token of the run failed; the run continues.
     FirstFailure,
 }
 
 impl Occasion {
     const ALL: [Self; 3] = [Self::End, Self::Stop, Self::FirstFailure];
 
-    /// The word in the configuration, and for the hook.
+    /// Returns the word in the configuration, which the hook also receives.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -31,23 +31,23 @@ impl Occasion {
     }
 }
 
-/// A program that is run when something has happened to a run.
+/// A program that is run on events of a run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NotifySettings {
-    /// The program: a path, or a name that is looked for in PATH.
+    /// The program: a path, or a name to look up in PATH.
     pub program: String,
-    /// Its arguments, as they are: no shell comes in between.
+    /// Its arguments, passed unchanged: no shell is involved.
     pub arguments: Vec<String>,
-    /// How long it may take.
+    /// The longest time it may take.
     pub timeout: Duration,
-    /// When it is run.
+    /// The events.
     pub on: Vec<Occasion>,
 }
 
 const COMMAND: &str = "notify.command";
 const ON: &str = "notify.on";
 
-/// What is configured; `None` where nobody is to be told.
+/// Reads the section; `None` if no hook is configured.
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<NotifySettings> {
     let command = command(reader);
     let timeout = reader.duration("notify.timeout", Duration::from_secs(30));
@@ -61,10 +61,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<NotifySettings> {
     })
 }
 
-/// A list; or, as in an environment variable, a program without arguments.
+/// Reads a list, or a program without arguments, as in an environment variable.
 fn command(reader: &mut Reader<'_>) -> Option<(String, Vec<String>)> {
     let value = reader.value(COMMAND);
-    reader.default(COMMAND, "nobody is told");
+    reader.default(COMMAND, "no hook");
     let Some(mut parts) = texts(&value?.kind, |text| vec![text.to_owned()]) else {
         reader.problem(COMMAND, MUST);
         return None;
@@ -79,8 +79,8 @@ fn command(reader: &mut Reader<'_>) -> Option<(String, Vec<String>)> {
     {
         reader.problem(
             COMMAND,
-            "must not point to a variable or a file: everyone on the machine can read a process's arguments. Have the program \
-             read a file by itself",
+            "must not point to a variable or a file: everyone on the machine can read the arguments of a process. Let \
+             the program read a file itself",
         );
         return None;
     }
@@ -113,16 +113,16 @@ fn on(reader: &mut Reader<'_>) -> Vec<Occasion> {
             None => {
                 let hint = match nearest(&word, words) {
                     Some(near) => format!("did you mean \"{near}\"?"),
-                    None => format!("there are {}", words.join(", ")),
+                    None => format!("the words are {}", words.join(", ")),
                 };
-                reader.problem(ON, format!("holds a word that is no occasion; {hint}"));
+                reader.problem(ON, format!("contains an unknown word; {hint}"));
             }
         }
     }
     on
 }
 
-/// The texts of a list, or what `split` makes of a single one; `None` if there is anything else.
+/// Returns the texts of a list, or `split` of a single text; `None` for anything else.
 fn texts(kind: &ValueKind, split: impl FnOnce(&str) -> Vec<String>) -> Option<Vec<String>> {
     match kind {
         ValueKind::String(text) => Some(split(text)),

@@ -4,12 +4,12 @@ use std::{fmt, path::PathBuf};
 
 use thiserror::Error;
 
-/// One thing that is wrong, and what it must be instead.
+/// One wrong key, and what it must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// The key, dotted (`batch.max_tokens`).
     pub key: String,
-    /// What the key must be, or what to do; never its value.
+    /// The requirement or the remedy; never the value.
     pub must: String,
 }
 
@@ -19,28 +19,28 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The configuration cannot be used.
+/// The errors that make the configuration unusable.
 #[derive(Debug, Error)]
 pub enum ConfigError {
-    /// There is no such file.
+    /// The file does not exist.
     #[error(
-        "there is no configuration file at {}: `tokenferry config example` prints one to begin with; --config names another \
-         (`tokenferry demo` needs none)",
+        "there is no configuration file at {}: `tokenferry config example` prints one to start with, and --config names \
+         another one (`tokenferry demo` needs none)",
         path.display()
     )]
     Missing {
-        /// Where it was looked for.
+        /// The path that was tried.
         path: PathBuf,
     },
-    /// The file is there and cannot be read.
+    /// The file cannot be read.
     #[error("the configuration file {} cannot be read", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         source: std::io::Error,
     },
-    /// The file is not TOML. The offending line is not shown: it may hold a secret.
+    /// The file is not TOML. The line is not shown: it may contain a secret.
     #[error("{}, line {line}, column {column}: {message}", path.display())]
     Syntax {
         /// The file.
@@ -49,18 +49,18 @@ pub enum ConfigError {
         line: usize,
         /// Column, from 1.
         column: usize,
-        /// What the parser expected.
+        /// The parser's message.
         message: String,
     },
-    /// A variable `TOKENFERRY__…` cannot be placed in the configuration.
+    /// A variable `TOKENFERRY__…` does not fit into the configuration.
     #[error("a TOKENFERRY__ variable of the environment cannot be placed: {message}")]
     Environment {
-        /// Why, without any value.
+        /// The reason, without any value.
         message: String,
     },
     /// Keys are missing, unknown or wrong.
     #[error(
-        "the configuration has {} problem{}:{}\n`tokenferry doctor` shows every value with its origin",
+        "the configuration has {} problem{}:{}\n`tokenferry doctor` lists every value with its origin",
         .0.len(),
         if .0.len() == 1 { "" } else { "s" },
         list(.0)

@@ -1,4 +1,4 @@
-//! [source.provider]: tokens that Descope keeps of social logins, in place of those that the rows lack.
+//! The `[source.provider]` section: tokens of social logins that Descope stores, for rows without tokens.
 
 use config::ValueKind;
 
@@ -7,27 +7,28 @@ use super::{
     reader::Reader,
 };
 
-/// How tokens are had that Descope itself keeps.
+/// Settings for fetching tokens that Descope stores.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProviderSettings {
-    /// Which token goes up where there are two.
+    /// The token to upload if there are two.
     pub prefer: Prefer,
-    /// Whether the provider is made to renew each token before it is handed out.
+    /// Makes the provider refresh each token before it is returned.
     pub force_refresh: bool,
-    /// Part of what makes a row count as changed: with another text, every token is fetched again.
+    /// Part of the fingerprint: if this text changes, every token is fetched again.
     pub revision: String,
 }
 
-/// Which of two tokens goes up: the row's own, or the one that Descope keeps.
+/// The preferred token: the row's own, or the one that Descope stores.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prefer {
-    /// A token in the columns; one is fetched only where there is none.
+    /// The token in the columns; one is fetched only if the columns have none.
     Columns,
-    /// The fetched one; a token in the columns only where there is none to be fetched.
+    /// The fetched one; the token in the columns only if none can be fetched.
     Provider,
 }
 
-/// Reads the section: the settings, and how a row names its provider. `None` if nothing of it is set, or if it is wrong.
+/// Reads the section: the settings, and the mapping of the provider's name. `None` if nothing is set, or if
+/// it is wrong.
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<(ProviderSettings, Mapping)> {
     let key = Field::Provider.key();
     let others = ["prefer", "force_refresh", "revision"].map(|name| format!("source.provider.{name}"));
@@ -52,7 +53,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<(ProviderSettings, Mapping
     Some((settings, mapping?))
 }
 
-/// A name that is every row's, or a table that says where the row has it.
+/// Reads a name for all rows, or a table that maps it.
 fn mapping(reader: &mut Reader<'_>, key: &str) -> Option<Mapping> {
     let is_table = matches!(
         reader.value(key).map(|value| &value.kind),
@@ -63,7 +64,7 @@ fn mapping(reader: &mut Reader<'_>, key: &str) -> Option<Mapping> {
         if name.trim().is_empty() || name.chars().any(char::is_control) {
             reader.problem(
                 key,
-                "must be a provider's name, such as \"google\", or { column = \"provider\" }",
+                "must be the name of a provider, such as \"google\", or { column = \"provider\" }",
             );
             return None;
         }
@@ -85,7 +86,7 @@ fn mapping(reader: &mut Reader<'_>, key: &str) -> Option<Mapping> {
         _ => {
             reader.problem(
                 key,
-                "must hold either `column` (a column's name) or `sql` (an expression)",
+                "must contain either `column` (a column name) or `sql` (an expression)",
             );
             None
         }

@@ -1,4 +1,4 @@
-//! Takes values out of the merged layers, one key at a time, and remembers what was asked for.
+//! A reader that takes values out of the merged layers key by key, and records the known keys.
 
 use std::{collections::HashMap, str::FromStr, time::Duration};
 
@@ -9,31 +9,31 @@ use zeroize::Zeroizing;
 use super::{Problem, nearest::nearest};
 use crate::secret::Secret;
 
-/// Collects problems instead of stopping at the first; a getter that found one returns `None`.
+/// Collects problems instead of stopping at the first; a getter that finds one returns `None`.
 pub(super) struct Reader<'a> {
     root: &'a HashMap<String, Value>,
     asked: Vec<KeySpec>,
     problems: Vec<Problem>,
 }
 
-/// A key that was asked for.
+/// A known key.
 pub(super) struct KeySpec {
     pub(super) key: String,
     pub(super) shown: Visibility,
-    /// Whether the key is not worth a word where nobody set it: there is another way to say the same.
+    /// Left out of reports if unset: another key says the same.
     pub(super) is_alternative: bool,
-    /// What it is where nobody set it, as a person would write it.
+    /// The default, as a user would write it.
     pub(super) default: Option<String>,
 }
 
-/// How much of a value a report may show.
+/// The part of a value that a report may show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Visibility {
-    /// All of it.
+    /// Everything.
     Whole,
     /// A Postgres URL, without its password.
     Address,
-    /// That there is one.
+    /// Only the fact that it is set.
     Hidden,
 }
 
@@ -46,7 +46,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Notes that `key` is wrong.
+    /// Records a problem with `key`.
     pub(super) fn problem(&mut self, key: impl Into<String>, must: impl Into<String>) {
         self.problems.push(Problem {
             key: key.into(),
@@ -54,17 +54,17 @@ impl<'a> Reader<'a> {
         });
     }
 
-    /// How much was found wrong so far.
+    /// Returns the number of problems so far.
     pub(super) fn problem_count(&self) -> usize {
         self.problems.len()
     }
 
-    /// The keys that were asked for.
+    /// Returns the known keys.
     pub(super) fn asked(&self) -> &[KeySpec] {
         &self.asked
     }
 
-    /// What was found wrong, unknown keys included.
+    /// Returns all problems, unknown keys included.
     pub(super) fn finish(mut self) -> Vec<Problem> {
         let known: Vec<String> = self.asked.iter().map(|asked| asked.key.clone()).collect();
         let mut present = Vec::new();
@@ -82,12 +82,12 @@ impl<'a> Reader<'a> {
         self.problems
     }
 
-    /// What was found wrong among the keys that were asked for; other keys are nobody's business here.
+    /// Returns only the problems of keys that were read; other keys do not matter to the caller.
     pub(super) fn finish_partial(self) -> Vec<Problem> {
         self.problems
     }
 
-    /// The value under a dotted key, whatever it is.
+    /// Returns the value of a dotted key, of any type, and records the key as known.
     pub(super) fn value(&mut self, key: &str) -> Option<&'a Value> {
         if !self.asked.iter().any(|asked| asked.key == key) {
             self.asked.push(KeySpec {
@@ -100,33 +100,33 @@ impl<'a> Reader<'a> {
         find(self.root, key)
     }
 
-    /// Takes back that `key` was asked for: it turned out to be a table with keys of its own.
+    /// Forgets that `key` is known: it turned out to be a table with keys of its own.
     pub(super) fn forget(&mut self, key: &str) {
         self.asked.retain(|asked| asked.key != key);
     }
 
-    /// Says how much of the value of `key` may be shown.
+    /// Sets how much of the value of `key` may be shown.
     pub(super) fn show(&mut self, key: &str, shown: Visibility) {
         if let Some(asked) = self.asked.iter_mut().find(|asked| asked.key == key) {
             asked.shown = shown;
         }
     }
 
-    /// Says that `key` is not worth a word where nobody set it.
+    /// Leaves `key` out of reports if it is unset.
     pub(super) fn alternative(&mut self, key: &str) {
         if let Some(asked) = self.asked.iter_mut().find(|asked| asked.key == key) {
             asked.is_alternative = true;
         }
     }
 
-    /// Says what `key` is where nobody set it.
+    /// Sets the default of `key` for reports.
     pub(super) fn default(&mut self, key: &str, default: impl Into<String>) {
         if let Some(asked) = self.asked.iter_mut().find(|asked| asked.key == key) {
             asked.default = Some(default.into());
         }
     }
 
-    /// A text, with `env:` and `file:` followed.
+    /// Reads a text and resolves `env:` and `file:`.
     pub(super) fn text(&mut self, key: &str) -> Option<String> {
         let value = self.value(key)?;
         let text = match &value.kind {
@@ -140,7 +140,7 @@ impl<'a> Reader<'a> {
         self.follow(key, text)
     }
 
-    /// A text that must be there.
+    /// Reads a required text.
     pub(super) fn required(&mut self, key: &str, must: &str) -> Option<String> {
         let before = self.problems.len();
         let text = self.text(key);
@@ -156,25 +156,23 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A secret that must be there.
     pub(super) fn required_secret(&mut self, key: &str, must: &str) -> Option<Secret> {
         let secret = self.required(key, must).map(Secret::new);
         self.show(key, Visibility::Hidden);
         secret
     }
 
-    /// A secret.
     pub(super) fn secret(&mut self, key: &str) -> Option<Secret> {
         self.hidden(key).map(Secret::new)
     }
 
-    /// SQL, which may hold a secret in a literal.
+    /// Reads SQL, which may contain a secret in a literal.
     pub(super) fn sql(&mut self, key: &str) -> Option<String> {
         self.hidden(key)
     }
 
-    /// Secrets: a list of texts, or one text with commas between them. Whatever is pointed to may hold several, on lines
-    /// of their own or with commas.
+    /// Reads secrets: a list of texts, or one text separated by commas. A resolved variable or file may
+    /// contain several, one per line or separated by commas.
     pub(super) fn secrets(&mut self, key: &str) -> Option<Vec<Secret>> {
         let value = self.value(key)?;
         self.show(key, Visibility::Hidden);
@@ -211,7 +209,7 @@ impl<'a> Reader<'a> {
         text
     }
 
-    /// A whole number of at least `least`, or the default.
+    /// Reads a whole number of at least `least`, or returns the default.
     pub(super) fn number<N>(&mut self, key: &str, default: N, least: N) -> N
     where
         N: FromStr + PartialOrd + std::fmt::Display + Copy,
@@ -230,7 +228,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A length of time above zero, or the default.
+    /// Reads a duration above zero, or returns the default.
     pub(super) fn duration(&mut self, key: &str, default: Duration) -> Duration {
         let text = self.text(key);
         self.default(key, humantime::format_duration(default).to_string());
@@ -238,16 +236,13 @@ impl<'a> Reader<'a> {
             None => default,
             Some(Ok(duration)) if !duration.is_zero() => duration,
             Some(_) => {
-                self.problem(
-                    key,
-                    "must be a length of time above zero, such as \"30s\" or \"5m\"",
-                );
+                self.problem(key, "must be a duration above zero, such as \"30s\" or \"5m\"");
                 default
             }
         }
     }
 
-    /// A size in bytes of at least `least`, or the default.
+    /// Reads a size in bytes of at least `least`, or returns the default.
     pub(super) fn size(&mut self, key: &str, default: u64, least: u64) -> usize {
         let text = self.text(key);
         self.default(key, ByteSize(default).display().iec().to_string());
@@ -268,7 +263,7 @@ impl<'a> Reader<'a> {
         usize::try_from(bytes).unwrap_or(usize::MAX)
     }
 
-    /// One of a few words; the first of them is the default.
+    /// Reads one of a few words; the first is the default.
     pub(super) fn word<T: Copy, const N: usize>(&mut self, key: &str, words: [(&str, T); N]) -> T {
         let (first, default) = words[0];
         let text = self.text(key);
@@ -284,17 +279,17 @@ impl<'a> Reader<'a> {
         default
     }
 
-    /// `true` or `false`; `false` where it says nothing.
+    /// Reads `true` or `false`; the default is `false`.
     pub(super) fn flag(&mut self, key: &str) -> bool {
         if let Some(ValueKind::Boolean(flag)) = self.value(key).map(|value| &value.kind) {
             self.default(key, "false");
             return *flag;
         }
-        // A variable of the environment is a text.
+        // Environment variables are texts.
         self.word(key, [("false", false), ("true", true)])
     }
 
-    /// The entries of a table with free keys.
+    /// Reads the entries of a table with free keys.
     pub(super) fn entries(&mut self, key: &str) -> Option<Vec<(String, String)>> {
         let value = self.value(key)?;
         let ValueKind::Table(table) = &value.kind else {
@@ -310,14 +305,14 @@ impl<'a> Reader<'a> {
                         entries.push((name.clone(), text));
                     }
                 }
-                _ => self.problem(format!("{key}.{name}"), "must be a text that is not empty"),
+                _ => self.problem(format!("{key}.{name}"), "must be a non-empty text"),
             }
         }
         entries.sort();
         Some(entries)
     }
 
-    /// `env:NAME` and `file:/path` stand for what the variable or the file holds.
+    /// Resolves `env:NAME` and `file:/path`.
     fn follow(&mut self, key: &str, text: String) -> Option<String> {
         match follow(text) {
             Ok(text) => Some(text),
@@ -329,7 +324,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// What a text stands for, or why that cannot be had.
+/// Resolves a text, or says why it cannot be resolved.
 pub(super) fn follow(text: String) -> Result<String, String> {
     if let Some(name) = text.strip_prefix("env:") {
         std::env::var(name).map_err(|_| {
@@ -348,7 +343,7 @@ pub(super) fn follow(text: String) -> Result<String, String> {
     }
 }
 
-/// The value under a dotted key.
+/// Finds the value of a dotted key.
 pub(super) fn find<'a>(root: &'a HashMap<String, Value>, key: &str) -> Option<&'a Value> {
     let mut parts = key.split('.');
     let mut value = root.get(parts.next()?)?;
@@ -361,7 +356,7 @@ pub(super) fn find<'a>(root: &'a HashMap<String, Value>, key: &str) -> Option<&'
     Some(value)
 }
 
-/// The dotted keys that are present. A table that was asked for as a whole is one key.
+/// Lists the dotted keys that are present. A table that was read as a whole is one key.
 fn flatten<'a>(
     table: impl IntoIterator<Item = (&'a String, &'a Value)>,
     prefix: &str,

@@ -12,55 +12,55 @@ use super::{
 };
 use crate::domain::RuleSet;
 
-/// Where a value is from.
+/// The origin of a value.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
     /// The configuration file.
     File,
     /// This environment variable.
     Environment(String),
-    /// Nobody set it.
+    /// The default.
     Default,
 }
 
-/// A key and what it is, as far as that may be shown.
+/// A key and its value, as far as it may be shown.
 #[derive(Debug, Clone)]
 pub struct Value {
     /// The key, dotted.
     pub key: String,
-    /// Where the value is from.
+    /// The origin of the value.
     pub origin: Origin,
-    /// The `env:NAME` or `file:/path` that the value is taken from.
+    /// The `env:NAME` or `file:/path` that the value comes from.
     pub pointer: Option<String>,
-    /// The value, without secrets; `None` if there is none.
+    /// The value without secrets; `None` if it is unset.
     pub shown: Option<String>,
 }
 
-/// A configuration taken apart.
+/// A configuration in parts, each present if it is valid.
 #[derive(Debug)]
 pub struct ConfigReport {
-    /// Every key there is.
+    /// All keys.
     pub values: Vec<Value>,
-    /// What is wrong.
+    /// All problems.
     pub problems: Vec<Problem>,
-    /// The settings of the source, if they can be had; values with a problem are at their defaults.
+    /// The settings of the source, if they are usable; invalid values are replaced by defaults.
     pub source: Option<SourceSettings>,
-    /// Which legacy app is which outbound app.
+    /// The map from legacy apps to outbound apps.
     pub apps: AppMap,
-    /// Which suspicions are not errors here.
+    /// The rules that are downgraded to warnings.
     pub tolerated: RuleSet,
-    /// What it takes to look at the ledger.
+    /// The settings needed to read the ledger.
     pub ledger: Option<LedgerAccess>,
-    /// What it takes to talk to the API.
+    /// The settings needed to call the API.
     pub api: Option<ApiSettings>,
-    /// How batches are made and sent.
+    /// The settings for building and sending batches.
     pub batch: BatchSettings,
-    /// Who is told of a run.
+    /// The hook.
     pub notify: Option<NotifySettings>,
 }
 
 impl Loaded {
-    /// Takes the configuration apart, however wrong it is.
+    /// Reads the configuration into parts, even if it is invalid.
     #[must_use]
     pub fn inspect(&self) -> ConfigReport {
         let mut reader = Reader::new(&self.root);
@@ -84,12 +84,12 @@ impl Loaded {
         }
     }
 
-    /// Where the value under a key is from, whether the key is known or not.
+    /// Returns the origin of the value of any key, known or not.
     #[must_use]
     pub fn origin(&self, key: &str) -> Origin {
         match find(&self.root, key).map(config::Value::origin) {
             None => Origin::Default,
-            // Only the environment says where a value is from; the file was handed over as a text.
+            // Only values of the environment have an origin; the file was passed as a text.
             Some(Some(_)) => Origin::Environment(variable(key)),
             Some(None) => Origin::File,
         }
@@ -129,13 +129,13 @@ impl Loaded {
     }
 }
 
-/// A database's URL without its password, and without parameters that are nobody's business.
+/// Returns a database URL without its password and without parameters that may be secret.
 fn address(text: &str) -> String {
     const HARMLESS: [&str; 6] = ["sslmode", "host", "port", "dbname", "user", "application_name"];
     let Ok(mut url) = Url::parse(text) else {
-        return "(hidden: it is no URL)".to_owned();
+        return "(hidden: not a URL)".to_owned();
     };
-    // Neither can fail for a URL with a host; one without has no password.
+    // Neither call can fail for a URL with a host, and one without a host has no password.
     if url.password().is_some() && url.set_password(Some("***")).is_err() {
         return "(hidden)".to_owned();
     }
@@ -175,7 +175,7 @@ mod tests {
                 "postgres://u@localhost/db?host=%2Frun%2Fpg",
                 "postgres://u@localhost/db?host=/run/pg",
             ),
-            ("postgres//u:hunter2@db", "(hidden: it is no URL)"),
+            ("postgres//u:hunter2@db", "(hidden: not a URL)"),
         ] {
             assert_eq!(address(url), shown);
         }

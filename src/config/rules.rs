@@ -1,4 +1,4 @@
-//! `[rules]`: which suspicions are not errors here.
+//! The `[rules]` section: rules that are downgraded to warnings.
 
 use config::ValueKind;
 
@@ -7,7 +7,7 @@ use crate::domain::{Rule, RuleSet};
 
 const KEY: &str = "rules.tolerate";
 
-/// The rules whose codes are listed: an array, or, as in an environment variable, a text with commas.
+/// Reads the listed rules: an array, or a text separated by commas, as in an environment variable.
 pub(super) fn tolerated(reader: &mut Reader<'_>) -> RuleSet {
     let Some(value) = reader.value(KEY) else {
         return RuleSet::default();
@@ -40,11 +40,11 @@ pub(super) fn tolerated(reader: &mut Reader<'_>) -> RuleSet {
                 };
                 let hint = match nearest(code, tolerable()) {
                     Some(near) => format!("did you mean \"{near}\"?"),
-                    None => format!("there are {}", tolerable().collect::<Vec<_>>().join(", ")),
+                    None => format!("the codes are {}", tolerable().collect::<Vec<_>>().join(", ")),
                 };
-                // A code is no secret, but what stands in its place might be.
+                // A known code is no secret, but any other text might be.
                 let known = Rule::find(code).map_or("a code", Rule::code);
-                reader.problem(KEY, format!("holds {known} that cannot be tolerated; {hint}"));
+                reader.problem(KEY, format!("contains {known} that cannot be tolerated; {hint}"));
             }
             rule
         })

@@ -1,10 +1,11 @@
-//! The selection of a run: which rows are read, and what is made of them.
+//! The selection of a run: the settings that decide which rows are read and what is sent.
 
 use super::{Expression, Field, Prefer, Relation, RowSecurity, Settings};
 
 impl Settings {
-    /// All settings that decide which rows are read, in which order, where each of them goes and what is sent. A run that went on
-    /// with others would leave out rows that nobody has looked at, and call itself complete. Some parts are secret.
+    /// Returns all settings that decide which rows are read, in which order, their destinations and what is
+    /// sent. A run that resumed with different ones would skip rows that were never read, and still be
+    /// complete. Some parts are secret.
     #[must_use]
     pub fn selection(&self) -> Vec<&[u8]> {
         let source = &self.source;

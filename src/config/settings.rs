@@ -19,54 +19,54 @@ use crate::{
     secret::Secret,
 };
 
-/// Everything a run needs.
+/// All settings of a run.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Names the job in the ledger.
+    /// The name of the migration in the ledger.
     pub migration: String,
-    /// Where tokens come from.
+    /// The source of the tokens.
     pub source: SourceSettings,
-    /// Which legacy app is which outbound app.
+    /// The map from legacy apps to outbound apps.
     pub apps: AppMap,
-    /// Suspicions that are warnings here.
+    /// The rules that are downgraded to warnings.
     pub tolerated: RuleSet,
-    /// Where the books are kept.
+    /// The ledger.
     pub ledger: LedgerSettings,
-    /// Where tokens go.
+    /// The API.
     pub api: ApiSettings,
-    /// How they are grouped and sent.
+    /// Settings for building and sending batches.
     pub batch: BatchSettings,
-    /// When to give up.
+    /// The conditions to give up.
     pub stop: StopSettings,
-    /// Who is told of it.
+    /// The hook.
     pub notify: Option<NotifySettings>,
-    /// Where its figures go.
+    /// The metrics.
     pub metrics: MetricsSettings,
-    /// Whether it can be watched and steered from a page.
+    /// The live page.
     pub live: LiveSettings,
 }
 
-/// What it takes to look at the ledger alone.
+/// The settings needed to read the ledger.
 #[derive(Debug, Clone)]
 pub struct LedgerAccess {
-    /// Names the job in the ledger.
+    /// The name of the migration in the ledger.
     pub migration: String,
-    /// Where the books are kept.
+    /// The ledger.
     pub ledger: LedgerSettings,
 }
 
-/// Legacy app name to outbound app ID.
+/// The map from legacy app names to outbound app IDs.
 #[derive(Debug, Clone, Default)]
 pub struct AppMap(Option<HashMap<String, String, RandomState>>);
 
 impl AppMap {
-    /// A map with these entries; `None` means that names are IDs already.
+    /// Builds a map; `None` means that names are already IDs.
     #[must_use]
     pub fn new(entries: Option<HashMap<String, String>>) -> Self {
         Self(entries.map(|entries| entries.into_iter().collect()))
     }
 
-    /// Legacy names and app IDs; `None` if names are IDs already.
+    /// Returns the legacy names and app IDs; `None` if names are already IDs.
     #[must_use]
     pub fn entries(&self) -> Option<impl Iterator<Item = (String, String)>> {
         self.0
@@ -74,20 +74,21 @@ impl AppMap {
             .map(|entries| entries.iter().map(|(name, id)| (name.clone(), id.clone())))
     }
 
-    /// The same; nothing if names are IDs already.
+    /// Iterates over the entries; empty if names are already IDs.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         let entries = self.0.iter().flatten();
         entries.map(|(name, id)| (name.as_str(), id.as_str()))
     }
 
-    /// The outbound app of a legacy name for a message: where the map does not know it, the name as it may be repeated.
+    /// Returns the outbound app of a legacy name for a message; for an unknown name, the name as it may be
+    /// repeated.
     #[must_use]
     pub fn resolve_or_quote(&self, name: &str) -> String {
         let known = self.0.as_ref().and_then(|entries| entries.get(name));
         known.map_or_else(|| quotable(name).into_owned(), Clone::clone)
     }
 
-    /// The outbound app of a legacy name; `None` if the map does not know it.
+    /// Returns the outbound app of a legacy name; `None` if it is not mapped.
     #[must_use]
     pub fn resolve<'a>(&'a self, name: &'a str) -> Option<&'a str> {
         match &self.0 {
@@ -97,128 +98,128 @@ impl AppMap {
     }
 }
 
-/// Where the ledger is.
+/// The ledger's address.
 #[derive(Debug, Clone)]
 pub struct LedgerSettings {
-    /// The database; carries a password.
+    /// The database URL, which contains a password.
     pub url: Address,
-    /// The schema the tables live in.
+    /// The schema of the tables.
     pub schema: String,
-    /// Mixed into the fingerprint key, so that a stolen ledger alone does not hold the whole key.
+    /// A part of the fingerprint key, so that a stolen ledger does not contain the whole key.
     pub pepper: Option<Secret>,
 }
 
-/// Where the API is, who we are there, and how fast we may be.
+/// The address, credentials and limits of the API.
 #[derive(Debug, Clone)]
 pub struct ApiSettings {
-    /// https, or http to this machine.
+    /// An https URL, or http to this machine.
     pub base_url: Url,
     /// The Descope project.
     pub project_id: String,
     /// A management key of the project.
     pub management_key: Secret,
-    /// From sending a request to the end of its answer.
+    /// The time from sending a request to the end of its response.
     pub timeout: Duration,
-    /// To open a connection.
+    /// The time to open a connection.
     pub connect_timeout: Duration,
-    /// For how long the API may still carry a request out that nobody waits for any more.
+    /// The time for which the API may still carry out a request after a timeout.
     pub settle_grace: Duration,
-    /// A token whose access token has expired, or expires within this time, is not fetched unasked.
+    /// A token is not fetched unasked if its access token has expired or expires within this time.
     pub refresh_margin: RefreshMargin,
-    /// The quota every request pays that has none of its own.
+    /// The quota of every request without a quota of its own.
     pub rate_limit: RateLimit,
-    /// How users are looked up.
+    /// Settings for looking users up.
     pub lookup: LookupSettings,
-    /// What happens after an answer that may be better next time.
+    /// Settings for retries.
     pub retry: RetrySettings,
 }
 
 impl ApiSettings {
-    /// Where tokens go: by this it is told later whether another command looks for them at the same place.
+    /// Returns the target of the tokens, as the ledger records it to compare with later commands.
     #[must_use]
     pub fn target(&self) -> String {
         format!("project {} at {}", self.project_id, self.base_url)
     }
 }
 
-/// How users are looked up.
+/// Settings for looking users up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LookupSettings {
-    /// The quota of requests about users, `/v1/mgmt/user` and `/v1/mgmt/users`.
+    /// The quota of queries about users, `/v1/mgmt/user` and `/v1/mgmt/users`.
     pub users: RateLimit,
     /// The quota of searches for users.
     pub search: RateLimit,
-    /// Login IDs or user IDs in one request.
+    /// The login IDs or user IDs per request.
     pub per_request: usize,
-    /// Requests in flight.
+    /// The requests in flight at once.
     pub concurrency: usize,
-    /// How long a login ID is taken to be the same user's without asking.
+    /// The time for which a resolved login ID is remembered.
     pub remember: Duration,
 }
 
-/// So many requests per so much time.
+/// A quota: requests per window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Requests.
+    /// The requests.
     pub requests: u32,
-    /// The window they are counted in.
+    /// The window.
     pub per: Duration,
-    /// How many may leave at once after a pause.
+    /// The requests that may be sent at once after a pause.
     pub burst: u32,
 }
 
 /// Exponential backoff with jitter.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RetrySettings {
-    /// Requests for one batch, the first included.
+    /// Requests per batch, the first included.
     pub max_attempts: u32,
-    /// The first pause.
+    /// The first delay.
     pub initial_interval: Duration,
-    /// The longest pause of our own choosing.
+    /// The longest delay unless the API asks for more.
     pub max_interval: Duration,
     /// The longest `Retry-After` that is obeyed; a longer one stops the run.
     pub max_retry_after: Duration,
 }
 
-/// Whether the good tokens of a refused batch go through.
+/// The treatment of the valid tokens in a rejected batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnFailure {
-    /// They do: the refused ones are taken out and the rest is sent again.
+    /// The rejected tokens are removed and the rest is sent again.
     Isolate,
-    /// They do not: the whole batch is recorded as failed.
+    /// The whole batch is recorded as failed.
     Reject,
 }
 
-/// What to do when it is unknown whether a batch was committed.
+/// The action if it is unknown whether a batch was stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnUnknown {
     /// Read back tokens whose access token has not expired.
     Ask,
-    /// Read back any of its tokens, even if the API refreshes an expired one by that.
+    /// Read back any token, even if the API refreshes an expired one.
     AskExpired,
     /// Send it again.
     Resend,
 }
 
-/// How tokens are grouped and sent.
+/// Settings for building and sending batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSettings {
-    /// Tokens in a request.
+    /// Tokens per request.
     pub max_tokens: usize,
-    /// Bytes of a request's body.
+    /// Bytes per request body.
     pub max_bytes: usize,
     /// Batches in flight.
     pub concurrency: usize,
-    /// What a refusal means for the rest of its batch.
+    /// The treatment of the rest of a rejected batch.
     pub on_failure: OnFailure,
-    /// What to do when the outcome is unknown.
+    /// The action if the outcome is unknown.
     pub on_unknown: OnUnknown,
-    /// Every token goes by itself, and its refresh token is tried at the provider first.
+    /// Each token is sent by itself, and its refresh token is tried at the provider first.
     pub verify_refresh: bool,
 }
 
 impl BatchSettings {
-    /// How many statements of the ledger a run has at once: one for each batch in flight, and a few beside them.
+    /// Returns the number of concurrent ledger statements of a run: one per batch in flight, and a few more.
     #[must_use]
     pub fn ledger_statements(&self) -> u32 {
         u32::try_from(self.concurrency)
@@ -227,22 +228,22 @@ impl BatchSettings {
     }
 }
 
-/// When going on makes no sense.
+/// The conditions to give up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StopSettings {
-    /// Failed batches in a row, without one commit between them.
+    /// Failed batches in a row without a commit between them.
     pub after_failed_batches: u32,
-    /// How long a database may be out of reach.
+    /// The time for which a database may be unreachable.
     pub after_unreachable: Duration,
 }
 
-/// Every key there is, dotted. `apps` stands for a table whose keys are free.
+/// Returns every key, dotted. `apps` stands for a table with free keys.
 #[must_use]
 pub fn known_keys() -> Vec<String> {
     key_defaults().into_iter().map(|(key, _)| key).collect()
 }
 
-/// Every key, with its default as a person would write it; `None` where it has none.
+/// Returns every key with its default as a user would write it; `None` if it has none.
 #[must_use]
 pub fn key_defaults() -> Vec<(String, Option<String>)> {
     let nothing = HashMap::new();
@@ -255,7 +256,7 @@ pub fn key_defaults() -> Vec<(String, Option<String>)> {
     keys.collect()
 }
 
-/// The parts of the settings, as far as each can be had.
+/// The parts of the settings; each is present if it is valid.
 pub(super) struct Parts {
     pub(super) source: Option<SourceSettings>,
     pub(super) apps: AppMap,
@@ -288,7 +289,7 @@ impl Parts {
     }
 }
 
-/// Asks for every key; what is wrong or missing is in the reader afterwards.
+/// Reads every key; the problems are in the reader afterwards.
 pub(super) fn read(reader: &mut Reader<'_>) -> Parts {
     let access = ledger_access(reader);
     let source = source::read(reader);
@@ -312,10 +313,10 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Parts {
 }
 
 impl Loaded {
-    /// Checks everything.
+    /// Validates all settings.
     ///
     /// # Errors
-    /// All problems at once, unknown keys included.
+    /// Returns all problems at once, unknown keys included.
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         let mut reader = Reader::new(&self.root);
         let parts = read(&mut reader);
@@ -326,16 +327,17 @@ impl Loaded {
             .ok_or(ConfigError::Invalid(problems))
     }
 
-    /// What the rows of the source are called, without a look at the rest; `None` where that is not configured.
+    /// Returns the names of the source's table and columns without validating the rest; `None` if they are
+    /// not configured.
     #[must_use]
     pub fn source_shape(&self) -> Option<SourceShape> {
         source::shape(&mut Reader::new(&self.root))
     }
 
-    /// Checks only what it takes to look at the ledger, so that reports need no API credentials.
+    /// Validates only the settings needed to read the ledger, so that reports need no API credentials.
     ///
     /// # Errors
-    /// All problems with those keys at once.
+    /// Returns all problems with those keys at once.
     pub fn ledger_access(&self) -> Result<LedgerAccess, ConfigError> {
         let mut reader = Reader::new(&self.root);
         let access = ledger_access(&mut reader);
@@ -351,7 +353,10 @@ fn ledger_access(reader: &mut Reader<'_>) -> Option<LedgerAccess> {
     let url = if reader.value("ledger.url").is_some() {
         let url = source::database_url(reader, "ledger.url");
         if url.as_ref().is_some_and(|url| url.schemas().is_some()) {
-            reader.problem("ledger.url", "names a schema: write it as `ledger.schema`");
+            reader.problem(
+                "ledger.url",
+                "must not name a schema: set `ledger.schema` instead",
+            );
         }
         url
     } else {
@@ -360,13 +365,13 @@ fn ledger_access(reader: &mut Reader<'_>) -> Option<LedgerAccess> {
     let schema = reader
         .text("ledger.schema")
         .unwrap_or_else(|| "tokenferry".to_owned());
-    reader.default("ledger.url", "that of the source");
+    reader.default("ledger.url", "the source's URL");
     reader.default("ledger.schema", "tokenferry");
-    // Postgres cuts longer names off, silently.
+    // Postgres truncates longer names silently.
     if schema.is_empty() || schema.len() > 63 || schema.contains('\0') || schema.starts_with("pg_") {
         reader.problem(
             "ledger.schema",
-            "must be a schema's name of at most 63 bytes, not beginning with pg_",
+            "must be a schema name of at most 63 bytes that does not begin with pg_",
         );
     }
     let pepper = reader.secret("ledger.pepper");
@@ -398,12 +403,12 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
         {
             reader.problem(
                 name,
-                "must not hold spaces, line breaks or characters beyond ASCII",
+                "must not contain spaces, line breaks or non-ASCII characters",
             );
         }
     }
     let configured = reader.text("api.base_url");
-    // One with a password is refused, and shown without it.
+    // A URL with a password is rejected, and shown without it.
     if configured.is_some() {
         reader.show("api.base_url", Visibility::Address);
     }
@@ -426,7 +431,8 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
     let refresh_margin = RefreshMargin::new(reader.duration("api.refresh_margin", Duration::from_mins(10)));
     let rate_limit = rate_limit(reader, "api.rate_limit", 100);
     let lookup = LookupSettings {
-        // Nine tenths of what is documented: 500 and 200 in 60 seconds. Other programs of the project share them.
+        // Nine tenths of the documented limits of 500 and 200 in 60 seconds: other programs of the project
+        // share them.
         users: self::rate_limit(reader, "api.lookup.users", 450),
         search: self::rate_limit(reader, "api.lookup.search", 180),
         per_request: reader.number("api.lookup.per_request", 100, 1),

@@ -1,4 +1,4 @@
-//! The settings of the source: which rows, and which column means what.
+//! The settings of the source: its rows and columns.
 
 use std::time::Duration;
 
@@ -10,66 +10,66 @@ use super::{
 };
 use crate::{postgres::Address, secret::Secret};
 
-/// A setting of the session that expressions may ask for, such as the key of `pgp_sym_decrypt`.
+/// A session setting that expressions may use, such as the key of `pgp_sym_decrypt`.
 #[derive(Debug, Clone)]
 pub struct SessionValue {
-    /// Its name, with a dot in it: Postgres keeps such names free.
+    /// The name, with a dot: Postgres reserves names without one.
     pub name: String,
-    /// What it is set to.
+    /// The value.
     pub value: Secret,
 }
 
-/// What the rows are read from.
+/// The relation that the rows are read from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Relation {
-    /// A table or view: its name, with its schema before it if there is one.
+    /// A table or view: its name, optionally preceded by its schema.
     Table(Vec<String>),
-    /// A query of the user's own.
+    /// A query written by the user.
     Query(String),
 }
 
-/// What is made of rows that row-level security hides from the role.
+/// The action if row-level security hides rows from the role.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowSecurity {
-    /// Nothing is read then: a run that does not see every row would call itself complete.
+    /// Nothing is read: a run that does not see every row would still call itself complete.
     Refuse,
-    /// The policies choose the rows.
+    /// The policies select the rows.
     Allow,
 }
 
-/// Everything the reader needs.
+/// All settings of the reader.
 #[derive(Debug, Clone)]
 pub struct SourceSettings {
-    /// Where the database is; carries a password.
+    /// The database URL, which contains a password.
     pub url: Address,
-    /// What the rows are read from.
+    /// The relation that the rows are read from.
     pub relation: Relation,
     /// The name of the key column.
     pub key: String,
-    /// An SQL condition that rows must meet.
+    /// An SQL condition that rows must match.
     pub condition: Option<String>,
-    /// Whether policies may leave rows out.
+    /// The action if policies hide rows.
     pub row_security: RowSecurity,
     /// Rows per page.
     pub page_size: u32,
-    /// How long one page may take the database.
+    /// The longest time for one page.
     pub statement_timeout: Duration,
-    /// What every session is given before it reads.
+    /// The settings of every session.
     pub session: Vec<SessionValue>,
-    /// Which column means what.
+    /// The mapped columns.
     pub columns: Columns,
-    /// How tokens are had that Descope itself keeps, where rows may lack theirs.
+    /// Settings for fetching tokens that Descope stores, for rows without tokens.
     pub provider: Option<ProviderSettings>,
 }
 
-/// What the rows of the source are called, for reports that name some of them.
+/// The names of the source's table and columns, for reports.
 #[derive(Debug, Clone)]
 pub struct SourceShape {
-    /// What the rows are read from.
+    /// The relation that the rows are read from.
     pub relation: Relation,
     /// The name of the key column.
     pub key: String,
-    /// Which column means what.
+    /// The mapped columns.
     pub columns: Columns,
     /// The ledger is in the same database.
     pub holds_ledger: bool,
@@ -99,7 +99,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
         reader.problem(
             "source.key",
             format!(
-                "names the column of `{}`: keys are kept in the ledger and shown, and tokens never may be",
+                "is the column of `{}`: keys are stored in the ledger and shown, which tokens never may be",
                 field.key()
             ),
         );
@@ -134,7 +134,7 @@ fn relation(reader: &mut Reader<'_>) -> Option<Relation> {
             None => {
                 reader.problem(
                     "source.table",
-                    "must be a table's name, such as \"tokens\" or \"public.tokens\"",
+                    "must be the name of a table, such as \"tokens\" or \"public.tokens\"",
                 );
                 None
             }
@@ -145,21 +145,21 @@ fn relation(reader: &mut Reader<'_>) -> Option<Relation> {
         (None, None) => {
             reader.problem(
                 "source.table",
-                "is missing: name the table that holds the tokens (or give `source.query`)",
+                "is missing: name the table with the tokens (or set `source.query`)",
             );
             None
         }
         (Some(_), Some(_)) => {
             reader.problem(
                 "source.query",
-                "cannot stand beside `source.table`: give one of the two",
+                "cannot be combined with `source.table`: set only one of them",
             );
             None
         }
     }
 }
 
-/// What the rows of the source are called; `None` where that is not configured.
+/// Reads the names of the source; `None` if they are not configured.
 pub(super) fn shape(reader: &mut Reader<'_>) -> Option<SourceShape> {
     Some(SourceShape {
         relation: relation(reader)?,
@@ -169,7 +169,7 @@ pub(super) fn shape(reader: &mut Reader<'_>) -> Option<SourceShape> {
     })
 }
 
-/// A Postgres URL.
+/// Reads a Postgres URL.
 pub(super) fn database_url(reader: &mut Reader<'_>, key: &str) -> Option<Address> {
     let url = reader.required_secret(key, "a Postgres URL, such as \"env:SOURCE_DATABASE_URL\"");
     reader.show(key, Visibility::Address);
@@ -182,7 +182,7 @@ pub(super) fn database_url(reader: &mut Reader<'_>, key: &str) -> Option<Address
     }
 }
 
-/// Splits `schema.table`; parts in double quotes may hold dots.
+/// Splits `schema.table`; parts in double quotes may contain dots.
 fn table_name(text: &str) -> Option<Vec<String>> {
     let mut parts = vec![String::new()];
     let mut quoted = false;
@@ -202,7 +202,7 @@ fn table_name(text: &str) -> Option<Vec<String>> {
     (!quoted && parts.len() <= 2 && parts.iter().all(|part| !part.is_empty())).then_some(parts)
 }
 
-/// `[source.session]`, whose keys are free as far as Postgres leaves them free.
+/// Reads `[source.session]`, whose keys are free within the limits of Postgres.
 fn session(reader: &mut Reader<'_>) -> Vec<SessionValue> {
     const KEY: &str = "source.session";
     let entries = reader.entries(KEY).unwrap_or_default();
@@ -222,7 +222,7 @@ fn session(reader: &mut Reader<'_>) -> Vec<SessionValue> {
     values
 }
 
-/// Whether Postgres takes this for a setting that nobody declared: identifiers with dots between them.
+/// Returns true if Postgres accepts this as an undeclared setting: identifiers with dots between them.
 fn is_custom_setting(name: &str) -> bool {
     let is_identifier = |part: &str| {
         part.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
@@ -233,7 +233,7 @@ fn is_custom_setting(name: &str) -> bool {
     name.len() < 64 && name.contains('.') && name.split('.').all(is_identifier)
 }
 
-/// What is had from the rows, and from elsewhere in their place.
+/// Reads the columns, and the settings for tokens that are fetched instead.
 fn columns(reader: &mut Reader<'_>) -> (Columns, Option<ProviderSettings>) {
     let shared = mapping::shared_keys(reader);
     let mut columns = Columns::new();
@@ -250,7 +250,7 @@ fn columns(reader: &mut Reader<'_>) -> (Columns, Option<ProviderSettings>) {
     if !has(Field::App) {
         reader.problem(
             "source.columns.app",
-            "is missing: the column with the app's name (for a single app: { sql = \"'google'\" })",
+            "is missing: map the column with the name of the app (for a single app: { sql = \"'google'\" })",
         );
     }
     if !has(Field::UserId) && !has(Field::LoginId) && !has(Field::TenantId) {
@@ -262,13 +262,13 @@ fn columns(reader: &mut Reader<'_>) -> (Columns, Option<ProviderSettings>) {
     if provider.is_some() && !has(Field::LoginId) {
         reader.problem(
             "source.columns.login_id",
-            "is missing: Descope is asked for a provider's token by the user's login ID",
+            "is missing: provider tokens are fetched by the user's login ID",
         );
     }
     if provider.is_none() && !has(Field::AccessToken) && !has(Field::RefreshToken) {
         reader.problem(
             "source.columns.access_token",
-            "is missing: map `access_token`, `refresh_token` or both (or let them be fetched: [source.provider])",
+            "is missing: map `access_token`, `refresh_token` or both (or have them fetched: [source.provider])",
         );
     }
     (columns, provider)

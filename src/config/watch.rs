@@ -1,4 +1,4 @@
-//! `[metrics]` and `[live]`: how a run is watched and steered from elsewhere.
+//! The `[metrics]` and `[live]` sections: monitoring and control of a run.
 
 use std::net::SocketAddr;
 
@@ -8,35 +8,35 @@ use url::Url;
 use super::reader::{Reader, Visibility};
 use crate::secret::Secret;
 
-/// Where the figures go.
+/// The settings for metrics.
 #[derive(Debug, Clone, Default)]
 pub struct MetricsSettings {
-    /// Where they can be fetched while a run works.
+    /// The address that serves them during a run.
     pub listen: Option<SocketAddr>,
-    /// Where they are pushed to when it ends; may carry a password.
+    /// The URL they are pushed to when the run ends; may contain a password.
     pub push_url: Option<Secret>,
 }
 
-/// The page that shows a run and steers it.
+/// The settings of the live page.
 #[derive(Debug, Clone, Default)]
 pub struct LiveSettings {
-    /// Whether there is one.
+    /// True if the page is served.
     pub enabled: bool,
-    /// What it takes to see and steer; else it is made up at start.
+    /// The token that the page asks for; generated at start if unset.
     pub token: Option<Secret>,
-    /// Names under which a browser may ask for it, beside addresses and `localhost`.
+    /// Host names that a browser may use besides addresses and `localhost`.
     pub hosts: Vec<String>,
 }
 
-/// Nobody guesses so many characters.
+/// The shortest token that cannot be guessed, in characters.
 const SHORTEST_TOKEN: usize = 16;
 
 pub(super) fn metrics(reader: &mut Reader<'_>) -> MetricsSettings {
     let listen = reader.text("metrics.listen").map(|text| text.trim().parse());
-    reader.default("metrics.listen", "nobody listens");
+    reader.default("metrics.listen", "not served");
     let push_url = reader.text("metrics.push_url");
     reader.show("metrics.push_url", Visibility::Address);
-    reader.default("metrics.push_url", "nothing is pushed");
+    reader.default("metrics.push_url", "not pushed");
     if let Some(Err(_)) = listen {
         reader.problem(
             "metrics.listen",
@@ -52,10 +52,10 @@ pub(super) fn metrics(reader: &mut Reader<'_>) -> MetricsSettings {
     }
 }
 
-/// Whether figures can be pushed there.
+/// Checks that metrics can be pushed there.
 ///
 /// # Errors
-/// What is wrong with it, without the URL.
+/// Says what is wrong with the URL, without showing it.
 pub fn push_url_problem(text: &str) -> Result<(), &'static str> {
     const MUST: &str = "must be the URL of a Pushgateway, such as http://pushgateway:9091";
     let url = Url::parse(text.trim()).map_err(|_| MUST)?;
@@ -68,7 +68,7 @@ pub fn push_url_problem(text: &str) -> Result<(), &'static str> {
 pub(super) fn live(reader: &mut Reader<'_>) -> LiveSettings {
     let enabled = reader.flag("live.enabled");
     let token = reader.secret("live.token");
-    reader.default("live.token", "made up at start, and printed");
+    reader.default("live.token", "generated at start and printed");
     if let Some(token) = &token {
         let text = token.reveal();
         if text.len() < SHORTEST_TOKEN || !text.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -85,7 +85,7 @@ pub(super) fn live(reader: &mut Reader<'_>) -> LiveSettings {
     }
 }
 
-/// A list, or, as in an environment variable, a text with commas.
+/// Reads a list, or a text separated by commas, as in an environment variable.
 fn hosts(reader: &mut Reader<'_>) -> Vec<String> {
     const KEY: &str = "live.hosts";
     let hosts: Option<Vec<String>> = match reader.value(KEY).map(|value| &value.kind) {

@@ -1,4 +1,4 @@
-//! The API: there, in step with our clock, open to our credentials, and with the apps that tokens go to.
+//! API checks: connection, clock, credentials, rate-limit tier and apps.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,13 +14,13 @@ use crate::{
 
 const AREA: Area = Area::Api;
 
-/// A clock that is further off is worth a word: the expiry of tokens is reckoned with it.
+/// A clock that is further off is reported, since the expiry of tokens is computed with it.
 const CLOCK_TOLERANCE: Duration = Duration::from_secs(30);
 
-/// Apps that are asked for one by one, where a list of all does not name them.
+/// The most apps that are looked up one by one if the list of all apps does not contain them.
 const MOST_QUESTIONS: usize = 30;
 
-/// Everything about the API. `app_ids` are those that tokens go to, as far as that is known.
+/// Checks the API. `app_ids` are the apps that tokens go to, if known.
 pub(super) async fn examine(settings: Option<&ApiSettings>, app_ids: Option<BTreeSet<String>>) -> Vec<Check> {
     let skip = |names: &[&str], needs: &str| -> Vec<Check> {
         names
@@ -45,11 +45,12 @@ pub(super) async fn examine(settings: Option<&ApiSettings>, app_ids: Option<BTre
             return vec![check];
         }
         Err(error) => {
-            let advice = "see that this machine has its certificate authorities (ca-certificates)";
+            let advice = "check that this machine has its certificate authorities (ca-certificates)";
             return vec![failed("connection", error.to_string(), advice)];
         }
     };
-    // A key may be allowed to do one of the two only; either answer proves it. The licence first: other calls name its tier.
+    // A key may have only one of the two permissions, and either response proves it valid. The licence comes
+    // first: other calls name its tier.
     let license = client.license().await;
     let apps = client.apps().await;
     let mut checks = Vec::new();
@@ -84,7 +85,7 @@ fn failed(name: &str, detail: impl Into<String>, advice: impl Into<String>) -> C
     Check::failed(AREA, FailureClass::Api, name, detail, advice)
 }
 
-/// Whether there is an API at all: what answers in a way that it never does is none.
+/// Checks that the address responds like the API.
 fn reached(
     settings: &ApiSettings,
     proxy: Option<&str>,
@@ -99,22 +100,22 @@ fn reached(
     match (license, apps) {
         (LookupOutcome::TryAgain { refusal, .. }, LookupOutcome::TryAgain { .. }) => {
             Err(match refusal.status {
-                // A page, or somebody else's JSON.
+                // An HTML page, or another service's JSON.
                 Some(200) => failed(
                     "connection",
-                    format!("{address} answers, and not as the API does"),
+                    format!("{address} responds, but not like the API"),
                     foreign,
                 ),
                 Some(status) => failed(
                     "connection",
                     format!("{address}: {} (HTTP {status})", refusal.text),
-                    "try again; if that does not help, see the API's status and `api.base_url`",
+                    "try again; if it persists, check the API's status page and `api.base_url`",
                 ),
-                // It names the address, the cause and the remedy.
+                // The error names the address, the cause and the remedy.
                 None => failed(
                     "connection",
                     &refusal.text,
-                    "put that right, and run `tokenferry doctor` again",
+                    "fix it and run `tokenferry doctor` again",
                 ),
             })
         }
@@ -123,7 +124,7 @@ fn reached(
             LookupOutcome::Endpoint(_) | LookupOutcome::Absent | LookupOutcome::TryAgain { .. },
         ) => Err(failed(
             "connection",
-            format!("{address} answers, and not as the API does"),
+            format!("{address} responds, but not like the API"),
             foreign,
         )),
         _ => Ok(Check::ok(AREA, "connection", address)),
@@ -137,7 +138,7 @@ fn clock(license: &LookupOutcome<License>) -> Check {
         ..
     }) = license
     else {
-        return Check::skipped(AREA, NAME, "an answer with the API's time");
+        return Check::skipped(AREA, NAME, "a response with the API's time");
     };
     let (ahead, off) = match SystemTime::now().duration_since(*theirs) {
         Ok(ahead) => ("ahead of", ahead),
@@ -145,10 +146,10 @@ fn clock(license: &LookupOutcome<License>) -> Check {
     };
     if off > CLOCK_TOLERANCE {
         let detail = format!("this machine is {} s {ahead} the API", off.as_secs());
-        let advice = "set this machine's clock (NTP): what has expired is told by it";
+        let advice = "synchronize this machine's clock (NTP): it decides which tokens have expired";
         return Check::warning(AREA, NAME, detail, advice);
     }
-    Check::ok(AREA, NAME, "in step with the API's")
+    Check::ok(AREA, NAME, "in sync with the API")
 }
 
 fn credentials(license: &LookupOutcome<License>, apps: &LookupOutcome<Vec<App>>) -> Check {
@@ -164,10 +165,10 @@ fn credentials(license: &LookupOutcome<License>, apps: &LookupOutcome<Vec<App>>)
         (LookupOutcome::RateLimited { .. }, _) | (_, LookupOutcome::RateLimited { .. }) => Check::warning(
             AREA,
             NAME,
-            "not known: the quota is used up",
-            "ask again in a minute",
+            "unknown: the quota is used up",
+            "try again in a minute",
         ),
-        _ => Check::warning(AREA, NAME, "not known: no usable answer came", "ask again"),
+        _ => Check::warning(AREA, NAME, "unknown: no usable response", "try again"),
     }
 }
 
@@ -192,14 +193,14 @@ fn rate_tier(settings: &ApiSettings, license: &LookupOutcome<License>) -> Check 
             AREA,
             NAME,
             format!(
-                "the API does not tell it, so requests may be put into the lowest bucket; `api.rate_limit` is {ours}"
+                "the API does not report it, so requests may be put into the lowest bucket; `api.rate_limit` is {ours}"
             ),
-            "see the console for the project's rate limit, and keep `api.rate_limit` below it",
+            "look up the project's rate limit in the console, and keep `api.rate_limit` below it",
         ),
     }
 }
 
-/// Whether each app is there and takes tokens.
+/// Checks that each app exists and accepts tokens.
 async fn exist(client: &Client, ids: &BTreeSet<String>, all: LookupOutcome<Vec<App>>) -> Check {
     const NAME: &str = "apps";
     let listed: BTreeMap<String, App> = match all {
@@ -218,7 +219,7 @@ async fn exist(client: &Client, ids: &BTreeSet<String>, all: LookupOutcome<Vec<A
     found.into_check(NAME)
 }
 
-/// Apps by what became of the question for them.
+/// Apps by result.
 #[derive(Default)]
 struct Found {
     good: Vec<String>,
@@ -235,7 +236,7 @@ impl Found {
                 AppType::OAuth | AppType::Unsaid => self.good.push(id),
                 AppType::Other(word) => self.other.push(format!("{id} ({word})")),
             },
-            // An ID that the API finds malformed is no app's.
+            // An ID that the API rejects as malformed belongs to no app.
             LookupOutcome::Absent | LookupOutcome::Refused(_) => self.absent.push(id),
             _ => self.unknown.push(id),
         }
@@ -244,10 +245,10 @@ impl Found {
     fn into_check(self, name: &str) -> Check {
         let mut wrong = Vec::new();
         if !self.absent.is_empty() {
-            wrong.push(format!("not there: {}", self.absent.join(", ")));
+            wrong.push(format!("missing: {}", self.absent.join(", ")));
         }
         if !self.other.is_empty() {
-            wrong.push(format!("not for OAuth: {}", self.other.join(", ")));
+            wrong.push(format!("not OAuth apps: {}", self.other.join(", ")));
         }
         if !wrong.is_empty() {
             return Check::failed(
@@ -255,21 +256,21 @@ impl Found {
                 FailureClass::Configuration,
                 name,
                 wrong.join("; "),
-                "make these outbound apps in the Descope console (type OAuth), or correct the IDs under [apps]",
+                "create these outbound apps in the Descope console (type OAuth), or correct the IDs under [apps]",
             );
         }
         if !self.unknown.is_empty() {
             return Check::warning(
                 AREA,
                 name,
-                format!("the API did not tell about {}", self.unknown.join(", ")),
-                "ask again, or look for them in the Descope console",
+                format!("the API gave no usable response for {}", self.unknown.join(", ")),
+                "try again, or look for them in the Descope console",
             );
         }
         Check::ok(
             AREA,
             name,
-            format!("there, and for OAuth: {}", self.good.join(", ")),
+            format!("present, type OAuth: {}", self.good.join(", ")),
         )
     }
 }

@@ -2,22 +2,22 @@
 
 use serde::Serialize;
 
-/// What is looked at, in the order of the report.
+/// The area of a check, in the order of the report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Area {
     /// The file and the environment.
     Configuration,
-    /// The database the tokens are in.
+    /// The database that has the tokens.
     Source,
-    /// The database the books are in.
+    /// The database that has the ledger.
     Ledger,
-    /// Where the tokens go.
+    /// The API that receives the tokens.
     Api,
 }
 
 impl Area {
-    /// The word for people.
+    /// Returns the title for people.
     #[must_use]
     pub fn title(self) -> &'static str {
         match self {
@@ -29,51 +29,51 @@ impl Area {
     }
 }
 
-/// What came of it.
+/// The result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Status {
-    /// As it should be.
+    /// As required.
     Ok,
-    /// A run will work; still, look at it.
+    /// A run will work, but somebody should look at it.
     Warning,
-    /// A run will not work, or not as meant.
+    /// A run will fail, or not work as intended.
     Failed,
-    /// Not looked at: something before it failed, or there is nothing to look at.
+    /// Not checked: an earlier check failed, or there is nothing to check.
     Skipped,
 }
 
-/// Whose trouble a failed check is. Decides the exit code.
+/// The class of a failed check, which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureClass {
-    /// The configuration, or a table or column that is not as configured.
+    /// The configuration, or a table or column that does not match it.
     Configuration,
-    /// A database that is out of reach or does not let us.
+    /// A database that is unreachable or denies access.
     Database,
-    /// The API, which refused us or is not there.
+    /// The API, which is unreachable or rejects the credentials.
     Api,
 }
 
 /// One line of the report.
 #[derive(Debug, Clone, Serialize)]
 pub struct Check {
-    /// What was looked at.
+    /// The area.
     pub area: Area,
-    /// What of it; for the configuration, a key.
+    /// The name within the area; for the configuration, a key.
     pub name: String,
-    /// What came of it.
+    /// The result.
     pub status: Status,
-    /// What was found; never a secret.
+    /// The finding; never a secret.
     pub detail: String,
-    /// What to do.
+    /// The remedy.
     pub advice: Option<String>,
-    /// Whose trouble it is, if it failed.
+    /// The class of the failure, if it failed.
     #[serde(skip)]
     pub class: Option<FailureClass>,
 }
 
 impl Check {
-    /// As it should be.
+    /// Builds a passed check.
     #[must_use]
     pub fn ok(area: Area, name: impl Into<String>, detail: impl Into<String>) -> Self {
         Self {
@@ -86,7 +86,7 @@ impl Check {
         }
     }
 
-    /// Worth a look.
+    /// Builds a warning.
     #[must_use]
     pub fn warning(
         area: Area,
@@ -101,7 +101,7 @@ impl Check {
         }
     }
 
-    /// Not as it must be.
+    /// Builds a failed check.
     #[must_use]
     pub fn failed(
         area: Area,
@@ -118,39 +118,39 @@ impl Check {
         }
     }
 
-    /// Not looked at, since something is missing.
+    /// Builds a check that was skipped because a prerequisite is missing.
     #[must_use]
     pub fn skipped(area: Area, name: impl Into<String>, needs: &str) -> Self {
         Self {
             status: Status::Skipped,
-            ..Self::ok(area, name, format!("not looked at: it needs {needs}"))
+            ..Self::ok(area, name, format!("not checked, needs {needs}"))
         }
     }
 }
 
-/// What all the checks come to.
+/// The overall result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overall {
-    /// Nothing to do.
+    /// Everything passed.
     Ok,
-    /// A run will work; some things are worth a look.
+    /// A run will work; some warnings.
     Warning,
-    /// Something must be put right first.
+    /// Something must be fixed first.
     Failed,
 }
 
 /// The report.
 #[derive(Debug, Serialize)]
 pub struct Examination {
-    /// Every check, area by area.
+    /// All checks, in the order of areas.
     pub checks: Vec<Check>,
-    /// What they come to.
+    /// The overall result.
     pub overall: Overall,
 }
 
 impl Examination {
-    /// The report of these checks.
+    /// Builds the report of these checks.
     #[must_use]
     pub fn new(checks: Vec<Check>) -> Self {
         let any = |status| checks.iter().any(|check| check.status == status);
@@ -164,13 +164,13 @@ impl Examination {
         Self { checks, overall }
     }
 
-    /// How many checks ended so.
+    /// Returns the number of checks with this status.
     #[must_use]
     pub fn count(&self, status: Status) -> usize {
         self.checks.iter().filter(|check| check.status == status).count()
     }
 
-    /// Whose trouble the first failed check is; the areas come in their order.
+    /// Returns the class of the first failed check, in the order of areas.
     #[must_use]
     pub fn class(&self) -> Option<FailureClass> {
         self.checks.iter().find_map(|check| check.class)

@@ -1,4 +1,4 @@
-//! The configuration: every value with its origin, and every problem.
+//! Configuration checks: every value with its origin, and every problem.
 
 use super::{Area, Check, FailureClass};
 use crate::{
@@ -8,10 +8,10 @@ use crate::{
 
 const AREA: Area = Area::Configuration;
 
-/// A configuration that cannot even be taken apart.
+/// Reports a configuration that could not be read at all.
 pub(super) fn unreadable(error: &ConfigError) -> Vec<Check> {
     let advice = match error {
-        ConfigError::Missing { .. } => "begin with `tokenferry config example > tokenferry.toml`",
+        ConfigError::Missing { .. } => "start with `tokenferry config example > tokenferry.toml`",
         ConfigError::Unreadable { .. } => "let this user read it",
         ConfigError::Syntax { .. } => "correct that line",
         ConfigError::Environment { .. } | ConfigError::Invalid(_) => "correct or unset the variable",
@@ -29,7 +29,7 @@ pub(super) fn unreadable(error: &ConfigError) -> Vec<Check> {
     )]
 }
 
-/// One check per key, and one per problem with a key that is not known.
+/// Returns one check per known key and one per problem with an unknown key.
 pub(super) fn examine(loaded: &Loaded, inspection: &ConfigReport) -> Vec<Check> {
     let mut problems = inspection.problems.clone();
     let mut checks = Vec::with_capacity(inspection.values.len());
@@ -55,7 +55,7 @@ pub(super) fn examine(loaded: &Loaded, inspection: &ConfigReport) -> Vec<Check> 
             )
         });
     }
-    // Keys that nobody knows, and entries of tables whose keys are free.
+    // Unknown keys, and entries of tables with free keys.
     let others = problems
         .iter()
         .map(|problem| failed(&problem.key, &loaded.origin(&problem.key), None, &problem.must));
@@ -63,7 +63,7 @@ pub(super) fn examine(loaded: &Loaded, inspection: &ConfigReport) -> Vec<Check> 
     checks
 }
 
-/// A hook that cannot be run. No run depends on it.
+/// Warns about a hook that cannot be executed. No run depends on it.
 fn absent_hook(value: &Value, inspection: &ConfigReport) -> Option<Check> {
     let notify = inspection
         .notify
@@ -76,7 +76,7 @@ fn absent_hook(value: &Value, inspection: &ConfigReport) -> Option<Check> {
         AREA,
         &value.key,
         format!("{} is not a program that this user may run", notify.program),
-        "install it, make it executable (`chmod +x`), or name it with its whole path; until then nobody is told of a run",
+        "install it, make it executable (`chmod +x`), or use its full path; until then no hook is called",
     ))
 }
 
@@ -95,12 +95,12 @@ fn failed(key: &str, from: &Origin, pointer: Option<&str>, must: &str) -> Check 
     };
     let points_to = pointer.and_then(|pointer| pointer.split_once(':'));
     let advice = match (points_to, from) {
-        // What is wrong is what the value stands for, or that it stands for nothing.
+        // The value that is referred to is wrong or missing.
         (Some(("env", name)), _) => {
-            format!("set the variable {name} to what it must be, or let `{key}` name another")
+            format!("set the variable {name} to a valid value, or refer to another one in `{key}`")
         }
         (Some((_, path)), _) => format!(
-            "see that this user may read {path} and that it holds what it must, or let `{key}` name another file"
+            "check that this user can read {path} and that its content is right, or refer to another file in `{key}`"
         ),
         (None, Origin::Default) => format!("set `{key}` in the file"),
         (None, Origin::File) => format!("correct `{key}` in the file"),
@@ -109,7 +109,7 @@ fn failed(key: &str, from: &Origin, pointer: Option<&str>, must: &str) -> Check 
     Check::failed(AREA, FailureClass::Configuration, key, detail, advice)
 }
 
-/// Where the value is from, and what it points to.
+/// Describes the origin of a value, and the variable or file that it refers to.
 fn origin(origin: &Origin, pointer: Option<&str>) -> String {
     let origin = match origin {
         Origin::File => "file".to_owned(),

@@ -1,44 +1,46 @@
-//! Checks that source and ledger have in common: a server to reach, over a line that should be private.
+//! Database checks shared by source and ledger: reachability, encryption and search path.
 
 use super::{Area, Check, FailureClass};
 use crate::postgres::{Failure, FailureKind, Line, Server, SharedSchema, Transport};
 
-/// The database was not reached, or did not let us in.
+/// Reports a database that could not be reached or refused the login.
 pub(super) fn unreachable(area: Area, key: &str, failure: &Failure) -> Check {
     let (class, advice) = match failure.kind {
         FailureKind::Pooled => (
             FailureClass::Configuration,
-            format!("let `{key}` lead past that pooler"),
+            format!("set `{key}` to an address that bypasses the pooler"),
         ),
-        // The server was not asked yet: certificate, encryption or password are not such that it could be.
+        // The certificate, encryption or password prevents the connection before the server answers.
         FailureKind::Permission if failure.sqlstate.is_none() => (
             FailureClass::Database,
-            format!("put that right in `{key}`, or at the server"),
+            format!("fix it in `{key}` or on the server"),
         ),
         FailureKind::Permission => (
             FailureClass::Database,
-            format!("check the user, the password and the database of `{key}`, and what the role is granted"),
+            format!("check the user, the password and the database of `{key}`, and the grants of the role"),
         ),
         _ => (
             FailureClass::Database,
-            format!("check host, port and `sslmode` of `{key}`, and that the database answers from here"),
+            format!(
+                "check host, port and `sslmode` of `{key}`, and that the database is reachable from here"
+            ),
         ),
     };
     Check::failed(area, class, "connection", failure.to_string(), advice)
 }
 
-/// A look that the database cut short.
+/// Reports a check that failed in the database.
 pub(super) fn broken(area: Area, name: &str, failure: &Failure) -> Check {
     let advice = match failure.kind {
-        FailureKind::Permission => "grant the role what it lacks",
-        FailureKind::RowSecurity => "read as a role that no policy of these tables applies to",
-        FailureKind::Timeout => "try again when the database has less to do",
-        _ => "try again; see the database's own log",
+        FailureKind::Permission => "grant the missing privileges to the role",
+        FailureKind::RowSecurity => "use a role that no policy of these tables applies to",
+        FailureKind::Timeout => "try again when the database is less busy",
+        _ => "try again; check the database log",
     };
     Check::failed(area, FailureClass::Database, name, failure.to_string(), advice)
 }
 
-/// The server was reached.
+/// Reports the server that was reached.
 pub(super) fn reached(area: Area, server: &Server) -> Check {
     let standby = if server.is_standby { ", a standby" } else { "" };
     let detail = format!(
@@ -48,14 +50,14 @@ pub(super) fn reached(area: Area, server: &Server) -> Check {
     Check::ok(area, "connection", detail)
 }
 
-/// Whether others can put an operator, a function or a table of their own in the place of what is meant.
+/// Checks whether others can replace an operator, function or table by creating their own in the search path.
 pub(super) fn search_path(area: Area, shared: &[SharedSchema]) -> Check {
     const NAME: &str = "search_path";
     let Some(first) = shared.first() else {
         return Check::ok(
             area,
             NAME,
-            "nobody else may create objects in a schema of the search path",
+            "nobody else can create objects in a schema of the search path",
         );
     };
     let all: Vec<String> = shared
@@ -64,7 +66,7 @@ pub(super) fn search_path(area: Area, shared: &[SharedSchema]) -> Check {
         .collect();
     let written = match area {
         Area::Source => {
-            ", which is what names without a schema mean in `source.table`, `query`, `where` and { sql = … }"
+            ", which resolves unqualified names in `source.table`, `query`, `where` and { sql = … }"
         }
         _ => "",
     };
@@ -72,36 +74,37 @@ pub(super) fn search_path(area: Area, shared: &[SharedSchema]) -> Check {
         area,
         NAME,
         format!(
-            "others may create objects in a schema of the search path ({}){written}",
+            "others can create objects in a schema of the search path ({}){written}",
             all.join("; ")
         ),
         format!(
-            "revoke create on schema {} from {} (or name the schema of every table and function that you write)",
+            "revoke create on schema {} from {} (or qualify every table and function that you name)",
             first.schema,
             first.roles.join(", ")
         ),
     )
 }
 
-/// Whether others can listen. The server sees what a tunnel or a pooler on the way hides from here, and the other way round.
+/// Checks whether the connection can be intercepted. The server sees what a tunnel or pooler hides from the
+/// client, and vice versa.
 pub(super) fn line(area: Area, key: &str, line: Line, server: &Server) -> Check {
     match &server.transport {
         _ if line == Line::Plain => Check::warning(
             area,
             "tls",
-            "none, as `sslmode=disable` says: whoever can listen on the network reads what passes",
-            format!("write sslmode=verify-full (or at least sslmode=require) in `{key}`"),
+            "not encrypted, because of `sslmode=disable`: anyone on the network path can read the traffic",
+            format!("set sslmode=verify-full (or at least sslmode=require) in `{key}`"),
         ),
         Transport::Tls(version) => Check::ok(area, "tls", version),
         Transport::Local => Check::ok(
             area,
             "tls",
-            "none, and the connection does not leave this machine",
+            "not encrypted, but the connection does not leave this machine",
         ),
         Transport::Plain => Check::warning(
             area,
             "tls",
-            "none: whoever can listen on the network reads what passes",
+            "not encrypted: anyone on the network path can read the traffic",
             format!("add sslmode=verify-full (or at least sslmode=require) to `{key}`"),
         ),
     }
@@ -126,10 +129,10 @@ mod tests {
             };
             super::line(Area::Source, "source.url", line, &server).status
         };
-        // A pooler on this machine, and the database is elsewhere.
+        // A local pooler in front of a remote database.
         assert_eq!(judged(Line::Local, Transport::Plain), Status::Warning);
         assert_eq!(judged(Line::Tls, Transport::Plain), Status::Warning);
-        // TLS as far as a pooler beside the server.
+        // TLS up to a pooler next to the server.
         assert_eq!(judged(Line::Tls, Transport::Local), Status::Ok);
         assert_eq!(judged(Line::Local, Transport::Local), Status::Ok);
         assert_eq!(judged(Line::Tls, Transport::Tls("TLSv1.3".into())), Status::Ok);

@@ -1,11 +1,12 @@
-//! Durability: whether what the ledger's server confirmed survives a crash.
+//! Durability: whether confirmed ledger writes survive a crash.
 
 use super::{Area, Check};
 use crate::ledger::{Durability, LedgerDiagnostics, LedgerError};
 
 const NAME: &str = "durability";
 
-/// The ledger is what keeps tokens from being sent twice: one that forgets is worth a warning, though a run works with it.
+/// Checks the durability settings. The ledger prevents duplicate uploads, so losing writes is worth a
+/// warning, although a run works.
 pub(super) async fn examine(diagnostics: &mut LedgerDiagnostics) -> Result<Check, LedgerError> {
     let Durability {
         fsync,
@@ -18,7 +19,7 @@ pub(super) async fn examine(diagnostics: &mut LedgerDiagnostics) -> Result<Check
         .collect();
     if !weak.is_empty() {
         let detail = format!(
-            "{} off: after a crash of its machine the server may have lost or damaged what it had confirmed, and tokens are sent twice",
+            "{} off: after a crash of its machine the server may lose or damage confirmed writes, so tokens would be sent twice",
             match *weak {
                 [one] => format!("{one} is"),
                 _ => format!("{} are", weak.join(" and ")),
@@ -29,7 +30,7 @@ pub(super) async fn examine(diagnostics: &mut LedgerDiagnostics) -> Result<Check
             .map(|setting| format!("alter system set {setting} = on"))
             .collect();
         let advice = format!(
-            "give the ledger a server that keeps what it confirms, or: {}; select pg_reload_conf()",
+            "use a server with durable writes for the ledger, or: {}; select pg_reload_conf()",
             remedy.join("; ")
         );
         return Ok(Check::warning(Area::Ledger, NAME, detail, advice));
@@ -41,6 +42,6 @@ pub(super) async fn examine(diagnostics: &mut LedgerDiagnostics) -> Result<Check
     } else {
         String::new()
     };
-    let detail = format!("what the server has confirmed survives a crash{raised}");
+    let detail = format!("confirmed writes survive a crash{raised}");
     Ok(Check::ok(Area::Ledger, NAME, detail))
 }

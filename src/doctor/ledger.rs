@@ -1,4 +1,4 @@
-//! The ledger: reached, there or to be made, and ours to write.
+//! Ledger checks: connection, schema, privileges, pepper, target and rollbacks.
 
 use super::{
     Area, Check, FailureClass, database, durability,
@@ -12,15 +12,15 @@ use crate::{
 
 const AREA: Area = Area::Ledger;
 
-/// What was found out about the ledger.
+/// The results for the ledger.
 #[derive(Default)]
 pub(super) struct Examined {
     pub(super) checks: Vec<Check>,
-    /// What a run needs of sessions, if the server was asked.
+    /// The sessions that a run needs, if the server was reached.
     pub(super) need: Option<Need>,
 }
 
-/// Everything about the ledger but its sessions.
+/// Checks the ledger, except its sessions.
 pub(super) async fn examine(inspection: &ConfigReport) -> Examined {
     let mut examined = Examined::default();
     examined.checks = checks(inspection, &mut examined.need).await;
@@ -84,7 +84,7 @@ async fn checks(inspection: &ConfigReport, need: &mut Option<Need>) -> Vec<Check
             *need = Some(Need {
                 area: AREA,
                 room,
-                // One holds the lock.
+                // One session holds the lock.
                 least: 2,
                 most: i64::from(inspection.batch.ledger_statements()) + 1,
             });
@@ -121,7 +121,7 @@ fn writable(server: &Server) -> Check {
             AREA,
             FailureClass::Database,
             "writable",
-            "the server is a standby, which takes no writes",
+            "the server is a standby, which accepts no writes",
             "let `ledger.url` point to the primary",
         );
     }
@@ -137,30 +137,28 @@ fn writable(server: &Server) -> Check {
             "give the ledger a role of its own (`ledger.url`), without default_transaction_read_only",
         );
     }
-    Check::ok(AREA, "writable", "the server takes writes")
+    Check::ok(AREA, "writable", "the server accepts writes")
 }
 
 fn schema(access: &LedgerAccess, state: &State) -> Check {
     let name = &access.ledger.schema;
     let detail = match state {
-        State::NoSchema => format!("\"{name}\" is not there yet: the first `migrate` makes it"),
+        State::NoSchema => format!("\"{name}\" does not exist yet: the first `migrate` creates it"),
         State::Empty => {
-            format!("\"{name}\" is there, its tables are not yet: the first `migrate` makes them")
+            format!("\"{name}\" exists without tables: the first `migrate` creates them")
         }
         State::Behind(1) => {
-            format!("\"{name}\" is of an earlier version: the next `migrate` brings it up to date (1 step)")
+            format!("\"{name}\" is from an earlier version: the next `migrate` upgrades it (1 step)")
         }
         State::Behind(steps) => {
-            format!(
-                "\"{name}\" is of an earlier version: the next `migrate` brings it up to date ({steps} steps)"
-            )
+            format!("\"{name}\" is from an earlier version: the next `migrate` upgrades it ({steps} steps)")
         }
-        State::Current => format!("\"{name}\" is there and up to date"),
+        State::Current => format!("\"{name}\" is up to date"),
     };
     Check::ok(AREA, "schema", detail)
 }
 
-/// Whether the role may do what the ledger needs, and whether its fingerprints can be used.
+/// Checks the role's privileges in the ledger, and its pepper.
 async fn allowed(
     diagnostics: &mut LedgerDiagnostics,
     inspection: &ConfigReport,
@@ -180,14 +178,14 @@ async fn allowed(
     let privileges = privileges(inspection, server, state, &missing);
     let pepper = match state {
         State::NoSchema | State::Empty if access.ledger.pepper.is_some() => {
-            Check::ok(AREA, "pepper", "set, and the ledger will be begun with it")
+            Check::ok(AREA, "pepper", "set; the ledger will be created with it")
         }
         State::NoSchema | State::Empty => Check::ok(AREA, "pepper", "not set"),
         State::Behind(_) | State::Current if !missing.is_empty() => {
             Check::skipped(AREA, "pepper", "the privileges above")
         }
         State::Behind(_) | State::Current => match diagnostics.pepper_fits().await {
-            Ok(true) => Check::ok(AREA, "pepper", "as the ledger was begun"),
+            Ok(true) => Check::ok(AREA, "pepper", "matches the ledger"),
             Ok(false) => failed("pepper", access, &LedgerError::Pepper),
             Err(error) => failed("pepper", access, &error),
         },
@@ -195,7 +193,7 @@ async fn allowed(
     vec![privileges, pepper]
 }
 
-/// Whether the migration's tokens went to where the configuration points.
+/// Checks that the migration's tokens went to the configured target.
 async fn target(
     diagnostics: &mut LedgerDiagnostics,
     access: &LedgerAccess,
@@ -216,16 +214,16 @@ async fn target(
             FailureClass::Configuration,
             NAME,
             format!(
-                "the migration's tokens went to {went_to}, and the configuration names {}",
+                "the migration's tokens went to {went_to}, but the configuration names {}",
                 api.target()
             ),
-            "use the configuration of that project and address again, or, to send everything anew, another `ledger.schema`",
+            "restore the configuration of that project and address, or set another `ledger.schema` to send everything again",
         ),
         Err(error) => failed(NAME, access, &error),
     }
 }
 
-/// Whether the migration may be another one under a new name.
+/// Checks whether the migration may be another one under a new name.
 async fn siblings(
     diagnostics: &mut LedgerDiagnostics,
     access: &LedgerAccess,
@@ -243,40 +241,37 @@ async fn siblings(
                 AREA,
                 NAME,
                 format!(
-                    "\"{}\" has no tokens in the ledger, and others have: {}",
+                    "\"{}\" has no tokens in the ledger, but others do: {}",
                     access.migration,
                     names.join(", ")
                 ),
-                "if one of them is this one under a former name, give `migration` that name: otherwise everything is sent again",
+                "if one of them is this migration under its old name, set `migration` to that name; otherwise everything is sent again",
             )
         }
         Err(error) => failed(NAME, access, &error),
     }
 }
 
-/// Whether a rollback was ended in the middle of a deletion.
+/// Checks whether a rollback ended in the middle of a deletion.
 async fn deletions(diagnostics: &mut LedgerDiagnostics, access: &LedgerAccess) -> Check {
     const NAME: &str = "rollbacks";
     let looked = async {
         let pending = diagnostics.pending_deletions().await?;
-        // A rollback that runs has some all the time.
+        // A running rollback always has some.
         let is_settled = pending.is_some() && diagnostics.is_held(LockKind::Migration).await?;
         Ok::<_, LedgerError>(pending.filter(|_| !is_settled))
     };
     match looked.await {
-        Ok(None) => Check::ok(AREA, NAME, "none was ended in the middle of a deletion"),
+        Ok(None) => Check::ok(AREA, NAME, "none ended in the middle of a deletion"),
         Ok(Some(pending)) => Check::failed(
             AREA,
             FailureClass::Configuration,
             NAME,
             format!(
-                "run {} was ended while {} tokens of run {} were being deleted: whether they are still at Descope is not known",
+                "run {} ended while {} tokens of run {} were being deleted: it is unknown whether they still exist at Descope",
                 pending.rollback, pending.tokens, pending.of_run
             ),
-            format!(
-                "`tokenferry rollback --run {}` goes on with it and settles them",
-                pending.of_run
-            ),
+            format!("`tokenferry rollback --run {}` resumes it", pending.of_run),
         ),
         Err(error) => failed(NAME, access, &error),
     }
@@ -285,10 +280,10 @@ async fn deletions(diagnostics: &mut LedgerDiagnostics, access: &LedgerAccess) -
 fn privileges(inspection: &ConfigReport, server: &Server, state: &State, missing: &[Missing]) -> Check {
     if missing.is_empty() {
         let detail = match state {
-            State::NoSchema => "the role may make the schema",
-            State::Empty => "the role may make the tables",
-            State::Behind(_) => "the role may update the tables",
-            State::Current => "the role may read and write the tables",
+            State::NoSchema => "the role can create the schema",
+            State::Empty => "the role can create the tables",
+            State::Behind(_) => "the role can upgrade the tables",
+            State::Current => "the role can read and write the tables",
         };
         return Check::ok(AREA, "privileges", detail);
     }
@@ -308,8 +303,8 @@ fn privileges(inspection: &ConfigReport, server: &Server, state: &State, missing
             FailureClass::Database,
             "privileges",
             detail,
-            "set `ledger.url` to a role (or a database) of the ledger's own that may write: without it the source's role is used, \
-             which should only read",
+            "set `ledger.url` to a role (or database) of its own that can write: without it the ledger uses the source's role, \
+             which should be read-only",
         );
     }
     let role = server.role.replace('"', "\"\"");
@@ -326,21 +321,21 @@ fn failed(name: &str, access: &LedgerAccess, error: &LedgerError) -> Check {
     match error {
         LedgerError::Database(failure) => database::broken(AREA, name, failure),
         LedgerError::Encoding(encoding) => usage(
-            format!("{encoding}, which cannot hold every key, user and app that there may be"),
-            "let `ledger.url` lead to a database in UTF8 (create database … encoding 'UTF8' template template0)",
+            format!("{encoding}, which cannot store every key, user and app"),
+            "set `ledger.url` to a database in UTF8 (create database … encoding 'UTF8' template template0)",
         ),
         LedgerError::Newer { .. } => usage(
             error.to_string(),
             "use the newer tokenferry, or another `ledger.schema`",
         ),
         LedgerError::Pepper => usage(
-            "`ledger.pepper` is not the one this ledger was begun with".to_owned(),
-            "put the former pepper back: with another one every token would look changed and be sent again",
+            "`ledger.pepper` differs from the one this ledger was created with".to_owned(),
+            "restore the previous value: with another one every token would look changed and be sent again",
         ),
         error => usage(
             error.to_string(),
             &format!(
-                "let another tokenferry version put it right, or use another `ledger.schema` than \"{}\"",
+                "use a matching tokenferry version, or another `ledger.schema` than \"{}\"",
                 access.ledger.schema
             ),
         ),

@@ -1,8 +1,8 @@
-//! Looks at everything a run will need, before the first one, and changes nothing.
+//! The doctor: checks everything a run needs, and changes nothing.
 //!
-//! Each look ends in a [`Check`]: ok, a warning, or failed, with what to do. What depends on a failed look is skipped, and
-//! said to be. The configuration is taken apart however wrong it is, and each of source, ledger and API is looked at as
-//! soon as its own settings can be had.
+//! Each check ends as ok, warning or failed, with advice. Checks that depend on a failed one are skipped and
+//! reported as such. An invalid configuration is still examined: source, ledger and API are checked if their
+//! own settings are valid.
 
 mod api;
 mod check;
@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 
 use crate::config::{AppMap, ConfigError, Loaded};
 
-/// Looks at everything. The order of the checks is that of the areas, whatever is done side by side.
+/// Runs all checks. They are reported by area, even though some run concurrently.
 pub async fn examine(loaded: &Result<Loaded, ConfigError>) -> Examination {
     let loaded = match loaded {
         Ok(loaded) => loaded,
@@ -52,7 +52,7 @@ pub async fn examine(loaded: &Result<Loaded, ConfigError>) -> Examination {
     Examination::new(checks)
 }
 
-/// The apps that tokens go to: those of `[apps]`, else those that the rows name.
+/// Returns the apps that tokens go to: those of `[apps]`, or those that the rows name.
 fn app_ids(apps: &AppMap, names: Option<Vec<String>>) -> Option<BTreeSet<String>> {
     match apps.entries() {
         Some(entries) => Some(entries.map(|(_, id)| id).collect()),

@@ -1,4 +1,4 @@
-//! Permissions of files: who else may change what a run obeys, or read its secrets.
+//! Permissions of files: the configuration, secrets and the hook must not be writable or readable by others.
 
 use std::{
     fs,
@@ -20,14 +20,14 @@ const OTHERS_WRITE: u32 = 0o002;
 const OTHERS_READ: u32 = 0o004;
 const OTHERS_PASS: u32 = 0o001;
 
-/// A file that decides what a run does, or holds a secret of it.
+/// A file that controls a run or contains a secret.
 struct Guarded {
     path: PathBuf,
     what: String,
     is_secret: bool,
 }
 
-/// A warning for each file that others can change, and for each secret that others can read.
+/// Warns about each file that others can change and each secret that others can read.
 pub(super) fn examine(loaded: &Loaded, inspection: &ConfigReport) -> Vec<Check> {
     let mut files = vec![Guarded {
         path: loaded.path().to_owned(),
@@ -67,17 +67,17 @@ fn warning(file: &Guarded) -> Option<Check> {
     Some(Check::warning(
         AREA,
         NAME,
-        format!("{may} {path}, which holds {}", file.what),
+        format!("{may} {path}, which contains {}", file.what),
         format!("`chmod {change} {path}` (a Kubernetes secret: `defaultMode: 0440` and `fsGroup`)"),
     ))
 }
 
-/// What is not there is said elsewhere.
+/// Returns the mode of a file; a missing one is reported elsewhere.
 fn mode(path: &Path) -> Option<u32> {
     fs::metadata(path).ok().map(|found| found.permissions().mode())
 }
 
-/// Whether every folder on the way there lets others pass.
+/// Returns true if others can traverse every folder of the path.
 fn is_reachable(path: &Path) -> bool {
     path.canonicalize().is_ok_and(|path| {
         let mut folders = path.ancestors().skip(1);

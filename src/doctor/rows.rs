@@ -1,4 +1,4 @@
-//! The rows of the source: how they are found, how many there are, and what they say of apps and secrets.
+//! Row checks: the key's index, the number of rows, app names and decryption.
 
 use super::{Area, Check, FailureClass, database};
 use crate::{
@@ -10,7 +10,7 @@ use crate::{
 
 const AREA: Area = Area::Source;
 
-/// Different names of apps that are looked at. Somebody with more has another column in mind.
+/// The most app names that are listed. More indicate a wrong column.
 pub(super) const MOST_APPS: u32 = 200;
 
 pub(super) fn decryption(rows: usize, sealed: usize) -> Check {
@@ -19,15 +19,15 @@ pub(super) fn decryption(rows: usize, sealed: usize) -> Check {
         return Check::ok(
             AREA,
             NAME,
-            format!("every value of {rows} rows that were looked at could be decrypted"),
+            format!("every value of {rows} sampled rows could be decrypted"),
         );
     }
-    let detail = format!("{sealed} of {rows} rows that were looked at hold a value that cannot be decrypted");
+    let detail = format!("{sealed} of {rows} sampled rows have a value that cannot be decrypted");
     if sealed * 2 > rows {
-        let advice = "give the key they were encrypted with: the guide \"Encrypted columns\" describes how";
+        let advice = "configure the key they were encrypted with, as in the guide \"Encrypted columns\"";
         return Check::failed(AREA, FailureClass::Configuration, NAME, detail, advice);
     }
-    let advice = "such rows fail as not_decryptable: `migrate --dry-run` and `failures` name them all";
+    let advice = "such rows fail as not_decryptable: `migrate --dry-run` and `failures` list them all";
     Check::warning(AREA, NAME, detail, advice)
 }
 
@@ -36,25 +36,21 @@ pub(super) fn key_index(settings: &SourceSettings, index: Option<KeyIndex>) -> C
     let key = &settings.key;
     let is_table = matches!(settings.relation, Relation::Table(_));
     let sorted = format!(
-        "no index gives the rows in the order of \"{key}\": each page of {} sorts all that is left",
+        "no index returns rows in the order of \"{key}\": each page of {} sorts all remaining rows",
         settings.page_size
     );
     match index {
         Some(KeyIndex {
             unique: Some(name),
             gives_order: true,
-        }) => Check::ok(
-            AREA,
-            NAME,
-            format!("{name} is unique and gives the pages their order"),
-        ),
+        }) => Check::ok(AREA, NAME, format!("{name} is unique and orders the pages")),
         Some(KeyIndex {
             gives_order: true, ..
         }) if is_table => Check::warning(
             AREA,
             NAME,
             format!(
-                "an index gives the pages their order, and none promises that \"{key}\" is unique: that was looked up row by row"
+                "an index orders the pages, but none guarantees that \"{key}\" is unique: that was checked row by row"
             ),
             format!("create unique index concurrently on the table ({key})"),
         ),
@@ -64,7 +60,7 @@ pub(super) fn key_index(settings: &SourceSettings, index: Option<KeyIndex>) -> C
             AREA,
             NAME,
             format!(
-                "pages are had in the order of \"{key}\" without sorting; that it is unique was looked up row by row"
+                "pages are read in the order of \"{key}\" without sorting; its uniqueness was checked row by row"
             ),
         ),
         Some(KeyIndex {
@@ -85,7 +81,7 @@ pub(super) fn key_index(settings: &SourceSettings, index: Option<KeyIndex>) -> C
             AREA,
             NAME,
             sorted,
-            "let `source.key` be a column that an index of a table behind the query is on, or raise `source.page_size`",
+            "choose a `source.key` that is indexed in a table of the query, or raise `source.page_size`",
         ),
     }
 }
@@ -108,11 +104,11 @@ pub(super) fn rows(settings: &SourceSettings, expected: Option<u64>) -> Check {
                 settings.page_size
             ),
         ),
-        None => Check::ok(AREA, NAME, "the planner has no idea"),
+        None => Check::ok(AREA, NAME, "the planner gives no estimate"),
     }
 }
 
-/// The names of apps in the rows, held against `[apps]`.
+/// Compares the app names in the rows with `[apps]`.
 pub(super) fn named(apps: &AppMap, names: &[String]) -> Check {
     const NAME: &str = "app_names";
     if names.is_empty() {
@@ -149,8 +145,8 @@ pub(super) fn unlisted(failure: &Failure) -> Check {
         return Check::warning(
             AREA,
             "app_names",
-            "listing them takes longer than `source.statement_timeout`",
-            "raise it for this once, or have the column indexed",
+            "listing the app names takes longer than `source.statement_timeout`",
+            "raise it temporarily, or index the column",
         );
     }
     if failure.is_about_a_value() {
@@ -158,13 +154,13 @@ pub(super) fn unlisted(failure: &Failure) -> Check {
             AREA,
             "app_names",
             format!("they cannot be listed: {failure}"),
-            "rows on whose values the database fails are not sent (unreadable_value): `migrate --dry-run` names them",
+            "rows with values that the database cannot read are not sent (unreadable_value): `migrate --dry-run` lists them",
         );
     }
     database::broken(AREA, "app_names", failure)
 }
 
-/// What a source holds may be anything.
+/// Lists names, escaped: the source may contain anything.
 pub(super) fn list<'a>(names: impl Iterator<Item = &'a String>) -> String {
     const AT_MOST: usize = 20;
     let names: Vec<_> = names.map(|name| quotable(name)).collect();

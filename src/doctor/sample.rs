@@ -1,4 +1,4 @@
-//! A few hundred rows, spread over all of them: what a run would make of these.
+//! The sample: a few hundred rows spread over the source, validated as a run would.
 
 use std::collections::BTreeMap;
 
@@ -12,10 +12,10 @@ use crate::{
 
 const AREA: Area = Area::Source;
 
-/// Rows that are looked at.
+/// The size of the sample.
 pub(super) const ROWS: u32 = 300;
 
-/// What the rows say of the mapping and of the columns of tokens.
+/// Checks the mapping and the token columns by the sample.
 pub(super) fn checks(settings: &SourceSettings, validator: &Validator, rows: &[LegacyToken]) -> Vec<Check> {
     if rows.is_empty() {
         return Vec::new();
@@ -38,10 +38,10 @@ pub(super) fn unreadable(error: SourceError) -> Check {
     }
 }
 
-/// Rows that fail for one reason.
+/// Rows that fail for the same reason.
 struct Failing {
     rows: usize,
-    /// The first one's, with what to do.
+    /// The reason of the first one, with advice.
     reason: String,
 }
 
@@ -58,27 +58,23 @@ fn mapping(
     if let Some((code, failing)) = most.filter(|(_, failing)| failing.rows * 2 > count) {
         let place = field_of(code, &failing.reason).map_or_else(String::new, |field| place(settings, field));
         let detail = format!(
-            "{place}{} of {count} rows that were looked at would fail as {code}: {}",
+            "{place}{} of {count} sampled rows would fail as {code}: {}",
             failing.rows, failing.reason
         );
-        let advice = "correct the mapping or the rows, and look at all of them with `migrate --dry-run`";
+        let advice = "correct the mapping or the rows, and check all rows with `migrate --dry-run`";
         return Check::failed(AREA, FailureClass::Configuration, NAME, detail, advice);
     }
     let (durations, expiries) = profile.durations();
     if profile.holds_durations() {
         let detail = format!(
-            "{}{durations} of {expiries} expiries that were looked at are before 2005: they look like durations",
+            "{}{durations} of {expiries} sampled expiries are before 2005: they look like durations",
             place(settings, Field::AccessTokenExpiry)
         );
         let advice = Rule::ExpiryImplausible.advice();
         return Check::failed(AREA, FailureClass::Configuration, NAME, detail, advice);
     }
     if failing.is_empty() {
-        return Check::ok(
-            AREA,
-            NAME,
-            format!("all of {count} rows that were looked at would go up"),
-        );
+        return Check::ok(AREA, NAME, format!("all {count} sampled rows would be uploaded"));
     }
     let failed: usize = failing.values().map(|failing| failing.rows).sum();
     let codes: Vec<String> = failing
@@ -89,14 +85,15 @@ fn mapping(
         AREA,
         NAME,
         format!(
-            "{failed} of {count} rows that were looked at would fail: {}",
+            "{failed} of {count} sampled rows would fail: {}",
             codes.join(", ")
         ),
-        "`migrate --dry-run` looks at all rows, and `failures` lists them",
+        "`migrate --dry-run` checks all rows, and `failures` lists them",
     )
 }
 
-/// The rows that local rules forbid, by code. Those that a run would complete first are not among them.
+/// Counts by code the rows that local rules reject. Rows that a run would first complete by a lookup are left
+/// out.
 fn failing(
     settings: &SourceSettings,
     validator: &Validator,
@@ -107,7 +104,7 @@ fn failing(
     for row in rows {
         let mut row = row.clone();
         if let (None, Some(login_id)) = (&row.user_id, row.login.id()) {
-            // That somebody has it takes the API to know.
+            // Only the API knows the user; any ID passes the local rules.
             row.user_id = Some(login_id.reveal().to_owned());
             row.login = Login::Resolved(login_id.clone());
         }
@@ -115,7 +112,7 @@ fn failing(
             continue;
         };
         let is_fetched = settings.provider.is_some() && reason.code == Rule::NoToken.code();
-        // Another check counts these.
+        // Counted by another check.
         let is_counted = reason.code == Rule::NotDecryptable.code();
         if !is_fetched && !is_counted {
             let failing = found.entry(reason.code.into_owned()).or_insert(Failing {
@@ -128,7 +125,7 @@ fn failing(
     found
 }
 
-/// The key of a field and what it is mapped to.
+/// Returns the key of a field and its mapping.
 fn place(settings: &SourceSettings, field: Field) -> String {
     let mapped = match settings.columns.get(&field).map(|mapping| &mapping.expression) {
         Some(Expression::Column(name)) => format!(" (the column \"{name}\")"),
@@ -138,7 +135,7 @@ fn place(settings: &SourceSettings, field: Field) -> String {
     format!("`{}`{mapped}: ", field.key())
 }
 
-/// Which field a reason is about. The reason names it where the code leaves it open.
+/// Returns the field that a reason is about. If the code does not tell, the text names it.
 fn field_of(code: &str, reason: &str) -> Option<Field> {
     let says = |part: &str| reason.contains(part);
     let quoted = |field: &Field| says(&format!("`{}`", field.name()));
@@ -165,19 +162,19 @@ fn field_of(code: &str, reason: &str) -> Option<Field> {
     Some(field)
 }
 
-/// Whether the columns of tokens look like that.
+/// Checks whether the token columns look like tokens.
 fn tokens(profile: &ColumnProfile) -> Check {
     const NAME: &str = "tokens";
     let suspicions = profile.suspicions();
     if suspicions.is_empty() {
-        return Check::ok(AREA, NAME, "nothing about the columns of tokens is odd");
+        return Check::ok(AREA, NAME, "the token columns look normal");
     }
     let list: Vec<String> = suspicions.iter().map(ToString::to_string).collect();
     Check::warning(
         AREA,
         NAME,
         list.join("; "),
-        "hold one of them against what the provider's documentation shows: encrypted ones are decrypted on the way (`decrypt`), and \
-         another column may be the right one",
+        "compare one of them with the provider's documentation: encrypted tokens need `decrypt`, and another \
+         column may be the right one",
     )
 }

@@ -1,21 +1,21 @@
-//! Sessions: whether the limits allow as many as a run has, source and ledger together where one limit is for both.
+//! Session checks: the database's connection limits against the sessions of a run.
 
 use super::{Area, Check, FailureClass};
 use crate::postgres::{Limit, Room};
 
 pub(super) const NAME: &str = "sessions";
 
-/// What a run needs of one database, and what there is.
+/// The sessions that a run needs of one database, and the limits.
 pub(super) struct Need {
     pub(super) area: Area,
     pub(super) room: Room,
-    /// Without so many there is no run.
+    /// The minimum for a run.
     pub(super) least: i64,
-    /// A run has no more than that.
+    /// The maximum that a run uses.
     pub(super) most: i64,
 }
 
-/// How many sessions have to find a place within one limit.
+/// The sessions that compete for one limit.
 struct Demand<'a> {
     of: &'a Limit,
     limit: i64,
@@ -25,7 +25,7 @@ struct Demand<'a> {
     is_shared: bool,
 }
 
-/// The check of each that could be asked.
+/// Checks each database that could be asked.
 pub(super) fn checks(source: Option<&Need>, ledger: Option<&Need>) -> [Option<Check>; 2] {
     [
         source.map(|need| check(need, ledger)),
@@ -71,10 +71,10 @@ fn check(need: &Need, other: Option<&Need>) -> Check {
         tightest.of.of
     );
     if left < least {
-        let advice = format!("raise that limit: a run needs {least} at least");
+        let advice = format!("raise that limit: a run needs at least {least}");
         return Check::failed(need.area, FailureClass::Database, NAME, detail, advice);
     }
-    let advice = "raise that limit, or lower `batch.concurrency`: a run goes on with fewer, and statements wait for each other";
+    let advice = "raise that limit, or lower `batch.concurrency`: with fewer sessions, a run works but statements wait for each other";
     Check::warning(need.area, NAME, detail, advice)
 }
 
@@ -110,12 +110,12 @@ mod tests {
                 13,
                 ["14, source and ledger", "14, source and ledger"],
             ),
-            ("a", "the role x", 2, ["3 at least", "3 at least"]),
+            ("a", "the role x", 2, ["at least 3", "at least 3"]),
             ("a", "the role y", 12, ["ok", "ok"]),
             ("a", "the role y", 2, ["ok", "12, and the role y"]),
-            // Of the same name, and another one.
+            // A limit of the same name on another server.
             ("b", "the role x", 12, ["ok", "ok"]),
-            ("b", "the role x", 1, ["2, and the role x", "2 at least"]),
+            ("b", "the role x", 1, ["2, and the role x", "at least 2"]),
         ] {
             let server = ("the server (max_connections)", 100, 10);
             let source = need(Area::Source, "a", &[("the role x", limit, 0), server]);
@@ -129,13 +129,13 @@ mod tests {
 
     #[test]
     fn the_tightest_limit_is_the_one_that_leaves_least_to_those_who_share_it() {
-        // The role's own has fewer left, and the server's is for both.
+        // The role's limit leaves fewer sessions, but the server's limit counts for both.
         let limits = [("the role x", 12, 0), ("the server", 100, 87)];
         let ledger = need(Area::Ledger, "a", &limits);
         let source = need(Area::Source, "a", &limits[1..]);
         let [_, ledger] = checks(Some(&source), Some(&ledger));
         assert!(ledger.unwrap().detail.contains("the server has 13 of 100"));
-        // A limit that does not bind the one is used up by it all the same.
+        // A limit that does not bind one database is still used up by it.
         let ledger = need(Area::Ledger, "a", &[("the database x", 13, 0)]);
         let source = need(Area::Source, "a", &[("the database x", None, 0)]);
         let [source, ledger] = checks(Some(&source), Some(&ledger));

@@ -1,4 +1,4 @@
-//! The source: reached, as configured, read-only, and fit to be read page by page.
+//! Source checks: connection, mapping, read-only access and paging.
 
 use super::{
     Area, Check, FailureClass, database,
@@ -16,7 +16,7 @@ use crate::{
 
 const AREA: Area = Area::Source;
 
-/// What cannot be looked at without one.
+/// The checks that need a connection.
 const BEHIND_A_CONNECTION: [&str; 8] = [
     "tls",
     "search_path",
@@ -28,20 +28,20 @@ const BEHIND_A_CONNECTION: [&str; 8] = [
     "app_names",
 ];
 
-/// The one that reads, and one that looks rows up beside it.
+/// One session reads, and one looks rows up.
 const SESSIONS: i64 = 2;
 
-/// What was found out about the source.
+/// The results for the source.
 #[derive(Default)]
 pub(super) struct Examined {
     pub(super) checks: Vec<Check>,
-    /// The names of apps in the rows; `None` if they could not be had, or are too many to be that.
+    /// The app names in the rows; `None` if they could not be read, or are too many to be names of apps.
     pub(super) app_names: Option<Vec<String>>,
-    /// What a run needs of sessions, if the server was asked.
+    /// The sessions that a run needs, if the server was reached.
     pub(super) need: Option<Need>,
 }
 
-/// Everything about the source but its sessions.
+/// Checks the source, except its sessions.
 pub(super) async fn examine(inspection: &ConfigReport) -> Examined {
     let mut examined = Examined::default();
     examined.checks = checks(inspection, &mut examined).await;
@@ -103,7 +103,7 @@ async fn checks(inspection: &ConfigReport, found: &mut Examined) -> Vec<Check> {
                     FailureClass::Database,
                     "session",
                     failure.to_string(),
-                    "change the server's settings for this role as said, or decrypt with `decrypt` instead of in the database",
+                    "change the server's settings for this role, or decrypt with `decrypt` instead of in the database",
                 ));
                 checks.extend(skip(
                     &["table", "read_only", "key_index", "rows", "app_names"],
@@ -144,7 +144,7 @@ async fn checks(inspection: &ConfigReport, found: &mut Examined) -> Vec<Check> {
     checks
 }
 
-/// What some rows say, from all over the source.
+/// Checks a sample of rows.
 async fn sampled(
     diagnostics: &mut SourceDiagnostics,
     settings: &SourceSettings,
@@ -159,14 +159,14 @@ async fn sampled(
         let sealed = rows.iter().filter(|row| row.sealed.is_some()).count();
         checks.push(rows::decryption(rows.len(), sealed));
     }
-    // Nothing is compared with what stands in a ledger.
+    // The fingerprints are not compared with a ledger.
     let key = FingerprintKey::new(&[0; 32], None);
     let validator = Validator::new(inspection.apps.clone(), key).tolerating(inspection.tolerated);
     checks.extend(sample::checks(settings, &validator, &rows));
     checks
 }
 
-/// What there is to say of the connection itself.
+/// Checks the connection itself.
 async fn connection(
     settings: &SourceSettings,
     diagnostics: &mut SourceDiagnostics,
@@ -218,7 +218,7 @@ fn table(settings: &SourceSettings, fit: Result<(), SourceError>) -> Vec<Check> 
             FailureClass::Database,
             "row_security",
             format!("{source}{policies}"),
-            "read as the table's owner or as a role with bypassrls; or set `source.row_security = \"allow\"`, and rows that the \
+            "use the table's owner or a role with bypassrls; or set `source.row_security = \"allow\"`, and rows that the \
              policies hide are left out",
         )],
         Err(error) => vec![Check::failed(
@@ -226,20 +226,20 @@ fn table(settings: &SourceSettings, fit: Result<(), SourceError>) -> Vec<Check> 
             FailureClass::Configuration,
             "table",
             error.to_string(),
-            "correct what [source] says about these rows",
+            "correct the settings under [source]",
         )],
     }
 }
 
 fn read_only(server: &Server, writable: &[Writable]) -> Check {
     const NAME: &str = "read_only";
-    let guarded = "tokenferry's own session is read-only all the same";
+    let guarded = "tokenferry's own session is read-only regardless";
     if server.is_superuser {
         return Check::warning(
             AREA,
             NAME,
             format!("the role \"{}\" is a superuser; {guarded}", server.role),
-            "use a role that may do no more than `select`",
+            "use a role that can only `select`",
         );
     }
     if let Some(first) = writable.first() {
@@ -253,7 +253,7 @@ fn read_only(server: &Server, writable: &[Writable]) -> Check {
             NAME,
             format!("the role \"{}\" may {all}; {guarded}", server.role),
             format!(
-                "use a role that may do no more than `select` (or: revoke {} on {} from its owner's role)",
+                "use a role that can only `select` (or: revoke {} on {} from its owner's role)",
                 first.privileges.join(", "),
                 first.relation
             ),
@@ -273,7 +273,7 @@ fn read_only(server: &Server, writable: &[Writable]) -> Check {
     )
 }
 
-/// Whether some value has to be decrypted on its way. What a setting of the session is for is not said, and mostly it is that.
+/// Returns true if a value has to be decrypted. A session setting counts, as decryption is its usual purpose.
 fn is_encrypted(settings: &SourceSettings) -> bool {
     !settings.session.is_empty() || settings.columns.values().any(|mapping| mapping.decrypt.is_some())
 }

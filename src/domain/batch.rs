@@ -1,44 +1,45 @@
-//! A request's worth of tokens.
+//! A batch: the tokens of one request.
 
 use super::{Item, Subject};
 
-/// Tokens that go up in one request: of one subject, never two for one (app, user) or one (app, tenant).
+/// Tokens of one request: all of one subject, and never two with the same identity.
 #[derive(Debug)]
 pub struct Batch {
-    /// Whose tokens they are.
+    /// The kind of owner.
     pub subject: Subject,
-    /// Which call carries them.
+    /// The endpoint that takes them.
     pub call: Call,
-    /// The tokens, in the order of the source; never empty, and just one where the call takes no more.
+    /// The tokens in source order. Never empty, and only one if the endpoint takes no more.
     pub items: Vec<Item>,
-    /// The batch this one was taken out of, after that one was refused.
+    /// The rejected batch that this one was split from.
     pub parent: Option<i64>,
 }
 
 impl Batch {
-    /// The ledger holds no outcome of any of the rows yet.
+    /// Returns true if the ledger has no outcome for any of the rows yet.
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.items.iter().all(|item| item.is_new)
     }
 }
 
-/// The API's two ways to take tokens; each has an endpoint for either subject.
+/// The API's two kinds of upload endpoint. Each exists for either subject.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Call {
-    /// Many tokens, all of them or none.
+    /// Many tokens: all are stored or none.
     Batch,
-    /// One token by itself. If it has a refresh token, the API tries that at the provider, and writes nothing if it fails.
+    /// One token. If it has a refresh token, the API tries it at the provider, and stores nothing if that
+    /// fails.
     Single,
 }
 
-/// What the ledger knows of a batch.
+/// The state of a batch in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum BatchState {
-    /// Recorded before the request leaves. Until there is an answer, what became of it is unknown.
+    /// Recorded before the request is sent. The outcome is unknown until the response arrives.
     InFlight,
-    /// The API said that all of it is stored.
+    /// The API confirmed that the whole batch is stored.
     Committed,
-    /// Nothing of it is stored, and it will not be sent again as it is.
+    /// Nothing of the batch is stored, and it is not sent again in this form.
     Failed,
 }

@@ -1,4 +1,4 @@
-//! Decisions: what became of a token.
+//! Decisions: the outcomes of tokens.
 
 use std::borrow::Cow;
 
@@ -7,16 +7,16 @@ use super::{Destination, Rule, SourceKey, Superseded};
 /// The state of a source row in the ledger. A row without one is pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenState {
-    /// The API said so.
+    /// The API confirmed that the token is stored.
     Committed,
-    /// It did not go up; there is a reason.
+    /// The token was not uploaded; a reason is recorded.
     Failed,
-    /// A newer row goes to the same destination.
+    /// A newer row has the same destination.
     Superseded,
 }
 
 impl TokenState {
-    /// The word the ledger stores.
+    /// Returns the word that the ledger stores.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -26,7 +26,7 @@ impl TokenState {
         }
     }
 
-    /// From the word the ledger stores.
+    /// Parses the word that the ledger stores.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Committed, Self::Failed, Self::Superseded]
@@ -35,19 +35,19 @@ impl TokenState {
     }
 }
 
-/// Who turned a token down.
+/// The origin of a rejection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RefusedBy {
-    /// A rule of ours, before anything was sent.
+    /// A local rule, before anything was sent.
     Validation,
     /// The API.
     Api,
-    /// Nobody: no usable answer came, however often it was tried.
+    /// No usable response arrived in any attempt.
     Transport,
 }
 
 impl RefusedBy {
-    /// The word the ledger stores.
+    /// Returns the word that the ledger stores.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -58,25 +58,26 @@ impl RefusedBy {
     }
 }
 
-/// Why a token or a batch failed: a stable code for scripts and a sentence for people. Holds no token, in no form.
+/// The reason why a token or a batch failed: a stable code for scripts and a sentence for people. Never
+/// contains a token in any form.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reason {
-    /// Who turned it down.
+    /// The origin of the rejection.
     pub refused_by: RefusedBy,
-    /// Our rule's code, the API's `errorCode`, or what happened on the wire.
+    /// The rule's code, the API's `errorCode`, or a code of the transport error.
     pub code: Cow<'static, str>,
-    /// A sentence a person can act on.
+    /// A sentence that says what to do.
     pub text: String,
 }
 
 impl Reason {
-    /// A local rule is broken: what exactly, and after that what to do about it.
+    /// Builds the reason for a broken local rule: the problem, then the advice.
     #[must_use]
     pub fn of(rule: Rule, what: &str) -> Self {
         Self::validation(rule.code(), format!("{what}: {}", rule.advice()))
     }
 
-    /// A reason of one of our own checks.
+    /// Builds the reason of a local check.
     #[must_use]
     pub fn validation(code: &'static str, text: impl Into<String>) -> Self {
         Self {
@@ -86,7 +87,7 @@ impl Reason {
         }
     }
 
-    /// A reason the API gave.
+    /// Builds a reason that the API gave.
     #[must_use]
     pub fn api(code: impl Into<String>, text: impl Into<String>) -> Self {
         Self {
@@ -96,7 +97,7 @@ impl Reason {
         }
     }
 
-    /// What happened between us and the API.
+    /// Builds the reason of a transport error.
     #[must_use]
     pub fn transport(code: impl Into<Cow<'static, str>>, text: impl Into<String>) -> Self {
         Self {
@@ -107,32 +108,32 @@ impl Reason {
     }
 }
 
-/// How a token ends that is not sent.
+/// The outcome of a token that is not sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unsent {
-    /// It does not go up; this is why.
+    /// The token is not uploaded, for this reason.
     Failed(Reason),
-    /// Another token stands at its destination, or goes there.
+    /// Another token is at its destination, or is going there.
     Superseded(Superseded),
 }
 
-/// The end of a token that is not sent (or not any more).
+/// The outcome of a token that is not sent, or not sent again.
 #[derive(Debug, Clone)]
 pub struct Decision {
     /// The source row.
     pub key: SourceKey,
-    /// The destination, as far as the row has one.
+    /// The destination, if the row has one.
     pub destination: Option<Destination>,
-    /// The legacy app name where it could not be mapped, so that the report can name it.
+    /// The legacy app name if it could not be mapped, for the report.
     pub app: Option<String>,
-    /// How new the row is.
+    /// The version of the row.
     pub version: super::Version,
-    /// How it ends.
+    /// The outcome.
     pub end: Unsent,
 }
 
 impl Decision {
-    /// The state it ends in.
+    /// Returns the state that the ledger records.
     #[must_use]
     pub fn state(&self) -> TokenState {
         match self.end {
@@ -141,7 +142,7 @@ impl Decision {
         }
     }
 
-    /// Why it failed, if it did.
+    /// Returns the reason if the token failed.
     #[must_use]
     pub fn failure(&self) -> Option<&Reason> {
         match &self.end {

@@ -1,4 +1,4 @@
-//! Destinations: where a token goes.
+//! Destinations: the places of tokens at Descope.
 
 use std::{
     fmt,
@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 
 use super::ScopeSet;
 
-/// Whose token it is; the API has one set of endpoints for each.
+/// The kind of owner; the API has one set of endpoints for each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Subject {
@@ -22,7 +22,7 @@ pub enum Subject {
 }
 
 impl Subject {
-    /// The word the ledger stores.
+    /// Returns the word that the ledger stores.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -38,11 +38,11 @@ impl fmt::Display for Subject {
     }
 }
 
-/// The place a token has at Descope: all by which the API can tell two tokens apart. Two rows with equal destinations overwrite
-/// each other there.
+/// A token's place at Descope: everything by which the API distinguishes two tokens. Rows with equal
+/// destinations overwrite each other.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Destination {
-    /// Whose token it is.
+    /// The kind of owner.
     pub subject: Subject,
     /// The outbound app's ID.
     pub app_id: String,
@@ -50,19 +50,19 @@ pub struct Destination {
     pub user_id: Option<String>,
     /// The tenant; optional for a user token, required for a tenant token.
     pub tenant_id: Option<String>,
-    /// Tells several connections of one user or tenant to one app apart.
+    /// Distinguishes several connections of one user or tenant to one app.
     pub external_identifier: Option<String>,
-    /// Tokens of one owner that differ in scopes are separate tokens.
+    /// The scopes. Tokens of one owner with different scopes are separate tokens.
     pub scopes: ScopeSet,
 }
 
-/// A destination in 16 bytes: what the ledger indexes and what is kept in memory while a token is on its way.
-/// Truncated SHA-256, so two destinations do not collide in any table this tool will meet.
+/// A destination in 16 bytes, for the ledger's indexes and for memory. A truncated SHA-256: collisions are
+/// practically impossible at any table size.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct DestinationId([u8; 16]);
 
 impl DestinationId {
-    /// The stored form.
+    /// Returns the stored form.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
@@ -74,20 +74,20 @@ impl DestinationId {
         Self(id)
     }
 
-    /// From the stored form; `None` if it has another length.
+    /// Parses the stored form; `None` if the length is wrong.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(Self)
     }
 }
 
-/// (app, user) or (app, tenant), letter case set aside: all by which the API names a failed item, and it may name an id in
-/// another case than it was sent. A hash, so two that collide are merely kept apart without need.
+/// The (app, user) or (app, tenant) by which the API names a failed item, ignoring case, since the API may
+/// change the case of an ID. A hash: a collision only keeps two tokens apart without need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Identity(u64);
 
 impl Destination {
-    /// A user's token.
+    /// Returns the destination of a user token.
     pub fn user(app_id: impl Into<String>, user_id: impl Into<String>) -> Self {
         Self {
             subject: Subject::User,
@@ -99,7 +99,7 @@ impl Destination {
         }
     }
 
-    /// A tenant's own token.
+    /// Returns the destination of a tenant token.
     pub fn tenant(app_id: impl Into<String>, tenant_id: impl Into<String>) -> Self {
         Self {
             subject: Subject::Tenant,
@@ -111,13 +111,13 @@ impl Destination {
         }
     }
 
-    /// The same with the tenant of a user token.
+    /// Returns the destination with the tenant of a user token.
     #[must_use]
     pub fn in_tenant(self, tenant_id: Option<String>) -> Self {
         Self { tenant_id, ..self }
     }
 
-    /// The same with an external identifier.
+    /// Returns the destination with an external identifier.
     #[must_use]
     pub fn identified_by(self, external_identifier: Option<String>) -> Self {
         Self {
@@ -126,13 +126,13 @@ impl Destination {
         }
     }
 
-    /// The same with scopes.
+    /// Returns the destination with scopes.
     #[must_use]
     pub fn with_scopes(self, scopes: ScopeSet) -> Self {
         Self { scopes, ..self }
     }
 
-    /// The ID of this destination.
+    /// Returns the ID of this destination.
     #[must_use]
     pub fn id(&self) -> DestinationId {
         let mut hash = self.hash_without_scopes();
@@ -142,8 +142,8 @@ impl Destination {
         DestinationId::of(hash)
     }
 
-    /// The ID that earlier versions gave this destination: they did not look at scopes. The same as [`id`](Self::id) where
-    /// there are none.
+    /// Returns the ID that earlier versions used, which ignored scopes. Equal to [`id`](Self::id) if there
+    /// are none.
     #[must_use]
     pub fn id_without_scopes(&self) -> DestinationId {
         DestinationId::of(self.hash_without_scopes())
@@ -164,7 +164,7 @@ impl Destination {
         hash
     }
 
-    /// The identity of this destination.
+    /// Returns the identity of this destination.
     #[must_use]
     pub fn identity(&self) -> Identity {
         let mut hasher = HASHES.build_hasher();
@@ -174,14 +174,16 @@ impl Destination {
         Identity(hasher.finish())
     }
 
-    /// What selects among the tokens of one identity, as hashes: the tenant of a user token, and the external identifier.
+    /// Returns hashes of the fields that select among the tokens of one identity: the tenant of a user token,
+    /// and the external identifier.
     #[must_use]
     pub fn qualifiers(&self) -> (Option<u64>, Option<u64>) {
         let hashed = |text: &Option<String>| text.as_ref().map(|text| HASHES.hash_one(text));
         (hashed(&self.tenant_id), hashed(&self.external_identifier))
     }
 
-    /// The ID by which the API names a failed item: the user of a user token, the tenant of a tenant token.
+    /// Returns the ID by which the API names a failed item: the user of a user token, the tenant of a tenant
+    /// token.
     #[must_use]
     pub fn subject_id(&self) -> &str {
         match self.subject {
@@ -192,7 +194,7 @@ impl Destination {
     }
 }
 
-/// Length first, so that no two lists of fields give the same bytes; absent differs from empty.
+/// Hashes the length first, so that no two lists of fields give the same bytes. Absent differs from empty.
 fn hash_field(hash: &mut Sha256, field: Option<&String>) {
     match field {
         None => hash.update([0]),
@@ -204,10 +206,10 @@ fn hash_field(hash: &mut Sha256, field: Option<&String>) {
     }
 }
 
-/// The same in all threads of a process: hashes of different tokens are compared.
+/// A fixed seed: hashes are compared across threads.
 const HASHES: FixedState = FixedState::with_seed(0);
 
-/// Nearly all IDs are ASCII, and need no text made of them in lower case.
+/// Hashes without allocating a lowercase copy if the text is ASCII, as nearly all IDs are.
 fn hash_without_case(text: &str, hasher: &mut impl Hasher) {
     const PART: usize = 64;
     if text.is_ascii() {
@@ -219,7 +221,7 @@ fn hash_without_case(text: &str, hasher: &mut impl Hasher) {
             hasher.write(lower);
         }
     } else {
-        // In the same parts: what is not ASCII may be so in lower case.
+        // The same chunks as above: the lowercase form of a non-ASCII text may be ASCII.
         for part in text.to_lowercase().as_bytes().chunks(PART) {
             hasher.write(part);
         }
@@ -260,7 +262,7 @@ mod tests {
         assert_ne!(scoped(&["x"]).id(), scoped(&["y"]).id());
         let bare = user("a", "b", None);
         assert_eq!(scoped(&[]), bare);
-        // Pinned: ledgers of earlier versions hold it.
+        // Pinned: ledgers of earlier versions store this ID.
         let stored = [
             0x08, 0x4c, 0xa1, 0xf2, 0x7d, 0xe9, 0xc8, 0x36, 0x36, 0xa8, 0x05, 0x23, 0xb4, 0x17, 0xd2, 0x89,
         ];

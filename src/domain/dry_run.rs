@@ -1,11 +1,11 @@
-//! Dry run: whether anything is changed at the API.
+//! Dry run: a flag that says whether the API is changed.
 
-/// Two ways through the same work.
+/// Selects a real run or a dry run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum DryRun {
-    /// It is done.
+    /// Changes are made.
     #[default]
     Off,
-    /// It is said what would be done.
+    /// Changes are only reported.
     On,
 }

@@ -1,20 +1,20 @@
-//! The estimate that a dry run makes of the real one.
+//! The estimate that a dry run makes of the real run.
 
 use serde::Serialize;
 
-/// Work that a run over the same rows has before it.
+/// The expected work of a run over the same rows.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 pub struct Estimate {
-    /// Batches.
+    /// The batches.
     pub batches: i64,
-    /// Requests: one for each batch, if none is refused and every answer arrives.
+    /// The requests: one per batch, if none is rejected and every response arrives.
     pub requests: i64,
-    /// Those of them that carry one token by itself.
+    /// The requests that carry a single token.
     pub single_requests: i64,
-    /// Bytes of the requests' bodies.
+    /// The bytes of the request bodies, without fetched tokens.
     pub bytes: i64,
-    /// Tokens that are fetched from where Descope keeps them, one request each; the bytes above are without them.
+    /// The tokens that have to be fetched from Descope, one request each.
     pub fetches: i64,
-    /// From the first request to the last, in seconds, at the configured rate.
+    /// The seconds from the first request to the last, at the configured rate.
     pub duration_s: f64,
 }

@@ -1,34 +1,34 @@
-//! Event log: what happens to a run beside its tokens.
+//! Event log: what happens to a run apart from its tokens.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::time::Instant;
 
-/// Something that happens to a run.
+/// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum EventKind {
-    /// A process began it.
+    /// A process started the run.
     Started,
-    /// Another process took it up.
+    /// Another process resumed the run.
     Resumed,
-    /// The API asked to wait: no request that carries tokens left.
+    /// The API asked to wait, and no tokens were sent meanwhile.
     Held,
-    /// The API asked to wait with questions about users, apps and tenants, or with reading back.
+    /// The API asked to wait with lookups or with reading back.
     LookupsHeld,
-    /// Somebody held it back on the live page.
+    /// Somebody paused the run on the live page.
     Paused,
-    /// The API refused a batch for its size, and later ones were smaller.
+    /// The API rejected a batch for its size, and later batches were smaller.
     SizeLowered,
-    /// The source did not answer.
+    /// The source was unreachable.
     SourceAway,
-    /// The ledger did not answer.
+    /// The ledger was unreachable.
     LedgerAway,
-    /// A process put it down, be it done or not.
+    /// A process ended the run, finished or not.
     Ended,
 }
 
 impl EventKind {
-    /// All of them.
+    /// All kinds.
     pub const ALL: [Self; 9] = [
         Self::Started,
         Self::Resumed,
@@ -41,13 +41,13 @@ impl EventKind {
         Self::Ended,
     ];
 
-    /// How a process takes a run up.
+    /// Returns the event that a process records when it starts or resumes a run.
     #[must_use]
     pub fn taking_up(resumed: bool) -> Self {
         if resumed { Self::Resumed } else { Self::Started }
     }
 
-    /// The word the ledger stores.
+    /// Returns the word that the ledger stores.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -63,50 +63,50 @@ impl EventKind {
         }
     }
 
-    /// From the word the ledger stores; `None` for those of a later version.
+    /// Parses the word that the ledger stores; `None` for kinds of a later version.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == word)
     }
 }
 
-/// One event, or several that became one.
+/// One event, or several merged into one.
 #[derive(Debug, Clone)]
 pub struct Event {
     /// Counts from 1 within this process.
     pub number: i32,
-    /// What it is.
+    /// The kind.
     pub kind: EventKind,
-    /// When it began.
+    /// The beginning.
     pub from: Instant,
-    /// When the last of them is over, where it lasts.
+    /// The end of the last merged event, if events of this kind last.
     pub until: Option<Instant>,
-    /// How long they lasted together.
+    /// The total duration.
     pub seconds: f64,
-    /// How many they are.
+    /// The number of merged events.
     pub times: i32,
     /// A sentence about it.
     pub detail: Option<String>,
-    /// How often it has changed, and the change that was written last.
+    /// The number of changes so far, and the number when it was last written.
     changes: u32,
     written: u32,
 }
 
-/// Shared by all who have something to note, and by the one who writes it down. Keeps few entries, however much happens.
+/// Recorded by all tasks of a run, written to the ledger by one. Keeps a bounded number of entries.
 #[derive(Debug, Clone, Default)]
 pub struct EventLog(Arc<Mutex<Vec<Event>>>);
 
-/// Of one kind. What comes after becomes part of the last of them.
+/// The limit per kind. Later events are merged into the last entry.
 const MOST_OF_A_KIND: usize = 100;
 
 impl EventLog {
-    /// Something happens at this moment.
+    /// Records an event at this moment.
     pub fn record(&self, kind: EventKind, detail: Option<String>) {
         self.add(kind, Instant::now(), None, detail);
     }
 
-    /// Something lasts from one moment to another, which may be to come. Where several see the same, or one follows upon the
-    /// other, it is one event.
+    /// Records a period, whose end may be in the future. Merges it with the last one if they overlap or
+    /// touch.
     pub fn record_span(&self, kind: EventKind, from: Instant, until: Instant) {
         self.add(kind, from, Some(until), None);
     }
@@ -148,14 +148,14 @@ impl EventLog {
         }
     }
 
-    /// What is new or has changed since it was written.
+    /// Returns the events that are new or have changed since they were written.
     #[must_use]
     pub fn unwritten(&self) -> Vec<Event> {
         let is_news = |entry: &&Event| entry.changes > entry.written;
         self.lock().iter().filter(is_news).cloned().collect()
     }
 
-    /// These were written as they are.
+    /// Marks the events as written in this state.
     pub fn written(&self, news: &[Event]) {
         let mut entries = self.lock();
         for news in news {
@@ -166,7 +166,7 @@ impl EventLog {
     }
 
     fn lock(&self) -> MutexGuard<'_, Vec<Event>> {
-        // Every change under the lock is complete before anything can panic.
+        // A poisoned lock still guards consistent data: changes under it complete before anything can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -184,7 +184,7 @@ mod tests {
         let event_log = EventLog::default();
         let now = Instant::now();
         event_log.record_span(EventKind::Held, now, now + 10 * SECOND);
-        // Another request that was under way, turned away a little later.
+        // Another request that was in flight, rejected a little later.
         event_log.record_span(EventKind::Held, now + SECOND, now + 12 * SECOND);
         event_log.record_span(EventKind::LedgerAway, now, now + 5 * SECOND);
         event_log.record_span(EventKind::Held, now + 20 * SECOND, now + 21 * SECOND);
@@ -210,7 +210,7 @@ mod tests {
         event_log.record(EventKind::Started, Some("by a test".to_owned()));
         event_log.record_span(EventKind::Held, now, now + SECOND);
         let news = event_log.unwritten();
-        // It goes on while it is being written.
+        // It continues while it is being written.
         event_log.record_span(EventKind::Held, now, now + 3 * SECOND);
         event_log.written(&news);
         let again = event_log.unwritten();
@@ -218,7 +218,7 @@ mod tests {
         assert_eq!((again[0].number, again[0].seconds), (2, 3.0));
         event_log.written(&again);
         assert!(event_log.unwritten().is_empty());
-        // The same once more tells nothing.
+        // The same period again changes nothing.
         event_log.record_span(EventKind::Held, now, now + 2 * SECOND);
         assert!(event_log.unwritten().is_empty());
     }

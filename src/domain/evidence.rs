@@ -1,13 +1,14 @@
-//! Evidence: what reading a token back can prove about the upload that carried it.
+//! Evidence: what reading back a token can prove about its upload.
 //!
-//! A value proves an upload only if it cannot have been at its destination before. So the ledger keeps, for each committed
-//! token, a short digest of each part that the API shows; a part whose digest is another one now is evidence.
+//! A value proves an upload only if it cannot have been at its destination before. The ledger therefore keeps
+//! a short digest of each part of a committed token that the API shows. A part whose digest differs now is
+//! evidence.
 
 use serde::{Deserialize, Serialize};
 
 use crate::secret::{KINDS, Parts};
 
-/// What the ledger knows to be at a destination before an upload.
+/// The ledger's knowledge of a destination before an upload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Prior {
     /// This ledger never sent anything there.
@@ -15,9 +16,10 @@ pub enum Prior {
     Nothing,
     /// Exactly this token was stored there last.
     Token(Parts),
-    /// Something may be there, and it is not known what: several tokens, a former one, or one from before parts were kept.
+    /// Something unknown may be there: one of several tokens, an earlier one, or one recorded before digests
+    /// were kept.
     Unknown,
-    /// After whatever was committed there, something else was sent of which nobody could tell whether it is stored.
+    /// After the last commit something else was sent, and its outcome is unknown.
     Unresolved,
 }
 
@@ -30,14 +32,14 @@ pub struct Evidence {
     pub access: bool,
     /// The refresh token.
     pub refresh: bool,
-    /// Expiry, type and grantor, all of them together.
+    /// Expiry, type and grantor together.
     pub attributes: bool,
-    /// Nothing was there before at all.
+    /// The destination was empty.
     pub was_empty: bool,
 }
 
 impl Evidence {
-    /// What these parts prove at a destination of which this is known.
+    /// Returns the parts that prove an upload, given the earlier content of the destination.
     #[must_use]
     pub fn of(sent: Parts, prior: Prior) -> Self {
         let before = match prior {
@@ -50,8 +52,8 @@ impl Evidence {
         Self {
             access: changed(sent.access, before.access),
             refresh: changed(sent.refresh, before.refresh),
-            // Of a destination that was empty, the secrets say all. An attribute that is left out now is Descope's to fill in, and
-            // would not be seen to have changed.
+            // At an empty destination the secrets are proof enough. Descope fills in an attribute that is
+            // left out, so its change could not be seen.
             attributes: !was_empty
                 && sent.attributes != before.attributes
                 && before.attributes & KINDS & !sent.attributes == 0,
@@ -59,7 +61,7 @@ impl Evidence {
         }
     }
 
-    /// Whether anything can be proved.
+    /// Returns true if anything can be proved.
     #[must_use]
     pub fn is_any(self) -> bool {
         self.access || self.refresh || self.attributes

@@ -1,20 +1,20 @@
-//! Findings: what is noticed about a row without deciding what becomes of it.
+//! Findings: observations about a row that do not decide its outcome.
 
 use super::{Decision, Destination, Item, Reason, Rule, Severity, SourceKey, Superseded, Unsent};
 
-/// What a finding means for its row.
+/// The effect of a finding on its row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FindingKind {
-    /// The token does not go up.
+    /// The token is not uploaded.
     Error,
-    /// It goes up, and somebody should look at it.
+    /// The token is uploaded, but somebody should look at it.
     Warning,
-    /// It is left out in favour of another token.
+    /// Another token is uploaded instead.
     Superseded,
 }
 
 impl FindingKind {
-    /// The word the ledger stores.
+    /// Returns the word that the ledger stores.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,25 +34,25 @@ impl From<Severity> for FindingKind {
     }
 }
 
-/// A problem of a row: a warning about a token that goes up, or what a dry run says would keep it from going up.
+/// A problem of a row: a warning about an uploaded token, or a dry run's reason not to upload it.
 #[derive(Debug, Clone)]
 pub struct Finding {
     /// The source row.
     pub key: SourceKey,
-    /// The destination, as far as the row has one.
+    /// The destination, if the row has one.
     pub destination: Option<Destination>,
-    /// The legacy app name where it could not be mapped.
+    /// The legacy app name if it could not be mapped.
     pub app: Option<String>,
-    /// What it means for the row.
+    /// The effect on the row.
     pub kind: FindingKind,
-    /// What it is.
+    /// The problem.
     pub reason: Reason,
-    /// Of a superseded row the key of the other one, or the name of the other migration.
+    /// For a superseded row, the key of the other row or the name of the other migration.
     pub superseded_by: Option<String>,
 }
 
 impl Finding {
-    /// A token that goes up breaks a rule.
+    /// Builds the finding for a token that breaks a rule but is uploaded.
     #[must_use]
     pub fn warning(item: &Item, rule: Rule) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Finding {
         }
     }
 
-    /// What a dry run says where a real one would decide.
+    /// Builds the finding of a dry run where a real run would decide.
     #[must_use]
     pub fn of(decision: Decision) -> Self {
         let (kind, reason, superseded_by) = match decision.end {

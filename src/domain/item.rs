@@ -1,4 +1,4 @@
-//! A valid token on its way.
+//! An item: a valid, encoded token.
 
 use std::{fmt, ops::Range};
 
@@ -7,19 +7,19 @@ use bytes::Bytes;
 use super::{Destination, DestinationId, Evidence, Identity, SourceKey, Version};
 use crate::secret::{Fingerprint, Parts, ZeroizingBuf};
 
-/// Tokens that were encoded one behind the other. A page of them is then one piece of memory, and not thousands that are
-/// taken on one thread and given back on another.
+/// The tokens of a page, encoded one after another. One allocation per page instead of thousands that are
+/// made on one thread and freed on another.
 #[derive(Clone)]
 pub struct EncodedPage(Bytes);
 
 impl EncodedPage {
-    /// Takes what was encoded.
+    /// Takes the encoded bytes.
     #[must_use]
     pub fn new(encoded: ZeroizingBuf) -> Self {
         Self(Bytes::from_owner(encoded))
     }
 
-    /// The token that stands there.
+    /// Returns the token at this range.
     #[must_use]
     pub fn cut(&self, place: Range<usize>) -> EncodedToken {
         EncodedToken(self.0.slice(place))
@@ -32,7 +32,8 @@ impl fmt::Debug for EncodedPage {
     }
 }
 
-/// A token as one element of the request's `tokens` array, encoded once. Wiped when the last token of its sheet is dropped.
+/// A token as one element of the request's `tokens` array, encoded once. Wiped when the last token of its
+/// page is dropped.
 #[derive(Clone)]
 pub struct EncodedToken(Bytes);
 
@@ -43,31 +44,31 @@ impl EncodedToken {
         Self(Bytes::from_owner(json.into()))
     }
 
-    /// Lets go of the sheet: a token that stays for long must not keep all the others in memory.
+    /// Copies the token out of its page: a long-lived token must not keep the whole page in memory.
     pub fn detach(&mut self) {
         let mut own = ZeroizingBuf::with_capacity(self.len());
         own.extend(self.reveal());
         *self = Self::new(own);
     }
 
-    /// Lets go of the bytes: they are needed no more.
+    /// Drops the bytes once they are no longer needed.
     pub fn forget(&mut self) {
         self.0 = Bytes::new();
     }
 
-    /// The JSON bytes, tokens included.
+    /// Returns the JSON bytes, which contain the tokens.
     #[must_use]
     pub fn reveal(&self) -> &[u8] {
         &self.0
     }
 
-    /// How many bytes this token adds to a request, separators not counted.
+    /// Returns the bytes that this token adds to a request, without separators.
     #[must_use]
     pub fn len(&self) -> usize {
         self.reveal().len()
     }
 
-    /// Whether there are no bytes at all.
+    /// Returns true if there are no bytes.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.reveal().is_empty()
@@ -80,46 +81,46 @@ impl fmt::Debug for EncodedToken {
     }
 }
 
-/// A token that passed validation: it has a destination, is encoded, and waits to be sent.
+/// A token that passed validation and waits to be sent: it has a destination and is encoded.
 #[derive(Debug, Clone)]
 pub struct Item {
     /// The source row.
     pub key: SourceKey,
-    /// The page it was read with; the cursor moves past a page when all of its items are settled.
+    /// The page it was read with. The cursor moves past a page once all of its items are settled.
     pub page: u64,
-    /// Where it goes.
+    /// The destination.
     pub destination: Destination,
-    /// The same in 16 bytes.
+    /// The destination's ID.
     pub destination_id: DestinationId,
-    /// What the API would name it by.
+    /// The identity by which the API names a failed item.
     pub identity: Identity,
-    /// How new the row is among those of its destination.
+    /// The version of the row among the rows of its destination.
     pub version: Version,
-    /// What the ledger will remember of it.
+    /// The fingerprint that the ledger stores.
     pub fingerprint: Fingerprint,
-    /// When the access token expires, in seconds since 1970, as far as it is known.
+    /// The expiry of the access token in seconds since 1970, if known.
     pub expiry: Option<i32>,
-    /// Digests of what is sent, by which a later upload to the same destination is told apart.
+    /// Digests of the parts, for comparison with a later upload to the same destination.
     pub parts: Parts,
-    /// What of it cannot have been at the destination before.
+    /// The parts that cannot have been at the destination before.
     pub evidence: Evidence,
-    /// The ledger holds no outcome of the row yet.
+    /// The ledger has no outcome for the row yet.
     pub is_new: bool,
-    /// A row that was committed for the same destination before, and is superseded once this one is committed.
+    /// An earlier committed row of the same destination, which is superseded once this one is committed.
     pub replaces: Option<SourceKey>,
-    /// What is sent.
+    /// The bytes to send.
     pub encoded: EncodedToken,
 }
 
 impl Item {
-    /// Whether it can prove that its batch is stored, and be read back without making the API refresh it: its access token
-    /// does not expire before `readable_until`, in seconds since 1970.
+    /// Returns true if reading back this token can prove that its batch is stored without making the API
+    /// refresh it: its access token does not expire before `readable_until`, in seconds since 1970.
     #[must_use]
     pub fn can_testify(&self, readable_until: i64) -> bool {
         self.evidence.is_any() && self.alive_until() > readable_until
     }
 
-    /// When it expires, in seconds since 1970; never, as far as is known, where the source does not say.
+    /// Returns the expiry in seconds since 1970, or the maximum if the source gives none.
     #[must_use]
     pub fn alive_until(&self) -> i64 {
         self.expiry
@@ -127,7 +128,7 @@ impl Item {
             .map_or(i64::MAX, i64::from)
     }
 
-    /// A new token on its way there, with nothing in it.
+    /// Builds an empty new token for this destination.
     #[cfg(test)]
     pub(crate) fn example(key: &str, destination: Destination) -> Self {
         let fingerprints = crate::secret::FingerprintKey::new(&[0; 32], None);

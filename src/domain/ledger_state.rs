@@ -10,25 +10,26 @@ use crate::secret::Fingerprint;
 /// The last outcome of a source row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LastOutcome {
-    /// How it ended.
+    /// The state.
     pub state: TokenState,
-    /// In which run.
+    /// The run.
     pub run: RunId,
-    /// What was sent for it; absent where nothing was.
+    /// The fingerprint of the uploaded token, if anything was sent.
     pub fingerprint: Option<Fingerprint>,
-    /// How new the row was at that outcome.
+    /// The version of the row at that time.
     pub version: Version,
-    /// The batch that it was sent in; absent where it was not.
+    /// The batch it was sent in, if it was sent.
     pub batch: Option<i64>,
-    /// From when on it may have arrived; known only where another migration has sent something to the same place.
+    /// The earliest time of arrival. Known only if another migration has sent something to the same
+    /// destination.
     pub since: Option<DateTime<Utc>>,
-    /// The run that found it outdated, and how new it was then.
+    /// The run that found it outdated, and its version then.
     pub outdated: Option<(RunId, Version)>,
-    /// Where it was sent, as far as it was.
+    /// The destination, if it was sent.
     pub destination: Option<DestinationId>,
 }
 
-/// A row that is stored where it goes, under an ID of its destination that an earlier version made.
+/// A row whose token is stored under a destination ID of an earlier version.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Adopted {
     /// The source row.
@@ -37,17 +38,19 @@ pub struct Adopted {
     pub destination: DestinationId,
 }
 
-/// At which destinations there may be tokens that the ledger does not know of.
+/// The destinations that may hold tokens unknown to the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Forgotten {
-    /// At none.
+    /// None.
     #[default]
     Nothing,
-    /// At those with scopes: earlier versions did not look at them.
+    /// Those with scopes: earlier versions ignored scopes.
     Scoped,
-    /// At all of them, by other migrations: the ledger was restored to an earlier state, and they have not looked at their rows since.
+    /// All, by other migrations: the ledger was restored to an earlier state, and they have not read their
+    /// rows since.
     Elsewhere,
-    /// At all of them: the same of this very migration. What the ledger calls stored may have been overwritten or deleted since.
+    /// All, by this migration too. A token that the ledger calls committed may have been overwritten or
+    /// deleted since.
     Anything,
 }
 
@@ -56,18 +59,18 @@ pub enum Forgotten {
 pub struct CurrentHolder {
     /// The source row.
     pub key: SourceKey,
-    /// How new it was when it was sent.
+    /// Its version when it was sent.
     pub version: Version,
     /// The run that sent it.
     pub run: RunId,
-    /// Its row is gone from the source, or goes elsewhere: it keeps no other row from its place.
+    /// Its row is gone from the source or has another destination, so it blocks no other row.
     pub departed: bool,
-    /// Its row says that it is older now than what was sent for it.
+    /// Its row is now older than the version that was sent.
     pub went_back: bool,
 }
 
 impl CurrentHolder {
-    /// As the ledger knows it: whether its row is there still is another question.
+    /// Returns the holder as the ledger knows it; the source is not consulted.
     #[must_use]
     pub fn new(key: SourceKey, version: Version, run: RunId) -> Self {
         Self {
@@ -83,50 +86,50 @@ impl CurrentHolder {
 /// A token that another migration of the ledger has sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiblingToken {
-    /// The migration.
+    /// The version of its row when it was sent.
     pub migration: Arc<str>,
-    /// How new its row was when it was sent.
+    /// The fingerprint of what was sent.
     pub version: Version,
-    /// What was sent.
+    /// The batch.
     pub fingerprint: Option<Fingerprint>,
-    /// In which batch.
+    /// The latest time of arrival.
     pub batch: Option<i64>,
-    /// Until when it may have arrived.
+    /// Says whether an older version of a row may overwrite a newer one that was sent.
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Whether an older version of a row may go over the newer one that was sent.
+/// Says whether an older version of a row may overwrite a newer one that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OlderVersions {
-    /// The newer one stays: the source may be a replica that lags, or restored.
+    /// The newer one stays: the source may be a lagging replica, or restored from a backup.
     #[default]
     Refused,
-    /// The source is right, however old.
+    /// The source is right, however old it is.
     Allowed,
 }
 
-/// The ledger's answer about one page, fetched in one go.
+/// The ledger's answer about one page, fetched at once.
 #[derive(Debug, Clone, Default)]
 pub struct LedgerState {
-    /// By source row.
+    /// The last outcomes, by source row.
     pub rows: HashMap<SourceKey, LastOutcome>,
-    /// By destination.
+    /// The current holders, by destination.
     pub incumbents: HashMap<DestinationId, CurrentHolder>,
-    /// By destination: what other migrations have sent there. Mostly nothing.
+    /// The tokens that other migrations sent, by destination. Usually empty.
     pub siblings: HashMap<DestinationId, Vec<SiblingToken>>,
-    /// What is known to be at a destination, where this ledger ever sent anything there.
+    /// The known content of destinations that this ledger has sent something to.
     pub prior_tokens: HashMap<DestinationId, Prior>,
-    /// Where something may be that is not known.
+    /// The destinations that may hold something unknown.
     pub forgotten: Forgotten,
 }
 
 impl LedgerState {
-    /// What is at a destination, as far as the ledger knows. `id` is the destination's.
+    /// Returns what the ledger knows of the content of a destination; `id` is its ID.
     #[must_use]
     pub fn prior(&self, at: &Destination, id: &DestinationId) -> Prior {
         let known = self.prior_tokens.get(id).copied().unwrap_or_default();
         match self.forgotten {
-            // So that nothing counts as unchanged, either.
+            // Nothing may count as unchanged, either.
             Forgotten::Anything => Prior::Unresolved,
             _ if known == Prior::Unresolved => known,
             Forgotten::Scoped if !at.scopes.is_empty() => Prior::Unknown,

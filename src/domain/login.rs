@@ -1,17 +1,17 @@
-//! Login IDs, for sources that do not know user IDs.
+//! Login IDs, for sources without user IDs.
 
 use std::fmt;
 
-/// An e-mail address, a phone number, a name: personal data. `Debug` is redacted and there is no `Display`, so that none
-/// gets into a log or an error.
+/// An e-mail address, phone number or name: personal data. `Debug` is redacted and there is no `Display`, so
+/// that none ends up in a log or an error.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LoginId(Box<str>);
 
 impl LoginId {
-    /// Far longer than what anybody signs in with, in bytes. The API's own limit is not published.
+    /// The maximum length in bytes, far above any real login ID. The API's own limit is not published.
     pub const LONGEST: usize = 512;
 
-    /// The text itself. Called only where it is asked about, compared or digested.
+    /// Returns the text. Called only to look it up, compare it or digest it.
     #[must_use]
     pub fn reveal(&self) -> &str {
         &self.0
@@ -30,22 +30,22 @@ impl fmt::Debug for LoginId {
     }
 }
 
-/// What a row says of its user beside the user's ID.
+/// A row's login ID and the state of its lookup.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Login {
-    /// Nothing, or nothing that is needed: the row has the ID.
+    /// None, or not needed because the row has a user ID.
     #[default]
     Absent,
-    /// A login ID, whose user is still to be found; or one that is not worth asking about.
+    /// A login ID that is not resolved yet, or that is not worth a lookup.
     Id(LoginId),
-    /// A login ID whose user was found: the row has the ID now.
+    /// A login ID whose user was found. The row now has the user's ID.
     Resolved(LoginId),
     /// A login ID whose user was not found.
     Unresolved(LoginId, Unresolved),
 }
 
 impl Login {
-    /// The login ID, if the row has one that anybody could sign in with.
+    /// Returns the login ID, if it is one that somebody could sign in with.
     #[must_use]
     pub fn id(&self) -> Option<&LoginId> {
         let login_id = match self {
@@ -57,13 +57,13 @@ impl Login {
     }
 }
 
-/// Why the user of a login ID was not found.
+/// The reason why a login ID has no user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unresolved {
     /// No user has it.
     Unknown,
     /// More than one user has it.
     Ambiguous,
-    /// The API does not take it for a login ID; its error code.
+    /// The API rejects it as malformed, with this error code.
     Refused(String),
 }

@@ -1,7 +1,7 @@
-//! The words every stage shares.
+//! Domain types that all stages share.
 //!
-//! A legacy token is read as a [`LegacyToken`], becomes an [`Item`] once it is valid and encoded, travels in
-//! a [`Batch`], and ends in a [`Decision`], exactly one, whatever happens on the way.
+//! A row is read as a [`LegacyToken`], becomes an [`Item`] once it is valid and encoded, travels in a
+//! [`Batch`], and ends in exactly one [`Decision`].
 
 mod batch;
 mod decision;

@@ -1,11 +1,11 @@
-//! A moment, by two clocks.
+//! A moment, measured by two clocks.
 
 use std::time::SystemTime;
 
 use tokio::time::{Duration, Instant};
 
-/// The steady clock stands still while the machine is suspended, and the wall clock may be set back. So the time since a
-/// moment is the longer of the two: who asks whether something has become too old is never told too little.
+/// The monotonic clock stops while the machine is suspended, and the wall clock may be set back. The elapsed
+/// time is therefore the longer of the two, so that an age is never underestimated.
 #[derive(Debug, Clone, Copy)]
 pub struct Moment {
     steady: Instant,
@@ -13,7 +13,7 @@ pub struct Moment {
 }
 
 impl Moment {
-    /// This moment.
+    /// Returns the current moment.
     #[must_use]
     pub fn now() -> Self {
         Self {
@@ -22,13 +22,13 @@ impl Moment {
         }
     }
 
-    /// How long ago it was, at least by one of the clocks.
+    /// Returns the time since then: the longer of the two clocks.
     #[must_use]
     pub fn elapsed(self) -> Duration {
         self.steady.elapsed().max(self.wall.elapsed().unwrap_or_default())
     }
 
-    /// The same in seconds since 1970.
+    /// Returns the seconds since 1970.
     #[must_use]
     pub fn unix_seconds(self) -> i64 {
         let since = self

@@ -2,30 +2,30 @@
 
 use super::Mode;
 
-/// The part of its work that a run is at, in the order in which they come.
+/// The stage of work that a run is in, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Phase {
-    /// It opens the databases.
+    /// Opens the databases.
     #[default]
     Starting,
-    /// Finds out what became of batches that an earlier process left in flight.
+    /// Reconciles batches that an earlier process left in flight.
     Settling,
     /// Asks the source which rows have a newer one for the same destination.
     Outdated,
-    /// Asks the API how much there is to ask, or about every token, before it goes on.
+    /// Looks users, apps and tenants up at the API before the upload.
     Asking,
     /// Sends the first tokens one by one.
     Canary,
-    /// Reads rows and sends their tokens; or, in a dry run, does not.
+    /// Reads rows and sends their tokens; a dry run sends nothing.
     Sending,
-    /// Tries batches again that nothing got through for.
+    /// Retries batches whose attempts all failed.
     LastChances,
-    /// Reads tokens back; or, in a rollback, deletes those that it recognises.
+    /// Reads tokens back; a rollback also deletes the ones that match.
     ReadingBack,
 }
 
 impl Phase {
-    /// The word for logs.
+    /// Returns the word for logs.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -40,24 +40,24 @@ impl Phase {
         }
     }
 
-    /// The words for people.
+    /// Returns the words for people.
     #[must_use]
     pub fn words(self, mode: Mode) -> &'static str {
         match self {
             Self::Starting => "starting",
-            Self::Settling => "settling what was left",
+            Self::Settling => "reconciling earlier batches",
             Self::Outdated => "looking for outdated rows",
-            Self::Asking => "asking the API",
+            Self::Asking => "looking up at the API",
             Self::Canary => "canary",
             Self::Sending if mode == Mode::DryRun => "dry run",
             Self::Sending => "sending",
-            Self::LastChances => "last chances",
+            Self::LastChances => "final retries",
             Self::ReadingBack if mode == Mode::Rollback => "reading back and deleting",
             Self::ReadingBack => "reading back",
         }
     }
 
-    /// Whether rows come to an end in it, so that a pace can be told.
+    /// Returns true if rows are completed in this phase, so that a rate can be computed.
     #[must_use]
     pub fn is_working(self) -> bool {
         !matches!(self, Self::Starting | Self::Settling | Self::Outdated)

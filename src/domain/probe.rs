@@ -1,13 +1,13 @@
-//! A probe: the question for what is at a destination.
+//! A probe: the request that reads a token back.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Destination, ScopeSet, Subject};
 
-/// Which token is read back, and whether its refresh token is to be shown.
+/// The token to read back, and whether its refresh token is shown.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Probe {
-    /// Which pair of endpoints has it.
+    /// The kind of owner, which selects the endpoints.
     pub subject: Subject,
     /// The outbound app.
     pub app_id: String,
@@ -15,17 +15,17 @@ pub struct Probe {
     pub user_id: Option<String>,
     /// The tenant.
     pub tenant_id: Option<String>,
-    /// Tells several connections apart.
+    /// Distinguishes several connections of one owner.
     pub external_identifier: Option<String>,
-    /// Tell several tokens of one owner apart.
+    /// Distinguish several tokens of one owner.
     #[serde(default)]
     pub scopes: ScopeSet,
-    /// The refresh token is to be shown, too.
+    /// Asks for the refresh token as well.
     pub with_refresh_token: bool,
 }
 
 impl Probe {
-    /// The question for what is at a destination.
+    /// Builds the probe for a destination.
     #[must_use]
     pub fn new(destination: &Destination, with_refresh_token: bool) -> Self {
         Self {

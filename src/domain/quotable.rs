@@ -1,17 +1,18 @@
-//! Which values of a row a message may repeat. A column that is mapped wrongly may hold tokens where a name is expected.
+//! A filter for the values that a message may repeat. A wrongly mapped column may hold tokens where a name is
+//! expected.
 
 use std::borrow::Cow;
 
 /// The longest name that is repeated, in characters.
 const LONGEST_NAME: usize = 64;
 
-/// Shorter words hold too little to be told from names.
+/// Shorter words contain too little to be distinguished from names.
 const SHORTEST_SECRET: usize = 16;
 
-/// No name has so many letters and digits in a row.
+/// No name has this many letters and digits in a row.
 const LONGEST_WORD: usize = 32;
 
-/// What tokens of well-known providers begin with, and JWTs.
+/// Prefixes of JWTs and of the tokens of well-known providers.
 const PREFIXES: [&str; 17] = [
     "ya29.",
     "1//",
@@ -32,12 +33,13 @@ const PREFIXES: [&str; 17] = [
     "AIzaSy",
 ];
 
-/// The name as a message may repeat it: one that is too long for a name, or looks like a secret, is only described.
+/// Returns the name as a message may repeat it. A name that is too long or looks like a secret is only
+/// described.
 #[must_use]
 pub fn quotable(name: &str) -> Cow<'_, str> {
     let length = name.chars().count();
     if length > LONGEST_NAME || looks_like_a_secret(name) {
-        return format!("[{length} characters that look like no name, not shown]").into();
+        return format!("[{length} characters that do not look like a name, not shown]").into();
     }
     if name.contains(char::is_control) {
         return name
@@ -49,14 +51,14 @@ pub fn quotable(name: &str) -> Cow<'_, str> {
     name.into()
 }
 
-/// Whether a text begins as tokens of well-known providers do.
+/// Returns true if a text has the prefix of a well-known token.
 #[must_use]
 pub fn begins_like_a_token(text: &str) -> bool {
     text.len() >= SHORTEST_SECRET && PREFIXES.iter().any(|prefix| text.starts_with(prefix))
 }
 
-/// Whether a text, or a word of it, looks as if a machine had drawn it: letters of both cases and digits take turns, as they do
-/// in no word of a language, or there are very many of them without a break.
+/// Returns true if a word of the text looks randomly generated: upper case, lower case and digits alternate
+/// as in no natural word, or the word is very long.
 #[must_use]
 pub fn looks_like_a_secret(text: &str) -> bool {
     begins_like_a_token(text) || text.split_whitespace().any(is_random)
@@ -84,7 +86,7 @@ fn is_random(word: &str) -> bool {
         })
         .collect();
     let turns = kinds.windows(2).filter(|pair| pair[0] != pair[1]).count();
-    // Words in CamelCase with a number behind them stay below a third.
+    // CamelCase words followed by a number stay below a third.
     kinds.len() >= SHORTEST_SECRET && 3 * turns > kinds.len()
 }
 

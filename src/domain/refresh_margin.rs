@@ -1,36 +1,36 @@
-//! Which tokens a fetch may make the API refresh.
+//! The refresh margin: the time before expiry in which a token is not fetched.
 
 use std::time::Duration;
 
-/// Descope refreshes a token when it is fetched and its access token has expired. Where the provider rotates refresh tokens, that
-/// ends the copy that the old system still uses. Whether a token that is about to expire is refreshed as well is not
-/// published, and clocks differ: hence a margin before the expiry.
+/// Descope refreshes a token when it is fetched and its access token has expired. If the provider rotates
+/// refresh tokens, that invalidates the copy of the old system. It is not published whether a token about to
+/// expire is refreshed too, and clocks differ; hence the margin.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RefreshMargin(Duration);
 
-/// What decides whether a fetch can refresh a token: what was sent of it.
+/// The facts that decide whether a fetch can refresh a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Lifetime {
-    /// When the access token expires, in seconds since 1970; `None` if the API was not told.
+    /// The expiry of the access token in seconds since 1970; `None` if the API was not told.
     pub expiry: Option<i32>,
-    /// Without a refresh token there is nothing to refresh with.
+    /// A token without a refresh token cannot be refreshed.
     pub has_refresh_token: bool,
 }
 
 impl RefreshMargin {
-    /// A margin of this length.
+    /// Builds a margin of this length.
     #[must_use]
     pub fn new(margin: Duration) -> Self {
         Self(margin)
     }
 
-    /// How many seconds it has.
+    /// Returns the margin in seconds.
     #[must_use]
     pub fn seconds(self) -> i64 {
         i64::try_from(self.0.as_secs()).unwrap_or(i64::MAX)
     }
 
-    /// Whether a fetch at `now`, in seconds since 1970, may refresh a token.
+    /// Returns true if a fetch at `now`, in seconds since 1970, may refresh the token.
     #[must_use]
     pub fn may_refresh(self, lifetime: Lifetime, now: i64) -> bool {
         let is_due = |expiry: i32| expiry != 0 && i64::from(expiry) <= now.saturating_add(self.seconds());

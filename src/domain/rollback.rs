@@ -1,4 +1,4 @@
-//! Rollback: what became of the tokens that were to be deleted.
+//! Rollback: outcomes of the tokens to delete.
 
 use std::fmt;
 
@@ -6,25 +6,25 @@ use serde::Serialize;
 
 use super::{DryRun, Reason, RunId, Tally};
 
-/// Which tokens are to be deleted.
+/// The tokens to delete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RollbackRequest {
-    /// Those that this run sent.
+    /// The run that sent them.
     pub of_run: RunId,
-    /// Whether it is only said which would be.
+    /// Only reports the deletions.
     pub dry_run: DryRun,
-    /// Whether those are read, too, that a fetch may make Descope refresh.
+    /// Also reads tokens that a fetch may make Descope refresh.
     pub include_expired: bool,
 }
 
-/// Tokens that a rollback was deleting when it was ended: whether they are gone from Descope is not known.
+/// Tokens that a rollback was deleting when it ended: it is unknown whether they still exist at Descope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct PendingDeletions {
     /// The rollback.
     pub rollback: RunId,
     /// The run that sent the tokens.
     pub of_run: RunId,
-    /// How many there are.
+    /// The number of tokens.
     pub tokens: i64,
 }
 
@@ -38,30 +38,30 @@ impl fmt::Display for PendingDeletions {
         let were = if *tokens == 1 { "token was" } else { "tokens were" };
         write!(
             f,
-            "run {rollback}, a rollback of run {of_run}, was ended while {tokens} {were} being deleted: whether they are still at \
-             Descope is not known, and the ledger counts them as committed. `tokenferry rollback --run {of_run}` goes on with it and \
+            "run {rollback}, a rollback of run {of_run}, ended while {tokens} {were} being deleted: it is unknown whether they still exist \
+             at Descope, and the ledger counts them as committed. `tokenferry rollback --run {of_run}` resumes it and \
              settles them"
         )
     }
 }
 
-/// What became of one of them.
+/// The outcome of one token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RollbackOutcome {
     /// It was deleted.
     Removed,
-    /// It was not there any more.
+    /// It did not exist any more.
     Gone,
     /// A dry run would delete it.
     Deletable,
-    /// It is left alone.
+    /// It was kept.
     Refused(Reason),
-    /// A deletion of ours may have got through, and nobody can tell: it is not known to be there any more.
+    /// A deletion may have arrived and the outcome is unknown, so the token may no longer exist.
     InDoubt(Reason),
 }
 
 impl RollbackOutcome {
-    /// The word the ledger stores.
+    /// Returns the word that the ledger stores.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -72,7 +72,7 @@ impl RollbackOutcome {
         }
     }
 
-    /// The same in the books of a run.
+    /// Returns the outcome as counts of a run.
     #[must_use]
     pub fn tally(&self) -> Tally {
         let mut one = Rollback::default();
@@ -84,7 +84,7 @@ impl RollbackOutcome {
         one.tally()
     }
 
-    /// Why it is left alone, or called neither deleted nor there, if it is.
+    /// Returns the reason why it was kept or its deletion is unresolved.
     #[must_use]
     pub fn reason(&self) -> Option<&Reason> {
         match self {
@@ -94,24 +94,24 @@ impl RollbackOutcome {
     }
 }
 
-/// What became of all of them so far.
+/// The outcomes so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Rollback {
-    /// The run whose tokens they are.
+    /// The run that sent the tokens.
     pub of_run: RunId,
-    /// Nothing is deleted: the numbers say what would be.
+    /// Nothing is deleted: the counts are what a rollback would do.
     pub dry_run: bool,
     /// Deleted.
     pub removed: i64,
-    /// Not there any more.
+    /// Did not exist any more.
     pub gone: i64,
-    /// Left alone, each with a reason.
+    /// Kept, each with a reason.
     pub refused: i64,
 }
 
 impl Rollback {
-    /// The same as the books of a run: committed is what was deleted, unchanged is what was not there any more, and failed is
-    /// what is left alone.
+    /// Returns the outcomes as counts of a run: committed are deleted, unchanged did not exist any more,
+    /// failed are kept.
     #[must_use]
     pub fn tally(&self) -> Tally {
         Tally {

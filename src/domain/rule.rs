@@ -1,19 +1,18 @@
-//! The local rules: what is looked at in a row before anything is sent, each with its code, and what to do about it. What
-//! validation checks, what reports advise and what the reference lists all come from here.
+//! The local rules: one list of codes, texts and advice that validation, reports and the reference use.
 
 use super::Severity;
 
-/// Makes the enumeration and its table from one list, so that neither can lack what the other has.
+/// Generates the enum and its table from one list, so that the two cannot disagree.
 macro_rules! rules {
     ($($(#[$doc:meta])+ $rule:ident = $code:literal, $weight:ident, $what:literal, $advice:literal;)+) => {
-        /// Something that may be wrong with a row.
+        /// A problem that a row can have.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Rule {
             $($(#[$doc])+ $rule,)+
         }
 
         impl Rule {
-            /// All there are, in the order in which they are listed.
+            /// All rules, in the order of the list.
             pub const ALL: &'static [Self] = &[$(Self::$rule),+];
 
             /// The stable code.
@@ -30,7 +29,7 @@ macro_rules! rules {
                 }
             }
 
-            /// What is wrong, as a sentence without its full stop.
+            /// Describes the problem: a sentence without a full stop.
             #[must_use]
             pub const fn what(self) -> &'static str {
                 match self {
@@ -38,7 +37,7 @@ macro_rules! rules {
                 }
             }
 
-            /// What to do about it.
+            /// Says what to do about the problem.
             #[must_use]
             pub const fn advice(self) -> &'static str {
                 match self {
@@ -49,14 +48,14 @@ macro_rules! rules {
     };
 }
 
-/// How sure a rule is.
+/// The strength of a rule.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Weight {
-    /// The token cannot go up, or the API would turn it down.
+    /// The token cannot be uploaded, or the API would reject it.
     Error,
-    /// What would be stored looks like garbage. That is an error unless somebody who knows better says that it is not.
+    /// The stored value would look corrupt. An error, unless the configuration tolerates the rule.
     Suspicion,
-    /// The token goes up, and somebody should look at it.
+    /// The token is uploaded, but somebody should look at it.
     Warning,
 }
 
@@ -73,210 +72,210 @@ rules! {
     NoSubject = "no_subject", Error,
         "the row names neither a user nor a tenant",
         "fill one of the two columns, or exclude the row";
-    /// White space in place of a user, beside a tenant: taken for a tenant's token it would be everybody's.
+    /// A blank user beside a tenant: uploaded as a tenant token, it would be shared with every user.
     UserBlank = "user_blank", Error,
-        "the user is white space, and there is a tenant: as a tenant's token it would be shared by all of its users",
-        "fill the user's column, or make it null if the token really is the tenant's";
-    /// An ID that nobody has.
+        "the user is blank but the tenant is set; uploaded as a tenant token it would be shared with every user of the tenant",
+        "fill the user column, or make it null if the token belongs to the tenant";
+    /// An app, user or tenant that exceeds the length limit.
     IdTooLong = "id_too_long", Error,
-        "the app, user or tenant is longer than any ID",
+        "the app, user or tenant is too long for an ID",
         "map the column that holds the ID";
-    /// An ID that is a token.
+    /// A token in an ID column.
     IdIsToken = "id_is_token", Error,
         "the app, user, tenant or external identifier is a token",
-        "map the column that holds the ID: IDs are kept and shown, tokens never";
-    /// An ID with a space or a line break at one of its ends.
+        "map the column that holds the ID: IDs are stored and shown, tokens never are";
+    /// Leading or trailing whitespace in an ID.
     IdPadded = "id_padded", Suspicion,
-        "the app, user or tenant begins or ends with white space, and so is another one's ID",
+        "the app, user or tenant has leading or trailing whitespace and will not match the real ID",
         "trim it: user_id = { sql = \"btrim(user_id)\" }";
-    /// An ID with a line break, a tab or the like.
+    /// A line break, tab or other control character in an ID.
     IdControlCharacters = "id_control_characters", Suspicion,
-        "the app, user or tenant holds a line break or another control character",
+        "the app, user or tenant contains a line break or another control character",
         "correct the ID in the source";
-    /// What programs write where there is nobody.
+    /// A word such as `null` in place of an ID.
     IdPlaceholder = "id_placeholder", Suspicion,
-        "the user, tenant or external identifier is a word for \"nothing\", such as null or N/A",
+        "the user, tenant or external identifier is a placeholder such as null or N/A",
         "make it null: tenant_id = { sql = \"nullif(tenant_id, 'null')\" }";
-    /// White space in place of a tenant, beside a user.
+    /// A blank tenant beside a user.
     TenantBlank = "tenant_blank", Warning,
-        "the tenant is white space: the token goes up as the user's, without a tenant",
+        "the tenant is blank: the token is uploaded for the user, without a tenant",
         "make the tenant null, or fill it";
-    /// An external identifier that nobody will ask for in this form.
+    /// An external identifier that callers are unlikely to repeat exactly.
     ExternalIdentifierUnclean = "external_identifier_unclean", Warning,
-        "the external identifier is blank, padded with white space, very long, or holds control characters",
-        "whoever fetches the token has to name it letter by letter: trim it, or map another column";
-    /// A value on which the database fails.
+        "the external identifier is blank, padded with whitespace, very long, or contains control characters",
+        "a caller has to repeat it exactly to fetch the token: trim it, or map another column";
+    /// A value that makes the query fail.
     UnreadableValue = "unreadable_value", Error,
-        "the database fails on a value of the row",
+        "the database cannot read a value of the row",
         "correct the value, or the expression: { sql = \"case when extra is json then extra::jsonb->>'token' end\" } (Postgres 16)";
-    /// A value that would take more memory than all of a run.
+    /// A value above the size limit.
     ValueTooLarge = "value_too_large", Error,
-        "a value of the row is larger than 1 MiB, and is not read",
+        "a value of the row is larger than 1 MiB and was not read",
         "map the column that holds the token, or exclude the row";
-    /// No key opens a value, or it is not encrypted.
+    /// No key decrypts the value, or the value is not encrypted.
     NotDecryptable = "not_decryptable", Error,
         "an encrypted column holds a value that cannot be decrypted",
         "add the key it was encrypted with, or exclude rows that are not encrypted with `source.where`";
-    /// Nothing to send.
+    /// Neither an access token nor a refresh token.
     NoToken = "no_token", Error,
         "the row has neither an access token nor a refresh token",
-        "the user has to connect again; exclude the rows with `source.where` until then";
-    /// What programs write where there is nothing.
+        "the user has to connect again; until then, exclude the rows with `source.where`";
+    /// A word such as `null`, or a mask, in place of a token.
     TokenPlaceholder = "token_placeholder", Suspicion,
-        "a token is a word for \"nothing\", such as null or undefined, or it was masked",
+        "a token is masked, or is a placeholder such as null or undefined",
         "make it null: access_token = { sql = \"nullif(access_token, 'null')\" }";
-    /// Line breaks, tabs, or white space at an end.
+    /// Line breaks, control characters, or leading or trailing whitespace.
     TokenWhitespace = "token_whitespace", Suspicion,
-        "a token begins or ends with white space, or holds a line break or another control character",
+        "a token has leading or trailing whitespace, or contains a line break or another control character",
         "trim it, or remove the line breaks: { sql = \"regexp_replace(access_token, '\\s', '', 'g')\" }";
-    /// In quotes.
+    /// A token in quotation marks.
     TokenQuoted = "token_quoted", Suspicion,
-        "a token stands in quotes",
-        "take out what is between them: { sql = \"substring(access_token from '[\\\"''](.*)[\\\"'']')\" }";
-    /// `Bearer …`.
+        "a token is enclosed in quotes",
+        "remove the quotes: { sql = \"substring(access_token from '[\\\"''](.*)[\\\"'']')\" }";
+    /// A token that starts with `Bearer `.
     TokenPrefixed = "token_prefixed", Suspicion,
-        "a token begins with its type (`Bearer …`), which whoever uses it adds once more",
-        "cut it off: { sql = \"regexp_replace(access_token, '^bearer ', '', 'i')\" }";
-    /// A whole document.
+        "a token starts with its type (`Bearer …`), which clients would add a second time",
+        "remove it: { sql = \"regexp_replace(access_token, '^bearer ', '', 'i')\" }";
+    /// A whole JSON document.
     TokenIsJson = "token_is_json", Suspicion,
-        "a token is a JSON document, such as the provider's whole answer",
-        "pick the value out of it: { sql = \"answer::jsonb->>'access_token'\" }";
-    /// A whole document of another kind.
+        "a token is a JSON document, such as the provider's whole response",
+        "extract the value: { sql = \"answer::jsonb->>'access_token'\" }";
+    /// A whole form-encoded document.
     TokenIsForm = "token_is_form", Suspicion,
-        "a token is form-encoded, such as the provider's whole answer",
-        "pick the value out of it: { sql = \"substring(answer from 'access_token=([^&]+)')\" }";
-    /// Text underneath.
+        "a token is form-encoded, such as the provider's whole response",
+        "extract the value: { sql = \"substring(answer from 'access_token=([^&]+)')\" }";
+    /// An encoded token.
     TokenEncoded = "token_encoded", Suspicion,
-        "a token is a text in hex, or another one in base64",
+        "a token is text encoded as hex, or a token encoded as base64",
         "decode it: { sql = \"convert_from(decode(access_token, 'hex'), 'UTF8')\" }, or 'base64'";
-    /// Still encrypted.
+    /// A token that is still encrypted.
     TokenEncrypted = "token_encrypted", Suspicion,
-        "a token is not decrypted: it looks like an envelope (Fernet, PGP, Laravel, Rails, CryptoJS, KMS, Vault, nonce:tag:text and the like) or like raw bytes",
-        "decrypt it on the way, in the source's configuration";
-    /// Maybe encrypted.
+        "a token is still encrypted: it looks like an envelope (Fernet, PGP, Laravel, Rails, CryptoJS, KMS, Vault, nonce:tag:text or similar) or like raw bytes",
+        "configure decryption for the column";
+    /// A token that may be encrypted.
     TokenJwe = "token_jwe", Warning,
-        "a token is a JWT that is encrypted with a shared key (JWE, `dir`)",
-        "nothing, if the provider gives out such tokens; otherwise decrypt it on the way";
-    /// A space inside.
+        "a token is a JWT encrypted with a shared key (JWE, `dir`)",
+        "no action if the provider issues such tokens; otherwise configure decryption for the column";
+    /// A space inside a token.
     TokenSpace = "token_space", Warning,
-        "a token holds a space, which hardly any provider's does",
-        "see whether two values stand in one column";
-    /// Characters that no token is made of.
+        "a token contains a space, which is unusual",
+        "check whether the column holds two values";
+    /// Characters that OAuth 2.0 does not allow in a token.
     TokenNotAscii = "token_not_ascii", Warning,
-        "a token holds characters beyond ASCII, which OAuth 2.0 does not allow",
-        "see whether the column is damaged or encrypted";
-    /// Both tokens are one.
+        "a token contains non-ASCII characters, which OAuth 2.0 does not allow",
+        "check whether the column is damaged or encrypted";
+    /// Equal access and refresh tokens.
     TokensIdentical = "tokens_identical", Warning,
-        "access token and refresh token are the same",
-        "see whether both fields are mapped to one column";
-    /// Larger than a request.
+        "the access token and the refresh token are the same",
+        "check whether both fields are mapped to the same column";
+    /// A token that exceeds the request size limit.
     TooLarge = "too_large", Error,
-        "the token alone is larger than a request may be",
-        "raise `batch.max_bytes` if the API takes more, or drop the ID token";
-    /// No list of scopes.
+        "the token alone exceeds the maximum request size",
+        "raise `batch.max_bytes` if the API accepts more, or leave out the ID token";
+    /// A value that is not a list of scopes.
     ScopesUnreadable = "scopes_unreadable", Error,
-        "the scopes are no list",
+        "the scopes are not a list",
         "make the scopes text[], a JSON array, or text with one kind of separator";
-    /// A scope that is empty.
+    /// An empty scope.
     ScopesEmpty = "scopes_empty", Warning,
         "one of the scopes is empty",
         "remove it: { sql = \"array_remove(scopes, '')\" }";
-    /// A scope that is there twice.
+    /// A repeated scope.
     ScopesDuplicate = "scopes_duplicate", Warning,
         "a scope is listed twice",
-        "nothing, if the list is otherwise right: the API gets it as it is";
-    /// Several scopes in one.
+        "no action if the list is otherwise right: it is sent unchanged";
+    /// Several scopes in one entry.
     ScopesUnsplit = "scopes_unsplit", Warning,
-        "one of the scopes holds white space, so it is several in one",
-        "map the list as text, which is split at spaces and commas";
-    /// No point in time.
+        "one of the scopes contains whitespace and is probably several scopes",
+        "map the list as text, which is split on spaces and commas";
+    /// A value that is not a timestamp.
     ExpiryUnreadable = "expiry_unreadable", Error,
-        "the expiry is no point in time",
+        "the expiry is not a point in time",
         "make the expiry a timestamp, or epoch seconds or milliseconds";
-    /// It never comes.
+    /// An expiry that means "never".
     ExpiryNever = "expiry_never", Warning,
-        "the expiry says \"never\" (infinity, -1 or the year 9999), so the token goes up without one",
-        "nothing, if these tokens do not expire";
-    /// Wrong by a factor of a thousand.
+        "the expiry says \"never\" (infinity, -1 or the year 9999), so the token is uploaded without an expiry",
+        "no action if these tokens do not expire";
+    /// An expiry in the wrong unit.
     ExpiryScaled = "expiry_scaled", Error,
-        "the expiry is far in the future and would be this century if it were divided by 1000",
-        "divide it: { sql = \"expires_at / 1000\" } (a number is taken for seconds or milliseconds)";
-    /// Beyond an int32.
+        "the expiry is far in the future, but divided by 1000 it would fall in this century",
+        "divide it by 1000: { sql = \"expires_at / 1000\" } (numbers are read as seconds or milliseconds)";
+    /// An expiry that does not fit into an int32.
     ExpiryOutOfRange = "expiry_out_of_range", Error,
-        "the expiry is before 1970 or after 2038-01-19, which the API does not take",
-        "correct the expiry, or empty it if it is unknown";
-    /// Before there was OAuth.
+        "the expiry is before 1970 or after 2038-01-19, which the API does not accept",
+        "correct the expiry, or make it null if it is unknown";
+    /// An expiry from before OAuth existed.
     ExpiryImplausible = "expiry_implausible", Warning,
-        "the expiry is before 2005, when no provider issued such tokens",
-        "if the column holds a duration, add it to when the token was issued: { sql = \"created_at + expires_in * interval '1 second'\" }";
-    /// Over, and nothing to renew it with.
+        "the expiry is before 2005, when no provider issued OAuth tokens",
+        "if the column holds a duration, add it to the time of issue: { sql = \"created_at + expires_in * interval '1 second'\" }";
+    /// An expired access token without a refresh token.
     ExpiredWithoutRefresh = "expired_without_refresh", Warning,
-        "the access token has expired, and there is no refresh token to renew it with",
+        "the access token has expired and there is no refresh token to renew it",
         "unless the expiry is wrong, the user has to connect again: exclude such rows with `source.where`";
-    /// The token says something else.
+    /// An expiry that differs from the one in the token.
     JwtExpiryDiffers = "jwt_expiry_differs", Warning,
-        "the access token is a JWT, and its own expiry differs from the column's by more than five minutes",
-        "see whether the column is in another time zone or belongs to another token";
-    /// A login ID that the API knows nobody by.
+        "the access token is a JWT whose own expiry differs from the column by more than five minutes",
+        "check whether the column uses another time zone or belongs to another token";
+    /// A login ID without a user.
     LoginIdUnknown = "login_id_unknown", Error,
         "no Descope user has the row's login ID",
-        "create the user, or correct the login ID in the source (letter case may count)";
+        "create the user, or correct the login ID in the source (it may be case-sensitive)";
     /// A login ID of several users.
     LoginIdAmbiguous = "login_id_ambiguous", Error,
         "more than one Descope user has the row's login ID",
         "merge the users, or map the right one's ID as `user_id`";
-    /// A login ID that the API does not take for one.
+    /// A login ID that the API rejects as malformed.
     LoginIdRefused = "login_id_refused", Error,
-        "the API does not take the row's login ID for one",
+        "the API rejected the login ID as malformed",
         "correct the login ID in the source";
-    /// No login ID to ask for a token by.
+    /// No login ID to fetch a provider token with.
     ProviderNoLoginId = "provider_no_login_id", Error,
-        "the row has no token of its own, and no login ID by which to ask for the provider's",
+        "the row has no token of its own, and no login ID to fetch the provider token with",
         "fill the column mapped to `login_id`, or exclude the row";
-    /// No provider to ask for.
+    /// No provider to fetch a token from.
     ProviderNotNamed = "provider_not_named", Error,
-        "the row has no token of its own, and does not say whose to ask for",
+        "the row has no token of its own, and names no provider to fetch one from",
         "fill the column that `source.provider.provider` names, or exclude the row";
-    /// A login ID that nobody's provider tokens are kept under.
+    /// A login ID that has no provider tokens.
     ProviderUserUnknown = "provider_user_unknown", Error,
-        "no Descope user has the login ID by which the provider's token was asked for",
+        "no Descope user has the login ID that was used to fetch the provider token",
         "create the user, or correct the login ID in the source";
-    /// Descope keeps no token of the user's.
+    /// A user without a stored token of the provider.
     ProviderNoToken = "provider_no_token", Error,
-        "Descope keeps no token of this provider for the user",
-        "see that \"Manage tokens from provider\" is switched on for the provider; the user then has to sign in with it again";
-    /// Descope does not hand the token out.
+        "Descope stores no token of this provider for the user",
+        "turn on \"Manage tokens from provider\" for the provider; the user then has to sign in with it again";
+    /// A provider token that the API does not return.
     ProviderRefused = "provider_refused", Error,
-        "the API does not hand the provider's token out",
-        "see that the provider's name is right, uses an account of your own, and has \"Manage tokens from provider\" switched on";
-    /// Over, and nothing to renew it with.
+        "the API does not return the provider token",
+        "check that the provider's name is right, that it uses your own account, and that \"Manage tokens from provider\" is on";
+    /// An expired provider token without a refresh token.
     ProviderTokenExpired = "provider_token_expired", Error,
-        "the provider's token has expired, and Descope keeps no refresh token to renew it with",
+        "the provider token has expired and Descope stores no refresh token to renew it",
         "the user has to sign in with the provider again";
-    /// An app that the API does not know.
+    /// An app that does not exist.
     AppUnknown = "app_unknown", Error,
-        "there is no such outbound app",
+        "the outbound app does not exist",
         "create the app, or correct its ID under [apps] or in the source";
-    /// An app for something else.
+    /// An app of another kind.
     AppNotOauth = "app_not_oauth", Error,
-        "the outbound app is not for OAuth, and takes no tokens",
+        "the outbound app is not an OAuth app and accepts no tokens",
         "create an OAuth app for these tokens, or exclude the rows";
-    /// A tenant that the API does not know.
+    /// A tenant that does not exist.
     TenantUnknown = "tenant_unknown", Error,
-        "there is no such tenant",
+        "the tenant does not exist",
         "create the tenant, or correct its ID in the source";
-    /// A user that the API does not know.
+    /// A user that does not exist.
     UserUnknown = "user_unknown", Error,
-        "there is no such user",
+        "the user does not exist",
         "create the user, or correct the ID in the source";
-    /// A user who may not sign in.
+    /// A user who cannot sign in.
     UserDisabled = "user_disabled", Warning,
-        "the user is disabled: the token goes up and is of no use until the user is enabled",
-        "nothing, or exclude the rows with `source.where`";
+        "the user is disabled: the token is uploaded but cannot be used until the user is enabled",
+        "no action, or exclude the rows with `source.where`";
 }
 
 impl Rule {
-    /// How bad it is to break the rule, where nobody says otherwise.
+    /// Returns the default severity, which the configuration may lower.
     #[must_use]
     pub fn severity(self) -> Severity {
         match self.weight() {
@@ -285,13 +284,13 @@ impl Rule {
         }
     }
 
-    /// Whether the configuration may make a warning of it.
+    /// Returns true if the configuration may turn the error into a warning.
     #[must_use]
     pub fn is_tolerable(self) -> bool {
         self.weight() == Weight::Suspicion
     }
 
-    /// Whether it takes the API to find out.
+    /// Returns true if only the API can tell whether the rule is broken.
     #[must_use]
     pub fn is_asked(self) -> bool {
         matches!(
@@ -311,14 +310,14 @@ impl Rule {
         )
     }
 
-    /// The rule with this code.
+    /// Returns the rule with this code.
     #[must_use]
     pub fn find(code: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|rule| rule.code() == code)
     }
 }
 
-/// Some of the rules.
+/// A set of rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct RuleSet(u64);
 
@@ -328,19 +327,19 @@ impl RuleSet {
         self.0 |= 1 << rule as u32;
     }
 
-    /// Whether a rule is among them.
+    /// Returns true if the set contains the rule.
     #[must_use]
     pub fn contains(self, rule: Rule) -> bool {
         self.0 & (1 << rule as u32) != 0
     }
 
-    /// Whether there is none.
+    /// Returns true if the set is empty.
     #[must_use]
     pub fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Those there are, in the order of the list.
+    /// Returns the rules of the set, in the order of the list.
     pub fn iter(self) -> impl Iterator<Item = Rule> {
         Rule::ALL.iter().copied().filter(move |rule| self.contains(*rule))
     }
@@ -356,7 +355,7 @@ impl FromIterator<Rule> for RuleSet {
     }
 }
 
-// A bit for each.
+// One bit per rule.
 const _: () = assert!(Rule::ALL.len() <= 64);
 
 #[cfg(test)]

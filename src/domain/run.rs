@@ -1,29 +1,29 @@
-//! A run and its books.
+//! Runs: mode, status, stop reason and counts.
 
 use std::fmt;
 
 use serde::Serialize;
 
-/// A run in the ledger.
+/// The ID of a run in the ledger.
 pub type RunId = i64;
 
-/// What a run does.
+/// The work that a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Uploads.
+    /// Uploads tokens.
     #[default]
     Migrate,
-    /// Goes the same way up to the first request, sends nothing, and says what would happen.
+    /// Takes the same path up to the first request, sends nothing and reports the expected outcome.
     DryRun,
-    /// Reads back what was uploaded.
+    /// Reads uploaded tokens back.
     Verify,
-    /// Deletes what a run uploaded.
+    /// Deletes the tokens that a run uploaded.
     Rollback,
 }
 
 impl Mode {
-    /// The word the ledger stores.
+    /// Returns the word that the ledger stores.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -34,7 +34,7 @@ impl Mode {
         }
     }
 
-    /// From the word the ledger stores.
+    /// Parses the word that the ledger stores.
     #[must_use]
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Migrate, Self::DryRun, Self::Verify, Self::Rollback]
@@ -43,13 +43,13 @@ impl Mode {
     }
 }
 
-/// Which rows a run is about.
+/// The rows that a run works on.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Selection {
-    /// All that the source has.
+    /// All rows of the source.
     #[default]
     All,
-    /// Those whose last outcome is `failed`.
+    /// Rows whose last outcome is `failed`.
     Failed {
         /// Only with this code.
         code: Option<String>,
@@ -57,7 +57,7 @@ pub enum Selection {
 }
 
 impl Selection {
-    /// The word the ledger stores.
+    /// Returns the word that the ledger stores.
     #[must_use]
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -67,24 +67,24 @@ impl Selection {
     }
 }
 
-/// Where a run stands.
+/// The status of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RunStatus {
-    /// A process is at it, or died at it.
+    /// A process works on it, or died while doing so.
     Running,
-    /// Everything selected is committed, superseded or unchanged; a dry run found that it would be.
+    /// Every selected row is committed, superseded or unchanged; for a dry run, it would be.
     Completed,
-    /// Everything selected was worked on; some tokens failed, or would.
+    /// Every selected row was processed, and some failed, or would fail.
     CompletedWithFailures,
-    /// Ended by a signal, by hand or by a database that went away; the next `migrate` goes on.
+    /// Stopped by a signal, by a person or by a lost database; the next `migrate` resumes it.
     Interrupted,
-    /// Ended by itself, since going on made no sense; the next `migrate` goes on.
+    /// Stopped by itself because continuing would not help; the next `migrate` resumes it.
     Stopped,
 }
 
 impl RunStatus {
-    /// The word the ledger stores.
+    /// Returns the word that the ledger stores.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
@@ -97,31 +97,32 @@ impl RunStatus {
     }
 }
 
-/// Why a run ended before the end of the table.
+/// The reason why a run ended before the end of the table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum StopReason {
     /// SIGINT or SIGTERM.
     Signal(i32),
     /// Somebody pressed the button on the live page.
     Person,
-    /// 401 or 403: the sentence says what the API answered.
+    /// 401 or 403; the text is the API's answer.
     Credentials(String),
-    /// The path is not there, or is something else than this API.
+    /// The path does not exist, or is not this API.
     Endpoint(String),
-    /// So many batches failed in a row; the sentence holds the last reason.
+    /// Too many batches failed in a row; the text has the last reason.
     TooManyFailures(String),
-    /// Too many of the first tokens failed; the sentence holds how many, and why.
+    /// Too many of the first tokens failed; the text says how many and why.
     Canary(String),
-    /// It is unknown what became of this batch, and the API does not tell.
+    /// The outcome of this batch is unknown, and the API does not reveal it.
     Unsettled(i64),
-    /// Tokens of this run whose deletion may have got through, and that are not read back to see, as Descope would refresh them.
+    /// The deletion of these tokens may have arrived. They are not read back, since Descope would refresh
+    /// them.
     DeletionsUnsettled {
-        /// So many.
+        /// The number of tokens.
         count: u64,
-        /// The run whose tokens they are.
+        /// The run that sent them.
         of_run: RunId,
     },
-    /// As many tokens were sent as were asked for.
+    /// The requested number of tokens was sent.
     Limit(u64),
 }
 
@@ -132,22 +133,22 @@ impl fmt::Display for StopReason {
             Self::Person => f.write_str("stopped by hand, on the live page"),
             Self::Credentials(text) => write!(
                 f,
-                "the API refused the credentials: {text} (correct them; `tokenferry doctor` tries them)"
+                "the API refused the credentials: {text} (correct them, then check with `tokenferry doctor`)"
             ),
             Self::Endpoint(text) => write!(
                 f,
-                "the API is not there, or not as expected: {text} (`tokenferry doctor` looks closer)"
+                "the API is missing or not as expected: {text} (run `tokenferry doctor` for details)"
             ),
             Self::TooManyFailures(text) | Self::Canary(text) => f.write_str(text),
             Self::Unsettled(batch) => write!(
                 f,
-                "it is unknown whether batch {batch} of an earlier process was stored, and the API does not tell: nothing is \
-                 sent until it does. Run `tokenferry migrate` again when the API answers; `tokenferry doctor` says whether it does"
+                "it is unknown whether batch {batch} of an earlier process was stored, and the API does not reveal it: \
+                 nothing is sent until it does. Check the API with `tokenferry doctor`, then run `tokenferry migrate` again"
             ),
             Self::DeletionsUnsettled { count, of_run } => write!(
                 f,
-                "it is unknown whether {count} tokens were deleted: an earlier answer was lost, and their access tokens have expired \
-                 since, so that reading them back makes Descope refresh those that are still there. Freeze the old system, then \
+                "it is unknown whether {count} tokens were deleted: a response was lost, and their access tokens have \
+                 expired since, so reading them back makes Descope refresh the ones that still exist. Freeze the old system, then \
                  `tokenferry rollback --run {of_run} --include-expired` finds out"
             ),
             Self::Limit(count) => write!(f, "ended after {count} tokens, as asked for"),
@@ -155,29 +156,29 @@ impl fmt::Display for StopReason {
     }
 }
 
-/// The books of a run: how many source rows ended how. Those of a dry run say how they would end.
+/// The counts of a run: how source rows ended, or in a dry run, would end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Tally {
     /// Rows read.
     pub selected: i64,
     /// Stored by the API in this run.
     pub committed: i64,
-    /// Turned down, with a reason.
+    /// Rejected, with a reason.
     pub failed: i64,
-    /// A newer row goes to the same destination.
+    /// Left out, since a newer row has the same destination.
     pub superseded: i64,
-    /// Committed in an earlier run, and the same today.
+    /// Committed in an earlier run and the same now.
     pub unchanged: i64,
 }
 
 impl Tally {
-    /// Whether every row read has an end.
+    /// Returns true if every row read has an outcome.
     #[must_use]
     pub fn is_balanced(&self) -> bool {
         self.selected == self.settled()
     }
 
-    /// Rows that have an end.
+    /// Returns the number of rows that have an outcome.
     #[must_use]
     pub fn settled(&self) -> i64 {
         self.committed + self.failed + self.superseded + self.unchanged

@@ -1,4 +1,4 @@
-//! The scopes by which the API tells tokens of one owner apart.
+//! The scopes by which the API distinguishes tokens of one owner.
 
 use std::sync::Arc;
 
@@ -6,12 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::Scopes;
 
-/// Scopes as a set: sorted, each once. The API does not look at the order in which they are sent, so neither does a
-/// destination. Empty where none are sent, be it that the source has none or that they cannot be read.
+/// Scopes as a sorted set. The API ignores the order of scopes, so a destination does too. Empty if none are
+/// sent: the source has none, or they cannot be read.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "Vec<String>", into = "Vec<String>")]
 pub struct ScopeSet(
-    /// `None` is the one form of the empty set, and takes no memory: most sources have no scopes at all.
+    /// `None` is the only form of the empty set and takes no memory: most sources have no scopes.
     Option<Arc<[String]>>,
 );
 
@@ -28,7 +28,7 @@ impl From<ScopeSet> for Vec<String> {
 }
 
 impl ScopeSet {
-    /// The set of what would be sent. A list that is in order already is shared, not copied.
+    /// Returns the set of the scopes to send. A list that is already in order is shared, not copied.
     #[must_use]
     pub fn of(scopes: &Scopes) -> Self {
         match scopes {
@@ -46,13 +46,13 @@ impl ScopeSet {
         }
     }
 
-    /// The scopes in order.
+    /// Returns the scopes in order.
     #[must_use]
     pub fn as_slice(&self) -> &[String] {
         self.0.as_deref().unwrap_or_default()
     }
 
-    /// Whether no scopes are sent.
+    /// Returns true if no scopes are sent.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_none()

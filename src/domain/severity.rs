@@ -1,10 +1,10 @@
 //! Severities of rules.
 
-/// How bad it is that a rule is broken.
+/// The severity of a broken rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Severity {
-    /// The token does not go up.
+    /// The token is not uploaded.
     Error,
-    /// It goes up, and somebody should look at it.
+    /// The token is uploaded, but somebody should look at it.
     Warning,
 }

@@ -6,53 +6,55 @@ use serde::{Serialize, Serializer};
 
 use super::{Estimate, Mode, Rollback, RunId, Tally, Verification};
 
-/// A run, as `migrate --json`, `verify --json`, `rollback --json` and `status --json` print it.
+/// The output of `migrate --json`, `verify --json`, `rollback --json` and `status --json`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Summary {
     /// The run.
     pub run_id: RunId,
     /// The migration's name.
     pub migration: String,
-    /// The work of the run.
+    /// The mode of the run.
     pub mode: Mode,
     /// The status of the run.
     pub status: String,
-    /// Whether more than one process worked on it.
+    /// True if more than one process worked on it.
     pub resumed: bool,
-    /// The totals.
+    /// The counts.
     pub tokens: Tally,
-    /// Rows in the source when a process began; the planner's estimate, where counting takes too long.
+    /// The number of rows when a process started: counted, or estimated by the planner if counting takes too
+    /// long.
     pub rows_expected: Option<i64>,
     /// Batches that have an outcome.
     pub batches: Batches,
     /// Requests and time.
     #[serde(flatten)]
     pub counters: Counters,
-    /// Codes of the tokens that failed in this run, most frequent first; of a dry run, that would fail.
+    /// Codes of failed tokens, most frequent first; for a dry run, of tokens that would fail.
     #[serde(rename = "failures_by_code", serialize_with = "by_code")]
     pub failures: Vec<CodeCount>,
-    /// Codes of the tokens that go up and somebody should look at.
+    /// Codes of uploaded tokens with warnings.
     #[serde(rename = "warnings_by_code", serialize_with = "by_code")]
     pub warnings: Vec<CodeCount>,
-    /// Codes of the rows that were left out for another token; of a dry run, that would be.
+    /// Codes of rows left out for another token; for a dry run, of rows that would be.
     #[serde(rename = "superseded_by_code", serialize_with = "by_code")]
     pub superseded: Vec<CodeCount>,
-    /// A dry run's estimate of the real one.
+    /// The estimate of a dry run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub estimate: Option<Estimate>,
-    /// The findings of a run that reads tokens back.
+    /// The results of a verification.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub verify: Option<Verification>,
-    /// The outcome of a run that deletes tokens.
+    /// The results of a rollback.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rollback: Option<Rollback>,
-    /// Why it ended early.
+    /// The reason for an early end.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stop_reason: Option<String>,
-    /// For people: whether the next `migrate` resumes it, should it have ended early. `None` if the ledger was out of reach.
+    /// For people: whether the next `migrate` resumes an early ended run. `None` if the ledger was
+    /// unreachable.
     #[serde(skip)]
     pub is_taken_up: Option<bool>,
-    /// Whether it was about all rows, and not only about those that had failed.
+    /// True if all rows were selected, not only failed ones.
     #[serde(skip)]
     pub is_of_all: bool,
 }
@@ -62,22 +64,22 @@ pub struct Summary {
 pub struct Batches {
     /// Stored by the API.
     pub committed: i64,
-    /// Refused, or not let through.
+    /// Rejected, or failed without a response.
     pub failed: i64,
 }
 
 /// Requests and time of a run.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Counters {
-    /// Requests that carried tokens, or asked what became of them.
+    /// Requests that uploaded tokens, read them back or deleted them.
     pub requests: i64,
     /// Requests that repeated an earlier one.
     pub retries: i64,
-    /// Answers 429.
+    /// Responses with status 429.
     pub rate_limited: i64,
-    /// Other requests: those that asked who and what exists.
+    /// Lookups, which are not included in `requests`.
     pub lookups: i64,
-    /// Seconds that processes worked on it.
+    /// Seconds of work of all processes.
     #[serde(rename = "duration_s")]
     pub active_seconds: f64,
 }

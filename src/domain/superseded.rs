@@ -1,19 +1,19 @@
-//! Why a row is left out in favour of another token.
+//! The reasons to leave out a row in favour of another token.
 
 use std::sync::Arc;
 
 use super::SourceKey;
 
-/// Which token takes the row's place, or why none of the row's may go there.
+/// The token that takes the row's place, or the reason why no version of the row may go there.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Superseded {
-    /// This row is newer, and has the same destination.
+    /// This row is newer and has the same destination.
     NewerRow(SourceKey),
     /// This other migration has sent a newer token to the same destination.
     NewerElsewhere(Arc<str>),
-    /// A newer version of this very row, or of one that went there before it, was sent already.
+    /// A newer version of this row, or of an earlier one at the destination, was already sent.
     OlderVersion,
-    /// This other migration has sent a token to the same destination since, and which of the two is newer cannot be told.
+    /// This other migration has sent a token to the same destination since, and it is unknown which is newer.
     OtherMigration(Arc<str>),
 }
 
@@ -27,10 +27,10 @@ impl Superseded {
     /// The code of [`OtherMigration`](Self::OtherMigration).
     pub const OTHER_MIGRATION: &str = "other_migration";
 
-    /// Another row's token was put in its place; nothing is known of the row since.
+    /// Another row's token took its place; the row has not been read since.
     pub const REPLACED: &str = "replaced";
 
-    /// The stable code for scripts.
+    /// Returns the stable code for scripts.
     #[must_use]
     pub const fn code(&self) -> &'static str {
         match self {
@@ -41,7 +41,7 @@ impl Superseded {
         }
     }
 
-    /// The key of the other row, or the name of the other migration.
+    /// Returns the key of the other row or the name of the other migration.
     #[must_use]
     pub fn by(&self) -> Option<&str> {
         match self {
@@ -51,21 +51,20 @@ impl Superseded {
         }
     }
 
-    /// A sentence for people, made of what the ledger stores: the code, and who it is [`by`](Self::by). What to do about it is said
-    /// beside it.
+    /// Returns a sentence for people, built from what the ledger stores: the code and [`by`](Self::by).
     #[must_use]
     pub fn sentence(code: &str, by: Option<&str>) -> String {
-        let by = by.unwrap_or("that is not recorded");
+        let by = by.unwrap_or("(not recorded)");
         match code {
-            Self::NEWER_ROW => format!("row {by} is newer, and goes to the same destination"),
+            Self::NEWER_ROW => format!("row {by} is newer and has the same destination"),
             Self::NEWER_ELSEWHERE => {
                 format!("migration \"{by}\" has sent a newer token to the same destination")
             }
             Self::OLDER_VERSION => {
-                "a newer version was sent to its destination before, and stays at Descope".to_owned()
+                "a newer version was already sent to its destination and stays at Descope".to_owned()
             }
             Self::OTHER_MIGRATION => format!(
-                "migration \"{by}\" has sent a token to the same destination since; which of the two is newer cannot be told"
+                "migration \"{by}\" has sent a token to the same destination since, and it is unknown which of the two is newer"
             ),
             other => other.to_owned(),
         }

@@ -1,4 +1,4 @@
-//! A row of the source, as it was read.
+//! A source row as it was read.
 
 use std::{fmt, sync::Arc};
 
@@ -7,20 +7,20 @@ use smol_str::SmolStr;
 use super::Login;
 use crate::secret::Secret;
 
-/// The key of a source row, in its text form (`42`, a uuid, or the text itself). A short one takes no memory beside its own
-/// place, and a long one is shared by its copies.
+/// The key of a source row in text form (`42`, a UUID, or the text itself). A short key needs no allocation,
+/// and copies of a long one share it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceKey(SmolStr);
 
 impl SourceKey {
-    /// The key as Postgres prints it.
+    /// Returns the key as Postgres prints it.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether this key is the later of the two. Integers compare as numbers, everything else byte by byte;
-    /// it decides only between rows of one destination that carry the same `updated_at`.
+    /// Returns true if this key comes after the other. Integers compare as numbers, everything else by byte.
+    /// Decides only between rows of one destination with the same `updated_at`.
     #[must_use]
     pub fn is_after(&self, other: &Self) -> bool {
         match (self.0.parse::<i64>(), other.0.parse::<i64>()) {
@@ -54,100 +54,102 @@ impl fmt::Debug for SourceKey {
     }
 }
 
-/// How new a row is: its `updated_at` in microseconds since 1970, or, where that column is a number, the number.
-/// A row without one is older than every row that has one.
+/// The version of a row: its `updated_at` in microseconds since 1970, or the number if the column is numeric.
+/// A row without a version is older than every row with one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Version(Option<i64>);
 
 impl Version {
-    /// A version from its stored form; `None` where the source says nothing.
+    /// Builds a version from its stored form; `None` if the source has none.
     #[must_use]
     pub fn new(value: Option<i64>) -> Self {
         Self(value)
     }
 
-    /// The stored form.
+    /// Returns the stored form.
     #[must_use]
     pub fn get(self) -> Option<i64> {
         self.0
     }
 
-    /// Whether it is certain that this is the older one of two versions of one row: rows without one cannot be compared.
+    /// Returns true if this version is certainly older than the other. Rows without a version cannot be
+    /// compared.
     #[must_use]
     pub fn is_before(self, other: Self) -> bool {
         matches!((self.0, other.0), (Some(mine), Some(theirs)) if mine < theirs)
     }
 }
 
-/// When the access token expires, as far as the source says.
+/// The expiry of the access token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Expiry {
-    /// The source has no expiry for this row; the API then treats it as unknown.
+    /// The source has no expiry for this row. The API then treats it as unknown.
     #[default]
     Unknown,
-    /// Whole seconds since 1970, not yet checked against what the API takes.
+    /// Whole seconds since 1970, not yet checked against the API's range.
     At(i64),
-    /// The token does not expire, as the source says it: an infinity, -1, or the year 9999.
+    /// The token does not expire: the source says infinity, -1 or the year 9999.
     Never,
-    /// There is a value, and it is no point in time.
+    /// A value that is not a point in time.
     Unreadable,
 }
 
-/// The scopes the token was granted, as far as the source says.
+/// The scopes that the token was granted.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Scopes {
-    /// The source has no scopes for this row; the field is then left out.
+    /// The source has no scopes for this row; the field is left out.
     #[default]
     Absent,
-    /// The scopes in the order of the source. Many rows share one list.
+    /// The scopes in the order of the source, shared between rows with the same list.
     Listed(Arc<[String]>),
-    /// There is a value, and it is not a list of scopes.
+    /// A value that is not a list of scopes.
     Unreadable,
 }
 
-/// A value that stayed encrypted.
+/// A value that could not be decrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecryptError {
     /// The key under `[source.columns]`.
     pub field: &'static str,
-    /// Why it could not be opened.
+    /// The reason.
     pub why: DecryptFailure,
 }
 
-/// Why a value could not be decrypted.
+/// The reason why a value could not be decrypted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DecryptFailure {
-    /// It does not look as the method writes it: perhaps it never was encrypted.
+    /// It does not have the format of the method, so it may never have been encrypted.
     NotEncrypted,
-    /// It looks right, and no key opens it: it was encrypted with another one, or changed since.
+    /// The format is right but no key decrypts it: it was encrypted with another key, or changed since.
     NoKeyFits,
-    /// It was opened, and is no text.
+    /// It was decrypted but is not text.
     NotText,
-    /// The database should have done it, and could not.
+    /// The database was to decrypt it and failed.
     ByDatabase,
 }
 
-/// A field whose value could not be had; the token lacks it.
+/// A field whose value could not be read; the token lacks it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Unreadable {
     /// The last part of the field's key.
     pub field: &'static str,
-    /// Where the row's token goes, and whether another one is newer, cannot be told without it.
+    /// The token's destination, or whether another token is newer, is unknown without it.
     pub decides_place: bool,
-    /// Why it could not be had.
+    /// The reason.
     pub cause: UnreadableCause,
 }
 
-/// Why a value could not be had.
+/// The reason why a value could not be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UnreadableCause {
     /// The database fails on it.
     DatabaseError,
-    /// It is larger than any that is read.
+    /// It exceeds the size limit.
     TooLarge,
 }
 
-/// One legacy token as the source holds it. Empty texts were read as absent; nothing else was judged yet.
+/// One legacy token as the source has it. Empty texts are read as absent; nothing else has been validated
+/// yet.
 #[derive(Debug, Clone)]
 pub struct LegacyToken {
     /// The row's key.
@@ -156,11 +158,11 @@ pub struct LegacyToken {
     pub app: Option<Arc<str>>,
     /// The Descope user the token belongs to.
     pub user_id: Option<String>,
-    /// What else the row says of that user.
+    /// The login ID and the state of its lookup.
     pub login: Login,
     /// The Descope tenant the token belongs to, alone or beside the user.
     pub tenant_id: Option<String>,
-    /// Whose token Descope is to be asked for, where it keeps it.
+    /// The provider whose token Descope stores and is asked for.
     pub provider: Option<Arc<str>>,
     /// The provider's access token.
     pub access_token: Option<Secret>,
@@ -170,24 +172,24 @@ pub struct LegacyToken {
     pub id_token: Option<Secret>,
     /// When the access token expires.
     pub expiry: Expiry,
-    /// The token's type, mostly `Bearer`.
+    /// The token's type, usually `Bearer`.
     pub access_token_type: Option<Arc<str>>,
     /// The granted scopes.
     pub scopes: Scopes,
-    /// Tells several connections of one user to one app apart.
+    /// Distinguishes several connections of one user to one app.
     pub external_identifier: Option<String>,
-    /// Who granted the access.
+    /// The person who granted the access.
     pub granted_by: Option<String>,
-    /// Which of two rows for one destination is the newer.
+    /// Decides which of two rows for one destination is newer.
     pub version: Version,
-    /// A value that should have been decrypted and was not; the token lacks it.
+    /// A value that was not decrypted; the token lacks it.
     pub sealed: Option<DecryptError>,
-    /// A value that could not be had at all.
+    /// A value that could not be read at all.
     pub unreadable: Option<Unreadable>,
 }
 
 impl LegacyToken {
-    /// A row that holds nothing but its key.
+    /// Returns a row that has only a key.
     #[must_use]
     pub fn empty(key: SourceKey) -> Self {
         Self {
@@ -211,7 +213,7 @@ impl LegacyToken {
         }
     }
 
-    /// Notes a field that the token lacks: the first, but one that decides its place before others.
+    /// Records an unreadable field: the first one, unless a later one decides the destination.
     pub fn note_unreadable(&mut self, unreadable: Unreadable) {
         if self
             .unreadable
@@ -221,7 +223,7 @@ impl LegacyToken {
         }
     }
 
-    /// Whether the row itself holds a token that can go up.
+    /// Returns true if the row itself has a token to upload.
     #[must_use]
     pub fn has_token(&self) -> bool {
         self.access_token.is_some() || self.refresh_token.is_some()

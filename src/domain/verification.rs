@@ -1,4 +1,4 @@
-//! Verification: what reading tokens back found.
+//! Verification: results of reading tokens back.
 
 use std::fmt;
 
@@ -6,44 +6,44 @@ use serde::Serialize;
 
 use super::{Reason, RunId, Severity, Tally};
 
-/// Which of the committed tokens are read back.
+/// The committed tokens to read back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct VerifyRequest {
-    /// Those that this run committed; else those of all runs.
+    /// Only tokens of this run; all runs if absent.
     pub of_run: Option<RunId>,
-    /// So many, drawn evenly over the keys; else all.
+    /// The size of a sample spread evenly over the keys; all tokens if absent.
     pub sample: Option<i64>,
-    /// Draws the same sample again; else one is made up.
+    /// The seed of the sample; random if absent.
     pub seed: Option<i64>,
-    /// Whether those are read, too, that a fetch may make Descope refresh.
+    /// Also reads tokens that a fetch may make Descope refresh.
     pub include_expired: bool,
 }
 
-/// A field that Descope holds otherwise than it was sent.
+/// A field whose value at Descope differs from the one that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Difference {
     /// The access token.
     AccessToken,
-    /// The refresh token, of a token that was sent without an access token.
+    /// The refresh token of a token that was sent without an access token.
     RefreshToken,
-    /// There is no refresh token, though one was sent.
+    /// A refresh token was sent but is missing.
     RefreshTokenLost,
-    /// There is a refresh token, though none was sent.
+    /// A refresh token is present but none was sent.
     RefreshTokenAdded,
-    /// When the access token expires.
+    /// The expiry of the access token.
     Expiry,
     /// The access token's type.
     Type,
     /// The scopes.
     Scopes,
-    /// Who granted it.
+    /// The person who granted it.
     GrantedBy,
-    /// It need not be held otherwise: Descope tried to refresh it at its provider, and failed.
+    /// Not necessarily different: Descope tried to refresh the token at its provider and failed.
     RefreshFailed,
 }
 
 impl Difference {
-    /// The code in the ledger and in reports.
+    /// Returns the code in the ledger and in reports.
     #[must_use]
     pub fn code(self) -> &'static str {
         match self {
@@ -59,25 +59,25 @@ impl Difference {
         }
     }
 
-    /// A sentence about it, without the values.
+    /// Returns a sentence about it, without the values.
     fn what(self) -> &'static str {
         match self {
-            Self::AccessToken => "Descope holds another access token than was sent",
-            Self::RefreshToken => "Descope holds another refresh token than was sent",
-            Self::RefreshTokenLost => "Descope holds no refresh token, though one was sent",
-            Self::RefreshTokenAdded => "Descope holds a refresh token, though none was sent",
-            Self::Expiry => "Descope holds another expiry than was sent",
-            Self::Type => "Descope holds another token type than was sent",
-            Self::Scopes => "Descope holds other scopes than were sent",
-            Self::GrantedBy => "Descope holds another `grantedBy` than was sent",
+            Self::AccessToken => "the access token at Descope differs from the one sent",
+            Self::RefreshToken => "the refresh token at Descope differs from the one sent",
+            Self::RefreshTokenLost => "Descope has no refresh token, but one was sent",
+            Self::RefreshTokenAdded => "Descope has a refresh token, but none was sent",
+            Self::Expiry => "the expiry at Descope differs from the one sent",
+            Self::Type => "the token type at Descope differs from the one sent",
+            Self::Scopes => "the scopes at Descope differ from the ones sent",
+            Self::GrantedBy => "`grantedBy` at Descope differs from the one sent",
             Self::RefreshFailed => {
-                "Descope has the token, and could not refresh it at its provider: it does not work, and its user has to connect \
-                 again, unless the provider was away for a while"
+                "Descope has the token but could not refresh it at its provider: it does not work. Unless the provider was \
+                 temporarily unavailable, the user has to connect again"
             }
         }
     }
 
-    /// Whether it is about the token itself, and not about what was sent around it.
+    /// Returns true if the difference concerns the token itself and not what was sent with it.
     #[must_use]
     pub fn is_of_the_token(self) -> bool {
         matches!(
@@ -90,7 +90,7 @@ impl Difference {
         )
     }
 
-    /// Whether a refresh by the server may be all that is behind it.
+    /// Returns true if a refresh by Descope may explain it.
     #[must_use]
     pub fn is_from_refresh(self) -> bool {
         matches!(
@@ -100,34 +100,34 @@ impl Difference {
     }
 }
 
-/// What reading one token back came to.
+/// The result of reading one token back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Verdict {
-    /// Descope holds what was sent.
+    /// Descope has what was sent.
     Equal,
-    /// The server has refreshed it since: it holds what the provider gave for what was sent.
+    /// Descope has refreshed it since: it has what the provider issued in exchange.
     Refreshed,
-    /// These fields differ, at least one.
+    /// These fields differ; at least one.
     Different(Vec<Difference>),
-    /// It is there, and what was sent around it is as it was sent. The token itself was fetched from where Descope keeps it:
-    /// the source does not hold it.
+    /// The token was fetched from Descope and is not in the source, so only the fields around it were
+    /// compared. They are equal.
     NotInSource,
     /// Descope does not have it.
     Missing,
-    /// The row would be sent otherwise today: nobody was asked.
+    /// The row would be sent differently today, so the API was not asked.
     ChangedInSource,
-    /// There is no such row any more, or it does not meet the configured condition: nobody was asked.
+    /// The row is gone or does not match the configured condition, so the API was not asked.
     GoneFromSource,
-    /// Another token of the same user or tenant is shown in its place.
+    /// The API shows another token of the same user or tenant instead.
     Hidden,
-    /// The API does not take the question; its code.
+    /// The API rejects the request, with this code.
     NotTaken(String),
-    /// Its access token has expired, or does soon, so that Descope would refresh it: nobody was asked.
+    /// The access token has expired or expires soon, so Descope would refresh it; the API was not asked.
     NotRead,
 }
 
 impl Verdict {
-    /// What is recorded of it.
+    /// Returns the findings to record.
     #[must_use]
     pub fn findings(&self) -> Vec<(Severity, Reason)> {
         let error = |code: &'static str, text| vec![(Severity::Error, Reason::api(code, text))];
@@ -140,73 +140,71 @@ impl Verdict {
                 .collect(),
             Self::NotInSource => warning(Reason::validation(
                 "not_in_source",
-                "the token was fetched from where Descope keeps it: the source does not hold it, so all else was compared, and it \
-                 was not",
+                "the token was fetched from Descope and is not in the source: everything but the token itself was compared",
             )),
             Self::Missing => error("token_missing", "Descope does not have the token"),
             Self::ChangedInSource => warning(Reason::validation(
                 "changed_in_source",
-                "the row, or how it is mapped, has changed since it was uploaded: run `tokenferry migrate`, which sends it again",
+                "the row or its mapping has changed since the upload: run `tokenferry migrate` to send it again",
             )),
             Self::GoneFromSource => warning(Reason::validation(
                 "gone_from_source",
-                "the row is not in the source any more, or does not meet `source.where`: there is nothing to compare with",
+                "the row is no longer in the source, or does not match `source.where`: there is nothing to compare with",
             )),
             Self::Hidden => warning(Reason::api(
                 "another_token_shown",
-                "asked for the token, Descope shows a newer one of the same user or tenant: whether this one is behind it is not \
-                 said",
+                "Descope shows a newer token of the same user or tenant instead: it is unknown whether this one exists as well",
             )),
             Self::NotTaken(code) => warning(Reason::api(
                 "not_readable",
-                format!("the API does not take the question for this token ({code})"),
+                format!("the API rejects reading back this token ({code})"),
             )),
             Self::NotRead => warning(Reason::validation(
                 ACCESS_TOKEN_EXPIRED,
-                "the access token has expired or expires soon: reading it back makes Descope refresh it, which may end the refresh \
-                 token that the old system holds. It was not read: freeze the old system, then `tokenferry verify \
-                 --include-expired` reads it",
+                "the access token has expired or expires soon: reading it back makes Descope refresh it, which may invalidate \
+                 the refresh token of the old system. It was not read. Freeze the old system, then run `tokenferry verify \
+                 --include-expired`",
             )),
         }
     }
 }
 
-/// The code of a token that is not fetched, as Descope would refresh it.
+/// The code of a token that is not fetched because Descope would refresh it.
 pub const ACCESS_TOKEN_EXPIRED: &str = "access_token_expired";
 
-/// What was found so far.
+/// The results so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
 pub struct Verification {
-    /// Only tokens that this run committed.
+    /// The run whose tokens are read back, if only one.
     pub of_run: Option<RunId>,
-    /// How many were to be drawn.
+    /// The size of the sample.
     pub sample: Option<i64>,
-    /// Draws the same sample again.
+    /// The seed that draws the same sample again.
     pub seed: Option<i64>,
-    /// Whether those were read, too, that a fetch may make Descope refresh.
+    /// Tokens that a fetch may make Descope refresh are read too.
     pub include_expired: bool,
-    /// Tokens that were held against what Descope has.
+    /// Tokens compared with Descope.
     pub checked: i64,
-    /// Descope holds what was sent.
+    /// Equal to what was sent.
     pub equal: i64,
-    /// The server has refreshed it since.
+    /// Refreshed by Descope since.
     pub refreshed: i64,
-    /// Something differs.
+    /// At least one field differs.
     pub different: i64,
-    /// All but the token itself is as it was sent; that was fetched, and the source does not hold it.
+    /// All but the token itself is equal; the token was fetched and is not in the source.
     pub in_part: i64,
-    /// Descope does not have it.
+    /// Missing at Descope.
     pub missing: i64,
-    /// The row would be sent otherwise today.
+    /// The row would be sent differently today.
     pub changed_in_source: i64,
     /// The row is gone.
     pub gone_from_source: i64,
-    /// The API does not show this very token.
+    /// The API does not show this token.
     pub inconclusive: i64,
-    /// It was not asked for, as Descope would refresh it.
+    /// Not read, as Descope would refresh it.
     pub not_read: i64,
-    /// Rows of the source that were not uploaded: failed, superseded, or not sent yet. Known only where all tokens of the
-    /// migration were asked for, and at the end.
+    /// Rows of the source that are not uploaded: failed, superseded or not sent yet. Set only at the end, and
+    /// only if all tokens of the migration were selected.
     pub not_uploaded: Option<i64>,
 }
 
@@ -228,8 +226,8 @@ impl Verification {
         self.checked = self.equal + self.refreshed + self.in_part + self.different + self.missing;
     }
 
-    /// The same as the books of a run: committed is what Descope holds as it should, failed is what it does not, superseded
-    /// is what the source has changed since, and unchanged is what nobody could tell.
+    /// Returns the results as counts of a run: committed are correct at Descope, failed are not, superseded
+    /// have changed in the source, and unchanged are inconclusive.
     #[must_use]
     pub fn tally(&self) -> Tally {
         let mut tally = Tally {

@@ -1,30 +1,30 @@
-//! Texts of others, made fit for a terminal, a log, a page or a spreadsheet.
+//! Escaping of foreign text for a terminal, a log, a page or a spreadsheet.
 //!
-//! Keys and IDs come from the source and reasons from the API: what they hold must not move the cursor of a terminal, nor make a line
-//! read otherwise than it is, nor begin another one, nor be run as a formula.
+//! Keys and IDs come from the source, reasons from the API. They must not move a terminal's cursor, reorder
+//! or add lines, or run as a formula.
 
 use std::{borrow::Cow, fmt::Write as _};
 
-/// The text with whatever is not to be seen spelt out.
+/// Escapes every character that would not be visible.
 #[must_use]
 pub fn visible(text: &str) -> String {
     spelt_out(text, |_| false, Spelling::OfRust).into_owned()
 }
 
-/// The same for a text of ours that has lines: they stay.
+/// Escapes our own multi-line text; line breaks stay.
 #[must_use]
 pub fn visible_lines(text: &str) -> Cow<'_, str> {
     spelt_out(text, |character| character == '\n', Spelling::OfRust)
 }
 
-/// The same for JSON, which means what it meant before: it is spelt out as JSON does it.
+/// Escapes JSON with JSON escapes, which keeps its meaning.
 #[must_use]
 pub fn visible_json(json: &str) -> Cow<'_, str> {
     spelt_out(json, |character| character == '\n', Spelling::OfJson)
 }
 
-/// The same for a cell of a CSV file: a spreadsheet takes what begins like a formula for one, so an apostrophe stands before it. A
-/// number is none.
+/// Escapes a cell of a CSV file. An apostrophe precedes text that a spreadsheet would read as a formula,
+/// except numbers.
 #[must_use]
 pub fn visible_cell(text: &str) -> String {
     let begins_like_one = text.starts_with([
@@ -38,7 +38,7 @@ pub fn visible_cell(text: &str) -> String {
     }
 }
 
-/// How a character is spelt out.
+/// The form of an escape.
 #[derive(Clone, Copy)]
 enum Spelling {
     /// `\u{1b}`
@@ -57,7 +57,7 @@ fn spelt_out(text: &str, stays: impl Fn(char) -> bool, spelling: Spelling) -> Co
         if !is_foreign(character) {
             shown.push(character);
         } else if matches!(spelling, Spelling::OfRust) {
-            // Writing to a text cannot fail.
+            // Writing to a string cannot fail.
             let _ = write!(shown, "\\u{{{:x}}}", u32::from(character));
         } else {
             for unit in character.encode_utf16(&mut [0; 2]) {
@@ -68,8 +68,8 @@ fn spelt_out(text: &str, stays: impl Fn(char) -> bool, spelling: Spelling) -> Co
     shown.into()
 }
 
-/// Controls, line ends of any kind, characters that make the text around them run the other way, and those without a width that no
-/// script needs.
+/// Returns true for controls, line ends, characters that change the text direction, and zero-width characters
+/// that no script needs.
 fn is_unseen(character: char) -> bool {
     character.is_control()
         || matches!(

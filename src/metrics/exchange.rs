@@ -1,4 +1,4 @@
-//! A request and its outcome.
+//! An exchange: one request and its outcome.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Purpose, instruments::Instruments};
 
-/// A request under way. Dropped without a word about its end, it was left behind.
+/// A request in flight. Counted as abandoned if it is dropped without an outcome.
 #[must_use]
 pub struct Exchange {
     instruments: Arc<Instruments>,
@@ -26,12 +26,12 @@ impl Exchange {
         }
     }
 
-    /// There was an answer, read to its end.
+    /// Records a complete response.
     pub fn answered(self, status: u16) {
         self.over(&status.to_string());
     }
 
-    /// There was none; the word says why, and is one of a few.
+    /// Records that no response arrived; `why` is one of a few words.
     pub fn lost(self, why: &str) {
         self.over(why);
     }

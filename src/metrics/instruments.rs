@@ -1,4 +1,4 @@
-//! The figures themselves: their names, their labels, and what the help says of them.
+//! The instruments: names, labels and help texts of all metrics.
 
 use std::{
     collections::HashMap,
@@ -15,33 +15,33 @@ use prometheus::{
 use super::Purpose;
 use crate::domain::Tally;
 
-/// What every name begins with.
+/// The prefix of all names.
 const PREFIX: &str = "tokenferry";
 
-/// Seconds. From a lookup next door to the longest `api.timeout` that makes sense.
+/// Buckets in seconds, from a local lookup to the longest sensible `api.timeout`.
 const LATENCIES: [f64; 12] = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0];
 
-/// No label holds anything of a token, a row or a user: what there can be of each is known beforehand.
+/// The instruments. Labels have a fixed set of values and never contain tokens, rows or users.
 pub(super) struct Instruments {
     pub(super) rows: IntCounter,
-    /// Committed, failed, superseded, unchanged.
+    /// By outcome: committed, failed, superseded, unchanged.
     tokens: [IntCounter; 4],
-    /// Committed, failed.
+    /// By outcome: committed, failed.
     pub(super) batches: [IntCounter; 2],
     pub(super) batches_in_flight: IntGauge,
     pub(super) retries: IntCounter,
     /// By [`Wait`](super::Wait).
     pub(super) waits: [Counter; 3],
     requests: IntCounterVec,
-    /// Those answered with 429, by purpose.
+    /// Responses with status 429, by purpose.
     pub(super) limited: [IntCounter; 4],
     in_flight: [IntGauge; 4],
     durations: [Histogram; 4],
-    /// Requests that left, by purpose: what came of them is counted when it is known.
+    /// Requests sent, by purpose; counted by outcome when they end.
     begun: [AtomicI64; 4],
 }
 
-/// A registry with these labels on every figure.
+/// Creates a registry that adds these labels to every metric.
 pub(super) fn registry(labels: HashMap<String, String>) -> Registry {
     sound(Registry::new_custom(Some(PREFIX.to_owned()), Some(labels)))
 }
@@ -51,24 +51,24 @@ impl Instruments {
         let requests = IntCounterVec::new(
             Opts::new(
                 "http_requests_total",
-                "Requests to the API that ended, by what they were for and the HTTP status, or why there is none",
+                "Completed API requests, by purpose and HTTP status, or the reason why there is none",
             ),
             &["purpose", "status"],
         );
         let requests = known(registry, requests);
         for purpose in Purpose::ALL {
-            // There from the beginning, so that the first one is an increase.
+            // Exists from the start, so that the first request shows as an increase.
             let _ = requests.get_metric_with_label_values(&[purpose.as_str(), "200"]);
         }
         let purposes = Purpose::ALL.map(Purpose::as_str);
         let in_flight = IntGaugeVec::new(
-            Opts::new("http_requests_in_flight", "Requests that await their answer"),
+            Opts::new("http_requests_in_flight", "Requests that await their response"),
             &["purpose"],
         );
         let durations = HistogramVec::new(
             HistogramOpts::new(
                 "http_request_duration_seconds",
-                "From sending a request to the end of its answer, or to knowing that there is none",
+                "Time from sending a request to the end of its response, or to its failure",
             )
             .buckets(LATENCIES.to_vec()),
             &["purpose"],
@@ -76,28 +76,25 @@ impl Instruments {
         let tokens = IntCounterVec::new(
             Opts::new(
                 "tokens_total",
-                "Tokens that came to an end in this process; of a verification: as sent (committed), different or missing \
-                 (failed), changed in the source (superseded), not to be told (unchanged)",
+                "Tokens with an outcome in this process; of a verification: as sent (committed), different or missing \
+                 (failed), changed in the source (superseded), inconclusive (unchanged)",
             ),
             &["state"],
         );
         let batches = IntCounterVec::new(
-            Opts::new("batches_total", "Batches that were sent, by what became of each"),
+            Opts::new("batches_total", "Batches sent, by outcome"),
             &["outcome"],
         );
         let waits = CounterVec::new(
             Opts::new(
                 "pacer_wait_seconds_total",
-                "Time in which the next request was ready and did not leave, by why",
+                "Time for which the next request was ready but held back, by reason",
             ),
             &["reason"],
         );
-        let retries = IntCounter::new(
-            "retries_total",
-            "Requests that repeated one which came to nothing",
-        );
+        let retries = IntCounter::new("retries_total", "Requests that repeated a failed one");
         let rows = IntCounter::new("rows_read_total", "Rows read from the source");
-        let in_work = IntGauge::new("batches_in_flight", "Batches being worked on");
+        let in_work = IntGauge::new("batches_in_flight", "Batches in progress");
         Self {
             rows: known(registry, rows),
             tokens: each(
@@ -138,7 +135,7 @@ impl Instruments {
     }
 
     pub(super) fn came_to(&self, purpose: Purpose, status: &str) {
-        // The number of labels is right: there is no other way for it to fail.
+        // Cannot fail: the number of labels is right.
         if let Ok(counter) = self
             .requests
             .get_metric_with_label_values(&[purpose.as_str(), status])
@@ -159,23 +156,21 @@ impl Instruments {
     }
 }
 
-/// Each of the label's values, there from the beginning.
+/// Returns a metric per label value, so that all exist from the start.
 fn each<T: MetricVecBuilder, const N: usize>(family: &MetricVec<T>, values: [&str; N]) -> [T::M; N] {
     values.map(|value| sound(family.get_metric_with_label_values(&[value])))
 }
 
-/// Makes a figure known to the registry.
+/// Registers a metric.
 fn known<C: Collector + Clone + 'static>(registry: &Registry, made: prometheus::Result<C>) -> C {
     let figure = sound(made);
     sound(registry.register(Box::new(figure.clone())));
     figure
 }
 
-/// The crate cannot know that names, labels and buckets are constants of this file. Every test that has a meter makes them all.
-#[expect(
-    clippy::expect_used,
-    reason = "there is nothing that input could change about it"
-)]
+/// Names, labels and buckets are constants of this file, which the crate cannot know. Every test with a meter
+/// creates them all.
+#[expect(clippy::expect_used, reason = "independent of any input")]
 fn sound<T>(made: prometheus::Result<T>) -> T {
-    made.expect("names, labels and buckets are as Prometheus wants them")
+    made.expect("names, labels and buckets are valid")
 }

@@ -1,5 +1,5 @@
-//! Metrics of a run. Everything is counted here, once, where it is done: the summary, the progress and the metrics all
-//! read these counters.
+//! Metrics of a run. Everything is counted once, where it happens: summary, progress and metrics read the
+//! same counters.
 
 mod exchange;
 mod instruments;
@@ -16,27 +16,26 @@ pub use purpose::Purpose;
 use crate::domain::{Mode, Tally};
 use instruments::Instruments;
 
-/// The counters of one run in one process. Clones count together; two meters know nothing of each other.
+/// The counters of one run in one process. Clones share them.
 #[derive(Clone)]
 pub struct Meter {
     registry: Registry,
     instruments: Arc<Instruments>,
 }
 
-/// Why a request that is ready does not leave.
+/// The reason why a ready request is held back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wait {
     /// The configured quota.
     Quota,
-    /// The API asked for it.
+    /// The API's `Retry-After`.
     RetryAfter,
-    /// A person asked for it.
+    /// A pause on the live page.
     Pause,
 }
 
 impl Meter {
-    /// A meter whose every figure carries the migration's name and what the run does, so that several can be told apart
-    /// where they are gathered.
+    /// Creates a meter whose metrics carry the migration's name and the mode as labels.
     #[must_use]
     pub fn new(migration: &str, mode: Mode) -> Self {
         let labels = [
@@ -50,47 +49,47 @@ impl Meter {
         }
     }
 
-    /// Where other figures about the same run may be added.
+    /// Returns the registry, so that other metrics of the run can be added.
     #[must_use]
     pub fn registry(&self) -> &Registry {
         &self.registry
     }
 
-    /// Every figure, in the text format of Prometheus.
+    /// Returns all metrics in the text format of Prometheus.
     ///
     /// # Errors
-    /// If they contradict each other.
+    /// Fails if they are inconsistent.
     pub fn text(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
     }
 
-    /// A request leaves. The result is told what came of it.
+    /// Counts a request as sent; the result records its outcome.
     pub fn request(&self, purpose: Purpose) -> Exchange {
         Exchange::begin(Arc::clone(&self.instruments), purpose)
     }
 
-    /// A request repeats one that carried the same batch and came to nothing.
+    /// Counts a request that repeats a failed one for the same batch.
     pub fn retry(&self) {
         self.instruments.retries.inc();
     }
 
-    /// Rows were read.
+    /// Counts rows read.
     pub fn read(&self, rows: i64) {
         self.instruments.rows.inc_by(rows.unsigned_abs());
     }
 
-    /// Rows came to an end.
+    /// Counts rows with an outcome.
     pub fn ended(&self, tally: &Tally) {
         self.instruments.ended(tally);
     }
 
-    /// A batch came to an end. One that is sent again, whole or in parts, has another end then.
+    /// Counts a batch with an outcome. If it is sent again, whole or in parts, that counts separately.
     pub fn batch(&self, committed: bool) {
         let [stored, failed] = &self.instruments.batches;
         if committed { stored } else { failed }.inc();
     }
 
-    /// Counts a batch as being worked on for as long as the result lives.
+    /// Counts a batch as in progress until the result is dropped.
     #[must_use]
     pub fn delivery(&self) -> impl Drop + use<> {
         let gauge = self.instruments.batches_in_flight.clone();
@@ -98,7 +97,7 @@ impl Meter {
         OnDrop(move || gauge.dec())
     }
 
-    /// Counts the time as waited for as long as the result lives.
+    /// Counts the time as waiting until the result is dropped.
     #[must_use]
     pub fn waiting(&self, why: Wait) -> impl Drop + use<> {
         let seconds = self.instruments.waits[why as usize].clone();
@@ -106,13 +105,13 @@ impl Meter {
         OnDrop(move || seconds.inc_by(begin.elapsed().as_secs_f64()))
     }
 
-    /// How long requests have waited.
+    /// Returns the total time that requests have waited.
     #[must_use]
     pub fn waited(&self, why: Wait) -> Duration {
         Duration::try_from_secs_f64(self.instruments.waits[why as usize].get()).unwrap_or_default()
     }
 
-    /// Requests that carried tokens, read them back or deleted them.
+    /// Returns the requests that uploaded tokens, read them back or deleted them.
     #[must_use]
     pub fn requests(&self) -> i64 {
         let about_tokens = [Purpose::Upload, Purpose::ReadBack, Purpose::Removal];
@@ -122,19 +121,19 @@ impl Meter {
             .sum()
     }
 
-    /// Requests that asked who and what exists.
+    /// Returns the lookups of users, apps, tenants and the licence.
     #[must_use]
     pub fn lookups(&self) -> i64 {
         self.instruments.begun(Purpose::Lookup)
     }
 
-    /// Requests that repeated an earlier one.
+    /// Returns the requests that repeated an earlier one.
     #[must_use]
     pub fn retries(&self) -> i64 {
         self.instruments.retries.get().cast_signed()
     }
 
-    /// Answers 429.
+    /// Returns the responses with status 429.
     #[must_use]
     pub fn rate_limited(&self) -> i64 {
         let limited = self.instruments.limited.iter();
@@ -144,20 +143,20 @@ impl Meter {
             .cast_signed()
     }
 
-    /// Batches committed and batches failed.
+    /// Returns the numbers of committed and failed batches.
     #[must_use]
     pub fn batches(&self) -> (i64, i64) {
         let [committed, failed] = &self.instruments.batches;
         (committed.get().cast_signed(), failed.get().cast_signed())
     }
 
-    /// Batches being worked on.
+    /// Returns the number of batches in progress.
     #[must_use]
     pub fn in_flight(&self) -> i64 {
         self.instruments.batches_in_flight.get()
     }
 
-    /// How long answers took on average, and how many there were.
+    /// Returns the mean response time and the number of responses.
     #[must_use]
     pub fn latency(&self) -> (Duration, u64) {
         self.instruments.latency()
@@ -165,7 +164,7 @@ impl Meter {
 }
 
 impl Default for Meter {
-    /// A meter of a migration without a name.
+    /// Creates a meter without a migration name.
     fn default() -> Self {
         Self::new("", Mode::Migrate)
     }
@@ -179,7 +178,7 @@ impl fmt::Debug for Meter {
     }
 }
 
-/// Whatever ends the work ends the counting.
+/// Runs a function when it is dropped, however the work ends.
 struct OnDrop<F: Fn()>(F);
 
 impl<F: Fn()> Drop for OnDrop<F> {
@@ -192,7 +191,7 @@ impl<F: Fn()> Drop for OnDrop<F> {
 mod tests {
     use super::*;
 
-    /// The value of the one figure with this name and these labels.
+    /// Returns the value of the one metric with this name and these labels.
     fn value(meter: &Meter, name: &str, labels: &[(&str, &str)]) -> f64 {
         let text = meter.text().unwrap();
         let lines = text.lines().map(|line| Ok(line.to_owned()));
@@ -210,7 +209,7 @@ mod tests {
         };
         match one.value {
             prometheus_parse::Value::Counter(value) | prometheus_parse::Value::Gauge(value) => value,
-            // So many took at most half a second.
+            // The number of requests that took at most half a second.
             prometheus_parse::Value::Histogram(buckets) => {
                 let half = buckets
                     .iter()
@@ -244,7 +243,7 @@ mod tests {
         tokio::time::sleep(Duration::from_millis(600)).await;
         exchange.answered(200);
         meter.request(Purpose::ReadBack).lost("timeout");
-        // Left behind, as when a run is stopped.
+        // Abandoned, as when a run is stopped.
         drop(meter.request(Purpose::Lookup));
         assert_eq!(
             (meter.requests(), meter.lookups(), in_flight().as_str()),

@@ -1,22 +1,22 @@
 //! Purposes of requests.
 
-/// What a request is for.
+/// The purpose of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// It carries tokens.
+    /// Uploads tokens.
     Upload,
-    /// It reads a token back.
+    /// Reads a token back.
     ReadBack,
-    /// It asks who and what exists.
+    /// Looks up users, apps, tenants or the licence.
     Lookup,
-    /// It deletes a token.
+    /// Deletes a token.
     Removal,
 }
 
 impl Purpose {
     pub(super) const ALL: [Self; 4] = [Self::Upload, Self::ReadBack, Self::Lookup, Self::Removal];
 
-    /// The label's value.
+    /// Returns the label value.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Upload => "upload",

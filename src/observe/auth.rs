@@ -1,11 +1,11 @@
-//! Authentication. A token alone decides who may see and control a run; what else is checked keeps a browser from being turned against the
-//! person who sits before it.
+//! Authentication. The token alone decides who may see and control a run; the other checks keep a malicious
+//! site from using the person's browser.
 //!
-//! - The name in `Host` must be an address, `localhost`, or one of the configured: a page from elsewhere that had its own name
-//!   point to this machine (DNS rebinding) comes with that name.
-//! - An `Origin`, where there is one, must be the page's own, so that no other site's page can send anything here.
-//! - The token comes in `Authorization`, never in a cookie or an address: a browser adds it to nothing by itself, and it is in
-//!   nobody's access log.
+//! - The name in `Host` must be an address, `localhost` or a configured name. A DNS-rebinding attack arrives
+//!   with the attacker's own name.
+//! - An `Origin` header must be the page's own, so that no other site can send anything here.
+//! - The token comes in `Authorization`, never in a cookie or a URL: browsers do not add it by themselves, and
+//!   it does not appear in access logs.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -19,24 +19,24 @@ use crate::secret::Secret;
 
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// Stands before the live page.
+/// Guards the live page.
 #[derive(Debug, Clone)]
 pub(super) struct Auth {
     token: Secret,
     hosts: Hosts,
 }
 
-/// Stands before everything else.
+/// Guards all routes.
 #[derive(Debug, Clone)]
 pub(super) struct Hosts(Arc<[String]>);
 
 impl Hosts {
-    /// Lets these names in, beside addresses and `localhost`.
+    /// Allows these names, besides addresses and `localhost`.
     pub(super) fn new(hosts: Vec<String>) -> Self {
         Self(hosts.into())
     }
 
-    /// Whether what was asked for was asked for under a name of ours.
+    /// Checks that the request uses an allowed host name.
     pub(super) fn check(&self, headers: &HeaderMap) -> Result<(), Refused> {
         let authority = text(headers, &HOST).ok_or(Refused::Host)?;
         let host = host_of(authority).ok_or(Refused::Host)?.to_ascii_lowercase();
@@ -49,14 +49,14 @@ impl Hosts {
     }
 }
 
-/// What is said to who may not.
+/// The reason of a rejection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refused {
-    /// Asked for under a name that is not ours.
+    /// A host name that is not allowed.
     Host,
-    /// From a page that is not ours.
+    /// Another site's page.
     Origin,
-    /// Without the token, or with another one.
+    /// A missing or wrong token.
     Token,
 }
 
@@ -70,29 +70,29 @@ impl Refused {
 
     pub(super) fn text(self) -> &'static str {
         match self {
-            Self::Host => "refused: ask by address, as localhost or under a name of `live.hosts`\n",
-            Self::Origin => "refused: this comes from another site's page\n",
-            Self::Token => "refused: the token is missing or another one\n",
+            Self::Host => "refused: use an IP address, localhost or a name in `live.hosts`\n",
+            Self::Origin => "refused: the request comes from another site\n",
+            Self::Token => "refused: the token is missing or wrong\n",
         }
     }
 }
 
 impl Auth {
-    /// Lets in who brings `token`, under these names.
+    /// Accepts `token` under these names.
     pub(super) fn new(token: Secret, hosts: Hosts) -> Self {
         Self { token, hosts }
     }
 
-    /// Whether the page itself may be had. There is nothing in it.
+    /// Checks access to the page itself, which contains nothing.
     pub(super) fn page(&self, headers: &HeaderMap) -> Result<(), Refused> {
         self.hosts.check(headers)
     }
 
-    /// Whether what is behind the page may be had.
+    /// Checks access to the data and actions behind the page.
     pub(super) fn person(&self, headers: &HeaderMap) -> Result<(), Refused> {
         self.page(headers)?;
         if headers.contains_key(ORIGIN) {
-            // Before the page may stand a proxy that ends TLS: the scheme says nothing.
+            // A TLS proxy may be in front of the page, so the scheme is not compared.
             let authority = text(headers, &ORIGIN).and_then(|origin| origin.split_once("://"));
             if authority.map(|(_, authority)| authority) != text(headers, &HOST) {
                 return Err(Refused::Origin);
@@ -105,7 +105,7 @@ impl Auth {
             .and_then(|value| value.split_once(' '))
             .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
             .map_or("", |(_, token)| token.trim());
-        // How long it takes tells nothing of how much of it is right.
+        // Compares in constant time.
         if bool::from(given.as_bytes().ct_eq(self.token.reveal().as_bytes())) {
             Ok(())
         } else {
@@ -118,7 +118,7 @@ fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name).and_then(|value| value.to_str().ok())
 }
 
-/// The host of `host`, `host:port` or `[address]:port`.
+/// Returns the host of `host`, `host:port` or `[address]:port`.
 fn host_of(authority: &str) -> Option<&str> {
     match authority.rsplit_once(':') {
         Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => Some(host),

@@ -1,4 +1,4 @@
-//! Figures about the run as a whole. The counters are kept by whoever counts; these are read off the view when somebody asks.
+//! Metrics of the whole run, read from the view and the control when they are scraped.
 
 use prometheus::{Gauge, GaugeVec, IntGauge, IntGaugeVec, Opts, Registry};
 
@@ -8,7 +8,7 @@ use crate::{
     report::View,
 };
 
-/// Where a run can stand; a label's values.
+/// The possible statuses, which are label values.
 const STATUSES: [RunStatus; 5] = [
     RunStatus::Running,
     RunStatus::Completed,
@@ -17,7 +17,7 @@ const STATUSES: [RunStatus; 5] = [
     RunStatus::Stopped,
 ];
 
-/// Figures from the control and the view, beside the meter's.
+/// Metrics from the control and the view, in addition to the meter's.
 #[derive(Debug, Clone)]
 pub(super) struct Figures {
     control: RunControl,
@@ -38,7 +38,7 @@ impl Figures {
         let known = |gauge: IntGauge| register(&registry, gauge);
         let known_float = |gauge: Gauge| register(&registry, gauge);
         let build = GaugeVec::new(
-            Opts::new("build_info", "Always 1; the labels say what is running"),
+            Opts::new("build_info", "Always 1; the labels identify the build"),
             &["version"],
         )?;
         register(&registry, build)?
@@ -46,17 +46,14 @@ impl Figures {
             .set(1.0);
         let started = known(IntGauge::new(
             "start_timestamp_seconds",
-            "When this process took up its work",
+            "Time at which this process started",
         )?)?;
         started.set(chrono::Utc::now().timestamp());
         Ok(Self {
             status: register(
                 &registry,
                 IntGaugeVec::new(
-                    Opts::new(
-                        "run_status",
-                        "1 for where the run stands, 0 for where it does not",
-                    ),
+                    Opts::new("run_status", "1 for the status of the run, 0 for all others"),
                     &["status"],
                 )?,
             )?,
@@ -65,41 +62,44 @@ impl Figures {
                 IntGaugeVec::new(
                     Opts::new(
                         "run_tokens",
-                        "The books of the whole run, earlier processes included",
+                        "Token counts of the whole run, including earlier processes",
                     ),
                     &["state"],
                 )?,
             )?,
             selected: known(IntGauge::new(
                 "run_rows_selected",
-                "Rows read by the whole run, earlier processes included",
+                "Rows read by the whole run, including earlier processes",
             )?)?,
             settled: known(IntGauge::new(
                 "run_rows_settled",
-                "Rows of the whole run that have an end, earlier processes included",
+                "Rows with an outcome in the whole run, including earlier processes",
             )?)?,
             expected: known_float(Gauge::new(
                 "run_rows_expected",
-                "Rows the source is expected to have; NaN where nobody knows",
+                "Rows expected in the source; NaN if unknown",
             )?)?,
             held: known_float(Gauge::new(
                 "held_seconds",
-                "How much longer the API asked all requests to wait",
+                "Remaining time for which the API asked all requests to wait",
             )?)?,
-            paused: known(IntGauge::new("paused", "1 while somebody holds the run back")?)?,
+            paused: known(IntGauge::new(
+                "paused",
+                "1 while the run is paused on the live page",
+            )?)?,
             quota: known_float(Gauge::new(
                 "quota_requests_per_second",
-                "The rate at which requests may leave, as configured or slowed down by hand",
+                "Current request rate, as configured or lowered on the live page",
             )?)?,
             last_success: known_float(Gauge::new(
                 "last_success_timestamp_seconds",
-                "When a run of this kind last came to the end of its rows, whether or not some failed; NaN if none ever did",
+                "Time at which a run of this kind last reached the end of its rows, with or without failures; NaN if none did",
             )?)?,
             control,
         })
     }
 
-    /// Everything, in the text format of Prometheus.
+    /// Returns all metrics in the text format of Prometheus.
     pub(super) fn text(&self, view: &View) -> prometheus::Result<String> {
         self.set(view)?;
         self.control.meter.text()

@@ -1,6 +1,6 @@
 "use strict";
-// Shows a run as it is told by server-sent events, and hands on what is ordered. The token comes with the address, behind the
-// "#", which no server ever sees; it is taken out of there at once and kept in memory alone.
+// Shows a run from server-sent events, and sends the user's commands. The token is in the address after "#", which no
+// server sees; it is removed from there at once and kept only in memory.
 (() => {
   const get = (id) => document.getElementById(id);
   const number = new Intl.NumberFormat("en");
@@ -9,7 +9,7 @@
   let token = "";
   let now = null;
   let ended = false;
-  // When and how many: what the pace is reckoned from.
+  // Times and counts, from which the rate is computed.
   let looks = [];
 
   function takeToken() {
@@ -26,7 +26,7 @@
     get("token").focus();
   }
 
-  // --- what is told ---
+  // --- events ---
 
   async function listen() {
     while (!ended) {
@@ -44,7 +44,7 @@
         console.debug(error);
       }
       if (ended) break;
-      if (now) get("link").textContent = "the run does not answer: trying again";
+      if (now) get("link").textContent = "the run does not respond, retrying";
       await new Promise((done) => setTimeout(done, 2000));
     }
   }
@@ -73,11 +73,11 @@
     if (event === "snapshot") paint(JSON.parse(data));
     if (event === "end") {
       ended = true;
-      get("link").textContent = "the run has ended; this page stays as it is";
+      get("link").textContent = "the run has ended; this page is final";
     }
   }
 
-  // The server has escaped whatever is in it, and no script in it would be run.
+  // The server has escaped the content, and the policy runs no script in it.
   function paint(snapshot) {
     const held = document.activeElement?.matches("#snapshot input") ? document.activeElement : null;
     const [value, from, to] = held ? [held.value, held.selectionStart, held.selectionEnd] : [];
@@ -115,7 +115,7 @@
     const [first, last] = [looks[0], looks[looks.length - 1]];
     const pace = last[0] - first[0] > 2 ? (last[1] - first[1]) / (last[0] - first[0]) : null;
     const isOver = over.includes(now.state);
-    // What a migration expects is what the source's planner guesses.
+    // For a migration, the expected number is the planner's estimate.
     const about = now.mode === "verify" || expected === tokens.selected ? "" : "about ";
     get("done").hidden = !expected;
     get("done").max = expected;
@@ -135,7 +135,7 @@
     if (document.activeElement !== get("rate")) get("rate").value = rate.requests;
     get("pause").textContent = now.paused ? "Resume" : "Pause";
     const still = isOver || now.state === "stopping";
-    // A dry run sends nothing that could be held back.
+    // A dry run sends nothing that could be paused.
     for (const id of ["pause", "slow"]) get(id).hidden = still || now.mode === "dry_run";
     get("full").hidden = rate.requests === rate.configured;
     get("stop").hidden = still;
@@ -145,8 +145,8 @@
   function note() {
     const { rate } = now;
     if (now.state === "held") return `${duration(now.held_s)}: the API asked for it`;
-    if (now.state === "paused") return "nothing leaves until it is resumed; what is in flight finishes";
-    if (now.state === "stopping") return `what is in flight finishes (${now.stop_reason ?? "another reason ended it"})`;
+    if (now.state === "paused") return "nothing is sent until it is resumed; requests in flight finish";
+    if (now.state === "stopping") return `requests in flight finish (${now.stop_reason ?? "unknown reason"})`;
     if (over.includes(now.state)) return [now.stop_reason, now.next].filter(Boolean).join("; ");
     if (rate.requests < rate.configured) {
       return `slowed down to ${rate.requests} of ${rate.configured} requests per ${duration(rate.per_s)}`;
@@ -154,7 +154,7 @@
     return "";
   }
 
-  // --- what is ordered ---
+  // --- commands ---
 
   async function order(what, body) {
     try {
@@ -165,7 +165,7 @@
       });
       get("said").textContent = answer.ok ? "" : await answer.text();
     } catch {
-      get("said").textContent = "The run did not answer: nothing was changed.";
+      get("said").textContent = "The run did not respond: nothing was changed.";
     }
   }
 
@@ -177,14 +177,14 @@
   });
   get("full").addEventListener("click", () => order("rate", { requests: now.rate.configured }));
 
-  // A second press within some seconds is what stops it.
+  // A second press within a few seconds stops it.
   let doubt = 0;
   get("stop").addEventListener("click", () => {
     const stop = get("stop");
     clearTimeout(doubt);
     if (stop.classList.toggle("sure")) {
       stop.textContent = "Really stop?";
-      get("said").textContent = "What is in flight finishes, and is recorded.";
+      get("said").textContent = "Requests in flight finish and are recorded.";
       doubt = setTimeout(() => {
         stop.classList.remove("sure");
         stop.textContent = "Stop";

@@ -1,4 +1,4 @@
-//! The live page: its state and its picture by server-sent events, and what its buttons do.
+//! The live page: state and snapshots by server-sent events, and the actions of its buttons.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -39,16 +39,16 @@ use crate::{
     report::{StatusBadge, View, after_an_early_end, badge},
 };
 
-/// How often a page is told where the run stands.
+/// The interval between state events.
 const TICK: Duration = Duration::from_millis(500);
 
-/// Pages that may look at once.
+/// The most pages open at once.
 const MOST_PAGES: usize = 16;
 
-/// No order is longer.
+/// The maximum size of a request body.
 const LONGEST_ORDER: usize = 1024;
 
-/// Everything behind the page.
+/// The state behind the page.
 #[derive(Debug, Clone)]
 pub(super) struct Live {
     guard: Auth,
@@ -61,7 +61,7 @@ pub(super) struct Live {
     closing: CancellationToken,
 }
 
-/// Where a run stands, as a page is told.
+/// The state of a run as sent to the page.
 #[derive(Debug, Serialize)]
 struct Now {
     migration: Arc<str>,
@@ -69,12 +69,12 @@ struct Now {
     run_id: Option<RunId>,
     /// `starting`, `running`, `paused`, `held`, `stopping`, or the run's last status.
     state: &'static str,
-    /// The same for people.
+    /// The same as text.
     badge: StatusBadge,
-    /// What comes next, once it has ended early.
+    /// The next step, once the run has ended early.
     next: Option<&'static str>,
     stop_reason: Option<String>,
-    /// Also before it has begun.
+    /// Can also be true before the run has started.
     paused: bool,
     tokens: Tally,
     expected: Option<u64>,
@@ -86,7 +86,7 @@ struct Now {
     rate: Rate,
 }
 
-/// How fast it may be.
+/// The request rate.
 #[derive(Debug, Serialize)]
 struct Rate {
     requests: u32,
@@ -94,7 +94,7 @@ struct Rate {
     per_s: f64,
 }
 
-/// What the rate is to be.
+/// The requested rate.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct NewRate {
@@ -102,7 +102,7 @@ struct NewRate {
 }
 
 impl Live {
-    /// Has the picture painted until `closing`.
+    /// Starts rendering snapshots until `closing`.
     pub(super) fn begin(
         guard: Auth,
         ledger: LedgerAccess,
@@ -148,7 +148,7 @@ impl Live {
             run_id: view.run_id,
             state,
             badge: badge(state, view.mode),
-            // Whether a run is taken up is the ledger's to say: the picture below does.
+            // Only the ledger knows whether the run can be resumed; the snapshot shows that.
             next: ended_early.then(|| after_an_early_end(view.mode, None)),
             stop_reason: self.control.stop.reason().map(|reason| reason.to_string()),
             paused: throttle.pace().paused,
@@ -168,7 +168,7 @@ impl Live {
     }
 }
 
-/// The page, and what is behind it.
+/// Routes of the page and of the data and actions behind it.
 pub(super) fn router(live: Live) -> Router {
     let behind = Router::new()
         .route("/live/events", get(events))
@@ -185,7 +185,7 @@ pub(super) fn router(live: Live) -> Router {
         .with_state(live)
 }
 
-/// The page as such: there is nothing of the run in it.
+/// Serves the page itself, which contains nothing of the run.
 async fn page(State(live): State<Live>, headers: HeaderMap) -> Response {
     match live.guard.page(&headers) {
         Ok(()) => Html(template::document()).into_response(),
@@ -211,7 +211,7 @@ impl IntoResponse for Refused {
     }
 }
 
-/// What no answer may do, whatever is in it. What the page may load and run, it says itself.
+/// Adds headers that restrict every response. The page restricts its own content.
 async fn sealed(mut response: Response) -> Response {
     for (name, value) in [
         (CONTENT_SECURITY_POLICY, "frame-ancestors 'none'"),
@@ -236,7 +236,7 @@ async fn sealed(mut response: Response) -> Response {
 
 async fn pause(State(live): State<Live>) -> StatusCode {
     live.control.throttle.pause();
-    info!("paused on the live page: no new request leaves, what is in flight finishes");
+    info!("paused on the live page, no new requests are sent");
     StatusCode::NO_CONTENT
 }
 
@@ -258,15 +258,15 @@ async fn rate(State(live): State<Live>, Json(new): Json<NewRate>) -> Response {
 }
 
 async fn stop(State(live): State<Live>) -> StatusCode {
-    info!("stopped on the live page: finishing what is in flight");
+    info!("stopped on the live page, finishing what is in flight");
     live.control.stop.trigger(StopReason::Person);
     StatusCode::NO_CONTENT
 }
 
-/// `now`, twice a second, and `page_snapshot`, whenever there is a new one; after the run's end, `end`.
+/// Sends `now` twice a second, `snapshot` for each new snapshot, and `end` after the end of the run.
 async fn events(State(live): State<Live>) -> Response {
     let Ok(permit) = Arc::clone(&live.pages).try_acquire_owned() else {
-        let text = "too many pages look at this run already\n";
+        let text = "too many pages are already open for this run\n";
         return (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
     };
     let (tell, told) = mpsc::channel(4);
@@ -278,7 +278,7 @@ async fn events(State(live): State<Live>) -> Response {
     Sse::new(stream).keep_alive(KeepAlive::new()).into_response()
 }
 
-/// Tells one page until it is gone or the run has ended.
+/// Sends events to one page until it is closed or the run has ended.
 async fn tell_all(live: Live, tell: mpsc::Sender<Event>, _permit: OwnedSemaphorePermit) {
     let mut page_snapshot = live.page_snapshot.subscribe();
     page_snapshot.mark_changed();
@@ -287,7 +287,7 @@ async fn tell_all(live: Live, tell: mpsc::Sender<Event>, _permit: OwnedSemaphore
         let is_new = page_snapshot.has_changed().unwrap_or_default();
         if is_last {
             page_snapshot.mark_unchanged();
-            // The painter's last stroke, if it still comes.
+            // The final snapshot may still arrive.
             let _ = timeout(snapshot::LAST_RENDER, page_snapshot.changed()).await;
         }
         let mut events = vec![Event::default().event("now").json_data(live.now())];

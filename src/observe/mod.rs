@@ -1,8 +1,7 @@
-//! The seat of whoever watches a run from elsewhere: its figures for Prometheus, its health, and a page that shows it and
-//! steers it.
+//! Monitoring of a run from outside: Prometheus metrics, health checks, and the live page.
 //!
-//! Nothing here is in the way of the run: figures are read when somebody asks, the page is painted only while somebody looks,
-//! and whatever fails here is a word in the log.
+//! Nothing here delays the run: metrics are read when they are scraped, the page is rendered only while it is
+//! open, and failures are only logged.
 
 mod auth;
 mod figures;
@@ -30,32 +29,32 @@ use live::Live;
 use routes::AppState;
 use serve::serve;
 
-/// What is wanted of it.
+/// The requested monitoring.
 #[derive(Debug, Default)]
 pub struct MonitoringOptions {
-    /// Where to listen.
+    /// The address to listen on.
     pub listen: Option<SocketAddr>,
-    /// Whether somebody asked for the address, or for the page, for this run. Else another run may listen there, and this one
-    /// does without.
+    /// True if the address or the page was requested for this run. Otherwise, if the address is in use by
+    /// another run, this run continues without the endpoint.
     pub insists: bool,
-    /// Names under which it may be asked, beside addresses and `localhost`.
+    /// Host names that clients may use, besides addresses and `localhost`.
     pub hosts: Vec<String>,
-    /// The page.
+    /// The live page.
     pub live: Option<LiveOptions>,
-    /// Where to push the figures at the end.
+    /// The gateway that receives the metrics at the end.
     pub push: Option<Pushgateway>,
 }
 
-/// What the page needs.
+/// The settings of the live page.
 #[derive(Debug)]
 pub struct LiveOptions {
-    /// What it takes to see and steer.
+    /// The token that the page asks for.
     pub token: Secret,
-    /// Where its picture is read.
+    /// Access to the ledger, for the snapshots.
     pub ledger: LedgerAccess,
 }
 
-/// It cannot begin.
+/// The errors that prevent monitoring.
 #[derive(Debug, Error)]
 pub enum WatchError {
     /// The address cannot be listened on.
@@ -63,25 +62,25 @@ pub enum WatchError {
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// The figures contradict each other.
+    /// The metrics are inconsistent.
     #[error("the metrics cannot be set up. This is a bug: please report it")]
     Figures(#[from] prometheus::Error),
 }
 
-/// The address is what people get wrong.
+/// Explains the error.
 fn why(source: &io::Error) -> &'static str {
     match source.kind() {
-        io::ErrorKind::AddrInUse => "another process listens there",
-        io::ErrorKind::AddrNotAvailable => "it is no address of this machine",
+        io::ErrorKind::AddrInUse => "the address is in use by another process",
+        io::ErrorKind::AddrNotAvailable => "it is not an address of this machine",
         io::ErrorKind::PermissionDenied => "this user may not listen there",
         _ => "the system refuses it",
     }
 }
 
-/// Open for as long as a run works.
+/// The monitoring of a run, open while the run works.
 #[derive(Debug)]
 pub struct MonitoringServer {
     figures: Figures,
@@ -97,14 +96,14 @@ struct Open {
     serving: JoinHandle<()>,
 }
 
-/// How long open pages may take to hear that the run has ended.
+/// The longest wait for open pages to receive the end of the run.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 impl MonitoringServer {
-    /// Listens, if that is wanted. The page asks for an address, too: whoever orders it gives one.
+    /// Listens if requested. The live page needs an address, which the caller provides.
     ///
     /// # Errors
-    /// If the address is taken, or is not this machine's.
+    /// Fails if the address is in use or does not belong to this machine.
     pub async fn open(
         options: MonitoringOptions,
         control: &RunControl,
@@ -124,7 +123,7 @@ impl MonitoringServer {
                 });
                 let state = AppState::new(figures.clone(), control.stop.clone(), view.clone(), hosts, live);
                 let serving = tokio::spawn(serve(listener, state.router(), closing.clone()));
-                info!(%address, "listening for whoever asks for /metrics, /healthz and /readyz");
+                info!(%address, "serving /metrics, /healthz and /readyz");
                 Some(Open {
                     address,
                     closing,
@@ -147,35 +146,36 @@ impl MonitoringServer {
         match TcpListener::bind(address).await {
             Ok(listener) => Ok(Some((listener, address))),
             Err(source) if !options.insists && source.kind() == io::ErrorKind::AddrInUse => {
-                warn!(%address, "another process listens there: this one goes without /metrics, /healthz and /readyz");
+                warn!(%address, "address in use by another process, continuing without /metrics, /healthz and /readyz");
                 Ok(None)
             }
             Err(source) => Err(WatchError::Listen { address, source }),
         }
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.open.as_ref().map(|open| open.address)
     }
 
-    /// Every figure, as `/metrics` shows it.
+    /// Returns all metrics, as `/metrics` shows them.
     ///
     /// # Errors
-    /// If they contradict each other.
+    /// Fails if they are inconsistent.
     pub fn text(&self) -> prometheus::Result<String> {
         let view = self.view.borrow().clone();
         self.figures.text(&view)
     }
 
-    /// Pushes the last figures, if a run was begun, and lets open pages know how it ended. Nothing here fails a run.
+    /// Pushes the final metrics if a run was started, and sends the end to open pages. Failures are only
+    /// logged.
     pub async fn close(self) {
         let has_begun = self.view.borrow().run_id.is_some();
         if let Some(push) = self.push.as_ref().filter(|_| has_begun) {
             match self.text() {
                 Ok(text) => push.push(text).await,
-                Err(error) => warn!(reason = %error, "the metrics were not pushed"),
+                Err(error) => warn!(reason = %error, "metrics push failed"),
             }
         }
         if let Some(open) = self.open {

@@ -1,4 +1,4 @@
-//! The figures of a run that nobody may have come by to fetch: handed to a Pushgateway when it ends.
+//! Push of a run's final metrics to a Pushgateway, for runs that end before they are scraped.
 
 use std::time::Duration;
 
@@ -12,16 +12,16 @@ use crate::{
     secret::Secret,
 };
 
-/// A gateway that cannot take a few kilobytes by then does not get them.
+/// The longest wait for the gateway.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Where the figures of one kind of run belong. Its URL may hold a password: it is never printed.
+/// The group of one kind of run at the gateway. Its URL may contain a password and is never printed.
 #[derive(Debug, Clone)]
 pub struct Pushgateway(Secret);
 
 impl Pushgateway {
-    /// The group of this migration below a gateway's URL; `None` if that is no such URL. Dry runs and verifications have
-    /// groups of their own: what is pushed replaces what was there.
+    /// Builds the group's URL; `None` if the gateway's URL is unusable. Each mode has its own group, since a
+    /// push replaces the previous values.
     #[must_use]
     pub fn new(url: &Secret, migration: &str, mode: Mode) -> Option<Self> {
         push_url_problem(url.reveal()).ok()?;
@@ -29,7 +29,7 @@ impl Pushgateway {
         {
             let mut path = url.path_segments_mut().ok()?;
             path.pop_if_empty().extend(["metrics", "job", "tokenferry"]);
-            // A slash within a value would be read as the end of it, encoded or not.
+            // A slash would end the value, even if encoded.
             if migration.contains('/') {
                 let encoded = BASE64_URL_SAFE_NO_PAD.encode(migration);
                 path.extend(["migration@base64", &encoded]);
@@ -43,13 +43,13 @@ impl Pushgateway {
         Some(Self(Secret::new(String::from(url))))
     }
 
-    /// Hands them over. If that fails, the run has not.
+    /// Pushes the metrics. A failure does not fail the run.
     pub(super) async fn push(&self, text: String) {
-        // Only one provider is compiled in; an error here means that it was installed before.
+        // Fails only if the provider is already installed; only this one is compiled in.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let put = async {
             let client = Client::builder().timeout(PATIENCE);
-            // What stays on this machine is no proxy's business, and may carry the gateway's password.
+            // Requests to this machine bypass the proxy: they may contain the gateway's password.
             let stays = Url::parse(self.0.reveal()).is_ok_and(|url| is_loopback(&url));
             let client = if stays { client.no_proxy() } else { client };
             let client = client.build()?;
@@ -59,11 +59,11 @@ impl Pushgateway {
         };
         match put.await {
             Ok(_) => info!("metrics pushed"),
-            // The error's own words would repeat the URL.
+            // The error would contain the URL.
             Err(error) => warn!(
                 status = error.status().map(|status| status.as_u16()),
                 reason = %error.without_url(),
-                "the metrics could not be pushed; the run is not the worse for it"
+                "metrics push failed, run not affected"
             ),
         }
     }

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{rate::StopSignal, report::View};
 
-/// What everyone who asks is answered from.
+/// The state shared by all routes.
 #[derive(Debug, Clone)]
 pub(super) struct AppState {
     figures: Figures,
@@ -74,7 +74,7 @@ async fn metrics(State(state): State<AppState>) -> Response {
     }
 }
 
-/// Ready is a run that has begun, its lock held, and is not about to end.
+/// Ready means that the run has started, holds its lock, and is not about to end.
 async fn ready(State(state): State<AppState>) -> Response {
     let (has_begun, has_ended) = {
         let view = state.view.borrow();
@@ -89,5 +89,5 @@ async fn ready(State(state): State<AppState>) -> Response {
 }
 
 async fn no_page() -> &'static str {
-    "tokenferry: see /metrics, /healthz and /readyz. A page to watch and steer the run is there with --live.\n"
+    "tokenferry: see /metrics, /healthz and /readyz. With --live, a page shows and controls the run.\n"
 }

@@ -1,4 +1,4 @@
-//! Serves whoever asks, however they behave: a run must not run out of file descriptors because of those who watch it.
+//! The HTTP server for monitoring, limited so that clients cannot exhaust the run's file descriptors.
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
@@ -17,19 +17,19 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::debug;
 
-/// Connections at once. Others wait in the system's queue, where they take no descriptor of ours.
+/// The most connections at once. Others wait in the system's queue, without a descriptor of this process.
 const MOST_CONNECTIONS: u64 = 64;
 
-/// Of all descriptors that the process may have, this share is for those who watch; the rest is the run's.
+/// Monitoring may use one of this many descriptors; the others are for the run.
 const SHARE: u64 = 8;
 
-/// How long a request's head may take, and how long a connection may be idle between two.
+/// The longest wait for a request's head, and for an idle connection.
 const HEAD_MAY_TAKE: Duration = Duration::from_secs(10);
 
-/// How long it waits after a connection could not be taken.
+/// The delay after a failed accept.
 const AFTER_TROUBLE: Duration = Duration::from_secs(1);
 
-/// Serves until `closing`, and until the answers under way are given.
+/// Serves until `closing`, then finishes responses in progress.
 pub(super) async fn serve(listener: TcpListener, router: Router, closing: CancellationToken) {
     let room = Arc::new(Semaphore::new(most_connections()));
     let connections = TaskTracker::new();
@@ -40,7 +40,7 @@ pub(super) async fn serve(listener: TcpListener, router: Router, closing: Cancel
                     connections.spawn(converse(stream, router.clone(), closing.clone(), place));
                 }
                 Err(error) => {
-                    debug!(reason = %error, "a connection could not be taken");
+                    debug!(reason = %error, "connection could not be accepted");
                     sleep(AFTER_TROUBLE).await;
                 }
             }
@@ -63,7 +63,7 @@ async fn converse(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_MAY_TAKE);
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router)));
-    // What went wrong is the other side's affair.
+    // Connection errors are the client's problem.
     if closing.run_until_cancelled(connection.as_mut()).await.is_none() {
         connection.as_mut().graceful_shutdown();
         let _ = connection.await;

@@ -1,4 +1,4 @@
-//! The picture of a run, painted from the ledger for as long as somebody looks: the page that `report` makes, renewed.
+//! Snapshots of a run: the `report` page, rendered from the ledger while somebody watches.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,17 +16,17 @@ use crate::{
     report::{self, Depth, PageData, View},
 };
 
-/// How often it is renewed at most. Where reading takes long, it is renewed so much more seldom that the ledger is busy with
-/// it for a tenth of the time.
+/// The shortest interval between snapshots. If reading takes long, the interval grows so that the ledger is
+/// busy for at most a tenth of the time.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// How long the last one is waited for.
+/// The longest wait for the final snapshot.
 pub(super) const LAST_RENDER: Duration = Duration::from_secs(1);
 
-/// The picture, once there is one. Everyone who looks sees the same.
+/// The latest snapshot, if any, shared by all viewers.
 pub(super) type PageSnapshot = Option<Arc<str>>;
 
-/// Paints until the run has ended, and once more then.
+/// Renders until the run has ended, and once more then.
 pub(super) async fn paint(
     ledger: LedgerAccess,
     view: watch::Receiver<View>,
@@ -35,7 +35,7 @@ pub(super) async fn paint(
 ) {
     let mut reports = None;
     loop {
-        // The last one shows how it ended.
+        // The final snapshot shows the result.
         let is_last = closing.is_cancelled();
         let run = view.borrow().run_id;
         let begin = Instant::now();
@@ -43,7 +43,7 @@ pub(super) async fn paint(
             match once(&ledger, &mut reports, run).await {
                 Ok(painted) => drop(page_snapshot.send_replace(painted)),
                 Err(error) => {
-                    debug!(reason = %error, "the live page keeps its picture: the ledger does not answer");
+                    debug!(reason = %error, "ledger did not respond, live page keeps its snapshot");
                     reports = None;
                 }
             }

@@ -1,10 +1,10 @@
-//! The live page as it comes from the server: empty, until its script has the token.
+//! The template of the live page, which stays empty until its script has the token.
 
 use maud::{Markup, html};
 
 use crate::report::{self, Addition};
 
-/// The page. It is the same for everyone, and holds nothing.
+/// Returns the page. It is the same for everyone and contains nothing of the run.
 pub(super) fn document() -> String {
     let addition = Addition {
         style: include_str!("live.css"),
@@ -15,7 +15,7 @@ pub(super) fn document() -> String {
 
 fn body() -> Markup {
     html! {
-        noscript { p { "This page needs JavaScript: it is told by the run how it comes along." } }
+        noscript { p { "This page needs JavaScript to receive the progress of the run." } }
         section #door hidden {
             h1 { "tokenferry, live" }
             form {
@@ -25,8 +25,8 @@ fn body() -> Markup {
             }
             p #refused .reason role="alert" {}
             p .note {
-                "It is in the address that was printed when the run began, or is what "
-                code { "live.token" } " says. It stays in the memory of this page: after a reload, it is asked for again."
+                "It is part of the address that was printed when the run started, or is set as "
+                code { "live.token" } ". This page keeps it only in memory and asks for it again after a reload."
             }
         }
         section #control hidden aria-label="The run, now" {
@@ -35,15 +35,15 @@ fn body() -> Markup {
                 span #note {}
                 span #link .note {}
             }
-            progress #done aria-label="Rows that have an end" {}
+            progress #done aria-label="Rows with an outcome" {}
             dl .figures.small {
                 (figure("tokens", "tokens settled"))
                 (figure("failed", "failed"))
                 (figure("pace", "tokens/s, now"))
-                (figure("left", "left, at this pace"))
+                (figure("left", "left, at this rate"))
                 (figure("requests", "requests"))
                 (figure("flight", "batches in flight"))
-                (figure("latency", "mean answer time"))
+                (figure("latency", "mean response time"))
             }
             div .options {
                 button #pause type="button" {}

@@ -1,4 +1,5 @@
-//! A canary: the first tokens go one by one, each verified at its provider, and only if they arrive does the bulk open.
+//! The canary: the first tokens are sent one by one and verified at their providers; only if they succeed is
+//! the rest sent.
 
 use std::{
     num::NonZeroU64,
@@ -19,20 +20,20 @@ use crate::{
     uploader::{TokenOutcome, TokensFinished},
 };
 
-/// What is asked of the first tokens of a run. It counts what this process sends: a run that is gone on with, and asked for
-/// a canary again, begins with another one.
+/// The canary requested for a run. It counts tokens that this process sends: a resumed run with a canary
+/// starts another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Canary {
-    /// How many tokens go one by one. If there are fewer, all of them do.
+    /// The number of tokens to send one by one, or all if there are fewer.
     pub tokens: NonZeroU64,
-    /// So many of them may fail.
+    /// The number of them that may fail.
     pub failures: u64,
 }
 
-/// Reasons that are named when it fails.
+/// The most reasons that are named on failure.
 const REASONS: usize = 3;
 
-/// Stands before the uploader and lets nothing else pass until the canary's tokens have their ends.
+/// Holds everything else back from the uploader until the canary's tokens have outcomes.
 #[derive(Debug, Clone)]
 pub(super) struct CanaryGate {
     canary: Canary,
@@ -41,12 +42,12 @@ pub(super) struct CanaryGate {
     at: PhaseCell,
 }
 
-/// How the canary's tokens ended.
+/// The outcomes of the canary's tokens.
 #[derive(Debug, Default)]
 struct Watched {
     committed: i64,
     failed: i64,
-    /// The first reasons that differ.
+    /// The first distinct reasons.
     reasons: Vec<String>,
 }
 
@@ -60,7 +61,7 @@ impl CanaryGate {
         }
     }
 
-    /// Tokens came to an end.
+    /// Counts tokens with an outcome.
     pub(super) fn watch(&self, settled: &TokensFinished) {
         let mut watched = self.watched();
         match &settled.end {
@@ -75,8 +76,8 @@ impl CanaryGate {
         }
     }
 
-    /// Hands the canary's tokens on one after the other, each when the one before has its end; then, if it did not fail,
-    /// everything else. The chunker has seen to it that those come first, and alone.
+    /// Forwards the canary's tokens one by one, each after the outcome of the previous one; then everything
+    /// else, unless the canary failed. The chunker emits the canary's tokens first, one per batch.
     pub(super) async fn run(
         self,
         mut work: mpsc::Receiver<SinkItem>,
@@ -91,7 +92,7 @@ impl CanaryGate {
             }
             if is_token {
                 sent += 1;
-                // Without an end for each there is no verdict: whatever stopped the run is why it ends.
+                // Without an outcome for each there is no verdict: the stop has its own reason.
                 if !barrier(&delivery).await || self.stop.is_triggered() {
                     return Ok(());
                 }
@@ -109,14 +110,14 @@ impl CanaryGate {
         Ok(())
     }
 
-    /// The verdict; it ends the run if it is a bad one.
+    /// Decides whether the rest is sent, and stops the run if not.
     fn opens(&self, sent: u64) -> bool {
         let watched = self.watched();
         let Canary { tokens, failures } = self.canary;
         if watched.failed.unsigned_abs() > failures {
             self.stop.trigger(StopReason::Canary(format!(
-                "the canary failed: {} of its {sent} tokens did not arrive, and {failures} may ({}). Nothing else was sent. \
-                 `tokenferry failures` lists them: correct what they have in common, or allow for some with \
+                "the canary failed: {} of its {sent} tokens failed, {failures} may ({}). Nothing else was sent. \
+                 `tokenferry failures` lists them: fix what they have in common, or allow some with \
                  --canary-failures, and run `tokenferry migrate --canary {tokens}` again",
                 watched.failed,
                 watched.reasons.join("; "),
@@ -127,14 +128,14 @@ impl CanaryGate {
             info!(
                 committed = watched.committed,
                 failed = watched.failed,
-                "the canary arrived: the rest follows"
+                "canary succeeded, sending the rest"
             );
         }
         true
     }
 
     fn watched(&self) -> MutexGuard<'_, Watched> {
-        // Every change under the lock is complete before anything can panic.
+        // A poisoned lock still guards consistent data: changes under it complete before anything can panic.
         self.watched.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

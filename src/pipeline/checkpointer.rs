@@ -1,4 +1,4 @@
-//! The books of a run while it runs: which pages are settled, and how far the cursor may move.
+//! The checkpointer: counts of a running run, settled pages, and the cursor.
 
 use std::{
     collections::VecDeque,
@@ -15,7 +15,8 @@ use crate::{
     uploader::{TokenOutcome, TokensFinished},
 };
 
-/// Shared by the stages. The cursor moves past a page once every row of it, and of all pages before it, has an end.
+/// Shared by the stages. The cursor moves past a page once all rows of it, and of all earlier pages, have
+/// outcomes.
 #[derive(Debug)]
 pub(super) struct Checkpointer {
     inner: Mutex<Inner>,
@@ -26,9 +27,9 @@ pub(super) struct Checkpointer {
 
 #[derive(Debug)]
 struct Inner {
-    /// In the order of their numbers, the first of them not settled yet.
+    /// In ascending order; the first one is not settled yet.
     open: VecDeque<OpenPage>,
-    /// The books of all pages before.
+    /// The counts of all earlier pages.
     closed: Tally,
     cursor: Option<SourceKey>,
     next_page: u64,
@@ -41,14 +42,14 @@ struct OpenPage {
     tally: Tally,
 }
 
-/// How a run stands.
+/// The state of a run.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Snapshot {
-    /// The books up to the cursor.
+    /// The counts up to the cursor.
     pub(super) closed: Tally,
-    /// The books including pages that are being worked on.
+    /// The counts including pages in progress.
     pub(super) live: Tally,
-    /// The greatest key that everything is settled up to.
+    /// The key up to which everything is settled.
     pub(super) cursor: Option<SourceKey>,
 }
 
@@ -68,7 +69,7 @@ impl Checkpointer {
         }
     }
 
-    /// A page was read, with so many rows.
+    /// Adds a page with this number of rows.
     pub(super) fn open(&self, number: u64, last: SourceKey, selected: i64) {
         self.meter.read(selected);
         let tally = Tally {
@@ -78,7 +79,7 @@ impl Checkpointer {
         self.lock().open.push_back(OpenPage { number, last, tally });
     }
 
-    /// Rows of a page came to an end.
+    /// Adds outcomes of rows of a page.
     pub(super) fn settle(&self, page: u64, ended: Tally) {
         self.meter.ended(&ended);
         let mut inner = self.lock();
@@ -97,7 +98,7 @@ impl Checkpointer {
         }
     }
 
-    /// The same, as the uploader tells it.
+    /// Adds outcomes reported by the uploader.
     pub(super) fn sent(&self, settled: &TokensFinished) {
         fail_point!("miscount", |_| ());
         let mut ended = Tally::default();
@@ -111,12 +112,12 @@ impl Checkpointer {
         self.settle(settled.page, ended);
     }
 
-    /// Every page below this number is settled.
+    /// Returns the number of the first page that is not settled.
     pub(super) fn settled_below(&self) -> u64 {
         self.lock().next_page
     }
 
-    /// Waits until the cursor moved since the last call.
+    /// Waits until the cursor has moved since the last call.
     pub(super) async fn moved(&self) {
         self.moved.notified().await;
     }
@@ -135,7 +136,7 @@ impl Checkpointer {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // Every change under the lock is complete before anything can panic.
+        // A poisoned lock still guards consistent data: changes under it complete before anything can panic.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

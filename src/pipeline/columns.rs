@@ -1,4 +1,4 @@
-//! Judges the columns as a whole, by some rows of each page.
+//! Column checks during a run, by a sample of each page.
 
 use tracing::warn;
 
@@ -10,13 +10,13 @@ use crate::{
     validation::ColumnProfile,
 };
 
-/// Rows of each page.
+/// The rows sampled per page.
 const ROWS: usize = 50;
 
-/// Fewer expiries say nothing of their column.
+/// Fewer expiries are not enough to judge the column.
 const FEWEST: usize = 20;
 
-/// What was seen so far.
+/// The profile so far.
 #[derive(Debug)]
 pub(super) struct Columns {
     profile: ColumnProfile,
@@ -33,8 +33,8 @@ impl Columns {
         }
     }
 
-    /// Takes rows of a page in. Before anything of the first one is sent, it is an error if its expiries are durations: of a single
-    /// row nobody could tell.
+    /// Samples the rows of a page. If the expiries of the first page are durations, that is an error before
+    /// anything is sent; a single row would not show it.
     pub(super) fn look(&mut self, page: &Page) -> Result<(), PipelineError> {
         let step = page.tokens.len().div_ceil(ROWS).max(1);
         for token in page.tokens.iter().step_by(step) {
@@ -42,10 +42,10 @@ impl Columns {
         }
         let is_first = !std::mem::replace(&mut self.has_begun, true);
         let (durations, expiries) = self.profile.durations();
-        // A dry run has more to say.
+        // A dry run reports it at the end, together with other findings.
         if is_first && self.dry_run == DryRun::Off && expiries >= FEWEST && self.profile.holds_durations() {
             let must = format!(
-                "seems to be a duration and no time: {durations} of {expiries} that were looked at are before 2005; {}",
+                "seems to be a duration, not a time: {durations} of {expiries} sampled values are before 2005; {}",
                 Rule::ExpiryImplausible.advice()
             );
             let key = Field::AccessTokenExpiry.key();
@@ -54,14 +54,14 @@ impl Columns {
         Ok(())
     }
 
-    /// Says in the log of a dry run what is odd.
+    /// Logs the findings of a dry run.
     pub(super) fn report(&self) {
         if self.dry_run == DryRun::Off {
             return;
         }
         for suspicion in self.profile.suspicions() {
             warn!(
-                "{suspicion}. Hold one of them against what the provider's documentation shows: it may be encrypted, or the wrong \
+                "{suspicion}. Compare one of them with the provider's documentation: it may be encrypted, or come from the wrong \
                  column"
             );
         }
@@ -70,7 +70,7 @@ impl Columns {
             warn!(
                 durations,
                 expiries,
-                "most expiries are before 2005, as durations are, and `migrate` ends with an error: {}",
+                "most expiries are before 2005, like durations, so `migrate` would end with an error: {}",
                 Rule::ExpiryImplausible.advice()
             );
         }

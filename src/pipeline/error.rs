@@ -5,7 +5,7 @@ use tokio::task::JoinError;
 
 use crate::{descope::ApiError, ledger::LedgerError, reader::SourceError};
 
-/// A run could not begin, or could not go on.
+/// The errors that keep a run from starting or continuing.
 #[derive(Debug, Error)]
 pub enum PipelineError {
     /// The source cannot be read.
@@ -14,21 +14,21 @@ pub enum PipelineError {
     /// The ledger cannot be used.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
-    /// The HTTP client cannot be made.
+    /// The HTTP client cannot be created.
     #[error(transparent)]
     Api(#[from] ApiError),
-    /// A task of the run panicked; its message is left out, as it may quote what was being worked on.
+    /// A task of the run panicked. The message is left out, as it may quote data.
     #[error("a part of the program failed. This is a bug: please report it")]
     Panicked,
-    /// At the end of a run, the rows read and the rows accounted for differ.
+    /// The rows read and the rows with an outcome differ at the end.
     #[error(
-        "the books do not close: {selected} rows were read and {settled} have an end. This is a bug: please report it \
-         (the run is recorded as interrupted; nothing that is recorded as committed is in doubt)"
+        "the counts do not add up: {selected} rows were read and {settled} have an outcome. This is a bug: please report it \
+         (the run is recorded as interrupted; tokens recorded as committed are stored)"
     )]
     BooksOpen {
         /// Rows read.
         selected: i64,
-        /// Rows with an end.
+        /// Rows with an outcome.
         settled: i64,
     },
 }

@@ -1,4 +1,4 @@
-//! The last stage of a dry run: counts what the uploader would send.
+//! The last stage of a dry run: counts what an upload would send.
 
 use std::sync::{
     Arc,
@@ -15,7 +15,7 @@ use crate::{
     rate::{Pacer, StopSignal},
 };
 
-/// Shared by the stage and whoever reports.
+/// The counters, shared by the stage and its readers.
 #[derive(Debug, Clone)]
 pub(super) struct Estimator {
     checkpointer: Arc<Checkpointer>,
@@ -42,11 +42,11 @@ impl Estimator {
         }
     }
 
-    /// What was counted so far.
+    /// Returns the estimate so far.
     pub(super) fn estimate(&self) -> Estimate {
         let batches = self.counted.batches.load(Ordering::Relaxed);
         let fetches = self.counted.fetches.load(Ordering::Relaxed);
-        // Tokens are sent while others are fetched.
+        // Uploads and fetches overlap.
         let fetching = Pacer::time_for(self.fetch_limit, fetches);
         let sending = Pacer::time_for(self.rate_limit, batches);
         Estimate {
@@ -59,13 +59,13 @@ impl Estimator {
         }
     }
 
-    /// So many tokens would be fetched.
+    /// Counts tokens that would be fetched.
     pub(super) fn fetches(&self, count: usize) {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
         self.counted.fetches.fetch_add(count, Ordering::Relaxed);
     }
 
-    /// Its tokens have the end that they would have if the API took them.
+    /// Counts a batch, whose tokens are treated as committed.
     fn count(&self, batch: &Batch) {
         let bytes = RequestBody::size(batch);
         self.counted.batches.fetch_add(1, Ordering::Relaxed);
@@ -86,7 +86,7 @@ impl Estimator {
     }
 }
 
-/// Counts until there is nothing more, or the run is stopped.
+/// Counts until the input ends or the run is stopped.
 pub(super) async fn run(
     counter: Estimator,
     stop: StopSignal,
@@ -99,7 +99,7 @@ pub(super) async fn run(
         match next {
             SinkItem::Batch(batch) => counter.count(&batch),
             SinkItem::Barrier(reached) => {
-                // Whoever waited may have been stopped.
+                // The receiver may be gone if the run was stopped.
                 let _ = reached.send(());
             }
         }

@@ -1,4 +1,4 @@
-//! Failures so far, by code.
+//! Failure counts of this process, by code.
 
 use std::{
     collections::BTreeMap,
@@ -7,15 +7,15 @@ use std::{
 
 use tracing::warn;
 
-/// So many codes are told apart. The API has a few dozen.
+/// The most codes that are distinguished. The API has a few dozen.
 const MOST_CODES: usize = 200;
 
-/// What this process saw fail.
+/// The failures that this process saw.
 #[derive(Debug, Default)]
 pub(super) struct Failed(Mutex<BTreeMap<String, i64>>);
 
 impl Failed {
-    /// So many tokens failed, or would, or differ, with this code. Says so in the log when it is the first time.
+    /// Counts tokens that failed, would fail or differ with this code. Logs the first one.
     pub(super) fn add(&self, code: &str, reason: &str, count: i64) {
         let mut by_code = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(counted) = by_code.get_mut(code) {
@@ -24,7 +24,7 @@ impl Failed {
             warn!(
                 code,
                 reason,
-                "the first one with this code; `tokenferry failures --run` with this run's ID lists all of them"
+                "first failure with this code; `tokenferry failures --run` with this run's ID lists all"
             );
             by_code.insert(code.to_owned(), count);
         }

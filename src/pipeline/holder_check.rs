@@ -1,8 +1,8 @@
-//! Checks whether the rows still exist whose tokens keep others from their destinations.
+//! The holder check: whether rows whose tokens block others still exist.
 //!
-//! A newer row that was sent wins over an older one that is read later. That must not outlive the newer row: once it is gone
-//! from the source, or goes elsewhere, the older one is the one that counts. So the rows in question are looked up, page by
-//! page, over a session of their own: the other one is reading the next page. There are few such rows, mostly none.
+//! A newer row that was sent wins over an older one that is read later, but only while the newer row exists
+//! and has this destination. Those rows are looked up page by page, in a separate session, since the main one
+//! is reading the next page. There are few, usually none.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -17,10 +17,10 @@ use crate::{
     validation::{Challenge, ExaminedPage, Validator},
 };
 
-/// Looks the rows up.
+/// Looks up the holders.
 pub(super) struct HolderCheck {
     source: Source,
-    /// Finds the users of login IDs, where the source has any.
+    /// Resolves login IDs, if the source has any.
     resolver: Option<Arc<UserResolver>>,
     validator: Arc<Validator>,
     pub(super) older: OlderVersions,
@@ -28,7 +28,7 @@ pub(super) struct HolderCheck {
 }
 
 impl HolderCheck {
-    /// For use beside a source that is being read.
+    /// Opens a session beside the source that is being read.
     pub(super) fn beside(
         source: &Source,
         resolver: Option<&Arc<UserResolver>>,
@@ -45,7 +45,7 @@ impl HolderCheck {
         }
     }
 
-    /// Marks the holders that are gone. `false` if the run is stopped.
+    /// Marks the holders that are gone. Returns `false` if the run is stopped.
     pub(super) async fn run(
         &mut self,
         examined: &ExaminedPage,
@@ -56,7 +56,7 @@ impl HolderCheck {
         if challenges.is_empty() {
             return Ok(true);
         }
-        // Seldom needed, and large.
+        // Boxed: rarely used, and large.
         Box::pin(self.look_up(&challenges, known)).await
     }
 
@@ -91,8 +91,8 @@ impl HolderCheck {
         Ok(true)
     }
 
-    /// A row that says that it is older than what was sent for it counts as new as that was, unless the source is to be believed.
-    /// Nobody knows that one has gone of which a value cannot be read.
+    /// Returns true if the holder keeps its destination. A row that became older than its token keeps it
+    /// unless the source takes precedence; a row with an unreadable value may still be valid.
     fn stands(&self, challenge: &Challenge, row: &LegacyToken) -> bool {
         if row.unreadable.is_some() {
             return true;

@@ -1,21 +1,22 @@
-//! A Bloom pre-check that skips lookups in the ledger which cannot match: asking about every row of a first run would cost as
-//! much as writing the answers.
+//! The ledger filter: Bloom filters that skip lookups which cannot match. On a first run, looking up every
+//! row would cost as much as recording the outcomes.
 
 use fastbloom::BloomFilter;
 use foldhash::quality::RandomState;
 
 use crate::domain::{DestinationId, LedgerState, RunId, SourceKey};
 
-/// Rows and destinations that the ledger may know of. Never says "no" of one that it knows.
+/// The rows and destinations that the ledger may know. Has no false negatives.
 #[derive(Debug)]
 pub(super) struct LedgerFilter {
-    /// Rows that the source called outdated when this process began.
+    /// Rows that the source called outdated when this process started.
     outdated: BloomFilter<RandomState>,
-    /// Destinations that something went to. `None` where the ledger holds tokens of earlier processes: it may know of anything.
+    /// Destinations that something was sent to. `None` if the ledger has tokens of earlier processes: then it
+    /// may know any.
     destinations: Option<BloomFilter<RandomState>>,
 }
 
-/// About 1 MiB for each of the two. With more rows they let more strangers pass, which costs lookups and nothing else.
+/// About 1 MiB each. With more rows, false positives increase, which only costs lookups.
 const ENTRIES: usize = 1 << 19;
 
 fn filter() -> BloomFilter<RandomState> {
@@ -32,7 +33,7 @@ impl LedgerFilter {
         }
     }
 
-    /// Somebody else has put tokens somewhere, too.
+    /// Treats all destinations as known: another migration may have sent to any of them.
     pub(super) fn forget_destinations(&mut self) {
         self.destinations = None;
     }
@@ -47,7 +48,7 @@ impl LedgerFilter {
         }
     }
 
-    /// In an empty ledger, only the outdated rows are recorded before they are read.
+    /// In an empty ledger, only outdated rows are recorded before they are read.
     pub(super) fn may_know_row(&self, key: &SourceKey) -> bool {
         self.destinations.is_none() || self.outdated.contains(key)
     }
@@ -58,7 +59,7 @@ impl LedgerFilter {
             .is_none_or(|destinations| destinations.contains(id))
     }
 
-    /// Forgets what an earlier process of the run found outdated: the newer row may be gone since.
+    /// Discards what an earlier process of the run found outdated: the newer row may be gone since.
     pub(super) fn distrust(&self, known: &mut LedgerState, run: RunId) {
         for (key, row) in &mut known.rows {
             if row.outdated.is_some_and(|(by, _)| by == run) && !self.outdated.contains(key) {

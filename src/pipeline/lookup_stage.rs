@@ -1,4 +1,4 @@
-//! Finds the users of login IDs, page after page, while the pages before are on their way.
+//! The lookup stage: resolves login IDs page by page, while earlier pages are processed.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::{
     reader::Page,
 };
 
-/// Hands pages on with the users they need. When the run is stopped, the page in hand is dropped: the next run begins
-/// there.
+/// Forwards pages with resolved users. If the run is stopped, the current page is dropped; the next run
+/// starts there.
 pub(super) async fn run(
     resolver: Arc<UserResolver>,
     mut pages: mpsc::Receiver<Page>,

@@ -1,4 +1,4 @@
-//! `migrate`: from the settings to a finished run, real or dry.
+//! `migrate`: runs a migration or a dry run.
 
 use std::sync::Arc;
 
@@ -29,7 +29,8 @@ use crate::{
     uploader::TokensFinished,
 };
 
-/// Lookups and checks of a run that sends nothing; one that sends has a connection for each batch in flight as well.
+/// Returns the kind of session: a dry run needs few connections; an upload one for each batch in flight as
+/// well.
 fn kind(settings: &Settings, request: &Request) -> Kind {
     Kind {
         mode: request.mode(),
@@ -38,11 +39,11 @@ fn kind(settings: &Settings, request: &Request) -> Kind {
     }
 }
 
-/// Runs the migration, or resumes it; or says what would happen, and changes nothing but the ledger's findings. `control` ends it
-/// early or slows it down, and `view` is kept up to date meanwhile.
+/// Runs or resumes the migration, or performs a dry run, which records only findings. `control` stops or
+/// slows it down, and `view` is updated meanwhile.
 ///
 /// # Errors
-/// If the run could not begin. Once it began, what went wrong is in [`Ended`].
+/// Fails if the run could not start. Later errors are in [`Ended`].
 pub async fn migrate(
     settings: &Settings,
     request: &Request,
@@ -86,7 +87,7 @@ async fn begin(mut opened: Opened<'_>, request: &Request) -> Result<Ended, Pipel
     Ok(work.instrument(span).await)
 }
 
-/// The run itself: whatever happens in it, it gets a status.
+/// Does the work; every run gets a status, whatever happens.
 async fn work(
     session: Session<'_>,
     source: Source,
@@ -154,18 +155,18 @@ async fn work(
     ended
 }
 
-/// What is to be known of the run before it works.
+/// Logs what matters before the run starts.
 fn announce(session: &Session<'_>, request: &Request, expected: Option<u64>) {
     if let Some(left) = session.run.left {
         warn!(
             left,
-            "the configuration selects other rows than an unfinished run did, or makes something else of them, or the ledger was restored since: \
-             that run stays as it stands, and a new one begins with the first row"
+            "an unfinished run cannot be resumed because the configuration selects or maps rows differently, or the ledger was restored: \
+             that run stays as it is, and a new one starts from the first row"
         );
     }
     if session.run.resumed {
         let cursor = session.run.cursor.as_ref().map(tracing::field::display);
-        info!(cursor, "going on with an unfinished run");
+        info!(cursor, "resuming an unfinished run");
     } else {
         info!(mode = request.mode().as_str(), "started");
     }
@@ -174,24 +175,24 @@ fn announce(session: &Session<'_>, request: &Request, expected: Option<u64>) {
     }
 }
 
-/// What should be heard of before anything is sent: a migration under another name is another one, and sends everything again; and
-/// two that send at once do not see what the other one has under way.
+/// Warns before anything is sent: a renamed migration sends everything again, and two migrations that run at
+/// once do not see each other's batches in flight.
 async fn announce_siblings(ledger: &Ledger, target: &str) -> Result<(), LedgerError> {
     let siblings = ledger.possible_former_names(target).await?;
     if !siblings.is_empty() {
         let names: Vec<String> = siblings.iter().map(ToString::to_string).collect();
         warn!(
             migrations = names.join(", "),
-            "this migration has no tokens in the ledger, and others have: if one of them is this one under a former name, everything is \
-             sent again. Give `migration` its former name to go on with it"
+            "this migration has no tokens in the ledger, but others do: if one of them is this migration under its old name, everything is \
+             sent again. Set `migration` to its old name to continue it"
         );
     }
     let at_work = ledger.siblings_at_work(target).await?;
     if !at_work.is_empty() {
         warn!(
             migrations = at_work.join(", "),
-            "other migrations are sending to the same project now: of two tokens for one destination, the older may arrive last. Run them \
-             one after the other, unless they have no destination in common"
+            "other migrations are currently sending to the same project: the older of two tokens for one destination may arrive last. Run them \
+             one after the other, unless they share no destination"
         );
     }
     Ok(())
@@ -210,7 +211,7 @@ fn selection(settings: &Settings, source: &Source, ledger: &Ledger) -> Fingerpri
     ledger.key().selection_digest(&parts)
 }
 
-/// Verifying does something to tokens that nothing else here does, and takes its time: both are said before it begins.
+/// Announces verification at the providers: it may invalidate refresh tokens, and takes time.
 fn announce_verifying(settings: &Settings, request: &Request, expected: Option<u64>) {
     if settings.batch.verify_refresh {
         let rows = expected.and_then(|rows| i64::try_from(rows).ok());
@@ -218,24 +219,24 @@ fn announce_verifying(settings: &Settings, request: &Request, expected: Option<u
         info!(
             rows,
             hours_at_most = time.map(|seconds| seconds.div_ceil(3600)),
-            "every token goes by itself, which takes a request each"
+            "verifying every token at its provider, one request each"
         );
     } else if let Some(canary) = request.canary {
         info!(
             tokens = canary.tokens,
             may_fail = canary.failures,
-            "a canary goes first, token by token"
+            "sending a canary first, token by token"
         );
     } else {
         return;
     }
     warn!(
-        "refresh tokens are verified at their providers. Some of them answer with a new refresh token and end the old one: \
-         the source's copy may stop working then"
+        "refresh tokens are verified at their providers. Some of them issue a new refresh token and invalidate the old one, \
+         so the source's copy may stop working"
     );
 }
 
-/// What the uploader calls for each outcome.
+/// Returns the listener that the uploader calls for each outcome.
 fn count_and_watch(
     checkpointer: Arc<Checkpointer>,
     gate: Option<CanaryGate>,
@@ -248,7 +249,7 @@ fn count_and_watch(
     }
 }
 
-/// A run that is through its rows has an end for each of them.
+/// Returns an error unless every row of a completed run has an outcome.
 fn left_open(closed: &Tally, live: &Tally) -> Option<PipelineError> {
     (!closed.is_balanced() || live != closed).then(|| PipelineError::BooksOpen {
         selected: live.selected,
@@ -256,9 +257,9 @@ fn left_open(closed: &Tally, live: &Tally) -> Option<PipelineError> {
     })
 }
 
-/// What the ledger had forgotten is known again. Where that cannot be recorded, it stays as careful as it is.
+/// Marks the ledger's memory as complete again. If that cannot be recorded, the ledger stays cautious.
 async fn remember_all(ledger: &Ledger, run: &Run) {
     if let Err(failure) = ledger.remember_all(run).await {
-        warn!(reason = %failure, "read-backs prove nothing until the next run over all rows has completed");
+        warn!(reason = %failure, "read-backs prove nothing until the next run over all rows completes");
     }
 }

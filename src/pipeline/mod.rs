@@ -1,6 +1,6 @@
 //! The pipeline: reader, validation, chunker, uploader, checkpoints. Only this module knows all stages.
 //!
-//! A dry run is the same way with another last stage, which counts, and another record, which holds findings.
+//! A dry run takes the same path, but its last stage counts, and its outcomes are recorded as findings.
 
 mod canary;
 mod checkpointer;

@@ -1,4 +1,4 @@
-//! Warnings about rows that are left out in favour of other tokens, or take their places, where somebody should look.
+//! Warnings about rows that are left out, or that replace other tokens, and should be checked.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -12,22 +12,22 @@ use crate::{
     validation::Conflict,
 };
 
-/// Each is said in the log once.
+/// Logs each kind once.
 #[derive(Debug, Default)]
 pub(super) struct Notices {
-    /// That rows are older than what was sent for them.
+    /// Rows are older than what was sent for them.
     went_back: bool,
-    /// That these migrations have tokens for the same destinations.
+    /// These migrations have tokens for the same destinations.
     migrations: BTreeSet<Arc<str>>,
 }
 
-const GONE_BACK: &str = "the updated_at of the row, or of the one whose token is at its destination, is earlier than when that token was sent, so the newer \
+const GONE_BACK: &str = "the updated_at of the row, or of the row whose token is at its destination, is earlier than the one that was sent, so the newer \
                          token stays at Descope. The source \
                          may be a replica that lags behind, or restored from a backup: point `source.url` at the current database. If the \
                          source is right, `tokenferry migrate --allow-older` sends such rows";
 
 impl Notices {
-    /// What is said of rows that are older than what was sent for them.
+    /// Returns warnings about rows that are older than what was sent for them.
     pub(super) fn older_versions(&mut self, decisions: &[Decision]) -> Vec<Finding> {
         let found: Vec<Finding> = decisions
             .iter()
@@ -45,14 +45,14 @@ impl Notices {
             self.went_back = true;
             warn!(
                 key = %first.key,
-                "the source holds older versions of rows than were sent before: {GONE_BACK}"
+                "the source has older versions of rows that were sent: {GONE_BACK}"
             );
         }
         found
     }
 
-    /// What is said of destinations for which two migrations have tokens. Of rows that go up, only those that really do:
-    /// `going_up`.
+    /// Returns warnings about destinations that two migrations have tokens for. Of the rows to send, only
+    /// those in `going_up` count.
     pub(super) fn conflicts(
         &mut self,
         conflicts: Vec<Conflict>,
@@ -68,20 +68,20 @@ impl Notices {
             if self.migrations.insert(Arc::clone(other)) {
                 warn!(
                     key = %conflict.key, migration, other = &**other,
-                    "two migrations have tokens for the same destinations, and cannot be compared: give both an `updated_at`, or let \
-                     `source.where` leave such rows to one of them"
+                    "two migrations have tokens for the same destinations, and their rows cannot be compared: map `updated_at` in both, or exclude such rows from one of them with \
+                     `source.where`"
                 );
             }
             let what = if conflict.goes_up {
-                format!("migration \"{migration}\" puts a token in the place of one of migration \"{other}\"")
+                format!("migration \"{migration}\" replaces a token of migration \"{other}\"")
             } else {
                 format!(
-                    "migration \"{other}\" has put a token in the place of one of migration \"{migration}\", and it stays there"
+                    "migration \"{other}\" has replaced a token of migration \"{migration}\", and its token stays"
                 )
             };
             let text = format!(
-                "{what}; which of them is newer cannot be told: their updated_at are equal, or one has none. Map `updated_at` in both, or let \
-                 `source.where` leave such rows to one of them"
+                "{what}; it is unknown which is newer: their updated_at are equal, or one has none. Map `updated_at` in both, or \
+                 exclude such rows from one of them with `source.where`"
             );
             found.push(Finding {
                 key: conflict.key,

@@ -1,4 +1,4 @@
-//! Outcome sink: records outcomes that need no request, and looks earlier ones up.
+//! The outcome sink: records outcomes that need no request, and looks earlier ones up.
 
 use super::PipelineError;
 use crate::{
@@ -8,8 +8,8 @@ use crate::{
     ledger::{Ledger, Run},
 };
 
-/// A run's side of the ledger. A real run writes what becomes of tokens; a dry run writes what would, as findings of its
-/// own, and nobody else's run or tokens change.
+/// A run's access to the ledger. A migration records outcomes of tokens; a dry run records findings of its
+/// own and changes nothing else.
 #[derive(Debug, Clone)]
 pub(super) struct OutcomeSink {
     ledger: Ledger,
@@ -30,12 +30,12 @@ impl OutcomeSink {
         self.ledger.migration()
     }
 
-    /// Whether the ledger holds runs of other migrations. What they have sent is found after this.
+    /// Returns true if the ledger has runs of other migrations. From then on, their tokens are looked up too.
     pub(super) async fn meet_siblings(&self) -> Result<bool, PipelineError> {
         Ok(self.ledger.meet_siblings(&self.run).await?)
     }
 
-    /// What is known of these rows, and of what is at these destinations.
+    /// Looks up the outcomes of these rows, and the tokens at these destinations.
     pub(super) async fn lookup<'a>(
         &self,
         keys: impl Iterator<Item = &'a SourceKey> + Clone,
@@ -47,7 +47,7 @@ impl OutcomeSink {
         })
     }
 
-    /// Rows that the source found outdated.
+    /// Records rows that the source found outdated.
     pub(super) async fn outdated(&self, decisions: Vec<Decision>) -> Result<(), PipelineError> {
         match self.dry_run {
             DryRun::Off => self.ledger.record_outcomes(&self.run, &decisions).await?,
@@ -60,12 +60,12 @@ impl OutcomeSink {
         Ok(())
     }
 
-    /// Of which destinations the ledger may know too little.
+    /// Returns the destinations that the ledger may know too little about.
     pub(super) async fn forgotten(&self) -> Result<Forgotten, PipelineError> {
         Ok(self.ledger.forgotten().await?)
     }
 
-    /// Rows whose destinations the ledger knows under other IDs.
+    /// Records the current IDs of destinations that the ledger has under other IDs.
     pub(super) async fn adopt(&self, rows: &[Adopted]) -> Result<(), PipelineError> {
         match self.dry_run {
             DryRun::Off => Ok(self.ledger.adopt(&self.run, rows).await?),
@@ -73,7 +73,7 @@ impl OutcomeSink {
         }
     }
 
-    /// What a page's rows came to.
+    /// Records the outcomes of a page.
     pub(super) async fn page(
         &self,
         decisions: Vec<Decision>,
@@ -86,8 +86,8 @@ impl OutcomeSink {
         Ok(self.ledger.record_findings(&self.run, &warnings).await?)
     }
 
-    /// Tokens that are about to be sent, where the source could not say which rows share a destination. The uploader
-    /// records those of a real run.
+    /// Records tokens before they are sent, if the source could not say which rows share a destination. In a
+    /// migration, the uploader does this.
     pub(super) async fn departing(&self, items: &[Item]) -> Result<(), PipelineError> {
         match self.dry_run {
             DryRun::Off => Ok(()),

@@ -24,7 +24,8 @@ pub(super) struct OutdatedRows<'a> {
 }
 
 impl OutdatedRows<'_> {
-    /// Asks the source for them. `false` if it cannot tell, or not in time.
+    /// Asks the source for outdated rows, and records them. Returns `false` if the source cannot tell, or not in
+    /// time.
     pub(super) async fn find(
         &self,
         source: &mut Source,
@@ -45,15 +46,15 @@ impl OutdatedRows<'_> {
                     if failure.kind == FailureKind::Timeout =>
                 {
                     warn!(
-                        "looking for rows of one destination takes longer than `source.statement_timeout`: where the older \
-                         of two is read first, it is uploaded and then overwritten by the newer"
+                        "finding rows with the same destination takes longer than `source.statement_timeout`: if the older \
+                         of two rows is read first, it is uploaded and then overwritten by the newer one"
                     );
                     return Ok(false);
                 }
                 Err(PipelineError::Source(error)) if error.is_about_a_value() => {
                     warn!(
-                        "rows of one destination cannot be looked for, since the database fails on a value that says where a row \
-                         goes: where the older of two is read first, it is uploaded and then overwritten by the newer"
+                        "rows with the same destination cannot be found, because the database fails on a value of a row's \
+                         destination: if the older of two rows is read first, it is uploaded and then overwritten by the newer one"
                     );
                     return Ok(false);
                 }

@@ -1,4 +1,4 @@
-//! The run's current phase, set by the stages.
+//! The phase cell: the run's current phase, set by the stages.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -6,12 +6,12 @@ use tracing::debug;
 
 use crate::domain::Phase;
 
-/// Shared by the stages, and by whoever shows it.
+/// Shared by the stages and their readers.
 #[derive(Debug, Clone, Default)]
 pub(super) struct PhaseCell(Arc<Mutex<Phase>>);
 
 impl PhaseCell {
-    /// Another phase begins.
+    /// Enters another phase.
     pub(super) fn enter(&self, phase: Phase) {
         let mut now = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if *now != phase {

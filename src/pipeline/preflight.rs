@@ -1,4 +1,4 @@
-//! Before a dry run asks the API, it says how much there is to ask.
+//! The preflight of a dry run: announces the number of lookups before it starts them.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,7 +13,7 @@ use crate::{
     reader::Source,
 };
 
-/// What asks the API about tokens, if that is wanted. Announces it.
+/// Returns the check of apps, tenants and users, if requested, and announces it.
 pub(super) async fn check(
     settings: &Settings,
     request: &Request,
@@ -36,14 +36,14 @@ pub(super) async fn check(
                 users,
                 lookups,
                 duration = %humantime::format_duration(Duration::from_secs(duration.as_secs())),
-                "about to ask the API about apps, tenants and users: at most so many lookups, and so long at the configured rates"
+                "checking apps, tenants and users at the API; `lookups` and `duration` are upper limits"
             );
         }
         None if request.selection == Selection::All => warn!(
-            "the users cannot be counted, since that takes longer than `source.statement_timeout` or a value cannot be read: how much \
-             there is to ask the API is not known"
+            "the users cannot be counted, because that takes longer than `source.statement_timeout` or a value cannot be read: \
+             the number of lookups is unknown"
         ),
-        None => info!("about to ask the API about the apps, tenants and users of the tokens that failed"),
+        None => info!("checking apps, tenants and users of the failed tokens at the API"),
     }
     let sample = match online.sample {
         Some(wanted) => {
@@ -60,8 +60,8 @@ pub(super) async fn check(
     Ok(Some(ExistenceCheck::new(lookup_client, settings, sample)))
 }
 
-/// How many requests it takes at most, unless apps or tenants are missing, and how long they take. Users are asked about
-/// page by page: the last request of each page is mostly not full.
+/// Returns the maximum number of requests, unless apps or tenants are missing, and their duration. Users are
+/// looked up page by page, and the last request of a page is usually not full.
 fn lookups(settings: &Settings, rows: u64, users: u64) -> (u64, Duration) {
     let api = &settings.api;
     let pages = rows.div_ceil(u64::from(settings.source.page_size)).max(1);
@@ -71,7 +71,7 @@ fn lookups(settings: &Settings, rows: u64, users: u64) -> (u64, Duration) {
         .min(users);
     let has = |field| settings.source.columns.contains_key(&field);
     let searches = if has(Field::LoginId) { in_bulk } else { 0 };
-    // The licence, the apps, and the tenants.
+    // The licence, the apps and the tenants.
     let lists = 2 + u64::from(has(Field::TenantId));
     let time = |limit, count: u64| Pacer::time_for(limit, i64::try_from(count).unwrap_or(i64::MAX));
     let duration = time(api.rate_limit, lists)

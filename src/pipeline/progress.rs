@@ -1,4 +1,4 @@
-//! Publishes progress snapshots.
+//! Progress: publishes snapshots of a run.
 
 use std::{convert::Infallible, time::Duration};
 
@@ -14,10 +14,10 @@ use crate::{
     report::{Quota, View},
 };
 
-/// How often the view is renewed, and how often at most the cursor is written.
+/// The interval between snapshots, and the shortest one between writes of the cursor.
 pub(super) const TICK: Duration = Duration::from_millis(200);
 
-/// What requests pay, for whoever shows it.
+/// Returns the quota for display.
 pub(super) fn quota(limit: RateLimit) -> Quota {
     Quota {
         requests: limit.requests,
@@ -26,7 +26,7 @@ pub(super) fn quota(limit: RateLimit) -> Quota {
     }
 }
 
-/// Renews the view, whether or not anything moves, and records in the event log when somebody held the run back.
+/// Publishes snapshots continuously, and records pauses in the event log.
 pub(super) async fn show(
     control: &RunControl,
     event_log: &EventLog,
@@ -38,7 +38,7 @@ pub(super) async fn show(
         let paused = control.throttle.pace().paused;
         let now = Instant::now();
         if paused {
-            // Of one pause, each stretch begins where the one before ends: they become one.
+            // Consecutive spans of one pause are merged, since they touch.
             event_log.record_span(EventKind::Paused, looked, now);
         }
         looked = now;

@@ -1,5 +1,5 @@
-//! Rows whose tokens Descope itself keeps, between validation and chunker: a real run fetches the tokens, a dry run says
-//! how many it would.
+//! Provider tokens: the step between validation and chunker that fetches tokens stored by Descope, or counts
+//! them in a dry run.
 
 use std::{mem, sync::Arc};
 
@@ -13,18 +13,18 @@ use crate::{
     validation::{PendingFetch, Validator},
 };
 
-/// Tokens that are fetched before any of them is handed on. Few, so that a run that is killed has few to fetch again.
+/// The tokens fetched before any is forwarded. Small, so that a killed run has few to fetch again.
 const AT_ONCE: usize = 50;
 
-/// What is done about them.
+/// The treatment of rows whose token is fetched.
 pub(super) enum ProviderTokens {
-    /// They are fetched.
+    /// Fetches the tokens.
     Fetch(ProviderTokenFetcher),
-    /// They are counted: asking might make the API renew tokens, and costs the quota of the real run.
+    /// Counts the tokens: fetching could refresh them, and would use the quota of the real run.
     Count(Estimator),
 }
 
-/// What fetching came to.
+/// The result of fetching.
 #[derive(Default)]
 pub(super) struct TokenPage {
     pub(super) items: Vec<Item>,
@@ -33,7 +33,7 @@ pub(super) struct TokenPage {
 }
 
 impl ProviderTokens {
-    /// As the run needs it; `None` if the source names no provider.
+    /// Builds the variant that the run needs; `None` if the source names no provider.
     pub(super) fn new(
         settings: &Settings,
         delivery: &Sink,
@@ -50,7 +50,7 @@ impl ProviderTokens {
         })
     }
 
-    /// The rows without their tokens, where tokens are only counted: they are none of `rows` any more.
+    /// Takes the rows out of `rows` and returns them without tokens, if tokens are only counted.
     pub(super) fn count(&self, rows: &mut Vec<PendingFetch>, validator: &Validator) -> Vec<Item> {
         let Self::Count(counter) = self else {
             return Vec::new();
@@ -61,10 +61,11 @@ impl ProviderTokens {
             .collect()
     }
 
-    /// Takes the next rows from the front of `rows` and fetches their tokens; `None` if there is nothing to fetch.
+    /// Takes the next rows from the front of `rows` and fetches their tokens; `None` if there is nothing to
+    /// fetch.
     ///
     /// # Errors
-    /// If the run is stopped.
+    /// Fails if the run is stopped.
     pub(super) async fn next(
         &self,
         rows: &mut Vec<PendingFetch>,

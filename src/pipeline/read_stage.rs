@@ -1,4 +1,4 @@
-//! Reads the source, page after page.
+//! The read stage: reads the source page by page.
 
 use std::collections::HashMap;
 
@@ -12,10 +12,10 @@ use crate::{
     reader::{Page, Source},
 };
 
-/// Rows that are asked for by their keys at once.
+/// The most rows that are requested by key at once.
 const KEYS_AT_ONCE: i64 = 500;
 
-/// Reads all rows after the cursor, page after page; the next page is read while the last is worked on.
+/// Reads all rows after the cursor; the next page is read while the last one is processed.
 pub(super) async fn all(
     mut source: Source,
     cursor: Option<SourceKey>,
@@ -23,7 +23,7 @@ pub(super) async fn all(
     pages: mpsc::Sender<Page>,
 ) -> Result<(), PipelineError> {
     let mut last = cursor;
-    // The place in the channel comes first, so that no page waits in memory beside the one in the channel.
+    // The place in the channel is reserved first, so that no further page waits in memory.
     while let Some(Ok(place)) = stop.run_until_stopped(pages.reserve()).await {
         match stop.run_until_stopped(source.page(last.as_ref())).await {
             Some(Ok(Some(page))) => {
@@ -37,8 +37,8 @@ pub(super) async fn all(
     Ok(())
 }
 
-/// Reads the rows whose last outcome is `failed`, as the ledger knows them; `run` is the one that is reading. One that is not in the source any more keeps
-/// its outcome.
+/// Reads the rows whose last outcome is `failed` in the ledger; `run` is the current run. Rows that are no
+/// longer in the source keep their outcome.
 pub(super) async fn failed(
     mut source: Source,
     ledger: Ledger,
@@ -59,7 +59,7 @@ pub(super) async fn failed(
         }
         match stop.run_until_stopped(source.rows(&keys)).await {
             Some(Ok(Some(mut page))) => {
-                // A run that ends early takes the first ones.
+                // A run with a limit takes the first ones.
                 let turns: HashMap<&SourceKey, usize> =
                     keys.iter().enumerate().map(|(turn, key)| (key, turn)).collect();
                 page.tokens.sort_by_key(|token| turns.get(&token.key).copied());

@@ -1,4 +1,4 @@
-//! What a run of `migrate` is asked to do.
+//! The request for a run of `migrate`.
 
 use super::Canary;
 use crate::{
@@ -6,32 +6,32 @@ use crate::{
     domain::{DryRun, Mode, OlderVersions, Selection},
 };
 
-/// What is asked for.
+/// The options of a run.
 #[derive(Debug, Clone, Default)]
 pub struct Request {
-    /// Whether anything is sent.
+    /// Selects a dry run.
     pub dry_run: DryRun,
-    /// Which rows.
+    /// The rows.
     pub selection: Selection,
-    /// After how many tokens to end; the next run goes on.
+    /// The number of tokens after which to end; the next run resumes.
     pub limit: Option<u64>,
-    /// What is asked of the first tokens before the bulk opens.
+    /// The canary before the rest.
     pub canary: Option<Canary>,
-    /// Whether older versions of rows go over newer ones that were sent.
+    /// Allows older versions of rows to overwrite newer ones that were sent.
     pub older: OlderVersions,
-    /// Whether a dry run asks the API about what the tokens name.
+    /// The lookups of a dry run, if requested.
     pub online: Option<Preflight>,
 }
 
-/// What a dry run asks the API about: every app and tenant, and users.
+/// The lookups of a dry run: every app and tenant, and users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Preflight {
-    /// So many users, evenly over the rows, in place of all.
+    /// The number of users, spread evenly over the rows; all if absent.
     pub sample: Option<u64>,
 }
 
 impl Request {
-    /// Whether the run looks at every row and sends what is to be sent.
+    /// Returns true if the run reads every row and uploads everything due.
     pub(super) fn sees_all(&self) -> bool {
         self.dry_run == DryRun::Off && self.selection == Selection::All
     }
@@ -43,7 +43,7 @@ impl Request {
         }
     }
 
-    /// A few words for the ledger. The source is named as it is configured, a query only as one: it may quote anything.
+    /// Describes the request for the ledger. A query is not quoted, as it may contain anything.
     pub(super) fn described(&self, settings: &Settings) -> String {
         let source = match &settings.source.relation {
             Relation::Table(name) => name.join("."),
@@ -65,8 +65,8 @@ impl Request {
         }
         if let Some(online) = self.online {
             parts.push(match online.sample {
-                Some(users) => format!("asking the API, about {users} users"),
-                None => "asking the API".to_owned(),
+                Some(users) => format!("lookups for {users} users"),
+                None => "lookups".to_owned(),
             });
         }
         if self.older == OlderVersions::Allowed {

@@ -1,14 +1,14 @@
-//! Patience of a run with its databases.
+//! Retries of database work within a run.
 
 use std::{convert::Infallible, future::pending, time::Duration};
 
 use crate::{config::Settings, postgres::Patience, rate::StopSignal};
 
-/// What is waited for a database once the run is stopped. What cannot be recorded then is still in flight in the ledger, and the
-/// next run settles it; whoever stopped this one does not wait for minutes.
+/// The longest wait for a database once the run is stopped. What cannot be recorded stays in flight in the
+/// ledger, and the next run reconciles it.
 const AFTER_STOP: Duration = Duration::from_secs(20);
 
-/// Does `work` with as much patience as is configured, and little once the run is stopped.
+/// Runs `work` with the configured patience, or with little patience once the run is stopped.
 pub(super) async fn patiently<T>(
     settings: &Settings,
     stop: &StopSignal,

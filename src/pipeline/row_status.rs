@@ -1,4 +1,4 @@
-//! Status of single rows: what they are now, compared with what was sent for them.
+//! Row status: the current state of single rows, compared with what was sent for them.
 
 use std::collections::HashMap;
 
@@ -15,35 +15,35 @@ use crate::{
     validation::{Origin, Validator},
 };
 
-/// A row of the source today.
+/// The current state of a source row.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(tag = "row", rename_all = "snake_case")]
 pub enum RowStatus {
-    /// The same would be sent.
+    /// The same token would be sent.
     Unchanged,
-    /// The row says the same. Its token was fetched from where Descope keeps it, and what that is today is not known.
+    /// The row is unchanged. Its token was fetched from Descope, and its current value is unknown.
     UnchangedButFetched,
-    /// Something else would be sent.
+    /// A different token would be sent.
     Changed,
-    /// It would be sent; nothing that was sent before is known.
+    /// It can be sent; no earlier upload is known.
     Sendable,
-    /// A rule forbids it.
+    /// A rule rejects it.
     Refused {
         /// The rule's code.
         code: String,
-        /// What is wrong, and what to do.
+        /// The problem and the advice.
         reason: String,
     },
-    /// It is not there, or does not meet the configured condition.
+    /// It does not exist, or does not match the configured condition.
     Gone,
-    /// Its user is known by a login ID that would have to be looked up.
+    /// Its user is only known by a login ID that would have to be looked up.
     UserUnknown,
 }
 
-/// Looks rows up. Asks the databases only, never the API.
+/// Looks rows up in the databases, never at the API.
 ///
 /// # Errors
-/// If one of them cannot be read.
+/// Fails if a database cannot be read.
 pub async fn row_status(
     settings: &Settings,
     rows: &[(SourceKey, Option<Fingerprint>)],
@@ -78,7 +78,7 @@ pub async fn row_status(
     Ok(rows.iter().map(of).collect())
 }
 
-/// Whoever looks at a screen does not wait for a restart.
+/// Short, since a person is waiting.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 fn judge(validator: &Validator, row: &LegacyToken, sent: Option<Fingerprint>, now: i64) -> RowStatus {
@@ -99,7 +99,7 @@ fn judge(validator: &Validator, row: &LegacyToken, sent: Option<Fingerprint>, no
     }
 }
 
-/// Gives rows with a login ID the users that the ledger remembers for them.
+/// Sets the remembered users of rows with login IDs.
 async fn recall_users(
     settings: &Settings,
     ledger: &Ledger,

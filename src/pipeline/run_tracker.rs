@@ -1,4 +1,4 @@
-//! Keeps the ledger's cursor and the progress of an upload up to date while the stages work.
+//! The run tracker: updates the ledger's cursor and the progress of an upload while the stages work.
 
 use std::{convert::Infallible, sync::Arc, time::Duration};
 
@@ -19,18 +19,18 @@ use crate::{
     report::View,
 };
 
-/// How often a checkpoint is written at least.
+/// The longest interval between checkpoints.
 const RECORD_AT_LEAST: Duration = Duration::from_secs(2);
 
-/// Batches stay packed for once or twice as long. Long enough that many are filed at once; a process that is started again
-/// finds little to do first.
+/// Batches stay packed for one or two intervals: long enough to file many at once, short enough to leave a
+/// restarted process little to do.
 const FILE_EVERY: Duration = Duration::from_secs(5);
 
-/// Knows how an upload, or its dry run, stands.
+/// Tracks an upload or a dry run.
 pub(super) struct RunTracker<'a> {
     pub(super) session: &'a Session<'a>,
     pub(super) checkpointer: Arc<Checkpointer>,
-    /// What the run is at.
+    /// The current phase.
     pub(super) phase: PhaseCell,
     sink: Sink,
 }
@@ -50,7 +50,7 @@ impl<'a> RunTracker<'a> {
         }
     }
 
-    /// Moves the ledger's cursor along, and files what is packed. Ends only if the ledger cannot be written.
+    /// Moves the ledger's cursor and files packed batches. Ends only if the ledger cannot be written.
     pub(super) async fn write_checkpoints(&self) -> PipelineError {
         let written = tokio::try_join!(self.write_progress(), self.file());
         match written {
@@ -69,7 +69,7 @@ impl<'a> RunTracker<'a> {
     async fn write_progress(&self) -> Result<Infallible, PipelineError> {
         let Session { ledger, run, .. } = self.session;
         loop {
-            // Without news the totals still tell how far rows beyond the cursor are.
+            // Without changes the totals are still written, for rows beyond the cursor.
             let _ = timeout(RECORD_AT_LEAST, self.checkpointer.moved()).await;
             let snapshot = self.checkpointer.snapshot();
             fail_point!("cursor");
@@ -79,7 +79,7 @@ impl<'a> RunTracker<'a> {
         }
     }
 
-    /// Records what a dry run expects of the real one.
+    /// Records the estimate of a dry run.
     pub(super) async fn record_estimate(&self) -> Result<(), LedgerError> {
         let Session { ledger, run, .. } = self.session;
         if let Some(estimate) = self.estimate() {
@@ -89,7 +89,7 @@ impl<'a> RunTracker<'a> {
         Ok(())
     }
 
-    /// What stands in the ledger of a run that has come so far.
+    /// Builds the checkpoint for this state.
     pub(super) fn checkpoint<'s>(&self, snapshot: &'s Snapshot) -> Checkpoint<'s> {
         Checkpoint {
             cursor: snapshot.cursor.as_ref(),
@@ -99,7 +99,7 @@ impl<'a> RunTracker<'a> {
         }
     }
 
-    /// Brings the view up to date.
+    /// Updates the view.
     pub(super) fn renew(&self, view: &mut View) {
         view.phase = self.phase.now();
         view.tally = self.checkpointer.snapshot().live;
@@ -108,7 +108,7 @@ impl<'a> RunTracker<'a> {
         view.held_for = view.held_for.max(self.sink.held_for());
     }
 
-    /// What a dry run expects of the real one.
+    /// Returns the estimate of a dry run.
     pub(super) fn estimate(&self) -> Option<Estimate> {
         self.sink.estimate()
     }

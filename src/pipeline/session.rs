@@ -1,4 +1,4 @@
-//! A run's session: opens what every run works with, publishes progress while it works, and records its end.
+//! A run's session: opens what the run needs, publishes its progress and records its end.
 
 use std::{future::Future, pin::pin, sync::Arc};
 
@@ -25,17 +25,17 @@ use crate::{
     uploader::{Listener, Uploader},
 };
 
-/// What kind of run a session is for.
+/// The kind of run that a session is for.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Kind {
     pub(super) mode: Mode,
-    /// Connections to the ledger.
+    /// The connections to the ledger.
     pub(super) connections: u32,
-    /// The lock that keeps others out. A dry run keeps nobody out.
+    /// The lock that excludes others. A dry run takes none.
     pub(super) lock: Option<LockKind>,
 }
 
-/// What is open before there is a run.
+/// The open connections before a run exists.
 pub(super) struct Opened<'a> {
     pub(super) settings: &'a Settings,
     pub(super) control: RunControl,
@@ -50,7 +50,7 @@ pub(super) struct Opened<'a> {
     last_success: Option<DateTime<Utc>>,
 }
 
-/// What a run works with.
+/// The resources of a run.
 pub(super) struct Session<'a> {
     pub(super) settings: &'a Settings,
     pub(super) control: RunControl,
@@ -59,19 +59,20 @@ pub(super) struct Session<'a> {
     client: Client,
     /// The memory of pages and request bodies, wiped and used again within the run.
     pub(super) buffers: Arc<BufferPool>,
-    /// Everything that is asked of the API beside uploads goes through it.
+    /// Sends all API requests except uploads.
     pub(super) lookup_client: Arc<LookupClient>,
     pub(super) run: Run,
-    /// Every log line of the run is in it.
+    /// The span of all log lines of the run.
     pub(super) span: Span,
     mode: Mode,
     begin: Instant,
 }
 
-/// The lock of a run, where it has one.
+/// The lock of a run, if it has one.
 pub(super) struct RunLock(Option<Lock>);
 
-/// Opens a session and works in it: waits for databases as long as is configured, and not for long once the run is stopped.
+/// Opens a session and works in it. Waits for databases as configured, but only briefly once the run is
+/// stopped.
 pub(super) async fn run<'a>(
     settings: &'a Settings,
     kind: Kind,
@@ -106,7 +107,7 @@ impl<'a> Opened<'a> {
         };
         let application_name = format!("tokenferry {}{command}", settings.migration);
         let source = Source::open(&settings.source, &application_name, patience).await?;
-        // Only an upload has anything to put into a ledger that is not there yet.
+        // Only an upload creates a missing ledger.
         let ledger = if makes_ledger {
             Ledger::open(&access, kind.connections, patience).await?
         } else {
@@ -137,7 +138,7 @@ impl<'a> Opened<'a> {
         })
     }
 
-    /// The run is there. `order` says in the event log what was asked for.
+    /// Starts the session of a run. `order` describes the request for the event log.
     pub(super) async fn begin(self, run: Run, order: &str) -> (Session<'a>, Source, RunLock) {
         let event_log = self.ledger.event_log();
         let order = format!("{order}, by {}", holder());
@@ -170,8 +171,8 @@ impl<'a> Opened<'a> {
 }
 
 impl Session<'_> {
-    /// Works until the work is done, the lock is lost, or `failure` comes; publishes progress meanwhile. The work is stopped then
-    /// and waited for, so that what is on its way gets its end.
+    /// Works until the work is done, the lock is lost or `failure` resolves, and publishes progress. In the
+    /// latter cases the work is stopped and awaited, so that batches in flight get an outcome.
     pub(super) async fn work(
         &self,
         lock: &mut RunLock,
@@ -187,7 +188,7 @@ impl Session<'_> {
                 lost = lock.lost(&self.ledger) => lost.into(),
             };
             self.control.stop.cancel();
-            // What follows from a ledger that is gone adds nothing to that.
+            // Errors caused by the unreachable ledger add nothing.
             let _ = work.await;
             Some(error)
         };
@@ -207,7 +208,8 @@ impl Session<'_> {
         self.mode == Mode::Migrate
     }
 
-    /// What sends batches of this run, and settles those in flight. `listener` is called for each outcome.
+    /// Builds the uploader of this run, which also reconciles batches in flight. `listener` is called for
+    /// each outcome.
     pub(super) fn uploader(&self, listener: Listener) -> Uploader {
         Uploader::new(
             self.client.clone(),
@@ -220,7 +222,7 @@ impl Session<'_> {
         )
     }
 
-    /// Requests and time, earlier processes included.
+    /// Returns requests and time, including earlier processes.
     pub(super) fn counters(&self) -> Counters {
         let (before, meter) = (&self.run.counters, &self.control.meter);
         Counters {
@@ -232,8 +234,8 @@ impl Session<'_> {
         }
     }
 
-    /// Records the end of the run, whatever happened in it. `recorded` writes what has to stand in the ledger before, and `remark` is
-    /// what there is to say of a run that ended by itself.
+    /// Records the end of the run. `recorded` writes what must be in the ledger before that, and `remark` is
+    /// a note for a run that ended by itself.
     pub(super) async fn finish(
         &self,
         error: Option<PipelineError>,
@@ -259,7 +261,7 @@ impl Session<'_> {
                 error
             }
             Err(failure) => {
-                warn!(reason = %failure, "the end of the run could not be recorded: the next run finds it as it is and goes on");
+                warn!(reason = %failure, "the end of the run could not be recorded; the next run resumes it");
                 Some(cause(error, failure.into()))
             }
         };
@@ -285,7 +287,7 @@ impl Session<'_> {
         }
     }
 
-    /// Lets others in, and the databases' connections go.
+    /// Releases the lock and closes the connections.
     pub(super) async fn close(self, lock: RunLock) {
         if let Some(lock) = lock.0 {
             lock.release().await;
@@ -295,7 +297,7 @@ impl Session<'_> {
 }
 
 impl RunLock {
-    /// Ends once the lock is lost, and never without one.
+    /// Waits until the lock is lost; without a lock, forever.
     async fn lost(&mut self, ledger: &Ledger) -> LedgerError {
         match &mut self.0 {
             Some(lock) => ledger.hold_lock(lock).await,
@@ -304,7 +306,7 @@ impl RunLock {
     }
 }
 
-/// Where the run stands at its end.
+/// Returns the final status.
 fn status(
     stopped: Option<&StopReason>,
     error: Option<&PipelineError>,
@@ -313,7 +315,7 @@ fn status(
 ) -> RunStatus {
     match (stopped, error) {
         (_, Some(_)) | (Some(StopReason::Signal(_) | StopReason::Person), None) => RunStatus::Interrupted,
-        // The next run goes on behind a canary; a dry run is done with what it was asked for.
+        // After a limit, the next run resumes; a dry run with a limit is complete.
         (Some(StopReason::Limit(_)), None) if mode == Mode::Migrate => RunStatus::Interrupted,
         (None | Some(StopReason::Limit(_)), None) if tally.failed > 0 => RunStatus::CompletedWithFailures,
         (None | Some(StopReason::Limit(_)), None) => RunStatus::Completed,
@@ -321,8 +323,8 @@ fn status(
     }
 }
 
-/// What ended the run, if its end could not be recorded either. What the ledger holds against a process that was replaced
-/// is the other one's work, and no contradiction.
+/// Returns the error that ended the run, given that its end could not be recorded either. Contradictions in
+/// the ledger of a replaced process come from the other process's work.
 fn cause(first: Option<PipelineError>, last: PipelineError) -> PipelineError {
     match (first, &last) {
         (
@@ -333,7 +335,7 @@ fn cause(first: Option<PipelineError>, last: PipelineError) -> PipelineError {
     }
 }
 
-/// Host and process, for whoever finds the migration locked.
+/// Returns host and process, for the message about a locked migration.
 pub(super) fn holder() -> String {
     let host = nix::unistd::gethostname()
         .map(|name| name.to_string_lossy().into_owned())

@@ -1,5 +1,5 @@
-//! Shortfall: whether a source held fewer rows than expected when a run ended: a table that is emptied and filled again in two
-//! transactions, or loses a partition meanwhile, ends early like one that was read to its end.
+//! Shortfall: a source with fewer rows than expected at the end of a run. A table that is emptied and
+//! refilled in two transactions, or loses a partition, ends early but looks complete.
 
 use tracing::warn;
 
@@ -9,27 +9,27 @@ use crate::{
     reader::Source,
 };
 
-/// Rows may come and go while a run is on its way; so many make no difference.
+/// Rows may come and go during a run; differences up to this are ignored.
 const FEW: i64 = 20;
 
-/// How many rows there should be.
+/// The expected number of rows.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Expected {
-    /// When the process began, if they could be counted.
+    /// At the start of the process, if they could be counted.
     counted: Option<i64>,
-    /// In earlier runs that came to the end of them.
+    /// In earlier complete runs.
     before: Option<i64>,
 }
 
 impl Expected {
-    /// Counts, where all rows are read, and gives the planner's idea besides where that takes too long.
+    /// Counts the rows if all are selected. Also returns the planner's estimate if counting takes too long.
     pub(super) async fn of(
         source: &mut Source,
         ledger: &Ledger,
         run: &Run,
         selection: &Selection,
     ) -> Result<(Self, Option<u64>), LedgerError> {
-        // How many of the rows a part of them is, nobody knows.
+        // For a partial selection, the expected number is unknown.
         if *selection != Selection::All {
             return Ok((Self::default(), None));
         }
@@ -45,32 +45,32 @@ impl Expected {
         Ok((expected, about))
     }
 
-    /// What is to be said of a run that read so many rows and found no more.
+    /// Returns a remark for a run that read fewer rows than expected.
     pub(super) fn shortfall(self, read: i64) -> Option<String> {
-        // Where all are gone, there need not have been many.
+        // If all rows are gone, any number counts.
         let is_short = |rows: i64, least: i64| (rows > 0 && read == 0) || (rows - read > FEW && read < least);
         let (what, until) = match self {
-            // More than a tenth is gone.
+            // More than a tenth is missing.
             Self {
                 counted: Some(rows), ..
             } if is_short(rows, rows / 10 * 9) => (
-                format!("the source held {rows} rows when it began, and only {read} were there to be read"),
+                format!("the source had {rows} rows at the start, but only {read} could be read"),
                 "",
             ),
-            // From one run to the next, more may have gone for good.
+            // Between runs, more rows may have been deleted for good.
             Self {
                 before: Some(rows), ..
             } if is_short(rows, rows / 2) => (
-                format!("an earlier complete run read {rows} rows, and this one found {read}"),
-                "; if they were, runs say so for 30 days",
+                format!("an earlier complete run read {rows} rows, but this one found {read}"),
+                "; if they were, runs report this for 30 days",
             ),
             _ => return None,
         };
         warn!(
-            "{what}: it may have been emptied and filled again, or have lost a partition. Run again once it is whole"
+            "{what}: the source may have been emptied and refilled, or have lost a partition. Run again once it is complete"
         );
         Some(format!(
-            "{what}; if the others were not deleted for good, run again once the source is whole{until}"
+            "{what}; if the others were not deleted permanently, run again once the source is complete{until}"
         ))
     }
 }

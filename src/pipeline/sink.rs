@@ -1,4 +1,5 @@
-//! The last stage: the uploader of a real run, or the counter of a dry one. The stages before it cannot tell.
+//! The sink: the last stage, which is the uploader or the estimator of a dry run. Earlier stages do not
+//! distinguish them.
 
 use std::time::Duration;
 
@@ -19,17 +20,17 @@ use crate::{
     uploader::{Size, SizeLimit, Uploader},
 };
 
-/// What becomes of batches.
+/// The destination of batches.
 #[derive(Debug, Clone)]
 pub(super) enum Sink {
-    /// They are sent.
+    /// Sends them.
     Upload(Uploader),
-    /// They are counted.
+    /// Counts them.
     Count(Estimator),
 }
 
 impl Sink {
-    /// The stage itself.
+    /// Runs the stage.
     pub(super) fn run(
         self,
         batch: BatchSettings,
@@ -45,7 +46,7 @@ impl Sink {
         }
     }
 
-    /// How many tokens a batch may have, as far as is known. The API teaches a dry run nothing.
+    /// Returns the known size limits of a batch. A dry run learns none from the API.
     pub(super) fn size_limit(&self, batch: BatchSettings) -> SizeLimit {
         match self {
             Self::Upload(uploader) => uploader.size_limit().clone(),
@@ -56,7 +57,7 @@ impl Sink {
         }
     }
 
-    /// How long the API asked us to wait, from now.
+    /// Returns the remaining wait that the API asked for.
     pub(super) fn held_for(&self) -> Duration {
         match self {
             Self::Upload(uploader) => uploader.pacer().held_for(),
@@ -64,7 +65,7 @@ impl Sink {
         }
     }
 
-    /// What a dry run expects.
+    /// Returns the estimate of a dry run.
     pub(super) fn estimate(&self) -> Option<Estimate> {
         match self {
             Self::Upload(_) => None,

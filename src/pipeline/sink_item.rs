@@ -4,16 +4,16 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::domain::Batch;
 
-/// What is handed to the last stage.
+/// An item for the last stage.
 #[derive(Debug)]
 pub(super) enum SinkItem {
-    /// To be delivered.
+    /// A batch to deliver.
     Batch(Batch),
-    /// To be answered once everything before it has an end.
+    /// A barrier, answered once everything before it has an outcome.
     Barrier(oneshot::Sender<()>),
 }
 
-/// Waits until everything that was handed on has its end in the ledger. `false` if nobody takes work any more.
+/// Waits until everything sent before has an outcome in the ledger. Returns `false` if the receiver is gone.
 pub(super) async fn barrier(work: &mpsc::Sender<SinkItem>) -> bool {
     let (done, reached) = oneshot::channel();
     work.send(SinkItem::Barrier(done)).await.is_ok() && reached.await.is_ok()

@@ -1,4 +1,4 @@
-//! The rows behind tokens that were sent, and what would be sent for them today.
+//! The source rows behind tokens that were sent, encoded as they would be sent now.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -13,33 +13,33 @@ use crate::{
     validation::{EncodedRow, Validator},
 };
 
-/// What a row is today, held against what was sent for it.
+/// The current state of a row, compared with what was sent for it.
 pub(super) enum RowState {
-    /// The same would be sent; this.
+    /// The same would be sent: this row.
     Same(EncodedRow),
-    /// Something else would be sent, or nothing.
+    /// Something else, or nothing, would be sent.
     Changed,
-    /// It is not there, or does not meet the configured condition.
+    /// It does not exist, or does not match the configured condition.
     Gone,
 }
 
 /// Looks rows up.
 pub(super) struct SourceRows {
     pub(super) source: Source,
-    /// Finds the users of login IDs, where the source has any.
+    /// Resolves login IDs, if the source has any.
     resolver: Option<UserResolver>,
     validator: Validator,
     stop: StopSignal,
 }
 
-/// The validator of `migrate`: what others compare with must be made in the same way.
+/// Builds the same validator as `migrate`, so that results are comparable.
 pub(super) fn validator(settings: &Settings, ledger: &Ledger) -> Validator {
     Validator::new(settings.apps.clone(), ledger.key().clone())
         .tolerating(settings.tolerated)
         .fetching(settings.source.provider.clone())
 }
 
-/// What finds the users of login IDs, where the source has any.
+/// Builds the resolver of login IDs, if the source has any.
 pub(super) async fn resolver(session: &Session<'_>) -> Result<Option<UserResolver>, PipelineError> {
     if !session.settings.source.columns.contains_key(&Field::LoginId) {
         return Ok(None);
@@ -60,7 +60,7 @@ impl SourceRows {
         })
     }
 
-    /// What the rows of these tokens are, in their order. `None` if the run is stopped.
+    /// Returns the states of these tokens' rows, in order. `None` if the run is stopped.
     pub(super) async fn of<'a>(
         &mut self,
         tokens: impl Iterator<Item = &'a Committed> + Clone,

@@ -1,4 +1,4 @@
-//! The stages of a run, wired together.
+//! The stages of a run, wired together by channels.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -37,30 +37,30 @@ use crate::{
     validation::Validator,
 };
 
-/// What the stages of one run have in common.
+/// The shared parts of a run's stages.
 pub(super) struct Stages<'a> {
     pub(super) request: &'a Request,
     pub(super) tracker: &'a RunTracker<'a>,
     pub(super) record: &'a OutcomeSink,
-    /// Holds the bulk back until the canary arrived, where there is to be one.
+    /// Holds the rest back until the canary succeeded, if there is one.
     pub(super) gate: Option<CanaryGate>,
 }
 
-/// What the stages begin with.
+/// The initial parts of the stages.
 struct Start {
-    /// Finds the users of login IDs, where the source has any.
+    /// Resolves login IDs, if the source has any.
     resolver: Option<Arc<UserResolver>>,
     validator: Arc<Validator>,
     holder_check: HolderCheck,
     memory: LedgerFilter,
     forgotten: Forgotten,
     duplicates_resolved: bool,
-    /// Asks the API about what is about to go.
+    /// Checks apps, tenants and users at the API, if requested.
     check: Option<ExistenceCheck>,
 }
 
 impl Stages<'_> {
-    /// Settles what an earlier process left, then works until the source is empty or the run is stopped.
+    /// Reconciles what an earlier process left, then works until the source ends or the run is stopped.
     pub(super) async fn run(self, mut source: Source, sink: Sink) -> Result<(), PipelineError> {
         let (tracker, session) = (self.tracker, self.tracker.session);
         let (settings, stop) = (session.settings, &session.control.stop);
@@ -71,8 +71,8 @@ impl Stages<'_> {
         let forgotten = self.record.forgotten().await?;
         if forgotten == Forgotten::Anything {
             warn!(
-                "this ledger was restored to an earlier state while it was used, and may have forgotten tokens that were sent: every row is \
-                 sent again, and until that has completed, a batch whose outcome is unknown, too, as nothing proves that it arrived"
+                "the ledger was restored to an earlier state and may not know all tokens that were sent: every row is \
+                 sent again. Until that has completed, a batch with an unknown outcome is sent again too, since nothing can prove that it arrived"
             );
         }
         let mut memory = LedgerFilter::new(session.ledger.is_new_to(&session.run).await?);
@@ -88,9 +88,9 @@ impl Stages<'_> {
                 };
                 outdated.find(&mut source, &mut memory).await?
             }
-            // The other rows are not looked at.
+            // The other rows are not read.
             Selection::Failed { .. } => false,
-            // The source does not know which of its login IDs are the same user's.
+            // The source does not know which login IDs belong to the same user.
         } && resolver.is_none();
         if self.request.online.is_some() {
             tracker.phase.enter(Phase::Asking);
@@ -112,13 +112,14 @@ impl Stages<'_> {
         self.work(start, source, sink).await
     }
 
-    /// Connects the stages: read, look users up, validate and cut into batches, hold back for the canary, send.
+    /// Connects the stages: read, look users up, validate and cut into batches, hold back for the canary,
+    /// send.
     async fn work(&self, start: Start, source: Source, sink: Sink) -> Result<(), PipelineError> {
         let (tracker, session) = (self.tracker, self.tracker.session);
         let (batch, stop) = (session.settings.batch, &session.control.stop);
         match (&self.gate, &start.check) {
             (Some(_), _) => tracker.phase.enter(Phase::Canary),
-            // Every page is asked about.
+            // Every page is checked.
             (None, Some(_)) => {}
             (None, None) => tracker.phase.enter(Phase::Sending),
         }
@@ -149,7 +150,8 @@ impl Stages<'_> {
         let session = self.tracker.session;
         let stop = session.control.stop.clone();
         match self.request.selection.clone() {
-            // The driver enters the span it is used in twice a row. So there is none, and the source logs in the span it is given.
+            // Not instrumented: the driver enters the current span twice in a row. The source logs in the
+            // span it is given.
             Selection::All => {
                 let source = source.with_span(Span::current());
                 Box::pin(read_stage::all(source, session.run.cursor.clone(), stop, pages))
@@ -193,7 +195,7 @@ impl Stages<'_> {
         }
     }
 
-    /// The tokens that go by themselves.
+    /// Returns which tokens are sent one by one.
     fn singly(&self) -> Singly {
         match self.request.canary {
             _ if self.tracker.session.settings.batch.verify_refresh => Singly::All,
@@ -203,8 +205,8 @@ impl Stages<'_> {
     }
 }
 
-/// Reconciles the batches in flight whose process is gone, one by one, before anything new is sent. While it is unknown whether
-/// one of them is stored, nothing may be sent: it could be the same tokens.
+/// Reconciles the batches in flight of earlier processes one by one, before anything is sent. While one of
+/// them is unresolved, nothing may be sent: it could be the same tokens.
 pub(super) async fn reconcile_left_behind(
     session: &Session<'_>,
     uploader: &Uploader,
@@ -222,7 +224,7 @@ pub(super) async fn reconcile_left_behind(
         }
     }
     if !stop.is_triggered() {
-        // Not before: what was in flight may have been packed while it was settled, by its own process or by the server alone.
+        // Only now: reconciling may have packed batches.
         ledger.file_left_behind().await?;
     }
     Ok(())

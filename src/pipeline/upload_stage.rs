@@ -1,4 +1,4 @@
-//! Keeps the configured number of batches in flight.
+//! The upload stage: keeps the configured number of batches in flight.
 
 use tokio::{sync::mpsc, task::JoinSet};
 use tracing::Instrument;
@@ -6,8 +6,8 @@ use tracing::Instrument;
 use super::{PipelineError, phase_cell::PhaseCell, sink_item::SinkItem};
 use crate::{domain::Phase, rate::StopSignal, uploader::Uploader};
 
-/// Delivers batches until there are none, then those that were put aside. A stop is obeyed by the uploader: what is in
-/// flight finishes, and nothing new leaves.
+/// Delivers batches until the input ends, then deferred ones. The uploader obeys a stop: batches in flight
+/// finish, and no new ones are sent.
 pub(super) async fn run(
     uploader: Uploader,
     concurrency: usize,
@@ -17,7 +17,7 @@ pub(super) async fn run(
 ) -> Result<(), PipelineError> {
     let mut in_flight: JoinSet<Result<(), PipelineError>> = JoinSet::new();
     let taken = take(&uploader, concurrency, &stop, &mut work, &mut in_flight).await;
-    // Nobody waits for a place any more.
+    // Releases waiting senders.
     drop(work);
     let drained = drain(&mut in_flight).await;
     taken.and(drained)?;
@@ -27,7 +27,7 @@ pub(super) async fn run(
     Ok(uploader.deliver_deferred().await?)
 }
 
-/// Takes work until there is none, or a delivery failed.
+/// Takes work until the input ends or a delivery fails.
 async fn take(
     uploader: &Uploader,
     concurrency: usize,
@@ -50,7 +50,7 @@ async fn take(
             SinkItem::Barrier(reached) => {
                 drain(in_flight).await?;
                 uploader.deliver_deferred().await?;
-                // Whoever waited may have been stopped.
+                // The receiver may be gone if the run was stopped.
                 let _ = reached.send(());
             }
         }
@@ -66,7 +66,7 @@ async fn one(in_flight: &mut JoinSet<Result<(), PipelineError>>) -> Result<(), P
     }
 }
 
-/// Lets all of them finish, even if one fails: a request that has left should have its outcome recorded.
+/// Lets all deliveries finish, even if one fails, so that sent requests get an outcome.
 async fn drain(in_flight: &mut JoinSet<Result<(), PipelineError>>) -> Result<(), PipelineError> {
     let mut first = Ok(());
     while !in_flight.is_empty() {

@@ -1,4 +1,4 @@
-//! From pages to batches: validation, the ledger's state, chunker.
+//! The validate stage: turns pages into batches with validation, the ledger's state and the chunker.
 
 use std::{
     collections::{HashSet, VecDeque},
@@ -32,43 +32,43 @@ use crate::{
     validation::{ExaminedPage, PendingFetch, Validated, Validator},
 };
 
-/// What this stage works with.
+/// The parts of this stage.
 pub(super) struct ValidateStage {
     pub(super) validator: Arc<Validator>,
     pub(super) record: OutcomeSink,
     pub(super) checkpointer: Arc<Checkpointer>,
     pub(super) chunker: Chunker,
     pub(super) size_limit: SizeLimit,
-    /// What expires sooner is not read back.
+    /// Tokens that expire sooner are not read back.
     pub(super) refresh_margin_seconds: i64,
     pub(super) stop: StopSignal,
     pub(super) work: mpsc::Sender<SinkItem>,
-    /// Destinations of pages that are not settled yet, by page.
+    /// The destinations of unsettled pages, by page.
     pub(super) unsettled: VecDeque<(u64, HashSet<DestinationId, RandomState>)>,
-    /// How many tokens may still be sent, where that is limited.
+    /// The number of tokens that may still be sent, if limited.
     pub(super) limit: Option<Limit>,
-    /// What the ledger need not be asked.
+    /// Skips ledger lookups that cannot match.
     pub(super) memory: LedgerFilter,
-    /// What it cannot tell.
+    /// The destinations that the ledger may know too little about.
     pub(super) forgotten: Forgotten,
-    /// The source was asked for outdated rows when the run began.
+    /// The source was asked for outdated rows at the start.
     pub(super) duplicates_resolved: bool,
-    /// Looks whether rows are there still that keep others from their destinations.
+    /// Checks that rows blocking others still exist.
     pub(super) holder_check: HolderCheck,
-    /// What was said about rows that are left out.
+    /// Warnings about rows that are left out.
     pub(super) notices: Notices,
-    /// Asks the API about what is about to go.
+    /// Checks apps, tenants and users of the rows at the API.
     pub(super) check: Option<ExistenceCheck>,
-    /// Fetches the tokens of rows that have none.
+    /// Fetches the tokens of rows without any.
     pub(super) fetching: Option<ProviderTokens>,
-    /// What the columns look like, where all rows are read.
+    /// Profiles the columns, if all rows are read.
     pub(super) columns: Option<Columns>,
 }
 
-/// So many pages may wait for an end. A batch that was put aside keeps its page open, and all pages after it with that.
+/// The most unsettled pages. A deferred batch keeps its page and all later ones open.
 const MOST_UNSETTLED: usize = 64;
 
-/// How far a run goes that is to end early.
+/// The remaining limit of a run.
 #[derive(Debug)]
 pub(super) struct Limit {
     asked: u64,
@@ -85,7 +85,7 @@ impl Limit {
 }
 
 impl ValidateStage {
-    /// Works on pages until there are none, then gives out what is left in the chunker.
+    /// Processes pages until the input ends, then flushes the chunker.
     pub(super) async fn run(mut self, mut pages: mpsc::Receiver<Page>) -> Result<(), PipelineError> {
         while let Some(page) = pages.recv().await {
             if self.stop.is_triggered() || !self.page(page).await? {
@@ -105,17 +105,17 @@ impl ValidateStage {
         Ok(())
     }
 
-    /// `false` if nobody takes batches any more.
+    /// Returns `false` if the next stage is gone.
     async fn page(&mut self, page: Page) -> Result<bool, PipelineError> {
         let number = page.number;
         let selected = i64::try_from(page.tokens.len()).unwrap_or(i64::MAX);
         if let Some(columns) = &mut self.columns {
             columns.look(&page)?;
         }
-        // Encoding and digests keep a core busy for a while; the runtime's own threads have connections to serve.
+        // Encoding and hashing are CPU-bound, and would block the runtime's threads.
         let validator = Arc::clone(&self.validator);
         let examined = tokio::task::spawn_blocking(move || validator.examine(number, page.tokens)).await?;
-        // What has an end from here on is seen by the look below or, being still on the list, waited for.
+        // Rows settled from here on are found by the lookup below, or are still on the list and waited for.
         self.forget_settled();
         let mut known = self.look_up(&examined).await?;
         if self.is_crowded(examined.contested(&known, self.record.run())) {
@@ -145,7 +145,7 @@ impl ValidateStage {
     }
 
     async fn look_up(&mut self, examined: &ExaminedPage) -> Result<LedgerState, PipelineError> {
-        // Another migration may have begun since, and may have the same destinations.
+        // Another migration may have started since, with the same destinations.
         if self.record.meet_siblings().await? {
             self.memory.forget_destinations();
         }
@@ -159,7 +159,7 @@ impl ValidateStage {
         Ok(known)
     }
 
-    /// Records what needs no request and hands on the rest.
+    /// Records outcomes that need no request and forwards the rest.
     async fn admit(&mut self, page: u64, selected: i64, screened: Validated) -> Result<bool, PipelineError> {
         let Validated {
             mut items,
@@ -174,7 +174,7 @@ impl ValidateStage {
         } = screened;
         self.record.adopt(&adopted).await?;
         if let Some(limit) = &mut self.limit {
-            // What is left out is pending: its page is not settled, and the next run begins there.
+            // Rows beyond the limit stay pending: their page is not settled, and the next run starts there.
             items.truncate(limit.left);
             limit.left -= items.len();
             unfetched.truncate(limit.left);
@@ -183,7 +183,7 @@ impl ValidateStage {
         if let Some(fetching) = &self.fetching {
             items.extend(fetching.count(&mut unfetched, &self.validator));
         }
-        // Of those that go up, and of no others.
+        // Only for rows that are sent.
         let mut warnings: Vec<Finding> = warnings
             .into_iter()
             .filter_map(|(position, rules)| Some((items.get(position)?, rules)))
@@ -221,7 +221,7 @@ impl ValidateStage {
         if !self.forward(page, found, settled).await? {
             return Ok(false);
         }
-        // Taken out, so that it can be asked while the rest hands on what it found.
+        // Taken out, so that it can be used while `self` forwards the results.
         let fetching = self.fetching.take();
         let mut takes_more = true;
         while let Some(fetching) = fetching.as_ref().filter(|_| takes_more) {
@@ -237,7 +237,8 @@ impl ValidateStage {
         Ok(takes_more)
     }
 
-    /// Hands rows of a page on, and records those that go nowhere; `settled` counts others that have their end.
+    /// Forwards rows of a page and records the ones that are rejected; `settled` counts other rows with
+    /// outcomes.
     async fn forward(&mut self, page: u64, rows: TokenPage, settled: Tally) -> Result<bool, PipelineError> {
         let TokenPage {
             mut items,
@@ -302,8 +303,8 @@ impl ValidateStage {
         }
     }
 
-    /// Whether another token is on its way to one of these destinations, and which of two arrives last would be chance; or
-    /// whether too many pages wait for an end.
+    /// Returns true if another token is in flight to one of these destinations, since their order of arrival
+    /// would be random, or if too many pages are unsettled.
     fn is_crowded(&self, mut destinations: impl Iterator<Item = DestinationId>) -> bool {
         self.unsettled.len() > MOST_UNSETTLED
             || destinations.any(|id| {
@@ -312,7 +313,7 @@ impl ValidateStage {
             })
     }
 
-    /// Waits until everything that was handed on has its end in the ledger.
+    /// Waits until everything forwarded has an outcome in the ledger.
     async fn barrier(&mut self) -> bool {
         let mut full = Vec::new();
         self.chunker.flush(&mut full);
@@ -325,7 +326,7 @@ impl ValidateStage {
     }
 }
 
-/// The items that may go, without those that the API says go nowhere.
+/// Returns the items without those that the API check rejects.
 fn drop_rejected(
     items: Vec<Item>,
     found: Vec<Option<(Rule, Reason)>>,
@@ -355,7 +356,7 @@ fn drop_rejected(
 
 fn too_large(item: Item) -> Decision {
     let what = format!(
-        "the token alone is {} bytes, more than a request may have",
+        "the token alone is {} bytes, which exceeds the maximum request size",
         item.encoded.len()
     );
     failed(item, Reason::of(Rule::TooLarge, &what))

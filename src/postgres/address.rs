@@ -1,7 +1,7 @@
-//! Address of a database: what its URL says, and what the environment adds, as `psql` reads both.
+//! The address of a database: its URL plus the environment, as `psql` reads both.
 //!
-//! What is not understood is refused by its name: a parameter that is passed over leads to another table, or to a line that others
-//! can read. No value of one is ever named, since it may be a password.
+//! Unsupported parameters are rejected by name: ignoring one could lead to another table or to an unencrypted
+//! connection. Their values are never shown, since any may be a password.
 
 use std::{env, fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,10 +10,10 @@ use tokio::sync::OnceCell;
 
 use super::{UnusableUrl, parameters::Parameters, quote_identifier, url_text::unusable};
 
-/// How long a connection may take to be made, where the URL says nothing else.
+/// The connect timeout if the URL sets none.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// A database's address. Clones know of each other what is found out at the first connection.
+/// The address of a database. Clones share the facts found at the first connection.
 #[derive(Clone)]
 pub struct Address {
     options: PgConnectOptions,
@@ -23,35 +23,37 @@ pub struct Address {
     pub(super) met: Arc<OnceCell<()>>,
 }
 
-/// What protects the connection, as far as that is decided here.
+/// The protection of the connection, as far as the client decides it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Line {
-    /// It does not leave the machine.
+    /// The connection does not leave the machine.
     Local,
     /// TLS, or no connection.
     Tls,
-    /// A network, as plain text: `sslmode=disable` was written.
+    /// Plain text over a network, requested by `sslmode=disable`.
     Plain,
 }
 
 impl fmt::Debug for Address {
-    /// The options hold a password.
+    /// Redacted: the options contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Address").field(&self.place()).finish()
     }
 }
 
 impl Address {
-    /// Reads a URL.
+    /// Parses a URL.
     ///
     /// # Errors
-    /// If it is none, or asks for something that there is not.
+    /// Fails if the URL is malformed or asks for something unsupported.
     pub fn parse(url: &str) -> Result<Self, UnusableUrl> {
         let given = Parameters::of_url(url)?;
         Parameters::refuse_environment()?;
-        let options: PgConnectOptions = given.canonical_url()?.as_str().parse().map_err(|_| {
-            unusable("does not fit together: see that every part of it is what `psql` would take")
-        })?;
+        let options: PgConnectOptions = given
+            .canonical_url()?
+            .as_str()
+            .parse()
+            .map_err(|_| unusable("is malformed: check that `psql` would accept every part of it"))?;
         let is_local = is_local(&options);
         let line_of = |mode| match mode {
             _ if is_local => Line::Local,
@@ -62,11 +64,12 @@ impl Address {
         let options = options.ssl_mode(mode);
         let options = match root {
             Some(Root::File(file)) => options.ssl_root_cert(file),
-            // Nothing besides the system's; the environment's is read by the driver, too, and has to give way.
+            // Only the system's authorities; an empty value overrides the one that the driver reads from the
+            // environment.
             Some(Root::System) => options.ssl_root_cert_from_pem(Vec::new()),
             None => options,
         };
-        // Poolers refuse parameters at the start of a session that they do not know; where it matters it is set afterwards.
+        // Poolers reject unknown startup parameters. The setting is set later where it matters.
         let options = options.extra_float_digits(None);
         Ok(Self {
             options,
@@ -77,7 +80,7 @@ impl Address {
         })
     }
 
-    /// Host and port, or the socket's folder.
+    /// Returns the host and port, or the folder of the socket.
     #[must_use]
     pub fn place(&self) -> String {
         let port = self.options.get_port();
@@ -89,19 +92,19 @@ impl Address {
         }
     }
 
-    /// The database's name, where the URL or the environment says it.
+    /// Returns the name of the database, if the URL or the environment sets it.
     #[must_use]
     pub fn database(&self) -> Option<&str> {
         self.options.get_database()
     }
 
-    /// The search path that the URL asks for, as SQL.
+    /// Returns the requested search path as SQL.
     #[must_use]
     pub fn schemas(&self) -> Option<&str> {
         self.schemas.as_deref()
     }
 
-    /// What protects the connection.
+    /// Returns the protection of the connection.
     #[must_use]
     pub fn line(&self) -> Line {
         self.line
@@ -124,21 +127,21 @@ fn is_local(options: &PgConnectOptions) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// Whose authority a server's certificate has to be of.
+/// The trusted authorities for the server's certificate.
 enum Root {
     System,
     File(String),
 }
 
-/// Beyond this machine nothing passes in the clear unless somebody wrote that it may; and where there is an authority's certificate,
-/// it is held against the server's, as `psql` does.
+/// Decides on TLS. Connections beyond this machine are encrypted unless the user opts out. If a root
+/// certificate is available, the server's certificate is verified against it, as `psql` does.
 fn security(given: &Parameters, is_local: bool) -> Result<(PgSslMode, Option<Root>), UnusableUrl> {
     let mode = given
         .or_variable("sslmode", "PGSSLMODE")
         .map(|(mode, name)| {
             mode.parse::<PgSslMode>().map_err(|_| {
                 unusable(format!(
-                    "has an `{name}` that is none of disable, allow, prefer, require, verify-ca and verify-full"
+                    "has an `{name}` other than disable, allow, prefer, require, verify-ca and verify-full"
                 ))
             })
         })
@@ -157,18 +160,18 @@ fn security(given: &Parameters, is_local: bool) -> Result<(PgSslMode, Option<Roo
     };
     match (mode, root) {
         (PgSslMode::Require | PgSslMode::VerifyCa, Some(Root::System)) => Err(unusable(
-            "has `sslrootcert=system`, which goes with `sslmode=verify-full` only: anybody can get a certificate of such an authority",
+            "has `sslrootcert=system`, which requires `sslmode=verify-full`: anybody can get a certificate from a public authority",
         )),
         (PgSslMode::VerifyCa, None) => Err(unusable(
-            "has `sslmode=verify-ca` and no `sslrootcert`: name the file with the authority's certificate, or write \
-             `sslmode=verify-full`, which goes by the system's authorities where there is none",
+            "has `sslmode=verify-ca` without `sslrootcert`: name the file with the authority's certificate, or use \
+             `sslmode=verify-full`, which falls back to the system's authorities",
         )),
         (PgSslMode::Require, Some(root)) => Ok((PgSslMode::VerifyCa, Some(root))),
         (mode, root) => Ok((mode, root)),
     }
 }
 
-/// Where `psql` looks for an authority's certificate if nobody names one.
+/// Returns the default path of the root certificate, as `psql` has it.
 fn usual_root() -> Option<String> {
     let home = PathBuf::from(env::var_os("HOME")?);
     let file = home.join(".postgresql/root.crt");
@@ -193,7 +196,7 @@ mod tests {
 
     fn refused(url: &str) -> String {
         match Address::parse(url) {
-            Ok(address) => panic!("{url} is taken for {address:?}"),
+            Ok(address) => panic!("{url} is accepted as {address:?}"),
             Err(error) => error.to_string(),
         }
     }

@@ -1,7 +1,8 @@
-//! Turns a driver's error into what an operator does next, without the values that a message may quote.
+//! Database failures: the driver's errors as an operator needs them, without values that a message may quote.
 //!
-//! A function of the user's own may raise an error of any class with whatever it holds in its message. The server says where an error
-//! was raised (its context) when that was in a function: such a message is never repeated, nor is one that came while rows were read.
+//! A user-defined function may raise an error of any class with any value in its message. The server reports
+//! a context for errors raised in functions: such messages are never repeated, nor are those that occur while
+//! rows are read.
 
 use std::{borrow::Cow, fmt};
 
@@ -9,47 +10,49 @@ use sqlx::{Error, error::DatabaseError, postgres::PgDatabaseError};
 
 use super::no_answer::NoAnswer;
 
-/// What kind of trouble it is.
+/// The kind of failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailureKind {
-    /// The server does not answer, is shutting down or starting up, or takes no more connections. It may come back.
+    /// The server does not respond, is starting up or shutting down, or accepts no more connections. It may
+    /// recover.
     Unreachable,
-    /// The server answers and does not let us: wrong password, no such database, a missing privilege.
+    /// The server denies access: wrong password, missing database or missing privilege.
     Permission,
-    /// The server answers, and row-level security would leave rows out of the answer, which the session does not want.
+    /// Row-level security would filter rows, which the session has disabled.
     RowSecurity,
-    /// A statement took longer than its timeout.
+    /// A statement exceeded its timeout.
     Timeout,
-    /// Not one session: a pooler hands each transaction to another one.
+    /// A pooler assigns each transaction to a different session.
     Pooled,
-    /// The statement itself is wrong for this database.
+    /// The statement is invalid for this database.
     Rejected,
-    /// What came back is not what was asked for: a bug.
+    /// The result is not as expected: a bug.
     Unexpected,
 }
 
 /// An error of a database that is safe to print.
 ///
-/// Postgres quotes values in some messages (`invalid input syntax for type integer: "ya29…"`), so only those of
-/// classes that speak of names, rights and resources are kept; of the others, the SQLSTATE stays.
+/// Postgres quotes values in some messages (`invalid input syntax for type integer: "ya29…"`). Only messages
+/// of classes about names, privileges and resources are kept; for the others, the SQLSTATE remains.
 #[derive(Debug, Clone)]
 pub struct Failure {
-    /// What kind of trouble it is.
+    /// The kind of failure.
     pub kind: FailureKind,
-    /// Postgres' five-letter code, where it was the server that complained.
+    /// The five-letter SQLSTATE, if the server reported the error.
     pub sqlstate: Option<String>,
     text: String,
 }
 
 impl Failure {
-    /// Whether a row was there already that there may be only one of.
+    /// Returns true if a unique row already exists.
     #[must_use]
     pub fn is_duplicate(&self) -> bool {
         self.sqlstate.as_deref() == Some("23505")
     }
 
-    /// Whether a value is to blame, and not the statement: another row may do. Beside data exceptions these are a subquery that
-    /// gives several rows, a domain's check, what an extension says, and what a function of the user's own raises.
+    /// Returns true if a value is the cause and not the statement, so that another row may succeed. Besides
+    /// data exceptions, these are a subquery with several rows, a domain's check, errors of extensions, and
+    /// errors raised by user-defined functions.
     #[must_use]
     pub fn is_about_a_value(&self) -> bool {
         self.sqlstate.as_deref().is_some_and(|state| {
@@ -57,13 +60,13 @@ impl Failure {
         })
     }
 
-    /// Whether trying again on a new connection may help.
+    /// Returns true if a retry on a new connection may help.
     #[must_use]
     pub fn is_transient(&self) -> bool {
         self.kind == FailureKind::Unreachable
     }
 
-    /// We did not do it: the server is set up in a way that forbids it.
+    /// Builds a failure for an operation that tokenferry refuses because of the server's setup.
     #[must_use]
     pub fn withheld(text: impl Into<String>) -> Self {
         Self {
@@ -73,13 +76,13 @@ impl Failure {
         }
     }
 
-    /// A pooler in between hands each transaction to another session.
+    /// Builds the failure of a pooler that assigns each transaction to a different session.
     #[must_use]
     pub fn pooled() -> Self {
         Self::of_our_own(FailureKind::Pooled, POOLED.to_owned())
     }
 
-    /// What is told in words of our own.
+    /// Builds a failure with a text of our own.
     pub(super) fn of_our_own(kind: FailureKind, text: String) -> Self {
         Self {
             kind,
@@ -88,13 +91,13 @@ impl Failure {
         }
     }
 
-    /// The same where a server that takes no writes is taken for one that is being replaced: it may come back.
+    /// Treats a read-only server as unreachable: it may be a primary that is being replaced, and recover.
     #[must_use]
     pub fn unless_replaced(self) -> Self {
         if self.sqlstate.as_deref() == Some(READ_ONLY) {
             Self {
                 kind: FailureKind::Unreachable,
-                text: "the server takes no writes: it is a standby, is being replaced, or the role's transactions are read-only"
+                text: "the server accepts no writes: it is a standby, is being replaced, or the role's transactions are read-only"
                     .to_owned(),
                 ..self
             }
@@ -103,12 +106,12 @@ impl Failure {
         }
     }
 
-    /// Whether there are as many sessions as there may be.
+    /// Returns true if the session limit is reached.
     pub(super) fn is_full(&self) -> bool {
         self.sqlstate.as_deref() == Some("53300")
     }
 
-    /// The same with where it was and what to do.
+    /// Adds the place and a remedy to the text.
     pub(super) fn told(self, place: &str, remedy: &str) -> Self {
         Self {
             text: format!("{place}: {}: {remedy}", self.text),
@@ -116,12 +119,12 @@ impl Failure {
         }
     }
 
-    /// The same without the database's words: where rows are at hand, a message of any class may quote one (a token cast
-    /// to `regclass`, a function of the user's own that raises an error).
+    /// Removes the database's message: while rows are read, a message of any class may quote one (a token
+    /// cast to `regclass`, an error raised by a user-defined function).
     #[must_use]
     pub fn without_message(self) -> Self {
         match &self.sqlstate {
-            // Our own words quote nothing.
+            // Our own texts quote nothing.
             None => self,
             Some(code) => Self {
                 text: of_state(code).to_owned(),
@@ -131,32 +134,32 @@ impl Failure {
     }
 }
 
-/// What a state means, in words of our own.
+/// Describes an SQLSTATE in our own words.
 fn of_state(code: &str) -> &'static str {
     match code {
         "42501" => {
-            "a privilege is missing for something that the query, or a function in it, does: grant it to the role"
+            "the query, or a function in it, needs a privilege that the role lacks: grant it to the role"
         }
-        READ_ONLY => {
-            "something in the query writes, and the session is read-only: take it out of the expression"
-        }
+        READ_ONLY => "the query writes, but the session is read-only: remove the write from the expression",
         "57014" => {
-            "the statement took longer than its timeout, or was cancelled: raise the timeout, or try when the database has less to do"
+            "the statement exceeded its timeout or was cancelled: raise the timeout, or try again when the database is less busy"
         }
-        "55P03" => "a lock was not to be had in time: try when nobody alters the table",
+        "55P03" => "a lock could not be acquired in time: try again when nobody alters the table",
         _ => match code.get(..2) {
-            Some("28") => "the database let the session, or a function in the query, not do it: see its log",
-            Some("57" | "08") => "the server ended the session: see its log",
-            Some("53" | "58") => {
-                "the server ran out of something, or could not read its own files: see its log"
+            Some("28") => {
+                "the database denied access to the session, or to a function in the query: check its log"
             }
-            Some("40") => "the transaction did not go through beside others: try again",
+            Some("57" | "08") => "the server ended the session: check its log",
+            Some("53" | "58") => {
+                "the server ran out of resources, or could not read its own files: check its log"
+            }
+            Some("40") => "the transaction conflicted with another one: try again",
             _ => ABOUT_A_VALUE,
         },
     }
 }
 
-/// Without characters that move a terminal's cursor.
+/// Removes characters that move a terminal's cursor.
 pub(super) fn visible(text: &str) -> String {
     text.chars()
         .map(|character| {
@@ -169,12 +172,12 @@ pub(super) fn visible(text: &str) -> String {
         .collect()
 }
 
-const POOLED: &str = "a pooler in transaction or statement mode stands in between: connect to the database itself, or through a \
+const POOLED: &str = "the connection goes through a pooler in transaction or statement mode: connect to the database itself, or through a \
                       pooler in session mode";
 
 pub(super) const READ_ONLY: &str = "25006";
 
-const ABOUT_A_VALUE: &str = "the database could not work on a value";
+const ABOUT_A_VALUE: &str = "the database could not process a value";
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -228,20 +231,20 @@ impl From<Error> for Failure {
             }
             Error::Tls(error) => plain(
                 FailureKind::Unreachable,
-                format!("no secure connection could be made: {error}"),
+                format!("no secure connection could be established: {error}"),
             ),
             Error::PoolTimedOut => plain(
                 FailureKind::Unreachable,
-                "no connection was to be had in time".to_owned(),
+                "no connection was available in time".to_owned(),
             ),
             Error::PoolClosed | Error::WorkerCrashed => {
                 plain(FailureKind::Unreachable, "the connections were closed".to_owned())
             }
-            // A connection that breaks off in the middle of a message surfaces as a protocol error.
-            Error::Protocol(_) => plain(FailureKind::Unreachable, "the connection broke off".to_owned()),
+            // A connection that breaks in the middle of a message surfaces as a protocol error.
+            Error::Protocol(_) => plain(FailureKind::Unreachable, "the connection was lost".to_owned()),
             Error::Configuration(_) => plain(
                 FailureKind::Permission,
-                "the connection's settings do not fit together".to_owned(),
+                "the connection settings are inconsistent".to_owned(),
             ),
             Error::ColumnDecode { index, .. } => {
                 plain(FailureKind::Unexpected, format!("column {index} cannot be read"))
@@ -254,14 +257,15 @@ impl From<Error> for Failure {
     }
 }
 
-/// It has the SQLSTATE of any lack of a privilege, and words in the server's language; the place in the server is its own.
+/// Recognizes row-level security. Its SQLSTATE is that of any missing privilege and its message is localized,
+/// but its location in the server is unique.
 fn is_row_security(error: &dyn DatabaseError) -> bool {
     let error = error.try_downcast_ref::<PgDatabaseError>();
     error.and_then(PgDatabaseError::routine) == Some("check_enable_rls")
 }
 
 impl From<Failure> for Error {
-    /// The way of a failure through what only takes the driver's errors.
+    /// Passes a failure through interfaces that accept only the driver's errors.
     fn from(failure: Failure) -> Self {
         Self::Io(std::io::Error::other(failure))
     }
@@ -269,17 +273,17 @@ impl From<Failure> for Error {
 
 fn kind_of(sqlstate: &str) -> FailureKind {
     match sqlstate {
-        // Shutting down, crashed, starting up; a session or a transaction of ours that was silent for too long.
+        // Shutting down, crashed, starting up; or our session or transaction was idle for too long.
         "57P01" | "57P02" | "57P03" | "57P05" | "25P03" | "25P04" => FailureKind::Unreachable,
         "57014" | "55P03" => FailureKind::Timeout,
-        // A statement that was prepared a moment ago is not there, or somebody else's of the same name is.
+        // A statement just prepared is missing, or another client's statement has its name.
         "26000" | "42P05" => FailureKind::Pooled,
         "42501" | READ_ONLY => FailureKind::Permission,
         code => match code.get(..2) {
-            // Connection trouble; resources that run out for a while; and serialization failures and deadlocks, which
-            // go through on another try.
+            // Connection problems, exhausted resources, and serialization failures or deadlocks, which
+            // succeed on retry.
             Some("08" | "53" | "58" | "40") => FailureKind::Unreachable,
-            // Authentication; no such database; no such schema for the connection.
+            // Authentication; a missing database or schema.
             Some("28" | "3D") => FailureKind::Permission,
             _ => FailureKind::Rejected,
         },
@@ -288,12 +292,10 @@ fn kind_of(sqlstate: &str) -> FailureKind {
 
 fn variant_name(error: &Error) -> &'static str {
     match error {
-        Error::RowNotFound => "a row that must be there is not",
-        Error::TypeNotFound { .. } => "a type that must be there is not",
-        Error::ColumnNotFound(_) | Error::ColumnIndexOutOfBounds { .. } => {
-            "a column that must be there is not"
-        }
-        Error::Decode(_) | Error::Encode(_) => "a value of another type",
+        Error::RowNotFound => "a required row is missing",
+        Error::TypeNotFound { .. } => "a required type is missing",
+        Error::ColumnNotFound(_) | Error::ColumnIndexOutOfBounds { .. } => "a required column is missing",
+        Error::Decode(_) | Error::Encode(_) => "a value has an unexpected type",
         Error::Migrate(_) => "a migration",
         _ => "an error of the driver",
     }

@@ -1,5 +1,4 @@
-//! Shared by source and ledger: sessions that wait for no answer forever, quoting, what an error of a database means, and what
-//! a server says of itself.
+//! Postgres: what source and ledger share, such as sessions with timeouts, quoting and error classes.
 
 mod address;
 mod failure;
@@ -29,14 +28,14 @@ pub use server::{Server, Transport};
 pub use session::Session;
 pub use url_text::UnusableUrl;
 
-/// An identifier in double quotes, so that it means exactly the name that was configured.
+/// Quotes an identifier, so that it means exactly the configured name.
 #[must_use]
 pub fn quote_identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
-/// A text as a literal, whatever it holds and however the server is set. Control characters are spelt out, so that it can
-/// be shown on a terminal.
+/// Quotes a text as a literal for any server setting. Control characters are escaped, so that it can be shown
+/// on a terminal.
 #[must_use]
 pub fn quote_literal(text: &str) -> String {
     if !text.contains(|c: char| c == '\\' || c.is_control()) {
@@ -48,7 +47,7 @@ pub fn quote_literal(text: &str) -> String {
             '\'' => literal.push_str("''"),
             '\\' => literal.push_str("\\\\"),
             _ if character.is_control() => {
-                // Writing to a text cannot fail.
+                // Writing to a string cannot fail.
                 let _ = write!(literal, "\\u{:04x}", u32::from(character));
             }
             _ => literal.push(character),

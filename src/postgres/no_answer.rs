@@ -1,10 +1,10 @@
-//! The error of a server that does not answer.
+//! The error of a server that does not respond.
 
 use std::time::Duration;
 
 use sqlx::Error;
 
-/// Nothing was heard of the server for so long.
+/// The server was silent for this long.
 #[derive(Debug, thiserror::Error)]
 #[error("it did not answer within {}", humantime::format_duration(*.0))]
 pub(super) struct NoAnswer(Duration);

@@ -1,4 +1,4 @@
-//! A database that goes away for a while: how long it is waited for.
+//! Outages: waiting for a database that is temporarily unreachable.
 
 use tokio::time::{Duration, Instant};
 use tracing::{info, warn};
@@ -8,19 +8,19 @@ use super::{Failure, Patience};
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 
-/// One piece of work and the outages it lives through.
+/// A piece of work and the outages that interrupt it.
 #[derive(Debug)]
 pub struct Outage {
     database: &'static str,
     patience: Patience,
-    /// When the attempt that failed first began: a database that is silent was out of reach from then on.
+    /// The start of the first failed attempt: a silent database has been unreachable since then.
     since: Option<Instant>,
     attempt: Instant,
     pause: Duration,
 }
 
 impl Outage {
-    /// No outage yet; the first attempt begins. `database` is the word for the log.
+    /// Starts without an outage. `database` is the word for the log.
     #[must_use]
     pub fn of(database: &'static str, patience: &Patience) -> Self {
         Self {
@@ -35,13 +35,14 @@ impl Outage {
     /// Waits before the next attempt.
     ///
     /// # Errors
-    /// Gives the failure back if waiting does not help, or was tried for too long. Nobody else waits for a database then.
+    /// Returns the failure if waiting cannot help or has lasted too long. From then on, nothing else waits
+    /// for a database either.
     pub async fn wait_out(&mut self, failure: Failure) -> Result<(), Failure> {
         if !failure.is_transient() {
             return Err(failure);
         }
         let since = *self.since.get_or_insert_with(|| {
-            warn!(database = self.database, reason = %failure, "out of reach; trying again");
+            warn!(database = self.database, reason = %failure, "database unreachable, retrying");
             self.attempt
         });
         if !self.patience.outlasts(since, self.pause).await {
@@ -53,13 +54,13 @@ impl Outage {
         Ok(())
     }
 
-    /// The work is done; since when it had to wait, if it had to.
+    /// Ends the work; returns the start of the outage, if there was one.
     pub fn over(&self) -> Option<Instant> {
         if let Some(since) = self.since {
             info!(
                 database = self.database,
                 after_s = since.elapsed().as_secs(),
-                "answers again"
+                "database reachable again"
             );
         }
         self.since

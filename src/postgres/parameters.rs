@@ -1,4 +1,4 @@
-//! The parts of a database's URL, by the names that `psql` has for them.
+//! The parameters of a database URL, by the names that `psql` uses.
 
 use std::{collections::BTreeMap, env, time::Duration};
 
@@ -6,12 +6,13 @@ use url::Url;
 
 use super::url_text::{UnusableUrl, decoded, in_parameters, unusable};
 
-/// What the driver is told of.
+/// Parameters that the driver reads.
 const HANDED_ON: [&str; 9] = [
     "host", "hostaddr", "port", "user", "password", "dbname", "sslcert", "sslkey", "options",
 ];
 
-/// What is read here. The session's name is tokenferry's own, by which a run's sessions are known.
+/// Parameters that are read here. The session's name is set by tokenferry, which identifies a run's sessions
+/// by it.
 const READ_HERE: [&str; 6] = [
     "sslmode",
     "sslrootcert",
@@ -21,7 +22,7 @@ const READ_HERE: [&str; 6] = [
     "application_name",
 ];
 
-/// What is taken only where it asks for what happens anyway, and with which values it does.
+/// Parameters that are accepted only with the values that apply anyway.
 const AS_IT_IS: [(&str, &str, &[&str]); 6] = [
     ("channel_binding", "PGCHANNELBINDING", &["prefer", "disable"]),
     ("target_session_attrs", "PGTARGETSESSIONATTRS", &["any"]),
@@ -31,12 +32,12 @@ const AS_IT_IS: [(&str, &str, &[&str]); 6] = [
     ("pgbouncer", "", &["false"]),
 ];
 
-/// What `psql` has, tokenferry has not, and what to write in its place.
+/// Parameters of `psql` that are not supported, and what to use instead.
 const NOT_SUPPORTED: [(&str, &str, &str); 5] = [
     (
         "service",
         "PGSERVICE",
-        "write host, port, user and database into the URL",
+        "put host, port, user and database into the URL",
     ),
     (
         "passfile",
@@ -47,16 +48,16 @@ const NOT_SUPPORTED: [(&str, &str, &str); 5] = [
     (
         "require_auth",
         "PGREQUIREAUTH",
-        "have the server ask for what you require (pg_hba.conf)",
+        "configure the required method on the server (pg_hba.conf)",
     ),
     (
         "sslcrl",
         "PGSSLCRL",
-        "leave it out: revoked certificates are not looked up",
+        "leave it out: certificate revocation is not checked",
     ),
 ];
 
-/// What a URL says, each part under one name.
+/// The parts of a URL, each under one name.
 pub(super) struct Parameters(BTreeMap<String, String>);
 
 impl Parameters {
@@ -74,10 +75,11 @@ impl Parameters {
         let (login, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         if host.contains(',') {
             return Err(unusable(
-                "names several hosts: name one, the primary for the ledger",
+                "names several hosts: name only one (for the ledger, the primary)",
             ));
         }
-        // `psql` takes a user without a host (which a parameter names, or the environment), the standard of URLs does not.
+        // `psql` accepts a user without a host, which a parameter or the environment then sets; the URL
+        // standard does not.
         let has_host = !host.is_empty() && !host.starts_with(':');
         let filled = if has_host { "" } else { "localhost" };
         let at = if login.is_empty() { "" } else { "@" };
@@ -120,7 +122,7 @@ impl Parameters {
         Ok(given)
     }
 
-    /// What the environment asks for and there is not.
+    /// Rejects unsupported settings of the environment.
     pub(super) fn refuse_environment() -> Result<(), UnusableUrl> {
         let variable = |name: &str| env::var(name).ok().filter(|value| !value.is_empty());
         for (_, name, instead) in NOT_SUPPORTED {
@@ -140,13 +142,13 @@ impl Parameters {
         }
         match variable("PGPORT") {
             Some(port) if port.parse::<u16>().is_err() => Err(unusable(
-                "cannot be used while the environment has a `PGPORT` that is no port",
+                "cannot be used while the environment has an invalid `PGPORT`",
             )),
             _ => Ok(()),
         }
     }
 
-    /// A parameter, or what a variable of the environment says in its place; and the name of what it is from.
+    /// Returns a parameter, or the environment variable that sets it, with the name of its origin.
     pub(super) fn or_variable(
         &self,
         name: &'static str,
@@ -170,17 +172,19 @@ impl Parameters {
             return Ok(None);
         };
         match seconds.parse::<u64>() {
-            // Nothing is waited for without a limit.
+            // Zero means no limit in `psql`, but every wait has a limit here.
             Ok(0) => Ok(None),
             Ok(seconds) => Ok(Some(Duration::from_secs(seconds))),
-            Err(_) => Err(unusable("has a `connect_timeout` that is no number of seconds")),
+            Err(_) => Err(unusable(
+                "has a `connect_timeout` that is not a number of seconds",
+            )),
         }
     }
 
-    /// What the driver reads.
+    /// Builds the URL for the driver.
     pub(super) fn canonical_url(&self) -> Result<Url, UnusableUrl> {
         if self.0.contains_key("host") && self.0.contains_key("hostaddr") {
-            return Err(unusable("has both a host and `hostaddr`: give one of the two"));
+            return Err(unusable("has both a host and `hostaddr`: set only one of them"));
         }
         in_parameters(
             self.0
@@ -192,7 +196,7 @@ impl Parameters {
 
     fn check_port(&self) -> Result<(), UnusableUrl> {
         match self.0.get("port") {
-            Some(port) if port.parse::<u16>().is_err() => Err(unusable("has a `port` that is no port")),
+            Some(port) if port.parse::<u16>().is_err() => Err(unusable("has an invalid `port`")),
             _ => Ok(()),
         }
     }
@@ -201,7 +205,7 @@ impl Parameters {
 fn check(name: &str, value: &str) -> Result<(), UnusableUrl> {
     if name == "host" && value.contains(',') {
         return Err(unusable(
-            "names several hosts: name one, the primary for the ledger",
+            "names several hosts: name only one (for the ledger, the primary)",
         ));
     }
     if HANDED_ON.contains(&name) || READ_HERE.contains(&name) {
@@ -228,7 +232,7 @@ fn check(name: &str, value: &str) -> Result<(), UnusableUrl> {
         .filter(|(distance, _)| *distance <= 2)
         .map(|(_, known)| format!(" (did you mean `{known}`?)"))
         .unwrap_or_default();
-    // A name that is none may be the end of a password with an `&` in it.
+    // An invalid name may be the rest of a password that contains `&`.
     let is_name = name.len() <= 40
         && name
             .chars()
@@ -236,9 +240,9 @@ fn check(name: &str, value: &str) -> Result<(), UnusableUrl> {
     let named = if is_name {
         format!("`{name}`{near}")
     } else {
-        "whose name is none".to_owned()
+        "with an invalid name".to_owned()
     };
     Err(unusable(format!(
-        "has a parameter that is not known, {named}: leave it out"
+        "has an unknown parameter, {named}: leave it out"
     )))
 }

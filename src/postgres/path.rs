@@ -1,27 +1,28 @@
-//! The search path of a session: what a name without a schema means there, and who could change that.
+//! The search path of a session, and the roles that can create objects in it.
 
 use super::{Failure, Session};
 
-/// SQL that puts the catalog first on a session's search path, whatever the role's own path says: an operator or a function that fits
-/// the types exactly is then the catalog's. The rest stays, for what users write.
+/// SQL that puts the catalog first on the search path, whatever the role's own path is, so that operators and
+/// functions with exactly matching types come from the catalog. The rest of the path stays, for user-written
+/// SQL.
 pub const CATALOG_FIRST: &str = "select pg_catalog.set_config('search_path', pg_catalog.concat_ws(', ', 'pg_catalog', \
      case when pg_catalog.current_setting('search_path') operator(pg_catalog.<>) '' \
           then pg_catalog.current_setting('search_path') end, 'pg_temp'), false)";
 
-/// A schema of the session's search path in which others than its owner may create objects.
+/// A schema of the search path in which others besides its owner can create objects.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct SharedSchema {
-    /// Its name, quoted where it has to be.
+    /// Its name, quoted if necessary.
     pub schema: String,
-    /// The roles that may, apart from superusers, the owner and the session's own.
+    /// The roles that can, except superusers, the owner and the session's own role.
     pub roles: Vec<String>,
 }
 
 impl SharedSchema {
-    /// Looks for them.
+    /// Finds the shared schemas.
     ///
     /// # Errors
-    /// If the server does not answer.
+    /// Fails if the server does not respond.
     pub async fn find(session: &mut Session) -> Result<Vec<Self>, Failure> {
         let found = sqlx::query_as(
             "select pg_catalog.quote_ident(n.nspname::text) as schema,

@@ -1,23 +1,23 @@
-//! Patience: how long an unreachable database is waited for.
+//! Patience: the time limits for an unreachable database.
 
 use tokio::{
     sync::watch,
     time::{Duration, Instant, sleep_until},
 };
 
-/// A statement that writes or finds a few rows is answered by then, or nobody answers.
+/// The longest wait for a statement that writes or finds a few rows.
 const STATEMENT: Duration = Duration::from_secs(30);
 
-/// However short an outage may be: an attempt has to have a chance.
+/// The shortest wait, so that each attempt has a chance.
 const LEAST: Duration = Duration::from_secs(5);
 
-/// What an attempt gets that begins after the end: enough for a database that answers.
+/// The time for an attempt that begins after the end: enough for a database that responds.
 const LAST_TRY: Duration = Duration::from_secs(4);
 
-/// Whoever writes more than that means it.
+/// The cap for an outage that is meant to be waited out without a limit.
 const FOREVER: Duration = Duration::from_hours(24 * 365);
 
-/// How long a database may be out of reach, and how long an answer may take. Clones share one end: where a run is stopped, or one
+/// The limits for an outage and for a response. Clones share one deadline: once a run is stopped, or one
 /// statement has waited in vain, nothing else waits much longer.
 #[derive(Debug, Clone)]
 pub struct Patience {
@@ -26,7 +26,7 @@ pub struct Patience {
 }
 
 impl Patience {
-    /// A database may be out of reach for so long.
+    /// Allows outages of this length.
     #[must_use]
     pub fn new(outage: Duration) -> Self {
         Self {
@@ -35,19 +35,20 @@ impl Patience {
         }
     }
 
-    /// No outage is waited out: whoever looks on asks again by himself.
+    /// Allows no outage, for interactive commands that can be repeated.
     #[must_use]
     pub fn none() -> Self {
         Self::new(Duration::ZERO)
     }
 
-    /// How long the answer to a short statement is waited for: half of an outage at most, so that another connection can be tried.
+    /// Returns the limit for a short statement: at most half of an outage, so that another connection can be
+    /// tried.
     #[must_use]
     pub fn for_statement(&self) -> Duration {
         STATEMENT.min((self.outage / 2).max(LEAST))
     }
 
-    /// From now on nothing is waited for longer than this. What begins after that has one short attempt.
+    /// Limits all waiting to this time from now. What begins later has one short attempt.
     pub fn shorten(&self, left: Duration) {
         let end = Instant::now() + left;
         self.end.send_if_modified(|former| {
@@ -59,7 +60,7 @@ impl Patience {
         });
     }
 
-    /// Returns once an answer is overdue that is waited for from now on.
+    /// Waits until a response that is awaited from now on is overdue.
     pub async fn run_out(&self, limit: Duration) {
         let begun = Instant::now();
         let limit = limit.min(FOREVER);
@@ -77,7 +78,8 @@ impl Patience {
         }
     }
 
-    /// Lets `pause` pass, unless an outage that began at `since` has then lasted for too long.
+    /// Waits for `pause`, unless the outage since `since` would then have lasted too long. Returns whether it
+    /// waited.
     pub(super) async fn outlasts(&self, since: Instant, pause: Duration) -> bool {
         let next = Instant::now() + pause;
         let mut end = self.end.subscribe();
@@ -112,7 +114,7 @@ mod tests {
         let (cut, ()) = tokio::join!(waits(&patience, Duration::from_mins(10)), async {
             tokio::time::sleep(Duration::from_secs(7)).await;
             patience.shorten(Duration::from_secs(20));
-            // Nobody becomes more patient again.
+            // The deadline is never extended.
             patience.shorten(Duration::from_secs(60));
         });
         assert_eq!(cut, 27);

@@ -1,8 +1,8 @@
-//! Sessions that are used again, one statement at a time.
+//! A pool of sessions, for one statement at a time.
 //!
-//! The driver's own pool asks every connection for a sign of life before and after each use and waits for it without a limit: where
-//! the server is silent, none of them comes back. Here a session that failed, or whose user was cancelled in the middle of a
-//! statement, ends at once, and its place is free.
+//! The driver's own pool pings each connection before and after use without a time limit, so a silent server
+//! blocks all of them. Here, a session that failed or was cancelled in the middle of a statement is closed at
+//! once, and its place becomes free.
 
 use std::{
     fmt,
@@ -32,21 +32,21 @@ use tracing::info;
 
 use super::{Address, Failure, Patience, Session, failure::READ_ONLY};
 
-/// How long one waits for a session that others use.
+/// The longest wait for a session that others use.
 const ACQUIRE: Duration = Duration::from_secs(10);
 
-/// Whoever was heard of so lately is there.
+/// A session that responded this recently is considered alive.
 const FRESH: Duration = Duration::from_secs(1);
 
-/// How long a session that was idle has for a sign of life.
+/// The longest wait for the ping of an idle session.
 const PING: Duration = Duration::from_secs(3);
 
-/// Some sessions with the same settings. Clones are the same pool.
+/// Sessions with the same settings. Clones share the pool.
 #[derive(Clone)]
 pub struct Pool(Arc<Shared>);
 
 impl fmt::Debug for Pool {
-    /// The options hold a password.
+    /// Redacted: the options contain a password.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool").finish_non_exhaustive()
     }
@@ -58,7 +58,7 @@ struct Shared {
     set_up: String,
     patience: Patience,
     places: Arc<Semaphore>,
-    /// How many places there are, taken or not.
+    /// The number of places, taken or not.
     size: AtomicUsize,
     idle: Mutex<Vec<Idle>>,
     closed: AtomicBool,
@@ -69,14 +69,14 @@ struct Idle {
     since: Instant,
 }
 
-/// A session of the pool's. It goes back only by [`done`](Self::done).
+/// A session of the pool. It returns to the pool only by [`done`](Self::done).
 pub struct Lease {
     session: Session,
     pool: Arc<Shared>,
     _place: OwnedSemaphorePermit,
 }
 
-/// The pool for statements that may take longer than others.
+/// The pool, for statements with their own time limit.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounded<'a> {
     pool: &'a Pool,
@@ -84,7 +84,7 @@ pub struct Bounded<'a> {
 }
 
 impl Pool {
-    /// No session yet, and never more than `size`. Each has this name, and `set_up` are its settings.
+    /// Creates a pool of at most `size` sessions. Each has this name and runs `set_up` first.
     #[must_use]
     pub fn new(address: Address, name: String, size: u32, patience: &Patience, set_up: String) -> Self {
         let places = usize::try_from(size)
@@ -106,16 +106,17 @@ impl Pool {
         self.within(self.0.patience.for_statement())
     }
 
-    /// For statements whose answers may take so long.
+    /// Returns the pool for statements that may take this long.
     #[must_use]
     pub fn within(&self, limit: Duration) -> Bounded<'_> {
         Bounded { pool: self, limit }
     }
 
-    /// A session for several statements. Where the server takes no more of them, those there are do.
+    /// Acquires a session for several statements. If the server accepts no more sessions, the existing ones
+    /// are shared.
     ///
     /// # Errors
-    /// If there is none to be had in time.
+    /// Fails if none is available in time.
     pub async fn acquire(&self, limit: Duration) -> Result<Lease, Error> {
         let shared = &self.0;
         loop {
@@ -154,19 +155,20 @@ impl Pool {
         .await
     }
 
-    /// One that answers.
+    /// Returns an idle session that responds.
     async fn idle(&self) -> Option<Session> {
         loop {
             let Idle { mut session, since } = self.0.idle().pop()?;
             if since.elapsed() < FRESH || session.ping(PING).await.is_ok() {
                 return Some(session);
             }
-            // What happened to it happened to the others.
+            // The others probably failed for the same reason.
             self.0.idle().clear();
         }
     }
 
-    /// Ends all sessions, so that the server does not have to notice. Those in use end when they are given back.
+    /// Closes all sessions, so that the server need not detect it. Sessions in use are closed when they are
+    /// returned.
     pub async fn close(&self) {
         self.0.closed.store(true, Ordering::Relaxed);
         let idle = std::mem::take(&mut *self.0.idle());
@@ -175,7 +177,7 @@ impl Pool {
 }
 
 impl Shared {
-    /// Gives up the place that the caller holds, if somebody else has a session that will come back.
+    /// Gives up the caller's place, if another session exists that will be returned.
     fn give_up_a_place(&self) -> bool {
         let size = self.size.load(Ordering::Relaxed);
         if size <= self.places.available_permits() + 1 {
@@ -184,19 +186,19 @@ impl Shared {
         self.size.fetch_sub(1, Ordering::Relaxed);
         info!(
             sessions = size - 1,
-            "the server takes no more sessions: going on with fewer"
+            "server accepts no more sessions, continuing with fewer"
         );
         true
     }
 
     fn idle(&self) -> MutexGuard<'_, Vec<Idle>> {
-        // Every change under the lock is complete before anything can panic.
+        // A poisoned lock still guards consistent data: changes under it complete before anything can panic.
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Lease {
-    /// Gives the session back, of which no statement or transaction is under way.
+    /// Returns the session, in which no statement or transaction may be active.
     pub fn done(self) {
         let Self { session, pool, .. } = self;
         if !session.is_given_up() && !pool.closed.load(Ordering::Relaxed) {
@@ -205,20 +207,20 @@ impl Lease {
         }
     }
 
-    /// Gives the session back after a statement, unless it is what failed.
+    /// Returns the session after a statement, unless the session itself failed.
     fn after<T>(self, done: Result<T, Error>) -> Result<T, Error> {
         let error_of_server = |error: &Error| {
             let error = error.as_database_error()?.try_downcast_ref::<PgDatabaseError>()?;
-            // A server that was replaced takes no writes in the sessions that it still has.
+            // The existing sessions of a replaced primary are read-only.
             Some((error.severity(), error.code() == READ_ONLY))
         };
         match done.as_ref().err().map(error_of_server) {
             None => self.done(),
-            // The statement has failed, and the session goes on.
+            // The statement failed, but the session is usable.
             Some(Some((severity, false))) if !matches!(severity, PgSeverity::Fatal | PgSeverity::Panic) => {
                 self.done();
             }
-            // What happened to it happened to the others.
+            // The others probably failed for the same reason.
             Some(_) => self.pool.idle().clear(),
         }
         done
@@ -295,7 +297,7 @@ impl<'p> Executor<'p> for Bounded<'p> {
     }
 }
 
-/// For short statements.
+/// Runs short statements.
 impl<'p> Executor<'p> for &'p Pool {
     type Database = Postgres;
 

@@ -1,7 +1,7 @@
-//! Detects a pooler that hands each transaction to another session.
+//! Detection of a pooler that assigns each transaction to a different session.
 //!
-//! What a session is told stays with the server's process, and so does a statement that was prepared: behind such a pooler the next
-//! application would have both. So this is found out before a session is told anything.
+//! Session settings and prepared statements stay with the server process, so behind such a pooler the next
+//! application would inherit them. The check therefore runs before anything is set.
 
 use std::time::Duration;
 
@@ -10,22 +10,23 @@ use tokio::time::timeout;
 
 use super::Failure;
 
-/// A session that does not answer by then is waiting for a process of its own.
+/// A session that does not respond in this time is waiting for a server process.
 const ANSWER: Duration = Duration::from_secs(1);
 
 const ROUNDS: usize = 3;
 
-/// Fails if two sessions are served by one process, or one by several. Nothing is left behind, not even a prepared statement.
+/// Fails if two sessions share a process, or one session uses several. Leaves nothing behind, not even a
+/// prepared statement.
 pub(super) async fn turn_down(
     connection: &mut PgConnection,
     options: &PgConnectOptions,
 ) -> Result<(), sqlx::Error> {
-    // Whoever may have one session only has it for himself: a pooler would let the second one wait.
+    // A role with a single session has it to itself: a pooler would queue the second one.
     let Ok(Ok(mut other)) = timeout(ANSWER, PgConnection::connect_with(options)).await else {
         return Ok(());
     };
     let is_pooled = is_pooled(connection, &mut other).await;
-    // If the goodbye fails, the connection is gone.
+    // If this fails, the connection is gone anyway.
     let _ = timeout(ANSWER, other.close()).await;
     if is_pooled? {
         return Err(Failure::pooled().into());
@@ -48,7 +49,7 @@ async fn is_pooled(connection: &mut PgConnection, other: &mut PgConnection) -> R
     Ok(false)
 }
 
-/// The server's process that is at the other end now.
+/// Returns the server process that currently serves the connection.
 async fn process(connection: &mut PgConnection) -> Result<i32, sqlx::Error> {
     let row = raw_sql("select pg_catalog.pg_backend_pid()")
         .fetch_one(connection)

@@ -1,41 +1,42 @@
-//! Room for sessions: how many the server allows this role in this database.
+//! Session limits: how many sessions the server allows this role in this database.
 
 use super::{Failure, Session};
 
-/// What a session counts towards.
+/// The limits that a session counts against.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Room {
-    /// By this a server is known, however it is reached. A standby is another one than its primary.
+    /// Identifies a server regardless of the address. A standby differs from its primary.
     pub server: String,
-    /// Those of the role, the database and the server.
+    /// The limits of the role, the database and the server.
     pub limits: Vec<Limit>,
 }
 
-/// One of them.
+/// A limit.
 #[derive(Debug, Clone, PartialEq, Eq, sqlx::FromRow)]
 pub struct Limit {
-    /// Whose limit it is, as SQL names it.
+    /// The object that has the limit, as SQL names it.
     pub of: String,
-    /// The limit. `None` if there is none or it does not bind a superuser, whose sessions leave less to others all the same.
+    /// The limit. `None` if there is none or it does not apply to a superuser, whose sessions still count for
+    /// others.
     pub limit: Option<i64>,
-    /// How much of it others have taken now.
+    /// The sessions that others use now.
     pub taken: i64,
 }
 
 impl Room {
-    /// Asks the server. Sessions of the same name as this one count as free: they are this migration's.
+    /// Asks the server. Sessions with the same name as this one count as free: they belong to this migration.
     ///
     /// # Errors
-    /// If it does not answer.
+    /// Fails if the server does not respond.
     pub async fn ask(session: &mut Session) -> Result<Self, Failure> {
-        // To the microsecond, whatever the session's time zone is.
+        // Microseconds, regardless of the session's time zone.
         let server = sqlx::query_scalar(
             "select (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) * 1000000)::bigint::text || ' '
                     || pg_catalog.current_setting('port')",
         )
         .fetch_one(&mut *session)
         .await?;
-        // Of sessions of other roles a role may not see of what kind they are.
+        // A role cannot see the type of other roles' sessions.
         let limits = sqlx::query_as(
             "with others as (
                  select usename, datname from pg_catalog.pg_stat_activity
@@ -67,7 +68,7 @@ impl Room {
 }
 
 impl Limit {
-    /// How many are left, where there is a limit.
+    /// Returns the number of free sessions, if there is a limit.
     #[must_use]
     pub fn left(&self) -> Option<i64> {
         self.limit.map(|limit| (limit - self.taken).max(0))

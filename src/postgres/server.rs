@@ -1,34 +1,34 @@
-//! Facts about a session and its server.
+//! Facts about a server and our session.
 
 use super::{Failure, Session};
 
-/// A server, and who we are there.
+/// A server and our role there.
 #[derive(Debug, Clone)]
 pub struct Server {
     /// Its version, as it prints it.
     pub version: String,
-    /// The database we are in.
+    /// The current database.
     pub database: String,
-    /// The role we are.
+    /// The current role.
     pub role: String,
-    /// Whether that role may do anything.
+    /// True if the role is a superuser.
     pub is_superuser: bool,
-    /// Whether it is a standby, which nobody can write to.
+    /// True if it is a read-only standby.
     pub is_standby: bool,
-    /// Whether the role's transactions are read-only unless it says otherwise.
+    /// True if the role's transactions are read-only by default.
     pub read_only_by_default: bool,
-    /// Whether the connection leaves the machine, and how it is protected.
+    /// The protection of the connection, as the server sees it.
     pub transport: Transport,
 }
 
-/// How the connection is protected.
+/// The protection of a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Transport {
     /// A Unix socket, or this machine's own address.
     Local,
-    /// TLS, with this version of it.
+    /// TLS of this version.
     Tls(String),
-    /// A network, as plain text.
+    /// Plain text over a network.
     Plain,
 }
 
@@ -47,9 +47,9 @@ impl Server {
     /// Asks the server.
     ///
     /// # Errors
-    /// If it does not answer.
+    /// Fails if the server does not respond.
     pub async fn ask(session: &mut Session) -> Result<Self, Failure> {
-        // `reset_val` is what the session began with, whatever it set since.
+        // `reset_val` is the value at session start, before any `set`.
         let row: Row = sqlx::query_as(
             "select current_setting('server_version') as version, current_database()::text as database,
                     current_user::text as role, current_setting('is_superuser') = 'on' as is_superuser,

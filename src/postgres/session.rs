@@ -1,7 +1,7 @@
-//! A session whose every statement has a time limit.
+//! A session in which every statement has a time limit.
 //!
-//! A server that is gone without a word, or behind a network that drops everything, never ends a statement: whoever waits for it
-//! has to. A session that was given up in the middle of a statement cannot be used again, and its connection ends with it.
+//! A server that vanished silently, or a network that drops packets, never ends a statement. A session that
+//! was abandoned in the middle of a statement cannot be reused, so its connection is closed.
 
 use std::{
     fmt,
@@ -24,14 +24,14 @@ use tracing::warn;
 
 use super::{Address, Line, Patience, no_answer::NoAnswer, pooling, unconnected};
 
-/// A goodbye is worth no more than that: the server notices by itself.
+/// The longest wait for a clean close; the server detects a lost connection by itself.
 const GOODBYE: Duration = Duration::from_secs(1);
 
-/// What a role or a database sets to end statements and transactions does not apply: every answer is waited for with a limit of ours.
-/// The server notices within 25 seconds that we are gone, however that came about, and takes back what the session held. It
-/// does so in the middle of a statement, too, where its version and system can. Over a Unix socket there is nothing to set, and
-/// that is no error. What the server's version does not know is left out; only Linux servers are sure to take a check of the
-/// client's connection.
+/// Settings of every session. Timeouts of the role or database are disabled, as every response has a
+/// client-side limit. The server detects a lost client within 25 seconds, even during a statement if its
+/// version and system support it, and releases what the session held. Unix sockets have no keepalives, which
+/// is no error. Settings that the server's version does not know are skipped; only Linux servers reliably
+/// support the client check.
 const FOR_ALL: &str = "set tcp_keepalives_idle = 10; set tcp_keepalives_interval = 5; \
      set tcp_keepalives_count = 3; \
      select pg_catalog.set_config(name, value, false) \
@@ -40,7 +40,7 @@ const FOR_ALL: &str = "set tcp_keepalives_idle = 10; set tcp_keepalives_interval
      where pg_catalog.current_setting(name, true) is not null \
        and (name <> 'client_connection_check_interval' or pg_catalog.version() like '%linux%')";
 
-/// A connection, and how long it waits for answers.
+/// A connection with a time limit for responses.
 pub struct Session {
     connection: PgConnection,
     patience: Patience,
@@ -58,7 +58,7 @@ fn gone() -> Error {
     Error::Io(std::io::ErrorKind::NotConnected.into())
 }
 
-/// What is looked at once, at the first connection of a process.
+/// Checks the first connection: warns about plain text and rejects a pooler that splits sessions.
 async fn meet(
     address: &Address,
     connection: &mut PgConnection,
@@ -67,18 +67,19 @@ async fn meet(
     if address.line() == Line::Plain {
         warn!(
             server = address.place(),
-            "connected without TLS, as `sslmode=disable` says: whoever can listen on the network reads what passes"
+            "connected without TLS because of `sslmode=disable`: anyone on the network path can read the traffic"
         );
     }
     pooling::turn_down(connection, options).await
 }
 
 impl Session {
-    /// Connects, under a name that the server shows. `limit` is how long an answer is waited for from then on, and `set_up` are the
-    /// session's own settings, its search path first.
+    /// Connects under a name that the server shows. `limit` applies to every response; `set_up` are the
+    /// session's settings, its search path first.
     ///
     /// # Errors
-    /// If the server does not answer in time, does not let us, or is behind a pooler that does not keep a session together.
+    /// Fails if the server does not respond in time, denies access, or is behind a pooler that does not keep
+    /// sessions.
     pub async fn connect(
         address: &Address,
         name: &str,
@@ -115,36 +116,36 @@ impl Session {
         })
     }
 
-    /// The same with another limit.
+    /// Sets another limit.
     #[must_use]
     pub fn within(mut self, limit: Duration) -> Self {
         self.limit = limit;
         self
     }
 
-    /// From the next statement on an answer is waited for so long.
+    /// Changes the limit for the following statements.
     pub fn wait_for(&mut self, limit: Duration) {
         self.limit = limit;
     }
 
-    /// Whether it was given up in the middle of a statement.
+    /// Returns true if the session was abandoned in the middle of a statement.
     #[must_use]
     pub fn is_given_up(&self) -> bool {
         self.given_up
     }
 
-    /// Asks for a sign of life.
+    /// Pings the server.
     ///
     /// # Errors
-    /// If there is none within `limit`.
+    /// Fails if there is no response within `limit`.
     pub async fn ping(&mut self, limit: Duration) -> Result<(), Error> {
         self.bounded(limit, Connection::ping).await
     }
 
-    /// Does something with the connection that is no statement of its own.
+    /// Runs work on the connection that is not a single statement.
     ///
     /// # Errors
-    /// If there is no answer in time, or as `work` says.
+    /// Fails if there is no response in time, or as `work` does.
     pub async fn bounded<'a, T, E, F>(
         &'a mut self,
         limit: Duration,
@@ -167,9 +168,9 @@ impl Session {
         }
     }
 
-    /// Ends the session.
+    /// Closes the session.
     pub async fn close(self) {
-        // If the goodbye fails, the connection is gone, and the session with it.
+        // If this fails, the connection is gone anyway.
         let _ = tokio::time::timeout(GOODBYE, self.connection.close()).await;
     }
 }
@@ -202,7 +203,7 @@ impl<'c> Executor<'c> for &'c mut Session {
         let mut rows = self.fetch(query);
         Box::pin(async move {
             let first = rows.try_next().await?;
-            // An error may come after the first row.
+            // An error may follow the first row.
             while rows.try_next().await?.is_some() {}
             Ok(first)
         })
@@ -229,10 +230,10 @@ impl<'c> Executor<'c> for &'c mut Session {
     }
 }
 
-/// What a statement gives, unless the next of it is overdue.
+/// The results of a statement, until the next one is overdue.
 struct Answers<'a> {
     steps: BoxStream<'a, Result<Either<PgQueryResult, PgRow>, Error>>,
-    /// Since the server was last waited for.
+    /// Counts from the last wait for the server.
     overdue: Option<BoxFuture<'a, ()>>,
     patience: &'a Patience,
     limit: Duration,

@@ -3,7 +3,7 @@
 use thiserror::Error;
 use url::{Url, form_urlencoded};
 
-/// The URL cannot be used; the text goes on from its key, and holds no value.
+/// A URL that cannot be used. The text continues a sentence that starts with its key, and contains no value.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[error("{0}")]
 pub struct UnusableUrl(String);
@@ -12,7 +12,7 @@ pub(super) fn unusable(text: impl Into<String>) -> UnusableUrl {
     UnusableUrl(text.into())
 }
 
-/// A text with its percent signs taken back. A plus sign is one: this is no form.
+/// Decodes percent signs. A plus sign stays: a URL is not a form.
 pub(super) fn decoded(text: &str) -> String {
     let escaped = text.replace('+', "%2B").replace('&', "%26").replace('=', "%3D");
     form_urlencoded::parse(escaped.as_bytes())
@@ -21,7 +21,7 @@ pub(super) fn decoded(text: &str) -> String {
         .unwrap_or_default()
 }
 
-/// A URL that says all in its parameters, the way that the driver reads every one of them.
+/// Builds a URL with everything in parameters, the only form that the driver reads completely.
 pub(super) fn in_parameters<'a>(pairs: impl Iterator<Item = (&'a str, &'a str)>) -> Result<Url, UnusableUrl> {
     let mut url = Url::parse("postgres:///").map_err(|error| unusable(error.to_string()))?;
     url.query_pairs_mut().extend_pairs(pairs);

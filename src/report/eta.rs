@@ -1,28 +1,28 @@
 //! Throughput and time left. Pure: the caller passes the time.
 //!
-//! The time left is the longer of two: what the pace of the last minutes makes of the rows that are left, and what the quota
-//! makes of the requests they will need. On top comes what is left of a wait that the API asked for. A wait that is over
-//! counts as part of the pace for some minutes, since another one may follow.
+//! The time left is the longer of two estimates: the remaining rows at the recent rate, and the remaining
+//! requests at the quota. The rest of a wait that the API asked for is added. A finished wait counts as part
+//! of the rate for some minutes, since another one may follow.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::view::{Quota, View};
 use crate::domain::RunId;
 
-/// "Now" is at least so long, and longer where requests are far apart.
+/// The shortest window for the current rate; longer if requests are far apart.
 const NOW: Duration = Duration::from_secs(10);
 const REQUESTS_IN_NOW: u32 = 8;
 
-/// The pace of the last so many times "now" is what is expected of the rest.
+/// The steady rate covers this many windows.
 const STEADY: u32 = 12;
 
-/// Below this, a pace is not worth a word.
+/// Shorter intervals give no usable rate.
 const TOO_SHORT: Duration = Duration::from_secs(1);
 
-/// Looks that are kept.
+/// The most samples that are kept.
 const MOST_LOOKS: u32 = 600;
 
-/// A run at a moment.
+/// A sample of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Look {
     at: Duration,
@@ -30,22 +30,22 @@ struct Look {
     requests: u64,
 }
 
-/// What looking at a run again and again tells of its pace.
+/// The samples of a run, and the rates derived from them.
 #[derive(Debug, Default)]
 pub struct Eta {
-    /// The moment before the first row came to an end.
+    /// The moment before the first row was completed.
     base: Option<Look>,
-    /// In the order of time; the last one is the latest, all others are some distance apart.
+    /// In chronological order. The last one is the newest; the others are spaced apart.
     looks: VecDeque<Look>,
     quota: Option<Quota>,
-    /// The run that was looked at last.
+    /// The run of the last sample.
     run_id: Option<RunId>,
-    /// Rows a second that are expected of the rest.
+    /// The expected rate for the rest, in rows per second.
     steady: Option<f64>,
 }
 
 impl Eta {
-    /// Looks at the run, `at` so long after it began.
+    /// Takes a sample, `at` after the start.
     pub fn look(&mut self, at: Duration, view: &View) {
         self.quota = view.quota;
         let look = Look {
@@ -56,7 +56,7 @@ impl Eta {
         let begins = self.run_id != view.run_id;
         self.run_id = view.run_id;
         if self.base.is_none() || begins || !view.phase.is_working() {
-            // What comes before the work is no pace, and what earlier processes did is none of this one.
+            // Time before the work, and work of earlier processes, do not count.
             self.base = Some(look);
             self.looks.clear();
         }
@@ -71,7 +71,7 @@ impl Eta {
         while self.looks.front().is_some_and(|first| first.at + kept < at) {
             self.looks.pop_front();
         }
-        // A wait that goes on is counted by itself.
+        // A wait in progress is counted separately.
         if view.held_for.is_zero() {
             self.steady = self
                 .rate_over(self.now_window() * STEADY)
@@ -80,19 +80,19 @@ impl Eta {
         }
     }
 
-    /// Rows a second that come to an end now.
+    /// Returns the current rate, in completed rows per second.
     #[must_use]
     pub fn now(&self) -> Option<f64> {
         self.rate_over(self.now_window())
     }
 
-    /// Rows a second since the work began.
+    /// Returns the average rate since the work began.
     #[must_use]
     pub fn average(&self) -> Option<f64> {
         rate(self.base?, *self.looks.back()?)
     }
 
-    /// Requests of the last `per`, and so many there may be, in so much time.
+    /// Returns the requests in the last window of the quota, the limit, and the window.
     #[must_use]
     pub fn quota_used(&self) -> Option<(u64, u64, Duration)> {
         let quota = self.quota?;
@@ -103,20 +103,20 @@ impl Eta {
         Some((used, u64::try_from(most).unwrap_or(u64::MAX), window))
     }
 
-    /// How long it still takes; `None` where nobody can say.
+    /// Returns the time left; `None` if it is unknown.
     #[must_use]
     pub fn left(&self, view: &View) -> Option<Duration> {
-        // A pause ends when somebody ends it.
+        // A pause ends at an unknown time.
         if !view.phase.is_working() || view.paused {
             return None;
         }
         let selected = view.tally.selected.unsigned_abs();
-        // Where more was read than was expected, what is still to come is anybody's guess.
+        // If more rows were read than expected, the rest is unknown.
         let expected = view.expected.filter(|expected| selected <= *expected)?;
         let rows = expected.saturating_sub(view.tally.settled().unsigned_abs()) as f64;
         let by_pace = match self.steady {
             Some(rate) => rows / rate,
-            // A wait that began before there was a pace: the quota is all there is to go by.
+            // The wait began before any rate was measured: only the quota is known.
             None if !view.held_for.is_zero() => 0.0,
             None => return None,
         };
@@ -154,7 +154,7 @@ impl Eta {
     }
 }
 
-/// Rows a second between two looks, unless they are too close to each other.
+/// Returns the rate between two samples, unless they are too close.
 fn rate(from: Look, to: Look) -> Option<f64> {
     let time = to.at.saturating_sub(from.at);
     (time >= TOO_SHORT).then(|| to.settled.saturating_sub(from.settled) as f64 / time.as_secs_f64())
@@ -171,14 +171,14 @@ mod tests {
     use super::*;
     use crate::domain::{Phase, Tally};
 
-    /// 100 requests in 60 seconds, as the pacer spaces them.
+    /// 100 requests in 60 seconds, spaced as the pacer spaces them.
     const QUOTA: Quota = Quota {
         requests: 100,
         per: Duration::from_secs(60),
         spacing: Duration::from_millis(609),
     };
 
-    /// A run of which so much has an end, and as much again is in hand.
+    /// Builds a run with this many settled rows, and as many in progress.
     fn view(settled: i64, requests: i64) -> View {
         View {
             phase: Phase::Sending,
@@ -198,7 +198,7 @@ mod tests {
         left.expect("an estimate").as_secs()
     }
 
-    /// Looks five times a second, for so many seconds; `at` says how the run stands after so many of them.
+    /// Samples five times a second from `from` to `to` seconds; `at` gives the state.
     fn watch(pace: &mut Eta, from: u64, to: u64, at: impl Fn(f64) -> View) {
         for tick in from * 5..=to * 5 {
             let now = tick as f64 / 5.0;
@@ -208,7 +208,7 @@ mod tests {
 
     #[test]
     fn where_the_quota_decides_it_says_how_long() {
-        // Batches of 100, each answered at once: 1,000 requests are left of 20 minutes' worth.
+        // Batches of 100, each answered at once: the remaining 1,000 requests take 20 minutes.
         let at = |now: f64| {
             let requests = (now / 0.609) as i64;
             view(requests * 100, requests)
@@ -234,12 +234,12 @@ mod tests {
 
     #[test]
     fn a_quick_beginning_promises_nothing_that_the_quota_does_not_keep() {
-        // A burst: ten batches of 100 went in the first two seconds.
+        // A burst: ten batches of 100 in the first two seconds.
         let mut pace = Eta::default();
         watch(&mut pace, 0, 2, |now| {
             view((now * 500.0) as i64, (now * 5.0) as i64)
         });
-        // 990 requests are left; at the pace so far they would take 198 seconds.
+        // 990 requests are left; at the rate so far they would take 198 seconds.
         assert_eq!(seconds(pace.left(&view(1000, 10))), 602);
     }
 
@@ -266,7 +266,7 @@ mod tests {
         watch(&mut pace, 101, 150, held);
         assert_eq!(seconds(pace.left(&held(150.0))), before + 10);
         assert_eq!(pace.now(), Some(0.0));
-        // Over, it counts: another may follow.
+        // Once over, it counts: another may follow.
         watch(&mut pace, 160, 170, |now| at(now - 60.0));
         assert!(seconds(pace.left(&at(110.0))) > before + 200);
     }
@@ -285,7 +285,8 @@ mod tests {
 
     #[test]
     fn rows_that_need_no_request_cost_none() {
-        // A later run: of 1,000 rows a second, one in a hundred changed, and those go by the hundred.
+        // A later run: 1,000 rows a second, of which one in a hundred has changed; those go in batches of a
+        // hundred.
         let mut pace = Eta::default();
         watch(&mut pace, 0, 50, |now| {
             view((now * 1000.0) as i64, (now / 10.0) as i64)
@@ -321,7 +322,7 @@ mod tests {
             ..view(40_000, 0)
         };
         let mut pace = Eta::default();
-        // A run that is gone on with, and half an hour of looking for outdated rows.
+        // A resumed run that spends half an hour looking for outdated rows.
         watch(&mut pace, 0, 1800, |_| looking.clone());
         watch(&mut pace, 1801, 1900, |now| {
             view(40_000 + (now as i64 - 1800) * 100, now as i64 - 1800)

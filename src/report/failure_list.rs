@@ -1,4 +1,4 @@
-//! Failed tokens as a table, as CSV or as JSON. Keys and reasons, never a token.
+//! Lists of failed tokens as a table, CSV or JSON. Keys and reasons, never a token.
 
 use std::io::Write;
 
@@ -11,18 +11,18 @@ use crate::{
     ledger::{FailedToken, FailureGroup, LedgerError},
 };
 
-/// How failures are written.
+/// The output format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub enum Format {
     /// For people.
     Table,
-    /// For spreadsheets: a line of names, then a line per token.
+    /// For spreadsheets: a header, then a line per token.
     Csv,
     /// For scripts: one array of objects.
     Json,
 }
 
-/// The columns of [`FailedToken`], in its order.
+/// The columns, in the order of the fields of [`FailedToken`].
 const COLUMNS: [&str; 12] = [
     "source_key",
     "app_id",
@@ -38,13 +38,14 @@ const COLUMNS: [&str; 12] = [
     "superseded_by",
 ];
 
-/// Beyond this many rows a table is no help; the other formats write all.
+/// The most rows of a table; the other formats write all.
 const TABLE_ROWS: usize = 500;
 
-/// Writes how many tokens there are with each code, of which apps, and what to do about it; and, where `sql` makes some, the
-/// query that shows them in the source.
+/// Writes for each code the number of tokens, the apps and the advice, and the query from `sql`, if any, that
+/// selects the rows in the source.
 ///
 /// # Errors
+/// Fails if `out` cannot be written.
 /// If `out` cannot be written.
 pub fn write_groups(
     out: &mut impl Write,
@@ -74,7 +75,7 @@ pub fn write_groups(
             apps.join(", ")
         )?;
         writeln!(out, "    {}", visible(&group.example))?;
-        // The reasons of local rules say it already.
+        // Reasons of local rules already include the advice.
         if let Some(advice) = advice(&group.code).filter(|advice| !group.example.ends_with(advice)) {
             writeln!(out, "    → {advice}")?;
         }
@@ -85,10 +86,10 @@ pub fn write_groups(
     Ok(())
 }
 
-/// Writes the failures as they come, however many there are; returns how many.
+/// Writes the failures as a stream, and returns their number.
 ///
 /// # Errors
-/// If the ledger cannot be read, or `out` cannot be written.
+/// Fails if the ledger cannot be read or `out` cannot be written.
 pub async fn write_failures(
     out: &mut impl Write,
     format: Format,
@@ -138,7 +139,7 @@ pub async fn write_failures(
         }
         Format::Csv => {
             let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(out);
-            // Written even where no row follows, so that a script finds its columns.
+            // Written even without rows, so that scripts find the columns.
             csv.write_record(COLUMNS)?;
             while let Some(failure) = failures.try_next().await? {
                 count += 1;
@@ -159,7 +160,7 @@ pub async fn write_failures(
     Ok(count)
 }
 
-/// A failure as a spreadsheet may open it.
+/// Escapes a failure for a spreadsheet.
 fn in_cells(failure: FailedToken) -> FailedToken {
     let cell = |text: Option<String>| text.as_deref().map(visible_cell);
     FailedToken {

@@ -1,4 +1,4 @@
-//! All that is known of a token, in a few lines for people.
+//! The history of a token as text for people.
 
 use std::fmt::Write as _;
 
@@ -10,7 +10,7 @@ use crate::{
     ledger::{BatchRecord, History, LastOutcome, RollbackRecord},
 };
 
-/// Writes what the ledger knows; `source` says in a sentence what the row is today.
+/// Formats what the ledger knows; `source` is a sentence about the current row.
 #[must_use]
 pub fn history_text(migration: &str, history: &History, source: &str) -> String {
     let key = visible(&history.source_key);
@@ -91,12 +91,12 @@ fn of_batch(batch: &BatchRecord) -> String {
         },
         time(batch.submitted_at)
     );
-    // Writing to a text cannot fail.
+    // Writing to a string cannot fail.
     if let Some(at) = batch.finished_at {
         let _ = write!(text, ", settled {}", time(at));
     }
     if let Some(status) = batch.http_status {
-        let _ = write!(text, ", the API answered {status}");
+        let _ = write!(text, ", the API responded {status}");
     }
     if let Some(code) = &batch.error_code {
         let reason = batch.reason.as_deref().unwrap_or_default();
@@ -110,7 +110,7 @@ fn of_rollback(rollback: &RollbackRecord) -> String {
         "{} by run {}, of run {}",
         rollback.state, rollback.run_id, rollback.of_run
     );
-    // Writing to a text cannot fail.
+    // Writing to a string cannot fail.
     if let Some(id) = &rollback.token_id {
         let _ = write!(text, ", token ID {}", visible(id));
     }
@@ -124,7 +124,7 @@ fn of_rollback(rollback: &RollbackRecord) -> String {
         (None, Some(at)) => write!(text, ", {}", time(at)),
         (None, None) => write!(
             text,
-            ", since {}: `tokenferry rollback --run {}` goes on with it",
+            ", since {}: `tokenferry rollback --run {}` resumes it",
             time(rollback.begun_at),
             rollback.of_run
         ),

@@ -1,8 +1,8 @@
-//! The last lines of a terminal, drawn anew again and again below whatever is printed.
+//! The live area: the last lines of a terminal, redrawn below all other output.
 //!
-//! Each line is shorter than the terminal is wide and ends where it ends: so a terminal that reflows its lines when it is
-//! resized takes them apart in a way that can be reckoned with. (indicatif fills its lines to the edge instead. Several of
-//! them are one long line to such a terminal, and leave a mess behind when that gets narrower.)
+//! Each line is shorter than the terminal's width and ends with a line break, so the effect of reflowing on a
+//! resize can be computed. (indicatif fills its lines to the edge, which such a terminal joins into one long
+//! line that leaves remains behind when it gets narrower.)
 
 use std::{
     io::{self, Write},
@@ -11,7 +11,7 @@ use std::{
 
 use console::{Term, measure_text_width};
 
-/// A few lines on standard error that change. Shared by who draws them and who prints past them.
+/// A few changing lines on standard error, shared by all who draw them or print past them.
 #[derive(Debug, Clone)]
 pub struct LiveArea {
     inner: Arc<Mutex<Inner>>,
@@ -21,13 +21,13 @@ pub struct LiveArea {
 #[derive(Debug)]
 struct Inner {
     term: Term,
-    /// What is on the screen; the cursor is at the beginning of the line below.
+    /// The lines on the screen; the cursor is at the beginning of the line below.
     drawn: Vec<String>,
     columns: usize,
 }
 
 impl LiveArea {
-    /// An empty region at the end of standard error, which is a terminal that can move its cursor.
+    /// Creates an empty area at the end of standard error, which must be a terminal that can move its cursor.
     #[must_use]
     pub fn new(colour: bool) -> Self {
         let inner = Inner {
@@ -41,13 +41,13 @@ impl LiveArea {
         }
     }
 
-    /// Whether lines may have colours.
+    /// Returns true if colours may be used.
     #[must_use]
     pub fn colour(&self) -> bool {
         self.colour
     }
 
-    /// Shows what `lines` makes of the room there is, so many columns, in place of what was there.
+    /// Replaces the lines with the result of `lines`, which gets the number of columns.
     pub fn draw(&self, lines: impl FnOnce(usize) -> Vec<String>) {
         let mut inner = self.lock();
         let (rows, columns) = inner.size();
@@ -56,11 +56,11 @@ impl LiveArea {
         if lines == inner.drawn && columns == inner.columns {
             return;
         }
-        // A terminal that is gone ends the process by other ways.
+        // An error means that the terminal is gone, which ends the process in other ways.
         let _ = inner.erase().and_then(|()| inner.show(lines, columns));
     }
 
-    /// Does `print`, which writes to the terminal, with the region out of its way.
+    /// Runs `print`, which writes to the terminal, with the area hidden.
     pub fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         let mut inner = self.lock();
         let (lines, columns) = (inner.drawn.clone(), inner.columns);
@@ -73,7 +73,7 @@ impl LiveArea {
         printed
     }
 
-    /// Takes the lines away.
+    /// Removes the lines.
     pub fn clear(&self) {
         self.draw(|_| Vec::new());
     }
@@ -85,19 +85,19 @@ impl LiveArea {
 }
 
 impl Inner {
-    /// Rows and columns, at least two of each.
+    /// Returns rows and columns, at least two of each.
     fn size(&self) -> (usize, usize) {
         let (rows, columns) = self.term.size_checked().unwrap_or((24, 80));
         (usize::from(rows).max(2), usize::from(columns).max(2))
     }
 
-    /// Takes the lines away, however many rows they have become.
+    /// Removes the lines, including rows added by reflowing.
     fn erase(&mut self) -> io::Result<()> {
         let (_, columns) = self.size();
         let rows = rows(&self.drawn, columns);
         self.drawn.clear();
         if rows > 0 {
-            // Whatever was typed meanwhile stands behind the cursor.
+            // The cursor may be behind typed text.
             self.term.write_all(b"\r")?;
             self.term.move_cursor_up(rows)?;
             self.term.clear_to_end_of_screen()?;
@@ -114,7 +114,7 @@ impl Inner {
     }
 }
 
-/// So many rows these lines take in a terminal of so many columns.
+/// Returns the number of rows that the lines take in a terminal of this width.
 fn rows(lines: &[String], columns: usize) -> usize {
     lines
         .iter()

@@ -1,4 +1,4 @@
-//! Output for people and scripts: the summary of a run, its failures, its progress.
+//! Reports for people and scripts: summaries, failures, progress and the HTML page.
 
 mod advice;
 mod eta;

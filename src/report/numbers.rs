@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-/// To the millisecond below ten seconds, to the second above.
+/// Rounds to milliseconds below ten seconds, to seconds above.
 pub(super) fn rounded(seconds: f64) -> Duration {
     let exact = Duration::try_from_secs_f64(seconds).unwrap_or_default();
     if exact.as_secs() >= 10 {
@@ -12,7 +12,7 @@ pub(super) fn rounded(seconds: f64) -> Duration {
     }
 }
 
-/// 1234567 as 1,234,567.
+/// Groups thousands: 1,234,567.
 pub(super) fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3 + 1);

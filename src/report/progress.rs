@@ -1,4 +1,4 @@
-//! Progress of a run: a few lines on a terminal, an event in the log elsewhere.
+//! Progress output: lines on a terminal, or log events elsewhere.
 
 use std::time::Duration;
 
@@ -13,17 +13,16 @@ use super::{
     progress_lines::{Layout, lines},
 };
 
-/// How often the lines are drawn, and looked at.
+/// The interval between redraws, which are also the samples.
 const DRAW_EVERY: Duration = Duration::from_millis(200);
 
-/// When a log is told first, where there are no lines. Each time after that is twice as far away as the one before.
+/// The first log event; the interval then doubles each time.
 const LOG_FIRST: Duration = Duration::from_secs(30);
 
-/// But never farther than this.
+/// The longest interval between log events.
 const LOG_AT_LEAST: Duration = Duration::from_secs(900);
 
-/// Shows the view until its sender is gone: in `live_area`, below everything that is printed past it; without one, as an event
-/// in the log now and then.
+/// Shows the view until its sender is dropped: in `live_area`, or as occasional log events without one.
 pub async fn show_progress(mut view: watch::Receiver<View>, live_area: Option<LiveArea>) {
     let begin = Instant::now();
     let mut pace = Eta::default();
@@ -58,7 +57,7 @@ pub async fn show_progress(mut view: watch::Receiver<View>, live_area: Option<Li
 }
 
 fn log(view: &View, pace: &Eta, elapsed: Duration) {
-    // What nobody knows is left out.
+    // Unknown values are left out.
     let rounded = |rate: f64| (rate * 10.0).round() / 10.0;
     info!(
         run_id = view.run_id,

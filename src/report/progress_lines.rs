@@ -1,4 +1,4 @@
-//! Progress in a few lines that fit. Pure: the caller passes the width.
+//! Progress lines for a given width. Pure: the caller passes the width.
 
 use std::time::Duration;
 
@@ -7,23 +7,23 @@ use console::{Style, measure_text_width, truncate_str};
 use super::{Eta, View, numbers::grouped};
 use crate::domain::{Mode, visible};
 
-/// The longest and the shortest bar.
+/// The range of bar lengths.
 const BAR: std::ops::RangeInclusive<usize> = 10..=40;
 
-/// So many codes are named.
+/// The most failure codes that are named.
 const MOST_CODES: usize = 3;
 
-/// What else is known: lines that it may take.
+/// The most lines of further facts.
 const MOST_FACTS: usize = 3;
 
-/// How wide lines may be, and whether they may have colours.
+/// The width of the lines, and whether they may have colours.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Layout {
     pub(super) width: usize,
     pub(super) colour: bool,
 }
 
-/// The lines, none of them wider than the paper. `elapsed` is the time since the beginning.
+/// Formats the lines within the width. `elapsed` is the time since the start.
 pub(super) fn lines(view: &View, pace: &Eta, elapsed: Duration, layout: Layout) -> Vec<String> {
     let mut lines = vec![first(view, elapsed, layout.width)];
     lines.extend(
@@ -43,7 +43,7 @@ pub(super) fn lines(view: &View, pace: &Eta, elapsed: Duration, layout: Layout) 
     lines
 }
 
-/// What it is at, and how far; with a bar where there is room for one.
+/// Formats the phase and the progress, with a bar if there is room.
 fn first(view: &View, elapsed: Duration, width: usize) -> String {
     let phase = view.phase.words(view.mode);
     if !view.phase.is_working() {
@@ -53,7 +53,7 @@ fn first(view: &View, elapsed: Duration, width: usize) -> String {
     let Some(expected) = view.expected.filter(|expected| *expected > 0) else {
         return truncate_str(&format!("{phase}  {} tokens", grouped(settled)), width, "..").into_owned();
     };
-    // The planner's guess may be too low; a bar beyond its end would say nothing.
+    // The planner's estimate may be too low; the bar must not exceed its end.
     let expected = expected.max(view.tally.selected.unsigned_abs());
     let share = (settled.unsigned_abs() as f64 / expected as f64).clamp(0.0, 1.0);
     let percent = format!("{:>3}%", (share * 100.0).floor());
@@ -74,7 +74,7 @@ fn first(view: &View, elapsed: Duration, width: usize) -> String {
 }
 
 fn bar(share: f64, width: usize) -> String {
-    // A share lies between 0 and 1.
+    // A share is between 0 and 1.
     #[expect(
         clippy::cast_possible_truncation,
         clippy::cast_sign_loss,
@@ -88,7 +88,7 @@ fn bar(share: f64, width: usize) -> String {
     format!("{bar:<width$}")
 }
 
-/// What is known beside that, the most important first.
+/// Lists further facts, the most important first.
 fn facts(view: &View, pace: &Eta) -> Vec<String> {
     let mut facts = Vec::new();
     if !view.phase.is_working() {
@@ -115,7 +115,7 @@ fn facts(view: &View, pace: &Eta) -> Vec<String> {
     facts
 }
 
-/// Puts as many onto each line as fit.
+/// Packs the facts into as few lines as possible.
 fn pack(facts: &[String], width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for fact in facts {
@@ -130,7 +130,7 @@ fn pack(facts: &[String], width: usize) -> Vec<String> {
     lines
 }
 
-/// How many, and the codes of most of them, as many as there is room for.
+/// Formats the number of failures, and the most frequent codes that fit.
 fn failures(view: &View, width: usize) -> Option<String> {
     if view.tally.failed == 0 {
         return None;
@@ -170,7 +170,7 @@ fn waiting(view: &View) -> Option<String> {
     })
 }
 
-/// What somebody has asked for on the live page.
+/// Describes the controls in effect on the live page.
 fn steered(view: &View) -> Option<String> {
     if view.paused {
         return Some("paused on the live page".to_owned());
@@ -184,19 +184,19 @@ fn steered(view: &View) -> Option<String> {
     })
 }
 
-/// Tokens a second, as exactly as is of use.
+/// Formats a rate with a useful precision.
 fn rate(rate: f64) -> String {
     if rate < 10.0 {
         format!("{rate:.1}")
     } else {
-        // A rate is far from the ends of this type.
+        // A rate is far from the limits of this type.
         #[expect(clippy::cast_possible_truncation, reason = "see above")]
         let whole = rate.round() as i64;
         grouped(whole)
     }
 }
 
-/// A length of time in two units at most.
+/// Formats a duration with at most two units.
 fn short(time: Duration) -> String {
     let seconds = time.as_secs();
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
@@ -217,7 +217,7 @@ mod tests {
         report::Quota,
     };
 
-    /// A run under a quota that has gone on for five minutes, and meets with trouble.
+    /// Builds a run under a quota that has worked for five minutes, with failures and a wait.
     fn troubled() -> (View, Eta) {
         let mut view = View {
             phase: Phase::Sending,

@@ -1,4 +1,4 @@
-//! Rollback summary for people.
+//! The summary of a rollback as text.
 
 use std::{borrow::Cow, fmt::Write as _};
 
@@ -8,15 +8,14 @@ use super::{
 };
 use crate::domain::{Rollback, Summary};
 
-/// How it ended.
 pub(super) fn headline(summary: &Summary) -> Cow<'_, str> {
     let is_dry = summary.rollback.is_some_and(|found| found.dry_run);
     let headline = match (summary.status.as_str(), is_dry) {
-        ("completed", _) if summary.tokens.selected == 0 => "completed, there is nothing of that run",
-        ("completed", false) => "completed, nothing of that run is there any more",
-        ("completed", true) => "completed, nothing stands in the way; nothing was deleted",
-        ("completed_with_failures", false) => "completed, some tokens stay",
-        ("completed_with_failures", true) => "completed, some tokens would stay; nothing was deleted",
+        ("completed", _) if summary.tokens.selected == 0 => "completed, that run has no tokens",
+        ("completed", false) => "completed, no token of that run is left",
+        ("completed", true) => "completed, every token can be deleted; nothing was deleted",
+        ("completed_with_failures", false) => "completed, some tokens were kept",
+        ("completed_with_failures", true) => "completed, some tokens would be kept; nothing was deleted",
         (early @ ("interrupted" | "stopped"), false) => {
             return format!("{early}; {}", after_an_early_end(summary.mode, None)).into();
         }
@@ -25,14 +24,14 @@ pub(super) fn headline(summary: &Summary) -> Cow<'_, str> {
     headline.into()
 }
 
-/// The counts, and the work behind them. Writing to a text cannot fail.
+/// Writes the counts and the work. Writing to a string cannot fail.
 pub(super) fn write(text: &mut String, summary: &Summary, found: &Rollback) {
     let (removed, refused) = if found.dry_run {
-        ("would be deleted", "would stay; reasons below")
+        ("would be deleted", "would be kept; reasons below")
     } else {
         (
             "deleted; the next `tokenferry migrate` sends them again",
-            "left alone; reasons below",
+            "kept; reasons below",
         )
     };
     let _ = writeln!(text, "  tokens of run {}", found.of_run);

@@ -1,17 +1,17 @@
-//! Status badge: the state of a run in a few words, for report, live page and summaries.
+//! The status badge: the state of a run in a few words, for page, live page and summaries.
 
 use crate::domain::Mode;
 
-/// A status as people read it.
+/// A status for people.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
 pub struct StatusBadge {
     /// The words.
     pub words: &'static str,
-    /// Its colour: `good`, `busy`, `warn` or `bad`.
+    /// The colour: `good`, `busy`, `warn` or `bad`.
     pub tone: &'static str,
 }
 
-/// The badge of a run: `status` is the ledger's word, or what the live page knows beyond that.
+/// Returns the badge of a run; `status` is the ledger's word or a state of the live page.
 #[must_use]
 pub fn badge(status: &str, mode: Mode) -> StatusBadge {
     let (words, tone) = match (status, mode) {
@@ -19,7 +19,7 @@ pub fn badge(status: &str, mode: Mode) -> StatusBadge {
         ("completed_with_failures", Mode::Migrate) => ("completed, some failed", "warn"),
         ("completed_with_failures", Mode::DryRun) => ("completed, problems found", "warn"),
         ("completed_with_failures", Mode::Verify) => ("completed, differences found", "warn"),
-        ("completed_with_failures", Mode::Rollback) => ("completed, some tokens stay", "warn"),
+        ("completed_with_failures", Mode::Rollback) => ("completed, some tokens were kept", "warn"),
         ("running", _) => ("running", "busy"),
         ("starting", _) => ("starting", "busy"),
         ("paused", _) => ("paused", "warn"),
@@ -27,23 +27,24 @@ pub fn badge(status: &str, mode: Mode) -> StatusBadge {
         ("stopping", _) => ("stopping", "warn"),
         ("interrupted", _) => ("interrupted", "warn"),
         ("stopped", _) => ("stopped", "bad"),
-        _ => ("of an unknown status", "bad"),
+        _ => ("unknown status", "bad"),
     };
     StatusBadge { words, tone }
 }
 
-/// What comes after a run that ended early. `is_taken_up` says whether the next `migrate` goes on with it, where that is known.
+/// Returns what happens after a run that ended early. `is_taken_up` says whether the next `migrate` resumes
+/// it, if known.
 #[must_use]
 pub fn after_an_early_end(mode: Mode, is_taken_up: Option<bool>) -> &'static str {
     match (mode, is_taken_up) {
-        (Mode::DryRun, _) => "the next dry run begins anew",
-        (Mode::Verify, _) => "the next `tokenferry verify` of the same tokens goes on from here",
-        (Mode::Rollback, _) => "the next `tokenferry rollback` of the same run goes on from here",
-        (Mode::Migrate, Some(true)) => "the next `tokenferry migrate` goes on from here",
+        (Mode::DryRun, _) => "the next dry run starts over",
+        (Mode::Verify, _) => "the next `tokenferry verify` of the same tokens resumes here",
+        (Mode::Rollback, _) => "the next `tokenferry rollback` of the same run resumes here",
+        (Mode::Migrate, Some(true)) => "the next `tokenferry migrate` resumes here",
         (Mode::Migrate, Some(false)) => {
-            "no run goes on with this one: the next `tokenferry migrate` does what it left"
+            "this run cannot be resumed: the next `tokenferry migrate` starts a new run for the rest"
         }
-        (Mode::Migrate, None) => "the next `tokenferry migrate` does what is left",
+        (Mode::Migrate, None) => "the next `tokenferry migrate` does the rest",
     }
 }
 
@@ -64,7 +65,7 @@ mod tests {
             for mode in [Mode::Migrate, Mode::DryRun, Mode::Verify, Mode::Rollback] {
                 let badge = badge(status.as_str(), mode);
                 assert!(
-                    !badge.words.contains('_') && badge.words != "of an unknown status",
+                    !badge.words.contains('_') && badge.words != "unknown status",
                     "{badge:?}"
                 );
             }

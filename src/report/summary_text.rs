@@ -1,4 +1,4 @@
-//! A summary in a few lines for people.
+//! The summary of a run as text.
 
 use std::{borrow::Cow, fmt::Write as _};
 
@@ -12,7 +12,7 @@ use super::{
 use crate::domain::{CodeCount, Mode, Summary, visible};
 
 impl Summary {
-    /// A few lines that a person understands.
+    /// Formats the summary in a few lines.
     #[must_use]
     pub fn text(&self) -> String {
         let (mode, headline) = match self.mode {
@@ -53,7 +53,7 @@ impl Summary {
         text
     }
 
-    // Writing to a text cannot fail.
+    // Writing to a string cannot fail.
     fn write_books(&self, text: &mut String) {
         let tokens = &self.tokens;
         let mut row = |name: &str, count: i64, what: &str| {
@@ -71,7 +71,7 @@ impl Summary {
         row(
             "unchanged",
             tokens.unchanged,
-            "stored by an earlier run, and the same today",
+            "stored by an earlier run and unchanged",
         );
         row(
             "superseded",
@@ -98,15 +98,15 @@ impl Summary {
         if let Some(estimate) = self.estimate.filter(|estimate| estimate.fetches > 0) {
             let _ = writeln!(
                 text,
-                "  {} tokens would be fetched from where Descope keeps them; whether it has them is not asked, and their bytes are \
-                 not among those below",
+                "  {} tokens would be fetched from Descope; a dry run does not check that they exist, and their bytes are \
+                 not included below",
                 grouped(estimate.fetches),
             );
         }
         if let Some(estimate) = &self.estimate {
             let _ = writeln!(
                 text,
-                "  {} batches, {} requests{}, {}, {} at the configured rate; nothing was sent ({took} to find out)",
+                "  {} batches, {} requests{}, {}, {} at the configured rate; nothing was sent ({took} for the dry run)",
                 grouped(estimate.batches),
                 grouped(estimate.requests),
                 single_requests(estimate.single_requests),
@@ -124,7 +124,7 @@ impl Summary {
         };
         let _ = writeln!(
             text,
-            "  {} requests ({} retries, {} times rate limited), {} batches committed, {} refused, {took} ({pace:.0} tokens/s)",
+            "  {} requests ({} retries, {} times rate limited), {} batches committed, {} rejected, {took} ({pace:.0} tokens/s)",
             grouped(self.counters.requests),
             grouped(self.counters.retries),
             grouped(self.counters.rate_limited),
@@ -138,7 +138,7 @@ impl Summary {
         if !self.superseded.is_empty() {
             let _ = writeln!(
                 text,
-                "  `tokenferry failures --run {run} --superseded` lists every row that is left out."
+                "  `tokenferry failures --run {run} --superseded` lists every row that was left out."
             );
         }
         let nothing_found = self.failures.is_empty() && self.warnings.is_empty();
@@ -149,18 +149,18 @@ impl Summary {
             }
             (true, true) if !is_complete(self) => writeln!(
                 text,
-                "  No problem was found in what was looked at. Repeat the dry run to look at the rest."
+                "  No problem was found in the rows that were read. Repeat the dry run to check the rest."
             ),
-            (true, true) => writeln!(text, "  No problem was found. `tokenferry migrate` does it."),
+            (true, true) => writeln!(text, "  No problem was found. Run `tokenferry migrate`."),
             (true, false) => writeln!(
                 text,
-                "  `tokenferry failures --run {run}` lists every row. Fix or exclude what you can, and repeat the dry run as \
-                 often as you like; `tokenferry migrate` uploads the rest."
+                "  `tokenferry failures --run {run}` lists every row. Fix or exclude what you can and repeat the dry run; \
+                 `tokenferry migrate` uploads the rest."
             ),
             (false, _) if !self.failures.is_empty() => writeln!(
                 text,
-                "  `tokenferry failures --run {run}` lists every row. Fix them and run `tokenferry migrate` again: only what is \
-                 new, changed or failed is sent.",
+                "  `tokenferry failures --run {run}` lists every row. Fix them and run `tokenferry migrate` again: only new, \
+                 changed or failed rows are sent.",
             ),
             (false, _) if self.status == "completed" && self.tokens.committed > 0 => writeln!(
                 text,
@@ -170,7 +170,7 @@ impl Summary {
         };
     }
 
-    /// Its problems are no failed uploads.
+    /// Returns true if the problems are not failed uploads.
     fn reads_back(&self) -> bool {
         matches!(self.mode, Mode::Verify | Mode::Rollback)
     }
@@ -182,20 +182,16 @@ impl Summary {
     fn headline(&self) -> Cow<'_, str> {
         let all = self.tokens.superseded == 0;
         let headline = match (self.status.as_str(), self.is_dry()) {
-            // "Every token" is said only where no row was left out.
+            // "Every token" only if no row was left out.
             ("completed", false) if !self.is_of_all => {
-                "completed, what had failed and was sent again has arrived; no other rows were looked at"
+                "completed, the retried tokens have arrived; no other rows were read"
             }
             ("completed", false) if !is_complete(self) => "completed, but rows seem to be missing",
             ("completed", false) if all => "completed, every token has arrived",
-            ("completed", false) => {
-                "completed, every token has arrived that was not left out for another one"
-            }
-            ("completed", true) if !is_complete(self) => "completed as far as asked for",
-            ("completed", true) if all => "completed, nothing stands in the way",
-            ("completed", true) => {
-                "completed, nothing stands in the way of the tokens that are not left out for others"
-            }
+            ("completed", false) => "completed, every token has arrived except those left out for others",
+            ("completed", true) if !is_complete(self) => "completed as far as requested",
+            ("completed", true) if all => "completed, no problem found",
+            ("completed", true) => "completed, no problem found; some rows are left out for other tokens",
             ("completed_with_failures", false) => "completed, some tokens failed",
             ("completed_with_failures", true) => "completed, some tokens would fail",
             (early @ ("interrupted" | "stopped"), _) => {
@@ -215,13 +211,13 @@ fn write_code(text: &mut String, found: &CodeCount, what: &str) {
         visible(&found.code),
         visible(&found.example)
     );
-    // The reasons of local rules say it already.
+    // Reasons of local rules already include the advice.
     if let Some(advice) = advice(&found.code).filter(|advice| !found.example.ends_with(advice)) {
         let _ = writeln!(text, "             → {advice}");
     }
 }
 
-/// What a canary, or `batch.verify_refresh`, adds to the requests.
+/// Describes the requests added by a canary or `batch.verify_refresh`.
 fn single_requests(count: i64) -> String {
     if count > 0 {
         format!(" ({} of them for one token each)", grouped(count))

@@ -1,4 +1,4 @@
-//! Verification summary for people.
+//! The summary of a verification as text.
 
 use std::{borrow::Cow, fmt::Write as _};
 
@@ -8,16 +8,15 @@ use super::{
 };
 use crate::domain::{Summary, Verification};
 
-/// How it ended.
 pub(super) fn headline(summary: &Summary) -> Cow<'_, str> {
     let not_read = summary.verify.map_or(0, |found| found.not_read);
     let headline = match summary.status.as_str() {
         "completed" if summary.tokens.selected == 0 => "completed, there is nothing to read back",
         "completed" if not_read > 0 => {
-            "completed, no difference was found in what was read, and some tokens were not read"
+            "completed, no difference found in the tokens that were read; some were not read"
         }
-        "completed" => "completed, no difference was found",
-        "completed_with_failures" => "completed, there are differences",
+        "completed" => "completed, no difference found",
+        "completed_with_failures" => "completed, differences found",
         early @ ("interrupted" | "stopped") => {
             return format!("{early}; {}", after_an_early_end(summary.mode, None)).into();
         }
@@ -26,7 +25,7 @@ pub(super) fn headline(summary: &Summary) -> Cow<'_, str> {
     headline.into()
 }
 
-/// The counts, and the work behind them. Writing to a text cannot fail.
+/// Writes the counts and the work. Writing to a string cannot fail.
 pub(super) fn write(text: &mut String, summary: &Summary, found: &Verification) {
     if let (Some(sample), Some(seed)) = (found.sample, found.seed) {
         let _ = writeln!(
@@ -35,17 +34,13 @@ pub(super) fn write(text: &mut String, summary: &Summary, found: &Verification) 
         );
     }
     let rows = [
-        (
-            "checked",
-            Some(found.checked),
-            "tokens held against what Descope has",
-        ),
+        ("checked", Some(found.checked), "tokens compared with Descope"),
         ("equal", Some(found.equal), "as they were sent"),
         ("refreshed", Some(found.refreshed), "refreshed by Descope since"),
         (
             "in part",
             Some(found.in_part),
-            "compared but for the token itself, which was fetched and is not in the source",
+            "compared except for the token itself, which was fetched and is not in the source",
         ),
         ("different", Some(found.different), "something differs"),
         ("missing", Some(found.missing), "not at Descope"),
@@ -57,17 +52,17 @@ pub(super) fn write(text: &mut String, summary: &Summary, found: &Verification) 
         (
             "gone",
             Some(found.gone_from_source),
-            "not compared: the row is not in the source any more",
+            "not compared: the row is no longer in the source",
         ),
         (
             "inconclusive",
             Some(found.inconclusive),
-            "not compared: Descope does not show this very token",
+            "not compared: Descope does not show this token",
         ),
         (
             "not read",
             Some(found.not_read),
-            "not compared: the access token has expired; `--include-expired` reads it, and Descope then refreshes it",
+            "not compared: the access token has expired; with `--include-expired` it is read, and Descope refreshes it",
         ),
         (
             "not uploaded",

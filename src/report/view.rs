@@ -1,4 +1,4 @@
-//! The view of a run in progress: what a terminal, a log and the live page show.
+//! The view of a run in progress, for terminal, log and live page.
 
 use std::time::Duration;
 
@@ -9,52 +9,52 @@ use crate::{
     domain::{Mode, Phase, RunId, RunStatus, Tally},
 };
 
-/// The quota of the requests that carry tokens, or read them back.
+/// The quota of uploads and read-backs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Quota {
-    /// Requests.
+    /// The requests.
     pub requests: u32,
-    /// The window they are counted in.
+    /// The window.
     pub per: Duration,
-    /// Between two requests at full pace.
+    /// The time between two requests at full rate.
     pub spacing: Duration,
 }
 
-/// A run in progress, brought up to date a few times a second.
+/// The state of a run, updated a few times a second.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    /// The run, once there is one.
+    /// The run, once it exists.
     pub run_id: Option<RunId>,
-    /// What the run does.
+    /// The mode of the run.
     pub mode: Mode,
-    /// What it is at.
+    /// The current phase.
     pub phase: Phase,
-    /// The books, pages included that are still being worked on.
+    /// The counts, including pages in progress.
     pub tally: Tally,
-    /// What failed in this process, by code.
+    /// The failures of this process, by code.
     pub failures: Vec<(String, i64)>,
-    /// Rows the source is expected to have, where its planner has an idea.
+    /// The expected number of rows, if the planner gives one.
     pub expected: Option<u64>,
-    /// Requests so far, those of earlier processes included.
+    /// Requests so far, including earlier processes.
     pub requests: i64,
-    /// What they pay.
+    /// The quota.
     pub quota: Option<Quota>,
     /// Batches in flight.
     pub in_flight: i64,
-    /// How long the API asked us to wait, from now.
+    /// The remaining wait that the API asked for.
     pub held_for: Duration,
-    /// Whether somebody holds the run back.
+    /// True if the run is paused on the live page.
     pub paused: bool,
-    /// The rate somebody asked for in place of the configured one.
+    /// The rate set on the live page instead of the configured one.
     pub slowed_to: Option<RateLimit>,
-    /// When a run of this kind last came to the end of its rows.
+    /// The time at which a run of this mode last reached the end of its rows.
     pub last_success: Option<DateTime<Utc>>,
-    /// How the run ended, once it has.
+    /// The final status, once the run has ended.
     pub ended: Option<RunStatus>,
 }
 
 impl View {
-    /// The run has ended so, with these books, and sent so much.
+    /// Records the end of the run.
     pub fn end(&mut self, status: RunStatus, tally: Tally, requests: i64) {
         self.ended = Some(status);
         self.tally = tally;

@@ -1,5 +1,5 @@
-//! Profiles of columns: what many rows' tokens look like together. Of one value nobody can tell whether it is a token that looks random or a random
-//! text; of a column of them something can be told. Only suspicions: there are providers whose tokens look so.
+//! Column profiles: statistics over the tokens of many rows. A single value may be a random token or random
+//! text; a column shows which. The results are only suspicions, as some providers' tokens look similar.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -17,19 +17,20 @@ use crate::{
     secret::Secret,
 };
 
-/// Fewer rows of an app's say nothing of a column.
+/// Fewer rows per app are not enough to judge a column.
 const FEWEST: usize = 20;
 
-/// No provider's tokens are shorter than that, all of them.
+/// No provider's tokens are all shorter than this.
 const SHORT: usize = 12;
 
-/// Providers whose tokens are base64 with all its marks, and begin so: Microsoft, Facebook, `LinkedIn`.
+/// Prefixes of providers whose tokens are base64 with all its special characters: Microsoft, Facebook,
+/// `LinkedIn`.
 const BASE64_TOKENS: [&str; 5] = ["EwA", "EwB", "EwC", "EAA", "AQ"];
 
 /// 2005-01-01: see `rules::expiry`.
 const PLAUSIBLE_FROM: i64 = 1_104_537_600;
 
-/// What was seen of some rows. Holds digests of tokens for as long as it lives, and no token.
+/// The profile of some rows. Keeps digests of tokens while it exists, but no token.
 #[derive(Debug, Default)]
 pub struct ColumnProfile {
     seen: BTreeMap<(Arc<str>, &'static str), Seen>,
@@ -38,27 +39,27 @@ pub struct ColumnProfile {
     durations: usize,
 }
 
-/// One field of one app's rows.
+/// The profile of one field in the rows of one app.
 #[derive(Debug, Default)]
 struct Seen {
     rows: usize,
     in_hex: usize,
     in_base64: usize,
-    /// Of these, those with a mark that other alphabets lack.
+    /// The values with a character that other alphabets lack.
     marked: usize,
     longest: usize,
-    /// Whose a value is, by the digests of both.
+    /// The owners of each value, both as digests.
     owners: HashMap<u64, HashSet<u64, RandomState>, RandomState>,
 }
 
-/// Something about a column that somebody should look at.
+/// A finding about a column that somebody should look at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspicion {
     /// The last part of the field's key.
     pub field: &'static str,
     /// The legacy name of the app.
     pub app: Arc<str>,
-    /// What is odd, with counts.
+    /// The finding, with counts.
     pub what: String,
 }
 
@@ -70,7 +71,7 @@ impl fmt::Display for Suspicion {
 }
 
 impl ColumnProfile {
-    /// Takes a row in.
+    /// Adds a row.
     pub fn add(&mut self, token: &LegacyToken) {
         if let Expiry::At(seconds) = token.expiry {
             self.expiries += 1;
@@ -94,19 +95,19 @@ impl ColumnProfile {
         }
     }
 
-    /// So many of the expiries that are times are before there was OAuth, and so many there are.
+    /// Returns the number of expiries that are implausibly early, and the number of all expiries.
     #[must_use]
     pub fn durations(&self) -> (usize, usize) {
         (self.durations, self.expiries)
     }
 
-    /// Whether the expiries are durations, mostly.
+    /// Returns true if the expiries are mostly durations.
     #[must_use]
     pub fn holds_durations(&self) -> bool {
         self.durations * 2 > self.expiries
     }
 
-    /// What is odd, column by column.
+    /// Returns the findings, column by column.
     #[must_use]
     pub fn suspicions(&self) -> Vec<Suspicion> {
         let of = |((app, field), seen): (&(Arc<str>, &'static str), &Seen)| {
@@ -148,7 +149,7 @@ impl Seen {
                 "all {rows} values are hex digits, as encrypted ones often are"
             ));
         }
-        // What is random has a mark in every other value at the least.
+        // Random values have a special character in at least every second value.
         if self.in_base64 == rows && self.marked * 2 >= rows {
             odd.push(format!(
                 "all {rows} values are plain base64, as encrypted ones often are"
@@ -156,7 +157,7 @@ impl Seen {
         }
         if self.longest <= SHORT {
             odd.push(format!(
-                "none of the {rows} values is longer than {} characters, and hardly any token is so short",
+                "none of the {rows} values is longer than {} characters, which is too short for most tokens",
                 self.longest
             ));
         }
@@ -170,7 +171,7 @@ impl Seen {
         let most = shared.iter().copied().max().unwrap_or_default();
         if most > 2 || held * 20 > rows {
             odd.push(format!(
-                "{held} of {rows} rows hold a value that others hold, too ({} different values; one is that of {most} users)",
+                "{held} of {rows} rows share their value with others ({} distinct values; one is shared by {most} users)",
                 self.owners.len()
             ));
         }
@@ -230,7 +231,7 @@ mod tests {
             ),
             (
                 profile(|number| format!("ya29.a0-{:030}", number.max(30))),
-                "31 of 40 rows hold a value that others hold, too (10 different values; one is that of 31 users)",
+                "31 of 40 rows share their value with others (10 distinct values; one is shared by 31 users)",
             ),
         ] {
             assert_eq!(found.len(), 1, "{found:?}");

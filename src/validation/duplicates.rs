@@ -1,4 +1,4 @@
-//! Duplicates: which of the rows that share a destination are outdated, told before any is read with its token.
+//! Duplicates: outdated rows of a destination, found before any token is read.
 
 use std::collections::HashMap;
 
@@ -7,9 +7,9 @@ use crate::domain::{
     Decision, Destination, DestinationId, LegacyToken, Login, SourceKey, Superseded, Unsent, Version,
 };
 
-/// Takes rows that may share a destination as the source finds them: those of one group behind one another, and mostly the newest
-/// of a group first. Holds one row for each destination of a group. Which of two rows is newer is decided as everywhere else, not by
-/// the order in which they come: a database may order numbers and texts in another way.
+/// Takes rows that may share a destination, group by group and usually the newest first, and keeps one row
+/// per destination of the group. Compares versions itself instead of relying on the order: a database may
+/// sort numbers and texts differently.
 #[derive(Debug)]
 pub struct Duplicates<'a> {
     validator: &'a Validator,
@@ -17,11 +17,11 @@ pub struct Duplicates<'a> {
     newest: HashMap<Contested, Held>,
 }
 
-/// What several rows of a group may have in common.
+/// The destination that rows of a group may share.
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Contested {
     Destination(DestinationId),
-    /// The row's user is not looked up yet: what its destination would be if its login ID were the user.
+    /// The row's user is not resolved yet; the destination as if its login ID were the user ID.
     OfLogin(DestinationId),
 }
 
@@ -36,7 +36,7 @@ struct Held {
 }
 
 impl<'a> Duplicates<'a> {
-    /// Nothing seen yet.
+    /// Starts empty.
     #[must_use]
     pub fn new(validator: &'a Validator) -> Self {
         Self {
@@ -46,8 +46,9 @@ impl<'a> Duplicates<'a> {
         }
     }
 
-    /// The end of the older one of two rows that have the same destination: the row, or one before it. `None` also where the run has
-    /// passed the older one, as is said by `is_ahead` of each. A row without a destination is none of these.
+    /// Adds a row, and returns the decision about the older one of two rows with the same destination. `None`
+    /// if the row is the first, has no destination, or if the run has already passed the older one
+    /// (`is_ahead` is false).
     pub fn next(&mut self, mut row: LegacyToken, group: i64, is_ahead: bool) -> Option<Decision> {
         if self.group.replace(group) != Some(group) {
             self.newest.clear();
@@ -110,7 +111,7 @@ mod tests {
         }
     }
 
-    /// Key and successor of each outdated row.
+    /// Returns key and successor of each outdated row.
     fn outdated(rows: Vec<(i64, LegacyToken)>) -> Vec<String> {
         let validator = Validator::new(AppMap::new(None), FingerprintKey::new(&[7; 32], None));
         let mut duplicates = Duplicates::new(&validator);

@@ -1,5 +1,5 @@
-//! Decides, before anything is sent, what happens to each row of a page: it goes up, or it fails a local rule, or a
-//! newer row goes to its destination, or it is there already. Pure: the ledger's knowledge is handed in.
+//! Validation: decides for each row of a page whether it is sent, rejected, superseded or unchanged. Pure:
+//! the ledger's state is passed in.
 
 mod columns;
 mod duplicates;
@@ -25,25 +25,25 @@ use crate::{
     secret::{BufferPool, Fingerprint, FingerprintKey, Parts, Secret, SentAttributes, ZeroizingBuf},
 };
 
-/// What stays the same for all pages of a run.
+/// The settings of a run's validation.
 #[derive(Debug)]
 pub struct Validator {
     apps: AppMap,
     key: FingerprintKey,
     tolerated: RuleSet,
-    /// How rows are treated whose token Descope keeps.
+    /// Settings for rows whose token is fetched from Descope.
     provider: Option<ProviderSettings>,
     buffers: Arc<BufferPool>,
 }
 
-/// A page whose rows were held against the local rules and encoded; what the ledger knows comes next.
+/// A page after the local rules and encoding, before the ledger's state is applied.
 #[derive(Debug)]
 pub struct ExaminedPage {
     page: u64,
     candidates: Vec<Candidate>,
-    /// What would be sent of them.
+    /// The encoded tokens.
     encoded_page: EncodedPage,
-    /// Rows that were decided without asking the ledger.
+    /// Rows that were decided without the ledger.
     decisions: Vec<Decision>,
 }
 
@@ -57,18 +57,18 @@ struct Candidate {
     verdict: Verdict,
 }
 
-/// What is to be done about a row, if the ledger does not know it settled.
+/// The result of the local rules, unless the ledger knows the row as settled.
 #[derive(Debug)]
 enum Verdict {
-    /// To be sent.
+    /// It can be sent.
     Ready(Ready),
-    /// Its token is to be fetched first.
+    /// Its token has to be fetched first.
     ToFetch(Box<provider_tokens::Wanted>),
-    /// A rule forbids it.
+    /// A rule rejects it.
     Forbidden(Reason),
 }
 
-/// Which row goes where.
+/// A row and its destination.
 #[derive(Debug)]
 struct Place {
     key: SourceKey,
@@ -78,43 +78,43 @@ struct Place {
     version: Version,
     is_new: bool,
     replaces: Option<SourceKey>,
-    /// What is there before.
+    /// The content of the destination before.
     prior: Prior,
 }
 
-/// What would be sent for a row.
+/// The encoded form of a row.
 #[derive(Debug)]
 pub struct EncodedRow {
-    /// Where it goes.
+    /// The destination.
     pub destination: Destination,
-    /// By which the ledger knows it.
+    /// The fingerprint for the ledger.
     pub fingerprint: Fingerprint,
-    /// Whose token it is.
+    /// The origin of the token.
     pub origin: Origin,
-    /// What tells whether a fetch may refresh it. Of a fetched token nothing is known: the source holds no copy of it that
-    /// a refresh could end.
+    /// Decides whether a fetch may refresh it. Empty for a fetched token: the source has no copy that a
+    /// refresh could invalidate.
     pub lifetime: Lifetime,
-    /// What is sent; of a fetched token all but the token itself, its expiry and what comes with it.
+    /// The encoded token; for a fetched token, without the token itself, its expiry and its scopes.
     pub encoded: EncodedToken,
 }
 
-/// Where the token that goes up is from.
+/// The origin of the uploaded token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
-    /// The row itself.
+    /// The row.
     Row {
-        /// An access token is sent.
+        /// Has an access token.
         has_access_token: bool,
-        /// A refresh token is sent.
+        /// Has a refresh token.
         has_refresh_token: bool,
     },
-    /// It is fetched from where Descope keeps it: the source does not hold what is sent.
+    /// Descope; the source does not contain it.
     Fetched,
 }
 
 #[derive(Debug)]
 struct Ready {
-    /// Where in its sheet it stands encoded.
+    /// Its range in the encoded page.
     encoded: Range<usize>,
     fingerprint: Fingerprint,
     expiry: Option<i32>,
@@ -123,7 +123,7 @@ struct Ready {
 }
 
 impl Validator {
-    /// A validator for one run.
+    /// Builds the validator of a run.
     #[must_use]
     pub fn new(apps: AppMap, key: FingerprintKey) -> Self {
         Self {
@@ -142,27 +142,27 @@ impl Validator {
         self
     }
 
-    /// Lets tokens be fetched that Descope itself keeps.
+    /// Enables fetching of tokens that Descope stores.
     #[must_use]
     pub fn fetching(mut self, provider: Option<ProviderSettings>) -> Self {
         self.provider = provider;
         self
     }
 
-    /// Makes warnings of these suspicions.
+    /// Turns errors of these rules into warnings.
     #[must_use]
     pub fn tolerating(mut self, tolerated: RuleSet) -> Self {
         self.tolerated = tolerated;
         self
     }
 
-    /// Where a row goes; `None` if nowhere, whatever it holds.
+    /// Returns the destination of a row; `None` if it has none.
     #[must_use]
     pub fn destination_of(&self, token: &LegacyToken) -> Option<DestinationId> {
         self.destination(token).ok().map(|destination| destination.id())
     }
 
-    /// Holds the rows of a page against the local rules, and encodes what may go up.
+    /// Applies the local rules to a page, and encodes the valid rows.
     #[must_use]
     pub fn examine(&self, page: u64, tokens: Vec<LegacyToken>) -> ExaminedPage {
         let mut candidates: Vec<Candidate> = Vec::with_capacity(tokens.len());
@@ -192,20 +192,19 @@ impl Validator {
         }
     }
 
-    /// What the rules say of a row alone, whatever else there is: the warnings about it, or why it does not go up. `now` is
-    /// in seconds since 1970.
+    /// Applies the rules to a single row and returns the warnings. `now` is in seconds since 1970.
     ///
     /// # Errors
-    /// The first rule that forbids it.
+    /// Returns the reason of the first rule that rejects the row.
     pub fn check(&self, token: &LegacyToken, now: i64) -> Result<RuleSet, Reason> {
         let destination = self.destination(token)?;
         rules::sendable(token, &destination, self.tolerated, now).map(|sendable| sendable.warnings)
     }
 
-    /// What would be sent for a row today, whatever the ledger knows of it. `now` is in seconds since 1970.
+    /// Encodes a row as it would be sent today, without the ledger. `now` is in seconds since 1970.
     ///
     /// # Errors
-    /// The first rule that forbids it.
+    /// Returns the reason of the first rule that rejects the row.
     pub fn as_sent(&self, token: &LegacyToken, now: i64) -> Result<EncodedRow, Reason> {
         let destination = self.destination(token)?;
         let Some((settings, login_id, provider)) = self.provider_of(token)? else {
@@ -236,8 +235,9 @@ impl Validator {
         })
     }
 
-    /// Where a row goes. The scopes of a token that is preferred to the row's own are not known before it was fetched, and
-    /// there is one such token however many rows ask for it: it has one destination.
+    /// Returns the destination of a row. If a fetched token is preferred, its scopes are unknown before it is
+    /// fetched, so they are not part of the destination; there is only one such token for all rows that ask
+    /// for it.
     fn destination(&self, token: &LegacyToken) -> Result<Destination, Reason> {
         let destination = rules::destination(token, &self.apps)?;
         let is_preferred = matches!(
@@ -291,7 +291,7 @@ impl Validator {
         }
     }
 
-    /// What is sent of a row, unless a rule forbids it; put behind what stands on the sheet.
+    /// Encodes a row into the page, unless a rule rejects it.
     fn ready(
         &self,
         token: &LegacyToken,
@@ -325,7 +325,7 @@ impl Validator {
 }
 
 impl Place {
-    /// The row's token on its way there.
+    /// Builds the item of the row's token.
     fn carrying(self, ready: Ready, encoded_page: &EncodedPage) -> Item {
         Item {
             key: self.key,
@@ -346,17 +346,18 @@ impl Place {
 }
 
 impl ExaminedPage {
-    /// The rows the ledger is to be asked about.
+    /// Returns the keys to look up in the ledger.
     pub fn keys(&self) -> impl Iterator<Item = &SourceKey> + Clone {
         self.candidates.iter().map(|candidate| &candidate.key)
     }
 
-    /// The destinations the ledger is to be asked about, in the order of [`keys`](Self::keys).
+    /// Returns the destinations to look up in the ledger, in the order of [`keys`](Self::keys).
     pub fn destinations(&self) -> impl Iterator<Item = DestinationId> + Clone {
         self.candidates.iter().map(|candidate| candidate.destination_id)
     }
 
-    /// Destinations that something of the page may go to: rows that this very run found outdated go nowhere.
+    /// Returns the destinations that a row of the page may go to. Rows that this run already found outdated
+    /// are left out.
     pub fn contested<'a>(
         &'a self,
         known: &'a LedgerState,
@@ -370,7 +371,7 @@ impl ExaminedPage {
 }
 
 impl Candidate {
-    /// Found to be outdated by this very run, and the same since.
+    /// Returns true if this run found the row outdated and it has not changed since.
     fn is_outdated(&self, known: &LedgerState, run: RunId) -> bool {
         known
             .rows
@@ -389,7 +390,7 @@ impl Candidate {
     }
 }
 
-/// Newest by `updated_at`, then by key.
+/// Compares by `updated_at`, then by key.
 fn is_newer(version: Version, key: &SourceKey, other_version: Version, other_key: &SourceKey) -> bool {
     version > other_version || (version == other_version && key.is_after(other_key))
 }

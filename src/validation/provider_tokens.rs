@@ -1,5 +1,4 @@
-//! Rows whose token Descope itself keeps: which they are, by what it is told that one of them changed, and what becomes of
-//! them once the token was fetched.
+//! Provider tokens: rows whose token is fetched from Descope, their fingerprints, and their completion.
 
 use super::{Place, Ready, Validator, rules};
 use crate::{
@@ -12,7 +11,7 @@ use crate::{
     secret::{Fingerprint, SentAttributes, ZeroizingBuf},
 };
 
-/// What is to be fetched for a row, and the row.
+/// A row and the token to fetch for it.
 #[derive(Debug)]
 pub(super) struct Wanted {
     pub(super) token: LegacyToken,
@@ -21,7 +20,7 @@ pub(super) struct Wanted {
     pub(super) fingerprint: Fingerprint,
 }
 
-/// A row that goes up as soon as its token is fetched: it is neither settled nor superseded.
+/// A row that is sent as soon as its token is fetched.
 #[derive(Debug)]
 pub struct PendingFetch {
     place: Place,
@@ -33,42 +32,42 @@ impl PendingFetch {
         Self { place, wanted }
     }
 
-    /// The source row.
+    /// Returns the source row.
     #[must_use]
     pub fn key(&self) -> &SourceKey {
         &self.place.key
     }
 
-    /// By which the token is asked for.
+    /// Returns the login ID to fetch the token with.
     #[must_use]
     pub fn login_id(&self) -> &LoginId {
         &self.wanted.login_id
     }
 
-    /// Whose token is asked for.
+    /// Returns the provider of the token.
     #[must_use]
     pub fn provider(&self) -> &str {
         &self.wanted.provider
     }
 
-    /// Where it goes.
+    /// Returns the destination.
     #[must_use]
     pub fn destination_id(&self) -> crate::domain::DestinationId {
         self.place.destination_id
     }
 }
 
-/// How tokens are fetched, and for which login ID from which provider.
+/// The settings, the login ID and the provider of a fetch.
 type Asked<'a> = (&'a ProviderSettings, LoginId, String);
 
 impl Validator {
-    /// What is to be asked for a row; `None` if its own token goes up.
+    /// Returns the fetch that a row needs; `None` if its own token is sent.
     pub(super) fn provider_of(&self, token: &LegacyToken) -> Result<Option<Asked<'_>>, Reason> {
         let Some(settings) = &self.provider else {
             return Ok(None);
         };
         let has_token = token.has_token();
-        // A value that should have been decrypted, or read, is one that the row has.
+        // A value that could not be decrypted or read still counts as a token of the row.
         if token.sealed.is_some()
             || token.unreadable.is_some()
             || (has_token && settings.prefer == Prefer::Columns)
@@ -86,7 +85,7 @@ impl Validator {
         }
     }
 
-    /// All that is told of a row without fetching: what it would send of its own, and what is asked for in addition.
+    /// Fingerprints a row without fetching: its own fields, and the fetch it needs.
     pub(super) fn row_fingerprint(
         &self,
         settings: &ProviderSettings,
@@ -111,10 +110,10 @@ impl Validator {
         ])
     }
 
-    /// What becomes of a row now that its token was fetched, or was not to be had. `now` is in seconds since 1970.
+    /// Completes a row after its fetch. `now` is in seconds since 1970.
     ///
     /// # Errors
-    /// The decision over a row that does not go up.
+    /// Returns the decision about a row that is not sent.
     pub fn complete(
         &self,
         row: PendingFetch,
@@ -134,7 +133,7 @@ impl Validator {
                 merge(&mut token, fetched, prefer);
                 self.ready(&token, &place.destination, now, &mut encoded_page)
             }
-            // The token that was not preferred.
+            // Falls back to the row's own token.
             Err(_) if token.has_token() => self.ready(&token, &place.destination, now, &mut encoded_page),
             Err(reason) => Err(reason),
         };
@@ -154,7 +153,7 @@ impl Validator {
         }
     }
 
-    /// The row without its token, for whoever only counts.
+    /// Builds the item of a row without its token, for counting.
     #[must_use]
     pub fn placeholder_item(&self, row: PendingFetch) -> Item {
         let PendingFetch { place, wanted } = row;
@@ -165,7 +164,7 @@ impl Validator {
             fingerprint: wanted.fingerprint,
             expiry: None,
             warnings: RuleSet::default(),
-            // As if both were to come.
+            // As if both tokens were fetched.
             parts: self
                 .key
                 .parts()
@@ -175,8 +174,8 @@ impl Validator {
     }
 }
 
-/// A token that is of use to anybody. Of a row's own, the expiry is a column that may be wrong, and rows are judged again
-/// and again; this one is from who issued the token, and is judged when it is fetched.
+/// Rejects an expired token that cannot be refreshed. The expiry of a row may be wrong, and rows are
+/// validated again; this one comes from the provider and was just fetched.
 fn alive(token: ProviderToken, now: i64) -> Result<ProviderToken, Reason> {
     let is_over = token.refresh_token.is_none() && token.expires_at.is_some_and(|seconds| seconds <= now);
     if is_over {
@@ -186,7 +185,7 @@ fn alive(token: ProviderToken, now: i64) -> Result<ProviderToken, Reason> {
     }
 }
 
-/// What a row sends beside a token that is fetched: [`merge`] leaves just this alone.
+/// Encodes the fields sent with a fetched token: [`merge`] leaves exactly these unchanged.
 pub(super) fn around_the_token(
     settings: &ProviderSettings,
     token: &LegacyToken,
@@ -201,7 +200,8 @@ pub(super) fn around_the_token(
     descope::encode(&around, destination, None)
 }
 
-/// Puts a fetched token into its row. Tokens and expiry belong together and are never mixed with the row's own.
+/// Puts a fetched token into its row. Tokens and expiry belong together and are never mixed with the row's
+/// own.
 fn merge(token: &mut LegacyToken, fetched: ProviderToken, prefer: Prefer) {
     token.access_token = fetched.access_token;
     token.refresh_token = fetched.refresh_token;

@@ -1,4 +1,4 @@
-//! Resolves an examined page against the ledger's state.
+//! Resolution of an examined page against the ledger's state.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -17,25 +17,26 @@ use crate::{
     secret::Fingerprint,
 };
 
-/// Two migrations have a token for one destination, and which of them is newer cannot be told.
+/// Two migrations have a token for one destination, and it is unknown which is newer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conflict {
     /// The row of this migration.
     pub key: SourceKey,
-    /// Where both go.
+    /// The destination of both.
     pub destination: Destination,
     /// The other migration.
     pub migration: Arc<str>,
-    /// Whether the row's token goes there now; else the other one's stays.
+    /// True if this row's token is sent; otherwise the other one stays.
     pub goes_up: bool,
 }
 
-/// A token of an earlier run that keeps the page's newest row from its destination, as long as its own row is there and goes there.
+/// A token of an earlier run that blocks the page's newest row, as long as its own row still exists and has
+/// this destination.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Challenge {
-    /// Where both go.
+    /// The destination of both.
     pub destination: DestinationId,
-    /// The row whose token is there.
+    /// The row whose token is stored.
     pub holder: SourceKey,
     /// The row of the page.
     key: SourceKey,
@@ -43,46 +44,46 @@ pub struct Challenge {
 }
 
 impl Challenge {
-    /// Whether the holder's row is newer still, with the version that it has today.
+    /// Returns true if the holder's row is still newer, with its current version.
     #[must_use]
     pub fn is_lost_to(&self, version: Version) -> bool {
         is_newer(version, &self.holder, self.version, &self.key)
     }
 }
 
-/// What is to be done about a page: every row of it is in exactly one of these.
+/// The result for a page: every row is in exactly one of these.
 #[derive(Debug, Default)]
 pub struct Validated {
-    /// To be sent.
+    /// Rows to send.
     pub items: Vec<Item>,
-    /// To be sent once their tokens are fetched.
+    /// Rows to send once their tokens are fetched.
     pub unfetched: Vec<PendingFetch>,
-    /// Those of the items that somebody should look at: their positions, in their order, and why.
+    /// Warnings: positions in `items`, in order, with the broken rules.
     pub warnings: Vec<(usize, RuleSet)>,
-    /// Failed or superseded; still to be recorded.
+    /// Failed or superseded rows, to be recorded.
     pub decisions: Vec<Decision>,
-    /// Rows of which nobody can tell whether they are newer than what another migration has sent to their destinations.
+    /// Rows that cannot be compared with tokens that other migrations sent to their destinations.
     pub conflicts: Vec<Conflict>,
-    /// Superseded, and recorded as such by this very run already.
+    /// Superseded rows that this run already recorded.
     pub superseded_before: i64,
-    /// Of the rows that are stored, those whose destination the ledger knows under another ID.
+    /// Stored rows whose destination has another ID in the ledger.
     pub adopted: Vec<Adopted>,
-    /// Committed by an earlier run, and the same today.
+    /// Rows committed by an earlier run and unchanged since.
     pub unchanged: i64,
-    /// Committed by this very run, before it was interrupted.
+    /// Rows committed by this run before it was interrupted.
     pub committed_before: i64,
 }
 
 impl ExaminedPage {
-    /// Rows of earlier runs whose tokens keep a row of this page from its destination. Each of them may be gone from the source,
-    /// or go elsewhere by now, and somebody should look before [`resolve`](Self::resolve) is asked.
+    /// Returns the rows of earlier runs whose tokens block a row of this page. Such a row may be gone from
+    /// the source or have another destination by now: check that before calling [`resolve`](Self::resolve).
     #[must_use]
     pub fn challenges(&self, known: &LedgerState, run: RunId) -> Vec<Challenge> {
         let challenged = |candidate: &Candidate| {
             let holder = candidate.newer_holder(known)?;
             (holder.run != run && !candidate.is_outdated(known, run)).then(|| holder.key.clone())
         };
-        // Mostly there are none, and then nothing more is worked out.
+        // Usually there are none, which ends the work here.
         let mut keys: HashMap<DestinationId, SourceKey> = self
             .candidates
             .iter()
@@ -97,7 +98,7 @@ impl ExaminedPage {
             .into_iter()
             .filter_map(|(destination, position)| {
                 let candidate = &self.candidates[position];
-                // The page's newest may be newer than the holder, or be its very row.
+                // Not challenged if the page's newest row is newer than the holder, or is the holder.
                 challenged(candidate)?;
                 Some(Challenge {
                     destination,
@@ -109,8 +110,8 @@ impl ExaminedPage {
             .collect()
     }
 
-    /// Settles each row with what the ledger knows; `run` tells this run's own outcomes, met again after a resume, from
-    /// those of earlier ones.
+    /// Resolves each row. `run` distinguishes outcomes of this run, met again after a resume, from those of
+    /// earlier runs.
     #[must_use]
     pub fn resolve(self, known: &LedgerState, run: RunId, older: OlderVersions) -> Validated {
         let outdated = self.outdated(known, run);
@@ -193,11 +194,11 @@ impl ExaminedPage {
     }
 }
 
-/// What becomes of a row that is the newest of its page for its destination. Where it cannot be told whether it is newer than what
-/// another migration has sent there, that is named.
+/// The course of the newest row of its destination. Names another migration's token if the two cannot be
+/// compared.
 enum Course<'a> {
     GoesUp(Option<&'a SiblingToken>),
-    /// The same was stored by this run, and is there still.
+    /// The same token was stored by run `since` and is still there.
     IsThere {
         since: RunId,
         under_another_id: bool,
@@ -224,10 +225,10 @@ impl Candidate {
         }
         match stored {
             Some(row) if row.fingerprint.is_some() && row.fingerprint == self.fingerprint() => {
-                // What was sent there since may have taken its place.
+                // A later upload of unknown outcome may have replaced it.
                 let is_unresolved = known.prior(&self.destination, &self.destination_id) == Prior::Unresolved;
                 let under_another_id = row.destination != Some(self.destination_id);
-                // What another row has sent there by its present ID came later.
+                // Another row was sent to its present ID later.
                 let is_displaced = under_another_id && self.holder(known).is_some();
                 match siblings.incomparable {
                     Some(other) if siblings.overwritten => {
@@ -254,7 +255,7 @@ impl Candidate {
         }
     }
 
-    /// Another row whose token is at the destination.
+    /// Returns another row whose token is at the destination.
     fn holder<'a>(&self, known: &'a LedgerState) -> Option<&'a CurrentHolder> {
         known
             .incumbents
@@ -262,14 +263,14 @@ impl Candidate {
             .filter(|holder| holder.key != self.key)
     }
 
-    /// The same, if it is newer than this one, and there still.
+    /// Returns such a row if it is newer than this one and still there.
     fn newer_holder<'a>(&self, known: &'a LedgerState) -> Option<&'a CurrentHolder> {
         self.holder(known).filter(|holder| {
             !holder.departed && is_newer(holder.version, &holder.key, self.version, &self.key)
         })
     }
 
-    /// How it stands beside what other migrations have sent to its destination.
+    /// Compares the row with the tokens that other migrations sent to its destination.
     fn siblings<'a>(&self, known: &'a LedgerState, stored: Option<&LastOutcome>) -> SiblingStanding<'a> {
         match known.siblings.get(&self.destination_id) {
             None => SiblingStanding::default(),
@@ -286,7 +287,7 @@ impl Candidate {
         }
     }
 
-    /// By which the ledger would know what is sent; `None` if nothing is.
+    /// Returns the fingerprint of what would be sent; `None` if nothing is.
     fn fingerprint(&self) -> Option<Fingerprint> {
         match &self.verdict {
             Verdict::Ready(ready) => Some(ready.fingerprint),
@@ -296,8 +297,8 @@ impl Candidate {
     }
 }
 
-/// The position of the newest row for each destination. A row that the source called outdated is never the newest beside
-/// one that it did not.
+/// Returns the position of the newest row per destination. A row that the source query called outdated never
+/// wins over one that it did not.
 fn newest_of_each(candidates: &[Candidate], outdated: &[bool]) -> HashMap<DestinationId, usize, RandomState> {
     let mut newest = HashMap::with_capacity_and_hasher(candidates.len(), RandomState::default());
     for (position, candidate) in candidates.iter().enumerate() {
@@ -315,12 +316,13 @@ fn newest_of_each(candidates: &[Candidate], outdated: &[bool]) -> HashMap<Destin
     newest
 }
 
-/// The rows, by position, that are not the newest for their destination, each with the key of the one that is.
+/// Returns the rows, by position, that are not the newest of their destination, each with the key of the
+/// newest.
 fn beaten(
     candidates: &[Candidate],
     newest: &HashMap<DestinationId, usize, RandomState>,
 ) -> HashMap<usize, SourceKey> {
-    // Mostly no two rows have one destination.
+    // Usually no two rows share a destination.
     if newest.len() == candidates.len() {
         return HashMap::new();
     }

@@ -1,25 +1,25 @@
 //! Siblings: compares a row with tokens that other migrations of the ledger sent to its destination.
 //!
-//! The newer one of two belongs there, whichever migration it is of. Where that cannot be told, the one that was sent last stays
-//! until its row changes, and a person has to be told.
+//! The newer one belongs there, whichever migration sent it. If they cannot be compared, the one that was
+//! sent last stays until its row changes, and a person is warned.
 
 use crate::{
     domain::{LastOutcome, SiblingToken, Version},
     secret::Fingerprint,
 };
 
-/// How a row stands beside them.
+/// The row compared with tokens of other migrations.
 #[derive(Debug, Default)]
 pub(super) struct SiblingStanding<'a> {
-    /// It is newer than the row.
+    /// A token that is newer than the row.
     pub(super) newer: Option<&'a SiblingToken>,
-    /// Whether it is newer cannot be told.
+    /// A token that cannot be compared with the row.
     pub(super) incomparable: Option<&'a SiblingToken>,
-    /// What was stored for the row is not at the destination any more: one of theirs was sent after it.
+    /// The row's stored token is no longer at the destination: another migration's was sent after it.
     pub(super) overwritten: bool,
 }
 
-/// `fingerprint` stands for what would be sent, `stored` for what the ledger calls stored of the row.
+/// Compares the row; `fingerprint` is what would be sent, `stored` the row's committed outcome.
 pub(super) fn standing<'a>(
     siblings: &'a [SiblingToken],
     version: Version,
@@ -29,7 +29,7 @@ pub(super) fn standing<'a>(
     let mut standing = SiblingStanding::default();
     for sibling in siblings {
         if sibling.fingerprint.is_some() && sibling.fingerprint == fingerprint {
-            // The very same token: which of the two is there makes no difference.
+            // The same token: it makes no difference which of the two is there.
             continue;
         }
         standing.overwritten |= stored.is_some_and(|row| may_be_later(sibling, row));
@@ -42,8 +42,8 @@ pub(super) fn standing<'a>(
     standing
 }
 
-/// Whether a sibling may have arrived after what is stored of the row. Batches are numbered in the order in which they are sent
-/// first, but one that had to wait arrives late.
+/// Returns true if a sibling may have arrived after the row's stored token. Batch numbers reflect the first
+/// attempt, but a delayed batch arrives later.
 fn may_be_later(sibling: &SiblingToken, row: &LastOutcome) -> bool {
     match (sibling.until, row.since) {
         (Some(until), Some(since)) => until >= since,

@@ -252,10 +252,10 @@ fn only_suspicions_can_be_tolerated() {
     for (codes, expected) in [
         (
             "[\"no_token\"]",
-            "`rules.tolerate` holds no_token that cannot be tolerated",
+            "`rules.tolerate` contains no_token that cannot be tolerated",
         ),
         ("[\"token_crypted\"]", "did you mean \"token_encrypted\"?"),
-        ("[\"zzz\"]", "there are id_padded, "),
+        ("[\"zzz\"]", "the codes are id_padded, "),
         ("7", "must be a list of codes"),
     ] {
         let error = with(codes).unwrap_err().to_string();

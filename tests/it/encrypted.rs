@@ -108,7 +108,7 @@ async fn what_arrives_is_the_plaintext_and_it_is_nowhere_else() {
     assert!(
         doctor
             .stdout
-            .contains("every value of 43 rows that were looked at could be decrypted"),
+            .contains("every value of 43 sampled rows could be decrypted"),
         "{}",
         doctor.stdout
     );
@@ -163,10 +163,10 @@ async fn what_cannot_be_decrypted_fails_with_that_reason_and_the_rest_goes_up() 
         .map(|failure| failure["reason"].as_str().unwrap())
         .collect();
     for (reason, said) in reasons.iter().zip([
-        "no key opens the value of `access_token`",
-        "the value of `access_token` does not look as if it were encrypted",
-        "no key opens the value of `refresh_token`",
-        "the value of `refresh_token` does not look as if it were encrypted",
+        "no key decrypts the value of `access_token`",
+        "the value of `access_token` does not have the format of the configured encryption",
+        "no key decrypts the value of `refresh_token`",
+        "the value of `refresh_token` does not have the format of the configured encryption",
     ]) {
         assert!(reason.starts_with(said), "{reason}");
     }
@@ -192,7 +192,7 @@ async fn keys_that_open_nothing_are_told_before_the_first_run() {
     );
     rows(&bed, 20).await;
     let doctor = run(&bed, &["doctor"]).await.ended_with(2);
-    let said = "20 of 20 rows that were looked at hold a value that cannot be decrypted";
+    let said = "20 of 20 sampled rows have a value that cannot be decrypted";
     assert!(doctor.stdout.contains(said), "{}", doctor.stdout);
 }
 
@@ -246,7 +246,7 @@ async fn keys_that_are_none_are_named_and_never_shown() {
         ),
         (
             "source.columns.access_token = { column = \"access_token\", decrypt = \"fernet\" }",
-            "`source.columns.access_token.decrypt` needs keys: `keys` beside it, or `source.decrypt.fernet`",
+            "`source.columns.access_token.decrypt` needs keys: `keys` next to it, or `source.decrypt.fernet`",
         ),
         (
             "source.columns.access_token = { column = \"access_token\", decrypt = \"rot13\" }",
@@ -254,15 +254,15 @@ async fn keys_that_are_none_are_named_and_never_shown() {
         ),
         (
             "source.columns.access_token = { column = \"access_token\", keys = [\"env:FERNET_NEW\"] }",
-            "`source.columns.access_token.keys` needs `decrypt` beside it",
+            "`source.columns.access_token.keys` needs `decrypt` next to it",
         ),
         (
             "source.columns.access_token = { column = \"access_token\", sql = \"x\" }",
-            "`source.columns.access_token.sql` cannot stand beside `column`",
+            "`source.columns.access_token.sql` cannot be combined with `column`",
         ),
         (
             "source.columns.access_token = { decrypt = \"fernet\", keys = [\"env:FERNET_NEW\"] }",
-            "`source.columns.access_token` must hold `column`",
+            "`source.columns.access_token` must contain `column`",
         ),
         (
             "source.columns.access_token = { column = \"access_token\", decrypt = \"fernet\", keys = [\"env:NOT_SET_HERE\"] }",
@@ -274,7 +274,7 @@ async fn keys_that_are_none_are_named_and_never_shown() {
         ),
         (
             "source.columns.user_id = { column = \"user_id\", decrypt = \"fernet\", keys = [\"env:FERNET_NEW\"] }",
-            "`source.columns.user_id.decrypt` can only be said of tokens",
+            "`source.columns.user_id.decrypt` is only available for tokens",
         ),
         (
             "source.columns.access_token = { colunm = \"access_token\", sql = \"access_token\" }",

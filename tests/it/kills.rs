@@ -275,7 +275,7 @@ async fn books_that_do_not_close_are_a_bug_that_is_reported_as_one() {
     let ran = ended(command.output()).await.ended_with(1);
     assert!(
         ran.stderr
-            .contains("the books do not close: 300 rows were read and 200 have an end"),
+            .contains("the counts do not add up: 300 rows were read and 200 have an outcome"),
         "{}",
         ran.stderr
     );

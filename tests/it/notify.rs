@@ -186,7 +186,7 @@ async fn a_hook_that_fails_or_is_not_there_changes_nothing() {
     let bed = bed.set(&hook.lines());
     let ran = bed.migrate().await.ended_with(0);
     assert!(
-        ran.stderr.contains("the hook failed") && ran.stderr.contains("exit status: 7"),
+        ran.stderr.contains("hook failed") && ran.stderr.contains("exit status: 7"),
         "{}",
         ran.stderr
     );
@@ -194,7 +194,7 @@ async fn a_hook_that_fails_or_is_not_there_changes_nothing() {
 
     let bed = bed.set("notify.command = [\"/no/such/hook\"]");
     let ran = bed.migrate().await.ended_with(0);
-    assert!(ran.stderr.contains("it cannot be started"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("it could not be started"), "{}", ran.stderr);
 }
 
 #[tokio::test]
@@ -225,10 +225,7 @@ async fn what_is_configured_wrongly_is_said_before_the_run_and_doctor_looks_for_
             "must not point to a variable or a file",
         ),
         ("notify.on = [\"ends\"]", "did you mean"),
-        (
-            "notify.timeout = \"0s\"",
-            "`notify.timeout` must be a length of time",
-        ),
+        ("notify.timeout = \"0s\"", "`notify.timeout` must be a duration"),
     ] {
         let bed = Bed::new().await.set(lines);
         let ran = bed.run(&["migrate", "--log-format", "text"]).await.ended_with(2);

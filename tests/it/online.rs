@@ -114,7 +114,10 @@ async fn what_does_not_exist_is_named_row_by_row_and_nothing_is_sent() {
         .await
         .ended_with(3)
         .stderr;
-    assert!(text.contains("1 × user_unknown: there is no such user"), "{text}");
+    assert!(
+        text.contains("1 × user_unknown: the user does not exist"),
+        "{text}"
+    );
     assert!(
         text.contains("7 lookups of licence, users, apps and tenants"),
         "{text}"
@@ -145,7 +148,7 @@ async fn as_many_lookups_as_were_announced() {
             line["message"]
                 .as_str()
                 .unwrap_or_default()
-                .contains("about to ask the API")
+                .contains("checking apps, tenants and users")
         })
         .unwrap();
     assert_eq!(announced["users"], 950);

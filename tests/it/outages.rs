@@ -162,7 +162,7 @@ async fn a_source_that_restarts_while_it_looks_for_outdated_rows_is_asked_again(
     .unwrap();
     source.restart(StopMode::Immediate).await.unwrap();
     let ran = running.await.unwrap().ended_with(0);
-    assert!(ran.stderr.contains("answers again"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("database reachable again"), "{}", ran.stderr);
     assert_eq!(
         ran.json()["tokens"],
         json!({"selected": 200, "committed": 100, "failed": 0, "superseded": 100, "unchanged": 0})

@@ -676,7 +676,7 @@ async fn show_tells_whether_a_row_is_unchanged_whose_token_was_fetched() {
     }
     let text = bed.run(&["show", "1"]).await.ended_with(0).stdout;
     assert!(
-        text.contains("the row is as it was; its token was fetched"),
+        text.contains("the row is unchanged; its token was fetched"),
         "{text}"
     );
     assert_eq!(bed.api.requests().all().len(), asked, "the API is not asked");

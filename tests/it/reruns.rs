@@ -93,7 +93,7 @@ async fn an_unfinished_run_about_other_rows_is_left_and_a_new_one_begins() {
         let bed = bed.set(&format!("source.page_size = 10\n{change}"));
         let ran = bed.migrate().await.ended_with(0);
         assert!(
-            ran.stderr.contains("selects other rows"),
+            ran.stderr.contains("selects or maps rows differently"),
             "{what}: {}",
             ran.stderr
         );
@@ -157,7 +157,7 @@ async fn an_unfinished_run_that_read_as_another_role_or_in_other_schemas_is_left
 /// What is said of a run that ended early is true.
 #[tokio::test]
 async fn only_of_a_run_that_is_gone_on_with_it_is_said_that_the_next_one_does() {
-    const GOES_ON: &str = "the next `tokenferry migrate` goes on from here";
+    const GOES_ON: &str = "the next `tokenferry migrate` resumes here";
     let bed = Bed::new().await;
     bed.user_rows(1, 60).await;
     bed.sql("update legacy_tokens set provider = null where id <= 5")
@@ -172,7 +172,7 @@ async fn only_of_a_run_that_is_gone_on_with_it_is_said_that_the_next_one_does() 
         .ended_with(0);
     let failed = said(&bed, "2").await;
     assert!(
-        failed.contains("interrupted; no run goes on with this one"),
+        failed.contains("interrupted; this run cannot be resumed"),
         "{failed}"
     );
     assert!(said(&bed, "1").await.contains(GOES_ON));

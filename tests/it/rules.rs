@@ -405,7 +405,7 @@ async fn a_column_of_tokens_in_place_of_a_name_or_an_id_is_repeated_nowhere() {
     let bed = Bed::new().await.set("source.key = \"access_token\"");
     let refused = bed.migrate().await.ended_with(2);
     assert!(
-        refused.stderr.contains("`source.key` names the column of"),
+        refused.stderr.contains("`source.key` is the column of"),
         "{}",
         refused.stderr
     );

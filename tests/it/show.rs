@@ -86,7 +86,7 @@ async fn a_committed_token_by_its_key_and_what_became_of_its_row_since() {
     for expected in [
         "Row 8 of \"test\": committed",
         "user user-8",
-        "the API answered 200",
+        "the API responded 200",
         "no_token",
     ] {
         assert!(ran.stdout.contains(expected), "{expected}: {}", ran.stdout);
@@ -125,7 +125,7 @@ async fn what_the_api_said_of_a_refused_token_and_the_batches_before() {
         text.contains("refused by  api: E112102") && text.contains("create it"),
         "{text}"
     );
-    assert!(text.contains("as it was sent"), "{text}");
+    assert!(text.contains("unchanged since it was sent"), "{text}");
 
     bed.api.set_refused_users([""; 0]);
     bed.migrate().await.ended_with(0);
@@ -207,7 +207,7 @@ async fn a_token_in_flight_is_known_and_a_stranger_is_not() {
     Ran::from(child.wait_with_output().await.unwrap()).ended_with(0);
     let ran = bed.run(&["show", "user-\u{1b}[31m"]).await.ended_with(2);
     assert!(
-        ran.stderr.contains("knows nothing of") && !ran.stderr.contains('\u{1b}'),
+        ran.stderr.contains("has no record of") && !ran.stderr.contains('\u{1b}'),
         "{}",
         ran.stderr
     );

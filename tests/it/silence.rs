@@ -59,7 +59,7 @@ async fn two_silent_databases_end_a_run_soon_after_patience_ends() {
     let ran = running.await.unwrap().ended_with(6);
     assert!(begin.elapsed() < Duration::from_secs(40), "{:?}", begin.elapsed());
     assert!(ran.stderr.contains("did not answer within"), "{}", ran.stderr);
-    assert!(ran.stderr.contains("the next run settles"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the next run reconciles"), "{}", ran.stderr);
     assert_eq!(ran.json()["status"], "interrupted");
 
     drop((source, ledger));
@@ -101,7 +101,7 @@ async fn a_stop_does_not_wait_for_a_silent_ledger() {
     send(&child, Signal::SIGTERM);
     let ran = ended(child.wait_with_output()).await.ended_with(6);
     assert!(begin.elapsed() < Duration::from_secs(50), "{:?}", begin.elapsed());
-    assert!(ran.stderr.contains("the next run settles"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("the next run reconciles"), "{}", ran.stderr);
     drop(ledger);
     bed.set("").assert_gone_on_with(1000).await;
 }
@@ -146,7 +146,7 @@ async fn a_stop_has_a_deadline_whatever_the_api_does() {
     );
     assert_eq!(output.status.code(), Some(143));
     let stderr = String::from_utf8(output.stderr).unwrap();
-    assert!(stderr.contains("stays in flight"), "{stderr}");
+    assert!(stderr.contains("stay in flight"), "{stderr}");
     let in_flight = "select count(*) from tokenferry.batches where state = 'in_flight'";
     assert_eq!(bed.number(in_flight).await, 1);
     gate.release();

@@ -108,7 +108,7 @@ async fn a_dry_run_names_the_same_rows_and_what_would_make_them_destinations_of_
     );
     let text = bed.run(&["status", "--run", &run]).await.ended_with(0).stdout;
     assert!(text.contains("map `external_identifier`"), "{text}");
-    assert!(!text.contains("nothing stands in the way\n"), "{text}");
+    assert!(!text.contains("no problem found\n"), "{text}");
     // With it, they are.
     bed.sql("update legacy_tokens set external_id = 'account-' || id where id in (2, 15)")
         .await;
@@ -213,7 +213,7 @@ async fn a_run_over_failed_rows_says_nothing_of_the_others() {
         .ended_with(0);
     let text = bed.run(&["status"]).await.ended_with(0).stdout;
     assert!(
-        !text.contains("every token has arrived") && text.contains("no other rows were looked at"),
+        !text.contains("every token has arrived") && text.contains("no other rows were read"),
         "{text}"
     );
 }

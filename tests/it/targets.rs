@@ -143,7 +143,7 @@ async fn a_renamed_migration_is_told_that_it_sends_everything_again() {
     let bed = Bed::new().await;
     bed.user_rows(1, 28).await;
     let ran = bed.migrate().await.ended_with(0);
-    assert!(!ran.stderr.contains("under a former name"), "{}", ran.stderr);
+    assert!(!ran.stderr.contains("under its old name"), "{}", ran.stderr);
     let bed = bed.set("migration = \"renamed\"");
     let doctor = bed.run(&["doctor", "--json"]).await.ended_with(0).json();
     let found = check(&doctor, "migration");
@@ -154,13 +154,13 @@ async fn a_renamed_migration_is_told_that_it_sends_everything_again() {
     );
     for arguments in [&["migrate", "--dry-run"][..], &["migrate"]] {
         let told = bed.run(arguments).await.ended_with(0).stderr;
-        for part in ["test", "28 tokens", "under a former name"] {
+        for part in ["test", "28 tokens", "under its old name"] {
             assert!(told.contains(part), "{arguments:?}: {told}");
         }
     }
     // It has tokens of its own now.
     let again = bed.migrate().await.ended_with(0);
-    assert!(!again.stderr.contains("under a former name"), "{}", again.stderr);
+    assert!(!again.stderr.contains("under its old name"), "{}", again.stderr);
     let doctor = bed.run(&["doctor", "--json"]).await.ended_with(0).json();
     assert_eq!(check(&doctor, "migration")["status"], "ok");
     // Tokens elsewhere are nobody's former ones.
@@ -168,7 +168,7 @@ async fn a_renamed_migration_is_told_that_it_sends_everything_again() {
     bed.sql("update tokenferry.runs set api = 'project P at https://elsewhere.example/'")
         .await;
     let dry = bed.run(&["migrate", "--dry-run"]).await.ended_with(0);
-    assert!(!dry.stderr.contains("under a former name"), "{}", dry.stderr);
+    assert!(!dry.stderr.contains("under its old name"), "{}", dry.stderr);
 }
 
 /// The tokens of users 1 to 20 in a table of their own, for a second migration: `age` is added to when they were updated.
@@ -301,7 +301,9 @@ async fn what_another_migration_sends_meanwhile_is_seen() {
     let bed = bed.set(SECOND);
     let second = bed.migrate().await.ended_with(0);
     assert!(
-        second.stderr.contains("are sending to the same project now"),
+        second
+            .stderr
+            .contains("are currently sending to the same project"),
         "{}",
         second.stderr
     );

@@ -1,4 +1,4 @@
-//! What a configuration becomes, and what is said about a wrong one.
+//! Settings that a configuration yields, and the messages for a wrong one.
 
 use std::{collections::HashMap, path::Path};
 
@@ -112,7 +112,7 @@ fn every_problem_names_its_key_and_what_it_must_be() {
         (
             "TOKENFERRY__API__TIMEOUT",
             "soon",
-            "`api.timeout` must be a length of time",
+            "`api.timeout` must be a duration",
         ),
         (
             "TOKENFERRY__BATCH__ON_FAILURE",
@@ -132,7 +132,7 @@ fn every_problem_names_its_key_and_what_it_must_be() {
         (
             "TOKENFERRY__SOURCE__QUERY",
             "select 1",
-            "`source.query` cannot stand beside `source.table`",
+            "`source.query` cannot be combined with `source.table`",
         ),
         (
             "TOKENFERRY__SOURCE__URL",
@@ -152,7 +152,7 @@ fn every_problem_names_its_key_and_what_it_must_be() {
         (
             "TOKENFERRY__LEDGER__SCHEMA",
             "pg_x",
-            "`ledger.schema` must be a schema's name",
+            "`ledger.schema` must be a schema name",
         ),
         (
             "TOKENFERRY__API__RATE_LIMIT__BURST",

@@ -1,8 +1,7 @@
-//! Notifications: runs the configured program with a run's summary on its standard input.
+//! Notifications: runs the configured program with the summary of a run on its standard input.
 //!
-//! The program gets nothing of ours that it has no business with: of the environment, only where programs are, whose home it
-//! is, the language and the time zone. What it prints goes nowhere, since nobody knows what it would print. Whatever becomes of
-//! it, the run does not mind.
+//! Of the environment, the program gets only the path, home, language and time zone. Its output is discarded,
+//! since it is unknown. Its failure does not affect the run.
 
 mod which;
 
@@ -27,10 +26,10 @@ use crate::{
 
 pub use which::which;
 
-/// What the program sees of our environment.
+/// The environment variables that the program receives.
 const PASSED_ON: [&str; 4] = ["PATH", "HOME", "LANG", "TZ"];
 
-/// The summary, and why it is told.
+/// The summary and the event.
 #[derive(Serialize)]
 struct Told<'a, S> {
     event: &'static str,
@@ -38,7 +37,7 @@ struct Told<'a, S> {
     summary: &'a S,
 }
 
-/// Why nobody was told.
+/// The reason why a hook failed.
 #[derive(Debug)]
 enum Failure {
     Started(io::Error),
@@ -49,28 +48,28 @@ enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Started(error) => write!(f, "it cannot be started: {error}"),
+            Self::Started(error) => write!(f, "it could not be started: {error}"),
             Self::Ended(status) => write!(f, "it ended with {status}"),
             Self::Late => write!(f, "it took longer than `notify.timeout` and was killed"),
         }
     }
 }
 
-/// Runs the hook to its end, or to its timeout. If it fails, that is said in the log and has no other consequence.
+/// Runs the hook until it ends or times out. A failure is only logged.
 pub async fn notify<S: Serialize>(settings: &NotifySettings, occasion: Occasion, run_id: RunId, summary: &S) {
     let event = occasion.as_str();
     let told = Told { event, summary };
-    // A summary is numbers and texts.
+    // Cannot fail: a summary consists of numbers and texts.
     let Ok(json) = serde_json::to_string(&told) else {
         return;
     };
-    // A hook may show it, or send it on.
+    // A hook may show it or forward it.
     let json = visible_json(&(json + "\n")).into_owned();
     let program = settings.program.as_str();
     match hook(settings, occasion, run_id, json.as_bytes()).await {
-        Ok(()) => debug!(run_id, hook = event, program, "the hook was run"),
+        Ok(()) => debug!(run_id, hook = event, program, "hook completed"),
         Err(failure) => {
-            warn!(run_id, hook = event, program, reason = %failure, "the hook failed; the run does not depend on it");
+            warn!(run_id, hook = event, program, reason = %failure, "hook failed, run not affected");
         }
     }
 }
@@ -95,7 +94,7 @@ async fn hook(
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        // A Ctrl-C is for us; and what it starts can be killed with it.
+        // Ctrl-C must not reach it, and its children can be killed with it.
         .process_group(0)
         .kill_on_drop(true);
     let mut child = command.spawn().map_err(Failure::Started)?;
@@ -109,14 +108,14 @@ async fn hook(
         };
     }
     if let Some(group) = group.and_then(|id| i32::try_from(id).ok()) {
-        // Gone already, it is what we want.
+        // Fails if the group is already gone.
         let _ = killpg(Pid::from_raw(group), Signal::SIGKILL);
     }
     let _ = child.wait().await;
     Err(Failure::Late)
 }
 
-/// Hands it the summary, which it need not read, and waits for its end.
+/// Writes the summary, which the hook may ignore, and waits for its end.
 async fn feed(child: &mut Child, json: &[u8]) -> io::Result<std::process::ExitStatus> {
     let stdin = child.stdin.take();
     let feeding = async {

@@ -1,4 +1,4 @@
-//! Finds a program in the path.
+//! Lookup of a program in PATH.
 
 use std::{
     env,
@@ -7,7 +7,8 @@ use std::{
 
 use nix::unistd::{AccessFlags, access};
 
-/// The file that would be run, if there is one and this user may: a path as it is, a mere name by PATH.
+/// Returns the file that would be executed, if it exists and this user may run it. A path is used unchanged;
+/// a name is looked up in PATH.
 #[must_use]
 pub fn which(program: &str) -> Option<PathBuf> {
     let may_run = |path: &PathBuf| path.is_file() && access(path, AccessFlags::X_OK).is_ok();

@@ -1,4 +1,4 @@
-//! Which tokens may be asked for, and why a token is left alone.
+//! Eligibility: the tokens that may be deleted, and the reasons to keep others.
 
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use crate::{
     validation::Origin,
 };
 
-/// What a token is asked for by, and held against.
+/// The read-back of a token, and what it is compared with.
 pub(super) struct Question {
     pub(super) probe: Probe,
     pub(super) lifetime: Lifetime,
@@ -20,7 +20,7 @@ pub(super) struct Question {
 }
 
 impl Question {
-    /// The deletion of what was recognised as the answer.
+    /// Returns the deletion of the token that matched.
     pub(super) fn deletion_of(&self, recognised: &VerifiedMatch) -> IntendedDeletion {
         IntendedDeletion {
             token_id: recognised.id().to_owned(),
@@ -31,13 +31,13 @@ impl Question {
     }
 }
 
-/// What is known of a token before anybody is asked: what to ask, or why it is left alone.
+/// Decides before any request whether a token may be read back, or why it is kept.
 pub(super) fn eligible(candidate: &RollbackCandidate, original: RowState) -> Result<Question, Reason> {
     if let Some(other) = candidate.shared_with {
         return Err(Reason::validation(
             "replaced_another",
             format!(
-                "run {other} has put a token at the same place, so that what is there need not be this run's creation: it stays as it is"
+                "run {other} has sent a token to the same destination, so the stored token may not be from this run: it is kept"
             ),
         ));
     }
@@ -46,15 +46,15 @@ pub(super) fn eligible(candidate: &RollbackCandidate, original: RowState) -> Res
         RowState::Changed => {
             return Err(Reason::validation(
                 "changed_in_source",
-                "the row, or how it is mapped, has changed since it was uploaded: what was sent is not known any more, and so \
+                "the row or its mapping has changed since the upload: what was sent is no longer known and \
                  cannot be recognised",
             ));
         }
         RowState::Gone => {
             return Err(Reason::validation(
                 "gone_from_source",
-                "the row is not in the source any more, or does not meet `source.where`: what was sent is not known any more, \
-                 and so cannot be recognised",
+                "the row is no longer in the source, or does not match `source.where`: what was sent is no longer known \
+                 and cannot be recognised",
             ));
         }
     };
@@ -68,35 +68,34 @@ pub(super) fn eligible(candidate: &RollbackCandidate, original: RowState) -> Res
         }),
         Origin::Fetched => Err(Reason::validation(
             "not_in_source",
-            "the token was fetched from where Descope keeps it: the source does not hold what was sent, and so it cannot be \
-             recognised",
+            "the token was fetched from Descope and is not in the source: what was sent cannot be recognised",
         )),
     }
 }
 
-/// Why a token is not even looked at.
+/// Returns the reason not to read a token.
 pub(super) fn spared(of_run: RunId) -> Reason {
     Reason::validation(
         ACCESS_TOKEN_EXPIRED,
         format!(
-            "the access token has expired or expires soon: reading it back makes Descope refresh it, which may end the refresh token \
-             that the old system holds. It stays: delete it in Descope's console if it is to go. With the old system frozen, \
+            "the access token has expired or expires soon: reading it back makes Descope refresh it, which may invalidate the refresh token \
+             of the old system. It is kept: delete it in Descope's console if necessary. With the old system frozen, \
              `tokenferry rollback --run {of_run} --include-expired` reads it and deletes it if Descope could not refresh it"
         ),
     )
 }
 
-/// Why what is there is left alone.
+/// Returns the reason to keep the token that was found.
 pub(super) fn left_alone(why: &Mismatch) -> Reason {
     match why {
         Mismatch::Another => Reason::api(
             "another_token_shown",
-            "asked for the token, Descope shows another one of the same user or tenant, or does not show whose it is: whether \
-             this one is behind it is not said",
+            "Descope shows another token of the same user or tenant instead, or does not show the owner: it is unknown whether \
+             this one exists as well",
         ),
         Mismatch::Refreshed => Reason::api(
             "refreshed_since",
-            "Descope has refreshed the token since it was uploaded: it is in use, and not what was sent any more",
+            "Descope has refreshed the token since it was uploaded: it is in use and no longer what was sent",
         ),
         Mismatch::Different(fields) if fields.is_empty() => Reason::api(
             "not_shown",
@@ -107,26 +106,27 @@ pub(super) fn left_alone(why: &Mismatch) -> Reason {
             Reason::api(
                 "changed_since",
                 format!(
-                    "Descope holds something else than was sent ({}): it was changed or connected anew since",
+                    "the token at Descope differs from the one sent ({}): it was changed or connected again since",
                     fields.join(", ")
                 ),
             )
         }
         Mismatch::Nameless => Reason::api(
             "id_not_shown",
-            "Descope does not show the token's ID, by which alone it may be deleted",
+            "Descope does not show the token's ID, which is required to delete it",
         ),
     }
 }
 
-/// What is left alone although a deletion with this ID may have got through. The token is there if that very ID is shown.
+/// Returns the outcome of a token that is kept although a deletion with this ID may have arrived. It
+/// certainly exists if the same ID is shown.
 pub(super) fn left_after(sent: Option<&str>, shown: Option<&str>, reason: Reason) -> RollbackOutcome {
     if sent.is_none() || sent == shown {
         return RollbackOutcome::Refused(reason);
     }
     let text = format!(
-        "{}. It was recognised before, and its deletion may have got through, which nobody can tell: the ledger does not count it as \
-         committed any more, and `tokenferry show` has its ID",
+        "{}. An earlier deletion of it may have arrived, and its outcome is unknown: the ledger no longer counts it as \
+         committed, and `tokenferry show` has its ID",
         reason.text
     );
     RollbackOutcome::InDoubt(Reason { text, ..reason })

@@ -1,8 +1,8 @@
-//! `rollback`: deletes at Descope what one run put there, token by token, and nothing else.
+//! `rollback`: deletes the tokens that one run uploaded, and nothing else.
 //!
-//! What makes it certain that nothing else goes is in three places, and can be read there:
-//! [`eligible`](eligibility::eligible) says which rows may be asked for at all, [`StoredToken::recognise`] makes the only thing that can be
-//! deleted, and [`Remover`] sends a deletion right after such a recognition, never without one.
+//! Three places guarantee that nothing else is deleted: [`eligible`](eligibility::eligible) decides which
+//! rows may be read back at all, [`StoredToken::recognise`] is the only source of a deletion, and [`Remover`]
+//! deletes only directly after such a match.
 //!
 //! [`StoredToken::recognise`]: crate::descope::StoredToken::recognise
 
@@ -29,11 +29,11 @@ use crate::{
 };
 use remove::Remover;
 
-/// Deletes what a run put at Descope, or resumes that; or says what would be deleted. `control` ends it early or slows it down, and
-/// `view` is kept up to date meanwhile.
+/// Rolls a run back, resumes that, or performs a dry run. `control` stops or slows it down, and `view` is
+/// updated meanwhile.
 ///
 /// # Errors
-/// If it could not begin. Once it began, what went wrong is in [`Ended`].
+/// Fails if it could not start. Later errors are in [`Ended`].
 pub async fn rollback(
     settings: &Settings,
     request: RollbackRequest,
@@ -67,12 +67,12 @@ async fn begin(opened: Opened<'_>, request: RollbackRequest) -> Result<Ended, Pi
     let span = session.span.clone();
     info!(
         parent: &span, of_run = request.of_run, resumed = begun.run.resumed, dry_run = ?request.dry_run,
-        "reading tokens back, to delete those that are as they were sent"
+        "reading tokens back to delete those that are unchanged"
     );
     Ok(work(session, source, lock, begun).instrument(span).await)
 }
 
-/// There is no cursor: what became of each token says where to go on.
+/// Builds a checkpoint without a cursor: the tokens' outcomes show where to resume.
 fn checkpoint(tally: Tally, counters: Counters) -> Checkpoint<'static> {
     Checkpoint {
         cursor: None,
@@ -82,7 +82,7 @@ fn checkpoint(tally: Tally, counters: Counters) -> Checkpoint<'static> {
     }
 }
 
-/// The run itself: whatever happens in it, it gets a status.
+/// Does the work; every run gets a status, whatever happens.
 async fn work(session: Session<'_>, source: Source, mut lock: RunLock, begun: RollbackRun) -> Ended {
     if begun.rollback_request.include_expired {
         warn_of_refreshes();
@@ -103,7 +103,7 @@ async fn work(session: Session<'_>, source: Source, mut lock: RunLock, begun: Ro
 
 async fn remove(session: &Session<'_>, begun: &RollbackRun, source: Source) -> Result<(), PipelineError> {
     let stop = &session.control.stop;
-    // What is in flight may be the run's, too: it is settled first.
+    // Batches in flight may belong to the run, so they are reconciled first.
     let uploader = session.uploader(Box::new(|_| {}));
     reconcile_left_behind(session, &uploader).await?;
     if stop.is_triggered() {

@@ -1,4 +1,4 @@
-//! Reads the tokens back, several at a time, and deletes those that are recognised.
+//! The remover: reads tokens back concurrently and deletes those that match.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -21,40 +21,40 @@ use crate::{
     pipeline::{PipelineError, progress::quota, session::Session, source_rows::SourceRows},
 };
 
-/// Tokens that are looked up in ledger and source at once.
+/// The tokens looked up in ledger and source at once.
 const TOKENS_AT_ONCE: i64 = 200;
 
-/// How often at least the books are written, as long as anything happens.
+/// The longest interval between records of the counts.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
 
-/// What is said when it cannot go on.
+/// The errors that stop it.
 const READING: &str = "tokens could not be read back";
 const DELETING: &str = "tokens could not be deleted";
 
-/// A recognition is good for so long, or for as long as the quota makes two requests of each task wait. After
-/// that, as when the API had us wait in between, it is looked again.
+/// A match is valid for this long, or for as long as the quota delays two requests of each task. After that,
+/// for example after a wait that the API asked for, the token is read again.
 const GOOD_FOR: Duration = Duration::from_secs(60);
 
-/// What it takes to delete tokens.
+/// The state of the deletion.
 pub(super) struct Remover<'a> {
     session: &'a Session<'a>,
     begun: &'a RollbackRun,
     reader: TokenReader<'a>,
-    /// So long after it was about to leave, a deletion may arrive still.
+    /// The time within which a sent deletion may still arrive.
     under_way_for: Duration,
-    /// Tokens whose deletion may have got through, and that cannot be looked at.
+    /// Tokens whose deletion may have arrived, and that must not be read.
     unsettled: AtomicU64,
 }
 
-/// What reading a token back came to.
+/// The result of reading a token back.
 enum Look {
-    /// It is there, and is the one that was sent.
+    /// The token that was sent.
     There(VerifiedMatch),
     /// Nothing is there.
     Nothing,
-    /// Something is there that stays. Its ID, if it is shown.
+    /// Another token that is kept, with its ID if shown.
     Other(Option<String>, Reason),
-    /// Nobody looked, as Descope would refresh it.
+    /// Not read, as Descope would refresh it.
     Spared,
 }
 
@@ -71,19 +71,19 @@ impl<'a> Remover<'a> {
         }
     }
 
-    /// So many tokens are worked on at a time.
+    /// Returns the number of concurrent tasks.
     fn in_flight(&self) -> usize {
         self.session.settings.batch.concurrency
     }
 
-    /// At the rate of the moment: somebody may have slowed it down.
+    /// Returns the validity of a match at the current rate, which may have been lowered.
     fn good_for(&self) -> Duration {
         let throttle = &self.session.control.throttle;
         let spacing = quota(throttle.slowed_to().unwrap_or_else(|| throttle.configured())).spacing;
         GOOD_FOR.max(spacing.mul_f64(2.0 * self.in_flight() as f64))
     }
 
-    /// Records what became of tokens.
+    /// Records outcomes of tokens.
     async fn end(&self, ends: &[(Committed, RollbackOutcome)]) -> Result<(), LedgerError> {
         self.session.ledger.roll_back(self.begun, ends).await?;
         for (_, outcome) in ends {
@@ -92,7 +92,7 @@ impl<'a> Remover<'a> {
         Ok(())
     }
 
-    /// Works until every token has an end, or the run is stopped.
+    /// Works until every token has an outcome or the run is stopped.
     pub(super) async fn run(self, mut source_rows: SourceRows) -> Result<(), PipelineError> {
         let mut after = None;
         loop {
@@ -134,7 +134,8 @@ impl<'a> Remover<'a> {
         }
     }
 
-    /// Each to its end. `false` if the run is stopped; what has left is waited for then, and recorded.
+    /// Processes each token. Returns `false` if the run is stopped; requests in flight are then completed and
+    /// recorded.
     async fn work(
         &self,
         asked: Vec<(RollbackCandidate, Result<Question, Reason>)>,
@@ -169,7 +170,7 @@ impl<'a> Remover<'a> {
     ) -> Result<(), LookupError> {
         let mut outcome = self.look_after(&candidate, &question).await?;
         if let (Some(RollbackOutcome::Refused(_)), Some(intended)) = (&outcome, &candidate.intended) {
-            // It is there now: that it stays can be said once nothing is under way that deletes it.
+            // The token exists now. That is final only when no deletion can still arrive.
             let rest = self.under_way_for.saturating_sub(intended.age);
             if !rest.is_zero() {
                 let waited = self
@@ -204,8 +205,8 @@ impl<'a> Remover<'a> {
         }
     }
 
-    /// Looks, records what it is about to delete, deletes; and begins with looking again until it is known what became of it.
-    /// `None` if a deletion of ours may have got through, and nobody may look whether it did: it stays on record as being deleted.
+    /// Reads, records the intent, deletes, and repeats until the outcome is known. Returns `None` if a
+    /// deletion may have arrived and the token must not be read: it stays recorded as being deleted.
     async fn outcome(
         &self,
         candidate: &RollbackCandidate,
@@ -213,7 +214,7 @@ impl<'a> Remover<'a> {
     ) -> Result<Option<RollbackOutcome>, LookupError> {
         let of_run = self.begun.rollback_request.of_run;
         let mut attempts = self.session.lookup_client.attempts();
-        // The ID in a deletion of ours that may have got through, whatever its answer.
+        // The ID of an earlier deletion that may have arrived, whatever its response was.
         let mut sent_before = candidate
             .intended
             .as_ref()
@@ -239,14 +240,14 @@ impl<'a> Remover<'a> {
             if looked_at.elapsed() > self.good_for() {
                 continue;
             }
-            // Refused if another process has taken over, which may be sending the row again by now.
+            // Fails if another process has taken over, which may already be sending the row again.
             let intended = question.deletion_of(&recognised);
             self.session
                 .ledger
                 .intend_deletion(self.begun, &candidate.token, &intended)
                 .await?;
             fail_point!("intended");
-            // The ledger may have been away meanwhile.
+            // The ledger may have been unreachable meanwhile.
             if looked_at.elapsed() > self.good_for() {
                 continue;
             }
@@ -257,7 +258,7 @@ impl<'a> Remover<'a> {
                 .await?;
             match answered {
                 Some(Answered::Found(())) => return Ok(Some(RollbackOutcome::Removed)),
-                // Which answer says that there is no such token is not published.
+                // The documentation does not say which response means that the token does not exist.
                 Some(refused @ (Answered::Absent | Answered::Refused(_))) => {
                     let code = match refused {
                         Answered::Refused(refusal) => refusal.code.into_owned(),
@@ -268,7 +269,7 @@ impl<'a> Remover<'a> {
                         Look::Nothing => RollbackOutcome::Gone,
                         Look::There(_) => RollbackOutcome::Refused(Reason::api(
                             code,
-                            "the API shows the token, and does not delete it",
+                            "the API shows the token but does not delete it",
                         )),
                         Look::Other(shown, reason) => {
                             left_after(sent_before.as_deref(), shown.as_deref(), reason)
@@ -282,7 +283,8 @@ impl<'a> Remover<'a> {
         }
     }
 
-    /// What became of a deletion, where the source does not tell any more what was sent. `None` if nobody may look.
+    /// Returns the outcome of a deletion if the source no longer tells what was sent. `None` if the token
+    /// must not be read.
     async fn aftermath(
         &self,
         intended: &IntendedDeletion,
@@ -314,16 +316,13 @@ impl<'a> Remover<'a> {
             },
             Read::Absent => Look::Nothing,
             Read::Refused(refusal) => {
-                let text = format!(
-                    "the API does not take the question for this token ({})",
-                    refusal.code
-                );
+                let text = format!("the API rejects reading back this token ({})", refusal.code);
                 Look::Other(None, Reason::api("not_readable", text))
             }
         })
     }
 
-    /// Keeps the books up to date, and the view's. What became of each token stands in the ledger already.
+    /// Writes the counts to ledger and view. The tokens' outcomes are already in the ledger.
     async fn record(&self) -> Result<(), PipelineError> {
         let tally = self.session.ledger.rolled_back(self.begun).await?.tally();
         let checkpoint = checkpoint(tally, self.session.counters());

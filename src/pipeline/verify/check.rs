@@ -1,4 +1,4 @@
-//! Reads the tokens back, several at a time, and keeps the books in the order of their keys.
+//! The verify stage: reads tokens back concurrently and counts the verdicts in key order.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -25,23 +25,23 @@ use crate::{
     validation::{EncodedRow, Origin},
 };
 
-/// Tokens that are looked up in ledger and source at once.
+/// The tokens looked up in ledger and source at once.
 const TOKENS_AT_ONCE: i64 = 200;
 
-/// How often at least what was found is written, as long as anything is.
+/// The longest interval between records of the findings.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
 
-/// How far it has come: what was found, up to which key. Both move together, in the order of the keys.
+/// The progress: results and the key reached. Both advance in key order.
 #[derive(Debug, Clone)]
 pub(super) struct Now {
     pub(super) cursor: Option<SourceKey>,
     pub(super) found: Verification,
 }
 
-/// The books of a verification.
+/// The counts of a verification.
 pub(super) struct Progress {
     now: Mutex<Now>,
-    /// What differs, by code.
+    /// Differences by code.
     differing: Failed,
     meter: Meter,
 }
@@ -62,7 +62,6 @@ impl Progress {
         self.now.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// A token has its verdict.
     fn add(&self, verdict: &Verdict, key: SourceKey) {
         let mut one = Verification::default();
         one.add(verdict);
@@ -77,14 +76,14 @@ impl Progress {
         change(&mut self.now.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    /// Says how far it has come.
+    /// Updates the view.
     pub(super) fn renew(&self, view: &mut View) {
         view.tally = self.now().found.tally();
         view.failures = self.differing.by_code();
     }
 }
 
-/// What it takes to check tokens.
+/// The parts of the stage.
 pub(super) struct VerifyStage<'a> {
     pub(super) session: &'a Session<'a>,
     pub(super) begun: &'a VerifyRun,
@@ -93,16 +92,16 @@ pub(super) struct VerifyStage<'a> {
     pub(super) progress: &'a Progress,
 }
 
-/// A committed token, and what is to be done about it.
+/// A committed token and its check.
 enum ExistenceCheck {
-    /// Without a question.
+    /// Decided without a request.
     Told(Committed, Verdict),
-    /// To be held against what Descope has.
+    /// To be compared with Descope.
     Ask(Committed, Probe, Box<EncodedRow>),
 }
 
 impl VerifyStage<'_> {
-    /// Works until every chosen token has a verdict, or the run is stopped.
+    /// Works until every selected token has a verdict or the run is stopped.
     pub(super) async fn run(mut self) -> Result<(), PipelineError> {
         loop {
             let after = self.progress.now().cursor;
@@ -123,7 +122,7 @@ impl VerifyStage<'_> {
         }
     }
 
-    /// Looks the rows up, and sees what would be sent for them today. `None` if the run is stopped.
+    /// Looks the rows up and encodes them as they would be sent now. `None` if the run is stopped.
     async fn prepare(
         &mut self,
         tokens: Vec<Committed>,
@@ -150,7 +149,7 @@ impl VerifyStage<'_> {
         Ok(Some(checks.collect()))
     }
 
-    /// Asks, and enters the verdicts in the order of the keys. `false` if the run is stopped.
+    /// Reads back and records the verdicts in key order. Returns `false` if the run is stopped.
     async fn judge(&self, checks: Vec<ExistenceCheck>) -> Result<bool, PipelineError> {
         let mut verdicts = stream::iter(checks)
             .map(|check| self.verdict(check))
@@ -180,7 +179,7 @@ impl VerifyStage<'_> {
                     superseded_by: None,
                 });
             }
-            // Findings come first: what the cursor has passed is not looked at again.
+            // Findings are written first: what the cursor has passed is not checked again.
             if written_at.elapsed() >= RECORD_EVERY {
                 self.write(&mut unwritten).await?;
                 written_at = Instant::now();
@@ -210,7 +209,7 @@ impl VerifyStage<'_> {
         Ok((token, verdict))
     }
 
-    /// Writes what was found up to the cursor.
+    /// Writes the findings up to the cursor.
     async fn write(&self, unwritten: &mut Vec<Finding>) -> Result<(), PipelineError> {
         let Session { ledger, run, .. } = self.session;
         let now = self.progress.now();
@@ -224,7 +223,7 @@ impl VerifyStage<'_> {
         Ok(())
     }
 
-    /// Where all tokens were asked for: how many rows were not uploaded.
+    /// Counts the rows that were not uploaded, if all tokens were selected.
     async fn count_the_rest(&mut self) -> Result<(), PipelineError> {
         let found = self.progress.now().found;
         if found.sample.is_some() || found.of_run.is_some() {
@@ -240,7 +239,7 @@ impl VerifyStage<'_> {
             None => {}
             Some(Err(error)) => return Err(error.into()),
             Some(Ok(None)) => warn!(
-                "counting the source's rows takes longer than `source.statement_timeout`: how many were not uploaded is not known"
+                "counting the source's rows takes longer than `source.statement_timeout`: the number of rows that were not uploaded is unknown"
             ),
             Some(Ok(Some(row_counts))) => {
                 let rows = i64::try_from(row_counts.rows).unwrap_or(i64::MAX);

@@ -1,4 +1,5 @@
-//! `verify`: reads tokens back and holds them against the source. Changes nothing, at the API or in `tokens`.
+//! `verify`: reads tokens back and compares them with the source. Changes nothing, neither at the API nor in
+//! `tokens`.
 
 mod check;
 
@@ -23,19 +24,19 @@ use check::{Progress, VerifyStage};
 
 const KIND: Kind = Kind {
     mode: Mode::Verify,
-    // Statements are short, and mostly one after the other.
+    // Statements are short and mostly sequential.
     connections: 3,
     lock: Some(LockKind::Verification),
 };
 
-/// What is said when it cannot go on.
+/// The error that stops it.
 const WHAT: &str = "tokens could not be read back";
 
-/// Compares what Descope has with the source, or resumes that. `control` ends it early or slows it down, and `view` is kept up to
-/// date meanwhile.
+/// Compares tokens at Descope with the source, or resumes that. `control` stops or slows it down, and `view`
+/// is updated meanwhile.
 ///
 /// # Errors
-/// If it could not begin. Once it began, what went wrong is in [`Ended`].
+/// Fails if it could not start. Later errors are in [`Ended`].
 pub async fn verify(
     settings: &Settings,
     chosen: &VerifyRequest,
@@ -64,22 +65,22 @@ async fn begin(opened: Opened<'_>, chosen: &VerifyRequest) -> Result<Ended, Pipe
     let seed = begun.verification.seed;
     if begun.run.resumed {
         let cursor = begun.run.cursor.as_ref().map(tracing::field::display);
-        info!(parent: &span, cursor, seed, "going on with an unfinished verification");
+        info!(parent: &span, cursor, seed, "resuming an unfinished verification");
     } else {
         info!(parent: &span, tokens = expected, seed, "verifying {chosen}");
     }
     Ok(work(session, source, lock, begun).instrument(span).await)
 }
 
-/// Said wherever tokens are read that Descope may refresh.
+/// Warns whenever tokens are read that Descope may refresh.
 pub(super) fn warn_of_refreshes() {
     warn!(
-        "tokens whose access tokens have expired are read as well: Descope refreshes them, and at a provider that rotates refresh tokens \
-         the copy that the old system holds ends"
+        "tokens whose access tokens have expired are read too: Descope refreshes them, which invalidates the old system's copy if the \
+         provider rotates refresh tokens"
     );
 }
 
-/// The run itself: whatever happens in it, it gets a status.
+/// Does the work; every run gets a status, whatever happens.
 async fn work(session: Session<'_>, source: Source, mut lock: RunLock, begun: VerifyRun) -> Ended {
     if begun.verification.include_expired {
         warn_of_refreshes();

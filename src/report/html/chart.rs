@@ -1,14 +1,14 @@
-//! Drawing: figures by the plotting crate, which knows scales and ticks, and plain bars.
+//! Charts, drawn by the plotting crate, and plain bars.
 //!
-//! The crate writes colours into its SVG. Each one used here stands for a variable of the style sheet, which is what is seen,
-//! in light and in dark. A figure is drawn twice, for wide and for narrow windows, since its letters shrink with it.
+//! The crate writes colours into its SVG; the style sheet replaces each by a variable for light and dark
+//! mode. A chart is drawn twice, for wide and narrow windows, since its text scales with it.
 
 use maud::{Markup, PreEscaped, html};
 use plotters::{coord::Shift, prelude::*};
 
 use super::format::percent;
 
-/// What a colour means. The style sheet has a rule for each.
+/// The meaning of each colour. The style sheet has a rule for each.
 pub(super) const COMMITTED: RGBColor = RGBColor(0x1B, 0x85, 0x53);
 pub(super) const REFUSED: RGBColor = RGBColor(0xC0, 0x36, 0x2C);
 pub(super) const HELD: RGBColor = RGBColor(0xC9, 0x8A, 0x00);
@@ -19,13 +19,12 @@ pub(super) const IDLE: RGBColor = RGBColor(0xA3, 0xAB, 0xB7);
 pub(super) const LABEL: RGBColor = RGBColor(0x5B, 0x64, 0x72);
 pub(super) const GRID: RGBColor = RGBColor(0xE2, 0xE6, 0xEB);
 
-/// What is drawn on.
 pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 
-/// Why something could not be drawn.
+/// The error of a failed drawing.
 pub(super) type Undrawn = DrawingAreaErrorKind<std::io::Error>;
 
-/// How much room there is.
+/// The width of a chart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Room {
     Wide,
@@ -40,7 +39,7 @@ impl Room {
         }
     }
 
-    /// Labels that fit side by side.
+    /// Returns the number of labels that fit side by side.
     pub(super) fn labels(self) -> usize {
         match self {
             Self::Wide => 10,
@@ -56,7 +55,7 @@ impl Room {
     }
 }
 
-/// A figure for either room, with a sentence that says what can be seen in it.
+/// Draws a chart for both widths, with a sentence that describes it.
 pub(super) fn figure(sentence: &str, draw: impl Fn(&Area<'_>, Room) -> Result<(), Undrawn>) -> Markup {
     html! {
         @for room in [Room::Wide, Room::Narrow] {
@@ -89,13 +88,13 @@ fn svg(sentence: &str, room: Room, draw: impl Fn(&Area<'_>, Room) -> Result<(), 
     }
 }
 
-/// The letters of a figure; their colour is the style sheet's.
+/// Returns the text style of a chart; the style sheet sets the colour.
 pub(super) fn letters() -> TextStyle<'static> {
     // The crate writes size / 1.24 into the SVG.
     ("sans-serif", 15.0).into_font().color(&LABEL)
 }
 
-/// A bar whose parts are as long as their numbers.
+/// Draws a bar with parts in proportion to their numbers.
 pub(super) fn stacked(parts: &[(&str, i64)], whole: i64, sentence: &str) -> Markup {
     let mut at = 0;
     let shares: Vec<_> = parts

@@ -1,4 +1,4 @@
-//! Data of a page, read from the ledger.
+//! The data of a page, read from the ledger.
 
 use chrono::{DateTime, Utc};
 use futures_util::TryStreamExt;
@@ -11,24 +11,24 @@ use crate::{
     },
 };
 
-/// Everything that is on a page.
+/// The content of a page.
 #[derive(Debug, Clone)]
 pub struct PageData {
     /// The run and its totals.
     pub run: RunReport,
-    /// What happened to it, in the order of time.
+    /// The events of the run in chronological order.
     pub events: Vec<RunEvent>,
-    /// How its batches are spread over its time, where it sent some.
+    /// The batches over time, if any were sent.
     pub timeline: Option<Timeline>,
-    /// How long they took.
+    /// The latencies of the batches.
     pub latency: Option<Latency>,
-    /// What became of the tokens of each app, and how many more apps there are; absent where that was not asked.
+    /// The outcomes by app, and the number of apps left out; absent if not requested.
     pub apps: Option<(Vec<AppOutcomes>, i64)>,
-    /// The first of the rows with problems, errors first.
+    /// The first rows with problems, errors first.
     pub rows: Vec<FailedToken>,
     /// The settings, without secrets.
     pub settings: Vec<Setting>,
-    /// When all this was read.
+    /// The time of reading.
     pub made_at: DateTime<Utc>,
 }
 
@@ -39,27 +39,27 @@ pub struct Setting {
     pub key: String,
     /// Its value, as far as it may be shown.
     pub shown: Option<String>,
-    /// Where it is from.
+    /// Its origin.
     pub origin: String,
 }
 
-/// How much is read for a page.
+/// The amount of data to read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
-    /// So many rows with problems.
+    /// The most rows with problems.
     pub rows: i64,
-    /// Whether tokens are counted by app, which reads all tokens of the run.
+    /// Counts tokens by app, which reads all tokens of the run.
     pub apps: bool,
 }
 
 impl Depth {
-    /// For a page that is made once.
+    /// For a page that is generated once.
     pub const WHOLE: Self = Self {
         rows: 5000,
         apps: true,
     };
 
-    /// For a page that is made again every other second.
+    /// For a page that is renewed every few seconds.
     pub const LIVE: Self = Self {
         rows: 100,
         apps: false,
@@ -67,11 +67,11 @@ impl Depth {
 }
 
 impl PageData {
-    /// What the ledger holds of a run, or of the one that `status` shows; `None` if there was none yet. The settings are not
-    /// in the ledger: whoever has them adds them.
+    /// Reads a run, or the one that `status` shows; `None` if there is none yet. The caller adds the
+    /// settings, which are not in the ledger.
     ///
     /// # Errors
-    /// If there is no such run, or the database does not answer.
+    /// Fails if the run does not exist or the database does not respond.
     pub async fn read(
         reports: &mut LedgerReader,
         run: Option<RunId>,
@@ -112,7 +112,7 @@ impl PageData {
         }))
     }
 
-    /// Rows with problems, those included that are not in [`rows`](Self::rows).
+    /// Returns the number of rows with problems, including those not in [`rows`](Self::rows).
     pub(super) fn problems(&self) -> i64 {
         let counts = self.run.summary.failures.iter().chain(&self.run.summary.warnings);
         counts.map(|found| found.count).sum()

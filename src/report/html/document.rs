@@ -1,4 +1,4 @@
-//! The document around a page: its style, its script, and the rule that nothing else is loaded or run.
+//! The HTML document around a page: its style, its script, and a policy that allows nothing else.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
@@ -7,17 +7,17 @@ use sha2::{Digest, Sha256};
 pub(super) const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
 
-/// What a document has of its own that is kept up to date.
+/// The additional style and script of a page that updates itself.
 #[derive(Debug, Clone, Copy)]
 pub struct Addition {
-    /// For what is not on other pages.
+    /// The additional style.
     pub style: &'static str,
-    /// Keeps it up to date.
+    /// The script that updates the page.
     pub script: &'static str,
 }
 
-/// A document with this title and body. It loads nothing and speaks to nobody, unless it has a script of its own that keeps
-/// it up to date: then it may speak to where it came from.
+/// Builds a document with this title and body. It loads nothing and makes no requests, unless it updates
+/// itself: then it may contact its own server.
 #[must_use]
 pub fn document(title: &str, body: &Markup, live: Option<Addition>) -> String {
     let styles: Vec<&str> = std::iter::once(STYLE)
@@ -41,7 +41,7 @@ pub fn document(title: &str, body: &Markup, live: Option<Addition>) -> String {
         html lang="en" {
             head {
                 meta charset="utf-8";
-                // Before anything that it is about.
+                // The policy comes before everything that it applies to.
                 meta http-equiv="Content-Security-Policy" content=(policy);
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
@@ -59,7 +59,7 @@ pub fn document(title: &str, body: &Markup, live: Option<Addition>) -> String {
     document.into_string()
 }
 
-/// By which a browser knows the styles or scripts that are allowed.
+/// Returns the digests by which the policy allows styles or scripts.
 fn digests(texts: &[&str]) -> String {
     let digests = texts
         .iter()

@@ -8,16 +8,16 @@ use super::{
 };
 use crate::{domain::EventKind, ledger::RunEvent};
 
-/// So many are listed; the figure shows all of them.
+/// The most events in the list; the chart shows all.
 const LISTED: usize = 60;
 
-/// The list, in the order of time.
+/// Renders the list in chronological order.
 pub(super) fn section(data: &PageData) -> Markup {
     html! {
         section aria-labelledby="events" {
-            h2 #events { "What happened on the way" }
+            h2 #events { "Events" }
             @if data.events.is_empty() {
-                p { "Nothing is recorded: this run is from before tokenferry kept such a record, or has only just begun." }
+                p { "Nothing is recorded: the run has just started, or is from an earlier version that recorded no events." }
             } @else {
                 div.scroll role="region" aria-labelledby="events" tabindex="0" {
                     table {
@@ -45,16 +45,16 @@ pub(super) fn section(data: &PageData) -> Markup {
 
 fn what(event: &RunEvent) -> &'static str {
     match event.kind {
-        Some(EventKind::Started) => "A process began",
-        Some(EventKind::Resumed) => "A process went on",
+        Some(EventKind::Started) => "A process started the run",
+        Some(EventKind::Resumed) => "A process resumed the run",
         Some(EventKind::Held) => "The API asked to wait",
-        Some(EventKind::LookupsHeld) => "The API asked to wait with questions",
-        Some(EventKind::Paused) => "Somebody paused it",
+        Some(EventKind::LookupsHeld) => "The API asked to wait with lookups",
+        Some(EventKind::Paused) => "The run was paused",
         Some(EventKind::SizeLowered) => "Batches became smaller",
-        Some(EventKind::SourceAway) => "The source did not answer",
-        Some(EventKind::LedgerAway) => "The ledger did not answer",
+        Some(EventKind::SourceAway) => "The source did not respond",
+        Some(EventKind::LedgerAway) => "The ledger did not respond",
         Some(EventKind::Ended) => "The process ended",
-        None => "Something that this version does not know",
+        None => "An event unknown to this version",
     }
 }
 

@@ -1,31 +1,31 @@
-//! Numbers and times, as people read them.
+//! Formatting of numbers, times and foreign text for the page.
 
 use chrono::{DateTime, Utc};
 use maud::{Markup, html};
 
 use crate::{domain::visible, report::numbers::grouped};
 
-/// A point in time.
+/// Renders a point in time.
 pub(super) fn time(at: DateTime<Utc>) -> Markup {
     html! { time datetime=(at.to_rfc3339()) { (at.format("%Y-%m-%d %H:%M:%S")) } }
 }
 
-/// A text of others: its control characters spelt out, and kept from turning what stands around it.
+/// Renders foreign text, with control characters escaped and text direction isolated.
 pub(super) fn text(text: &str) -> Markup {
     html! { bdi { (visible(text)) } }
 }
 
-/// The same where there may be none.
+/// Renders optional foreign text.
 pub(super) fn optional(text: Option<&str>) -> Markup {
     html! { @if let Some(shown) = text { (self::text(shown)) } }
 }
 
-/// 1,234 tokens, 1 token.
+/// Formats a count: 1,234 tokens, 1 token.
 pub(super) fn count(number: i64, one: &str, many: &str) -> String {
     format!("{} {}", grouped(number), if number == 1 { one } else { many })
 }
 
-/// Seconds, with as many figures as say something.
+/// Formats seconds with a sensible number of digits.
 pub(super) fn seconds(seconds: f64) -> String {
     let tenths = (seconds * 10.0).round() / 10.0;
     if seconds < 0.0095 {
@@ -41,7 +41,7 @@ pub(super) fn seconds(seconds: f64) -> String {
     }
 }
 
-/// A part of a whole in percent; what is not all of it is never 100, and what is not nothing is never 0.
+/// Formats a percentage that is 100 only for the whole, and 0 only for nothing.
 pub(super) fn percent(part: i64, whole: i64) -> String {
     if whole <= 0 {
         return "–".to_owned();
@@ -57,7 +57,7 @@ pub(super) fn percent(part: i64, whole: i64) -> String {
     }
 }
 
-/// "one, two and three".
+/// Joins a list: "one, two and three".
 pub(super) fn list(parts: &[String]) -> String {
     match parts {
         [] => String::new(),

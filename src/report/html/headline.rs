@@ -1,4 +1,4 @@
-//! Headline: how the run ended, and its totals.
+//! The headline: the result of a run and its totals.
 
 use maud::{Markup, html};
 
@@ -12,7 +12,7 @@ use crate::{
     report::{badge, numbers::grouped, unread::unread},
 };
 
-/// Title, status, and the sentence for those who read nothing else.
+/// Renders title, status and a one-sentence result.
 pub(super) fn header(data: &PageData) -> Markup {
     let summary = &data.run.summary;
     let badge = badge(&summary.status, summary.mode);
@@ -21,7 +21,7 @@ pub(super) fn header(data: &PageData) -> Markup {
         h1 { (visible(&summary.migration)) " " span class={ "status " (badge.tone) } { (badge.words) } }
         p.sentence { (sentence(summary)) }
         @if let Some(reason) = &summary.stop_reason {
-            p.reason { "It ended early: " (visible(reason)) }
+            p.reason { "Ended early: " (visible(reason)) }
         }
     }
 }
@@ -35,7 +35,7 @@ fn kind(mode: Mode) -> &'static str {
     }
 }
 
-/// What happened.
+/// Describes the result.
 fn sentence(summary: &Summary) -> String {
     match summary.mode {
         Mode::Migrate => migrated(summary),
@@ -50,7 +50,7 @@ fn migrated(summary: &Summary) -> String {
     if tokens.selected == 0 {
         return match summary.status.as_str() {
             "completed" => "There was nothing to do: no token was selected.".to_owned(),
-            _ => "No token has come to an end yet.".to_owned(),
+            _ => "No token has an outcome yet.".to_owned(),
         };
     }
     let mut others = Vec::new();
@@ -64,24 +64,24 @@ fn migrated(summary: &Summary) -> String {
         0 => "none failed".to_owned(),
         failed => format!("{} failed", grouped(failed)),
     });
-    let so_far = match summary.status.as_str() {
-        "completed" | "completed_with_failures" => "",
-        _ => "So far, ",
+    let this_run = match summary.status.as_str() {
+        "completed" | "completed_with_failures" => "This run",
+        _ => "So far, this run",
     };
     let whole = unread(summary).unwrap_or_else(|| {
         let at_descope = tokens.committed + tokens.unchanged;
         let share = percent(at_descope, tokens.selected - tokens.superseded);
         let whole = if !summary.is_of_all {
-            "what was tried again"
+            "the retried tokens"
         } else if tokens.superseded > 0 {
             "the others"
         } else {
-            "what was to arrive"
+            "all tokens"
         };
-        format!("{share} of {whole} is at Descope.")
+        format!("{share} of {whole} are at Descope.")
     });
     format!(
-        "{so_far}{} of {} went up in this run; {}. {whole}",
+        "{this_run} uploaded {} of {}; {}. {whole}",
         grouped(tokens.committed),
         count(tokens.selected, "token", "tokens"),
         list(&others),
@@ -107,13 +107,13 @@ fn estimated(summary: &Summary) -> String {
         left_out => format!(" {} would be left out for other tokens.", grouped(left_out)),
     };
     let problems = match (tokens.failed, &rest) {
-        (0, None) => "Nothing stands in the way.".to_owned(),
-        (0, Some(_)) => "Nothing stands in the way of these.".to_owned(),
-        (failed, _) => format!("{} would fail as things are.", grouped(failed)),
+        (0, None) => "No problem was found.".to_owned(),
+        (0, Some(_)) => "No problem was found in these.".to_owned(),
+        (failed, _) => format!("{} would fail.", grouped(failed)),
     };
     let rest = rest.map_or_else(String::new, |rest| format!(" {rest}"));
     format!(
-        "{} of {} would go up{}.{left_out} {problems}{rest}",
+        "A run would upload {} of {}{}.{left_out} {problems}{rest}",
         grouped(tokens.committed),
         count(tokens.selected, "token", "tokens"),
         work.unwrap_or_default(),
@@ -128,7 +128,7 @@ fn verified(summary: &Summary) -> String {
     let checked = count(found.checked, "token was", "tokens were");
     let compared = match (found.checked, wrong) {
         (0, _) => "No token was compared.".to_owned(),
-        (_, 0) => format!("{checked} read back and compared: every one of these is as it should be."),
+        (_, 0) => format!("{checked} read back and compared: all of them are as they should be."),
         (_, wrong) => format!(
             "{checked} read back and compared: {} as they should be, {} not.",
             grouped(found.checked - wrong),
@@ -151,7 +151,7 @@ fn taken_back(summary: &Summary) -> String {
     let (deleted, stay) = if found.dry_run {
         ("would be deleted", "would stay")
     } else {
-        ("deleted", "left alone")
+        ("deleted", "kept")
     };
     format!(
         "Of run {}: {} {deleted}, {} not there any more, {} {stay}.",
@@ -162,16 +162,16 @@ fn taken_back(summary: &Summary) -> String {
     )
 }
 
-/// One figure of the books.
+/// One of the totals.
 struct Figure {
     name: &'static str,
     number: i64,
     what: &'static str,
-    /// The colour's name; none for what is no part of the whole.
+    /// The name of the colour; `None` if it is not part of the whole.
     colour: Option<&'static str>,
 }
 
-/// The books as figures, with a bar of their shares, and the work behind them.
+/// Renders the totals with a bar of their shares, and the work behind them.
 pub(super) fn books(data: &PageData) -> Markup {
     let summary = &data.run.summary;
     let (whole, figures) = figures(summary);
@@ -215,7 +215,7 @@ fn figures(summary: &Summary) -> (i64, Vec<Figure>) {
         let figures = vec![
             figure("removed", found.removed, removed, Some("committed")),
             figure("gone", found.gone, "not there any more", Some("unchanged")),
-            figure("refused", found.refused, "left alone", Some("failed")),
+            figure("refused", found.refused, "kept", Some("failed")),
         ];
         return (found.tally().selected, figures);
     }
@@ -231,7 +231,7 @@ fn figures(summary: &Summary) -> (i64, Vec<Figure>) {
             figure(
                 "unchanged",
                 tokens.unchanged,
-                "there already, and the same today",
+                "already there and unchanged",
                 Some("unchanged"),
             ),
             figure(
@@ -243,12 +243,7 @@ fn figures(summary: &Summary) -> (i64, Vec<Figure>) {
             figure("failed", tokens.failed, failed, Some("failed")),
         ];
         if let Some(estimate) = summary.estimate.filter(|estimate| estimate.fetches > 0) {
-            figures.push(figure(
-                "to be fetched",
-                estimate.fetches,
-                "from where Descope keeps them",
-                None,
-            ));
+            figures.push(figure("to be fetched", estimate.fetches, "from Descope", None));
         }
         return (tokens.selected, figures);
     };
@@ -276,7 +271,7 @@ fn figures(summary: &Summary) -> (i64, Vec<Figure>) {
     (found.checked + uncompared, figures)
 }
 
-/// Requests and time.
+/// Describes requests and time.
 fn work(data: &PageData) -> String {
     let summary = &data.run.summary;
     let mut parts = Vec::new();
@@ -307,7 +302,7 @@ fn work(data: &PageData) -> String {
     }
     if summary.mode == Mode::Migrate {
         parts.push(format!(
-            "{} stored, {} refused",
+            "{} stored, {} rejected",
             count(summary.batches.committed, "batch", "batches"),
             grouped(summary.batches.failed)
         ));

@@ -1,4 +1,4 @@
-//! Latency of the API.
+//! The latency section: the time that batches took.
 
 use maud::{Markup, html};
 use plotters::prelude::*;
@@ -13,7 +13,7 @@ use crate::{
     report::numbers::grouped,
 };
 
-/// The figure and the percentiles.
+/// Renders the chart and the percentiles.
 pub(super) fn section(data: &PageData) -> Markup {
     let Some(latency) = &data.latency else {
         return html! {};
@@ -30,10 +30,10 @@ pub(super) fn section(data: &PageData) -> Markup {
             figure {
                 (chart::figure(&sentence, |area, room| draw(area, room, latency)))
                 figcaption {
-                    "Batches by the time from the moment the last attempt was recorded to the moment its outcome was: the request, \
-                     and writing its outcome into the ledger. Waiting for the quota is not in it. Of "
+                    "Batches by the time from recording the last attempt to recording its outcome: the request, and writing \
+                     the outcome into the ledger. Waiting for the quota is not included. Of "
                     (count(latency.batches, "batch", "batches"))
-                    " that the API answered; those that were settled by asking are left out."
+                    " that the API answered; reconciled batches are left out."
                 }
             }
             dl.figures.small {
@@ -49,7 +49,7 @@ fn draw(area: &Area<'_>, room: Room, latency: &Latency) -> Result<(), Undrawn> {
     let counts = &latency.counts;
     let first = counts.iter().position(|count| *count > 0).unwrap_or(0);
     let last = counts.iter().rposition(|count| *count > 0).unwrap_or(0);
-    // A single bar across the whole figure would say less than one among empty places.
+    // An empty place on either side makes a single bar readable.
     let (first, last) = (first.saturating_sub(1), (last + 1).min(counts.len() - 1));
     let most = counts.iter().copied().max().unwrap_or(0).max(1);
     let mut chart = ChartBuilder::on(area)
@@ -88,7 +88,7 @@ fn draw(area: &Area<'_>, room: Room, latency: &Latency) -> Result<(), Undrawn> {
     Ok(())
 }
 
-/// The time that a bar stands for.
+/// Returns the label of a bar.
 fn bound(place: usize) -> String {
     match LATENCY_BOUNDS.get(place) {
         Some(bound) if *bound < 1.0 => format!("≤ {:.0} ms", bound * 1000.0),

@@ -1,9 +1,8 @@
-//! A run on one page: a self-contained HTML document that asks no network for anything.
+//! The HTML page about a run: self-contained, without network access.
 //!
-//! [`PageData::read`] takes what there is from the ledger; everything after that is pure. [`body`] is the page without the
-//! document around it, for whoever shows it in another one; [`page`] is the whole file. All that comes from a database is
-//! escaped by the templates, and nothing of it is in the style or the script, which are the same on every page: the document
-//! allows exactly these two, by their digests.
+//! [`PageData::read`] reads the ledger; everything after that is pure. [`page`] is the whole file, [`body`]
+//! the page without the document around it, for embedding. The templates escape all data. Style and script
+//! are the same on every page and contain no data, so the document allows them by their digests.
 
 mod chart;
 mod data;
@@ -25,13 +24,13 @@ use crate::domain::visible;
 pub use data::{Depth, PageData, Setting};
 pub use document::{Addition, document};
 
-/// The whole page about a run.
+/// Renders the whole page about a run.
 #[must_use]
 pub fn page(data: &PageData) -> String {
     document(&title(data), &body(data), None)
 }
 
-/// What the page is called.
+/// Returns the title of the page.
 #[must_use]
 pub fn title(data: &PageData) -> String {
     format!(
@@ -41,16 +40,16 @@ pub fn title(data: &PageData) -> String {
     )
 }
 
-/// The page without the document around it.
+/// Renders the page without the document around it.
 #[must_use]
 pub fn body(data: &PageData) -> Markup {
     html! {
         header.top { (headline::header(data)) }
         main {
-            section.books aria-label="The books" { (headline::books(data)) }
+            section.books aria-label="Totals" { (headline::books(data)) }
             div.pair {
                 section aria-labelledby="next" { h2 #next { "What to do next" } (next_steps::steps(data)) }
-                section aria-labelledby="asked" { h2 #asked { "What was asked" } (run_details::asked(data)) }
+                section aria-labelledby="asked" { h2 #asked { "Request" } (run_details::asked(data)) }
             }
             (throughput::section(data))
             (latency::section(data))
@@ -63,7 +62,7 @@ pub fn body(data: &PageData) -> Markup {
         footer {
             p {
                 "Made " (format::time(data.made_at)) " by tokenferry " (env!("CARGO_PKG_VERSION"))
-                ". All times are UTC. No token is in this page."
+                ". All times are UTC. This page contains no token."
             }
         }
     }

@@ -5,10 +5,10 @@ use maud::{Markup, html};
 use super::PageData;
 use crate::domain::Mode;
 
-/// A step: what for, and the command.
+/// A step: its purpose and its command.
 type Step = (String, Option<String>);
 
-/// The steps that make sense now, in their order.
+/// Renders the useful steps, in order.
 pub(super) fn steps(data: &PageData) -> Markup {
     let steps = match data.run.summary.mode {
         Mode::Migrate => after_upload(data),
@@ -29,7 +29,7 @@ fn look_at_superseded(data: &PageData) -> Option<Step> {
     let run = data.run.summary.run_id;
     (!data.run.summary.superseded.is_empty()).then(|| {
         step(
-            "Look at the rows that are left out: some of them may be connections of their own.",
+            "Check the rows that are left out: some of them may be separate connections.",
             &format!("tokenferry failures --run {run} --superseded"),
         )
     })
@@ -50,12 +50,12 @@ fn after_upload(data: &PageData) -> Vec<Step> {
         }
         early @ ("interrupted" | "stopped") => {
             if early == "stopped" {
-                steps.push(step("See what made it stop.", "tokenferry doctor"));
+                steps.push(step("Find out why it stopped.", "tokenferry doctor"));
             }
             steps.push(if summary.is_taken_up == Some(true) {
-                step("Go on where it ended.", "tokenferry migrate")
+                step("Resume it.", "tokenferry migrate")
             } else {
-                step("Have a new run do what this one left.", "tokenferry migrate")
+                step("Finish the rest with a new run.", "tokenferry migrate")
             });
         }
         _ => {}
@@ -72,7 +72,7 @@ fn after_upload(data: &PageData) -> Vec<Step> {
     }
     if !summary.warnings.is_empty() {
         steps.push(step(
-            "Look at the warnings: these tokens went up, and somebody should know.",
+            "Check the warnings about uploaded tokens.",
             &format!("tokenferry failures --run {run} --warnings"),
         ));
     }
@@ -87,7 +87,7 @@ fn after_upload(data: &PageData) -> Vec<Step> {
     }
     if summary.status == "completed" {
         steps.push(step(
-            "Until cut-over, run it on a schedule: only what is new, changed or failed is sent.",
+            "Until the cutover, run it on a schedule: only what is new, changed or failed is sent.",
             "tokenferry migrate",
         ));
     }
@@ -99,7 +99,7 @@ fn after_dry_run(data: &PageData) -> Vec<Step> {
     let mut steps = Vec::new();
     if !matches!(summary.status.as_str(), "completed" | "completed_with_failures") {
         steps.push(step(
-            "It did not come to its end. Repeat it.",
+            "It did not reach the end. Repeat it.",
             "tokenferry migrate --dry-run",
         ));
         return steps;
@@ -110,7 +110,7 @@ fn after_dry_run(data: &PageData) -> Vec<Step> {
             &format!("tokenferry failures --run {run}"),
         ));
         steps.push(step(
-            "Fix or exclude what you can, and look again, as often as you like.",
+            "Fix or exclude what you can, and check again.",
             "tokenferry migrate --dry-run",
         ));
     }
@@ -126,27 +126,30 @@ fn after_verification(data: &PageData) -> Vec<Step> {
     let (summary, run) = (&data.run.summary, data.run.summary.run_id);
     let mut steps = Vec::new();
     if matches!(summary.status.as_str(), "interrupted" | "stopped" | "running") {
-        steps.push(step(
-            "Go on with the same tokens where it ended.",
-            "tokenferry verify",
-        ));
+        steps.push(step("Resume it with the same tokens.", "tokenferry verify"));
     }
     if !(summary.failures.is_empty() && summary.warnings.is_empty()) {
         steps.push(step(
-            "List which field of which row differs.",
+            "List the rows and fields that differ.",
             &format!("tokenferry failures --run {run}"),
         ));
         steps.push(step(
-            "See all that is known of one of them.",
+            "Show everything known about one of them.",
             "tokenferry show KEY",
         ));
     }
     let changed = summary.verify.is_some_and(|found| found.changed_in_source > 0);
     if changed {
-        steps.push(step("Send what has changed since.", "tokenferry migrate"));
+        steps.push(step(
+            "Send the rows that have changed since.",
+            "tokenferry migrate",
+        ));
     }
     if steps.is_empty() {
-        steps.push(("Nothing: what was read back is as it should be.".to_owned(), None));
+        steps.push((
+            "Nothing: all tokens that were read back are as they should be.".to_owned(),
+            None,
+        ));
     }
     steps
 }
@@ -158,20 +161,17 @@ fn after_rollback(data: &PageData) -> Vec<Step> {
     if let Some((of_run, _)) = of_run
         && matches!(summary.status.as_str(), "interrupted" | "stopped" | "running")
     {
-        steps.push(step(
-            "Go on with it where it ended.",
-            &format!("tokenferry rollback --run {of_run}"),
-        ));
+        steps.push(step("Resume it.", &format!("tokenferry rollback --run {of_run}")));
     }
     if !summary.failures.is_empty() {
         steps.push(step(
-            "List the tokens that stay, and why.",
+            "List the tokens that were kept, with reasons.",
             &format!("tokenferry failures --run {run}"),
         ));
     }
     if of_run.is_some_and(|(_, dry_run)| !dry_run) {
         steps.push(step(
-            "Send them again, once what was wrong is right.",
+            "Send them again once the problem is fixed.",
             "tokenferry migrate",
         ));
     }

@@ -13,7 +13,7 @@ use crate::{
     report::{advice, numbers::grouped},
 };
 
-/// What went wrong, most frequent first, and what to do about it.
+/// Renders the problems, most frequent first, with advice.
 pub(super) fn by_code(data: &PageData) -> Markup {
     let summary = &data.run.summary;
     if summary.failures.is_empty() && summary.warnings.is_empty() && summary.superseded.is_empty() {
@@ -39,18 +39,18 @@ pub(super) fn by_code(data: &PageData) -> Markup {
                     Mode::Migrate => "Reasons",
                     Mode::DryRun => "Problems",
                     Mode::Verify => "Differences",
-                    Mode::Rollback => "Why some stay",
+                    Mode::Rollback => "Why some were kept",
                 }
             }
             div.scroll role="region" aria-labelledby="codes" tabindex="0" {
                 table {
-                    thead { tr { th scope="col" { "Code" } th.number scope="col" { "Rows" } th.bars scope="col" { span.hidden { "Share" } } th scope="col" { "What, and what to do" } } }
+                    thead { tr { th scope="col" { "Code" } th.number scope="col" { "Rows" } th.bars scope="col" { span.hidden { "Share" } } th scope="col" { "Problem and remedy" } } }
                     tbody {
                         @for (found, severity, colour) in errors.chain(warnings).chain(superseded) {
                             tr {
                                 th scope="row" {
                                     @if severity == "superseded" {
-                                        // These rows are not among those that are listed below.
+                                        // These rows are not in the list below.
                                         code { (visible(&found.code)) }
                                     } @else {
                                         a href={ "#filter=" (fragment(&found.code)) } title="Show these rows" { code { (visible(&found.code)) } }
@@ -70,7 +70,7 @@ pub(super) fn by_code(data: &PageData) -> Markup {
 }
 
 fn what(found: &CodeCount) -> Markup {
-    // The reasons of local rules say it already.
+    // Reasons of local rules already include the advice.
     let advice = advice(&found.code).filter(|advice| !found.example.ends_with(advice));
     html! {
         (text(&found.example))
@@ -78,12 +78,12 @@ fn what(found: &CodeCount) -> Markup {
     }
 }
 
-/// A code in a link. It may be the API's.
+/// Encodes a code, which may be the API's, for a link.
 fn fragment(code: &str) -> String {
     url::form_urlencoded::byte_serialize(code.as_bytes()).collect()
 }
 
-/// What became of the tokens of each app.
+/// Renders the outcomes by app.
 pub(super) fn by_app(data: &PageData) -> Markup {
     let Some((apps, more)) = data.apps.as_ref().filter(|(apps, _)| !apps.is_empty()) else {
         return html! {};
@@ -126,7 +126,7 @@ pub(super) fn by_app(data: &PageData) -> Markup {
             }
             @if *more > 0 { p.note { "… and " (grouped(*more)) " more apps." } }
             @if migrated {
-                p.note { "Tokens that this run worked on and no later one. Rows that were there already are not in it." }
+                p.note { "Tokens whose last outcome is from this run. Unchanged rows are not included." }
             }
         }
     }

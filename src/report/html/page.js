@@ -1,6 +1,6 @@
 "use strict";
-// Sorts and filters the table of rows. What is asked for is in the address (#filter=…&sort=…), so that a view can be passed
-// on, and survives a page that is renewed ("page:changed" says that it was).
+// Sorts and filters the table of rows. The view is in the address (#filter=…&sort=…), so that it can be shared and survives
+// a renewal of the page (event "page:changed").
 (() => {
   const order = new Intl.Collator(undefined, { numeric: true });
   const asked = () => new URLSearchParams(location.hash.slice(1));

@@ -1,4 +1,4 @@
-//! The rows with problems, one by one. Keys, destinations and reasons; never a value.
+//! The list of rows with problems: keys, destinations and reasons, never a value.
 
 use maud::{Markup, html};
 
@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{domain::Mode, ledger::FailedToken, report::numbers::grouped};
 
-/// Columns; each can be sorted by.
+/// The columns; the table can be sorted by each.
 const COLUMNS: [&str; 5] = ["Source key", "App", "User, tenant", "Code", "Reason"];
 
-/// The table. It can be read, and printed, without the script that sorts and filters it.
+/// Renders the table, which can be read and printed without its script.
 pub(super) fn section(data: &PageData) -> Markup {
     let total = data.problems();
     let shown = i64::try_from(data.rows.len()).unwrap_or(i64::MAX);
@@ -25,7 +25,7 @@ pub(super) fn section(data: &PageData) -> Markup {
                     Mode::Migrate => "Rows that failed",
                     Mode::DryRun => "Rows with problems",
                     Mode::Verify => "Rows that differ",
-                    Mode::Rollback => "Rows that stay",
+                    Mode::Rollback => "Rows that were kept",
                 }
             }
             (shown_rows(data, shown, total))
@@ -68,32 +68,26 @@ fn line(row: &FailedToken) -> Markup {
     }
 }
 
-/// Who turned the token down. Of a verification, that is its own word for who told.
+/// Returns the origin of a rejection. For a verification, it is the origin of the finding.
 fn whom(refused_by: &str) -> &str {
     match refused_by {
         "validation" => "found here",
         "api" => "from the API",
-        "transport" => "no answer",
+        "transport" => "no response",
         other => other,
     }
 }
 
-/// Which rows are here, and where the others are.
+/// Says which rows are shown, and how to list the others.
 fn shown_rows(data: &PageData, shown: i64, total: i64) -> Markup {
     let run = data.run.summary.run_id;
-    // Errors of a real run are the tokens' own state, which later runs change.
-    let since = data.run.summary.tokens.failed
-        - data
-            .run
-            .summary
-            .failures
-            .iter()
-            .map(|found| found.count)
-            .sum::<i64>();
+    // Errors of a migration are the tokens' current state, which later runs change.
+    let summary = &data.run.summary;
+    let since = summary.tokens.failed - summary.failures.iter().map(|found| found.count).sum::<i64>();
     html! {
         @if shown < total {
             p.note {
-                "The first " (grouped(shown)) " of " (grouped(total)) " by their codes. All of them: "
+                "The first " (grouped(shown)) " of " (grouped(total)) " by code. All of them: "
                 code { "tokenferry failures --run " (run) " --warnings --format csv" }
             }
         }

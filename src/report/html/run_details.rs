@@ -1,4 +1,4 @@
-//! Details of the run: what was asked for, by whom, and when.
+//! The details of a run: the request, the processes and the times.
 
 use maud::{Markup, html};
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::{EventKind, Mode, visible};
 
-/// The order, and who carried it out.
+/// Renders the request and the processes that worked on it.
 pub(super) fn asked(data: &PageData) -> Markup {
     let summary = &data.run.summary;
     html! {
@@ -24,9 +24,9 @@ pub(super) fn asked(data: &PageData) -> Markup {
             @let orders: Vec<_> = data.events.iter()
                 .filter(|event| matches!(event.kind, Some(EventKind::Started | EventKind::Resumed))).collect();
             @if let [only] = orders.as_slice() {
-                (term("Asked for", &optional(only.detail.as_deref())))
+                (term("Request", &optional(only.detail.as_deref())))
             } @else if let Some(first) = orders.first() {
-                (term("Asked for at first", &optional(first.detail.as_deref())))
+                (term("First request", &optional(first.detail.as_deref())))
             }
             (term("Started", &time(data.run.started_at)))
             @match data.run.finished_at {
@@ -50,7 +50,7 @@ fn mode(mode: Mode) -> &'static str {
         Mode::Migrate => "upload",
         Mode::DryRun => "dry run: read and check, send nothing",
         Mode::Verify => "read tokens back and compare them",
-        Mode::Rollback => "delete what an earlier run put there",
+        Mode::Rollback => "delete what an earlier run uploaded",
     }
 }
 

@@ -1,4 +1,4 @@
-//! The settings, without secrets.
+//! The settings section, without secrets.
 
 use maud::{Markup, html};
 
@@ -7,7 +7,7 @@ use super::{
     format::{optional, text, time},
 };
 
-/// A table that is opened where it is wanted.
+/// Renders a table that is collapsed at first.
 pub(super) fn section(data: &PageData) -> Markup {
     if data.settings.is_empty() {
         return html! {};

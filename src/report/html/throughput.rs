@@ -1,4 +1,4 @@
-//! Throughput over time, and what limited it.
+//! The throughput section: tokens over time, and the periods that limited it.
 
 use chrono::{DateTime, Duration, Utc};
 use maud::{Markup, html};
@@ -15,7 +15,7 @@ use crate::{
     report::numbers::grouped,
 };
 
-/// Something that is drawn across the figure.
+/// A period or moment marked in the chart.
 struct Mark {
     from: DateTime<Utc>,
     /// Absent for a moment.
@@ -23,7 +23,7 @@ struct Mark {
     colour: RGBColor,
 }
 
-/// The figure, for runs that sent something.
+/// Renders the chart, for runs that sent something.
 pub(super) fn section(data: &PageData) -> Markup {
     let Some(timeline) = &data.timeline else {
         return html! {};
@@ -46,12 +46,12 @@ pub(super) fn section(data: &PageData) -> Markup {
                     ", from " (timeline.from.format("%Y-%m-%d %H:%M:%S")) " to " (end.format("%Y-%m-%d %H:%M:%S")) " UTC. "
                     ul.legend {
                         (legend("committed", "stored"))
-                        @if timeline.steps.iter().any(|step| step.refused > 0) { (legend("failed", "a batch was refused or not let through")) }
+                        @if timeline.steps.iter().any(|step| step.refused > 0) { (legend("failed", "a batch was rejected or failed")) }
                         @if has(chart::HELD) { (legend("held", "the API asked to wait")) }
-                        @if has(chart::PAUSED) { (legend("paused", "somebody paused it")) }
-                        @if has(chart::AWAY) { (legend("away", "a database did not answer")) }
-                        @if has(chart::IDLE) { (legend("idle", "no process was at it")) }
-                        @if has(chart::PROCESS) { (legend("process", "a process went on with the run")) }
+                        @if has(chart::PAUSED) { (legend("paused", "the run was paused")) }
+                        @if has(chart::AWAY) { (legend("away", "a database did not respond")) }
+                        @if has(chart::IDLE) { (legend("idle", "no process was running")) }
+                        @if has(chart::PROCESS) { (legend("process", "a process resumed the run")) }
                     }
                 }
             }
@@ -63,7 +63,8 @@ fn legend(class: &str, what: &str) -> Markup {
     html! { li { svg.swatch aria-hidden="true" { rect class=(class) width="100%" height="100%" {} } (what) } }
 }
 
-/// From where a process put the run down to where the next one took it up. One that was killed did not put it down.
+/// Returns the gaps between the end of one process and the start of the next. A killed process records no
+/// end.
 fn idle(events: &[RunEvent]) -> impl Iterator<Item = Mark> {
     let ends_and_begins = events
         .iter()
@@ -101,7 +102,7 @@ fn end(timeline: &Timeline) -> DateTime<Utc> {
     timeline.from + Duration::seconds(i64::from(timeline.step_s) * i64::from(steps))
 }
 
-/// Tokens a minute where that is a number people can say, else a second.
+/// Returns the factor and the unit: tokens per second for steps below 30 s, else per minute.
 fn unit(timeline: &Timeline) -> (f64, &'static str) {
     if timeline.step_s < 30 {
         (1.0 / f64::from(timeline.step_s), "a second")
@@ -124,7 +125,7 @@ fn sentence(timeline: &Timeline, per: f64, unit: &str) -> String {
         String::new()
     };
     format!(
-        "{} stored and {} refused; at best {} {unit}.{idle}",
+        "{} stored and {} rejected; at best {} {unit}.{idle}",
         count(batches, "batch was", "batches were"),
         grouped(refused),
         count(most, "token", "tokens"),
@@ -163,7 +164,7 @@ fn draw(area: &Area<'_>, room: Room, timeline: &Timeline, marks: &[Mark], per: f
         })
         .y_label_formatter(&|rate| label(*rate))
         .draw()?;
-    // What held the run back lies behind what was done meanwhile. A moment in a long run is still to be seen.
+    // Periods lie behind the data. A moment in a long run stays visible.
     let least = (end - from) / if room == Room::Wide { 320 } else { 110 };
     for mark in marks.iter().filter(|mark| mark.until.is_some()) {
         let until = mark.until.unwrap_or(mark.from).max(mark.from + least);
@@ -195,7 +196,7 @@ fn draw(area: &Area<'_>, room: Room, timeline: &Timeline, marks: &[Mark], per: f
     Ok(())
 }
 
-/// 12k for 12,000, and 1,500 as it is.
+/// Formats a rate: 12k for 12,000, but 1,500 in full.
 fn label(rate: f64) -> String {
     if rate >= 999_500.0 {
         format!("{}M", rate / 1e6)

@@ -1,4 +1,4 @@
-//! What becomes of rows, given what the ledger knows.
+//! Tests of resolution: outcomes of rows for a given ledger state.
 
 use super::*;
 use crate::{
@@ -178,7 +178,7 @@ fn a_stored_row_is_adopted_where_an_earlier_version_knew_its_destination_without
         destination: item.destination_id,
     };
     assert_eq!(again.adopted, [adopted]);
-    // An older row went there meanwhile, as nobody knew that the destination was this one's.
+    // An older row was sent there since, as its destination seemed to be another one.
     let holder = CurrentHolder {
         key: SourceKey::from("7"),
         version: Version::new(Some(4)),
@@ -252,7 +252,7 @@ fn what_this_run_found_outdated_stays_so_unless_the_row_changed_since() {
 
 #[test]
 fn of_a_page_one_row_goes_up_even_where_source_and_screen_disagree_on_the_newest() {
-    // As text, 9 comes after 10; as numbers it is the other way round.
+    // As texts, 9 comes after 10; as numbers, before it.
     let outdated = LastOutcome {
         state: TokenState::Superseded,
         run: 9,
@@ -363,7 +363,7 @@ fn an_older_version_of_a_row_does_not_go_over_the_newer_one() {
         broken.decisions[0].end,
         Unsent::Superseded(Superseded::OlderVersion)
     );
-    // The same content is there, whatever the row says of its age.
+    // The same content is stored, whatever version the row has.
     assert_eq!(
         resolved(vec![row("1", "u", 5)], &stored("u", Some(6))).unchanged,
         1
@@ -419,11 +419,11 @@ fn another_migration_keeps_its_newer_token_and_its_older_one_is_replaced() {
             Unsent::Superseded(Superseded::NewerElsewhere("other".into()))
         );
     }
-    // An older one that was sent later is what is there: it has to be put right.
+    // An older token that was sent later is stored: it has to be replaced.
     assert_eq!(resolved(known(Some(4), None)).items.len(), 1);
     assert_eq!(resolved(known(Some(4), Some(9))).items.len(), 1);
     assert_eq!(resolved(known(Some(4), Some(11))).unchanged, 1);
-    // Where nobody can tell, a new token goes up, and one that was overwritten is not called stored.
+    // If the two cannot be compared, a new token is sent, and an overwritten one does not count as stored.
     let first = resolved(known(None, None));
     assert_eq!((first.items.len(), first.conflicts[0].goes_up), (1, true));
     let overwritten = resolved(known(None, Some(9)));

@@ -1,11 +1,11 @@
-//! A token in another coat: hex or base64 around a text, which nobody who uses the token would take off.
+//! Encoded tokens: hex or base64 around a text, which no client would decode.
 
 use super::begins_with_one;
 
-/// Shorter hex is printable by chance now and then.
+/// Shorter hex may be printable by chance.
 const SHORTEST_HEX: usize = 32;
 
-/// How tokens begin whose providers can be told by that, in base64: `ya29.`, `xoxb-`, `xoxp-`, `gho_`, `ghu_`, `ghr_`, `ghp_`,
+/// Base64 of the prefixes of well-known tokens: `ya29.`, `xoxb-`, `xoxp-`, `gho_`, `ghu_`, `ghr_`, `ghp_`,
 /// `github_pat_`, `glpat-`, `shpat_`, and a JWT's `eyJhbGci` and `eyJ0eXAi`.
 const HEADS: [&str; 12] = [
     "eWEyOS",
@@ -22,16 +22,16 @@ const HEADS: [&str; 12] = [
     "ZXlKMGVYQW",
 ];
 
-/// Whether a text is another one underneath.
+/// Returns true if a text is an encoded text.
 pub(super) fn looks_so(text: &str) -> bool {
     is_text_in_hex(text.as_bytes()) || begins_with_one(text, &HEADS)
 }
 
-/// Every byte is a printable character of ASCII: random ones are that once in four million at this length, and less often beyond.
+/// Every byte is printable ASCII: for random bytes, at most a one in four million chance at this length.
 fn is_text_in_hex(bytes: &[u8]) -> bool {
     let (pairs, rest) = bytes.as_chunks::<2>();
     bytes.len() >= SHORTEST_HEX && rest.is_empty() && pairs.iter().all(|pair| is_printable(*pair))
-        // Digits alone are a number rather than a text.
+        // Digits alone are more likely a number than a text.
         && bytes.iter().any(|byte| !byte.is_ascii_digit())
 }
 

@@ -1,19 +1,19 @@
-//! Ciphertexts that were not decrypted. Only shapes that no provider's token has by chance. Keystone's tokens are
-//! Fernet envelopes themselves, which is why the configuration can tolerate the rule. What merely looks random is judged by the
-//! column, not by the value: many a provider's token does.
+//! Ciphertexts that were not decrypted. Only formats that no provider's token has by chance. Keystone's
+//! tokens are Fernet envelopes themselves, so the configuration can tolerate the rule. Values that only look
+//! random are judged per column: many tokens look random.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use zeroize::Zeroizing;
 
 use super::{begins_with_one, jwt};
 
-/// Beginnings of what libraries and services write. A letter or two would be met by chance; these are not.
+/// Prefixes that libraries and services write. They are too long to occur by chance.
 const HEADS: [&str; 22] = [
-    // OpenSSL's and CryptoJS' "Salted__" in base64, and Fernet's version once more in base64 or in hex.
+    // "Salted__" of OpenSSL and CryptoJS in base64, and Fernet's version encoded again in base64 or hex.
     "U2FsdGVkX1",
     "Z0FBQUFB",
     "674141414141",
-    // Better Auth, Vault, and what programs put before what they encrypted.
+    // Better Auth, Vault, and prefixes of other programs.
     "$ba$",
     "vault:v",
     "enc:",
@@ -22,12 +22,12 @@ const HEADS: [&str; 22] = [
     "{cipher}",
     "encrypted:",
     "$ANSIBLE_VAULT;",
-    // The same packet as in hex, in base64, for the ciphers and the digest that pgcrypto uses; and in ASCII armour.
+    // The PGP packet in base64, for the ciphers and the digest of pgcrypto, and in ASCII armour.
     "ww0EBwMC",
     "ww0ECAMC",
     "ww0ECQMC",
     "-----BEGIN PGP MESSAGE",
-    // AWS: KMS, and messages of its encryption library.
+    // AWS KMS, and messages of the AWS Encryption SDK.
     "AQICAH",
     "AQECAH",
     "AYADe",
@@ -38,16 +38,16 @@ const HEADS: [&str; 22] = [
     "CiYA",
 ];
 
-/// Of these a token of a provider's might be the beginning, if it is short.
+/// Short tokens may start with one of these by chance.
 const SHORTEST_OF_A_SERVICE: usize = 100;
 
-/// Whether a text is one of the known envelopes.
+/// Returns true if a text is a known envelope.
 pub(super) fn looks_so(text: &str) -> bool {
     match text.as_bytes() {
         [b'g', ..] if is_fernet(text) => true,
-        // `{"iv":` in base64, as Laravel writes it. A JWT begins alike, and has dots.
+        // `{"iv":` in base64, as Laravel writes it. A JWT starts similarly, but has dots.
         [b'e', ..] if text.starts_with("eyJpdiI6") => !text.contains('.'),
-        // bytea that was cast to text.
+        // bytea cast to text.
         [b'\\', b'x', hex @ ..] => is_hex(hex),
         [b'c' | b'C', ..] if is_pgp_in_hex(text) => true,
         [b'I', ..] if is_grafanas(text) => true,
@@ -56,8 +56,8 @@ pub(super) fn looks_so(text: &str) -> bool {
     }
 }
 
-/// A JWT whose content is encrypted with a key that both sides have. Some providers give out such tokens, and some programs keep
-/// theirs so.
+/// Returns true for a JWT encrypted with a shared key. Some providers issue such tokens, and some programs
+/// store theirs this way.
 pub(super) fn is_jwe_with_shared_key(text: &str) -> bool {
     jwt::header_of_jwe(text).is_some_and(|header| header.windows(5).any(|word| word == b"\"dir\""))
 }
@@ -70,14 +70,14 @@ fn is_hex(bytes: &[u8]) -> bool {
     bytes.len().is_multiple_of(2) && bytes.iter().all(u8::is_ascii_hexdigit)
 }
 
-/// How many bytes a text in base64 stands for, with the padding that belongs there.
+/// Returns the number of bytes that a base64 text encodes, if its padding is right.
 fn base64_bytes(text: &str) -> Option<usize> {
     let bytes = BASE64_STANDARD.decode(text).map(Zeroizing::new);
     bytes.ok().map(|bytes| bytes.len())
 }
 
-/// A nonce of 12 or 16 bytes, a colon, and the rest, which may be in two parts: in hex, or in base64 as far as its padding shows
-/// that it is.
+/// A nonce of 12 or 16 bytes, a colon, and the rest in one or two parts: in hex, or in base64 if its padding
+/// proves it.
 fn is_in_parts(text: &str) -> bool {
     let is_colon = |at: usize| text.as_bytes().get(at) == Some(&b':');
     if is_colon(24) || is_colon(32) {
@@ -92,17 +92,18 @@ fn is_in_parts(text: &str) -> bool {
     }
     let parts: Vec<&str> = text.split(':').collect();
     let sizes: Option<Vec<usize>> = parts.iter().map(|part| base64_bytes(part)).collect();
-    // 16 bytes end in two equals signs, 12 in none: then the tag has to show it.
+    // 16 bytes end in two equals signs, 12 bytes in none: then the tag has to prove it.
     sizes.is_some_and(|sizes| match sizes.as_slice() {
         [16, rest] => *rest > 0,
-        // The name of a key, as n8n has it, and what is encrypted.
+        // A key name, as in n8n, and the ciphertext.
         [12, rest] => *rest >= 64 && text.contains(['+', '/', '=']),
         [12 | 16, one, other] => (*one == 16 || *other == 16) && *one > 0 && *other > 0,
         _ => false,
     })
 }
 
-/// Rails: ciphertext, nonce and tag in base64, or a message in base64 and its digest in hex, with two dashes between them.
+/// Rails: ciphertext, nonce and tag in base64, or a message in base64 and its digest in hex, joined by two
+/// dashes.
 fn is_of_rails(text: &str) -> bool {
     let dashes_before = |end: usize| {
         let at = text.len().checked_sub(end + 2)?;
@@ -122,7 +123,7 @@ fn is_of_rails(text: &str) -> bool {
         })
 }
 
-/// Grafana: base64 of `#`, the name of a key in base64, `#`, and what is encrypted.
+/// Grafana: base64 of `#`, a key name in base64, `#`, and the ciphertext.
 fn is_grafanas(text: &str) -> bool {
     let head = text.get(..text.len().min(80) / 4 * 4);
     let Some(head) = head.and_then(|head| BASE64_STANDARD.decode(head).ok()) else {
@@ -138,7 +139,7 @@ fn is_grafanas(text: &str) -> bool {
         && marks.next().is_some()
 }
 
-/// What `pgp_sym_encrypt` gives: a packet of 13 bytes with a salted key, and then one of encrypted data (RFC 4880).
+/// Output of `pgp_sym_encrypt`: a 13-byte packet with a salted key, then an encrypted data packet (RFC 4880).
 fn is_pgp_in_hex(text: &str) -> bool {
     let at = |range: std::ops::Range<usize>, hex: &str| {
         text.get(range)
@@ -147,8 +148,8 @@ fn is_pgp_in_hex(text: &str) -> bool {
     at(0..6, "c30d04") && at(30..32, "d2")
 }
 
-/// Version 0x80, a time of 64 bits (its upper half zero until 2106), 16 bytes of initialisation vector, blocks of 16 bytes
-/// and a signature of 32: <https://github.com/fernet/spec>.
+/// Version 0x80, a 64-bit time (upper half zero until 2106), a 16-byte IV, 16-byte blocks and a 32-byte
+/// signature: <https://github.com/fernet/spec>.
 fn is_fernet(text: &str) -> bool {
     if !text.starts_with("gAAAAA") {
         return false;

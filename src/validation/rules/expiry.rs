@@ -1,16 +1,16 @@
-//! Rules about expiry.
+//! Rules about the expiry.
 
 use super::{Found, reason};
 use crate::domain::{Expiry, LegacyToken, Reason, Rule};
 
-/// Seconds since 1970 that would be from 2001 to 2038 if they were divided by a thousand. Milliseconds were read as such;
-/// this is what microseconds come to.
+/// Seconds since 1970 that, divided by a thousand, fall between 2001 and 2038. Milliseconds were already
+/// converted, so these were microseconds.
 const SCALED: std::ops::RangeInclusive<i64> = 1_000_000_000_000..=2_147_483_647_000;
 
-/// 2005-01-01. `OAuth` is of 2007; its forerunners at the large providers are not much older.
+/// 2005-01-01. `OAuth` dates from 2007; the large providers' predecessors are not much older.
 const PLAUSIBLE_FROM: i32 = 1_104_537_600;
 
-/// The expiry to send.
+/// Returns the expiry to send.
 pub(super) fn check(token: &LegacyToken, now: i64, found: &mut Found) -> Result<Option<i32>, Reason> {
     let seconds = match token.expiry {
         Expiry::Unknown => return Ok(None),
@@ -28,7 +28,7 @@ pub(super) fn check(token: &LegacyToken, now: i64, found: &mut Found) -> Result<
     if seconds < PLAUSIBLE_FROM {
         found.broken(Rule::ExpiryImplausible, None)?;
     }
-    // A warning only: the column is the legacy program's book-keeping, and some providers' tokens outlive it.
+    // Only a warning: the legacy program maintained the column, and some tokens outlive it.
     if i64::from(seconds) <= now && token.access_token.is_some() && token.refresh_token.is_none() {
         found.broken(Rule::ExpiredWithoutRefresh, None)?;
     }

@@ -1,4 +1,4 @@
-//! Rules about IDs: where a row goes, and whether anybody can be there.
+//! Rules about IDs, which make up the destination of a row.
 
 use super::{Found, has_control, in_part, is_padded, is_placeholder, is_plain, not_readable, reason};
 use crate::{
@@ -10,14 +10,14 @@ use crate::{
     secret::Secret,
 };
 
-/// Far longer than what Descope makes or takes for an ID, in bytes. The API's own limit is not published.
+/// The maximum length in bytes, far above any Descope ID. The API's own limit is not published.
 const LONGEST_ID: usize = 512;
 
-/// What is shorter than any real token may stand in an ID by chance, in bytes.
+/// Shorter texts, in bytes, may occur in an ID by chance.
 const SHORTEST_TOKEN: usize = 12;
 
-/// Where the row goes. A row with a user is a user token, with its tenant if it has one; a row with only a tenant is a
-/// tenant token.
+/// Returns the destination of a row. A row with a user is a user token, within its tenant if it has one; a
+/// row with only a tenant is a tenant token.
 pub(in crate::validation) fn destination(token: &LegacyToken, apps: &AppMap) -> Result<Destination, Reason> {
     if let Some(unreadable) = token.unreadable.filter(|unreadable| unreadable.decides_place) {
         return Err(not_readable(unreadable));
@@ -33,7 +33,7 @@ pub(in crate::validation) fn destination(token: &LegacyToken, apps: &AppMap) -> 
     })?;
     let user_id = token.user_id.as_ref().filter(|id| !is_blank(id));
     let tenant_id = token.tenant_id.as_ref().filter(|id| !is_blank(id));
-    // Without its user it must not be taken for the tenant's own.
+    // A row that lost its user must not be uploaded as a tenant token.
     if user_id.is_none()
         && let Some(reason) = unresolved(&token.login)
     {
@@ -47,7 +47,7 @@ pub(in crate::validation) fn destination(token: &LegacyToken, apps: &AppMap) -> 
         (None, Some(_)) => Subject::Tenant,
         (None, None) => return Err(reason(Rule::NoSubject)),
     };
-    // What is too long is not even worth keeping in the ledger.
+    // IDs that are too long are not stored in the ledger.
     for (part, id) in [
         ("app", Some(app_id)),
         ("user", user_id.map(String::as_str)),
@@ -57,7 +57,7 @@ pub(in crate::validation) fn destination(token: &LegacyToken, apps: &AppMap) -> 
             return Err(in_part(Rule::IdTooLong, part));
         }
     }
-    // Where a token goes is kept, shown and logged: no part of it may be a token.
+    // A destination is stored, shown and logged, so no part of it may be a token.
     for (part, id) in [
         ("app", Some(app_id)),
         ("user", user_id.map(String::as_str)),
@@ -78,7 +78,7 @@ pub(in crate::validation) fn destination(token: &LegacyToken, apps: &AppMap) -> 
     })
 }
 
-/// Whether an ID holds one of the row's own tokens, or begins like a token of a well-known provider.
+/// Returns true if an ID contains one of the row's own tokens, or starts like a well-known token.
 fn is_token(id: &str, token: &LegacyToken) -> bool {
     let holds = |secret: &Secret| {
         let secret = secret.reveal();
@@ -88,7 +88,7 @@ fn is_token(id: &str, token: &LegacyToken) -> bool {
     own.into_iter().flatten().any(holds) || begins_like_a_token(id)
 }
 
-/// Why a login ID stands for no user. The sentences do not repeat it: it is personal data.
+/// Returns the reason why a login ID has no user. The text does not repeat it, as it is personal data.
 fn unresolved(login: &Login) -> Option<Reason> {
     match login {
         Login::Absent | Login::Resolved(_) => None,
@@ -99,14 +99,14 @@ fn unresolved(login: &Login) -> Option<Reason> {
         Login::Unresolved(login_id, Unresolved::Unknown) if is_padded(login_id.reveal()) => {
             Some(in_part(Rule::IdPadded, "login ID"))
         }
-        // One that nobody asked about is not known either.
+        // A login ID that was not looked up counts as unknown.
         Login::Id(_) | Login::Unresolved(_, Unresolved::Unknown) => Some(reason(Rule::LoginIdUnknown)),
         Login::Unresolved(_, Unresolved::Ambiguous) => Some(reason(Rule::LoginIdAmbiguous)),
         Login::Unresolved(_, Unresolved::Refused(code)) => Some(in_part(Rule::LoginIdRefused, code)),
     }
 }
 
-/// Whether the IDs look like IDs.
+/// Checks the form of the IDs.
 pub(super) fn check(token: &LegacyToken, destination: &Destination, found: &mut Found) -> Result<(), Reason> {
     let ids = [
         ("app", Some(destination.app_id.as_str())),
@@ -123,7 +123,7 @@ pub(super) fn check(token: &LegacyToken, destination: &Destination, found: &mut 
             found.broken(Rule::IdControlCharacters, Some(part))?;
         }
     }
-    // An app of such a name stands under [apps], or the API knows of none.
+    // Not for the app: it is an ID from [apps], or the API knows whether it exists.
     for (part, id) in [
         ("user", destination.user_id.as_deref()),
         ("tenant", destination.tenant_id.as_deref()),
@@ -147,6 +147,6 @@ pub(super) fn check(token: &LegacyToken, destination: &Destination, found: &mut 
 }
 
 fn is_blank(text: &str) -> bool {
-    // Mostly the first character tells.
+    // Usually the first character decides.
     !text.starts_with(|first: char| first.is_ascii_graphic()) && text.trim().is_empty()
 }

@@ -1,4 +1,4 @@
-//! Rules about JWTs: what an access token says of itself.
+//! Rules about JWTs: the claims of an access token.
 
 use base64::{
     Engine,
@@ -12,19 +12,20 @@ use crate::{
     secret::Secret,
 };
 
-/// Legacy programs write "now plus `expires_in`" when an answer comes, and some take a minute or two off to be safe.
+/// Legacy programs store "now plus `expires_in`" when a response arrives, some with a margin of a minute or
+/// two.
 const LEEWAY: u64 = 300;
 
-/// Claims of more than so many bytes are not looked at.
+/// Larger claims are not parsed.
 const MOST_CLAIMS: usize = 2048;
 
-/// Lenient about padding, which does not belong there and is sometimes met.
+/// Accepts padding, which JWTs should not have but sometimes do.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::URL_SAFE,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
 );
 
-/// The one claim that matters here.
+/// The only claim that is read.
 #[derive(Deserialize)]
 struct Claims {
     exp: Option<f64>,
@@ -38,14 +39,14 @@ pub(super) fn check(token: &LegacyToken, expiry: i32, found: &mut Found) -> Resu
     found.broken(Rule::JwtExpiryDiffers, None)
 }
 
-/// Whether a token says of itself what the column says, or says nothing.
+/// Returns true if the token's own expiry matches the column, or it has none.
 fn agrees(token: &str, expiry: i64) -> bool {
     let close = |own: i64| own.abs_diff(expiry) <= LEEWAY;
     let mut buffer = [0; MOST_CLAIMS];
     let Some(claims) = claims(token, &mut buffer) else {
         return true;
     };
-    // Mostly a look is enough; parsing takes three times as long.
+    // Scanning usually suffices; parsing takes three times as long.
     if glimpse(claims).is_some_and(close) {
         return true;
     }
@@ -57,7 +58,7 @@ fn agrees(token: &str, expiry: i64) -> bool {
     own.ok().flatten().is_none_or(close)
 }
 
-/// Three parts between dots, of which the first begins as `{"` does in base64; the second holds the claims.
+/// Decodes the claims of a JWT: three parts separated by dots, the first of which starts with `{"` in base64.
 fn claims<'b>(token: &str, buffer: &'b mut [u8; MOST_CLAIMS]) -> Option<&'b [u8]> {
     let mut dots =
         memchr::memchr_iter(b'.', token.strip_prefix("eyJ")?.as_bytes()).map(|dot| dot + "eyJ".len());
@@ -71,14 +72,14 @@ fn claims<'b>(token: &str, buffer: &'b mut [u8; MOST_CLAIMS]) -> Option<&'b [u8]
     buffer.get(..length)
 }
 
-/// The header of a JWT of five parts, which is encrypted.
+/// Returns the header of an encrypted JWT, which has five parts.
 pub(super) fn header_of_jwe(token: &str) -> Option<Vec<u8>> {
     let mut parts = token.strip_prefix("eyJ").map(|_| token.split('.'))?;
     let header = parts.next().filter(|header| header.len() < MOST_CLAIMS)?;
     (parts.count() == 4).then(|| BASE64.decode(header).ok())?
 }
 
-/// The first expiry that stands there as programs write it, at whatever depth.
+/// Scans for the first expiry in the usual notation, at any depth.
 fn glimpse(claims: &[u8]) -> Option<i64> {
     const NAME: &[u8] = b"\"exp\":";
     let begin = memchr::memmem::find(claims, NAME)? + NAME.len();

@@ -1,5 +1,5 @@
-//! The local rules: what is looked at in a row before it is sent. They run for every row, so the good path neither
-//! allocates nor looks at a token more than once; what each of them means stands in [`Rule`].
+//! The local rules, which run on every row before it is sent. A valid row costs no allocation, and each token
+//! is scanned only once. [`Rule`] documents the rules.
 
 mod encoded;
 mod encrypted;
@@ -16,7 +16,7 @@ use crate::domain::{
     UnreadableCause,
 };
 
-/// What programs and dumps write where there is nothing, or nothing any more.
+/// Words that programs and dumps write for a missing or removed value.
 const PLACEHOLDERS: [&str; 20] = [
     "null",
     "none",
@@ -40,21 +40,21 @@ const PLACEHOLDERS: [&str; 20] = [
     "removed",
 ];
 
-/// No placeholder is longer.
+/// The length of the longest placeholder.
 const LONGEST_PLACEHOLDER: usize = 10;
 
-/// What may be sent of a row, beside what the row holds itself.
+/// The validated fields of a row that cannot be taken from the row itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Sendable {
-    /// Seconds since 1970 that fit the API's int32, or nothing where the source knows none.
+    /// Seconds since 1970 that fit into an int32; absent if unknown.
     pub(super) expiry: Option<i32>,
-    /// What somebody should look at.
     pub(super) warnings: RuleSet,
 }
 
-/// Whether the rest of a row may be sent. `tolerated` suspicions are warnings; `now` is in seconds since 1970.
+/// Checks everything but the destination. Rules in `tolerated` only warn; `now` is in seconds since 1970.
 ///
-/// A rule that depends on the time is never an error: a token that arrived yesterday would fail today.
+/// A rule that depends on the current time never rejects: a token that was accepted yesterday would fail
+/// today.
 pub(super) fn sendable(
     token: &LegacyToken,
     destination: &Destination,
@@ -87,8 +87,8 @@ pub(super) fn sendable(
     })
 }
 
-/// Whether a row is worth fetching a token for, as far as what it holds goes up beside that: `keeps_own` says that the
-/// fetched token replaces nothing. Warnings come later, once it is known what goes up.
+/// Checks whether a token should be fetched for a row, by the fields that are sent with it. `keeps_own` means
+/// that the fetched token replaces nothing. Warnings follow after the fetch.
 pub(super) fn worth_fetching_for(
     token: &LegacyToken,
     destination: &Destination,
@@ -106,14 +106,14 @@ pub(super) fn worth_fetching_for(
     ids::check(token, destination, &mut found)
 }
 
-/// Collects what is wrong with one row.
+/// The problems of one row.
 struct Found {
     tolerated: RuleSet,
     warnings: RuleSet,
 }
 
 impl Found {
-    /// A rule is broken; `part` says by what, where the rule's own words leave that open.
+    /// Records a broken rule; `part` names the field if the rule does not.
     fn broken(&mut self, rule: Rule, part: Option<&str>) -> Result<(), Reason> {
         if rule.severity() == Severity::Warning || self.tolerated.contains(rule) {
             self.warnings.add(rule);
@@ -129,24 +129,24 @@ pub(super) fn reason(rule: Rule) -> Reason {
 
 fn not_decryptable(DecryptError { field, why }: DecryptError) -> Reason {
     let what = match why {
-        DecryptFailure::NotEncrypted => format!(
-            "the value of `{field}` does not look as if it were encrypted in the way that is configured"
-        ),
+        DecryptFailure::NotEncrypted => {
+            format!("the value of `{field}` does not have the format of the configured encryption")
+        }
         DecryptFailure::NoKeyFits => format!(
-            "no key opens the value of `{field}`: it was encrypted with another one, or changed since"
+            "no key decrypts the value of `{field}`: it was encrypted with another key, or changed since"
         ),
         DecryptFailure::ByDatabase => format!("the database could not decrypt the value of `{field}`"),
-        DecryptFailure::NotText => format!("the value of `{field}` was decrypted, and is no text"),
+        DecryptFailure::NotText => format!("the value of `{field}` was decrypted but is not text"),
     };
     Reason::of(Rule::NotDecryptable, &what)
 }
 
-/// Beside a value that decides the row's place nothing else matters.
+/// An unreadable value of the destination takes precedence over other problems.
 fn not_readable(Unreadable { field, cause, .. }: Unreadable) -> Reason {
     let (rule, what) = match cause {
         UnreadableCause::DatabaseError => (
             Rule::UnreadableValue,
-            format!("the database fails on the value of `{field}`"),
+            format!("the database cannot read the value of `{field}`"),
         ),
         UnreadableCause::TooLarge => (
             Rule::ValueTooLarge,
@@ -160,8 +160,8 @@ fn in_part(rule: Rule, part: &str) -> Reason {
     Reason::of(rule, &format!("{} ({part})", rule.what()))
 }
 
-/// Whether a text is printable ASCII without spaces, as IDs and tokens mostly are. Written so that the compiler looks at
-/// many bytes at once.
+/// Returns true if a text is printable ASCII without spaces, as most IDs and tokens are. Written so that the
+/// compiler can vectorize it.
 fn is_plain(text: &str) -> bool {
     let any_odd = |bytes: &[u8]| {
         bytes.iter().fold(0_u8, |odd, byte| {
@@ -172,7 +172,7 @@ fn is_plain(text: &str) -> bool {
     strides.iter().all(|stride| any_odd(stride) == 0) && any_odd(rest) == 0
 }
 
-/// Mostly the first letter tells that it does not.
+/// Returns true if a text starts with one of `heads`. Usually the first letter rules them out.
 fn begins_with_one(text: &str, heads: &[&str]) -> bool {
     let first = text.as_bytes().first();
     heads

@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use super::{Found, is_plain};
 use crate::domain::{Reason, Rule, Scopes};
 
-/// Up to so many scopes are compared each with each, which costs less than a set of them.
+/// Up to this many scopes are compared pairwise, which is cheaper than a set.
 const FEW: usize = 24;
 
 pub(super) fn check(scopes: &Scopes, found: &mut Found) -> Result<(), Reason> {

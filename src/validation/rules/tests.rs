@@ -19,7 +19,7 @@ fn good() -> LegacyToken {
     }
 }
 
-/// The code that forbids a row, or the codes of its warnings in parentheses.
+/// Returns the code that rejects a row, or the codes of its warnings in parentheses.
 fn judged(row: &LegacyToken, tolerated: RuleSet) -> String {
     let checked = destination(row, &AppMap::default())
         .and_then(|destination| sendable(row, &destination, tolerated, NOW));
@@ -207,7 +207,9 @@ fn a_token_looks_like_one() {
     )
     .unwrap_err();
     assert!(
-        reason.text.starts_with("a token stands in quotes (ID token): "),
+        reason
+            .text
+            .starts_with("a token is enclosed in quotes (ID token): "),
         "{}",
         reason.text
     );
@@ -228,7 +230,7 @@ fn envelopes_are_known_by_their_shape() {
         "c30d0407030295ed4ba5aa6b5c0674d23601",
         "ww0EBwMCle1LpaprXAZ00j",
         "vault:v1:8SDd3WHDOjf7mq69CyCqYjBXAiQQAVZRkFM13ok481zoCmHnSeDX9vyf7w==",
-        // CryptoJS, Better Auth, and Node's three parts and two, in hex and in base64.
+        // CryptoJS, Better Auth, and Node's three and two parts, in hex and in base64.
         "U2FsdGVkX1/ys2ett4HE3OwX1GWSslz276ePyJ2CcOA=",
         "$ba$1$ef635dcd91cff4fe154213f8e24ebcdefb8c3ec44826b7db",
         "5cff8e4f1cba4b0e1f05964f63bbdf87:5c906d4e9174367e4951fb6cd387d03b:d5c65bbb9a8bbd44",
@@ -252,13 +254,13 @@ fn envelopes_are_known_by_their_shape() {
     ] {
         assert_eq!(access(envelope), "token_encrypted", "{envelope}");
     }
-    // Of another length, or merely alike.
+    // Another length, or only similar.
     assert_eq!(access(&fernet[..90]), "()");
     assert_eq!(access("\\xc30"), "()");
     assert_eq!(access(&"c30d04".repeat(10)), "()");
 }
 
-/// A JWT with these claims; nobody looks at its signature.
+/// Builds a JWT with these claims and any signature.
 fn jwt(claims: &str) -> String {
     use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD as BASE64};
     format!(

@@ -1,5 +1,5 @@
-//! Rules about tokens: whether a value looks like one. Each is looked at once from end to end, and where it is made of what tokens are made of,
-//! its first characters tell the rest.
+//! Rules about tokens: whether a value looks like one. Each value is scanned once; for valid characters, the
+//! first ones decide the rest.
 
 use super::{Found, encoded, encrypted, has_control, is_padded, is_placeholder, is_plain};
 use crate::{
@@ -7,10 +7,10 @@ use crate::{
     secret::Secret,
 };
 
-/// No mask is longer.
+/// The length of the longest mask.
 const LONGEST_MASK: usize = 128;
 
-/// How an answer of a token endpoint begins that is form-encoded, as GitHub's are.
+/// Prefixes of form-encoded responses of token endpoints, such as GitHub's.
 const FORM: [&str; 5] = [
     "access_token=",
     "refresh_token=",
@@ -54,7 +54,7 @@ fn looks_like_one(part: &str, text: &str, found: &mut Found) -> Result<(), Reaso
     if has_type_before_it(text) {
         return found.broken(Rule::TokenPrefixed, Some(part));
     }
-    // OAuth 2.0 makes tokens of printable ASCII (RFC 6749, appendix A.12), and nearly everybody leaves out the space.
+    // OAuth 2.0 tokens are printable ASCII (RFC 6749, appendix A.12), and hardly any contain a space.
     if text.contains(char::is_whitespace) {
         found.broken(Rule::TokenSpace, Some(part))?;
     }
@@ -64,11 +64,11 @@ fn looks_like_one(part: &str, text: &str, found: &mut Found) -> Result<(), Reaso
     Ok(())
 }
 
-/// Something else than a token, told by how it begins and ends.
+/// Returns the rule for a value whose beginning and end show that it is not a token.
 fn known_shape(text: &str) -> Option<Rule> {
     match text.as_bytes() {
         [quote @ (b'"' | b'\'' | b'`'), .., last] if quote == last => Some(Rule::TokenQuoted),
-        // As Python prints bytes, and as PHP writes a text.
+        // As Python prints bytes, and as PHP serializes a string.
         [b'b', quote @ (b'"' | b'\''), .., last] if quote == last => Some(Rule::TokenQuoted),
         [b's', b':', b'0'..=b'9', .., b'"', b';'] => Some(Rule::TokenQuoted),
         [b'{', .., b'}'] if text.contains("\"iv\"") => Some(Rule::TokenEncrypted),
@@ -83,7 +83,7 @@ fn known_shape(text: &str) -> Option<Rule> {
     }
 }
 
-/// One character in place of all, or dots in place of the end.
+/// One repeated character, or dots at the end.
 fn is_masked(bytes: &[u8]) -> bool {
     if bytes.len() > 3 && bytes.ends_with(b"...") {
         return true;

@@ -46,14 +46,14 @@ fn server(certificate: &str, key: Arc<dyn SigningKey>) -> TlsAcceptor {
 
 #[tokio::test]
 async fn what_psql_takes_and_we_do_not_is_named_with_the_remedy() {
-    const KINDS: [&str; 2] = ["X.509 v3", "have such a one issued"];
+    const KINDS: [&str; 2] = ["X.509 v3", "issue an X.509 v3 certificate"];
     let bed = Bed::new().await;
     bed.user_rows(1, 3).await;
     let key = PrivateKeyDer::from_pem_file(file("server.key")).unwrap();
     let key = any_supported_type(&key).unwrap();
     let (authority, of_p521) = ("authority.pem", "authority_p521.pem");
     let (own, itself) = ("own_authority.pem", "self_signed.pem");
-    let unknown = ["not known here", "name the file", "`sslrootcert`"];
+    let unknown = ["unknown authority", "name the file", "`sslrootcert`"];
     for (certificate, mode, root, said) in [
         (
             "x509_v1.pem",
@@ -81,8 +81,11 @@ async fn what_psql_takes_and_we_do_not_is_named_with_the_remedy() {
             "verify-full",
             authority,
             Some((
-                "common name (CN) only",
-                &["issued with that name as subjectAltName", "`sslmode=verify-ca`"],
+                "only as common name (CN)",
+                &[
+                    "issue the certificate with that name as subjectAltName",
+                    "`sslmode=verify-ca`",
+                ],
             )),
         ),
         ("common_name_only.pem", "verify-ca", authority, None),
@@ -90,7 +93,7 @@ async fn what_psql_takes_and_we_do_not_is_named_with_the_remedy() {
             "signed_with_p521.pem",
             "verify-full",
             of_p521,
-            Some(("its kind of key or signature is not known", &KINDS)),
+            Some(("its key or signature type is unknown", &KINDS)),
         ),
     ] {
         let url = in_front_of(&bed, Some(server(certificate, key.clone()))).await;
@@ -120,7 +123,7 @@ async fn a_server_whose_only_key_is_p_521_is_told_from_one_that_wants_to_know_th
     );
     for (arguments, shown) in [
         (&["migrate", "--dry-run"][..], ["0.0.0.0:", "not P-521"]),
-        (&["doctor"], ["RSA, P-256, P-384 or Ed25519", "put that right"]),
+        (&["doctor"], ["RSA, P-256, P-384 or Ed25519", "fix it"]),
     ] {
         let ran = with_url(&bed, arguments, &url).await.ended_with(6);
         let said = format!("{}{}", ran.stdout, ran.stderr);

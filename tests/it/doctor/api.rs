@@ -20,7 +20,7 @@ async fn all_is_well() {
     bed.rows(1, 20).await;
     let checks = Checks::of(&doctor(&bed, &[]).await.ended_with(0));
     checks.assert("api", "connection", "ok", bed.api.base_url());
-    checks.assert("api", "clock", "ok", "in step");
+    checks.assert("api", "clock", "ok", "in sync");
     checks.assert("api", "credentials", "ok", "accepted");
     checks.assert("api", "rate_tier", "ok", "tier1, which every request names");
     checks.assert("api", "apps", "ok", "google, slack");
@@ -44,12 +44,12 @@ async fn apps_that_are_not_there_or_of_another_kind_are_a_wrong_configuration() 
         "api",
         "apps",
         "failed",
-        "not there: gogle; not for OAuth: keys (apikey)",
+        "missing: gogle; not OAuth apps: keys (apikey)",
     );
 
     let bed = bed.set("apps.google = \"google-calendar\"");
     let checks = Checks::of(&doctor(&bed, &[]).await.ended_with(2));
-    checks.assert("api", "apps", "failed", "not there: google-calendar");
+    checks.assert("api", "apps", "failed", "missing: google-calendar");
 }
 
 #[tokio::test]
@@ -82,7 +82,7 @@ async fn what_is_not_the_api_or_not_there_ends_with_4() {
             .await
             .ended_with(4),
     );
-    checks.assert("api", "connection", "failed", "not as the API does");
+    checks.assert("api", "connection", "failed", "not like the API");
     let nowhere = [("TOKENFERRY__API__BASE_URL", "http://127.0.0.1:1")];
     let checks = Checks::of(&doctor(&bed, &nowhere).await.ended_with(4));
     checks.assert(
@@ -128,7 +128,7 @@ async fn what_the_api_does_not_tell_is_a_warning() {
         .script_lookups([Fault::RateLimited(quota), Fault::RateLimited(quota)]);
     let checks = Checks::of(&doctor(&bed, &[]).await.ended_with(0));
     checks.assert("api", "credentials", "ok", "accepted");
-    checks.assert("api", "apps", "warning", "did not tell about google");
+    checks.assert("api", "apps", "warning", "no usable response for google");
 }
 
 /// An API that answers everything alike.

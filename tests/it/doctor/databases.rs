@@ -24,8 +24,8 @@ async fn all_is_well_with_roles_that_may_no_more_than_they_need() {
     checks.assert("source", "rows", "ok", "about 20");
     checks.assert("source", "app_names", "ok", "google");
     checks.assert("source", "table", "ok", "the key \\\"id\\\" and 12 fields");
-    checks.assert("ledger", "schema", "ok", "its tables are not yet");
-    checks.assert("ledger", "privileges", "ok", "may make the tables");
+    checks.assert("ledger", "schema", "ok", "exists without tables");
+    checks.assert("ledger", "privileges", "ok", "can create the tables");
     checks.assert("ledger", "pepper", "ok", "not set");
     assert_eq!(inventory(&bed).await, before, "doctor changes nothing");
 
@@ -38,9 +38,9 @@ async fn all_is_well_with_roles_that_may_no_more_than_they_need() {
     assert_eq!(migrated.status.code(), Some(0));
     let before = inventory(&bed).await;
     let checks = Checks::of(&doctor(&bed, &variables).await.ended_with(0));
-    checks.assert("ledger", "schema", "ok", "there and up to date");
-    checks.assert("ledger", "privileges", "ok", "may read and write");
-    checks.assert("ledger", "pepper", "ok", "as the ledger was begun");
+    checks.assert("ledger", "schema", "ok", "is up to date");
+    checks.assert("ledger", "privileges", "ok", "can read and write");
+    checks.assert("ledger", "pepper", "ok", "matches the ledger");
     assert_eq!(inventory(&bed).await, before, "doctor changes nothing");
 }
 
@@ -118,12 +118,12 @@ async fn a_key_without_an_index_that_helps_is_warned_of() {
         (
             "alter table legacy_tokens drop constraint legacy_tokens_pkey",
             "warning",
-            "no index gives the rows in the order",
+            "no index returns rows in the order",
         ),
         (
             "create index on legacy_tokens (id, provider)",
             "warning",
-            "none promises that \\\"id\\\" is unique",
+            "none guarantees that \\\"id\\\" is unique",
         ),
         (
             "create unique index by_id on legacy_tokens (id)",
@@ -349,7 +349,7 @@ async fn a_ledger_that_cannot_be_kept_is_told_before_the_first_run() {
         .to_owned();
     bed.sql(&advice).await;
     let checks = Checks::of(&doctor(&bed, &ledger).await.ended_with(0));
-    checks.assert("ledger", "privileges", "ok", "may read and write");
+    checks.assert("ledger", "privileges", "ok", "can read and write");
     bed.rows(21, 40).await;
     for arguments in [&["migrate", "--dry-run", "--json"][..], &["migrate", "--json"]] {
         let mut command = bed.command(arguments);
@@ -373,7 +373,7 @@ async fn a_ledger_of_another_version_or_pepper_is_told() {
     bed.migrate().await.ended_with(0);
     let pepper = [("TOKENFERRY__LEDGER__PEPPER", "black")];
     let checks = Checks::of(&doctor(&bed, &pepper).await.ended_with(2));
-    checks.assert("ledger", "pepper", "failed", "put the former pepper back");
+    checks.assert("ledger", "pepper", "failed", "restore the previous value");
     bed.sql(
         "insert into tokenferry._sqlx_migrations (version, description, success, checksum, execution_time) \
              values (99991231000000, 'of the future', true, 'x', 0)",
@@ -425,7 +425,7 @@ async fn a_server_that_may_forget_what_it_confirmed_is_warned_of() {
         let ran = doctor(&bed, &variables).await.ended_with(0);
         Checks::of(&ran).assert("ledger", "durability", status, said);
     };
-    let clean = "what the server has confirmed survives a crash";
+    let clean = "confirmed writes survive a crash";
     check("ok", clean).await;
     set("full_page_writes", "off").await;
     check("warning", "full_page_writes is off").await;

@@ -16,9 +16,9 @@ async fn a_mapping_by_which_most_rows_would_fail_is_a_failed_check() {
         "source",
         "mapping",
         "ok",
-        "all of 300 rows that were looked at would go up",
+        "all 300 sampled rows would be uploaded",
     );
-    fine.assert("source", "tokens", "ok", "nothing");
+    fine.assert("source", "tokens", "ok", "look normal");
 
     bed.sql(
         "update legacy_tokens set granted_by = 'user-' || id || '@example.com', token_type = '{\"a\": 1}'",
@@ -28,7 +28,7 @@ async fn a_mapping_by_which_most_rows_would_fail_is_a_failed_check() {
         (
             "ACCESS_TOKEN_EXPIRY",
             "granted_by",
-            "`source.columns.access_token_expiry` (the column \\\"granted_by\\\"): 300 of 300 rows that were looked at would \
+            "`source.columns.access_token_expiry` (the column \\\"granted_by\\\"): 300 of 300 sampled rows would \
              fail as expiry_unreadable",
         ),
         (
@@ -55,7 +55,7 @@ async fn a_mapping_by_which_most_rows_would_fail_is_a_failed_check() {
         "source",
         "mapping",
         "warning",
-        "rows that were looked at would fail: no_app (",
+        "sampled rows would fail: no_app (",
     );
 }
 
@@ -71,7 +71,7 @@ async fn durations_in_place_of_expiries_are_a_failed_check_and_an_expression_hel
         "source",
         "mapping",
         "failed",
-        "(the column \\\"expires_in\\\"): 100 of 100 expiries that were looked at are before 2005",
+        "(the column \\\"expires_in\\\"): 100 of 100 sampled expiries are before 2005",
     );
     found.assert(
         "source",
@@ -87,7 +87,7 @@ async fn durations_in_place_of_expiries_are_a_failed_check_and_an_expression_hel
         .unwrap();
     let log = String::from_utf8(dry.stderr).unwrap();
     assert!(
-        log.contains("most expiries are before 2005, as durations are"),
+        log.contains("most expiries are before 2005, like durations"),
         "{log}"
     );
 
@@ -107,7 +107,7 @@ async fn durations_in_place_of_expiries_are_a_failed_check_and_an_expression_hel
     );
     checks(&bed, &[], 0)
         .await
-        .assert("source", "mapping", "ok", "would go up");
+        .assert("source", "mapping", "ok", "would be uploaded");
     let report = bed.migrate().await.ended_with(0).json();
     assert_eq!(report["warnings_by_code"], serde_json::json!({}));
 }
@@ -130,7 +130,7 @@ async fn columns_that_do_not_look_like_tokens_are_warned_of_with_counts() {
         ),
         (
             "'ya29.everybody-has-this-one'",
-            "100 of 100 rows hold a value that others hold, too (1 different values",
+            "100 of 100 rows share their value with others (1 distinct values",
         ),
     ] {
         bed.sql("truncate legacy_tokens").await;
@@ -146,6 +146,6 @@ async fn columns_that_do_not_look_like_tokens_are_warned_of_with_counts() {
         );
         let dry = bed.run(&["migrate", "--dry-run", "--json"]).await;
         let log = dry.stderr;
-        assert!(log.contains("Hold one of them against"), "{log}");
+        assert!(log.contains("Compare one of them with"), "{log}");
     }
 }

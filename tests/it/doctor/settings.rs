@@ -68,12 +68,7 @@ async fn a_wrong_configuration_gets_a_whole_report_all_the_same() {
         "failed",
         "did you mean `batch.max_tokens`? (file)",
     );
-    checks.assert(
-        "configuration",
-        "api.timeout",
-        "failed",
-        "must be a length of time",
-    );
+    checks.assert("configuration", "api.timeout", "failed", "must be a duration");
     checks.assert(
         "configuration",
         "batch.on_failure",
@@ -82,7 +77,7 @@ async fn a_wrong_configuration_gets_a_whole_report_all_the_same() {
     );
     // What does not depend on these is looked at.
     checks.assert("source", "connection", "ok", "Postgres");
-    checks.assert("ledger", "schema", "ok", "is not there yet");
+    checks.assert("ledger", "schema", "ok", "does not exist yet");
 
     // Nothing but nonsense.
     let path = bed.config();
@@ -97,8 +92,8 @@ async fn a_wrong_configuration_gets_a_whole_report_all_the_same() {
             "{}",
             ran.stdout
         );
-        checks.assert("source", "connection", "skipped", "it needs");
-        checks.assert("ledger", "connection", "skipped", "it needs");
+        checks.assert("source", "connection", "skipped", "needs");
+        checks.assert("ledger", "connection", "skipped", "needs");
     }
     std::fs::remove_file(&path).unwrap();
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_tokenferry"));
@@ -128,7 +123,7 @@ async fn what_a_value_points_to_is_what_the_advice_is_about() {
     let checks = Checks::of(&ran);
     for (key, part) in [
         ("source.url", "set the variable NOT_SET_HERE"),
-        ("api.management_key", "see that this user may read /not/there"),
+        ("api.management_key", "check that this user can read /not/there"),
     ] {
         let advice = checks.get("configuration", key)["advice"].as_str().unwrap();
         assert!(advice.starts_with(part), "{advice}");

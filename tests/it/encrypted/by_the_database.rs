@@ -140,7 +140,7 @@ async fn what_the_database_cannot_decrypt_fails_alone() {
     let bed = Bed::new().await.set(COLUMNS);
     let doctor = legacy.run(&bed, &["doctor", "--json"]).await.ended_with(0);
     assert!(
-        doctor.stdout.contains("9 of 200 rows that were looked at"),
+        doctor.stdout.contains("9 of 200 sampled rows"),
         "{}",
         doctor.stdout
     );

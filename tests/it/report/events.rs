@@ -56,9 +56,9 @@ async fn waits_restarts_and_ends_are_recorded_and_shown() {
     );
     let page = bed.run(&["report", "--output", "-"]).await.ended_with(0).stdout;
     for text in [
-        "A process began",
+        "A process started the run",
         "The API asked to wait",
-        "A process went on",
+        "A process resumed the run",
         "The process ended",
         "completed",
         // Their colours in the figure.
@@ -88,7 +88,7 @@ async fn a_ledger_that_was_away_says_so_when_it_is_back() {
     command.env("TOKENFERRY__LEDGER__URL", ledger.url("postgres"));
     let page = ended(command.output()).await.ended_with(0).stdout;
     // Several statements noticed; it was away once.
-    assert_eq!(page.matches("The ledger did not answer").count(), 1);
+    assert_eq!(page.matches("The ledger did not respond").count(), 1);
     ledger.stop().await.unwrap();
 }
 

@@ -37,7 +37,7 @@ async fn a_page_tells_what_was_asked_what_happened_and_what_to_do() {
         &page,
         &[
             "<title>Run 1 of test</title>",
-            "197 of 200 tokens went up in this run; 3 failed. 98.5 % of what was to arrive is at Descope.",
+            "This run uploaded 197 of 200 tokens; 3 failed. 98.5 % of all tokens are at Descope.",
             "completed, some failed",
             // Asked.
             "all rows of legacy_tokens, by process",
@@ -144,8 +144,8 @@ async fn dry_runs_and_verifications_have_their_pages() {
         &dry,
         &[
             "Dry run: nothing was sent",
-            "199 of 200 tokens would go up, in",
-            "1 would fail as things are.",
+            "A run would upload 199 of 200 tokens, in",
+            "1 would fail.",
             "tokenferry migrate --canary 20",
             "<bdi>21</bdi>",
         ],
@@ -190,7 +190,7 @@ async fn failures_that_a_later_run_has_worked_on_are_counted_and_not_listed() {
     let second = page(&bed, &[]).await;
     contains(
         &second,
-        &["1 of 200 tokens went up in this run; 197 were there already and 2 failed."],
+        &["This run uploaded 1 of 200 tokens; 197 were there already and 2 failed."],
     );
     assert!(!second.contains("by a later one"));
 }

@@ -244,7 +244,7 @@ async fn the_others_arrive_and_the_row_is_listed_with_its_column() {
         assert_eq!(report["tokens"]["committed"], 597);
         assert!(
             ran.stderr
-                .contains("rows of one destination cannot be looked for"),
+                .contains("rows with the same destination cannot be found"),
             "{}",
             ran.stderr
         );
@@ -255,15 +255,15 @@ async fn the_others_arrive_and_the_row_is_listed_with_its_column() {
         .texts("select source_key || ' ' || reason from tokenferry.tokens where state = 'failed' order by 1")
         .await;
     assert!(
-        reasons[0].starts_with("300 the database fails on the value of `external_identifier`"),
+        reasons[0].starts_with("300 the database cannot read the value of `external_identifier`"),
         "{reasons:?}"
     );
     assert!(
-        reasons[1].starts_with("400 the database fails on the value of `updated_at`"),
+        reasons[1].starts_with("400 the database cannot read the value of `updated_at`"),
         "{reasons:?}"
     );
     assert!(
-        reasons[2].starts_with("500 the database fails on the value of `id_token`"),
+        reasons[2].starts_with("500 the database cannot read the value of `id_token`"),
         "{reasons:?}"
     );
     assert!(!bed.ledger_dump().await.contains("s3cr3t-day"));

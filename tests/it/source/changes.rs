@@ -21,7 +21,7 @@ async fn rows_that_are_gone_before_they_were_read_are_missed() {
     let ran = meanwhile(&bed, "delete from legacy_tokens where id > 600")
         .await
         .ended_with(0);
-    let said = "the source held 1200 rows when it began, and only 600 were there to be read";
+    let said = "the source had 1200 rows at the start, but only 600 could be read";
     assert!(ran.stderr.contains(said), "{}", ran.stderr);
     let report = ran.json();
     assert_eq!(report["status"], "completed");
@@ -52,7 +52,7 @@ async fn a_source_that_is_half_of_what_it_was_is_told_until_it_has_been_so_for_l
         let report = bed.migrate().await.ended_with(0).json();
         let reason = report["stop_reason"].as_str().unwrap_or_default();
         assert!(
-            reason.starts_with("an earlier complete run read 100 rows, and this one found 30"),
+            reason.starts_with("an earlier complete run read 100 rows, but this one found 30"),
             "{report}"
         );
     }
@@ -81,7 +81,7 @@ async fn a_source_that_is_empty_is_told_however_few_rows_it_had() {
         let report = bed.migrate().await.ended_with(0).json();
         let reason = report["stop_reason"].as_str().unwrap_or_default();
         assert!(
-            reason.starts_with("an earlier complete run read 3 rows, and this one found 0"),
+            reason.starts_with("an earlier complete run read 3 rows, but this one found 0"),
             "{report}"
         );
     }

@@ -285,7 +285,7 @@ async fn a_wrong_expression_is_named_without_its_values() {
         ("nosuch(token)", "nosuch(text) does not exist"),
         ("token ||", "syntax error"),
         ("count(*) over", "syntax error"),
-        ("'hunter2'::int", "could not work on a value (SQLSTATE 22P02)"),
+        ("'hunter2'::int", "could not process a value (SQLSTATE 22P02)"),
         (
             "token) from legacy_oauth_tokens; drop table legacy_oauth_tokens; --",
             "syntax error",

@@ -244,7 +244,7 @@ async fn a_person_watches_pauses_slows_down_resumes_and_stops() {
     page.press("#token").await;
     page.types("not-the-token-at-all").await;
     page.press("#door button").await;
-    page.until("document.getElementById('refused').textContent.includes('another one')")
+    page.until("document.getElementById('refused').textContent.includes('missing or wrong')")
         .await;
     assert_eq!(
         page.value("document.getElementById('snapshot').childElementCount")

@@ -26,7 +26,7 @@ async fn an_address_that_is_taken_is_said_before_anything_is_begun() {
             .ended_with(2);
         assert!(
             ran.stderr.contains(&format!("cannot listen on {address}"))
-                && ran.stderr.contains("another process listens there"),
+                && ran.stderr.contains("in use by another process"),
             "{}",
             ran.stderr
         );
@@ -35,7 +35,7 @@ async fn an_address_that_is_taken_is_said_before_anything_is_begun() {
     // Configured, it may be another run's: one that is told so, or one that does without.
     let ran = bed.run(&["migrate"]).await.ended_with(0);
     assert!(
-        ran.stderr.contains("this one goes without /metrics"),
+        ran.stderr.contains("continuing without /metrics"),
         "{}",
         ran.stderr
     );
