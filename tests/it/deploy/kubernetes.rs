@@ -131,7 +131,7 @@ fn images_are_named_by_an_exact_version() {
     );
     // It has no tags for versions, and the file says what to do about it.
     assert_eq!(base("RUN_IMAGE"), "gcr.io/distroless/cc-debian12:nonroot");
-    assert!(dockerfile.contains("for a release, give its digest"));
+    assert!(dockerfile.contains("for a release, set its digest"));
     let stages: Vec<&str> = dockerfile
         .lines()
         .filter_map(|line| line.strip_prefix("FROM "))
