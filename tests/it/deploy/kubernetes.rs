@@ -20,7 +20,8 @@ use crate::support::settings::try_settings;
 /// Where the pod finds its credentials.
 const SECRETS: &str = "/run/secrets/tokenferry";
 
-/// The manifest's one object of this kind. A field that Kubernetes does not know would be lost on the way through its type.
+/// The manifest's one object of this kind. A field that Kubernetes does not know would be lost on the way
+/// through its type.
 fn object<T: DeserializeOwned + Serialize>(kind: &str) -> T {
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text("kubernetes-cronjob.yaml")).unwrap();
     let mut found = documents.into_iter().filter(|one| one["kind"] == kind);
