@@ -37,6 +37,11 @@ pub fn arm() {
         std::process::exit(2);
     }
     // Nothing runs after a kill: no destructor, no goodbye to a database.
+    if let Ok(rows) = std::env::var("TOKENFERRY_RANGE_ROWS")
+        && let Err(error) = fail::cfg("range_rows", &format!("return({rows})"))
+    {
+        eprintln!("TOKENFERRY_RANGE_ROWS cannot be armed: {error}");
+    }
     raise_at("TOKENFERRY_KILL_AT", Signal::SIGKILL);
     raise_at("TOKENFERRY_PAUSE_AT", Signal::SIGSTOP);
 }

@@ -163,6 +163,9 @@ pub struct MigrateArgs {
     /// End after N tokens; the next run continues from there
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
     pub limit: Option<u64>,
+    /// Read every row, also in key ranges that have not changed since the last complete run
+    #[arg(long)]
+    pub full: bool,
     /// Also send rows whose `updated_at` is earlier than when their token was sent, as in a lagging replica
     /// or a restored backup
     #[arg(long)]

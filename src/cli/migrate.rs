@@ -25,6 +25,7 @@ pub(super) async fn run(global: &Global, args: MigrateArgs, console: &Console) -
         dry_run,
         selection,
         limit: args.limit,
+        full: args.full,
         older: if args.allow_older {
             OlderVersions::Allowed
         } else {

@@ -12,6 +12,7 @@ mod event_log;
 mod evidence;
 mod finding;
 mod item;
+mod key_range;
 mod ledger_state;
 mod login;
 mod moment;
@@ -40,6 +41,7 @@ pub use event_log::{Event, EventKind, EventLog};
 pub use evidence::{Evidence, Prior};
 pub use finding::{Finding, FindingKind};
 pub use item::{EncodedPage, EncodedToken, Item};
+pub use key_range::{CleanRanges, KeyRange, RowsDigest};
 pub use ledger_state::{
     Adopted, CurrentHolder, Forgotten, LastOutcome, LedgerState, OlderVersions, SiblingToken,
 };

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 
 use super::failure_counts::Failed;
 use crate::{
-    domain::{SourceKey, Tally},
+    domain::{CleanRanges, KeyRange, RowsDigest, SourceKey, Tally},
     metrics::Meter,
     uploader::{TokenOutcome, TokensFinished},
 };
@@ -33,13 +33,24 @@ struct Inner {
     closed: Tally,
     cursor: Option<SourceKey>,
     next_page: u64,
+    /// The ranges of which every row is stored, as it was read.
+    clean: CleanRanges,
 }
 
 #[derive(Debug)]
 struct OpenPage {
     number: u64,
     last: SourceKey,
+    digest: Option<RowsDigest>,
     tally: Tally,
+}
+
+/// The most rows of a clean range. One change makes the whole range be read.
+fn max_range_rows() -> i64 {
+    fail_point!("range_rows", |rows| {
+        rows.and_then(|rows| rows.parse().ok()).unwrap_or_default()
+    });
+    5000
 }
 
 /// The state of a run.
@@ -60,6 +71,7 @@ impl Checkpointer {
             closed: tally,
             cursor,
             next_page: 0,
+            clean: CleanRanges::default(),
         };
         Self {
             inner: Mutex::new(inner),
@@ -69,14 +81,19 @@ impl Checkpointer {
         }
     }
 
-    /// Adds a page with this number of rows.
-    pub(super) fn open(&self, number: u64, last: SourceKey, selected: i64) {
+    /// Adds a page with this number of rows, up to this key.
+    pub(super) fn open(&self, number: u64, last: SourceKey, digest: Option<RowsDigest>, selected: i64) {
         self.meter.read(selected);
         let tally = Tally {
             selected,
             ..Tally::default()
         };
-        self.lock().open.push_back(OpenPage { number, last, tally });
+        self.lock().open.push_back(OpenPage {
+            number,
+            last,
+            digest,
+            tally,
+        });
     }
 
     /// Adds outcomes of rows of a page.
@@ -89,7 +106,20 @@ impl Checkpointer {
         let mut moved = false;
         while let Some(page) = inner.open.pop_front_if(|page| page.tally.is_balanced()) {
             inner.closed += page.tally;
-            inner.cursor = Some(page.last);
+            let after = inner.cursor.replace(page.last.clone());
+            // The digest is of the rows that were read, so of all that have an outcome here.
+            let is_stored = page.tally.committed + page.tally.unchanged == page.tally.selected;
+            if let Some(digest) = page
+                .digest
+                .filter(|digest| is_stored && digest.rows == page.tally.selected)
+            {
+                let range = KeyRange {
+                    after,
+                    until: page.last,
+                    digest,
+                };
+                inner.clean.push(range, max_range_rows());
+            }
             inner.next_page = page.number + 1;
             moved = true;
         }
@@ -115,6 +145,11 @@ impl Checkpointer {
     /// Returns the number of the first page that is not settled.
     pub(super) fn settled_below(&self) -> u64 {
         self.lock().next_page
+    }
+
+    /// Returns the ranges of which every row is stored, and forgets them.
+    pub(super) fn take_clean(&self) -> Vec<KeyRange<RowsDigest>> {
+        std::mem::take(&mut self.lock().clean).into_vec()
     }
 
     /// Waits until the cursor has moved since the last call.
@@ -155,8 +190,8 @@ mod tests {
     #[test]
     fn the_cursor_waits_for_the_slowest_page() {
         let checkpointer = Checkpointer::new(None, Tally::default(), Meter::default());
-        checkpointer.open(0, SourceKey::from("10"), 10);
-        checkpointer.open(1, SourceKey::from("20"), 10);
+        checkpointer.open(0, SourceKey::from("10"), None, 10);
+        checkpointer.open(1, SourceKey::from("20"), None, 10);
         checkpointer.settle(1, committed(10));
         assert_eq!(checkpointer.snapshot().cursor, None);
         assert_eq!(checkpointer.snapshot().live.committed, 10);
@@ -194,7 +229,7 @@ mod tests {
             },
             Meter::default(),
         );
-        checkpointer.open(0, SourceKey::from("6"), 1);
+        checkpointer.open(0, SourceKey::from("6"), None, 1);
         checkpointer.settle(0, committed(1));
         assert_eq!(checkpointer.snapshot().closed.committed, 6);
     }

@@ -147,6 +147,7 @@ async fn work(
         .await;
     if request.sees_all() && ended.stopped.is_none() && ended.error.is_none() {
         remember_all(&session.ledger, &session.run).await;
+        keep_clean_ranges(&tracker).await;
     }
     let (committed, failed) = session.control.meter.batches();
     ended.summary.batches = Batches { committed, failed };
@@ -199,7 +200,7 @@ async fn announce_siblings(ledger: &Ledger, target: &str) -> Result<(), LedgerEr
 }
 
 /// A digest of what a run is about.
-fn selection(settings: &Settings, source: &Source, ledger: &Ledger) -> Fingerprint {
+pub(super) fn selection(settings: &Settings, source: &Source, ledger: &Ledger) -> Fingerprint {
     let database = source.database();
     let mut parts = settings.selection();
     if let Some(database) = &database {
@@ -255,6 +256,18 @@ fn left_open(closed: &Tally, live: &Tally) -> Option<PipelineError> {
         selected: live.selected,
         settled: live.settled(),
     })
+}
+
+/// Stores the ranges that the next run need not read. Without them it reads every row.
+async fn keep_clean_ranges(tracker: &RunTracker<'_>) {
+    let Some(seal) = tracker.range_seal.get() else {
+        return;
+    };
+    let Session { ledger, run, .. } = tracker.session;
+    let ranges = seal.ranges(tracker.checkpointer.take_clean());
+    if let Err(failure) = ledger.keep_clean_ranges(run, &ranges).await {
+        warn!(reason = %failure, "unchanged key ranges could not be recorded: the next run reads every row");
+    }
 }
 
 /// Marks the ledger's memory as complete again. If that cannot be recorded, the ledger stays cautious.

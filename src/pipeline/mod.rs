@@ -33,6 +33,7 @@ mod sink_item;
 mod source_rows;
 mod stage_set;
 mod stages;
+mod unchanged_ranges;
 mod upload_stage;
 mod validate_stage;
 mod verify;

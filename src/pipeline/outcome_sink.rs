@@ -47,17 +47,17 @@ impl OutcomeSink {
         })
     }
 
-    /// Records rows that the source found outdated.
-    pub(super) async fn outdated(&self, decisions: Vec<Decision>) -> Result<(), PipelineError> {
+    /// Records rows that the source found outdated. Returns the keys of those that are stored.
+    pub(super) async fn outdated(&self, decisions: Vec<Decision>) -> Result<Vec<SourceKey>, PipelineError> {
         match self.dry_run {
-            DryRun::Off => self.ledger.record_outcomes(&self.run, &decisions).await?,
+            DryRun::Off => return Ok(self.ledger.record_outcomes(&self.run, &decisions).await?),
             DryRun::On => {
                 self.ledger.remember_outdated(&self.run, &decisions).await?;
                 let findings: Vec<Finding> = decisions.into_iter().map(Finding::of).collect();
                 self.ledger.record_findings(&self.run, &findings).await?;
             }
         }
-        Ok(())
+        Ok(Vec::new())
     }
 
     /// Returns the destinations that the ledger may know too little about.
@@ -80,7 +80,7 @@ impl OutcomeSink {
         mut warnings: Vec<Finding>,
     ) -> Result<(), PipelineError> {
         match self.dry_run {
-            DryRun::Off => self.ledger.record_outcomes(&self.run, &decisions).await?,
+            DryRun::Off => drop(self.ledger.record_outcomes(&self.run, &decisions).await?),
             DryRun::On => warnings.extend(decisions.into_iter().map(Finding::of)),
         }
         Ok(self.ledger.record_findings(&self.run, &warnings).await?)

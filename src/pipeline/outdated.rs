@@ -9,6 +9,7 @@ use tracing::warn;
 
 use super::{PipelineError, ledger_filter::LedgerFilter, outcome_sink::OutcomeSink, session::Session};
 use crate::{
+    domain::SourceKey,
     postgres::FailureKind,
     reader::{Source, SourceError},
     validation::{Duplicates, Validator},
@@ -25,17 +26,18 @@ pub(super) struct OutdatedRows<'a> {
 }
 
 impl OutdatedRows<'_> {
-    /// Asks the source for outdated rows, and records them. Returns `false` if the source cannot tell, or not
-    /// in time.
+    /// Asks the source for outdated rows, and records them; `stored` gets the keys of those that are stored.
+    /// Returns `false` if the source cannot tell, or not in time.
     pub(super) async fn find(
         &self,
         source: &mut Source,
         memory: &mut LedgerFilter,
+        stored: &mut Vec<SourceKey>,
     ) -> Result<bool, PipelineError> {
         let stop = &self.session.control.stop;
         let mut outage = source.outage();
         loop {
-            let Some(recorded) = stop.run_until_stopped(self.record(source, memory)).await else {
+            let Some(recorded) = stop.run_until_stopped(self.record(source, memory, stored)).await else {
                 return Ok(true);
             };
             match recorded {
@@ -71,7 +73,12 @@ impl OutdatedRows<'_> {
         }
     }
 
-    async fn record(&self, source: &mut Source, memory: &mut LedgerFilter) -> Result<(), PipelineError> {
+    async fn record(
+        &self,
+        source: &mut Source,
+        memory: &mut LedgerFilter,
+        stored: &mut Vec<SourceKey>,
+    ) -> Result<(), PipelineError> {
         let mut filter = Duplicates::new(self.validator);
         let session = self.session;
         let duplicates = source
@@ -90,7 +97,7 @@ impl OutdatedRows<'_> {
             for decision in &decisions {
                 memory.add_outdated(&decision.key);
             }
-            self.record.outdated(decisions).await?;
+            stored.extend(self.record.outdated(decisions).await?);
             fail_point!("outdated");
         }
         Ok(())

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use tokio::sync::mpsc;
 
-use super::PipelineError;
+use super::{PipelineError, unchanged_ranges::UnchangedRanges};
 use crate::{
     domain::{RunId, SourceKey},
     ledger::{FailedRow, Ledger},
@@ -15,23 +15,28 @@ use crate::{
 /// The most rows that are requested by key at once.
 const KEYS_AT_ONCE: i64 = 500;
 
-/// Reads all rows after the cursor; the next page is read while the last one is processed.
+/// Reads all rows after the cursor, but for those in unchanged ranges; the next page is read while the last one
+/// is processed.
 pub(super) async fn all(
     mut source: Source,
     cursor: Option<SourceKey>,
+    mut unchanged: UnchangedRanges,
     stop: StopSignal,
     pages: mpsc::Sender<Page>,
 ) -> Result<(), PipelineError> {
     let mut last = cursor;
     // The place in the channel is reserved first, so that no further page waits in memory.
     while let Some(Ok(place)) = stop.run_until_stopped(pages.reserve()).await {
-        match stop.run_until_stopped(source.page(last.as_ref())).await {
+        match stop
+            .run_until_stopped(unchanged.next(&mut source, last.as_ref()))
+            .await
+        {
             Some(Ok(Some(page))) => {
                 last = Some(page.last.clone());
                 place.send(page);
             }
             Some(Ok(None)) | None => break,
-            Some(Err(error)) => return Err(error.into()),
+            Some(Err(error)) => return Err(error),
         }
     }
     Ok(())

@@ -15,6 +15,8 @@ pub struct Request {
     pub selection: Selection,
     /// The number of tokens after which to end; the next run resumes.
     pub limit: Option<u64>,
+    /// Reads every row, also those in unchanged key ranges.
+    pub full: bool,
     /// The canary before the rest.
     pub canary: Option<Canary>,
     /// Allows older versions of rows to overwrite newer ones that were sent.
@@ -68,6 +70,9 @@ impl Request {
                 Some(users) => format!("lookups for {users} users"),
                 None => "lookups".to_owned(),
             });
+        }
+        if self.full {
+            parts.push("unchanged ranges as well".to_owned());
         }
         if self.older == OlderVersions::Allowed {
             parts.push("older versions allowed".to_owned());

@@ -1,6 +1,10 @@
 //! The run tracker: updates the ledger's cursor and the progress of an upload while the stages work.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use fail::fail_point;
 use tokio::time::{sleep, timeout};
@@ -12,6 +16,7 @@ use super::{
     progress::TICK,
     session::Session,
     sink::Sink,
+    unchanged_ranges::RangeSeal,
 };
 use crate::{
     domain::Estimate,
@@ -32,6 +37,8 @@ pub(super) struct RunTracker<'a> {
     pub(super) checkpointer: Arc<Checkpointer>,
     /// The current phase.
     pub(super) phase: PhaseCell,
+    /// Seals the unchanged ranges that the run finds, if it looks for any.
+    pub(super) range_seal: OnceLock<RangeSeal>,
     sink: Sink,
 }
 
@@ -46,6 +53,7 @@ impl<'a> RunTracker<'a> {
             session,
             checkpointer,
             phase,
+            range_seal: OnceLock::new(),
             sink,
         }
     }

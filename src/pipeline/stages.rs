@@ -25,6 +25,7 @@ use super::{
     sink_item::SinkItem,
     source_rows,
     stage_set::StageSet,
+    unchanged_ranges::UnchangedRanges,
     validate_stage::{Limit, ValidateStage},
 };
 use crate::{
@@ -65,6 +66,7 @@ impl Stages<'_> {
         let (tracker, session) = (self.tracker, self.tracker.session);
         let (settings, stop) = (session.settings, &session.control.stop);
         tracker.phase.enter(Phase::Settling);
+        let mut unchanged = UnchangedRanges::take(session, self.request, &mut source).await?;
         if let Sink::Upload(uploader) = &sink {
             reconcile_left_behind(session, uploader).await?;
         }
@@ -78,6 +80,7 @@ impl Stages<'_> {
         let mut memory = LedgerFilter::new(session.ledger.is_new_to(&session.run).await?);
         let validator = source_rows::validator(settings, &session.ledger).with_buffers(&session.buffers);
         let resolver = source_rows::resolver(session).await?.map(Arc::new);
+        let mut outdated_stored = Vec::new();
         let duplicates_resolved = match self.request.selection {
             Selection::All => {
                 tracker.phase.enter(Phase::Outdated);
@@ -86,12 +89,22 @@ impl Stages<'_> {
                     record: self.record,
                     validator: &validator,
                 };
-                outdated.find(&mut source, &mut memory).await?
+                outdated
+                    .find(&mut source, &mut memory, &mut outdated_stored)
+                    .await?
             }
             // The other rows are not read.
             Selection::Failed { .. } => false,
             // The source does not know which login IDs belong to the same user.
         } && resolver.is_none();
+        if duplicates_resolved && forgotten == Forgotten::Nothing {
+            unchanged.drop_outdated(&mut source, &outdated_stored).await?;
+        } else {
+            unchanged.clear();
+        }
+        if let Some(seal) = unchanged.seal() {
+            let _ = tracker.range_seal.set(seal.clone());
+        }
         if self.request.online.is_some() {
             tracker.phase.enter(Phase::Asking);
         }
@@ -109,12 +122,18 @@ impl Stages<'_> {
             duplicates_resolved,
             check,
         };
-        self.work(start, source, sink).await
+        self.work(start, source, unchanged, sink).await
     }
 
     /// Connects the stages: read, look users up, validate and cut into batches, hold back for the canary,
     /// send.
-    async fn work(&self, start: Start, source: Source, sink: Sink) -> Result<(), PipelineError> {
+    async fn work(
+        &self,
+        start: Start,
+        source: Source,
+        unchanged: UnchangedRanges,
+        sink: Sink,
+    ) -> Result<(), PipelineError> {
         let (tracker, session) = (self.tracker, self.tracker.session);
         let (batch, stop) = (session.settings.batch, &session.control.stop);
         match (&self.gate, &start.check) {
@@ -125,7 +144,7 @@ impl Stages<'_> {
         }
         let resolver = start.resolver.clone();
         let mut stages = StageSet::new(stop);
-        let mut pages = stages.add(|pages| self.read(source, pages));
+        let mut pages = stages.add(|pages| self.read(source, unchanged, pages));
         if let Some(resolver) = resolver {
             pages = stages.add(|resolved| lookup_stage::run(resolver, pages, resolved).in_current_span());
         }
@@ -145,6 +164,7 @@ impl Stages<'_> {
     fn read(
         &self,
         source: Source,
+        unchanged: UnchangedRanges,
         pages: mpsc::Sender<Page>,
     ) -> BoxFuture<'static, Result<(), PipelineError>> {
         let session = self.tracker.session;
@@ -154,7 +174,13 @@ impl Stages<'_> {
             // span it is given.
             Selection::All => {
                 let source = source.with_span(Span::current());
-                Box::pin(read_stage::all(source, session.run.cursor.clone(), stop, pages))
+                Box::pin(read_stage::all(
+                    source,
+                    session.run.cursor.clone(),
+                    unchanged,
+                    stop,
+                    pages,
+                ))
             }
             Selection::Failed { code } => {
                 let ledger = session.ledger.clone();

@@ -108,6 +108,16 @@ impl ValidateStage {
     /// Returns `false` if the next stage is gone.
     async fn page(&mut self, page: Page) -> Result<bool, PipelineError> {
         let number = page.number;
+        if page.tokens.is_empty() {
+            let unchanged = page.unread;
+            self.checkpointer.open(number, page.last, page.digest, unchanged);
+            let settled = Tally {
+                unchanged,
+                ..Tally::default()
+            };
+            self.checkpointer.settle(number, settled);
+            return Ok(true);
+        }
         let selected = i64::try_from(page.tokens.len()).unwrap_or(i64::MAX);
         if let Some(columns) = &mut self.columns {
             columns.look(&page)?;
@@ -129,7 +139,7 @@ impl ValidateStage {
             return Ok(false);
         }
         let screened = examined.resolve(&known, run, self.holder_check.older);
-        self.checkpointer.open(number, page.last, selected);
+        self.checkpointer.open(number, page.last, page.digest, selected);
         let unfetched = screened.unfetched.iter().map(PendingFetch::destination_id);
         let destinations: HashSet<_, RandomState> = screened
             .items

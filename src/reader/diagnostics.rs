@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use super::{
     Source, SourceError, key,
-    plan::{Plan, from_clause},
+    plan::{Bounds, Plan, from_clause},
     session, session_settings, validate,
 };
 use crate::{
@@ -167,7 +167,7 @@ impl SourceDiagnostics {
         };
         let page = format!(
             "explain (format json) {}",
-            plan.page(false, self.settings.page_size)
+            plan.page(Bounds::NONE, self.settings.page_size)
         );
         let unique = match &self.settings.relation {
             Relation::Table(_) => {

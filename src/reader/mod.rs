@@ -12,6 +12,7 @@ mod interner;
 mod key;
 mod pages;
 mod plan;
+mod range_digests;
 mod relation;
 mod row_counts;
 mod row_fallback;

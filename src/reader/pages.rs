@@ -4,18 +4,23 @@ use tracing::Instrument;
 
 use super::{
     Page, Source, SourceError,
-    source::{PAGE_BYTES, Rows},
+    source::{Between, PAGE_BYTES, Rows},
 };
 use crate::domain::SourceKey;
 
 impl Source {
-    /// Reads the page after a key, or the first one; `None` at the end. After a lost connection it reconnects
-    /// with growing pauses, until the database was unreachable for too long.
+    /// Reads the page after a key, or the first one, up to another key, if there is one; `None` at the end.
+    /// After a lost connection it reconnects with growing pauses, until the database was unreachable for too
+    /// long.
     ///
     /// # Errors
     /// If the database stays away, or the rows cannot be had.
-    pub async fn page(&mut self, after: Option<&SourceKey>) -> Result<Option<Page>, SourceError> {
-        self.patiently(Rows::After(after)).await
+    pub async fn page(
+        &mut self,
+        after: Option<&SourceKey>,
+        until: Option<&SourceKey>,
+    ) -> Result<Option<Page>, SourceError> {
+        self.patiently(Rows::Between(Between { after, until })).await
     }
 
     /// Reads the rows with these keys that still exist and meet the configured condition; `None` if there are
@@ -50,16 +55,16 @@ impl Source {
     }
 
     async fn read(&mut self, wanted: Rows<'_>) -> Result<Option<Page>, SourceError> {
-        let (tokens, size) = self.fetch(wanted).await?;
+        let fetched = self.fetch(wanted).await?;
         self.expect_same_shape().await?;
-        if size < PAGE_BYTES / 2 {
+        if fetched.bytes < PAGE_BYTES / 2 {
             // One large row must not make all pages after it small.
             self.limit = self
                 .limit
                 .saturating_mul(2)
                 .min(self.connection.settings.page_size);
         }
-        Ok(self.page_of(tokens))
+        Ok(self.page_of(fetched.tokens, fetched.digest))
     }
 
     /// Reads as much as possible of a page whose query failed.
@@ -76,7 +81,7 @@ impl Source {
         }
     }
 
-    async fn expect_same_shape(&mut self) -> Result<(), SourceError> {
+    pub(super) async fn expect_same_shape(&mut self) -> Result<(), SourceError> {
         let connection = self.connection.session().await?;
         self.shape.expect_unchanged(connection, &self.plan).await
     }

@@ -36,7 +36,12 @@ pub(super) struct Plan {
     pub(super) key: String,
     pub(super) key_type: KeyType,
     condition: Option<String>,
+    /// The seed of a hash of each row, if one is selected.
+    row_hash_seed: Option<i64>,
 }
+
+/// The output column of the hash of a row.
+pub(super) const ROW_HASH: &str = "tokenferry hash";
 
 impl Plan {
     pub(super) fn new(settings: &SourceSettings, key_type: KeyType, columns: Vec<Column>) -> Self {
@@ -49,7 +54,23 @@ impl Plan {
             key,
             key_type,
             condition: settings.condition.clone(),
+            row_hash_seed: None,
         }
+    }
+
+    /// Selects a hash of each row with the row.
+    pub(super) fn hash_rows(&mut self, seed: i64) {
+        self.row_hash_seed = Some(seed);
+    }
+
+    /// Returns true if pages have a hash of each row.
+    pub(super) fn has_row_hashes(&self) -> bool {
+        self.row_hash_seed.is_some()
+    }
+
+    /// The text of everything that decides how a row is read.
+    pub(super) fn description(&self) -> String {
+        format!("{} from {}{}", self.select, self.from, self.filter(None))
     }
 
     /// Returns the column of a field, if it is mapped.
@@ -57,25 +78,61 @@ impl Plan {
         self.columns.iter().find(|column| column.field == field)
     }
 
-    /// The query for the page after a key (`$1`), or for the first page. The limit stands in the text: as a
-    /// parameter it would leave the planner to guess, and a wrong guess sorts the whole table for each page.
-    pub(super) fn page(&self, after_key: bool, limit: u32) -> String {
-        let after = after_key.then(|| self.is_after("$1"));
-        let filter = self.filter(after);
-        format!(
-            "select {} from {}{filter} order by {} limit {limit}",
-            self.select, self.from, self.key
-        )
+    /// The query for the page after a key (`$1`), or for the first page, up to another key (`$2`, or `$1`
+    /// where there is no first). The limit stands in the text: as a parameter it would leave the planner to
+    /// guess, and a wrong guess sorts the whole table for each page.
+    pub(super) fn page(&self, bounds: Bounds, limit: u32) -> String {
+        let page = format!(
+            "select {} from {}{} order by {} limit {limit}",
+            self.select,
+            self.from,
+            self.filter(self.within(bounds)),
+            self.key
+        );
+        match self.row_hash_seed {
+            Some(seed) => format!(
+                "select page.*, {} as \"{ROW_HASH}\" from ({page}) as page",
+                row_hash("page", seed)
+            ),
+            None => page,
+        }
     }
 
     /// The query for the keys of such a page, and for nothing else.
-    pub(super) fn keys(&self, after_key: bool, limit: u32) -> String {
-        let after = after_key.then(|| self.is_after("$1"));
-        let filter = self.filter(after);
+    pub(super) fn keys(&self, bounds: Bounds, limit: u32) -> String {
         format!(
-            "select {key}::pg_catalog.text as \"tokenferry 0\" from {}{filter} order by {key} limit {limit}",
+            "select {key}::pg_catalog.text as \"tokenferry 0\" from {}{} order by {key} limit {limit}",
             self.from,
+            self.filter(self.within(bounds)),
             key = self.key
+        )
+    }
+
+    /// The query for the digest of all rows within these bounds.
+    pub(super) fn digest(&self, bounds: Bounds, seed: i64) -> String {
+        format!(
+            "select pg_catalog.count(*), \
+             coalesce(pg_catalog.sum({}), 0::pg_catalog.numeric)::pg_catalog.text \
+             from (select {} from {}{}) as page",
+            row_hash("page", seed),
+            self.select,
+            self.from,
+            self.filter(self.within(bounds)),
+        )
+    }
+
+    /// The query for the positions of those ranges (`$1` and `$2`: the keys before them and their last keys)
+    /// that have one of the keys in `$3`.
+    pub(super) fn ranges_with(&self) -> String {
+        let typed = |text: &str| format!("({text})::{}", self.key_type.sql());
+        let (key, after, until) = (typed("keys.key"), typed("ranges.after"), typed("ranges.until"));
+        format!(
+            "select distinct ranges.position \
+             from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) \
+                  with ordinality as ranges (after, until, position), \
+                  pg_catalog.unnest($3::pg_catalog.text[]) as keys (key) \
+             where (ranges.after is null or {key} operator(pg_catalog.>) {after}) \
+                   and {key} operator(pg_catalog.<=) {until}"
         )
     }
 
@@ -123,6 +180,22 @@ impl Plan {
         )
     }
 
+    fn within(&self, bounds: Bounds) -> Option<String> {
+        let is_until = |parameter| {
+            format!(
+                "{} operator(pg_catalog.<=) {parameter}::pg_catalog.text::{}",
+                self.key,
+                self.key_type.sql()
+            )
+        };
+        match (bounds.after, bounds.until) {
+            (false, false) => None,
+            (true, false) => Some(self.is_after("$1")),
+            (false, true) => Some(is_until("$1")),
+            (true, true) => Some(format!("{} and {}", self.is_after("$1"), is_until("$2"))),
+        }
+    }
+
     /// The `where` clause of the configured condition and another one; empty if there is neither.
     pub(super) fn filter(&self, another: Option<String>) -> String {
         let configured = self.condition.as_deref().map(parenthesize);
@@ -133,6 +206,29 @@ impl Plan {
             format!(" where {}", conditions.join(" and "))
         }
     }
+}
+
+/// The bounds that a page has: a key before it, a last key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bounds {
+    pub(super) after: bool,
+    pub(super) until: bool,
+}
+
+impl Bounds {
+    pub(super) const NONE: Self = Self {
+        after: false,
+        until: false,
+    };
+}
+
+/// The keyed hash of a row of this subquery. The text of a row tells apart null and empty, and where one
+/// value ends; the collation makes equal what is equal byte by byte, and nothing else.
+fn row_hash(rows: &str, seed: i64) -> String {
+    format!(
+        "pg_catalog.hashtextextended(row({rows}.*)::pg_catalog.text collate pg_catalog.\"C\", \
+         '{seed}'::pg_catalog.int8)"
+    )
 }
 
 /// Named out of the way: `order by "id"` means an output column of that name before it means the table's.
@@ -204,14 +300,20 @@ mod tests {
             Some("a or b -- why"),
         );
         assert_eq!(
-            table.page(true, 7),
+            table.page(
+                Bounds {
+                    after: true,
+                    until: false
+                },
+                7
+            ),
             "select \"Id\"::pg_catalog.text as \"tokenferry 0\", (\"provider\")::pg_catalog.text as \"tokenferry 1\" \
              from \"public\".\"T\" where (a or b -- why\n) \
              and \"Id\" operator(pg_catalog.>) $1::pg_catalog.text::pg_catalog.uuid order by \"Id\" limit 7"
         );
         let query = plan(Relation::Query("select 1".into()), None);
         assert_eq!(
-            query.page(false, 7),
+            query.page(Bounds::NONE, 7),
             "select \"Id\"::pg_catalog.text as \"tokenferry 0\", (\"provider\")::pg_catalog.text as \"tokenferry 1\" \
              from (select 1\n) as source order by \"Id\" limit 7"
         );

@@ -6,7 +6,7 @@ use sqlx::AssertSqlSafe;
 use super::{
     Page, Source, SourceError, decode,
     error::{not_a_key, row_error},
-    source::{PAGE_BYTES, Rows},
+    source::{Between, PAGE_BYTES, Rows},
 };
 use crate::{
     config::{Expression, Field},
@@ -26,16 +26,16 @@ impl Source {
     ) -> Result<Option<Page>, SourceError> {
         let keys = match wanted {
             Rows::Among(keys) => keys.to_vec(),
-            Rows::After(after) => self.keys(after).await?,
+            Rows::Between(between) => self.keys(between).await?,
         };
         let (mut tokens, mut size) = (Vec::new(), 0);
         // The next part is the last element.
         let mut parts = vec![keys.as_slice()];
         while let Some(part) = parts.pop() {
             match self.fetch(Rows::Among(part)).await {
-                Ok((found, bytes)) => {
-                    tokens.extend(found);
-                    size += bytes;
+                Ok(found) => {
+                    tokens.extend(found.tokens);
+                    size += found.bytes;
                 }
                 Err(error) if error.is_about_a_value() => match part {
                     [key] => tokens.extend(self.without_bad_fields(key, error).await?),
@@ -47,23 +47,22 @@ impl Source {
                 Err(error) => return Err(error),
             }
             // Rows that were asked for by their keys would not be asked for again.
-            if size >= PAGE_BYTES && matches!(wanted, Rows::After(_)) {
+            if size >= PAGE_BYTES && matches!(wanted, Rows::Between(_)) {
                 break;
             }
         }
-        match self.page_of(tokens) {
+        match self.page_of(tokens, None) {
             // Some row failed, and now there is none: another look will tell more.
-            None if matches!(wanted, Rows::After(_)) => Err(failed),
+            None if matches!(wanted, Rows::Between(_)) => Err(failed),
             page => Ok(page),
         }
     }
 
-    async fn keys(&mut self, after: Option<&SourceKey>) -> Result<Vec<SourceKey>, SourceError> {
-        let sql = self.plan.keys(after.is_some(), self.limit.min(AT_ONCE));
-        let mut query = sqlx::query_scalar::<_, Option<String>>(AssertSqlSafe(sql));
-        if let Some(after) = after {
-            query = query.bind(after.as_str());
-        }
+    async fn keys(&mut self, between: Between<'_>) -> Result<Vec<SourceKey>, SourceError> {
+        let after = between.after;
+        let sql = self.plan.keys(between.bounds(), self.limit.min(AT_ONCE));
+        let query = sqlx::query_scalar::<_, Option<String>>(AssertSqlSafe(sql));
+        let query = between.keys().fold(query, |query, key| query.bind(key.as_str()));
         let keys = query.fetch_all(self.connection.session().await?).await;
         let keys = keys.map_err(|error| match row_error(error, after) {
             SourceError::Rows { source, .. } if source.sqlstate.as_deref() == Some(NOT_IN_ENCODING) => {

@@ -41,7 +41,7 @@ impl Source {
                 self.rows(&keys).await?
             }
             Err(SourceError::Database(failure)) if failure.kind == FailureKind::Timeout => {
-                self.page(None).await?
+                self.page(None, None).await?
             }
             Err(error) => return Err(error),
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use futures_util::TryStreamExt;
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, Row};
 use tokio::time::Instant;
 use tracing::Span;
 
@@ -12,14 +12,14 @@ use super::{
     decode::{self, RowDecoder},
     error::{not_a_key, row_error},
     interner::Interner,
-    plan::Plan,
+    plan::{Bounds, Plan, ROW_HASH},
     session::{self, Connection, Perspective},
     shape::Shape,
     validate,
 };
 use crate::{
     config::SourceSettings,
-    domain::{EventKind, EventLog, LegacyToken, SourceKey},
+    domain::{EventKind, EventLog, KeyRange, LegacyToken, RowsDigest, SourceKey},
     postgres::{Outage, Patience},
     secret::{BufferPool, SecretArena},
 };
@@ -34,10 +34,14 @@ pub(super) const PAGE_BYTES: usize = 1 << 20;
 pub struct Page {
     /// Counts from 0 within a run.
     pub number: u64,
-    /// One per row, in the order of the key; never empty.
+    /// One per row that was read, in the order of the key.
     pub tokens: Vec<LegacyToken>,
-    /// The greatest key of the page: the next one begins after it.
+    /// The rows that were not read: their range has the digest of rows that are stored as they are.
+    pub unread: i64,
+    /// The last key of the page: the next one begins after it.
     pub last: SourceKey,
+    /// The digest of all rows, as they were read; `None` if it is not known.
+    pub digest: Option<RowsDigest>,
 }
 
 /// The source, checked and ready to be read.
@@ -171,21 +175,24 @@ impl Source {
         self.connection.session = None;
     }
 
-    /// The tokens of rows, and how many bytes of text they hold.
-    pub(super) async fn fetch(&mut self, wanted: Rows<'_>) -> Result<(Vec<LegacyToken>, usize), SourceError> {
+    pub(super) async fn fetch(&mut self, wanted: Rows<'_>) -> Result<Fetched, SourceError> {
         let connection = self.connection.session().await?;
-        let (sql, after) = match wanted {
-            Rows::After(after) => (self.plan.page(after.is_some(), self.limit), after),
-            Rows::Among(_) => (self.plan.rows(), None),
+        let sql = match wanted {
+            Rows::Between(between) => self.plan.page(between.bounds(), self.limit),
+            Rows::Among(_) => self.plan.rows(),
         };
         let mut query = sqlx::query(AssertSqlSafe(sql));
         query = match wanted {
-            Rows::After(Some(after)) => query.bind(after.as_str()),
-            Rows::After(None) => query,
+            Rows::Between(between) => between.keys().fold(query, |query, key| query.bind(key.as_str())),
             Rows::Among(keys) => {
                 query.bind(keys.iter().map(|key| key.as_str().to_owned()).collect::<Vec<_>>())
             }
         };
+        let (after, is_page) = match wanted {
+            Rows::Between(between) => (between.after, true),
+            Rows::Among(_) => (None, false),
+        };
+        let mut digest = (is_page && self.plan.has_row_hashes()).then(RowsDigest::default);
         let mut rows = query.fetch(connection);
         let arena = SecretArena::pooled(&self.buffers, self.secret_bytes + self.secret_bytes / 8);
         let mut decoded = RowDecoder::new(self.limit.min(10_000) as usize, arena);
@@ -195,11 +202,7 @@ impl Source {
                 Ok(None) => break,
                 Err(error) => match row_error(error, decoded.last_key().or(after)) {
                     // The rows before it are good; the next page begins with this one.
-                    error
-                        if error.is_about_a_value()
-                            && decoded.len() > 0
-                            && matches!(wanted, Rows::After(_)) =>
-                    {
+                    error if error.is_about_a_value() && decoded.len() > 0 && is_page => {
                         break;
                     }
                     error => return Err(error),
@@ -216,11 +219,17 @@ impl Source {
                 }
                 Some(key) => SourceKey::from(key),
             };
+            if let Some(digest) = &mut digest {
+                let hash = row
+                    .try_get(ROW_HASH)
+                    .map_err(|error| row_error(error, decoded.last_key().or(after)))?;
+                digest.add(hash);
+            }
             decoded
                 .push(&row, key, &self.plan.columns, &mut self.common)
                 .map_err(|error| row_error(error, decoded.last_key().or(after)))?;
             // Rows that were asked for by their keys would not be asked for again.
-            if decoded.bytes() >= PAGE_BYTES && matches!(wanted, Rows::After(_)) {
+            if decoded.bytes() >= PAGE_BYTES && is_page {
                 // The next pages ask for what fits.
                 self.limit = u32::try_from(decoded.len()).unwrap_or(self.limit).max(1);
                 break;
@@ -229,21 +238,76 @@ impl Source {
         drop(rows);
         self.secret_bytes = decoded.secret_bytes();
         let bytes = decoded.bytes();
-        Ok((decoded.finish(), bytes))
+        Ok(Fetched {
+            tokens: decoded.finish(),
+            bytes,
+            digest,
+        })
     }
 
     /// The next page, if there is anything on it.
-    pub(super) fn page_of(&mut self, tokens: Vec<LegacyToken>) -> Option<Page> {
+    pub(super) fn page_of(&mut self, tokens: Vec<LegacyToken>, digest: Option<RowsDigest>) -> Option<Page> {
         let last = tokens.last()?.key.clone();
+        Some(self.number(tokens, 0, last, digest))
+    }
+
+    /// The page in place of a range that was not read.
+    #[must_use]
+    pub fn unread_page(&mut self, range: KeyRange<RowsDigest>) -> Page {
+        self.number(Vec::new(), range.digest.rows, range.until, Some(range.digest))
+    }
+
+    fn number(
+        &mut self,
+        tokens: Vec<LegacyToken>,
+        unread: i64,
+        last: SourceKey,
+        digest: Option<RowsDigest>,
+    ) -> Page {
         let number = self.next_number;
         self.next_number += 1;
-        Some(Page { number, tokens, last })
+        Page {
+            number,
+            tokens,
+            unread,
+            last,
+            digest,
+        }
     }
+}
+
+/// Rows that were read by one query.
+pub(super) struct Fetched {
+    pub(super) tokens: Vec<LegacyToken>,
+    /// The bytes of text in all rows.
+    pub(super) bytes: usize,
+    pub(super) digest: Option<RowsDigest>,
 }
 
 /// A request for rows.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Rows<'a> {
-    After(Option<&'a SourceKey>),
+    Between(Between<'a>),
     Among(&'a [SourceKey]),
+}
+
+/// A key before the rows, and their last key.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Between<'a> {
+    pub(super) after: Option<&'a SourceKey>,
+    pub(super) until: Option<&'a SourceKey>,
+}
+
+impl<'a> Between<'a> {
+    pub(super) fn bounds(self) -> Bounds {
+        Bounds {
+            after: self.after.is_some(),
+            until: self.until.is_some(),
+        }
+    }
+
+    /// The parameters of a query with these bounds.
+    pub(super) fn keys(self) -> impl Iterator<Item = &'a SourceKey> {
+        self.after.into_iter().chain(self.until)
+    }
 }

@@ -6,7 +6,7 @@ use super::{
     SourceError,
     column_type::Form,
     key,
-    plan::{Column, Plan, expression, from_clause, parenthesize},
+    plan::{Bounds, Column, Plan, expression, from_clause, parenthesize},
     relation::{missing_column, problem, relation_columns, types},
     row_security, value_limit,
 };
@@ -80,7 +80,7 @@ async fn plan(connection: &mut Session, settings: &SourceSettings) -> Result<Pla
     let plan = Plan::new(settings, key_type, columns);
     // Privileges are only looked at when a query runs.
     connection
-        .execute(AssertSqlSafe(plan.page(false, 0)))
+        .execute(AssertSqlSafe(plan.page(Bounds::NONE, 0)))
         .await
         .map_err(Failure::from)?;
     Ok(plan)

@@ -97,6 +97,21 @@ impl FingerprintKey {
         self.digest("selection", joined(parts).as_ref())
     }
 
+    /// The seed of the hashes that the source takes of its rows.
+    #[must_use]
+    pub fn row_hash_seed(&self) -> i64 {
+        let mut seed = [0; 8];
+        seed.copy_from_slice(&self.digest("row hash", &[]).0[..8]);
+        i64::from_le_bytes(seed)
+    }
+
+    /// A digest of rows, and of all else that decides whether they are stored as they are.
+    #[must_use]
+    pub fn range_digest(&self, basis: &Fingerprint, rows: i64, sum: i128) -> Fingerprint {
+        let parts: [&[u8]; 3] = [&basis.0, &rows.to_le_bytes(), &sum.to_le_bytes()];
+        self.digest("range", joined(&parts).as_ref())
+    }
+
     /// Returns the key for digests of a token's parts.
     #[must_use]
     pub fn parts(&self) -> &PartsKey {

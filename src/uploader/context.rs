@@ -97,7 +97,7 @@ impl Context {
                 end: Unsent::Failed(reason.clone()),
             })
             .collect();
-        self.ledger.record_outcomes(&self.run, &decisions).await?;
+        drop(self.ledger.record_outcomes(&self.run, &decisions).await?);
         self.report(&pages(batch), &TokenOutcome::Failed(reason.clone()));
         Ok(())
     }

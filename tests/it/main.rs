@@ -55,6 +55,7 @@ mod superseded;
 mod support;
 mod targets;
 mod terminal;
+mod unchanged_ranges;
 mod unknown;
 mod verify;
 mod verify_refresh;

@@ -4,15 +4,19 @@ use super::{
     Ledger, LedgerError, Run,
     columns::{DestinationColumns, ReasonColumns, column},
 };
-use crate::domain::{Decision, Destination, TokenState, Unsent};
+use crate::domain::{Decision, Destination, SourceKey, TokenState, Unsent};
 
 impl Ledger {
     /// Records rows that end without a request: failed by a local rule, or superseded. A superseded row that
-    /// is stored stays committed until the newer row was uploaded.
+    /// is stored stays committed until the newer row was uploaded. Returns the keys of such rows.
     ///
     /// # Errors
     /// If the database stays unreachable, or another process has taken the run over.
-    pub async fn record_outcomes(&self, run: &Run, decisions: &[Decision]) -> Result<(), LedgerError> {
+    pub async fn record_outcomes(
+        &self,
+        run: &Run,
+        decisions: &[Decision],
+    ) -> Result<Vec<SourceKey>, LedgerError> {
         let superseded = || {
             decisions
                 .iter()
@@ -28,7 +32,8 @@ impl Ledger {
                 .is_some_and(|row| row.state == TokenState::Committed)
         });
         self.mark_outdated(run, &stored).await?;
-        self.write_decisions(run, &others).await
+        self.write_decisions(run, &others).await?;
+        Ok(column(&stored, |decision| decision.key.clone()))
     }
 
     /// Marks stored rows for which there is a newer one.

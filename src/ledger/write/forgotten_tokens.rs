@@ -42,7 +42,8 @@ impl Ledger {
     /// fails, for example on a read-only replica, the writable database is not the one that went back.
     pub(super) async fn went_back(&self) -> LedgerError {
         let noted = sqlx::query!(
-            "insert into forgotten_tokens (migration, extent)
+            "with believed as (delete from clean_ranges)
+             insert into forgotten_tokens (migration, extent)
              select migration, 'anything' from runs union select $1, 'anything'
              on conflict (migration) do update set extent = excluded.extent, since = now()",
             self.migration,

@@ -3,6 +3,7 @@
 mod batch;
 mod batches;
 mod checkpoints;
+mod clean_ranges;
 mod columns;
 mod commit;
 mod committed;

@@ -27,6 +27,12 @@ impl Ledger {
             .await??;
         self.expect_api(rollback_request.of_run, api).await?;
         if rollback_request.dry_run == DryRun::Off {
+            // Tokens of theirs may be deleted.
+            self.with_retry(|| {
+                sqlx::query!("delete from clean_ranges where migration = $1", self.migration)
+                    .execute(&self.pool)
+            })
+            .await?;
             self.with_retry(|| {
                 sqlx::query!(
                     "with places as (delete from former_places where false) delete from token_rows where false"

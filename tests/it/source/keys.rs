@@ -83,9 +83,9 @@ async fn a_page_goes_on_after_any_key() {
     let database = table("int", "select generate_series(1, 12)").await;
     let settings = plain(&database, "table = \"tokens\"\nkey = \"id\"");
     let mut source = open(&settings).await.unwrap();
-    let page = source.page(Some(&"9".into())).await.unwrap().unwrap();
+    let page = source.page(Some(&"9".into()), None).await.unwrap().unwrap();
     assert_eq!(keys(&page.tokens), ["10", "11", "12"]);
-    assert!(source.page(Some(&"12".into())).await.unwrap().is_none());
+    assert!(source.page(Some(&"12".into()), None).await.unwrap().is_none());
 }
 
 #[tokio::test]

@@ -133,7 +133,7 @@ async fn a_policy_that_comes_while_pages_are_read_is_an_error_too() {
         }
     }
     let mut source = open(&settings).await.unwrap();
-    source.page(None).await.unwrap();
+    source.page(None, None).await.unwrap();
     bed.sql("alter table legacy_tokens enable row level security")
         .await;
     let error = pages(&mut source).await.unwrap_err();

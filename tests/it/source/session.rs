@@ -63,7 +63,7 @@ async fn the_server_sees_who_is_reading() {
     let mut source = Source::open(&settings, "tokenferry crm-tokens", &Patience::new(PATIENCE))
         .await
         .unwrap();
-    source.page(None).await.unwrap();
+    source.page(None, None).await.unwrap();
     let seen = "select state from pg_stat_activity \
                 where datname = current_database() and application_name = 'tokenferry crm-tokens'";
     // Idle, and in no transaction: nothing is held between two pages.
@@ -79,7 +79,7 @@ async fn a_statement_that_takes_too_long_is_ended() {
     let settings = settings(database.url(), &slow).source;
     let begin = Instant::now();
     let mut source = open(&settings).await.unwrap();
-    let error = timeout(Duration::from_secs(20), source.page(None))
+    let error = timeout(Duration::from_secs(20), source.page(None, None))
         .await
         .expect("bounded")
         .unwrap_err();
@@ -113,7 +113,7 @@ async fn a_connection_lost_between_two_pages_is_taken_up_again() {
     let mut read = Vec::new();
     let mut numbers = Vec::new();
     let mut last = None;
-    while let Some(page) = source.page(last.as_ref()).await.unwrap() {
+    while let Some(page) = source.page(last.as_ref(), None).await.unwrap() {
         read.extend(page.tokens);
         numbers.push(page.number);
         last = Some(page.last);
@@ -136,7 +136,7 @@ async fn a_connection_lost_within_a_page_is_taken_up_again() {
         tokio::time::sleep(Duration::from_millis(100)).await;
         database.texts(TERMINATE).await
     };
-    let (page, cut) = tokio::join!(source.page(None), cut);
+    let (page, cut) = tokio::join!(source.page(None, None), cut);
     assert_eq!(cut, ["true"]);
     assert_eq!(keys(&page.unwrap().unwrap().tokens), ["1", "2", "3"]);
 }
@@ -153,14 +153,14 @@ async fn a_database_that_stays_away_is_given_up_when_patience_ends() {
     let mut source = Source::open(&settings, "tokenferry tests", &patience)
         .await
         .unwrap();
-    let page = source.page(None).await.unwrap().unwrap();
+    let page = source.page(None, None).await.unwrap().unwrap();
     // To the guest, the server is full from now on.
     database
         .execute(&format!("alter role {guest} connection limit 0"))
         .await;
     database.texts(TERMINATE).await;
     let begin = Instant::now();
-    let error = timeout(Duration::from_secs(20), source.page(Some(&page.last)))
+    let error = timeout(Duration::from_secs(20), source.page(Some(&page.last), None))
         .await
         .expect("bounded")
         .unwrap_err();
@@ -173,7 +173,7 @@ async fn a_database_that_stays_away_is_given_up_when_patience_ends() {
     database
         .execute(&format!("alter role {guest} connection limit -1"))
         .await;
-    let next = source.page(Some(&page.last)).await.unwrap().unwrap();
+    let next = source.page(Some(&page.last), None).await.unwrap().unwrap();
     assert_eq!(keys(&next.tokens), ["4", "5", "6"]);
 }
 

@@ -34,7 +34,7 @@ pub(crate) async fn open(settings: &SourceSettings) -> Result<Source, SourceErro
 /// All pages to the end.
 pub(crate) async fn pages(source: &mut Source) -> Result<Vec<Page>, SourceError> {
     let mut pages: Vec<Page> = Vec::new();
-    while let Some(page) = source.page(pages.last().map(|page| &page.last)).await? {
+    while let Some(page) = source.page(pages.last().map(|page| &page.last), None).await? {
         pages.push(page);
     }
     Ok(pages)
