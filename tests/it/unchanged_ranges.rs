@@ -70,7 +70,8 @@ async fn what_makes_ranges_unreliable_makes_the_next_run_read_everything() {
         for _ in 0..2 {
             migrate(bed, &[]).await.0.ended_with(0);
         }
-        assert_eq!(migrate(bed, &[]).await.1, 40);
+        let rows = bed.number("select count(*) from legacy_tokens").await;
+        assert_eq!(migrate(bed, &[]).await.1, rows);
     };
     settle(&bed).await;
 
@@ -98,25 +99,19 @@ async fn what_makes_ranges_unreliable_makes_the_next_run_read_everything() {
     settle(&bed).await;
 
     // A rollback.
-    bed.sql("update legacy_tokens set access_token = 'c' || access_token where id = 9")
-        .await;
+    bed.user_rows(41, 41).await;
     let (ran, _) = migrate(&bed, &[]).await;
     let run = ran.ended_with(0).json()["run_id"].to_string();
-    assert_eq!(migrate(&bed, &[]).await.1, 40);
+    assert_eq!(migrate(&bed, &[]).await.1, 41);
     bed.run(&["rollback", "--run", &run, "--yes"]).await.ended_with(0);
     let (ran, unread) = migrate(&bed, &[]).await;
-    assert_eq!(
-        (
-            ran.ended_with(0).json()["tokens"]["committed"].as_i64().unwrap(),
-            unread
-        ),
-        (1, 0)
-    );
+    let committed = ran.ended_with(0).json()["tokens"]["committed"].as_i64();
+    assert_eq!((committed, unread), (Some(1), 0));
     settle(&bed).await;
 
     // Another configuration, and another migration in the same ledger.
     let bed = bed.set(&format!(
-        "{}\n[rules]\ntolerate = [\"expiry_never\"]",
+        "{}\nrules.tolerate = [\"token_encrypted\"]",
         bed_settings()
     ));
     assert_eq!(migrate(&bed, &[]).await.1, 0, "other rules");
