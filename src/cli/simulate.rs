@@ -74,7 +74,7 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "PREFIX")]
     dead_refresh: Option<String>,
 
-    /// Issue a new refresh token at each refresh and end the previous one; fetching an expired token
+    /// Issue a new refresh token at each refresh and invalidate the previous one; fetching an expired token
     /// refreshes it
     #[arg(long)]
     rotate_refresh_tokens: bool,
