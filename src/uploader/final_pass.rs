@@ -54,7 +54,7 @@ async fn deliver(context: &Context, deferred: DeferredBatch) -> Result<(), Ledge
             DeferredBatch::Blocked(_) => context.deferred.push(rest),
             DeferredBatch::Exhausted(batch, reason) => context.fail_tokens(&batch, &reason).await?,
             DeferredBatch::Unresolved(unresolved, keys) => {
-                fail_unresolved(context, &unresolved, keys).await?
+                fail_unresolved(context, &unresolved, keys).await?;
             }
         }
     }
