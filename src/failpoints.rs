@@ -1,9 +1,10 @@
-//! Places where a test kills the process, to see that the next run goes on from there. Compiled in only with the feature
-//! `failpoints`; without it, each is nothing.
+//! Places where a test kills the process, to see that the next run goes on from there. Compiled in only with
+//! the feature `failpoints`; without it, each is nothing.
 //!
-//! `TOKENFERRY_KILL_AT=intent=3` ends the process by SIGKILL when it comes by the place called `intent` for the third time, and
-//! `TOKENFERRY_PAUSE_AT=intent=3` stops it there by SIGSTOP, until it gets a SIGCONT.
-//! `TOKENFERRY_MISCOUNT=1` leaves a settled batch out of the books, once, to see that books that do not close are noticed.
+//! `TOKENFERRY_KILL_AT=intent=3` ends the process by SIGKILL when it comes by the place called `intent` for
+//! the third time, and `TOKENFERRY_PAUSE_AT=intent=3` stops it there by SIGSTOP, until it gets a SIGCONT.
+//! `TOKENFERRY_MISCOUNT=1` leaves a settled batch out of the books, once, to see that books that do not close
+//! are noticed.
 
 /// Every place, in the order in which a batch comes by.
 pub const PLACES: [&str; 11] = [
@@ -23,7 +24,8 @@ pub const PLACES: [&str; 11] = [
 /// Places that not every run of `migrate` comes by, and those of other commands.
 pub const PLACES_ELSEWHERE: [&str; 5] = ["filed", "verified", "intended", "undone", "undone_recorded"];
 
-/// Arms the place that the environment names. An unknown or unreadable one is a mistake of the test's, and ends the process.
+/// Arms the place that the environment names. An unknown or unreadable one is a mistake of the test's, and
+/// ends the process.
 #[cfg(feature = "failpoints")]
 pub fn arm() {
     use nix::sys::signal::Signal;

@@ -47,7 +47,7 @@ impl Phase {
             Self::Starting => "starting",
             Self::Settling => "reconciling earlier batches",
             Self::Outdated => "looking for outdated rows",
-            Self::Asking => "looking up at the API",
+            Self::Asking => "querying the API",
             Self::Canary => "canary",
             Self::Sending if mode == Mode::DryRun => "dry run",
             Self::Sending => "sending",

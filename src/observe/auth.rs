@@ -4,8 +4,8 @@
 //! - The name in `Host` must be an address, `localhost` or a configured name. A DNS-rebinding attack arrives
 //!   with the attacker's own name.
 //! - An `Origin` header must be the page's own, so that no other site can send anything here.
-//! - The token comes in `Authorization`, never in a cookie or a URL: browsers do not add it by themselves, and
-//!   it does not appear in access logs.
+//! - The token comes in `Authorization`, never in a cookie or a URL: browsers do not add it by themselves,
+//!   and it does not appear in access logs.
 
 use std::{net::IpAddr, sync::Arc};
 

@@ -1,4 +1,5 @@
-//! Outdated rows: another row of the same destination is newer. They are recorded before the first of them could be sent.
+//! Outdated rows: another row of the same destination is newer. They are recorded before the first of them
+//! could be sent.
 
 use std::{future::ready, pin::pin};
 
@@ -24,8 +25,8 @@ pub(super) struct OutdatedRows<'a> {
 }
 
 impl OutdatedRows<'_> {
-    /// Asks the source for outdated rows, and records them. Returns `false` if the source cannot tell, or not in
-    /// time.
+    /// Asks the source for outdated rows, and records them. Returns `false` if the source cannot tell, or not
+    /// in time.
     pub(super) async fn find(
         &self,
         source: &mut Source,

@@ -45,8 +45,8 @@ impl StageSet {
         }));
     }
 
-    /// Waits until all stages have ended. The error of the first one counts: the cause comes before its consequences, as a
-    /// stage whose neighbour is gone ends without an error.
+    /// Waits until all stages have ended. The error of the first one counts: the cause comes before its
+    /// consequences, as a stage whose neighbour is gone ends without an error.
     pub(super) async fn join(self) -> Result<(), PipelineError> {
         let mut first = Ok(());
         for task in self.tasks {

@@ -1,4 +1,5 @@
-//! Architecture: a module imports only what the picture in docs/ARCHITECTURE.md allows, and files import each other in no cycle.
+//! Architecture: a module imports only what the picture in docs/ARCHITECTURE.md allows, and files import each
+//! other in no cycle.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,8 +12,8 @@ use syn::{
     visit::{self, Visit},
 };
 
-/// Which module may import which. A stage knows the shared words, its settings and, where it talks to the API,
-/// `descope`; never another stage. Only the pipeline knows all of them.
+/// Which module may import which. A stage knows the shared words, its settings and, where it talks to the
+/// API, `descope`; never another stage. Only the pipeline knows all of them.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("secret", &[]),
     ("domain", &["secret"]),
@@ -168,6 +169,34 @@ fn no_files_of_a_folder_import_each_other_in_a_cycle() {
         })
         .collect();
     assert!(cycles.is_empty(), "{cycles:#?}");
+}
+
+/// rustfmt wraps code; wrapping comments is not stable in it.
+#[test]
+fn no_comment_is_wider_than_the_code() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let format: toml::Table = fs::read_to_string(root.join("rustfmt.toml"))
+        .unwrap()
+        .parse()
+        .unwrap();
+    let most = usize::try_from(format["max_width"].as_integer().unwrap()).unwrap();
+    let files = ["src", "tests", "benches"].map(|folder| rust_files(&root.join(folder)));
+    let wide: Vec<String> = files
+        .iter()
+        .flatten()
+        .flat_map(|path| {
+            let text = fs::read_to_string(path).unwrap();
+            let wide = text
+                .lines()
+                .enumerate()
+                .filter(|(_, line)| line.trim_start().starts_with("//") && line.chars().count() > most);
+            let numbers: Vec<usize> = wide.map(|(number, _)| number + 1).collect();
+            numbers
+                .into_iter()
+                .map(|number| format!("{}:{number}", path.display()))
+        })
+        .collect();
+    assert!(wide.is_empty(), "wider than {most}: {wide:#?}");
 }
 
 /// A file of src/, and what it imports outside its tests: paths from the root of the crate.

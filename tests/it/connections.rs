@@ -1,4 +1,5 @@
-//! Connections that are never made: each names where, why and what to do, and none goes through a proxy that it should not.
+//! Connections that are never made: each names where, why and what to do, and none goes through a proxy that
+//! it should not.
 
 use std::sync::{
     Arc, Mutex,

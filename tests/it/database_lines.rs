@@ -1,4 +1,5 @@
-//! The lines to source and ledger: protected unless somebody wrote that they need not be, and each trouble named with its remedy.
+//! The lines to source and ledger: protected unless somebody wrote that they need not be, and each trouble
+//! named with its remedy.
 //!
 //! `0.0.0.0` is how this machine is reached as if it were another one.
 

@@ -1,5 +1,5 @@
-//! The documentation: links lead somewhere, generated pages are fresh, quoted commands and keys exist, and what the program
-//! has is described.
+//! The documentation: links lead somewhere, generated pages are fresh, quoted commands and keys exist, and
+//! what the program has is described.
 
 mod commands;
 mod complete;

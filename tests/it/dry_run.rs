@@ -18,8 +18,8 @@ async fn dry_run(bed: &Bed, arguments: &[&str]) -> Ran {
     bed.run(&all).await
 }
 
-/// Users and tenants, some with several connections, outdated rows near and far, rows that cannot go, and rows that an
-/// earlier run has sent: some of them unchanged, some changed since.
+/// Users and tenants, some with several connections, outdated rows near and far, rows that cannot go, and
+/// rows that an earlier run has sent: some of them unchanged, some changed since.
 async fn mixed_rows(bed: &Bed) {
     bed.rows(1, 900).await;
     bed.sql(
@@ -146,7 +146,8 @@ async fn a_dry_run_of_a_part_is_that_part() {
     assert_eq!(none["tokens"]["selected"], 0);
 }
 
-/// Before anything was migrated there is nothing else to list; after that, what a dry run found is listed by its ID.
+/// Before anything was migrated there is nothing else to list; after that, what a dry run found is listed by
+/// its ID.
 #[tokio::test]
 async fn failures_without_a_run_lead_to_what_a_dry_run_found() {
     let bed = Bed::new().await;

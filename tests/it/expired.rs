@@ -11,8 +11,8 @@ use crate::support::{
     listings::{failures, verify},
 };
 
-/// Rows 1 to 5 are alive, 11 to 15 have expired, 21 expires in five minutes, 31 has expired and has no refresh token, 32 has a
-/// refresh token alone, 33 has no expiry.
+/// Rows 1 to 5 are alive, 11 to 15 have expired, 21 expires in five minutes, 31 has expired and has no
+/// refresh token, 32 has a refresh token alone, 33 has no expiry.
 async fn bed() -> Bed {
     let bed = Bed::new().await;
     bed.api.change_rules(|rules| rules.rotates_refresh_tokens = true);

@@ -1,5 +1,5 @@
-//! Texts of others: what a key or an app's name holds moves no cursor, forges no line of a log, and is no formula; and whoever else
-//! is on the machine reads nothing.
+//! Texts of others: what a key or an app's name holds moves no cursor, forges no line of a log, and is no
+//! formula; and whoever else is on the machine reads nothing.
 
 use std::{
     fs,
@@ -93,7 +93,8 @@ fn as_an_ordinary_user(mut command: Command) -> Command {
     command
 }
 
-/// Whether another process of the user that [`as_an_ordinary_user`] gives may open a file of this one under `/proc`.
+/// Whether another process of the user that [`as_an_ordinary_user`] gives may open a file of this one under
+/// `/proc`.
 #[cfg(target_os = "linux")]
 async fn opens(process: &Child, file: &str) -> bool {
     let mut head = Command::new("head");
@@ -102,7 +103,8 @@ async fn opens(process: &Child, file: &str) -> bool {
     as_an_ordinary_user(head).status().await.unwrap().success()
 }
 
-/// The stand-in API is sealed as every command is, and reaches no database that would have to let this user in.
+/// The stand-in API is sealed as every command is, and reaches no database that would have to let this user
+/// in.
 #[tokio::test]
 #[cfg(target_os = "linux")]
 async fn the_memory_of_a_command_is_dumped_nowhere_and_read_by_nobody_but_root() {

@@ -85,7 +85,8 @@ async fn a_killed_run_is_settled_and_goes_on_without_writing_twice() {
             1
         );
         if !committed {
-            // The server goes on with a request whose client is gone; the next run must not believe "not there" yet.
+            // The server goes on with a request whose client is gone; the next run must not believe "not
+            // there" yet.
             tokio::spawn(async move {
                 sleep(Duration::from_millis(400)).await;
                 gate.release();

@@ -1,5 +1,5 @@
-//! The process is killed at every place that matters, and the next run goes on: with the feature `failpoints`, since the
-//! places are not in an ordinary build.
+//! The process is killed at every place that matters, and the next run goes on: with the feature
+//! `failpoints`, since the places are not in an ordinary build.
 
 use nix::sys::signal::Signal;
 use std::os::unix::process::ExitStatusExt;
@@ -13,8 +13,8 @@ use crate::support::{
     listings::FAST_LOOKUPS,
 };
 
-/// A table that makes a run come by every place: outdated rows, users known by login ID alone, tokens to be fetched,
-/// refused ones, and lost answers.
+/// A table that makes a run come by every place: outdated rows, users known by login ID alone, tokens to be
+/// fetched, refused ones, and lost answers.
 async fn eventful_bed() -> Bed {
     let bed = Bed::new().await;
     bed.rows(1, 600).await;
@@ -160,7 +160,8 @@ async fn a_process_killed_again_and_again_gets_there() {
     assert_eq!(bed.api.stored_count(), 595);
 }
 
-/// New tokens stay in their batch, tokens that were there before get rows: a statement for each, and a place to wait in it.
+/// New tokens stay in their batch, tokens that were there before get rows: a statement for each, and a place
+/// to wait in it.
 #[tokio::test]
 async fn a_process_killed_inside_of_the_statement_that_records_the_outcome() {
     for (rows, hold, release) in [
@@ -210,7 +211,8 @@ async fn a_process_killed_inside_of_the_statement_that_records_the_outcome() {
         .await
         .unwrap();
         child.kill().await.unwrap();
-        // The server goes on with what it was asked, and ends it while the next process settles what is in flight.
+        // The server goes on with what it was asked, and ends it while the next process settles what is in
+        // flight.
         let mut next = bed.spawn_migrate();
         timeout(Duration::from_secs(30), async {
             while bed

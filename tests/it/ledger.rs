@@ -1,4 +1,5 @@
-//! The ledger: opened by one or by several, outcomes that stay what they are, and nothing in it that gives a token away.
+//! The ledger: opened by one or by several, outcomes that stay what they are, and nothing in it that gives a
+//! token away.
 
 mod opening;
 mod outcomes;

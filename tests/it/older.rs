@@ -1,5 +1,5 @@
-//! An older token never goes over a newer one: not from another row, nor from an earlier version of its own, whatever changes
-//! while a run lasts or before it is gone on with.
+//! An older token never goes over a newer one: not from another row, nor from an earlier version of its own,
+//! whatever changes while a run lasts or before it is gone on with.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tokio::time::timeout;
 
 use crate::support::bed::{Bed, Ran, ended};
 
-/// Rows 1 to 400, stored by an earlier run. Row 399 is an older one for the destination of row 400, and many rows before them
-/// have changed, so that a run is not there yet when its first request is held.
+/// Rows 1 to 400, stored by an earlier run. Row 399 is an older one for the destination of row 400, and many
+/// rows before them have changed, so that a run is not there yet when its first request is held.
 async fn bed_with_an_older_row() -> Bed {
     let bed = Bed::new().await;
     bed.user_rows(1, 400).await;

@@ -157,7 +157,8 @@ async fn as_many_lookups_as_were_announced() {
         .filter(|path| path.ends_with("/users/load"))
         .count();
     assert_eq!(loads, 10);
-    // Four pages, of which two ask about users; the stand-in lists neither apps nor tenants, so both are asked for by name.
+    // Four pages, of which two ask about users; the stand-in lists neither apps nor tenants, so both are
+    // asked for by name.
     assert_eq!(ran.json()["lookups"], 10 + 4 + 1, "and the licence");
     let at_most = announced["lookups"].as_u64().unwrap();
     assert!((13..=16).contains(&at_most), "{announced}");

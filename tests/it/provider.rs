@@ -188,7 +188,8 @@ async fn where_there_are_two_tokens_the_preferred_one_goes_up() {
         assert_eq!(again["tokens"]["unchanged"], 4, "{prefer}");
         assert_eq!(fetched(&bed.api), asked, "{prefer}");
 
-        // A token that appears in the row is a change; with the provider preferred, it still is the kept one that goes up.
+        // A token that appears in the row is a change; with the provider preferred, it still is the kept one
+        // that goes up.
         bed.sql(&format!(
             "update legacy_tokens set access_token = '{TOKEN}-late' where id = 3"
         ))

@@ -1,5 +1,5 @@
-//! Reconciling: "committed" is concluded only from what cannot have been there before, and "not stored" only once no request
-//! can be under way.
+//! Reconciling: "committed" is concluded only from what cannot have been there before, and "not stored" only
+//! once no request can be under way.
 
 use std::time::Duration;
 
@@ -16,8 +16,8 @@ async fn expired_rows(bed: &Bed, from: i64, to: i64) {
         .await;
 }
 
-/// An ordinary night: the legacy system has renewed access tokens, which have expired again, and kept the refresh tokens; and
-/// there are new users.
+/// An ordinary night: the legacy system has renewed access tokens, which have expired again, and kept the
+/// refresh tokens; and there are new users.
 const NIGHT: &str =
     "update legacy_tokens set access_token = 'renewed-' || id, updated_at = now() where id <= 30;
     insert into legacy_tokens (id, provider, user_id, access_token, refresh_token, expires_at)
@@ -300,7 +300,8 @@ mod paused_and_killed {
         assert_eq!(ran["tokens"]["unchanged"], 10);
     }
 
-    /// The tokens expire between the two processes: fetching them would refresh them, and sending them again changes nothing.
+    /// The tokens expire between the two processes: fetching them would refresh them, and sending them again
+    /// changes nothing.
     #[tokio::test]
     async fn tokens_that_expired_since_are_not_fetched_to_find_out_about_them() {
         let bed = Bed::new().await;

@@ -58,7 +58,8 @@ async fn only_failed_sends_what_failed_and_nothing_else() {
     );
 }
 
-/// Whatever decides which rows there are, or what becomes of them: none may be passed over because an unfinished run was.
+/// Whatever decides which rows there are, or what becomes of them: none may be passed over because an
+/// unfinished run was.
 #[tokio::test]
 async fn an_unfinished_run_about_other_rows_is_left_and_a_new_one_begins() {
     for (what, change) in [
@@ -198,7 +199,8 @@ async fn an_unfinished_run_about_the_same_rows_goes_on_whatever_else_changed() {
     bed.assert_arrived_once().await;
 }
 
-/// Those that were not tried for the longest time come first: the same few that keep failing keep nobody waiting.
+/// Those that were not tried for the longest time come first: the same few that keep failing keep nobody
+/// waiting.
 #[tokio::test]
 async fn only_failed_with_a_limit_takes_turns() {
     let bed = Bed::new().await;

@@ -139,7 +139,8 @@ async fn what_a_run_uploaded_goes_and_the_next_run_sends_it_again() {
     for text in [&ran.stdout, &ran.stderr, &bed.ledger_dump().await] {
         assert!(!text.contains(TOKEN), "{text}");
     }
-    // Where the migration stands is told by the latest run that moved tokens, whichever way; a rollback by its own ID, too.
+    // Where the migration stands is told by the latest run that moved tokens, whichever way; a rollback by
+    // its own ID, too.
     let status = bed.run(&["status", "--json"]).await.ended_with(0).json();
     assert_eq!(status["mode"], "rollback");
     let id = summary["run_id"].to_string();
@@ -316,7 +317,8 @@ async fn what_was_there_before_stays_however_it_was_replaced() {
         bed.api.change_rules(|rules| rules.on_repeat = on_repeat);
         bed.user_rows(1, 20).await;
         let first = uploaded(&bed).await;
-        // Row 1 has changed; row 21 takes the place of row 2, which stays in the source; row 3 goes elsewhere.
+        // Row 1 has changed; row 21 takes the place of row 2, which stays in the source; row 3 goes
+        // elsewhere.
         bed.sql(&format!(
             "update legacy_tokens set access_token = '{TOKEN}-access-1001' where id = 1;
              insert into legacy_tokens (id, provider, user_id, access_token, updated_at)
@@ -443,7 +445,8 @@ async fn a_lost_answer_is_asked_for_and_nothing_is_deleted_blindly() {
     assert_eq!(summary["rollback"]["removed"], 40);
     assert_eq!(bed.api.scripted(), 0);
     assert_eq!(stored_rows(&bed), (41..=45).collect());
-    // Three that were not carried out came again, and the one that came late may have; those carried out did not.
+    // Three that were not carried out came again, and the one that came late may have; those carried out did
+    // not.
     assert!((43..=44).contains(&deletions(&bed)), "{}", deletions(&bed));
     assert_eq!(bed.api.rate_limited(), 1);
 }
@@ -527,8 +530,8 @@ async fn killed_anywhere_the_next_one_ends_right() {
                 .killed_at(&["rollback", "--run", &run, "--yes", "--json"], place, nth)
                 .await;
             assert_eq!(status.signal(), Some(Signal::SIGKILL as i32), "{place}");
-            // Nothing that the ledger calls committed may be missed by a run that comes in between, and nothing sent twice: where a
-            // token may be gone, that is settled first.
+            // Nothing that the ledger calls committed may be missed by a run that comes in between, and
+            // nothing sent twice: where a token may be gone, that is settled first.
             let pending = "select count(*) from tokenferry.rollbacks where state = 'deleting'";
             let back: i64 = if bed.number(pending).await > 0 {
                 bed.migrate().await.ended_with(2);
@@ -666,7 +669,8 @@ async fn what_changes_while_nobody_is_at_it_is_looked_at_again() {
             });
         }
     }
-    // The row of another one in question has changed. Nothing is sent before it is known what became of the token.
+    // The row of another one in question has changed. Nothing is sent before it is known what became of the
+    // token.
     bed.killed_at(&["rollback", "--run", &run, "--yes"], "intended", 1)
         .await;
     let key = bed
@@ -906,7 +910,8 @@ async fn an_unfinished_run_does_not_pass_over_what_was_deleted() {
     bed.assert_arrived().await;
 }
 
-/// The run is gone on with while its rollback is unfinished, and sends again under its own number what was taken out.
+/// The run is gone on with while its rollback is unfinished, and sends again under its own number what was
+/// taken out.
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn what_the_run_itself_sent_again_in_between_goes_as_well() {
@@ -938,7 +943,8 @@ async fn what_the_run_itself_sent_again_in_between_goes_as_well() {
     assert_eq!(status["rollback"]["dry_run"], false);
 }
 
-/// Taken out, sent again by the same run, and after that to another place: what is left at the first one is said to stay.
+/// Taken out, sent again by the same run, and after that to another place: what is left at the first one is
+/// said to stay.
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn what_the_run_itself_sent_elsewhere_in_between_is_listed() {
@@ -970,7 +976,8 @@ async fn what_the_run_itself_sent_elsewhere_in_between_is_listed() {
     assert_eq!(left, ["user-10".to_owned(), "elsewhere".to_owned()].into());
 }
 
-/// Another row of the run took a row's place. Once that is emptied, nothing of the run is there, whoever goes on.
+/// Another row of the run took a row's place. Once that is emptied, nothing of the run is there, whoever goes
+/// on.
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn a_place_that_it_emptied_itself_is_not_listed_when_it_goes_on() {

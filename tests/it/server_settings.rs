@@ -1,4 +1,5 @@
-//! What server, database and role are set to: limits that do not apply to a run, and those that it works within.
+//! What server, database and role are set to: limits that do not apply to a run, and those that it works
+//! within.
 
 use std::time::Duration;
 

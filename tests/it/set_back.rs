@@ -1,5 +1,5 @@
-//! A ledger that goes back in time while a run works with it: it is restored to an earlier state, or a replica that lagged takes
-//! over. The run notices it and ends, and the next one finds out what is stored.
+//! A ledger that goes back in time while a run works with it: it is restored to an earlier state, or a
+//! replica that lagged takes over. The run notices it and ends, and the next one finds out what is stored.
 
 use serde_json::json;
 use tokenferry::{
@@ -232,8 +232,8 @@ async fn an_outcome_that_is_lost_between_two_writings_of_the_books_is_missed() {
     assert!(matches!(advanced, Ok(Err(LedgerError::WentBack))), "{advanced:?}");
 }
 
-/// Forty rows that were sent, a change of some of them that was sent too, and a third run, during which the ledger is restored to the
-/// state before that change.
+/// Forty rows that were sent, a change of some of them that was sent too, and a third run, during which the
+/// ledger is restored to the state before that change.
 async fn bed_with_a_forgotten_run(change: &str) -> Bed {
     let bed = Bed::new().await;
     bed.user_rows(1, 40).await;
@@ -266,7 +266,8 @@ async fn what_a_restored_ledger_has_forgotten_proves_nothing() {
     bed.assert_arrived().await;
 }
 
-/// Renewed and sent by a run that the ledger has forgotten, and changed back since: the ledger calls the old token stored.
+/// Renewed and sent by a run that the ledger has forgotten, and changed back since: the ledger calls the old
+/// token stored.
 #[tokio::test]
 async fn what_a_restored_ledger_calls_stored_is_sent_again() {
     let bed = bed_with_a_forgotten_run(

@@ -197,7 +197,8 @@ async fn takes_tenant_tokens_and_single_tokens() {
     verified["refreshToken"] = json!("rt");
     assert_eq!(post(&simulator, USER, &verified).await.0, 200);
 
-    // What the provider does not know any more is found out only when somebody asks it, and is not stored then.
+    // What the provider does not know any more is found out only when somebody asks it, and is not stored
+    // then.
     simulator.change_rules(|rules| rules.dead_refresh_prefix = Some("dead-".to_owned()));
     verified["refreshToken"] = json!("dead-rt");
     let (status, body) = post(&simulator, USER, &verified).await;

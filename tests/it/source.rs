@@ -1,4 +1,5 @@
-//! Reading the source: whatever its keys, columns and values are like, and whatever happens to its connection.
+//! Reading the source: whatever its keys, columns and values are like, and whatever happens to its
+//! connection.
 
 mod bad_values;
 mod capture;

@@ -1,5 +1,5 @@
-//! A ledger's tokens belong to where they went: another project or address holds none of them. Other migrations of the ledger
-//! have to do with it where theirs went to the same place.
+//! A ledger's tokens belong to where they went: another project or address holds none of them. Other
+//! migrations of the ledger have to do with it where theirs went to the same place.
 
 use std::time::Duration;
 
@@ -171,7 +171,8 @@ async fn a_renamed_migration_is_told_that_it_sends_everything_again() {
     assert!(!dry.stderr.contains("under its old name"), "{}", dry.stderr);
 }
 
-/// The tokens of users 1 to 20 in a table of their own, for a second migration: `age` is added to when they were updated.
+/// The tokens of users 1 to 20 in a table of their own, for a second migration: `age` is added to when they
+/// were updated.
 async fn second_table(bed: &Bed, age: &str) {
     bed.sql(&format!(
         "drop table if exists second_tokens; create table second_tokens (like legacy_tokens including all);

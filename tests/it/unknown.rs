@@ -184,7 +184,8 @@ async fn refused_credentials_stop_the_run_at_once_and_the_next_one_goes_on() {
     bed.assert_arrived_once().await;
 }
 
-/// A user's plain token and one that the same user has in a tenant: asked for the plain one, the API shows the newer of both.
+/// A user's plain token and one that the same user has in a tenant: asked for the plain one, the API shows
+/// the newer of both.
 const TWO_OF_ONE_USER: &str = "
     insert into legacy_tokens (id, provider, user_id, tenant_id, access_token, expires_at) values
         (1, 'google', 'u', null, 'plain', now() + interval '1 day'),
@@ -284,7 +285,8 @@ async fn a_batch_whose_last_chance_comes_early_does_not_wait_for_the_one_that_pu
     bed.assert_arrived_once().await;
 }
 
-/// Statuses that say "not processed" where the service gives them. Without its code, somebody else may have, after it was done.
+/// Statuses that say "not processed" where the service gives them. Without its code, somebody else may have,
+/// after it was done.
 const ODD: [u16; 12] = [301, 302, 303, 307, 308, 401, 402, 403, 404, 405, 410, 415];
 
 #[tokio::test]

@@ -15,7 +15,8 @@ use crate::{
 
 /// Whether or not the schedule was played to its end.
 const STORM_LIMIT: Duration = Duration::from_secs(120);
-/// A process that lost its session in the ledger notices after five seconds, and then looks for it for as long.
+/// A process that lost its session in the ledger notices after five seconds, and then looks for it for as
+/// long.
 const LOCK_GAP: Duration = Duration::from_secs(12);
 /// Long enough for what was in flight to be settled.
 const OVERTAKING: Duration = Duration::from_secs(5);
@@ -167,7 +168,8 @@ impl Driver {
         self.current = Some(stays);
     }
 
-    /// A process is stopped, loses its sessions, and another one takes over; when the first goes on, it must leave.
+    /// A process is stopped, loses its sessions, and another one takes over; when the first goes on, it must
+    /// leave.
     async fn overtake(&mut self) {
         self.running().send(Signal::SIGSTOP);
         self.ledger_goes();

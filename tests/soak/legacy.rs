@@ -1,5 +1,5 @@
-//! The legacy table, and beside it what the test knows of it: which row is the newest of its destination, and how often
-//! a destination may have been written.
+//! The legacy table, and beside it what the test knows of it: which row is the newest of its destination, and
+//! how often a destination may have been written.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -423,7 +423,8 @@ impl Legacy {
         }
     }
 
-    /// Every destination there ever was, what must be there, and how many values may have been written to it at most.
+    /// Every destination there ever was, what must be there, and how many values may have been written to it
+    /// at most.
     pub(crate) fn destinations(&self) -> impl Iterator<Item = (&Destination, Expected, u64)> {
         self.places.iter().map(|(destination, place)| {
             let expected = if let Some(last_row) = place.gone {

@@ -1,5 +1,6 @@
-//! Everything goes wrong at once, for one or two minutes: a migration of 20,000 tokens while answers are lost or odd,
-//! processes are killed and stopped, databases restart and rows change; then a run is taken back, and that is killed, too. What must hold afterwards is in `verdict`.
+//! Everything goes wrong at once, for one or two minutes: a migration of 20,000 tokens while answers are lost
+//! or odd, processes are killed and stopped, databases restart and rows change; then a run is taken back, and
+//! that is killed, too. What must hold afterwards is in `verdict`.
 //!
 //! `TOKENFERRY_SOAK_SEED=n` plays another sequence than the one that CI plays. The seed is printed first.
 

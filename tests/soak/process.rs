@@ -89,7 +89,8 @@ impl Process {
             None => self.killed && signal(Signal::SIGKILL) || self.terminated && signal(Signal::SIGTERM),
             Some(0 | 3) => true,
             Some(2) => self.is_refused,
-            // What an earlier process left is not sent again before its fate is known, and reading back fails, too.
+            // What an earlier process left is not sent again before its fate is known, and reading back
+            // fails, too.
             Some(4) => self.log().contains("outcome=Unknown"),
             Some(5) => self.contended,
             Some(6) => self.disturbed,

@@ -17,7 +17,8 @@ pub(crate) enum Event {
     RestartLedger(StopMode),
     /// Another `migrate`, which must be turned away.
     Rival,
-    /// Another `migrate` while the ledger has lost all sessions, so that it may get the lock: one of the two must go.
+    /// Another `migrate` while the ledger has lost all sessions, so that it may get the lock: one of the two
+    /// must go.
     Takeover(StopMode),
     /// Rows are inserted, updated and deleted.
     Change(usize),

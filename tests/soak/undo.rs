@@ -1,5 +1,5 @@
-//! A run is taken back, and the rollback is killed between a deletion and its outcome. Until it has finished, nobody knows what is
-//! still stored, and `migrate` refuses to begin; then the tokens go up again.
+//! A run is taken back, and the rollback is killed between a deletion and its outcome. Until it has finished,
+//! nobody knows what is still stored, and `migrate` refuses to begin; then the tokens go up again.
 
 use nix::sys::signal::Signal;
 use tokio::time::{Duration, sleep};

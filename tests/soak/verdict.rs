@@ -67,8 +67,8 @@ async fn tokens(pool: &PgPool) -> BTreeMap<i64, Recorded> {
         .collect()
 }
 
-/// Rows that may have been written once more, for each time that nothing could tell what became of their batch: it was sent
-/// again by its process, or by the next one.
+/// Rows that may have been written once more, for each time that nothing could tell what became of their
+/// batch: it was sent again by its process, or by the next one.
 async fn uncertain(world: &World, pool: &PgPool) -> BTreeMap<i64, u64> {
     let mut rows: BTreeMap<i64, u64> = BTreeMap::new();
     for batch in world.unprovable_batches() {

@@ -88,7 +88,8 @@ impl World {
     }
 
     fn settings(&self) -> String {
-        // Few enough attempts for some batches to be deferred, and for some outcomes to stay unknown at first.
+        // Few enough attempts for some batches to be deferred, and for some outcomes to stay unknown at
+        // first.
         let lines = format!(
             r#"
             migration = "soak"

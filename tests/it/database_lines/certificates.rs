@@ -1,4 +1,5 @@
-//! Certificates that `psql` takes: taken, too, or turned down in words, with what to do. `certificates/make.sh` made them.
+//! Certificates that `psql` takes: taken, too, or turned down in words, with what to do.
+//! `certificates/make.sh` made them.
 
 use std::{path::Path, sync::Arc};
 
@@ -33,7 +34,8 @@ impl SigningKey for P521 {
     }
 }
 
-/// Shows the certificate without a look at it: rustls' own ways to configure a server would turn some of them down.
+/// Shows the certificate without a look at it: rustls' own ways to configure a server would turn some of them
+/// down.
 fn server(certificate: &str, key: Arc<dyn SigningKey>) -> TlsAcceptor {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let certificate = CertificateDer::from_pem_file(file(certificate)).unwrap();

@@ -92,7 +92,8 @@ impl Guarded {
         ended(command.output()).await
     }
 
-    /// `doctor` finds nothing to complain about, but that a server of the tests may be without TLS, and does not wait for the disk.
+    /// `doctor` finds nothing to complain about, but that a server of the tests may be without TLS, and does
+    /// not wait for the disk.
     async fn is_well(&self) {
         let ran = self.run(&["doctor", "--json"]).await.ended_with(0);
         let report = ran.json();

@@ -20,7 +20,8 @@ use crate::support::settings::try_settings;
 /// Where the pod finds its credentials.
 const SECRETS: &str = "/run/secrets/tokenferry";
 
-/// The manifest's one object of this kind. A field that Kubernetes does not know would be lost on the way through its type.
+/// The manifest's one object of this kind. A field that Kubernetes does not know would be lost on the way
+/// through its type.
 fn object<T: DeserializeOwned + Serialize>(kind: &str) -> T {
     let documents: Vec<Value> = serde_saphyr::from_multiple(&text("kubernetes-cronjob.yaml")).unwrap();
     let mut found = documents.into_iter().filter(|one| one["kind"] == kind);
@@ -131,7 +132,7 @@ fn images_are_named_by_an_exact_version() {
     );
     // It has no tags for versions, and the file says what to do about it.
     assert_eq!(base("RUN_IMAGE"), "gcr.io/distroless/cc-debian12:nonroot");
-    assert!(dockerfile.contains("for a release, give its digest"));
+    assert!(dockerfile.contains("for a release, set its digest"));
     let stages: Vec<&str> = dockerfile
         .lines()
         .filter_map(|line| line.strip_prefix("FROM "))

@@ -1,4 +1,5 @@
-//! Nothing that the program has is missing from the reference, and the reference names nothing that it has not.
+//! Nothing that the program has is missing from the reference, and the reference names nothing that it has
+//! not.
 
 use std::{collections::BTreeSet, fs, path::Path};
 

@@ -1,4 +1,5 @@
-//! Pages that are made from code. `TOKENFERRY_WRITE_DOCS=1 cargo test --test it docs::generated` writes them anew.
+//! Pages that are made from code. `TOKENFERRY_WRITE_DOCS=1 cargo test --test it docs::generated` writes them
+//! anew.
 
 use std::{collections::HashMap, fmt::Write as _, fs};
 

@@ -15,7 +15,8 @@ source.columns.access_token = { sql = "pgp_sym_decrypt(sealed, current_setting('
 source.session = { "tokenferry.key" = "env:LEGACY_KEY" }
 "#;
 
-/// A server with the legacy table that logs all it is told to do, parameters included, and a role that may only read.
+/// A server with the legacy table that logs all it is told to do, parameters included, and a role that may
+/// only read.
 struct Legacy {
     postgres: TempPostgres,
     connection: PgConnection,

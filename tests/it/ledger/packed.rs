@@ -1,4 +1,5 @@
-//! Tokens of a batch that arrived stay in the batch for a while, and get rows of their own later. Nobody may see a difference.
+//! Tokens of a batch that arrived stay in the batch for a while, and get rows of their own later. Nobody may
+//! see a difference.
 
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, migrate::Migrator};
 use tokenferry::{

@@ -1,4 +1,5 @@
-//! Whoever may create objects in a schema of the search path puts nothing of his own in the place of what the program means.
+//! Whoever may create objects in a schema of the search path puts nothing of his own in the place of what the
+//! program means.
 
 use tokenferry::{config::AppMap, reader::SourceDiagnostics};
 
@@ -8,8 +9,8 @@ use crate::support::{
     source::{keys, open, read},
 };
 
-/// Operators and functions that fit the types of what is read better than the catalog's. Each of them says no, or nothing, and that it
-/// was called.
+/// Operators and functions that fit the types of what is read better than the catalog's. Each of them says
+/// no, or nothing, and that it was called.
 const ATTACK: &str = "create sequence called; grant usage on called to public;
     create function public.never(varchar, text) returns bool language sql volatile as $$ select nextval('public.called') < 0 $$;
     create function public.never(varchar, varchar) returns bool language sql volatile as $$ select nextval('public.called') < 0 $$;
@@ -47,7 +48,8 @@ const SOURCE: &str = r#"
     updated_at = "changed"
 "#;
 
-/// Forty rows, every one twice at its destination, with a key and columns that are of no type the catalog's own functions are made for.
+/// Forty rows, every one twice at its destination, with a key and columns that are of no type the catalog's
+/// own functions are made for.
 async fn attacked() -> TestDatabase {
     let database = TestDatabase::create().await;
     database

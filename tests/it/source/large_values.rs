@@ -1,4 +1,5 @@
-//! Values that are larger than any token: each fails its own row, is never held in memory, and every other row goes up.
+//! Values that are larger than any token: each fails its own row, is never held in memory, and every other
+//! row goes up.
 
 use std::{fs, time::Duration};
 

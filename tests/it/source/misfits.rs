@@ -1,4 +1,5 @@
-//! What does not fit is said before the first row is read: every problem by its key, with what to do about it.
+//! What does not fit is said before the first row is read: every problem by its key, with what to do about
+//! it.
 
 use tokenferry::{postgres::FailureKind, reader::SourceError};
 

@@ -1,4 +1,5 @@
-//! What rows are read from: tables, views and queries, whatever they are called, and the rows a condition leaves.
+//! What rows are read from: tables, views and queries, whatever they are called, and the rows a condition
+//! leaves.
 
 use crate::support::{
     database::TestDatabase,

@@ -1,4 +1,5 @@
-//! What the database says about values is never repeated, whatever class of error it is and whoever raised it.
+//! What the database says about values is never repeated, whatever class of error it is and whoever raised
+//! it.
 
 use crate::support::bed::{Bed, TOKEN};
 

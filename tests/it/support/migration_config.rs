@@ -5,7 +5,8 @@
     reason = "a benchmark or test that cannot go on should say so where it stands"
 )]
 
-/// Returns the settings that all migrations have in common, with `lines` laid over them: `section.key = value` each.
+/// Returns the settings that all migrations have in common, with `lines` laid over them: `section.key =
+/// value` each.
 pub(crate) fn migration_config(base_url: &str, lines: &str) -> String {
     let mut config: toml::Table = toml::from_str(&format!(
         r#"

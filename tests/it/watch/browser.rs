@@ -1,5 +1,5 @@
-//! The live page in a real browser, its buttons pressed: Chromium, driven as its developer tools would. Where there is none,
-//! the test says so.
+//! The live page in a real browser, its buttons pressed: Chromium, driven as its developer tools would. Where
+//! there is none, the test says so.
 
 use std::{
     env,

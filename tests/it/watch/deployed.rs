@@ -80,7 +80,8 @@ async fn the_dashboard_shows_figures_that_there_are() {
     let exported = exported().await;
     let unknown: Vec<_> = named(&text).difference(&exported).cloned().collect();
     assert!(unknown.is_empty(), "{unknown:?} of {exported:?}");
-    // What nobody looks at need not be counted. The version is what the variables are made of; rows read, the annotations.
+    // What nobody looks at need not be counted. The version is what the variables are made of; rows read, the
+    // annotations.
     let unseen: Vec<_> = exported.difference(&named(&text)).cloned().collect();
     assert_eq!(unseen, ["tokenferry_rows_read_total"]);
 }

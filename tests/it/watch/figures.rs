@@ -89,7 +89,8 @@ async fn what_is_pushed_at_the_end_is_what_the_run_says_of_itself() {
         figures.count("http_requests_total", &[("status", "connection_lost")]),
         1
     );
-    // For the 503, one witness before the grace and two after it, each by its scopes and then the latest; one for the lost answer.
+    // For the 503, one witness before the grace and two after it, each by its scopes and then the latest; one
+    // for the lost answer.
     let read_back = figures.count("http_requests_total", &[("purpose", "read_back")]);
     // That one may have been the batch with the refused users: not stored, it takes six as well.
     assert!([7, 12].contains(&read_back), "{read_back}");

@@ -215,7 +215,8 @@ async fn a_pause_takes_no_attempt_away_and_settles_what_was_in_doubt() {
     let run = Watched::start(&bed, &["migrate", "--json"]).await;
     timeout(Duration::from_secs(30), gate.reached()).await.unwrap();
     assert_eq!(run.order("pause", "").await.0, 204);
-    // The request times out. What became of it is asked in the middle of the pause: by its end the answer could be another.
+    // The request times out. What became of it is asked in the middle of the pause: by its end the answer
+    // could be another.
     timeout(Duration::from_secs(30), async {
         while bed.api.requests().fetches() == 0 {
             sleep(Duration::from_millis(20)).await;
