@@ -11,19 +11,21 @@
 //!                                                               reconcile
 //! ```
 //!
-//! A dry run runs the same stages with another last one, which counts. `verify` goes from the ledger's committed tokens to
-//! their rows in the source and to what the API holds of them; `rollback` does the same, and deletes what it has verified
-//! to be its own.
+//! A dry run has the same stages with another last one, which counts. `verify` reads the committed tokens of
+//! the ledger, their rows in the source and the tokens that the API holds, and compares them. `rollback` does
+//! the same, and deletes the tokens that it has verified to be its own.
 //!
-//! Where the source knows users by login ID alone, [`lookup`] finds them between reader and validation. Tokens that the
-//! API itself keeps are fetched after validation, which knows by then which are needed. Every stage is a task with a
-//! bounded channel before it, so memory does not depend on the size of the table. Only [`pipeline`] knows all stages. A stage
-//! knows the shared types in [`domain`] and [`secret`], its settings from [`config`] and, where it talks to the API, [`descope`]
-//! and [`rate`]. The uploader also writes the [`ledger`], since an intent is recorded before its request leaves; so does
-//! [`lookup`], since resolved users are cached there.
+//! If the source has only login IDs of users, [`lookup`] resolves them between reader and validation. Tokens
+//! that the API itself stores are fetched after validation, which knows by then which are needed. Every stage
+//! is a task with a bounded channel before it, so memory does not depend on the size of the table. Only
+//! [`pipeline`] knows all stages. A stage knows the shared types in [`domain`] and [`secret`], its settings
+//! from [`config`] and, if it calls the API, [`descope`] and [`rate`]. The uploader also writes the
+//! [`ledger`], because an intent is recorded before its request leaves; so does [`lookup`], because resolved
+//! users are cached there.
 //!
-//! A run is controlled through a [`rate::RunControl`]: the stop signal, the throttle, and the [`metrics`] that every stage
-//! counts in. [`observe`] serves the metrics and the live page over HTTP, and calls the user's notification program.
+//! A run is controlled through a [`rate::RunControl`]: the stop signal, the throttle, and the [`metrics`]
+//! that every stage counts in. [`observe`] serves the metrics and the live page over HTTP, and calls the
+//! user's notification program.
 //!
 //! The program is a thin shell around [`pipeline::migrate`]:
 //!

@@ -1,4 +1,4 @@
-//! `simulate`: the stand-in API, for rehearsals and for pointing an official SDK at.
+//! `simulate`: the stand-in API, for rehearsals and for tests with an official SDK.
 
 use std::{
     env, fs,
@@ -28,8 +28,8 @@ const MANAGEMENT_KEY: &str = "DESCOPE_MANAGEMENT_KEY";
 
 /// Run a stand-in for the Descope API: strict like the real one, with faults on demand
 ///
-/// Takes the credentials from DESCOPE_PROJECT_ID and DESCOPE_MANAGEMENT_KEY; generates and prints what is not set. Prints
-/// the variables that point a client at it. Keeps tokens in memory until it ends.
+/// Takes the credentials from DESCOPE_PROJECT_ID and DESCOPE_MANAGEMENT_KEY; generates and prints what is not
+/// set. Prints the variables that point a client at it. Keeps tokens in memory until it ends.
 #[derive(Debug, Args)]
 #[command(
     after_help = "Example, in one shell, and then in another one with what it prints:\n  \
@@ -74,7 +74,8 @@ pub struct SimulateArgs {
     #[arg(long, value_name = "PREFIX")]
     dead_refresh: Option<String>,
 
-    /// Issue a new refresh token at each refresh and end the previous one; fetching an expired token refreshes it
+    /// Issue a new refresh token at each refresh and invalidate the previous one; fetching an expired token
+    /// refreshes it
     #[arg(long)]
     rotate_refresh_tokens: bool,
 
@@ -151,7 +152,7 @@ pub struct SimulateArgs {
     seed: u64,
 }
 
-/// How an expiry is written.
+/// The format of an expiry.
 #[derive(Debug, Clone, Copy, ValueEnum)]
 enum ExpiryForm {
     /// Seconds in a text
@@ -217,7 +218,7 @@ impl SimulateArgs {
         }
         if let Some(path) = self.directory {
             let listed = Listed::read(&path).with_context(|| format!("cannot use {}", path.display()))?;
-            simulator = listed.tell(simulator);
+            simulator = listed.apply(simulator);
         }
         if let Some(apps) = self.apps {
             simulator = simulator.apps(apps.iter().map(|text| match text.split_once(':') {
@@ -238,7 +239,7 @@ impl SimulateArgs {
     }
 }
 
-/// What the file of `--directory` holds.
+/// The contents of the file of `--directory`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Listed {
@@ -252,7 +253,7 @@ impl Listed {
         Ok(serde_json::from_slice(&fs::read(path)?)?)
     }
 
-    fn tell(self, mut simulator: Simulator) -> Simulator {
+    fn apply(self, mut simulator: Simulator) -> Simulator {
         if let Some(apps) = self.apps {
             simulator = simulator.apps(apps);
         }
@@ -270,13 +271,13 @@ impl Listed {
 ///
 /// # Errors
 ///
-/// When the flags contradict each other or the address cannot be listened on.
+/// If options contradict each other, or the address cannot be listened on.
 pub async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyhow::Result<()> {
     let listen = args.listen;
     let mut simulator = args.simulator()?;
     let project_id = env::var(PROJECT_ID).ok().filter(|value| !value.is_empty());
     let management_key = env::var(MANAGEMENT_KEY).ok().filter(|value| !value.is_empty());
-    let made_up = MadeUp {
+    let generated = Generated {
         project_id: project_id.is_none(),
         management_key: management_key.is_none(),
     };
@@ -290,7 +291,7 @@ pub async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyhow::Res
         .start()
         .await
         .with_context(|| format!("cannot listen on {listen}"))?;
-    announce(&mut io::stdout().lock(), &simulator, made_up)?;
+    announce(&mut io::stdout().lock(), &simulator, generated)?;
 
     shutdown.cancelled().await;
     tracing::info!(
@@ -298,34 +299,34 @@ pub async fn run(args: SimulateArgs, shutdown: CancellationToken) -> anyhow::Res
         committed = simulator.stored_count(),
         rate_limited = simulator.rate_limited(),
         refreshed = simulator.refreshes().values().sum::<u64>(),
-        "the simulator ends"
+        "simulator stopped"
     );
     simulator.shutdown().await;
     Ok(())
 }
 
-/// Which credentials the caller cannot know yet. The others are not printed: a key of the environment may
-/// be a real one.
+/// The credentials that were generated. Only these are printed, because a key from the environment may be a
+/// real one.
 #[derive(Debug, Clone, Copy)]
-struct MadeUp {
+struct Generated {
     project_id: bool,
     management_key: bool,
 }
 
 /// Prints lines that a shell can evaluate.
-fn announce(out: &mut impl Write, simulator: &SimulatorHandle, made_up: MadeUp) -> io::Result<()> {
+fn announce(out: &mut impl Write, simulator: &SimulatorHandle, generated: Generated) -> io::Result<()> {
     let base_url = simulator.base_url();
     writeln!(
         out,
         "# The stand-in API listens on {base_url}; this points a client at it:"
     )?;
     writeln!(out, "export DESCOPE_BASE_URL={base_url}")?;
-    writeln!(out, "# The name by which the Python SDK knows it:")?;
+    writeln!(out, "# The name that the Python SDK uses:")?;
     writeln!(out, "export DESCOPE_BASE_URI={base_url}")?;
-    if made_up.project_id {
+    if generated.project_id {
         writeln!(out, "export {PROJECT_ID}={}", simulator.project_id())?;
     }
-    if made_up.management_key {
+    if generated.management_key {
         writeln!(
             out,
             "export {MANAGEMENT_KEY}={}",
@@ -349,7 +350,7 @@ fn parse_latency(text: &str) -> Result<RangeInclusive<Duration>, String> {
         None => (duration(text)?, duration(text)?),
     };
     if least > most {
-        return Err("the range ends before it begins".to_owned());
+        return Err("the end of the range must not be below its start".to_owned());
     }
     Ok(least..=most)
 }
@@ -403,7 +404,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn prints_only_the_credentials_that_it_made_up() {
+    async fn prints_only_the_credentials_that_it_generated() {
         let simulator = Simulator::builder()
             .management_key(Secret::new("from-env"))
             .start()
@@ -413,7 +414,7 @@ mod tests {
         announce(
             &mut out,
             &simulator,
-            MadeUp {
+            Generated {
                 project_id: true,
                 management_key: false,
             },

@@ -31,10 +31,10 @@ const TENANT_BATCH: &str = "v1/mgmt/outbound/app/tenant/oauthtoken/batch/upload"
 const USER_SINGLE: &str = "v1/mgmt/outbound/app/user/oauthtoken/upload";
 const TENANT_SINGLE: &str = "v1/mgmt/outbound/app/tenant/oauthtoken/upload";
 
-/// The client cannot be made from its settings.
+/// The reasons why a client cannot be created.
 #[derive(Debug, Error)]
 pub enum ApiError {
-    /// The TLS roots of this machine cannot be loaded, or the settings do not make headers.
+    /// The TLS roots of this machine cannot be loaded, or a setting is not a valid header value.
     #[error("the HTTP client cannot be set up")]
     SetUp(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// The environment names a proxy that cannot be used.
@@ -43,7 +43,7 @@ pub enum ApiError {
 }
 
 impl ApiError {
-    /// Whether something that was configured is to be corrected.
+    /// Returns true if the configuration must be corrected.
     #[must_use]
     pub fn is_of_the_configuration(&self) -> bool {
         matches!(self, Self::Proxy(_))
@@ -54,7 +54,7 @@ impl ApiError {
     }
 }
 
-/// Talks to the API. Says what an answer means, and never decides what to do about it.
+/// The client of the API. It interprets responses and never decides what to do about them.
 #[derive(Debug, Clone)]
 pub struct Client {
     pub(super) licensing: Arc<Licensing>,
@@ -67,10 +67,12 @@ pub struct Client {
 }
 
 impl Client {
-    /// A client with the settings' credentials, timeouts and base URL, whose requests `meter` counts.
+    /// Returns a client with the credentials, timeouts and base URL of the settings. `meter` counts its
+    /// requests.
     ///
     /// # Errors
-    /// If the TLS roots of this machine cannot be loaded, or the settings do not make headers and URLs.
+    /// If the TLS roots of this machine cannot be loaded, a setting is not a valid header value, or the
+    /// environment names an unusable proxy.
     pub fn new(settings: &ApiSettings, meter: Meter) -> Result<Self, ApiError> {
         // Only one provider is compiled in; an error here means that it was installed before.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -93,18 +95,20 @@ impl Client {
             .user_agent(concat!("tokenferry/", env!("CARGO_PKG_VERSION")))
             .timeout(settings.timeout)
             .connect_timeout(settings.connect_timeout)
-            // A redirect would carry tokens to an address nobody configured.
+            // A redirect would carry tokens to an address that nobody configured.
             .redirect(redirect::Policy::none())
-            // By default reqwest sends a request again over HTTP/2 that was answered with a reset stream (REFUSED_STREAM) or a
-            // connection that is going away (GOAWAY), and takes it that such a request was not processed. Not every server
-            // and proxy keeps to that, and such a resend pays no quota, is not counted, and is not asked about before. (An
-            // upload's body cannot be cloned at the moment, which keeps reqwest from it as well; that is no promise.)
+            // By default reqwest repeats an HTTP/2 request after a reset stream (REFUSED_STREAM) or a
+            // connection that goes away (GOAWAY), assuming that it was not processed. Not every server and
+            // proxy guarantees that. Such a repeat uses no quota, is not counted, and no token is read back
+            // before it. (The body of an upload cannot be cloned at the moment, which also keeps reqwest from
+            // it; that is not guaranteed.)
             //
-            // One resend is left, which cannot be switched off and loses nothing: where a connection of the pool turns out
-            // to be closed, hyper-util takes another one. hyper hands it the request back for that only if the connection's
-            // task has never taken it out of its queue (hyper 1.12: `TrySendError::message` is `Some` in
-            // `client/dispatch.rs` and in `proto/h1/dispatch.rs` for what is still queued; `proto/h2/client.rs` gives none
-            // back), so that not a byte of it has left. An error after that point, on a used connection too, reaches us.
+            // One repeat remains, which cannot be switched off and is harmless: if a pooled connection turns
+            // out to be closed, hyper-util takes another one. hyper returns the request for that only if the
+            // task of the connection has never taken it out of its queue (hyper 1.12: `TrySendError::message`
+            // is `Some` in `client/dispatch.rs` and in `proto/h1/dispatch.rs` for queued requests;
+            // `proto/h2/client.rs` returns none), so not a byte of it has left. A later error, also on a used
+            // connection, reaches this client.
             .retry(retry::never());
         let http = route.configure(http).build().map_err(ApiError::set_up)?;
         let transport = Transport {
@@ -124,26 +128,26 @@ impl Client {
         })
     }
 
-    /// Takes the memory of request bodies from the run's pool.
+    /// Makes request bodies use the buffer pool of the run.
     #[must_use]
     pub fn with_buffers(mut self, buffers: &Arc<BufferPool>) -> Self {
         self.buffers = Arc::clone(buffers);
         self
     }
 
-    /// The body that carries a batch.
+    /// Returns the request body for a batch.
     #[must_use]
     pub fn body(&self, batch: &Batch) -> RequestBody {
         RequestBody::new(batch, &self.buffers)
     }
 
-    /// The key, for taking it out of texts.
+    /// Returns the management key, to redact it from texts.
     #[must_use]
     pub fn management_key(&self) -> &Secret {
         &self.management_key
     }
 
-    /// Sends the body of one batch, once, and only as long as it may depart.
+    /// Sends the body of one batch once, and only before its deadline.
     pub async fn upload(
         &self,
         subject: Subject,
@@ -177,33 +181,34 @@ impl Client {
         }
     }
 
-    /// The proxy that requests go through, if there is one, as `host:port`.
+    /// Returns the proxy as `host:port`, if requests go through one.
     #[must_use]
     pub fn proxy(&self) -> Option<&str> {
         self.licensing.transport.route.proxy()
     }
 
-    /// The licence, asked for now. All later calls name its tier.
+    /// Fetches the licence. All later requests name its tier.
     pub async fn license(&self) -> LookupOutcome<License> {
         self.licensing.license().await
     }
 
-    /// Asks for the licence before the first call of this process. Without an answer the calls go without its tier.
+    /// Fetches the licence before the first request of this process. If that fails, requests name no tier.
     pub async fn handshake(&self) {
         self.licensing.handshake().await;
     }
 
-    /// Asks for the licence again after a 429, at most once a minute, as the plan may have changed.
+    /// Fetches the licence again after a 429, at most once a minute, because the plan may have changed.
     pub async fn license_may_have_changed(&self) {
         self.licensing.may_have_changed().await;
     }
 
-    /// From here on, questions about the licence that leave by themselves pay like this. The first call counts.
+    /// Sets the payment for licence requests that the client sends on its own. Only the first call has an
+    /// effect.
     pub fn pay_licenses_with(&self, pay: PayForLicense) {
         self.licensing.pay_with(pay);
     }
 
-    /// Sends anything but an upload, once.
+    /// Sends a request other than an upload, once.
     pub(super) async fn ask<T: DeserializeOwned>(
         &self,
         purpose: Purpose,
@@ -212,7 +217,8 @@ impl Client {
         self.ask_or(purpose, request, |_| LookupOutcome::Absent).await
     }
 
-    /// The same, where `absent` decides by the error code what it means that something is not there.
+    /// Sends such a request. If the API responds "not found", `absent` decides from the error code what that
+    /// means.
     pub(super) async fn ask_or<T: DeserializeOwned>(
         &self,
         purpose: Purpose,
@@ -222,7 +228,7 @@ impl Client {
         lookup_response::outcome(self.licensing.send(purpose, request).await, absent)
     }
 
-    /// The address of a path.
+    /// Returns the URL of a path.
     pub(super) fn url(&self, path: &str) -> Url {
         self.licensing.transport.url(path)
     }

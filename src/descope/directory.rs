@@ -1,4 +1,4 @@
-//! Asking who and what exists: users, apps and tenants. Nothing here changes anything.
+//! Directory requests: users, apps and tenants. They change nothing.
 
 use std::fmt;
 
@@ -16,14 +16,15 @@ const USER: &str = "v1/mgmt/user";
 const USERS_LOAD: &str = "v1/mgmt/users/load";
 const USERS_SEARCH: &str = "v2/mgmt/user/search";
 
-/// What an outbound app is for.
+/// The type of an outbound app.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum AppType {
-    /// The answer does not say.
+    /// The response does not name it.
     Unsaid,
-    /// OAuth: it takes tokens.
+    /// OAuth: the app accepts tokens.
     OAuth,
-    /// Something else, in the API's word for it: `apikey`, whose keys go up one by one by a call that this program does not use.
+    /// Another type, as the API names it. The keys of an `apikey` app, for example, are uploaded one by one
+    /// with a call that this program does not use.
     Other(String),
 }
 
@@ -31,19 +32,19 @@ impl AppType {
     fn new(word: Option<String>) -> Self {
         match word.filter(|word| !word.trim().is_empty()) {
             None => Self::Unsaid,
-            // "oauth", "OAuth2", "oauth-custom": whatever it is called exactly.
+            // Any spelling counts: "oauth", "OAuth2", "oauth-custom".
             Some(word) if word.to_lowercase().contains("oauth") => Self::OAuth,
             Some(word) => Self::Other(word.chars().filter(|c| !c.is_control()).take(40).collect()),
         }
     }
 }
 
-/// An outbound app. Of its other fields, one is a client secret; they are not read.
+/// An outbound app. Its other fields, one of which is a client secret, are not read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct App {
     /// Its ID.
     pub id: String,
-    /// What it is for.
+    /// Its type.
     pub app_type: AppType,
 }
 
@@ -63,25 +64,25 @@ impl<'de> Deserialize<'de> for App {
     }
 }
 
-/// Whether a user may sign in.
+/// The sign-in status of a user.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum UserStatus {
-    /// The user may, or will after a first sign-in.
+    /// The user can sign in, or will be able to after a first sign-in.
     Active,
-    /// The user may not, until someone allows it again.
+    /// The user cannot sign in until somebody enables the user again.
     Disabled,
-    /// The answer lists the user without saying that there is one: it has neither a status nor a login ID.
+    /// The response lists the ID with neither a status nor a login ID: such a user need not exist.
     Hollow,
 }
 
-/// A user, as far as it matters here. `Debug` shows no login ID.
+/// The fields of a user that are used here. `Debug` shows no login ID.
 #[derive(Clone, PartialEq, Eq)]
 pub struct User {
-    /// Its ID, which tokens are uploaded for.
+    /// The ID that tokens are uploaded for.
     pub id: String,
-    /// What it signs in with.
+    /// The login IDs of the user.
     pub login_ids: Vec<String>,
-    /// Whether it may.
+    /// The sign-in status.
     pub status: UserStatus,
 }
 
@@ -108,7 +109,7 @@ impl<'de> Deserialize<'de> for User {
         let status = match wire.status.as_deref().unwrap_or_default() {
             "disabled" => UserStatus::Disabled,
             "" if login_ids.is_empty() => UserStatus::Hollow,
-            // "enabled", "invited", "expired" (an invitation), and what may come.
+            // "enabled", "invited", "expired" (an invitation), and unknown words.
             _ => UserStatus::Active,
         };
         Ok(Self {
@@ -124,7 +125,7 @@ impl<'de> Deserialize<'de> for User {
 pub struct UserPage {
     /// The users.
     pub users: Vec<User>,
-    /// How many there are on all pages, where the answer says so.
+    /// Number of users on all pages, if the response has it.
     pub total: Option<u64>,
 }
 
@@ -162,7 +163,7 @@ struct UsersAnswer {
     total: Option<Count>,
 }
 
-/// A number that may come as a text, as 64-bit ones do.
+/// A number, which may be encoded as a text, as 64-bit numbers are.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Count {
@@ -197,7 +198,7 @@ struct SearchUsers<'a> {
 }
 
 impl Client {
-    /// The users that a search answers with at once.
+    /// Maximum number of users on a page of a search.
     pub const SEARCH_LIMIT: u32 = 100;
 
     fn url_with(&self, path: &str, name: &str, value: &str) -> Url {
@@ -206,7 +207,7 @@ impl Client {
         url
     }
 
-    /// One outbound app.
+    /// Fetches one outbound app.
     pub async fn app(&self, id: &str) -> LookupOutcome<App> {
         let mut url = self.url(APP);
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -216,7 +217,7 @@ impl Client {
         outcome.map(|answer| answer.app).if_about(|app| app.id == id)
     }
 
-    /// All outbound apps of the project.
+    /// Fetches all outbound apps of the project.
     pub async fn apps(&self) -> LookupOutcome<Vec<App>> {
         let outcome = self
             .ask::<AppsAnswer>(Purpose::Lookup, self.http().get(self.url(APPS)))
@@ -224,7 +225,7 @@ impl Client {
         outcome.map(|answer| answer.apps)
     }
 
-    /// Whether a tenant is there.
+    /// Checks that a tenant exists.
     pub async fn tenant(&self, id: &str) -> LookupOutcome<()> {
         let outcome = self
             .ask::<Tenant>(Purpose::Lookup, self.http().get(self.url_with(TENANT, "id", id)))
@@ -232,7 +233,7 @@ impl Client {
         outcome.if_about(|tenant| tenant.id == id).map(drop)
     }
 
-    /// The IDs of all tenants of the project.
+    /// Fetches the IDs of all tenants of the project.
     pub async fn tenants(&self) -> LookupOutcome<Vec<String>> {
         let outcome = self
             .ask::<TenantsAnswer>(Purpose::Lookup, self.http().get(self.url(TENANTS)))
@@ -243,14 +244,15 @@ impl Client {
         })
     }
 
-    /// The user with this login ID.
+    /// Fetches the user with this login ID.
     pub async fn user_with_login_id(&self, login_id: &str) -> LookupOutcome<User> {
         let request = self.http().get(self.url_with(USER, "loginId", login_id));
         let outcome = self.ask::<UserAnswer>(Purpose::Lookup, request).await;
         outcome.map(|answer| answer.user)
     }
 
-    /// The users with these IDs, those who may not sign in included. Who is not there is left out.
+    /// Fetches the users with these IDs, including those who may not sign in. Users that do not exist are
+    /// left out.
     pub async fn users(&self, user_ids: &[&str]) -> LookupOutcome<Vec<User>> {
         let body = LoadUsers {
             user_ids,
@@ -265,7 +267,7 @@ impl Client {
         outcome.map(|answer| answer.users)
     }
 
-    /// A page, from 0, of the users with one of these login IDs, test users included.
+    /// Fetches a page, from 0, of the users with one of these login IDs, including test users.
     pub async fn search_users(&self, login_ids: &[&str], page: u32) -> LookupOutcome<UserPage> {
         let body = SearchUsers {
             login_ids,

@@ -1,21 +1,21 @@
-//! A token as the API takes it: `UserToken` and `TenantToken` of the upload endpoints. The latter is the former without
-//! `userId`. Absent fields are left out, as the gateway rejects what it does not know.
+//! Encoding of a token for the API: `UserToken` and `TenantToken` of the upload endpoints. The latter is the
+//! former without `userId`. Absent fields are left out, because the gateway rejects what it does not know.
 //!
-//! Written by hand, since every byte of every token comes by here: a serializer looks at each for what must be escaped, and
-//! tokens hold nothing of that kind.
+//! The encoder is written by hand for speed, because every byte of every token passes through it: a
+//! serializer checks each byte for characters to escape, and tokens contain none.
 
 use crate::{
     domain::{Destination, EncodedToken, LegacyToken, Scopes},
     secret::{Secret, ZeroizingBuf},
 };
 
-/// About what a token takes beside its secrets.
+/// Approximate size of an encoded token without its secrets.
 const BESIDE_SECRETS: usize = 320;
 
-/// So many bytes are outcome at together.
+/// Number of bytes that are checked together.
 const STRIDE: usize = 64;
 
-/// How much room a token will need, about.
+/// Returns the approximate size of a token when it is encoded.
 #[must_use]
 pub fn room_for(token: &LegacyToken) -> usize {
     let secret = |secret: &'_ Option<Secret>| secret.as_ref().map_or(0, |secret| secret.reveal().len());
@@ -30,10 +30,10 @@ pub fn encode(token: &LegacyToken, destination: &Destination, expiry: Option<i32
     EncodedToken::new(json)
 }
 
-/// Encodes a token for its destination behind what is there. `expiry` is in seconds since 1970; `None` lets the API treat it
-/// as unknown.
+/// Appends the encoding of a token for its destination. `expiry` is in seconds since 1970; `None` lets the
+/// API treat it as unknown.
 ///
-/// The order of the fields is part of the ledger's format: fingerprints are taken over these bytes.
+/// The order of the fields is part of the format of the ledger: fingerprints are computed over these bytes.
 pub fn encode_into(
     json: &mut ZeroizingBuf,
     token: &LegacyToken,
@@ -107,11 +107,12 @@ fn text(json: &mut ZeroizingBuf, value: &str) {
 }
 
 fn by_serializer(json: &mut ZeroizingBuf, value: &(impl serde::Serialize + ?Sized)) {
-    // Writing strings and numbers to memory has no way to fail; were it to, the element would be refused by name.
+    // Writing strings and numbers to memory cannot fail. If it did, the API would reject this token by name.
     let _ = serde_json::to_writer(json, value);
 }
 
-/// Whether a text stands between quotes as it is. Written so that the compiler looks at many bytes at once.
+/// Returns true if a text needs no escapes between quotes. This form lets the compiler check many bytes at
+/// once.
 fn is_verbatim(text: &[u8]) -> bool {
     let any_escaped = |bytes: &[u8]| {
         bytes.iter().fold(0_u8, |found, &byte| {

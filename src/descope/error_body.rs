@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::domain::looks_like_a_secret;
 
-/// What is readable of it. A field of another type is none, and does not hide the others.
+/// The readable fields of an error. A field of another type is ignored and does not hide the others.
 #[derive(Debug, Default, Deserialize)]
 #[serde(from = "Map<String, Value>")]
 pub(super) struct ErrorBody {
@@ -29,13 +29,13 @@ impl From<Map<String, Value>> for ErrorBody {
 }
 
 impl ErrorBody {
-    /// The error that a body holds; an empty one if it holds none.
+    /// Returns the error in a body, or an empty one if there is none.
     pub(super) fn of(body: Option<&[u8]>) -> Self {
         body.and_then(|body| serde_json::from_slice(body).ok())
             .unwrap_or_default()
     }
 
-    /// Of a single item: it has a reason in place of a description.
+    /// Returns the error of a single item, which has a reason instead of a description.
     pub(super) fn of_item(code: Option<String>, reason: Option<String>) -> Self {
         Self {
             code,
@@ -44,7 +44,7 @@ impl ErrorBody {
         }
     }
 
-    /// The code, if it looks like one; a code goes into scripts, file names and the ledger.
+    /// Returns the code if it looks like one: codes are used in scripts, file names and the ledger.
     pub(super) fn code(&self) -> Option<String> {
         let code = self.code.as_deref()?;
         let parts = code.split(['_', '-', '.']);
@@ -52,7 +52,8 @@ impl ErrorBody {
         (is_code && !code.is_empty()).then(|| code.to_owned())
     }
 
-    /// The code, if it is one of Descope's, such as `E112102`: then the service itself answered, and no gateway before it.
+    /// Returns the code if it is one of Descope, such as `E112102`: then the service itself responded, and no
+    /// gateway before it.
     pub(super) fn service_code(&self) -> Option<&str> {
         let code = self.code.as_deref()?;
         let digits = code.strip_prefix('E')?;
@@ -61,7 +62,7 @@ impl ErrorBody {
         is_number.then_some(code)
     }
 
-    /// The sentence: description and message, whichever are there.
+    /// Returns description and message as one text, as far as they are present.
     pub(super) fn text(&self) -> Option<String> {
         let parts = [self.description.as_deref(), self.message.as_deref()];
         let text = parts
@@ -74,8 +75,8 @@ impl ErrorBody {
     }
 }
 
-/// A word, a number, or one with the other behind it, as codes are made of: `E112102`, `NOT`, `v2`. Letters that go on behind a
-/// number are what tokens are made of, unless there is but one of them.
+/// Returns true for a word, a number, or one followed by the other, which are the parts of codes: `E112102`,
+/// `NOT`, `v2`. Only one letter may follow a number, because several are typical of tokens.
 fn is_part(part: &str) -> bool {
     let rest = part.trim_start_matches(|c: char| c.is_ascii_alphabetic());
     let digits = rest.trim_end_matches(|c: char| c.is_ascii_alphabetic());
@@ -107,7 +108,7 @@ mod tests {
             (r#"{"errorCode":"E11x"}"#, Some("E11x"), None),
             (r#"{"errorCode":"E1\n<b>"}"#, None, None),
             (r#"{"errorCode":404}"#, None, None),
-            // What repeats a token is no code, whatever was asked.
+            // A value that repeats a token is not a code.
             (r#"{"errorCode":"ya29.A0ARrda-secret"}"#, None, None),
             (r#"{"errorCode":"eWEyOS5BMEFScmRhLXNlY3JldA"}"#, None, None),
             (r#"{"errorCode":"s3cr3t-t0ken-access-1"}"#, None, None),

@@ -1,4 +1,4 @@
-//! Fetching the token at a destination.
+//! Fetch of the token at a destination.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +11,7 @@ use crate::{
 /// The last created token of an owner.
 const USER_LATEST: &str = "v1/mgmt/outbound/app/user/token/latest";
 const TENANT_LATEST: &str = "v1/mgmt/outbound/app/tenant/token/latest";
-/// The one with exactly the scopes that are asked for.
+/// The token with exactly the requested scopes.
 const USER_SCOPED: &str = "v1/mgmt/outbound/app/user/token";
 const TENANT_SCOPED: &str = "v1/mgmt/outbound/app/tenant/token";
 
@@ -32,34 +32,34 @@ struct FetchRequest<'a> {
     scopes: Option<&'a [String]>,
 }
 
-/// Never `forceRefresh`: asking must not change what is there.
+/// The fetch options. `forceRefresh` is never sent: a read-back must not change the stored token.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct FetchOptions {
     with_refresh_token: bool,
 }
 
-/// Which of an owner's tokens is meant.
+/// The way in which a token of an owner is selected.
 #[derive(Clone, Copy)]
 enum By {
     Scopes,
     Recency,
 }
 
-/// An answer without a token is none: that there is no token is told by status and code.
+/// The response. A missing token is reported by status and code, so a response without a token is unusable.
 #[derive(Deserialize)]
 struct FetchAnswer {
     token: StoredToken,
 }
 
 impl Client {
-    /// The token at a destination. One with scopes is asked for by exactly these; where there is none, the latest of its owner is
-    /// outcome at, as the API may write scopes in a form of its own. It is absent only if both say so, and what comes back has
-    /// to be compared with what was asked for.
+    /// Fetches the token at a destination. A token with scopes is requested by exactly these; if there is
+    /// none, the latest token of the owner is requested, because the API may write scopes in another form.
+    /// The token is absent only if both are, and the caller must compare the result with the probe.
     ///
     /// A fetch makes the API refresh a token whose access token has expired: see
-    /// [`RefreshMargin`](crate::domain::RefreshMargin). `pays` is waited for before a second request leaves; if it says no, there
-    /// is no answer.
+    /// [`RefreshMargin`](crate::domain::RefreshMargin). `pays` is awaited before a second request is sent; if
+    /// it returns false, there is no result.
     pub async fn latest(
         &self,
         probe: &Probe,
@@ -70,8 +70,8 @@ impl Client {
         }
         match self.fetch(probe, By::Scopes).await {
             LookupOutcome::Absent if pays().await => self.fetch(probe, By::Recency).await,
-            LookupOutcome::Absent => no_answer("not_asked", "the second of two questions was not asked"),
-            told => told,
+            LookupOutcome::Absent => no_answer("not_asked", "the second of two requests was not sent"),
+            other => other,
         }
     }
 
@@ -102,7 +102,7 @@ impl Client {
                 token.found_by_scopes = matches!(by, By::Scopes);
                 LookupOutcome::Found(token)
             } else {
-                no_answer("unreadable_answer", "the answer shows nothing of a token")
+                no_answer("unreadable_answer", "the response contains no token")
             }
         })
     }

@@ -1,5 +1,5 @@
-//! Licensing of requests: a management call that does not name the project's rate-limit tier is put into the lowest bucket whatever
-//! the plan, so the tier is asked for once and named from then on.
+//! Licensing of requests. A management call that does not name the rate-limit tier of the project is put into
+//! the lowest bucket, whatever the plan. So the tier is fetched once and named from then on.
 
 use std::{
     fmt,
@@ -31,22 +31,22 @@ use crate::metrics::Purpose;
 const LICENSE: &str = "v1/mgmt/license";
 const HEADER: HeaderName = HeaderName::from_static("x-descope-license");
 
-/// The tier is worth a moment, not a run: without an answer by then, calls go without it.
+/// Timeout for fetching the tier. A missing tier must not delay a run, so requests then name none.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often 429 leads to the question whether the plan has changed.
+/// Minimum time between two requests for the licence after a 429.
 const AFTER_429_EVERY: Duration = Duration::from_secs(60);
 
-/// The project's licence, and the server's clock beside it.
+/// The licence of the project, and the time of the server.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct License {
-    /// `tier1` to `tier4`; what a tier means in numbers is not published.
+    /// `tier1` to `tier4`; the limits of a tier are not published.
     pub rate_limit_tier: String,
-    /// When the server gave the answer, by its own clock, in whole seconds.
+    /// Time of the response by the clock of the server, in whole seconds.
     pub server_time: Option<SystemTime>,
 }
 
-/// Pays for a question about the licence that leaves by itself: `false` if the run was stopped first.
+/// Payment for a licence request that the client sends on its own: `false` if the run was stopped first.
 pub type PayForLicense = Arc<dyn Fn() -> BoxFuture<'static, bool> + Send + Sync>;
 
 /// A transport whose requests name the project's tier.
@@ -54,7 +54,7 @@ pub(super) struct Licensing {
     pub(super) transport: Transport,
     tier: Mutex<Option<HeaderValue>>,
     begun: OnceCell<()>,
-    /// When it was last asked for; held while it is.
+    /// Time of the last licence request; locked during a request.
     asked_at: AsyncMutex<Option<Instant>>,
     pay: OnceLock<PayForLicense>,
     after_429_every: Duration,
@@ -86,7 +86,8 @@ impl Licensing {
         }
     }
 
-    /// From here on, questions about the licence that leave by themselves pay like this. The first call counts.
+    /// Sets the payment for licence requests that the client sends on its own. Only the first call has an
+    /// effect.
     pub(super) fn pay_with(&self, pay: PayForLicense) {
         let _ = self.pay.set(pay);
     }
@@ -99,7 +100,7 @@ impl Licensing {
             None => request,
         };
         let reply = self.transport.send(purpose, request).await?;
-        // A gateway may refuse calls that name a tier that the project no longer has.
+        // A gateway may reject requests that name a tier which the project no longer has.
         if StatusClass::of(reply.status) == StatusClass::Credentials
             && self.has_another_tier(tier.as_ref()).await
         {
@@ -108,7 +109,8 @@ impl Licensing {
                 code: "license_changed".into(),
                 text: "the project's rate-limit tier has changed".to_owned(),
             };
-            // An answer without a code of the service's may have been given after the service had processed the call.
+            // A response without a code of the service may have been sent after the service processed the
+            // request.
             return Err(match ErrorBody::of(reply.body.as_deref()).service_code() {
                 Some(_) => NoReply::NotProcessed(refusal),
                 None => NoReply::Lost(refusal),
@@ -117,12 +119,12 @@ impl Licensing {
         Ok(reply)
     }
 
-    /// The licence, asked for now. All later calls name its tier.
+    /// Fetches the licence. All later requests name its tier.
     pub(super) async fn license(&self) -> LookupOutcome<License> {
         self.ask(&mut *self.asked_at.lock().await).await
     }
 
-    /// Asks for the licence before the first call of this process. Without an answer the calls go without its tier.
+    /// Fetches the licence before the first request of this process. If that fails, requests name no tier.
     pub(super) async fn handshake(&self) {
         let shake_hands = async {
             if !self.pay().await {
@@ -130,7 +132,7 @@ impl Licensing {
             }
             let (code, status) = match self.license().await {
                 LookupOutcome::Found(license) => {
-                    debug!(tier = license.rate_limit_tier, "the licence's rate-limit tier");
+                    debug!(tier = license.rate_limit_tier, "rate-limit tier of the licence");
                     return;
                 }
                 LookupOutcome::Absent => ("not_found".into(), Some(404)),
@@ -142,13 +144,14 @@ impl Licensing {
             };
             warn!(
                 status, code = %code,
-                "the API does not tell the project's rate-limit tier: requests go without it, and may be put into the lowest bucket"
+                "the API does not report the project's rate-limit tier: requests do not name it and may be put into the lowest bucket"
             );
         };
         self.begun.get_or_init(|| shake_hands).await;
     }
 
-    /// Asks again after a 429, as the plan may have changed: at most once a minute, and callers that come meanwhile go on.
+    /// Fetches the licence again after a 429, at most once a minute, because the plan may have changed.
+    /// Concurrent callers continue without waiting.
     pub(super) async fn may_have_changed(&self) {
         let Ok(mut asked_at) = self.asked_at.try_lock() else {
             return;
@@ -156,14 +159,15 @@ impl Licensing {
         if asked_at.is_some_and(|at| at.elapsed() < self.after_429_every) {
             return;
         }
-        // Counts even if the run ends before: no other task has to try.
+        // The time is set even if the run is stopped now, so that no other task tries.
         *asked_at = Some(Instant::now());
         if self.pay().await {
             self.ask(&mut asked_at).await;
         }
     }
 
-    /// Whether a call that named this tier, and was answered with 401 or 403, should have named another one.
+    /// Returns true if a request that named this tier, and was answered with 401 or 403, should have named
+    /// another one.
     async fn has_another_tier(&self, named: Option<&HeaderValue>) -> bool {
         let refused_at = Instant::now();
         let mut asked_at = self.asked_at.lock().await;
@@ -195,7 +199,7 @@ impl Licensing {
         })
     }
 
-    /// The tier that calls name now.
+    /// Returns the tier that requests name now.
     fn tier(&self) -> Option<HeaderValue> {
         self.lock().clone()
     }

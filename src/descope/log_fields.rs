@@ -3,7 +3,7 @@
 use super::{Impasse, Refusal, UploadOutcome};
 
 impl UploadOutcome {
-    /// The HTTP status of an answer, where there was one.
+    /// Returns the HTTP status of the response, if there was one.
     #[must_use]
     pub fn status(&self) -> Option<u16> {
         match self {
@@ -13,13 +13,13 @@ impl UploadOutcome {
         }
     }
 
-    /// The code of a refusal.
+    /// Returns the code of the refusal, if there is one.
     #[must_use]
     pub fn code(&self) -> Option<&str> {
         self.refusal().map(|refusal| &*refusal.code)
     }
 
-    /// Why an answer is no good, of several reasons the first.
+    /// Returns the refusal; the first one if there are several.
     fn refusal(&self) -> Option<&Refusal> {
         match self {
             Self::Committed | Self::RateLimited { .. } => None,
@@ -32,7 +32,7 @@ impl UploadOutcome {
         }
     }
 
-    /// What it means, in a word for the log.
+    /// Returns the outcome as a word for the log.
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {

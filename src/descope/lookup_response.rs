@@ -1,4 +1,4 @@
-//! Responses to lookups of users, apps and tenants: what each means.
+//! Interpretation of the responses to lookups of users, apps and tenants.
 
 use std::time::Duration;
 
@@ -11,46 +11,47 @@ use super::{
     transport::{NoReply, Reply},
 };
 
-/// The codes of "user not found", for management keys and for others.
+/// The codes of "user not found", for management keys and for other keys.
 pub const USER_NOT_FOUND: [&str; 2] = ["E112102", "E062108"];
 
-/// The code of "token not found". Documented under 404; some gateways put it under 400.
+/// The code of "token not found". It is documented for 404; some gateways send it with 400.
 pub(super) const TOKEN_NOT_FOUND: &str = "E111504";
 
-/// What a question came to. A refusal's text is ours: the API's own words may repeat an e-mail address.
+/// The outcome of a lookup. The text of a refusal is our own, because the text of the API may repeat an
+/// e-mail address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LookupOutcome<T> {
-    /// The answer.
+    /// The result.
     Found(T),
-    /// What was asked for by its ID is not there.
+    /// The requested object does not exist.
     Absent,
     /// The quota is used up.
     RateLimited {
-        /// How long the API asks us to wait.
+        /// The wait that the API asks for.
         retry_after: Option<Duration>,
     },
-    /// No usable answer; asking again may help.
+    /// No usable response; a retry may help.
     TryAgain {
-        /// How long the API asks us to wait.
+        /// The wait that the API asks for.
         retry_after: Option<Duration>,
-        /// What happened.
+        /// The cause.
         refusal: Refusal,
     },
-    /// The API does not take the question as it is: a list may be too long, or an ID malformed.
+    /// The API rejects the request: a list may be too long, or an ID malformed.
     Refused(Refusal),
-    /// The project ID or the management key is not accepted, or may not ask this.
+    /// The project ID or the management key is not accepted, or may not send this request.
     Credentials(Refusal),
-    /// This is not the API, or not a version of it that we know.
+    /// This is not the API, or not a known version of it.
     Endpoint(Refusal),
 }
 
 impl<T> LookupOutcome<T> {
-    /// The same with another answer.
+    /// Returns the outcome with another result.
     pub fn map<U>(self, change: impl FnOnce(T) -> U) -> LookupOutcome<U> {
         self.and_then(|found| LookupOutcome::Found(change(found)))
     }
 
-    /// The answer, unless it is about something else than was asked for.
+    /// Returns the outcome, unless its result is about something other than requested.
     pub(super) fn if_about(self, is_about: impl FnOnce(&T) -> bool) -> Self {
         self.and_then(|found| {
             if is_about(&found) {
@@ -61,13 +62,13 @@ impl<T> LookupOutcome<T> {
                 refusal: Refusal {
                     status: Some(200),
                     code: "http_200".into(),
-                    text: "the answer is about something else".to_owned(),
+                    text: "the response is about something else".to_owned(),
                 },
             }
         })
     }
 
-    /// What the answer comes to.
+    /// Returns the outcome that `then` makes of the result.
     pub(super) fn and_then<U>(self, then: impl FnOnce(T) -> LookupOutcome<U>) -> LookupOutcome<U> {
         match self {
             Self::Found(found) => then(found),
@@ -81,14 +82,14 @@ impl<T> LookupOutcome<T> {
     }
 }
 
-/// Reads an answer. `absent` decides by the error code what it means that something is not there.
+/// Interprets a reply. If the API responds "not found", `absent` decides from the error code what that means.
 pub(super) fn outcome<T: DeserializeOwned>(
     reply: Result<Reply, NoReply>,
     absent: impl FnOnce(&str) -> LookupOutcome<T>,
 ) -> LookupOutcome<T> {
     match reply {
         Ok(reply) => interpret(reply.status, reply.retry_after, reply.body.as_deref(), absent),
-        // Asking changes nothing: whatever happened on the wire, it may be asked again.
+        // A lookup changes nothing, so it can be repeated after any failure of the connection.
         Err(none) => LookupOutcome::TryAgain {
             retry_after: None,
             refusal: none.into_refusal(),
@@ -111,7 +112,7 @@ fn interpret<T: DeserializeOwned>(
         text: text.to_owned(),
     };
     let missing = match (status, error.service_code()) {
-        // An entity that is not there comes with a Descope error code; a path that is not there comes without.
+        // A missing entity comes with an error code of Descope, a missing path without one.
         (404, Some(code)) => Some(code),
         (400, Some(code)) if code == TOKEN_NOT_FOUND || USER_NOT_FOUND.contains(&code) => Some(code),
         _ => None,
@@ -123,30 +124,33 @@ fn interpret<T: DeserializeOwned>(
         200 => body.and_then(whole_object).map_or_else(
             || LookupOutcome::TryAgain {
                 retry_after,
-                refusal: refusal("the answer could not be read"),
+                refusal: refusal("the response could not be read"),
             },
             LookupOutcome::Found,
         ),
         _ => match StatusClass::of(status) {
-            StatusClass::Refused => LookupOutcome::Refused(refusal("the API does not take the question")),
-            StatusClass::TooLarge => LookupOutcome::Refused(refusal("the API finds the question too large")),
-            StatusClass::RateLimited => LookupOutcome::RateLimited { retry_after },
-            StatusClass::Credentials => {
-                LookupOutcome::Credentials(refusal("the API does not accept the credentials for this"))
+            StatusClass::Refused => LookupOutcome::Refused(refusal("the API rejects the request")),
+            StatusClass::TooLarge => {
+                LookupOutcome::Refused(refusal("the API rejects the request as too large"))
             }
+            StatusClass::RateLimited => LookupOutcome::RateLimited { retry_after },
+            StatusClass::Credentials => LookupOutcome::Credentials(refusal(
+                "the API does not accept the credentials for this request",
+            )),
             StatusClass::Indeterminate => LookupOutcome::TryAgain {
                 retry_after,
-                refusal: refusal("no usable answer"),
+                refusal: refusal("no usable response"),
             },
             // Any other success is not documented.
             StatusClass::WrongEndpoint => {
-                LookupOutcome::Endpoint(refusal("the API does not know this question"))
+                LookupOutcome::Endpoint(refusal("the API does not know this request"))
             }
         },
     }
 }
 
-/// Every answer of the API is an object; a derived type would take a list of its fields as well.
+/// Parses an object, as every response of the API is one. A derived type alone would also accept a list of
+/// its fields.
 pub(super) fn whole_object<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     if !body.trim_ascii_start().starts_with(b"{") {
         return None;
@@ -154,8 +158,8 @@ pub(super) fn whole_object<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     serde_json::from_slice(body).ok()
 }
 
-/// A list that has to be there, if only as null. An object without it is not the answer to what was asked: to take it for an
-/// empty list would be to say that nothing is there.
+/// Parses a list that must be present, if only as null. An object without it is not the response to this
+/// request: reading it as an empty list would mean that nothing exists.
 pub(super) fn list<'de, D, T>(deserializer: D) -> Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,

@@ -1,7 +1,8 @@
-//! The Descope management API, as far as this tool talks to it.
+//! The Descope management API, as far as this program uses it.
 //!
-//! Facts come from the public API reference and the wire formats of the official SDKs (Go 1.30.0, Node 2.14.0,
-//! Python 2.16.1 and others, outcome through in 2026-11). Where those are silent, the code says so and takes the careful way.
+//! Facts come from the public API reference and the wire formats of the official SDKs (Go 1.30.0, Node
+//! 2.14.0, Python 2.16.1 and others, as of 2026-11). If those are silent, the code says so and takes the safe
+//! choice.
 
 mod client;
 mod directory;

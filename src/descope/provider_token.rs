@@ -1,4 +1,4 @@
-//! Tokens that Descope itself keeps: those of social logins.
+//! Tokens of social logins, which Descope itself stores.
 
 use serde::Deserialize;
 
@@ -7,32 +7,33 @@ use crate::{metrics::Purpose, secret::Secret};
 
 const PROVIDER_TOKEN: &str = "v1/mgmt/user/provider/token";
 
-/// A provider's token as Descope keeps it, with an access token, a refresh token or both.
+/// A provider token that Descope stores, with an access token, a refresh token or both.
 #[derive(Debug, Clone)]
 pub struct ProviderToken {
     /// The access token.
     pub access_token: Option<Secret>,
     /// The refresh token.
     pub refresh_token: Option<Secret>,
-    /// When the access token expires, in seconds since 1970, where that is known.
+    /// Expiry of the access token in seconds since 1970, if known.
     pub expires_at: Option<i64>,
-    /// What was granted; empty where that is not known.
+    /// The granted scopes; empty if unknown.
     pub scopes: Vec<String>,
 }
 
-/// What asking for a provider's token found.
+/// The result of fetching a provider token.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(try_from = "Wire")]
 pub enum ProviderTokenResult {
-    /// There is one.
+    /// The user has one.
     Token(ProviderToken),
-    /// There is the user, and no token.
+    /// The user exists and has no token.
     Nothing,
-    /// There is no such user.
+    /// The user does not exist.
     NoUser,
 }
 
-/// The answer. Every field of it is optional in the public reference; an object with none of them is another one's.
+/// The response. Every field is optional in the public reference; an object with none of them is not this
+/// response.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Wire {
@@ -44,7 +45,7 @@ struct Wire {
     scopes: Option<Vec<String>>,
 }
 
-/// A number that may come as a text, as 64-bit ones do.
+/// A number, which may be encoded as a text, as 64-bit numbers are.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Seconds {
@@ -63,7 +64,7 @@ impl TryFrom<Wire> for ProviderTokenResult {
             || wire.expiration.is_some()
             || wire.scopes.is_some();
         if !any {
-            return Err("not the answer to a question for a provider's token");
+            return Err("not a response about a provider token");
         }
         let filled = |secret: Option<Secret>| secret.filter(|secret| !secret.reveal().is_empty());
         let token = ProviderToken {
@@ -86,11 +87,11 @@ impl TryFrom<Wire> for ProviderTokenResult {
 }
 
 impl Client {
-    /// The token that Descope keeps of this user's social login with a provider, its refresh token included.
-    /// `force_refresh` makes the provider renew it first.
+    /// Fetches the token that Descope stores for the social login of this user with a provider, including its
+    /// refresh token. With `force_refresh` the provider renews it first.
     ///
-    /// Which code says that there is a user and no token is not published: any "not found" that does not speak of the user
-    /// is taken for that.
+    /// The code for a user without a token is not published: any "not found" that is not about the user
+    /// counts as that.
     pub async fn provider_token(
         &self,
         login_id: &str,

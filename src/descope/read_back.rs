@@ -1,4 +1,4 @@
-//! Testimony: what a token that was read back says about the upload that is in question.
+//! Verdict of a read-back: decides whether a stored token proves that an upload was stored.
 
 use serde::Deserialize;
 
@@ -8,19 +8,20 @@ use crate::{
     secret::{Fingerprint, FingerprintKey, Secret},
 };
 
-/// What a stored token says about the batch of its witness.
+/// The verdict of a stored token about the batch of its witness.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ReadBackVerdict {
-    /// It shows what cannot have been there before the batch was stored.
+    /// It shows a value that cannot have been there before the batch was stored.
     Stored,
-    /// It shows something else in that very place.
+    /// It shows another value at the same destination.
     NotStored,
-    /// It says neither: another token was shown, or not the part that would tell.
+    /// Inconclusive: it is another token, or does not show the field that would prove something.
     Nothing,
 }
 
-/// A token as a witness for its batch, asked for by the scopes that were sent: those of a token that was fetched from where
-/// Descope keeps it are no part of its destination. `None` if this program cannot read its own encoding.
+/// Returns a token as a witness for its batch. The probe gets the scopes that were sent, because the scopes
+/// of a token that was fetched from Descope are not part of its destination. `None` if this program cannot
+/// read its own encoding.
 #[must_use]
 pub fn witness(
     mut probe: Probe,
@@ -55,7 +56,7 @@ pub fn witness(
 }
 
 impl StoredToken {
-    /// What it says about a batch that left at `submitted_at`, in seconds since 1970.
+    /// Returns the verdict about a batch that was sent at `submitted_at`, in seconds since 1970.
     #[must_use]
     pub fn verdict(&self, witness: &Witness, key: &FingerprintKey, submitted_at: i64) -> ReadBackVerdict {
         if !self.is_of(&witness.probe) {
@@ -79,8 +80,9 @@ impl StoredToken {
             self.shows(&witness.attributes).filter(|_| attributes),
         ];
         if !self.has_scopes_of(&witness.probe) {
-            // Another token of the same owner, which may hold the same secrets: it proves nothing. By its scopes the one that was
-            // asked for was absent, or else it may stand behind this one.
+            // This is another token of the same owner, which may hold the same secrets: it proves no upload.
+            // If the probe has scopes, the fetch by scopes has found nothing. Otherwise the wanted token may
+            // be hidden by this one.
             let is_absent = !witness.probe.scopes.is_empty()
                 && !found.contains(&Some(true))
                 && !self.refreshed_since(submitted_at);
@@ -93,7 +95,8 @@ impl StoredToken {
         if found.contains(&Some(true)) {
             ReadBackVerdict::Stored
         } else if self.refreshed_since(submitted_at) {
-            // Refreshing replaced what would tell. Where nothing was before, it can only be the batch's.
+            // A refresh has replaced the values that would prove it. If the destination was empty before, the
+            // token can only be from the batch.
             if was_empty {
                 ReadBackVerdict::Stored
             } else {
@@ -106,11 +109,12 @@ impl StoredToken {
         }
     }
 
-    /// Whether all of these attributes are shown as they were sent; `None` if one of them is not shown, and none differs.
+    /// Returns true if all these attributes are shown as they were sent, false if one differs, and `None` if
+    /// one is not shown and none differs.
     fn shows(&self, sent: &Attributes) -> Option<bool> {
         let same_text =
             |shown: &Option<String>, sent: &str| shown.as_ref().map(|shown| shown.eq_ignore_ascii_case(sent));
-        // 0 is "unknown", as if nothing was sent.
+        // 0 means "unknown", as if nothing was sent.
         let expiry = sent.expiry.filter(|&expiry| expiry != 0);
         let found = [
             expiry.map(|expiry| self.access_token_expiry.map(|shown| shown == expiry)),
@@ -197,12 +201,12 @@ mod tests {
         for (scopes, by_scopes, stored, expected) in [
             (&["a", "b"][..], false, &same, ReadBackVerdict::Stored),
             (&["A", "B"], true, &same, ReadBackVerdict::Stored),
-            // By its scopes it was absent.
+            // The fetch by scopes found nothing.
             (&["a"], false, &same, ReadBackVerdict::Nothing),
             (&["a"], false, &unsaid, ReadBackVerdict::Nothing),
             (&["a"], false, &other, ReadBackVerdict::NotStored),
             (&["a"], false, &renewed, ReadBackVerdict::Nothing),
-            // It may stand behind the one that is shown.
+            // The wanted token may be hidden by the one that is shown.
             (&[], false, &same, ReadBackVerdict::Nothing),
             (&[], false, &other, ReadBackVerdict::Nothing),
             (&[], false, &unsaid, ReadBackVerdict::Stored),

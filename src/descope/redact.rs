@@ -1,4 +1,4 @@
-//! Redacts secrets from the API's own texts before they reach a log or the ledger.
+//! Redaction of secrets in texts of the API, before they reach a log or the ledger.
 
 use std::{collections::HashSet, ops::Range};
 
@@ -11,16 +11,16 @@ use super::{
 };
 use crate::{domain::EncodedToken, secret::Secret};
 
-/// The longest text that is kept of what the API says.
+/// Maximum number of characters that are kept of a text of the API.
 const LONGEST: usize = 300;
 
-/// Bytes of it that are outcome at: enough for [`LONGEST`] characters and the words that they end in.
+/// Number of bytes of a text that are checked: enough for [`LONGEST`] characters and the words at their end.
 const LOOKED_AT: usize = 8 * LONGEST;
 
-/// Stands in the place of what was taken out.
+/// The replacement for a secret.
 const REDACTED: &str = "[redacted]";
 
-/// Takes the secrets of a request, and any piece of them, out of everything that its answer says.
+/// Removes the secrets of a request, and any piece of them, from all texts of its response.
 #[must_use]
 pub fn redact<'a>(
     mut answer: UploadOutcome,
@@ -55,15 +55,15 @@ pub fn redact<'a>(
     answer
 }
 
-/// Knows the pieces that the texts, in any of their [`forms`], and the secrets have in common. The pieces are the texts', as those
-/// are few: a batch holds a megabyte of secrets, which are passed over once.
+/// The pieces that texts, in any of their [`forms`], have in common with secrets. The pieces of the texts are
+/// indexed, because texts are short: a batch holds a megabyte of secrets, which are scanned once.
 #[derive(Default)]
 struct Redactor {
     pieces: Pieces,
-    /// Of the forms that are joined, which are held against secrets without their separators.
+    /// Pieces of the joined forms, which are compared with secrets without their separators.
     joined: Pieces,
     leaking: Pieces,
-    /// Secrets that occur whole: those that are shorter than a piece, or hold a blank.
+    /// Secrets that occur as a whole, and are shorter than a piece or contain a blank.
     whole: Vec<Secret>,
     texts: String,
 }
@@ -73,7 +73,7 @@ type Pieces = HashSet<Piece, RandomState>;
 impl Redactor {
     fn of_texts<'a>(texts: impl Iterator<Item = &'a str>) -> Self {
         let mut redactor = Self::default();
-        // The same words are often said of many tokens.
+        // Many tokens often have the same text.
         for text in texts.map(beginning).collect::<HashSet<_>>() {
             for form in forms(text) {
                 let known = if form.is_joined {
@@ -107,7 +107,7 @@ impl Redactor {
         !self.leaks_of(word).is_empty() || self.whole.iter().any(|secret| word.contains(secret.reveal()))
     }
 
-    /// Where in a text pieces of secrets stand, in any form.
+    /// Returns the ranges of a text that hold pieces of secrets, in any form.
     fn leaks_of(&self, text: &str) -> Vec<Range<usize>> {
         if self.leaking.is_empty() {
             return Vec::new();
@@ -120,7 +120,7 @@ impl Redactor {
             .collect()
     }
 
-    /// The text on one line, cut to a readable length, control characters and secrets taken out.
+    /// Returns the text on one line, cut to a readable length, without control characters and secrets.
     fn clean(&self, text: &str) -> String {
         let mut text = beginning(text).to_owned();
         for secret in &self.whole {
@@ -129,7 +129,8 @@ impl Redactor {
         let leaks = self.leaks_of(&text);
         let mut clean = String::with_capacity(text.len());
         for (at, word) in words(&text) {
-            // A word is redacted as a whole if any stretch of it is of a secret, and many in a row are one.
+            // A word is redacted as a whole if any part of it is from a secret. Consecutive redacted words
+            // become one.
             let leaks = leaks
                 .iter()
                 .any(|leak| leak.start < at + word.len() && at < leak.end);
@@ -148,7 +149,7 @@ impl Redactor {
     }
 }
 
-/// The words of a text, and where they begin.
+/// Returns the words of a text with their positions.
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
     text.split_inclusive(|c: char| c.is_whitespace() || c.is_control())

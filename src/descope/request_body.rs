@@ -1,4 +1,4 @@
-//! The bytes of a request.
+//! Request bodies.
 
 use std::sync::Arc;
 
@@ -13,17 +13,18 @@ use crate::{
 const OPEN: &[u8] = br#"{"tokens":["#;
 const CLOSE: &[u8] = b"]}";
 
-/// Bytes of a body beside its tokens and the comma after each but the last.
+/// Size of the body of a batch without its tokens and the comma after each but the last.
 pub const BODY_OVERHEAD: usize = OPEN.len() + CLOSE.len();
 
-/// Takes the place of a token's closing brace. Only the single upload knows the field; in a batch it would be refused.
+/// The replacement for the closing brace of a token. Only the single upload accepts the field; in a batch it
+/// would be rejected.
 const VERIFY: &[u8] = br#","verifyRefresh":true}"#;
 
-/// The most bytes that a body has beside its token where that goes up by itself.
+/// Maximum size of the body of a single upload without its token.
 pub const SINGLE_OVERHEAD: usize = VERIFY.len() - 1;
 
-/// The secrets inside of an encoded token, for the rare moments that need them again: reading one back, and keeping
-/// them out of a refusal's text.
+/// The secrets in an encoded token. They are rarely needed again: for a read-back, and to redact the text of
+/// a refusal.
 #[derive(Deserialize)]
 pub(super) struct EncodedSecrets {
     #[serde(rename = "accessToken")]
@@ -40,13 +41,13 @@ impl EncodedSecrets {
     }
 }
 
-/// The body of one batch, put together once from what is encoded already; a retry sends the same bytes. Wiped when the last
-/// user is done.
+/// The body of one batch, assembled once from encoded tokens. A retry sends the same bytes. They are wiped
+/// when the last user drops them.
 #[derive(Clone)]
 pub struct RequestBody(Bytes);
 
 impl RequestBody {
-    /// The body that carries a batch by its call.
+    /// Returns the body of a batch, in the form that its call requires.
     #[must_use]
     pub fn new(batch: &Batch, buffers: &Arc<BufferPool>) -> Self {
         // Allocated in full at once, so that nothing is copied while it grows.
@@ -57,19 +58,19 @@ impl RequestBody {
         Self(Bytes::from_owner(body))
     }
 
-    /// How many bytes the body of a batch has.
+    /// Returns the size of the body of a batch, in bytes.
     #[must_use]
     pub fn size(batch: &Batch) -> usize {
         parts(batch).map(<[u8]>::len).sum()
     }
 
-    /// Size in bytes.
+    /// Returns the size in bytes.
     #[must_use]
     pub fn len(&self) -> usize {
         self.0.len()
     }
 
-    /// Whether there are no bytes; a body has at least its envelope.
+    /// Returns true if there are no bytes; a body has at least its envelope.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -80,7 +81,7 @@ impl RequestBody {
     }
 }
 
-/// The stretches of bytes that make a body.
+/// Returns the slices that make up a body.
 fn parts(batch: &Batch) -> impl Iterator<Item = &[u8]> {
     let (open, separator, close): (&[u8], &[u8], &[u8]) = match batch.call {
         Call::Batch => (OPEN, b",", CLOSE),
@@ -97,7 +98,8 @@ fn parts(batch: &Batch) -> impl Iterator<Item = &[u8]> {
     std::iter::once(open).chain(tokens).chain(std::iter::once(close))
 }
 
-/// The token with the order to verify in place of its closing brace. Without a refresh token there is nothing to verify.
+/// Returns the token with the instruction to verify it in place of its closing brace. Without a refresh token
+/// there is nothing to verify.
 fn verified(item: &Item) -> (&[u8], &[u8]) {
     let encoded = item.encoded.reveal();
     match encoded.strip_suffix(b"}") {

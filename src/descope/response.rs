@@ -1,5 +1,5 @@
-//! Responses to uploads: what each means. Lookups have a module of their own; both use one table of statuses. Nothing
-//! else in the crate decides that.
+//! Interpretation of the responses to uploads. Lookups have their own module; both use one table of statuses.
+//! Nothing else in the crate decides what a response means.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -9,67 +9,68 @@ use serde_json::{Map, Value};
 use super::{error_body::ErrorBody, status::StatusClass};
 use crate::domain::{Call, Subject};
 
-/// What became of a request, as far as its answer tells.
+/// The outcome of an upload, as far as its response shows it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum UploadOutcome {
     /// All of it is stored.
     Committed,
-    /// Nothing of it is stored, and these are to blame. The list may be incomplete.
+    /// Nothing of it is stored because of these tokens. The list may be incomplete.
     Refused(Vec<Named>),
-    /// Nothing of it is stored, and the answer blames nobody.
+    /// Nothing of it is stored, and the response names no token.
     RefusedWhole(Refusal),
     /// Nothing of it is stored: it is too large.
     TooLarge(Refusal),
     /// Nothing of it is stored: the quota is used up.
     RateLimited {
-        /// How long the API asks us to wait.
+        /// The wait that the API asks for.
         retry_after: Option<Duration>,
     },
-    /// Nothing of it is stored, as it never left; it may go through next time.
+    /// Nothing of it is stored, because it was not processed; a retry may succeed.
     TryAgain(Refusal),
     /// It may or may not be stored.
     Unknown {
-        /// The request may still be on its way: there was no answer, or none that bears the service's own mark.
+        /// The request may still be in flight: there was no response, or none with a code of the service.
         under_way: bool,
-        /// How long the API asks us to wait before anything is sent again.
+        /// The wait that the API asks for before anything is sent again.
         retry_after: Option<Duration>,
-        /// What happened.
+        /// The cause.
         refusal: Refusal,
-        /// What would keep everything else from going through as well.
+        /// The reason why every other request would fail too, if there is one.
         impasse: Option<Impasse>,
     },
-    /// Nothing of it is stored, nor would anything else be: the service itself says so.
+    /// Nothing of it is stored, and every other request would fail too: the service itself says so.
     Hopeless(Impasse, Refusal),
 }
 
-/// What makes it useless to send anything else.
+/// The reason why every request would fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Impasse {
     /// The project ID or the management key is not accepted.
     Credentials,
-    /// This is not the API, or not a version of it that we know.
+    /// This is not the API, or not a known version of it.
     Endpoint,
 }
 
-/// An item of `failures`: the API names it by app and user, or by app and tenant, alone.
+/// An item of `failures`. The API names it only by app and user, or by app and tenant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Named {
     /// The outbound app.
     pub app_id: String,
     /// The user for the user variant, the tenant for the tenant variant.
     pub subject_id: String,
-    /// Why.
+    /// The reason.
     pub refusal: Refusal,
 }
 
-/// What the API (or the wire) said. As it comes from the client it may quote a secret: see [`redact`](fn@super::redact).
+/// A refusal by the API, or a failure of the connection. Until it is redacted, it may quote a secret: see
+/// [`redact`](fn@super::redact).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
-    /// The HTTP status, where there was an answer.
+    /// The HTTP status, if there was a response.
     pub status: Option<u16>,
     /// The API's `errorCode`, or `http_503`, `timeout` and the like.
     pub code: Cow<'static, str>,
-    /// The API's own words, or ours.
+    /// The text of the API, or ours.
     pub text: String,
 }
 
@@ -80,7 +81,7 @@ impl Refusal {
             .map_or_else(|| format!("http_{status}").into(), Into::into);
         let text = body
             .text()
-            .unwrap_or_else(|| format!("the API answered {status}"));
+            .unwrap_or_else(|| format!("the API responded {status}"));
         Self {
             status: Some(status),
             code,
@@ -88,7 +89,7 @@ impl Refusal {
         }
     }
 
-    /// Something that happened without an answer.
+    /// Returns the refusal of a request that got no response.
     pub(super) fn wire(code: &'static str, text: impl Into<String>) -> Self {
         Self {
             status: None,
@@ -98,7 +99,8 @@ impl Refusal {
     }
 }
 
-/// What became of an upload. `body` is the whole body, or `None` if it could not be read to its end.
+/// Interprets the response to an upload. `body` is the whole body, or `None` if it could not be read to its
+/// end.
 pub(super) fn interpret(
     call: Call,
     subject: Subject,
@@ -110,13 +112,15 @@ pub(super) fn interpret(
     let from_service = error.service_code().is_some();
     let refusal = Refusal::new(status, &error);
     let unknown = |refusal, impasse| UploadOutcome::Unknown {
-        // Whoever has no code of the service's may have answered in its place, and not have waited for it.
+        // A response without a code of the service may be from something in front of it that did not wait for
+        // it.
         under_way: !from_service,
         retry_after,
         refusal,
         impasse,
     };
-    // A gateway may answer so after the service has stored everything, or when it has tried a second time.
+    // A gateway may respond like this after the service has stored everything, or after a second attempt of
+    // its own.
     let hopeless = |impasse, refusal| {
         if from_service {
             UploadOutcome::Hopeless(impasse, refusal)
@@ -133,10 +137,10 @@ pub(super) fn interpret(
                 .collect(),
         ),
         (200, Some(UploadBody::Nothing)) => UploadOutcome::Committed,
-        // Any other success is not documented, an unreadable one may hide failures, and whoever says something else may not be
-        // the API at all: none of them tells what is stored.
+        // Any other success is not documented, an unreadable body may hide failures, and another object may
+        // not be from the API at all: none of them shows what is stored.
         (200..=299, _) => {
-            let text = format!("the API answered {status}, and the answer does not tell what is stored");
+            let text = format!("the API responded {status}, but the response does not show what is stored");
             let refusal = Refusal {
                 status: Some(status),
                 code: "unreadable_answer".into(),
@@ -144,7 +148,8 @@ pub(super) fn interpret(
             };
             unknown(refusal, None)
         }
-        // The one token's app, user or tenant is not there. A path that is not there comes without an error code.
+        // The app, user or tenant of the single token does not exist. A missing path comes without an error
+        // code.
         (404, _) if call == Call::Single && from_service => UploadOutcome::RefusedWhole(refusal),
         (_, _) => match StatusClass::of(status) {
             StatusClass::Refused => UploadOutcome::RefusedWhole(refusal),
@@ -157,17 +162,17 @@ pub(super) fn interpret(
     }
 }
 
-/// The body of an answer that has the form of an upload's.
+/// The body of a response, if it has the form of the response to an upload.
 enum UploadBody {
-    /// Nothing failed: `{}`, and for a batch a list of failures that is empty, null or absent. Nothing else may stand beside
-    /// it: an object with keys of its own is somebody else's answer.
+    /// Nothing failed: `{}`, and for a batch a list of failures that is empty, null or absent. An object with
+    /// other keys is the response of something else.
     Nothing,
-    /// What failed.
+    /// The failures.
     Failures(Vec<Failure>),
 }
 
 impl UploadBody {
-    /// `None` if it is of any other form.
+    /// Returns `None` for any other form.
     fn of(call: Call, body: Option<&[u8]>) -> Option<Self> {
         let UploadAnswer { failures, others } = serde_json::from_slice(body?).ok()?;
         match (call, failures) {
@@ -182,7 +187,8 @@ impl UploadBody {
     }
 }
 
-/// `{"failures":[…]}`. Flattened, so that a list in place of the object is no answer, and a key that comes twice is none.
+/// The object `{"failures":[…]}`. It is flattened, so that a list in place of the object, or a repeated key,
+/// is an error.
 #[derive(Deserialize)]
 struct UploadAnswer {
     #[serde(default)]
@@ -213,13 +219,13 @@ struct Failure {
     tenant_id: Option<String>,
     error_code: Option<String>,
     reason: Option<String>,
-    /// May hold fields to come.
+    /// Fields of later versions.
     #[serde(flatten)]
     _others: Map<String, Value>,
 }
 
 impl Failure {
-    /// An item without one of these fields is not of this API.
+    /// Returns true if one of these fields is present. An item with none of them is not from this API.
     fn says_something(&self) -> bool {
         let fields = [
             &self.app_id,
@@ -263,7 +269,7 @@ mod tests {
         )
     }
 
-    /// The word for an answer, so that the table below reads as one.
+    /// Returns a word for an outcome, for the tables below.
     fn word(answer: &UploadOutcome) -> &'static str {
         match answer {
             UploadOutcome::Committed => "committed",

@@ -4,8 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use reqwest::header::{DATE, HeaderMap, RETRY_AFTER};
 
-/// How long the API asks us to wait, in whole seconds, rounded up; the longest, if it says so several times. `None` where
-/// it does not say, says nonsense, or names no time to come: our own delay is all there is then.
+/// Returns the wait that the API asks for, in whole seconds, rounded up; the longest if there are several.
+/// `None` if it is missing, invalid or not in the future: then only our own delay applies.
 pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
     let texts = headers.get_all(RETRY_AFTER).iter();
     texts
@@ -14,7 +14,7 @@ pub(super) fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Durati
         .filter(|wait| !wait.is_zero())
 }
 
-/// When the answer was given, by the server's clock.
+/// Returns the time of the response by the clock of the server.
 pub(super) fn date(headers: &HeaderMap) -> Option<SystemTime> {
     httpdate::parse_http_date(headers.get(DATE)?.to_str().ok()?).ok()
 }
@@ -24,18 +24,18 @@ fn wait(text: &str, headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
         return Some(seconds);
     }
     let until = httpdate::parse_http_date(text).ok()?;
-    // By the clock that the date is of: ours may be off.
+    // The date is compared with the clock of the server, because ours may be off.
     until.duration_since(date(headers).unwrap_or(now)).ok()
 }
 
-/// `43`, and `1.5`, which RFC 9110 does not know and some servers send.
+/// Parses `43`, and `1.5`, which RFC 9110 does not allow but some servers send.
 fn seconds(text: &str) -> Option<Duration> {
     let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
     let is_number = |digits: &str| digits.bytes().all(|byte| byte.is_ascii_digit());
     if text.is_empty() || text == "." || !is_number(whole) || !is_number(fraction) {
         return None;
     }
-    // More than fits is as long as it gets.
+    // A number that does not fit counts as the longest wait.
     let whole = if whole.is_empty() {
         0
     } else {

@@ -1,4 +1,4 @@
-//! The route to the API: direct, or through a proxy of the environment; and why a connection failed.
+//! The route to the API, direct or through a proxy of the environment, and the causes of failed connections.
 
 use std::{env, error::Error, fmt, io, time::Duration};
 
@@ -11,21 +11,21 @@ use url::Url;
 use super::Refusal;
 use crate::config::{ApiSettings, is_loopback};
 
-/// The variables that name a proxy for https, the first that is set counts.
+/// The variables that name a proxy for https; the first one that is set counts.
 const VARIABLES: [&str; 4] = ["HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"];
 
-/// A proxy that the environment names and that cannot be used. To go without it would be to send tokens on a way that
-/// somebody meant to close. Its value may hold a password and is not shown.
+/// A proxy that the environment names and that cannot be used. A connection without it would send tokens on a
+/// route that somebody meant to close. Its value may contain a password and is not shown.
 #[derive(Debug, Error)]
 #[error(
-    "the environment variable {variable} does not name a proxy that can be used: it must read like http://HOST:PORT (https:// works, \
-     socks does not). Correct it, or name the API's host in NO_PROXY"
+    "the environment variable {variable} does not name a usable proxy: it must look like http://HOST:PORT (https:// works, \
+     socks does not); correct it, or add the API's host to NO_PROXY"
 )]
 pub struct UnusableProxy {
     variable: &'static str,
 }
 
-/// The way to the API. Knows addresses only: never a URL, which may hold a password.
+/// The route to the API. It has addresses only, never a URL, which may contain a password.
 #[derive(Debug)]
 pub(super) struct Route {
     /// `host:port` of the API.
@@ -36,7 +36,8 @@ pub(super) struct Route {
 }
 
 impl Route {
-    /// As the environment has it. What stays on this machine never goes through a proxy: it is plain http with all its secrets.
+    /// Returns the route that the environment defines. Requests to this machine never go through a proxy,
+    /// because they are plain http with all secrets.
     pub(super) fn of(settings: &ApiSettings) -> Result<Self, UnusableProxy> {
         let url = &settings.base_url;
         let proxy = if is_loopback(url) { None } else { proxy_of(url)? };
@@ -47,7 +48,7 @@ impl Route {
         })
     }
 
-    /// Sends requests this way. A proxy is found by reqwest as it was found here: both ask hyper-util.
+    /// Configures a client for this route. reqwest finds the same proxy, because both use hyper-util.
     pub(super) fn configure(&self, client: ClientBuilder) -> ClientBuilder {
         match self.proxy {
             Some(_) => client,
@@ -59,23 +60,24 @@ impl Route {
         self.proxy.as_deref()
     }
 
-    /// Why a request got no answer.
+    /// Returns the reason why a request got no response.
     pub(super) fn refusal(&self, error: &reqwest::Error) -> Refusal {
         let api = self.far_end();
         if error.is_connect() {
             let text = self.why_not_connected(Cause::of(error));
             Refusal::wire("connect_failed", text)
         } else if error.is_timeout() {
-            Refusal::wire("timeout", format!("{api} did not answer within `api.timeout`"))
+            Refusal::wire("timeout", format!("{api} did not respond within `api.timeout`"))
         } else {
             Refusal::wire(
                 "connection_lost",
-                format!("the connection to {api} was lost before the answer came"),
+                format!("the connection to {api} was lost before the response arrived"),
             )
         }
     }
 
-    /// The API, and the proxy on the way to it: whatever happens behind a proxy may be its doing.
+    /// Returns the address of the API and of the proxy before it, because a failure behind a proxy may be
+    /// caused by the proxy.
     fn far_end(&self) -> String {
         let api = &self.api;
         match self.proxy() {
@@ -84,7 +86,7 @@ impl Route {
         }
     }
 
-    /// Which address, what is wrong there, and what to do.
+    /// Returns the address, the problem and the remedy as a text.
     fn why_not_connected(&self, Cause { at, what }: Cause) -> String {
         let (api, proxy) = (&self.api, self.proxy());
         let (address, setting) = match (at, proxy) {
@@ -93,37 +95,34 @@ impl Route {
             (_, None) => (self.far_end(), "`api.base_url`"),
         };
         let way_out = match proxy {
-            None => "; where the way out is a proxy, set HTTPS_PROXY",
+            None => "; if this network requires a proxy, set HTTPS_PROXY",
             Some(_) => "",
         };
         match what {
             What::Refused => format!(
-                "nothing accepts connections at {address} (connection refused): check {setting}, and that no firewall is in the way"
+                "nothing accepts connections at {address} (connection refused): check {setting} and firewalls"
             ),
             What::NoName => format!(
-                "the name of {address} cannot be resolved (DNS): check {setting} and this machine's name service{way_out}"
+                "the name of {address} cannot be resolved (DNS): check {setting} and the DNS of this machine{way_out}"
             ),
             What::TimedOut => format!(
-                "no connection to {address} was made within {} (`api.connect_timeout`): check {setting}, and that no firewall \
-                 is in the way{way_out}",
+                "no connection to {address} within {} (`api.connect_timeout`): check {setting} and firewalls{way_out}",
                 humantime::format_duration(self.connect_timeout)
             ),
             What::NoRoute => {
-                format!("there is no route to {address}: check {setting} and this machine's network{way_out}")
+                format!("no route to {address}: check {setting} and this machine's network{way_out}")
             }
             What::Tls(tls) => tls.says(&address, setting),
             What::WantsPassword => format!(
-                "{address} wants a user name and a password (407): put them into the URL in {setting}, or correct them"
+                "{address} requires a user name and a password (407): set or correct them in the URL in {setting}"
             ),
             What::NoTunnel => {
                 format!(
-                    "{address} does not connect to {api}: have that address allowed there, or check {setting}"
+                    "{address} does not connect to {api}: allow that address in the proxy, or check {setting}"
                 )
             }
             What::Other(kind) => {
-                format!(
-                    "no connection to {address} was made ({kind}): check {setting} and this machine's network"
-                )
+                format!("no connection to {address} ({kind}): check {setting} and this machine's network")
             }
         }
     }
@@ -134,7 +133,7 @@ fn address(url: &Url) -> String {
     format!("{}:{port}", url.host_str().unwrap_or_default())
 }
 
-/// `host:port` of the proxy that the environment names for this URL.
+/// Returns `host:port` of the proxy that the environment names for this URL.
 fn proxy_of(url: &Url) -> Result<Option<String>, UnusableProxy> {
     let Ok(target) = url.as_str().parse() else {
         return Ok(None);
@@ -149,13 +148,14 @@ fn proxy_of(url: &Url) -> Result<Option<String>, UnusableProxy> {
         let port = uri.port_u16().unwrap_or(default);
         return Ok(Some(format!("{}:{port}", uri.host().unwrap_or_default())));
     }
-    // Is one named that nobody understands, and is the API none of the exceptions?
+    // A proxy may be named in a form that hyper-util does not know. That is an error, unless the API is one
+    // of the exceptions.
     let named = VARIABLES.iter().any(|name| value(name).is_some());
     let exceptions = value("NO_PROXY")
         .or_else(|| value("no_proxy"))
         .unwrap_or_default();
     let any = Matcher::builder().all("http://proxy").no(exceptions).build();
-    // A CGI script's HTTP_PROXY may come from a request; hyper-util takes no proxy there.
+    // In a CGI script, HTTP_PROXY may come from a request; hyper-util uses no proxy there.
     if named && env::var_os("REQUEST_METHOD").is_none() && any.intercept(&target).is_some() {
         return Err(unusable());
     }
@@ -173,7 +173,7 @@ fn unusable() -> UnusableProxy {
     }
 }
 
-/// Where it failed, and how.
+/// The place and the kind of a failure.
 #[derive(Debug)]
 struct Cause {
     at: At,
@@ -193,15 +193,16 @@ enum What {
     TimedOut,
     NoRoute,
     Tls(Tls),
-    /// 407.
+    /// Status 407.
     WantsPassword,
-    /// The proxy is there and makes no connection.
+    /// The proxy responds and makes no connection.
     NoTunnel,
     Other(String),
 }
 
 impl Cause {
-    /// hyper-util's errors have no public types; what they say is pinned by the tests of this program.
+    /// Returns the cause of an error. The errors of hyper-util have no public types; the tests of this
+    /// program pin their texts.
     fn of(error: &reqwest::Error) -> Self {
         let mut at = At::Api;
         let mut what = None;
@@ -226,7 +227,7 @@ impl Cause {
                     at = At::Proxy;
                     what = match tunnel {
                         "proxy authorization required" => Some(What::WantsPassword),
-                        // The proxy itself is out of reach: the rest of the chain says why.
+                        // The proxy itself is unreachable: the rest of the chain has the reason.
                         "failed to create underlying connection" => what,
                         _ => Some(What::NoTunnel),
                     };
@@ -235,7 +236,7 @@ impl Cause {
                 None => {}
             }
         }
-        let what = what.unwrap_or_else(|| What::Other("no connection was made".to_owned()));
+        let what = what.unwrap_or_else(|| What::Other("unknown cause".to_owned()));
         Self { at, what }
     }
 }
@@ -246,14 +247,15 @@ impl What {
             io::ErrorKind::ConnectionRefused => Some(Self::Refused),
             io::ErrorKind::TimedOut => Some(Self::TimedOut),
             io::ErrorKind::NetworkUnreachable | io::ErrorKind::HostUnreachable => Some(Self::NoRoute),
-            // What wraps another error says nothing by itself.
+            // An error of these kinds wraps another one and says nothing by itself.
             io::ErrorKind::Other | io::ErrorKind::InvalidData => None,
             other => Some(Self::Other(other.to_string())),
         }
     }
 }
 
-/// An error and what is behind it. An `io::Error` that wraps another error does not name it as its source, but skips it.
+/// An iterator over an error and its causes. An `io::Error` that wraps another error does not return that one
+/// as its source, but skips it.
 struct Chain<'a>(Option<&'a (dyn Error + 'static)>);
 
 impl<'a> Iterator for Chain<'a> {
@@ -269,7 +271,7 @@ impl<'a> Iterator for Chain<'a> {
     }
 }
 
-/// Why the TLS handshake failed.
+/// The reason why a TLS handshake failed.
 #[derive(Debug)]
 enum Tls {
     Expired,
@@ -305,24 +307,24 @@ impl Tls {
     fn says(&self, address: &str, setting: &str) -> String {
         match self {
             Self::Expired => format!(
-                "the certificate of {address} has expired: check this machine's clock, and have the certificate renewed if that is right"
+                "the certificate of {address} has expired: check this machine's clock, and renew the certificate if the clock is right"
             ),
             Self::NotYetValid => {
                 format!("the certificate of {address} is not valid yet: check this machine's clock")
             }
             Self::UnknownAuthority => format!(
-                "the certificate of {address} is signed by an authority that this machine does not know: add the authority's \
-                 certificate to this machine's (ca-certificates), or name its file in SSL_CERT_FILE"
+                "the certificate of {address} is issued by an unknown authority: add the authority's certificate to this \
+                 machine (ca-certificates), or name its file in SSL_CERT_FILE"
             ),
             Self::OtherName => {
-                format!("the certificate of {address} is made out to another name: check {setting}")
+                format!("the certificate of {address} is issued for another name: check {setting}")
             }
             Self::Certificate(why) => format!(
-                "the certificate of {address} is not accepted ({why}): whoever runs that address has to replace it"
+                "the certificate of {address} is not accepted ({why}): it must be replaced on the server"
             ),
-            Self::NotSpoken => format!("{address} does not speak TLS: check {setting}, and its port"),
+            Self::NotSpoken => format!("{address} does not speak TLS: check {setting} and its port"),
             Self::NothingInCommon => format!(
-                "{address} speaks no version or cipher of TLS that this program speaks (1.2 and 1.3): check {setting}"
+                "{address} and this program have no TLS version (1.2 or 1.3) or cipher in common: check {setting}"
             ),
             Self::Other(why) => format!("TLS with {address} failed ({why}): check {setting}"),
         }

@@ -1,23 +1,23 @@
-//! The forms in which a text may repeat a secret: as it is, with separators between its letters, in base64, in hexadecimal, with
-//! percent signs, and each of these backwards. It is the text that is decoded, not the secrets encoded: a text is short, and a
-//! batch holds a megabyte of secrets.
+//! The forms in which a text may repeat a secret: verbatim, with separators between its letters, in base64,
+//! in hexadecimal, percent-encoded, and each of these backwards. The text is decoded instead of encoding the
+//! secrets, because a text is short and a batch holds a megabyte of secrets.
 
 use std::ops::Range;
 
-/// Shorter pieces of a secret tell nothing, and would redact ordinary words.
+/// Length of a piece. Shorter pieces of a secret reveal nothing, and would redact ordinary words.
 pub(super) const PIECE: usize = 8;
 
-/// So many letters in a row.
+/// A sequence of [`PIECE`] bytes.
 pub(super) type Piece = [u8; PIECE];
 
 /// A text in one of its forms.
 pub(super) struct Form {
     letters: Vec<Letter>,
-    /// Nothing but letters and digits: it is held against secrets without their separators.
+    /// It contains only letters and digits, and is compared with secrets without their separators.
     pub(super) is_joined: bool,
 }
 
-/// A byte of a form, and where in the text it comes from.
+/// A byte of a form, with its range in the text.
 #[derive(Clone, Copy)]
 struct Letter {
     byte: u8,
@@ -26,7 +26,7 @@ struct Letter {
 }
 
 impl Form {
-    /// Its pieces, and where in the text they stand.
+    /// Returns the pieces with their ranges in the text.
     pub(super) fn pieces(&self) -> impl Iterator<Item = (Piece, Range<usize>)> {
         self.letters.windows(PIECE).filter_map(|letters| {
             let mut piece = Piece::default();
@@ -35,7 +35,7 @@ impl Form {
             }
             let from = letters.iter().map(|letter| letter.from).min()?;
             let to = letters.iter().map(|letter| letter.to).max()?;
-            // Lower-case letters alone may be words that stand side by side, unless each stands by itself.
+            // Lower-case letters alone may be adjacent words, unless separators stand between the letters.
             let may_be_words =
                 self.is_joined && piece.iter().all(u8::is_ascii_lowercase) && to - from < 2 * PIECE - 1;
             (!may_be_words).then_some((piece, from..to))
@@ -43,18 +43,18 @@ impl Form {
     }
 }
 
-/// Pieces of a text as it stands.
+/// Returns the pieces of a text.
 pub(super) fn pieces(text: &[u8]) -> impl Iterator<Item = Piece> {
     text.windows(PIECE).filter_map(|window| window.try_into().ok())
 }
 
-/// Pieces of a text without its separators.
+/// Returns the pieces of a text without its separators.
 pub(super) fn joined_pieces(text: &str) -> Vec<Piece> {
     let joined: Vec<u8> = text.bytes().filter(u8::is_ascii_alphanumeric).collect();
     pieces(&joined).collect()
 }
 
-/// Every form of a text.
+/// Returns every form of a text.
 pub(super) fn forms(text: &str) -> Vec<Form> {
     let forward: Vec<Letter> = (0..)
         .zip(text.bytes())
@@ -77,7 +77,7 @@ pub(super) fn forms(text: &str) -> Vec<Form> {
         let joined = only(|byte| byte.is_ascii_alphanumeric());
         let base64 = only(|byte| byte.is_ascii_alphanumeric() || b"+/-_".contains(&byte));
         let hex = only(|byte| byte.is_ascii_hexdigit());
-        // What stands before may shift the groups.
+        // Preceding characters may shift the groups.
         let mut decoded: Vec<Vec<Letter>> = (0..2)
             .filter_map(|skip| Some(from_hex(hex.get(skip..)?)))
             .collect();
@@ -117,7 +117,7 @@ fn from_hex(digits: &[Letter]) -> Vec<Letter> {
         .collect()
 }
 
-/// Both alphabets at once.
+/// Decodes both alphabets of base64.
 fn from_base64(digits: &[Letter]) -> Vec<Letter> {
     let value = |digit: Letter| -> u32 {
         match digit.byte {
@@ -131,7 +131,7 @@ fn from_base64(digits: &[Letter]) -> Vec<Letter> {
     let mut decoded = Vec::with_capacity(digits.len() * 3 / 4);
     for group in digits.chunks(4) {
         for pair in group.windows(2).enumerate() {
-            // Of each pair of digits one byte: 6 and 2 bits, 4 and 4, 2 and 6.
+            // Each pair of digits gives one byte: 6 and 2 bits, 4 and 4, 2 and 6.
             let (place, &[first, second]) = pair else { continue };
             let bits = value(first) << 6 | value(second);
             decoded.push(between(bits >> (4 - 2 * place), &[first, second]));
@@ -164,7 +164,7 @@ fn from_percent(letters: &[Letter]) -> Vec<Letter> {
     decoded
 }
 
-/// A byte that several letters of the text stand for.
+/// Returns the byte that several letters of the text encode.
 fn between(bits: u32, letters: &[Letter; 2]) -> Letter {
     let [first, last] = letters;
     Letter {

@@ -1,8 +1,9 @@
-//! Departure: a request's body that leaves in time or not at all.
+//! Send deadline: the body of a request leaves in time or not completely.
 //!
-//! A process may be stopped for any length of time between any two of its steps, and go on where it was. By then another
-//! process may have found that the batch is not stored, and sent its tokens itself. So the last piece of a body is handed over
-//! only as long as nobody else can have concluded anything: without it the request is incomplete, and nothing of it is stored.
+//! A process may be suspended for any time between two of its steps. Meanwhile another process may have found
+//! that the batch is not stored, and sent its tokens itself. So the last piece of a body is released only
+//! while no other process can have concluded anything: without it the request is incomplete, and nothing of
+//! it is stored.
 
 use std::{
     pin::Pin,
@@ -16,24 +17,24 @@ use thiserror::Error;
 
 use crate::domain::Moment;
 
-/// So many bytes are held back to the last.
+/// Number of bytes that are held back until last.
 const LAST_PIECE: usize = 1024;
 
-/// Until when the body of a batch may leave.
+/// The deadline for sending the body of a batch.
 #[derive(Debug, Clone, Copy)]
 pub struct SendDeadline {
-    /// When the ledger recorded that the batch is about to leave.
+    /// Time at which the ledger recorded that the batch is about to be sent.
     pub intended: Moment,
-    /// For how long from then on it may.
+    /// Maximum time from then on.
     pub within: Duration,
 }
 
-/// The request was abandoned before all of it had left.
+/// The error of a request that was abandoned before all of it was sent.
 #[derive(Debug, Error)]
-#[error("the request was held up for too long before it could leave")]
+#[error("the request was delayed for too long before all of it was sent")]
 pub(super) struct TooLate;
 
-/// The bytes, in two pieces.
+/// A request body in two pieces.
 pub(super) struct DeadlineBody {
     first: Bytes,
     last: Bytes,
@@ -82,7 +83,7 @@ impl Body for DeadlineBody {
     }
 }
 
-/// Whether a request failed because its body did not leave in time.
+/// Returns true if a request failed because its body was not sent in time.
 pub(super) fn was_too_late(error: &(dyn std::error::Error + 'static)) -> bool {
     std::iter::successors(Some(error), |error| error.source()).any(<dyn std::error::Error>::is::<TooLate>)
 }

@@ -1,34 +1,36 @@
-//! The one table of statuses: what a status other than a success means, whatever was asked.
+//! Table of statuses: the meaning of each status other than a success, for all requests.
 
-/// What a status other than a success means.
+/// The class of a status other than a success.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum StatusClass {
-    /// Read, and not agreed to.
+    /// The request was read and rejected.
     Refused,
-    /// Larger than the API takes.
+    /// The request is larger than the API accepts.
     TooLarge,
     /// The quota is used up.
     RateLimited,
     /// The project ID or the management key is not accepted.
     Credentials,
-    /// Something broke, perhaps after the request was processed.
+    /// Something failed, perhaps after the request was processed.
     Indeterminate,
-    /// This path is not what we think it is.
+    /// The path is not the expected one.
     WrongEndpoint,
 }
 
 impl StatusClass {
-    /// The table. A status stands under [`Indeterminate`](Self::Indeterminate) unless the request with this answer was not
-    /// processed if it was the service that gave it: whoever resends without asking would store tokens twice.
+    /// Returns the class of a status. It is [`Indeterminate`](Self::Indeterminate) unless a request with this
+    /// response was not processed, provided that the service sent it: resending without a read-back could
+    /// store tokens twice.
     pub(super) fn of(status: u16) -> Self {
         match status {
             400 | 409 | 422 => Self::Refused,
             413 => Self::TooLarge,
             429 => Self::RateLimited,
             401 | 403 => Self::Credentials,
-            // 408: somebody stopped waiting. 500 and above say nothing about how far the request came, not even 503 (a proxy
-            // whose upstream resets the connection in the middle of a request), nor the gateway's 521, 523 and 530: "the
-            // server refused" may mean one that went away after it had read the request.
+            // 408 means that somebody stopped waiting. 500 and above do not show how far the request got, not
+            // even 503 (a proxy whose upstream resets the connection in the middle of a request), nor the
+            // 521, 523 and 530 of the gateway: "the server refused" may mean a server that went away after it
+            // had read the request.
             408 | 500.. => Self::Indeterminate,
             // Redirects are not followed, and 404, 405, 410, 415 … mean another path.
             _ => Self::WrongEndpoint,

@@ -1,4 +1,4 @@
-//! A token as the API shows it, and what it has in common with what was sent.
+//! A token as the API shows it, and its comparison with the token that was sent.
 
 use std::collections::BTreeSet;
 
@@ -10,18 +10,18 @@ use crate::{
     secret::Secret,
 };
 
-/// The clocks of the ledger's database and of the API may differ by so many seconds.
+/// Allowed difference between the clocks of the database of the ledger and of the API, in seconds.
 const SKEW_SECONDS: i64 = 60;
 
 /// Times beyond the year 5000 are milliseconds.
 const MILLISECONDS_FROM: i64 = 100_000_000_000;
 
-/// The latest token of an app and a user or tenant. All but the token itself is documented as optional, or not documented:
-/// what is left out is not known.
+/// The latest token of an app and a user or tenant. All fields but the token itself are documented as
+/// optional, or not documented: a missing field is unknown.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredToken {
-    /// What it is deleted by.
+    /// The ID by which it is deleted.
     #[serde(default, deserialize_with = "filled")]
     pub id: Option<String>,
     #[serde(default, deserialize_with = "filled")]
@@ -39,7 +39,8 @@ pub struct StoredToken {
     /// In seconds since 1970; 0 if there was none.
     #[serde(default, deserialize_with = "time")]
     last_refresh_time: Option<i64>,
-    /// Whether the last refresh at the provider failed. The provider's own words may repeat anything, and are not kept.
+    /// True if the last refresh at the provider failed. The text of the provider may repeat anything, and is
+    /// not kept.
     #[serde(default, rename = "lastRefreshError", deserialize_with = "is_filled")]
     last_refresh_failed: bool,
     scopes: Option<Vec<String>>,
@@ -49,12 +50,12 @@ pub struct StoredToken {
     external_identifier: Option<String>,
     #[serde(default, deserialize_with = "filled")]
     pub(super) granted_by: Option<String>,
-    /// It was found by exactly the scopes that were asked for, in whatever form they are shown.
+    /// True if it was found by exactly the requested scopes, in whatever form they are shown.
     #[serde(skip)]
     pub(super) found_by_scopes: bool,
 }
 
-/// An empty text says as much as none.
+/// Parses a text. An empty one counts as missing.
 fn filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
     let text = Option::<String>::deserialize(deserializer)?;
     Ok(text.filter(|text| !text.is_empty()))
@@ -64,8 +65,9 @@ fn is_filled<'de, D: Deserializer<'de>>(deserializer: D) -> Result<bool, D::Erro
     filled(deserializer).map(|text| text.is_some())
 }
 
-/// A point in time as any gateway version writes it: a number of seconds, the same as a text (as 64-bit numbers come), or
-/// RFC 3339. What is none of these is not shown: it must fail no answer, and be no difference.
+/// Parses a time in any form that a gateway writes: a number of seconds, the same as a text (as 64-bit
+/// numbers are encoded), or RFC 3339. Any other value counts as missing: it must not make the response
+/// unreadable, and is not a difference.
 fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -87,7 +89,7 @@ fn time<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<i64>, D::Er
         }
     };
     Ok(seconds.map(|seconds| match seconds {
-        // Unset; Go writes the year 1.
+        // Unset. Go writes the year 1.
         ..=0 => 0,
         MILLISECONDS_FROM.. => seconds / 1000,
         _ => seconds,
@@ -100,7 +102,7 @@ fn whole(number: f64) -> Option<i64> {
     (whole.abs() < 1e15).then_some(whole as i64)
 }
 
-/// What the comparison needs of what was sent.
+/// The fields of a sent token that are compared.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SentToken {
@@ -114,15 +116,15 @@ struct SentToken {
 }
 
 impl StoredToken {
-    /// Whether it stands at the place that was asked for. An answer that leaves a field out is taken at the word of the
-    /// question: the field is documented as optional.
+    /// Returns true if it is at the requested destination. A missing field counts as equal, because it is
+    /// documented as optional.
     #[must_use]
     pub fn is_of(&self, probe: &Probe) -> bool {
         let same = |asked: &Option<String>, found: &Option<String>| found.is_none() || asked == found;
         same(&probe.tenant_id, &self.tenant_id) && same(&probe.external_identifier, &self.external_identifier)
     }
 
-    /// Whether anything tells that this is a token at all.
+    /// Returns true if any field shows that this is a token.
     pub(super) fn shows_something(&self) -> bool {
         let secrets = [&self.access_token, &self.refresh_token];
         self.id.is_some()
@@ -133,14 +135,15 @@ impl StoredToken {
                 .any(|secret| !secret.reveal().is_empty())
     }
 
-    /// Whether its scopes are those that were asked for. Where none were, the latest of the owner is shown, which may be another
-    /// one that has scopes: the same secrets may stand in both.
+    /// Returns true if it has the requested scopes. If none were requested, the API shows the latest token of
+    /// the owner, which may be another one that has scopes: both may hold the same secrets.
     pub(super) fn has_scopes_of(&self, probe: &Probe) -> bool {
         let shown = self.scopes.as_deref().unwrap_or_default();
         self.found_by_scopes || ScopeSet::from(shown.to_vec()) == probe.scopes
     }
 
-    /// Whether it shows itself to stand at the place that was asked for, and nowhere else. Letter case sets no two users apart.
+    /// Returns true if it shows that it is at the requested destination, and at no other. Users do not differ
+    /// in letter case alone.
     pub(super) fn stands_at(&self, probe: &Probe) -> bool {
         let same = |asked: &str, shown: &str| asked.to_lowercase() == shown.to_lowercase();
         let of_app = self.app_id.as_ref().is_none_or(|app| same(&probe.app_id, app));
@@ -155,7 +158,8 @@ impl StoredToken {
             && probe.external_identifier == self.external_identifier
     }
 
-    /// What differs from what was sent, every secret included that is shown; `None` if none is shown that could be compared.
+    /// Returns the differences from the token that was sent, including every secret that is shown. `None` if
+    /// no secret could be compared and nothing differs.
     pub(super) fn strict_differences(&self, encoded: &EncodedToken) -> Option<Vec<Difference>> {
         let sent: SentToken = serde_json::from_slice(encoded.reveal()).ok()?;
         let mut found = self.differences(&sent);
@@ -177,8 +181,8 @@ impl StoredToken {
         (any_compared || !found.is_empty()).then_some(found)
     }
 
-    /// Holds it against what was sent at `sent_at`, in seconds since 1970. A field that was not sent is Descope's own to
-    /// fill in.
+    /// Compares it with the token that was sent at `sent_at`, in seconds since 1970. Descope may fill in
+    /// fields that were not sent.
     #[must_use]
     pub fn compare(&self, encoded: &EncodedToken, sent_at: i64) -> Verdict {
         let Ok(sent) = serde_json::from_slice::<SentToken>(encoded.reveal()) else {
@@ -188,7 +192,7 @@ impl StoredToken {
         self.verdict_of(self.differences(&sent), sent_at)
     }
 
-    /// The same where the token itself is not known, but only what was sent around it.
+    /// Compares only the fields around the token, because the token itself is not known.
     #[must_use]
     pub fn compare_around(&self, encoded: &EncodedToken, sent_at: i64) -> Verdict {
         let Ok(sent) = serde_json::from_slice::<SentToken>(encoded.reveal()) else {
@@ -211,7 +215,7 @@ impl StoredToken {
         if self.refreshed_since(sent_at) {
             differences.retain(|difference| !difference.is_from_refresh());
         }
-        // Nothing need differ for it: the token is there and does not work.
+        // This counts even if nothing differs: the token is stored but does not work.
         if self.last_refresh_failed {
             differences.push(Difference::RefreshFailed);
         }
@@ -239,7 +243,7 @@ impl StoredToken {
                 self.access_token.as_ref().map(Secret::reveal) != Some(access.reveal()),
                 Difference::AccessToken,
             ),
-            // It was asked for; one that is not shown is told by its absence below.
+            // The refresh token was requested. If it is not shown, its absence is checked below.
             (None, Some(refresh)) if held(&self.refresh_token) => note(
                 self.refresh_token.as_ref().map(Secret::reveal) != Some(refresh.reveal()),
                 Difference::RefreshToken,
@@ -251,12 +255,13 @@ impl StoredToken {
             (false, Some(true)) => note(true, Difference::RefreshTokenAdded),
             _ => {}
         }
-        // 0 is "unknown" on both sides. One that is not shown, or not in any known form, is no difference.
+        // 0 means "unknown" on both sides. An expiry that is missing, or in an unknown form, is not a
+        // difference.
         if let (Some(expiry), Some(shown)) = (sent.access_token_expiry, self.access_token_expiry) {
             note(expiry != 0 && shown != expiry, Difference::Expiry);
         }
         if let Some(sent) = &sent.access_token_type {
-            // RFC 6749, 7.1: a type's letter case says nothing.
+            // RFC 6749, 7.1: the letter case of a type does not matter.
             let same = self
                 .access_token_type
                 .as_ref()
@@ -273,7 +278,7 @@ impl StoredToken {
         found
     }
 
-    /// Whether the server has refreshed it since it was sent.
+    /// Returns true if the server has refreshed it since it was sent.
     pub(super) fn refreshed_since(&self, sent_at: i64) -> bool {
         self.last_refresh_time
             .is_some_and(|at| at > 0 && at + SKEW_SECONDS >= sent_at)

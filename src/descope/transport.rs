@@ -1,4 +1,4 @@
-//! Transport: sends one HTTP request to the API, once, and tells whether it was answered.
+//! Transport: sends one HTTP request to the API, once, and returns its reply or the reason why there is none.
 
 use std::time::{Duration, SystemTime};
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::metrics::{Meter, Purpose};
 
-/// An answer longer than this is not one of this API's: even a batch of thousands, all refused, stays below.
+/// Maximum length of a response of this API: even a batch of thousands, all rejected, stays below it.
 const LONGEST_ANSWER: usize = 16 << 20;
 
 /// The connections to the API, shared by all tasks. Counts every request.
@@ -26,22 +26,23 @@ pub(super) struct Transport {
     pub(super) base: Url,
 }
 
-/// An answer.
+/// A response.
 pub(super) struct Reply {
     pub(super) status: u16,
-    /// How long the API asks us to wait.
+    /// The wait that the API asks for.
     pub(super) retry_after: Option<Duration>,
-    /// When it was given, by the server's clock.
+    /// Time of the response by the clock of the server.
     pub(super) date: Option<SystemTime>,
-    /// Its whole body, or `None` if that could not be read to its end.
+    /// The whole body, or `None` if it could not be read to its end.
     pub(super) body: Option<Vec<u8>>,
 }
 
-/// Why there is no answer that counts.
+/// The reason why there is no usable reply.
 pub(super) enum NoReply {
-    /// The request was not processed: it never left, or was turned away for a reason that is no longer one.
+    /// The request was not processed: it did not leave completely, or was rejected for a reason that no
+    /// longer exists.
     NotProcessed(Refusal),
-    /// It left, and may have been processed.
+    /// It was sent, and may have been processed.
     Lost(Refusal),
 }
 
@@ -54,7 +55,7 @@ impl NoReply {
 }
 
 impl Transport {
-    /// The address of a path.
+    /// Returns the URL of a path.
     pub(super) fn url(&self, path: &str) -> Url {
         let mut url = self.base.clone();
         let prefix = url.path().trim_end_matches('/').to_owned();
@@ -88,13 +89,14 @@ impl Transport {
             Err(error) => {
                 let is_too_late = was_too_late(&error);
                 let refusal = if is_too_late {
-                    let text = "the process was held up before the request could leave: nothing was sent";
+                    let text = "the request was delayed for too long before all of it was sent: nothing of it is stored";
                     Refusal::wire("held_up", text)
                 } else {
                     self.route.refusal(&error)
                 };
                 exchange.lost(&refusal.code);
-                // A connection that was never made carried nothing, and a request without its end is none.
+                // A connection that was never made carried nothing, and a request without its end is
+                // incomplete.
                 Err(if error.is_connect() || is_too_late {
                     NoReply::NotProcessed(refusal)
                 } else {
@@ -105,7 +107,7 @@ impl Transport {
     }
 }
 
-/// The body to its end; `None` if it broke off or is longer than any answer of this API.
+/// Reads the body to its end. `None` if it breaks off, or is longer than any response of this API.
 async fn whole_body(mut response: Response) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.ok()? {

@@ -1,4 +1,4 @@
-//! Deleting a token, and what has to be known of it before.
+//! Verified match: proves that a stored token is the one that was sent, which is required to delete it.
 
 use serde::Deserialize;
 
@@ -8,45 +8,47 @@ use crate::{
     metrics::Purpose,
 };
 
-/// By its ID alone. The call that deletes all tokens of an app or a user (`…/outbound/user/tokens`) is nowhere in this program.
+/// Deletes one token by its ID. This program never calls the endpoint that deletes all tokens of an app or a
+/// user (`…/outbound/user/tokens`).
 const TOKEN: &str = "v1/mgmt/outbound/token";
 
-/// A stored token that is the very one that was sent. Only [`StoredToken::recognise`] makes one, and nothing else can be
-/// deleted.
+/// A stored token that is exactly the one that was sent. Only [`StoredToken::recognise`] creates one, and
+/// nothing else can be deleted.
 #[derive(Debug)]
 pub struct VerifiedMatch {
     id: String,
 }
 
 impl VerifiedMatch {
-    /// By which Descope knows it.
+    /// Returns the ID of the token at Descope.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
     }
 }
 
-/// Why a stored token is not taken for the one that was sent.
+/// The reason why a stored token is not recognised as the one that was sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Mismatch {
-    /// It is at another place: that of another tenant, with another external identifier.
+    /// It has another destination, for example another tenant or external identifier.
     Another,
     /// The server has refreshed it since.
     Refreshed,
-    /// These fields differ; or, where there are none, no secret was shown that could be compared.
+    /// These fields differ. If there are none, no secret was shown that could be compared.
     Different(Vec<Difference>),
     /// Its ID is not shown.
     Nameless,
 }
 
 impl StoredToken {
-    /// Holds it against what was sent at `sent_at`, in seconds since 1970. Stricter than
-    /// [`compare`](StoredToken::compare), as what is recognised is deleted: the place has to be shown as it was asked for, its
-    /// scopes included even where none were sent, at least one of the secrets has to be shown, none that is shown may differ, nor any other field that was sent, and the
-    /// server may not have touched it since.
+    /// Recognises it as the token that was sent at `sent_at`, in seconds since 1970. This is stricter than
+    /// [`compare`](StoredToken::compare), because a recognised token is deleted. The destination must be
+    /// shown as requested, including its scopes, even if none were sent. At least one secret must be shown.
+    /// No secret that is shown, and no other field that was sent, may differ. The server must not have
+    /// refreshed the token since.
     ///
     /// # Errors
-    /// What speaks against it.
+    /// The first mismatch.
     pub fn recognise(
         &self,
         probe: &Probe,
@@ -71,13 +73,13 @@ impl StoredToken {
     }
 }
 
-/// `{}`: any other object is not the answer of a deletion, and says nothing of what became of it.
+/// The response `{}`. Any other object is not the response to a deletion, and does not show its outcome.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Done {}
 
 impl Client {
-    /// Deletes a token, once. What becomes of it, where no answer tells, is found out by reading it back.
+    /// Deletes a token, once. If no response shows the outcome, the caller finds it out by a read-back.
     pub async fn delete(&self, token: &VerifiedMatch) -> LookupOutcome<()> {
         let mut url = self.url(TOKEN);
         url.query_pairs_mut().append_pair("id", &token.id);
@@ -192,7 +194,7 @@ mod tests {
             recognised(&probe(), &sent, &silent),
             Err(Mismatch::Different(Vec::new()))
         );
-        // An access token that nobody sent.
+        // This access token was never sent.
         let mut renewed = held;
         renewed["accessToken"] = json!("at");
         assert_eq!(

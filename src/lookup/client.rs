@@ -1,4 +1,4 @@
-//! Lookup client: asks until there is an answer.
+//! Lookup client: repeats a request until there is a usable response.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -12,10 +12,10 @@ use crate::{
     rate::{Pacer, RetryLoop, RunControl, StopSignal},
 };
 
-/// Which quota a question pays; the API counts them apart.
+/// The quota that a request uses. The API counts each separately.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Quota {
-    /// Apps and tenants: all that has no quota of its own.
+    /// Apps, tenants and everything else that has no quota of its own.
     Plain,
     /// Users by their IDs.
     Users,
@@ -23,21 +23,21 @@ pub enum Quota {
     Search,
 }
 
-/// What came of a question.
+/// The outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Answered<T> {
-    /// The answer.
+    /// The result.
     Found(T),
-    /// It is not there.
+    /// The object does not exist.
     Absent,
-    /// The API does not take the question as it is.
+    /// The API rejects the request.
     Refused(Refusal),
 }
 
-/// Asks. Shared by all who do, since they share the quotas.
+/// The client of all lookups, which share their quotas.
 pub struct LookupClient {
     client: Client,
-    /// Shared with uploads, which pay at the same place.
+    /// Shared with uploads, which use the same quota.
     plain: Arc<Pacer>,
     users: Pacer,
     search: Pacer,
@@ -52,12 +52,12 @@ impl fmt::Debug for LookupClient {
 }
 
 impl LookupClient {
-    /// A client with the settings' quotas and retries. The stop signal ends it, and is triggered where asking makes no sense any
-    /// more. Waits that the API asks for go to the event log.
+    /// Returns a client with the quotas and retries of the settings. The stop signal ends it, and is
+    /// triggered if further requests are useless. Waits that the API asks for are recorded in the event log.
     #[must_use]
     pub fn new(client: Client, settings: &ApiSettings, control: &RunControl, event_log: &EventLog) -> Self {
         let pacer = |name, quota, held| Pacer::new(quota, control).recording(name, held, event_log.clone());
-        // Uploads pay there, too.
+        // Uploads wait for this one, too.
         let plain = Arc::new(pacer("calls", settings.rate_limit, EventKind::Held));
         let (pays, stop) = (Arc::clone(&plain), control.stop.clone());
         client.pay_licenses_with(Arc::new(move || {
@@ -74,23 +74,24 @@ impl LookupClient {
         }
     }
 
-    /// Where everything pays that has no quota of its own: uploads, too.
+    /// Returns the pacer of all requests that have no quota of their own, including uploads.
     #[must_use]
     pub fn plain(&self) -> Arc<Pacer> {
         Arc::clone(&self.plain)
     }
 
-    /// How long the API asked us to wait, from now.
+    /// Returns the remaining wait that the API has asked for.
     #[must_use]
     pub fn held_for(&self) -> Duration {
         let pacers = [&*self.plain, &self.users, &self.search];
         pacers.into_iter().map(Pacer::held_for).max().unwrap_or_default()
     }
 
-    /// Asks until there is an answer. `what` says what is asked for, in a sentence: "users could not be outcome up".
+    /// Sends a request until there is a usable response. `what` describes its failure: "users could not be
+    /// looked up".
     ///
     /// # Errors
-    /// If the run is stopped, be it because the API refuses the credentials or gives no answer however often it is asked.
+    /// If the run is stopped, for example because the API rejects the credentials or all attempts fail.
     pub async fn ask<'a, T, F>(
         &'a self,
         quota: Quota,
@@ -105,11 +106,11 @@ impl LookupClient {
             Quota::Users => &self.users,
             Quota::Search => &self.search,
         };
-        // Only what talks to the API asks for the licence.
+        // The licence is fetched here, so that a process without requests does not fetch it.
         self.stop.run_until_stopped(self.client.handshake()).await;
         let mut attempts = RetryLoop::new(&self.retry, pacer, &self.stop);
         while attempts.next().await.is_some() {
-            // Asking changes nothing: an answer on its way may be left behind.
+            // A lookup changes nothing, so a response on its way may be abandoned.
             let Some(outcome) = self.stop.run_until_stopped(question(&self.client)).await else {
                 break;
             };
@@ -120,15 +121,16 @@ impl LookupClient {
         Err(LookupError::Stopped)
     }
 
-    /// The attempts at something that changes what is at the API, paid for like a question with no quota of its own.
+    /// Returns the retry loop of a change at the API, which uses the quota of requests without one of their
+    /// own.
     #[must_use]
     pub fn attempts(&self) -> RetryLoop<'_> {
         RetryLoop::new(&self.retry, &self.plain, &self.stop)
     }
 
-    /// Does something that changes what is at the API: once, as whoever does it has to look what became of it before it is
-    /// done again. The attempt was paid for. Once it has left, its answer is waited for even if the run is stopped. `None`
-    /// if no answer tells what became of it; what was to be waited for has been.
+    /// Performs a change at the API, once: the caller must check its outcome before it repeats it. The
+    /// attempt has already waited for the quota. Once the request has left, its response is awaited even if
+    /// the run is stopped. `None` if no response shows the outcome; any wait before a retry is then over.
     ///
     /// # Errors
     /// As for [`ask`](Self::ask).
@@ -145,7 +147,7 @@ impl LookupClient {
         self.handle(outcome, attempts, what).await
     }
 
-    /// What an answer comes to; `None` if there is to be another attempt, after the pause that was just made.
+    /// Handles an outcome. `None` if another attempt is due, after the wait that was made here.
     async fn handle<T>(
         &self,
         outcome: LookupOutcome<T>,
@@ -178,7 +180,7 @@ impl LookupClient {
             status = refusal.status,
             code = %refusal.code,
             wait_s = wait.as_secs_f64(),
-            "no answer"
+            "no usable response"
         );
         if attempts.again(wait).await {
             return Ok(None);

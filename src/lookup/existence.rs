@@ -1,4 +1,4 @@
-//! Existence check: whether apps, tenants and users of tokens exist, before the first is sent.
+//! Existence check: finds missing apps, tenants and users of tokens before the first token is sent.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -15,26 +15,27 @@ use crate::{
     domain::{Item, Reason, Rule, quotable},
 };
 
-/// What is said when it cannot go on.
-const WHAT: &str = "apps, tenants and users could not be outcome up";
+/// The description of a failure.
+const WHAT: &str = "apps, tenants and users could not be looked up";
 
-/// So many users are remembered, so that a table of any size fits into memory; of more, some are asked about again.
+/// Maximum number of users that are remembered, so that memory is bounded for a table of any size. Beyond it,
+/// some users are looked up again.
 const MOST_REMEMBERED: usize = 250_000;
 
-/// Asks about whatever tokens name, each app, tenant and user once.
+/// The check of all apps, tenants and users that tokens name, each once.
 #[derive(Debug)]
 pub struct ExistenceCheck {
     lookup_client: Arc<LookupClient>,
     settings: LookupSettings,
     sample: Option<Sample>,
-    /// What is wrong with an app; `None` once the lists were fetched.
+    /// The problem of each app; `None` until the list was fetched.
     apps: Option<HashMap<String, Option<Reason>>>,
     tenants: Option<HashMap<String, Option<Reason>>>,
-    /// What is wrong with a user, by a digest of the ID.
+    /// The problem of each user, by a digest of the ID.
     users: HashMap<(u64, u64), Option<Rule>>,
 }
 
-/// Which users are asked about, where not all are: so many, evenly over the rows.
+/// A sample of the users, spread evenly over the rows.
 #[derive(Debug, Clone, Copy)]
 pub struct Sample {
     wanted: u64,
@@ -44,7 +45,7 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// `wanted` users among this many rows.
+    /// Returns a sample of `wanted` users among `rows` rows.
     #[must_use]
     pub fn new(wanted: u64, rows: u64) -> Self {
         Self {
@@ -55,7 +56,7 @@ impl Sample {
         }
     }
 
-    /// Chooses among the users of the next rows.
+    /// Chooses users of the next rows.
     fn choose<'a>(&mut self, rows: u64, users: &[&'a str]) -> Vec<&'a str> {
         self.seen += rows;
         let due = u128::from(self.wanted) * u128::from(self.seen) / u128::from(self.rows);
@@ -69,7 +70,7 @@ impl Sample {
 }
 
 impl ExistenceCheck {
-    /// A check of everything, or of a sample of the users.
+    /// Returns a check of everything, or of a sample of the users.
     #[must_use]
     pub fn new(lookup_client: Arc<LookupClient>, settings: LookupSettings, sample: Option<Sample>) -> Self {
         Self {
@@ -82,8 +83,8 @@ impl ExistenceCheck {
         }
     }
 
-    /// What is wrong with each of these tokens, in their order: an error first, else a warning. They are all of `rows` rows
-    /// that would be sent.
+    /// Returns the problem of each of these tokens, in their order. An error hides a warning. The tokens are
+    /// all that would be sent of `rows` rows.
     ///
     /// # Errors
     /// If the run is stopped.
@@ -138,7 +139,8 @@ impl ExistenceCheck {
             .collect();
         let missing = sorted(named.into_iter().filter(|id| !known.contains_key(*id)));
         for id in missing {
-            // A list may leave some out, such as those of one tenant; asked for by its ID, an app is there or not.
+            // The list may be incomplete, for example without the apps of one tenant. A request by ID is
+            // conclusive.
             let app = self
                 .lookup_client
                 .ask(Quota::Plain, WHAT, |client| client.app(id))
@@ -147,7 +149,7 @@ impl ExistenceCheck {
                 Some(app) => judge(&app),
                 None => Some(Reason::of(
                     Rule::AppUnknown,
-                    &format!("there is no outbound app \"{}\"", quotable(id)),
+                    &format!("the outbound app \"{}\" does not exist", quotable(id)),
                 )),
             };
             known.insert(id.to_owned(), reason);
@@ -190,14 +192,14 @@ impl ExistenceCheck {
         Ok(())
     }
 
-    /// What is wrong with the users that were asked about just now.
+    /// Looks up new users, and returns the problem of each.
     async fn ask_about_users(
         &mut self,
         rows: u64,
         items: &[Item],
     ) -> Result<HashMap<String, Option<Rule>>, LookupError> {
         let mut seen = HashSet::new();
-        // In the order of the rows, so that a sample is spread over them.
+        // The order of the rows is kept, so that a sample is spread over them.
         let mut users: Vec<&str> = items
             .iter()
             .filter_map(|item| item.destination.user_id.as_deref())
@@ -224,7 +226,7 @@ impl ExistenceCheck {
     }
 }
 
-/// Asks about a list of users; in halves, if the API does not take it.
+/// Looks up a list of users, in halves if the API rejects it.
 async fn ask_about(
     lookup_client: Arc<LookupClient>,
     list: Vec<String>,
@@ -243,7 +245,7 @@ async fn ask_about(
                 lists.extend([list, rest]);
                 continue;
             }
-            // "Not found", or an ID that the API does not even take for one.
+            // "Not found", or an ID that the API rejects as malformed.
             Answered::Absent | Answered::Refused(_) => Vec::new(),
         };
         let status: HashMap<&str, UserStatus> =
@@ -260,14 +262,14 @@ async fn ask_about(
     Ok(judged)
 }
 
-/// An app whose answer says nothing of a type is taken as it is.
+/// Returns the problem of an app. An app without a type is accepted.
 fn judge(app: &App) -> Option<Reason> {
     match &app.app_type {
         AppType::OAuth | AppType::Unsaid => None,
         AppType::Other(word) => Some(Reason::of(
             Rule::AppNotOauth,
             &format!(
-                "the outbound app \"{}\" is not for OAuth but \"{}\"",
+                "the outbound app \"{}\" is not an OAuth app but \"{}\"",
                 quotable(&app.id),
                 quotable(word)
             ),
@@ -275,7 +277,7 @@ fn judge(app: &App) -> Option<Reason> {
     }
 }
 
-/// What the API does not take for an ID is not there either.
+/// Returns the result, if there is one. An ID that the API rejects does not exist either.
 fn found<T>(answered: Answered<T>) -> Option<T> {
     match answered {
         Answered::Found(found) => Some(found),
@@ -289,7 +291,7 @@ fn sorted<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
     ids
 }
 
-/// 128 bits of a user's ID: two users do not share them in any table this tool will meet.
+/// Returns 128 bits of a digest of a user ID: in any real table, two users do not share them.
 fn digest(id: &str) -> (u64, u64) {
     let half = |number: u8| {
         let mut hasher = DefaultHasher::new();

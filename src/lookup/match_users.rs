@@ -1,4 +1,4 @@
-//! Which of the users that a search found has which of the login IDs that it was asked for. Pure.
+//! Matching of the users that a search found with the login IDs that were searched for. Pure functions.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -7,20 +7,20 @@ use crate::{
     domain::{LoginId, Unresolved},
 };
 
-/// What a search says of one login ID.
+/// The match of one login ID.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Match {
-    /// This user's.
+    /// This user has it.
     User(String),
-    /// Nobody's in a way that is certain, or several users'.
+    /// No user has it for certain, or several users have it.
     Unresolved(Unresolved),
 }
 
-/// One match for each login ID, in their order.
+/// Returns one match for each login ID, in their order.
 ///
-/// Whether letter case counts is not published. A user with a login ID exactly as asked for has it. A user with none that
-/// was asked for exactly can only have been found because the API does not mind the case: it has the login ID that
-/// differs from one of its own in nothing else.
+/// It is not published whether letter case counts. A user with exactly a requested login ID has it. A user
+/// with none of them can only have been found because the API ignores letter case: it has the requested login
+/// ID that differs from one of its own in nothing else.
 pub(super) fn match_users(login_ids: &[LoginId], users: &[User]) -> Vec<Match> {
     let asked: BTreeSet<&str> = login_ids.iter().map(LoginId::reveal).collect();
     let mut exact: HashMap<&str, BTreeSet<&str>> = HashMap::new();
@@ -52,8 +52,8 @@ pub(super) fn match_users(login_ids: &[LoginId], users: &[User]) -> Vec<Match> {
         .collect()
 }
 
-/// Whether a user may be who was asked for: the API, which may mind neither letter case nor white space, found it by one of the
-/// login IDs that it shows.
+/// Returns true if a user may have the requested login ID. The API, which may ignore letter case and white
+/// space, found the user by one of the login IDs that it shows.
 pub(super) fn has(user: &User, login_id: &LoginId) -> bool {
     let asked = login_id.reveal().trim().to_lowercase();
     let mut own = user.login_ids.iter();
@@ -113,7 +113,7 @@ mod tests {
     #[test]
     fn letter_case_counts_only_where_it_must() {
         assert_eq!(matched(&["Bob@x"], &[("U1", &["bob@x"])]), ["U1"]);
-        // The API may have found the user for the second alone: the first is not decided by that.
+        // The API may have found the user by the second login ID alone, so the first stays unknown.
         assert_eq!(
             matched(&["Bob@x", "bob@x"], &[("U1", &["bob@x"])]),
             ["Unknown", "U1"]

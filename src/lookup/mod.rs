@@ -1,8 +1,8 @@
-//! Lookups: the users of login IDs, found in bulk and remembered; the tokens that Descope keeps of them; and whether apps,
-//! tenants and users exist at all.
+//! Lookups: find the users of login IDs in bulk, fetch the tokens that Descope stores for them, read tokens
+//! back, and check that apps, tenants and users exist.
 //!
-//! Every question is paced by the quota of its kind, asked again after a while where that may help, and given up when the
-//! run is stopped. A question that nobody answers stops the run and blames no token.
+//! Every request waits for the quota of its kind, is retried if that may help, and is abandoned when the run
+//! is stopped. If no attempt succeeds, the run stops and no token fails.
 
 mod client;
 mod existence;
@@ -21,13 +21,13 @@ use thiserror::Error;
 
 use crate::ledger::LedgerError;
 
-/// The users cannot be found now.
+/// The reason why a lookup failed.
 #[derive(Debug, Error)]
 pub enum LookupError {
-    /// The run ends; the stop signal says why.
+    /// The run ends; the stop signal has the reason.
     #[error("the run was stopped")]
     Stopped,
-    /// What was found cannot be remembered.
+    /// The ledger could not be read or written.
     #[error(transparent)]
     Ledger(#[from] LedgerError),
 }

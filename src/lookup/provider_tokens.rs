@@ -1,4 +1,5 @@
-//! Tokens that Descope itself keeps of social logins, fetched one by one: there is no call for many.
+//! Provider tokens: those that Descope stores for social logins, fetched one by one because there is no bulk
+//! call.
 
 use std::sync::Arc;
 
@@ -11,10 +12,10 @@ use crate::{
     domain::{LoginId, Reason, Rule},
 };
 
-/// What is said when it cannot go on.
+/// The description of a failure.
 const WHAT: &str = "provider tokens could not be fetched";
 
-/// Fetches them.
+/// The fetcher of provider tokens.
 #[derive(Debug)]
 pub struct ProviderTokenFetcher {
     lookup_client: Arc<LookupClient>,
@@ -23,8 +24,8 @@ pub struct ProviderTokenFetcher {
 }
 
 impl ProviderTokenFetcher {
-    /// A fetcher that shares its quota with all who ask about users. With `force_refresh`, providers renew each token
-    /// before it is handed out.
+    /// Returns a fetcher that shares the quota of lookups of users. With `force_refresh`, providers renew
+    /// each token before it is returned.
     #[must_use]
     pub fn new(lookup_client: Arc<LookupClient>, settings: &LookupSettings, force_refresh: bool) -> Self {
         Self {
@@ -34,7 +35,8 @@ impl ProviderTokenFetcher {
         }
     }
 
-    /// The tokens of these login IDs, each with the provider whose token is wanted, in their order; or why there is none.
+    /// Fetches the tokens of these login IDs and providers. Returns each token, or the reason why there is
+    /// none, in their order.
     ///
     /// # Errors
     /// If the run is stopped.
@@ -62,7 +64,7 @@ impl ProviderTokenFetcher {
             Answered::Found(ProviderTokenResult::Token(token)) => Ok(token),
             Answered::Found(ProviderTokenResult::NoUser) => broken(Rule::ProviderUserUnknown),
             Answered::Found(ProviderTokenResult::Nothing) | Answered::Absent => broken(Rule::ProviderNoToken),
-            // Its own words may repeat the login ID.
+            // The text of the API may repeat the login ID.
             Answered::Refused(refusal) => {
                 let rule = Rule::ProviderRefused;
                 Err(Reason::of(rule, &format!("{} ({})", rule.what(), refusal.code)))

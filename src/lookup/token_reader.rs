@@ -1,4 +1,4 @@
-//! Reads tokens back, and spares those that a fetch may make Descope refresh.
+//! Token reader: reads tokens back, and spares those that a fetch may make Descope refresh.
 
 use chrono::Utc;
 
@@ -8,31 +8,32 @@ use crate::{
     domain::{Lifetime, Probe, RefreshMargin},
 };
 
-/// Reads the tokens that others compare. The one place that decides whether a token may be fetched now.
+/// The reader of tokens that others compare. Nothing else decides whether a token may be fetched now.
 #[derive(Debug, Clone, Copy)]
 pub struct TokenReader<'a> {
     lookup_client: &'a LookupClient,
     /// `None` reads every token.
     spared: Option<RefreshMargin>,
-    /// What is said when it cannot go on.
+    /// The description of a failure.
     what: &'static str,
 }
 
-/// What reading one token back came to.
+/// The result of reading one token back.
 #[derive(Debug)]
 pub enum Read {
-    /// It is there, or something else is shown in its place.
+    /// The token, or another one that is shown in its place.
     Found(Box<StoredToken>),
-    /// Nothing is there.
+    /// No token is stored.
     Absent,
-    /// The API does not take the question.
+    /// The API rejects the request.
     Refused(Refusal),
-    /// Nobody was asked: a fetch may refresh it.
+    /// It was not read, because a fetch may refresh it.
     Spared,
 }
 
 impl<'a> TokenReader<'a> {
-    /// A reader that spares tokens by this margin, if by any. `what` says what it is for: "tokens could not be read back".
+    /// Returns a reader that spares tokens by this margin, if there is one. `what` describes a failure:
+    /// "tokens could not be read back".
     #[must_use]
     pub fn new(lookup_client: &'a LookupClient, spared: Option<RefreshMargin>, what: &'static str) -> Self {
         Self {
@@ -42,7 +43,7 @@ impl<'a> TokenReader<'a> {
         }
     }
 
-    /// Reads a token of which this was sent.
+    /// Reads the token of a probe, unless it is spared.
     ///
     /// # Errors
     /// If the run is stopped.
@@ -51,14 +52,14 @@ impl<'a> TokenReader<'a> {
             self.spared
                 .is_some_and(|margin| margin.may_refresh(lifetime, Utc::now().timestamp()))
         };
-        // Costs no quota.
+        // A spared token uses no quota.
         if is_spared() {
             return Ok(Read::Spared);
         }
         let answered = self
             .lookup_client
             .ask(Quota::Plain, self.what, async |client| {
-                // Again: a turn may be long in coming.
+                // This is checked again, because the wait for the quota may be long.
                 if is_spared() {
                     return LookupOutcome::Found(None);
                 }

@@ -1,5 +1,5 @@
-//! From login IDs to users: what the ledger remembers, then searches of many at once, then one question each for those
-//! that no search found.
+//! User resolver: finds the users of login IDs in the cache of the ledger, then by searches for many at once,
+//! then by one request for each that no search found.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -22,13 +22,13 @@ use crate::{
     secret::Fingerprint,
 };
 
-/// What is said when it cannot go on.
-const WHAT: &str = "the users of login IDs could not be outcome up";
+/// The description of a failure.
+const WHAT: &str = "the users of login IDs could not be looked up";
 
-/// So many answers about somebody else mean that nobody is known by the login ID.
+/// Number of responses about another user after which the login ID counts as unknown.
 const ODD_ANSWERS: u8 = 2;
 
-/// Finds the users of rows that know only a login ID.
+/// The resolver of the users of rows that have only a login ID.
 #[derive(Debug)]
 pub struct UserResolver {
     lookup_client: Arc<LookupClient>,
@@ -37,17 +37,17 @@ pub struct UserResolver {
     settings: LookupSettings,
 }
 
-/// A login ID, and the digest by which the ledger knows it.
+/// A login ID, and its digest in the ledger.
 type Wanted = (LoginId, Fingerprint);
 
 type Found = (LoginId, Result<String, Unresolved>);
 
 impl UserResolver {
-    /// A resolver for one run. Users that the API refused tokens of are forgotten first, so that their login IDs are asked
-    /// about again.
+    /// Returns a resolver for one run. It first forgets the users whose tokens the API rejected, so that
+    /// their login IDs are looked up again.
     ///
     /// # Errors
-    /// If the ledger's database stays away.
+    /// If the database of the ledger stays unreachable.
     pub async fn new(
         lookup_client: Arc<LookupClient>,
         ledger: Ledger,
@@ -62,10 +62,11 @@ impl UserResolver {
         })
     }
 
-    /// Gives each row that needs one its user, or the reason why there is none. A row that names its user keeps it.
+    /// Sets the user of each row that needs one, or the reason why there is none. A row that names its user
+    /// keeps it.
     ///
     /// # Errors
-    /// If the run is stopped, or the ledger's database stays away. No row has changed then.
+    /// If the run is stopped, or the database of the ledger stays unreachable. No row has changed then.
     pub async fn resolve(&self, tokens: &mut [LegacyToken]) -> Result<(), LookupError> {
         let wanted: HashSet<LoginId> = tokens.iter().filter_map(needed).cloned().collect();
         if wanted.is_empty() {
@@ -103,13 +104,13 @@ impl UserResolver {
         let (known, mut unknown): (Vec<Wanted>, Vec<Wanted>) = wanted
             .into_iter()
             .partition(|(_, digest)| remembered.contains_key(digest));
-        // In one order, so that the same rows ask the same questions.
+        // The order is fixed, so that the same rows send the same requests.
         unknown.sort_unstable();
         if !unknown.is_empty() {
             debug!(
                 remembered = known.len(),
                 asked = unknown.len(),
-                "looking users up"
+                "looking up users"
             );
         }
         let lists: Vec<Vec<Wanted>> = unknown
@@ -128,7 +129,8 @@ impl UserResolver {
         Ok(known.chain(asked.into_iter().flatten()).collect())
     }
 
-    /// Asks about a list, and remembers the answers at once: what was asked is not asked again, whatever ends the run.
+    /// Looks up a list, and records the results at once, so that they are not looked up again after an
+    /// interruption.
     async fn list(&self, list: Vec<Wanted>) -> Result<Vec<Found>, LookupError> {
         let digests: HashMap<LoginId, Fingerprint> = list.iter().cloned().collect();
         let mut lists = vec![list.into_iter().map(|(login_id, _)| login_id).collect::<Vec<_>>()];
@@ -147,7 +149,7 @@ impl UserResolver {
             for (login_id, matched) in list.into_iter().zip(matches) {
                 let user = match matched {
                     Match::User(user_id) => Ok(user_id),
-                    Match::Unresolved(Unresolved::Unknown) => self.straggler(&login_id).await?,
+                    Match::Unresolved(Unresolved::Unknown) => self.lookup_single(&login_id).await?,
                     Match::Unresolved(why) => Err(why),
                 };
                 found.push((login_id, user));
@@ -165,7 +167,7 @@ impl UserResolver {
         Ok(found)
     }
 
-    /// All users that have one of the login IDs, page after page; `None` if the API does not take the list.
+    /// Returns all users that have one of the login IDs, page after page; `None` if the API rejects the list.
     async fn search(&self, list: &[LoginId]) -> Result<Option<Vec<User>>, LookupError> {
         let asked: Vec<&str> = list.iter().map(LoginId::reveal).collect();
         let mut users: HashMap<String, User> = HashMap::new();
@@ -180,7 +182,7 @@ impl UserResolver {
                     if list.len() > 1 {
                         warn!(
                             code = %refusal.code, status = refusal.status, login_ids = list.len(),
-                            "the API does not take a search for so many login IDs, or one of them: trying halves. If this \
+                            "the API rejects a search for this many login IDs, or one of them, retrying in halves; if this \
                              repeats, lower `api.lookup.per_request`"
                         );
                     }
@@ -193,7 +195,7 @@ impl UserResolver {
                 Some(total) => users.len() as u64 >= total,
                 None => of_page < Client::SEARCH_LIMIT as usize,
             };
-            // A page that brings nobody new is the last, whatever the total says.
+            // A page without new users is the last one, even if the total is higher.
             if is_last || users.len() == before {
                 break;
             }
@@ -201,8 +203,9 @@ impl UserResolver {
         Ok(Some(users.into_values().collect()))
     }
 
-    /// A login ID that no search found: the API's own comparison decides, if what it shows is not somebody else.
-    async fn straggler(&self, login_id: &LoginId) -> Result<Result<String, Unresolved>, LookupError> {
+    /// Looks up a login ID that no search found. The comparison of the API decides, unless it returns another
+    /// user.
+    async fn lookup_single(&self, login_id: &LoginId) -> Result<Result<String, Unresolved>, LookupError> {
         for _ in 0..ODD_ANSWERS {
             let answered = self.lookup_client.ask(Quota::Users, WHAT, |client| {
                 client.user_with_login_id(login_id.reveal())
@@ -210,9 +213,7 @@ impl UserResolver {
             match answered.await? {
                 Answered::Found(user) if has(&user, login_id) => return Ok(Ok(user.id)),
                 Answered::Found(_) => {
-                    warn!(
-                        "asked about a login ID, the API showed a user without it, who is not taken for its owner"
-                    );
+                    warn!("the API returned a user without the requested login ID, ignoring that user");
                 }
                 Answered::Absent => break,
                 Answered::Refused(refusal) => return Ok(Err(Unresolved::Refused(refusal.code.into_owned()))),
@@ -222,7 +223,7 @@ impl UserResolver {
     }
 }
 
-/// The login ID of a row that names no user, if it is worth asking about.
+/// Returns the login ID of a row that names no user, if the row has one.
 fn needed(token: &LegacyToken) -> Option<&LoginId> {
     let blank = |text: &str| text.trim().is_empty();
     let has_user = !token.user_id.as_deref().is_none_or(blank);

@@ -21,9 +21,9 @@ use crate::{
     rate::RetryLoop,
 };
 
-/// Sends a batch until it is known what became of it, or attempts run out, or the run is stopped.
+/// Sends a batch until its outcome is known, the attempts are exhausted, or the run is stopped.
 pub(super) async fn send(context: &Context, batch: Batch) -> Result<AttemptResult, LedgerError> {
-    // At the highest level, so that every log line says which batch it is about.
+    // The level is the highest one, so that every log line names its batch.
     let span = error_span!(
         "batch",
         batch_id = tracing::field::Empty,
@@ -38,7 +38,7 @@ async fn send_within(context: &Context, mut batch: Batch, span: &Span) -> Result
     let mut unsent: Option<RequestBody> = None;
     loop {
         let Some(number) = attempts.next().await else {
-            // The outcome of what was sent before, if anything, is settled: else this point is not reached.
+            // The outcome of an earlier attempt, if any, is settled: otherwise the loop has returned before.
             if let Some(intent) = &intended {
                 let text = "the run was stopped before this batch was sent again";
                 let reason = Reason::transport("interrupted", text);
@@ -54,9 +54,10 @@ async fn send_within(context: &Context, mut batch: Batch, span: &Span) -> Result
             Some(intent) => intent.renew(&context.ledger, &context.run, number).await?,
         };
         fail_point!("intent");
-        // Encoded once, and not before it can leave: the ledger may take its time.
+        // The body is built once, and only after the intent is recorded, so that it does not wait in memory
+        // for a slow ledger.
         let body = unsent.take().unwrap_or_else(|| context.client.body(&batch));
-        // The process may have been suspended since.
+        // The process may have been suspended since the intent was recorded.
         while !intent.is_fresh(context.timeout) {
             intent = intent.renew(&context.ledger, &context.run, number).await?;
         }
@@ -104,7 +105,7 @@ async fn record_intent(context: &Context, batch: &Batch, span: &Span) -> Result<
     Ok(intent)
 }
 
-/// One request and its answer. The answer is redacted: from here on it may be shown and recorded.
+/// Sends one request and returns its redacted outcome, which may be shown and recorded.
 async fn exchange(context: &Context, batch: &Batch, body: &RequestBody, intent: &Intent) -> UploadOutcome {
     let client = &context.client;
     let left_at = Instant::now();
@@ -124,7 +125,7 @@ async fn exchange(context: &Context, batch: &Batch, body: &RequestBody, intent: 
     answer
 }
 
-/// Decides what an answer leads to: the result, or the next attempt.
+/// Handles one response: returns the result, or the next attempt.
 async fn handle(
     context: &Context,
     answer: UploadOutcome,
@@ -135,7 +136,7 @@ async fn handle(
     let ledger = &context.ledger;
     let rejection = match answer {
         UploadOutcome::Committed => {
-            // Stored: while the ledger is written, no tokens wait for it in memory.
+            // The tokens are stored, so they need not stay in memory while the ledger is written.
             for item in &mut batch.items {
                 item.encoded.forget();
             }
@@ -181,7 +182,8 @@ async fn handle(
             refusal,
             impasse,
         } => {
-            // Counted from the moment at which nobody waited for it any more, however late that was noticed.
+            // The grace period starts now, when this process no longer waits for the response, even if it
+            // noticed that late.
             let grace = if under_way {
                 context.settle_grace
             } else {

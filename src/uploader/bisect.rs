@@ -1,21 +1,22 @@
-//! Bisection of a refused batch: the tokens that are to blame, and what is sent again. Pure functions.
+//! Bisection of a rejected batch: its failed tokens, and the batches to send again. Pure functions.
 
 use crate::{
     descope::{Named, Refusal},
     domain::{Batch, Item, Reason},
 };
 
-/// A refused batch, taken apart. Every token of it is in exactly one of the two.
+/// The parts of a rejected batch. Each token is in exactly one of the two fields.
 #[derive(Debug, Default)]
 pub(super) struct Bisection {
-    /// Positions in the refused batch, with their reasons.
+    /// Positions in the rejected batch, with their reasons.
     pub(super) blamed: Vec<(usize, Reason)>,
-    /// What goes up again, in new batches; their parent is to be set.
+    /// New batches to send. The caller sets their parent.
     pub(super) again: Vec<Batch>,
 }
 
-/// After a refusal that names tokens. The list may be incomplete, may name ids that are not in the batch, and may name
-/// them in another letter case. Empty if none of the names is in the batch: then it blames nobody.
+/// Returns the tokens that a rejection names, with their reasons. The list may be incomplete, may name IDs
+/// that are not in the batch, and may spell them in another letter case. The result is empty if none of the
+/// named IDs is in the batch.
 pub(super) fn by_name(batch: &Batch, named: &[Named]) -> Vec<(usize, Reason)> {
     batch
         .items
@@ -25,7 +26,7 @@ pub(super) fn by_name(batch: &Batch, named: &[Named]) -> Vec<(usize, Reason)> {
             let exact = named.iter().find(|named| {
                 named.app_id == item.destination.app_id && named.subject_id == item.destination.subject_id()
             });
-            // No two tokens of a batch differ in letter case alone, so this cannot blame another one.
+            // No two tokens of a batch differ only in letter case, so this cannot match the wrong one.
             let loose = || {
                 named.iter().find(|named| {
                     same_letters(&named.app_id, &item.destination.app_id)
@@ -43,12 +44,12 @@ fn same_letters(one: &str, other: &str) -> bool {
     one == other || one.to_lowercase() == other.to_lowercase()
 }
 
-/// What the API said.
+/// Returns the code and text of the API as a reason.
 pub(super) fn api_reason(refusal: &Refusal) -> Reason {
     Reason::api(refusal.code.clone(), refusal.text.clone())
 }
 
-/// Everything but the blamed tokens goes up again.
+/// Removes the blamed tokens; all others are sent again.
 pub(super) fn without(batch: Batch, blamed: Vec<(usize, Reason)>) -> Bisection {
     let Batch {
         subject,
@@ -81,8 +82,8 @@ pub(super) fn without(batch: Batch, blamed: Vec<(usize, Reason)>) -> Bisection {
     Bisection { blamed, again }
 }
 
-/// After a refusal that blames nobody: halves, until a token that stands alone is the culprit. For one culprit among n
-/// tokens this takes about 2 log2 n requests.
+/// Splits a batch whose rejection names no token into halves; a single token fails. Repeated for one bad
+/// token among n, this takes about 2 log2 n requests.
 pub(super) fn by_halving(batch: Batch, reason: impl FnOnce() -> Reason) -> Bisection {
     let Batch {
         subject,
@@ -103,14 +104,14 @@ pub(super) fn by_halving(batch: Batch, reason: impl FnOnce() -> Reason) -> Bisec
         items,
         parent,
     };
-    // The first half is worked on first: the caller takes from the end.
+    // The caller takes from the end, so the first half is sent first.
     Bisection {
         blamed: Vec::new(),
         again: vec![half(second), half(items)],
     }
 }
 
-/// Nothing goes up again: the tokens that were not named fail with the batch, for the reason `other`.
+/// Fails all tokens. Those that were not named fail with the reason `other`.
 pub(super) fn reject_all(count: usize, named: Vec<(usize, Reason)>, other: &Reason) -> Bisection {
     let mut named = named.into_iter().peekable();
     let blamed = (0..count)

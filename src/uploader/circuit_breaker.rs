@@ -1,15 +1,15 @@
-//! Failures in a row, without one commit between them: when there are too many, going on makes no sense.
+//! Circuit breaker: counts failures in a row without a commit. If there are too many, the run ends.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::config::{BatchSettings, StopSettings};
 
-/// Why nothing of a delivery arrived.
+/// The reason why nothing of a delivery was stored.
 #[derive(Debug)]
 pub(super) enum Failure {
     /// The reason of a whole batch.
     Batch(String),
-    /// The reason of a token that was refused by itself.
+    /// The reason of a single token that was rejected.
     Token(String),
 }
 
@@ -19,8 +19,8 @@ impl Failure {
     }
 }
 
-/// Counts in tokens. A token that was refused by itself says less than a batch of which nothing arrived: it counts as one of
-/// those that a batch may have.
+/// Count of failures in a row, in tokens. A batch counts as `batch.max_tokens` tokens. A token that was sent
+/// in a call of its own counts as one, because its failure says less.
 #[derive(Debug)]
 pub(super) struct CircuitBreaker {
     tokens: AtomicU64,
@@ -37,17 +37,17 @@ impl CircuitBreaker {
         }
     }
 
-    /// The number of batches that may fail in a row.
+    /// Returns the number of batches that may fail in a row.
     pub(super) fn max_batches(&self) -> usize {
         self.max_batches as usize
     }
 
-    /// Something arrived.
+    /// Resets the count after a commit.
     pub(super) fn record_success(&self) {
         self.tokens.store(0, Ordering::Relaxed);
     }
 
-    /// Nothing arrived. Gives the sentence with which the run ends, if this was too much.
+    /// Counts a failure. Returns the stop reason if the limit is reached.
     pub(super) fn record_failure(&self, failure: &Failure) -> Option<String> {
         let weight = match failure {
             Failure::Batch(_) => self.batch,

@@ -25,10 +25,10 @@ use crate::{
     rate::{Pacer, RetryLoop, RunControl, StopSignal},
 };
 
-/// Called for every token that came to an end.
+/// Callback for tokens that have an outcome.
 pub type Listener = Box<dyn Fn(&TokensFinished) + Send + Sync>;
 
-/// One for a run. The stages are functions that take it first.
+/// The shared state of one run. Every stage is a function that takes it as its first argument.
 pub(super) struct Context {
     pub(super) client: Client,
     pub(super) pacer: Arc<Pacer>,
@@ -55,25 +55,26 @@ impl Context {
         &self.control.stop
     }
 
-    /// The attempts at one request.
+    /// Returns the retry loop of one request.
     pub(super) fn attempts(&self) -> RetryLoop<'_> {
         RetryLoop::new(&self.retry, &self.pacer, self.stop())
     }
 
-    /// Holds all requests, as the API answered 429; or ends the run, if it has done so for too long.
+    /// Holds all requests after a 429, or ends the run if the API has responded 429 for too long.
     pub(super) async fn rate_limited(&self, attempts: &mut RetryLoop<'_>, retry_after: Option<Duration>) {
         if attempts.rate_limited(retry_after).is_some() {
             self.client.license_may_have_changed().await;
         }
     }
 
-    /// A token that expires later can be read back without the API refreshing it. In seconds since 1970.
+    /// Returns a time in seconds since 1970. A token that expires after it can be read back without the API
+    /// refreshing it.
     pub(super) fn readable_until(&self) -> i64 {
         let now = chrono::Utc::now().timestamp();
         now.saturating_add(self.refresh_margin.seconds())
     }
 
-    /// Reports tokens to the listener, once for each page among these.
+    /// Reports tokens to the listener, once for each group of consecutive tokens from the same page.
     pub(super) fn report(&self, pages: &[u64], end: &TokenOutcome) {
         for same in pages.chunk_by(|one, next| one == next) {
             (self.listener)(&TokensFinished {
@@ -84,7 +85,7 @@ impl Context {
         }
     }
 
-    /// Records the tokens of a batch as failed that neither a commit nor a refusal settled.
+    /// Records the tokens of a batch as failed that were neither committed nor rejected.
     pub(super) async fn fail_tokens(&self, batch: &Batch, reason: &Reason) -> Result<(), LedgerError> {
         let decisions: Vec<Decision> = batch
             .items
@@ -102,7 +103,7 @@ impl Context {
         Ok(())
     }
 
-    /// Holds the keys of an unresolved batch to the end of the run.
+    /// Holds the keys of an unresolved batch until the run ends.
     pub(super) fn hold_keys(&self, keys: KeyGuardEntry) {
         keys.mark_unresolved();
         let mut held = self
@@ -116,14 +117,14 @@ impl Context {
         if !self.read_back_denied.swap(true, Ordering::Relaxed) {
             warn!(
                 code = %refusal.code, status = refusal.status,
-                "reading back denied: a batch whose answer is lost is sent again once it can no longer be under way"
+                "reading back denied: a batch whose response is lost is sent again once its request can no longer be in flight"
             );
         }
     }
 
-    /// Ends the run: no request would get through.
+    /// Ends the run, since no request would succeed.
     pub(super) fn stop_at(&self, impasse: Impasse, refusal: &Refusal) {
-        warn!(status = refusal.status, code = %refusal.code, "the API refuses every request: stopping the run");
+        warn!(status = refusal.status, code = %refusal.code, "the API rejects every request, stopping the run");
         let status = refusal
             .status
             .map(|status| format!("{status} "))
@@ -136,7 +137,7 @@ impl Context {
     }
 }
 
-/// The pages of a batch's tokens, in their order.
+/// Returns the page of each token of a batch, in the batch's order.
 pub(super) fn pages(batch: &Batch) -> Vec<u64> {
     batch.items.iter().map(|item| item.page).collect()
 }

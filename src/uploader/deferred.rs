@@ -1,4 +1,5 @@
-//! Deferred batches: no attempt got through, or their outcome is unknown. They wait for the final pass at the end of the run.
+//! Deferred batches: all attempts failed, the outcome is unknown, or another deferred batch holds a key. They
+//! wait for the final pass at the end of the run.
 
 use std::{
     collections::VecDeque,
@@ -8,14 +9,14 @@ use std::{
 use super::{key_guard::KeyGuardEntry, outcome::Unresolved};
 use crate::domain::{Batch, Reason};
 
-/// A batch, or a part of one, that waits.
+/// A batch, or a part of one, that waits for the final pass.
 #[derive(Debug)]
 pub(super) enum DeferredBatch {
-    /// It was not sent: another batch that waits holds one of its keys.
+    /// It was not sent, because another deferred batch holds one of its keys.
     Blocked(Batch),
-    /// Nothing of it is stored: no attempt got through, for this reason.
+    /// All attempts failed, the last one for this reason.
     Exhausted(Batch, Reason),
-    /// It is in flight in the ledger.
+    /// Its outcome is unknown, and it is in flight in the ledger.
     Unresolved(Unresolved, KeyGuardEntry),
 }
 
@@ -28,13 +29,13 @@ impl DeferredBatch {
     }
 }
 
-/// The batches that wait, the oldest first.
+/// The queue of deferred batches, oldest first.
 #[derive(Debug, Default)]
 pub(super) struct DeferredQueue(Mutex<VecDeque<DeferredBatch>>);
 
 impl DeferredQueue {
     pub(super) fn push(&self, mut deferred: DeferredBatch) {
-        // It waits long, and the pages it was made of need not.
+        // A deferred batch may wait long. Detaching its tokens frees the pages that they were encoded in.
         for item in &mut deferred.batch_mut().items {
             item.encoded.detach();
         }
@@ -45,7 +46,7 @@ impl DeferredQueue {
         self.lock().pop_front()
     }
 
-    /// The oldest, if more than `most` wait.
+    /// Removes and returns the oldest batch if more than `most` wait.
     pub(super) fn pop_above(&self, most: usize) -> Option<DeferredBatch> {
         let mut waiting = self.lock();
         if waiting.len() > most {
@@ -60,7 +61,7 @@ impl DeferredQueue {
     }
 
     fn lock(&self) -> MutexGuard<'_, VecDeque<DeferredBatch>> {
-        // A panic elsewhere leaves the list as it was.
+        // A panic of another task cannot leave the queue half changed.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

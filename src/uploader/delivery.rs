@@ -1,4 +1,4 @@
-//! Delivery of one batch, in as many parts as it takes.
+//! Delivery of one batch, in as many parts as necessary.
 
 use super::{
     Size,
@@ -15,10 +15,11 @@ use crate::{
     ledger::LedgerError,
 };
 
-/// Work that is left of a batch.
+/// Remaining work of a batch.
 enum Part {
     ToSend(Batch),
-    /// It was refused, and no token was named. Its parts come before this.
+    /// A part that was rejected without naming a token. Its halves lie above it on the stack and are sent
+    /// first.
     Halved {
         size: Size,
         unstored_before: usize,
@@ -29,26 +30,27 @@ enum Part {
 struct Delivery<'a> {
     context: &'a Context,
     call: Call,
-    /// What is left, the next part last.
+    /// Remaining work; the next part is last.
     stack: Vec<Part>,
-    /// Parts that wait for the final pass.
+    /// Parts that are exhausted or unresolved. The caller defers or fails them.
     deferred: Vec<DeferredBatch>,
-    /// Parts of which not all is stored.
+    /// Number of parts that are not fully stored.
     unstored: usize,
     any_commit: bool,
     last_failure: Option<Failure>,
 }
 
-/// Sends a batch until every token of it has an end, or is in a part that is returned, to be deferred or given up.
+/// Sends a batch until every token has an outcome or is in a returned part. The caller defers or fails these
+/// parts.
 pub(super) async fn deliver(context: &Context, batch: Batch) -> Result<Vec<DeferredBatch>, LedgerError> {
     let _keys = match claim(context, &batch).await {
         Ok(keys) => keys,
-        Err(HeldKeys::Parked) => return Ok(vec![DeferredBatch::Blocked(batch)]),
-        Err(HeldKeys::InDoubt) => {
+        Err(HeldKeys::Deferred) => return Ok(vec![DeferredBatch::Blocked(batch)]),
+        Err(HeldKeys::Unresolved) => {
             fail_as_conflicting(context, &batch).await?;
             return Ok(Vec::new());
         }
-        // Only where the run was stopped first.
+        // The claim waits for batches in flight, so this happens only if the run was stopped.
         Err(HeldKeys::InFlight) => return Ok(Vec::new()),
     };
     let delivery = Delivery {
@@ -73,14 +75,15 @@ impl Delivery<'_> {
                     size,
                     unstored_before,
                 } => {
-                    // All of its parts are stored: it was refused for its size, whatever the API said.
+                    // All its parts are stored, so it was rejected for its size, even if the API gave another
+                    // reason.
                     if self.unstored == unstored_before {
                         learn(context, size, Excess::Tokens);
                     }
                     continue;
                 }
             };
-            // Sizes may have been learned since it was made.
+            // The size limit may have changed since the batch was made.
             let (batch, rest) = context.size_limit.cut(batch);
             self.stack.extend(rest.map(Part::ToSend));
             let size = Size::of(&batch);
@@ -95,7 +98,7 @@ impl Delivery<'_> {
                 }
                 AttemptResult::Unresolved(unresolved) => {
                     self.unstored += 1;
-                    self.last_failure = Some(Failure::batch("the API does not tell what became of them"));
+                    self.last_failure = Some(Failure::batch("their outcome is unknown"));
                     let keys = context.key_guard.defer(&unresolved.batch);
                     self.deferred.push(DeferredBatch::Unresolved(unresolved, keys));
                 }
@@ -131,12 +134,12 @@ impl Delivery<'_> {
         let context = self.context;
         context.control.meter.batch(false);
         self.last_failure = Some(match self.call {
-            Call::Batch => Failure::batch("the API refused every token of them"),
+            Call::Batch => Failure::batch("the API rejected every token"),
             Call::Single => Failure::Token(reason.text),
         });
         match (failed.is_empty(), is_too_large) {
             (true, true) => learn(context, size, Excess::Bytes),
-            // Its parts will tell.
+            // Its halves show whether the size was the reason.
             (true, false) => self.stack.push(Part::Halved {
                 size,
                 unstored_before: self.unstored,
@@ -151,12 +154,12 @@ impl Delivery<'_> {
     }
 }
 
-/// Learns from a batch of this size that was refused for it.
+/// Lowers the size limit after a rejection for size, and records the event.
 fn learn(context: &Context, size: Size, probably: Excess) {
     if context.size_limit.refused(size, probably) {
         let now = context.size_limit.get();
         let detail = format!(
-            "{} tokens and {} bytes at most from here on",
+            "at most {} tokens and {} bytes per batch from now on",
             now.tokens, now.bytes
         );
         context
@@ -179,10 +182,10 @@ async fn claim(context: &Context, batch: &Batch) -> Result<KeyGuardEntry, HeldKe
     }
 }
 
-/// Records the tokens of a batch as failed, as another token of one of its users is in a batch that stays unresolved.
+/// Records the tokens of a batch as failed because a batch that stays unresolved holds one of its keys.
 async fn fail_as_conflicting(context: &Context, batch: &Batch) -> Result<(), LedgerError> {
-    let text = "not sent, as it is unknown whether another token of the same user, or of one in its batch, is stored: the next \
-                run asks for that one, then sends this one";
+    let text = "not sent: it is unknown whether another token of the same user, or of a user in its batch, is stored; the \
+                next run reads that token back, then sends this one";
     let reason = Reason::transport("outcome_unknown", text);
     context.fail_tokens(batch, &reason).await
 }

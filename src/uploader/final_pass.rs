@@ -1,4 +1,5 @@
-//! Final pass: deferred batches are reconciled and sent once more. What does not arrive now has failed.
+//! Final pass: reconciles deferred batches and sends them once more. Tokens that are not stored then have
+//! failed.
 
 use tracing::{Instrument, error_span, info};
 
@@ -16,7 +17,7 @@ use crate::{
     ledger::{LedgerError, RemainingTokens, Rows},
 };
 
-/// Delivers all that wait. Only when nothing else is in flight.
+/// Delivers all deferred batches. Call it only when nothing else is in flight.
 pub(super) async fn deliver_all(context: &Context) -> Result<(), LedgerError> {
     while !context.stop().is_triggered()
         && let Some(deferred) = context.deferred.pop()
@@ -26,8 +27,8 @@ pub(super) async fn deliver_all(context: &Context) -> Result<(), LedgerError> {
     Ok(())
 }
 
-/// Delivers the oldest if too many wait, so that memory stays bounded: as many may wait as may fail in a row. Only for callers
-/// that hold no keys, as the oldest may have to wait for those.
+/// Delivers the oldest deferred batch if too many wait, so that memory stays bounded: as many may wait as may
+/// fail in a row. Only for callers that hold no keys, because the oldest batch may have to wait for them.
 pub(super) async fn deliver_overdue(context: &Context) -> Result<(), LedgerError> {
     match context.deferred.pop_above(context.circuit_breaker.max_batches()) {
         Some(overdue) => deliver(context, overdue).await,
@@ -49,18 +50,18 @@ async fn deliver(context: &Context, deferred: DeferredBatch) -> Result<(), Ledge
     };
     for rest in delivery::deliver(context, unsent).await? {
         match rest {
-            // It waits behind the batch that holds its key.
+            // It waits again, behind the batch that holds its key.
             DeferredBatch::Blocked(_) => context.deferred.push(rest),
             DeferredBatch::Exhausted(batch, reason) => context.fail_tokens(&batch, &reason).await?,
             DeferredBatch::Unresolved(unresolved, keys) => {
-                fail_unresolved(context, &unresolved, keys).await?
+                fail_unresolved(context, &unresolved, keys).await?;
             }
         }
     }
     Ok(())
 }
 
-/// Reads an unresolved batch back once more; returns it if it is to be sent again.
+/// Reads an unresolved batch back once more. Returns it if it must be sent again.
 async fn reconcile(
     context: &Context,
     unresolved: Unresolved,
@@ -77,10 +78,10 @@ async fn reconcile(
             context.report(&pages(batch), &TokenOutcome::Committed);
             return Ok(None);
         }
-        Reconciliation::NotStored => "no answer came, and nothing of it was stored",
+        Reconciliation::NotStored => "no response arrived, and nothing of the batch is stored",
         Reconciliation::NoProof => {
             outcome.residue = RemainingTokens::Possible;
-            "no answer came, and nothing tells whether it is stored: its tokens are sent again"
+            "no response arrived, and nothing proves whether the batch is stored: its tokens are sent again"
         }
         Reconciliation::Unknown => {
             fail_unresolved(context, &unresolved, keys).await?;
@@ -94,8 +95,9 @@ async fn reconcile(
     Ok(Some(unresolved.batch))
 }
 
-/// Records the tokens of an unresolved batch as failed. The batch stays in flight, so that the next run reads it back before it
-/// sends any of them; this run sends nothing that could be mistaken for them.
+/// Records the tokens of an unresolved batch as failed. The batch stays in flight, so that the next run reads
+/// it back before it sends any of them. Its keys stay held, so that this run sends no token that could be
+/// mistaken for one of them.
 async fn fail_unresolved(
     context: &Context,
     unresolved: &Unresolved,
@@ -103,7 +105,7 @@ async fn fail_unresolved(
 ) -> Result<(), LedgerError> {
     context.hold_keys(keys);
     let text = format!(
-        "it is unknown whether the API stored it (batch {}): the next run asks again before it sends anything",
+        "it is unknown whether the API stored the token (batch {}); the next run reads it back before it sends anything",
         unresolved.intent.batch.id
     );
     let reason = Reason::transport("outcome_unknown", text);

@@ -1,4 +1,4 @@
-//! Intents: a batch is recorded as in flight before it leaves, and leaves soon after or not at all.
+//! Intents: a batch is recorded as in flight before it is sent, and is sent soon after or not at all.
 
 use tokio::time::Duration;
 
@@ -12,18 +12,18 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Intent {
     pub(super) batch: BatchRef,
-    /// Read back if there is no answer.
+    /// The tokens to read back if there is no response.
     pub(super) witnesses: Vec<Witness>,
-    /// The attempt that it was recorded for last, from 1.
+    /// Number of the last recorded attempt, from 1.
     pub(super) attempt: u32,
-    /// Before that was asked of the ledger.
+    /// Time just before the ledger recorded that attempt.
     pub(super) recorded_at: Moment,
-    /// Whether an earlier attempt may have been stored, and nothing can tell.
+    /// `Possible` if an earlier attempt may have been stored, and nothing proves it.
     pub(super) residue: RemainingTokens,
 }
 
 impl Intent {
-    /// Records that a batch is about to leave.
+    /// Records that a batch is about to be sent.
     pub(super) async fn record(
         ledger: &Ledger,
         run: &Run,
@@ -41,8 +41,8 @@ impl Intent {
         })
     }
 
-    /// Records that the same is about to leave once more, or that it did not leave yet. Refused if another process has taken the
-    /// run over meanwhile.
+    /// Records a further attempt at the same batch, or that the current one has not left yet. Fails if
+    /// another process has taken over the run.
     pub(super) async fn renew(self, ledger: &Ledger, run: &Run, attempt: u32) -> Result<Self, LedgerError> {
         let recorded_at = Moment::now();
         ledger
@@ -55,12 +55,12 @@ impl Intent {
         })
     }
 
-    /// Whether a request with this timeout may begin to leave.
+    /// Returns true if a request with this timeout may start now.
     pub(super) fn is_fresh(&self, timeout: Duration) -> bool {
         self.recorded_at.elapsed() <= fresh_for(timeout)
     }
 
-    /// The moment until which the body of a request with this timeout may leave.
+    /// Returns the deadline for sending the body of a request with this timeout.
     pub(super) fn deadline(&self, timeout: Duration) -> SendDeadline {
         SendDeadline {
             intended: self.recorded_at,
@@ -68,7 +68,7 @@ impl Intent {
         }
     }
 
-    /// The outcome of its last attempt, for the ledger.
+    /// Returns the outcome of the last attempt, for the ledger.
     pub(super) fn outcome(&self, status: Option<u16>) -> BatchOutcome {
         BatchOutcome {
             batch: self.batch,
@@ -79,16 +79,17 @@ impl Intent {
     }
 }
 
-/// An intent that is older is recorded anew before anything leaves: it was recorded for a request that leaves at once.
+/// Returns the age up to which an intent is fresh. An older one is renewed before anything is sent, because
+/// it was recorded for a request that leaves at once.
 fn fresh_for(timeout: Duration) -> Duration {
     const SHARE: u32 = 4;
-    // A ledger may take a moment to answer, however short the API's timeout is.
+    // The ledger needs some time to respond, even if the timeout of the API is very short.
     const LEAST: Duration = Duration::from_secs(1);
     (timeout / SHARE).max(LEAST)
 }
 
-/// The time after its intent was recorded during which a request may be leaving: it begins to while the intent is fresh, and
-/// within the timeout it has left or is given up.
+/// Returns the time after the intent during which a request may still be leaving: it starts while the intent
+/// is fresh, and is sent or abandoned within the timeout.
 pub(super) fn leaves_within(timeout: Duration) -> Duration {
     timeout + fresh_for(timeout)
 }

@@ -1,8 +1,8 @@
-//! Key guard: keeps batches apart that a read-back could confuse.
+//! Key guard: keeps tokens from being in flight together that a read-back could confuse.
 //!
-//! `token/latest` selects by tenant and external identifier only where they are given: asked for a user's plain token, it
-//! may show a newer one that the same user has in a tenant. As long as only one of two such tokens is on its way, a plain
-//! token that was stored is the latest, and is seen.
+//! `token/latest` selects by tenant and external identifier only if they are given: a request for a plain
+//! token of a user may return a newer one that the same user has in a tenant. As long as only one of two such
+//! tokens is in flight, a plain token that was stored is the latest, and is returned.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -10,7 +10,7 @@ use tokio::sync::{Notify, futures::Notified};
 
 use crate::domain::{Batch, Identity, Item};
 
-/// The batches whose outcome is not known yet.
+/// The keys of the batches whose outcome is not known yet.
 #[derive(Debug, Default)]
 pub(super) struct KeyGuard {
     open: Mutex<Vec<Open>>,
@@ -21,31 +21,32 @@ pub(super) struct KeyGuard {
 struct Open {
     serial: u64,
     state: HeldKeys,
-    /// In the order of their identities.
-    places: Box<[Place]>,
+    /// Sorted by identity.
+    keys: Box<[Key]>,
 }
 
-/// What reading a token back would select by.
+/// The fields by which a read-back selects a token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Place {
+struct Key {
     identity: Identity,
-    /// Hashes suffice: a collision costs a wait.
+    /// A hash is enough: a collision only costs a wait.
     tenant: Option<u64>,
     external_identifier: Option<u64>,
 }
 
-/// Why a batch may not leave now: a token that could be mistaken for one of its own is in another batch.
+/// The state of the batch that keeps another one from being sent: a token of one could be mistaken for a
+/// token of the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum HeldKeys {
-    /// Which is in flight.
+    /// It is in flight.
     InFlight,
-    /// Which was put aside; its outcome is asked for at the end of the run.
-    Parked,
-    /// Of which nobody tells what became, in this run.
-    InDoubt,
+    /// It is deferred; its outcome is read back in the final pass.
+    Deferred,
+    /// Its outcome stays unknown in this run.
+    Unresolved,
 }
 
-/// Held while it is not known what became of a batch.
+/// The claim of one batch on its keys while its outcome is unknown. They are released when it is dropped.
 #[derive(Debug)]
 pub(super) struct KeyGuardEntry {
     key_guard: Arc<KeyGuard>,
@@ -53,37 +54,35 @@ pub(super) struct KeyGuardEntry {
 }
 
 impl KeyGuard {
-    /// Claims the places of a batch, all of them or none.
+    /// Claims the keys of a batch, all of them or none. Fails if another batch holds one, with the state that
+    /// lasts longest.
     pub(super) fn claim(self: &Arc<Self>, batch: &Batch) -> Result<KeyGuardEntry, HeldKeys> {
-        let places = places(batch);
+        let keys = keys(batch);
         let mut open = self.lock();
-        let in_the_way = open.iter().filter(|other| overlap(&places, &other.places));
+        let in_the_way = open.iter().filter(|other| overlap(&keys, &other.keys));
         match in_the_way.map(|other| other.state).max() {
             Some(longest) => Err(longest),
-            None => Ok(self.enter(&mut open, places, HeldKeys::InFlight)),
+            None => Ok(self.enter(&mut open, keys, HeldKeys::InFlight)),
         }
     }
 
-    /// Claims the places of a part of a claimed batch that is put aside.
+    /// Claims the keys of a deferred part of a claimed batch.
     pub(super) fn defer(self: &Arc<Self>, part: &Batch) -> KeyGuardEntry {
-        let deferred = self.enter(&mut self.lock(), places(part), HeldKeys::Parked);
-        // Who waits for the whole batch learns that it waits for a parked one.
+        let deferred = self.enter(&mut self.lock(), keys(part), HeldKeys::Deferred);
+        // A batch that waits for the whole batch is deferred now, instead of waiting until the end of the
+        // run.
         self.released.notify_waiters();
         deferred
     }
 
-    /// Ends once a claim was released, or parked, after this future was enabled.
+    /// Returns a future that completes when keys are released or deferred after it was enabled.
     pub(super) fn released(&self) -> Notified<'_> {
         self.released.notified()
     }
 
-    fn enter(self: &Arc<Self>, open: &mut Vec<Open>, places: Box<[Place]>, state: HeldKeys) -> KeyGuardEntry {
+    fn enter(self: &Arc<Self>, open: &mut Vec<Open>, keys: Box<[Key]>, state: HeldKeys) -> KeyGuardEntry {
         let serial = open.last().map_or(0, |last| last.serial + 1);
-        open.push(Open {
-            serial,
-            state,
-            places,
-        });
+        open.push(Open { serial, state, keys });
         KeyGuardEntry {
             key_guard: Arc::clone(self),
             serial,
@@ -97,11 +96,11 @@ impl KeyGuard {
 }
 
 impl KeyGuardEntry {
-    /// Nobody tells what became of the batch.
+    /// Marks the batch as unresolved for the rest of the run.
     pub(super) fn mark_unresolved(&self) {
         let mut open = self.key_guard.lock();
         if let Some(own) = open.iter_mut().find(|open| open.serial == self.serial) {
-            own.state = HeldKeys::InDoubt;
+            own.state = HeldKeys::Unresolved;
         }
     }
 }
@@ -113,24 +112,24 @@ impl Drop for KeyGuardEntry {
     }
 }
 
-fn places(batch: &Batch) -> Box<[Place]> {
-    let mut places: Vec<Place> = batch.items.iter().map(place).collect();
-    places.sort_unstable();
-    places.into()
+fn keys(batch: &Batch) -> Box<[Key]> {
+    let mut keys: Vec<Key> = batch.items.iter().map(key).collect();
+    keys.sort_unstable();
+    keys.into()
 }
 
-fn place(item: &Item) -> Place {
+fn key(item: &Item) -> Key {
     let (tenant, external_identifier) = item.destination.qualifiers();
-    Place {
+    Key {
         identity: item.identity,
         tenant,
         external_identifier,
     }
 }
 
-/// Whether a token of one could be mistaken for a token of the other. A batch holds an identity once, so both lists are
-/// passed once.
-fn overlap(ours: &[Place], theirs: &[Place]) -> bool {
+/// Returns true if a token of one could be mistaken for a token of the other. A batch contains an identity
+/// once, so one pass over both lists is enough.
+fn overlap(ours: &[Key], theirs: &[Key]) -> bool {
     let mut theirs = theirs.iter().peekable();
     ours.iter().any(|mine| {
         while theirs.next_if(|other| other.identity < mine.identity).is_some() {}
@@ -140,8 +139,8 @@ fn overlap(ours: &[Place], theirs: &[Place]) -> bool {
     })
 }
 
-/// Whether asking for `wanted` may show `stored`.
-fn may_select(wanted: &Place, stored: &Place) -> bool {
+/// Returns true if a read-back of `wanted` may return `stored`.
+fn may_select(wanted: &Key, stored: &Key) -> bool {
     (wanted.tenant.is_none() || wanted.tenant == stored.tenant)
         && (wanted.external_identifier.is_none() || wanted.external_identifier == stored.external_identifier)
 }
@@ -190,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_parked_part_keeps_its_places_and_frees_the_others() {
+    fn a_deferred_part_keeps_its_keys_and_frees_the_others() {
         let key_guard = Arc::<KeyGuard>::default();
         let whole = key_guard
             .claim(&batch(&[("u1", None, None), ("u2", None, None)]))
@@ -199,16 +198,16 @@ mod tests {
         drop(whole);
         assert!(key_guard.claim(&batch(&[("u1", None, None)])).is_ok());
         let taken = key_guard.claim(&batch(&[("u2", Some("t"), None)]));
-        assert_eq!(taken.err(), Some(HeldKeys::Parked));
+        assert_eq!(taken.err(), Some(HeldKeys::Deferred));
         part.mark_unresolved();
         let taken = key_guard.claim(&batch(&[("u2", Some("t"), None)]));
-        assert_eq!(taken.err(), Some(HeldKeys::InDoubt));
+        assert_eq!(taken.err(), Some(HeldKeys::Unresolved));
         drop(part);
         assert!(key_guard.claim(&batch(&[("u2", Some("t"), None)])).is_ok());
     }
 
     #[tokio::test]
-    async fn who_waits_is_woken_by_a_release_that_came_after_looking() {
+    async fn a_waiter_is_woken_by_a_release_after_its_claim_failed() {
         let key_guard = Arc::<KeyGuard>::default();
         let first = key_guard.claim(&batch(&[("u1", None, None)])).unwrap();
         let mut released = std::pin::pin!(key_guard.released());

@@ -24,7 +24,7 @@ pub(super) async fn reconcile(
     let span = error_span!("batch", batch_id = left.batch.id, tokens = left.token_count);
     async {
         let reconciliation = match ask(context, left, may_resend).await {
-            // Nothing will be sent, and what may be stored must not be forgotten.
+            // This run does not send the tokens again, so the ledger must remember that they may be stored.
             Reconciliation::NoProof if !may_resend => Reconciliation::Unknown,
             reconciliation => reconciliation,
         };
@@ -66,9 +66,11 @@ async fn record(
     };
     let text = match reconciliation {
         Reconciliation::Stored => return context.ledger.commit_batch(&outcome, Rows::Any).await,
-        Reconciliation::NotStored => "its process ended before there was an answer; nothing of it is stored",
+        Reconciliation::NotStored => {
+            "the process ended before a response arrived; nothing of the batch is stored"
+        }
         Reconciliation::NoProof => {
-            "its process ended before there was an answer, and nothing tells whether it is stored: its tokens are sent again"
+            "the process ended before a response arrived, and nothing proves whether the batch is stored: its tokens are sent again"
         }
         Reconciliation::Unknown | Reconciliation::Stopped => return Ok(()),
     };

@@ -1,12 +1,13 @@
-//! Uploader: sends batches, paced, retried, isolated and reconciled; records the intent before and the outcome after, in the
-//! ledger.
+//! Uploader: sends batches with rate limit, retry, bisection and reconciliation. It records the intent before
+//! a request and the outcome after it in the ledger.
 //!
-//! The promise is kept here: nothing that may be stored already is sent again without asking, and nothing is called
-//! committed before the API said so.
+//! It keeps two promises. Nothing that may already be stored is sent again before a witness was read back, if
+//! the batch has one and unless `batch.on_unknown` is "resend". Nothing counts as committed before the API
+//! confirmed it.
 //!
-//! The stages of an [`Uploader`] are functions over one context: `delivery` sends a batch in as many parts as it
-//! takes, `attempt` sends one part until its outcome is known, `rejection` takes a refused one apart, `unresolved` reads back
-//! where no answer came, and `final_pass` gives the deferred ones their last chance.
+//! The stages of an [`Uploader`] are functions over one context: `delivery` sends a batch in as many parts as
+//! necessary, `attempt` sends one part until its outcome is known, `rejection` splits a rejected part,
+//! `unresolved` reads back after a lost response, and `final_pass` sends the deferred parts one last time.
 
 mod attempt;
 mod bisect;
@@ -44,7 +45,7 @@ use crate::{
     rate::{Pacer, RunControl},
 };
 
-/// Sends the batches of one run. Clones share one context.
+/// The sender of one run's batches. Clones share one context.
 #[derive(Clone)]
 pub struct Uploader {
     context: Arc<Context>,
@@ -59,7 +60,7 @@ impl fmt::Debug for Uploader {
 }
 
 impl Uploader {
-    /// An uploader for one run, whose requests pay at `pacer`.
+    /// Returns an uploader for one run. Its requests wait for `pacer`.
     #[must_use]
     pub fn new(
         client: Client,
@@ -98,13 +99,14 @@ impl Uploader {
         }
     }
 
-    /// Sends a batch, in as many parts as it takes, until every token of it has an end or waits for the final pass. The listener
-    /// is called for each end.
+    /// Sends a batch in as many parts as necessary until every token has an outcome or waits for the final
+    /// pass. Calls the listener for each outcome.
     ///
     /// # Errors
     /// If the ledger cannot be written. Nothing more may be sent then.
     pub async fn deliver(&self, batch: Batch) -> Result<(), LedgerError> {
-        // Before the intent is recorded: a request that leaves late might be taken for one that did not leave.
+        // The handshake comes before the intent: a request that leaves late could be mistaken for one that
+        // never left.
         self.context.client.handshake().await;
         let _in_flight = self.context.control.meter.delivery();
         for rest in delivery::deliver(&self.context, batch).await? {
@@ -113,7 +115,8 @@ impl Uploader {
         final_pass::deliver_overdue(&self.context).await
     }
 
-    /// Delivers the deferred batches for the last time; what does not arrive now has failed. Only when nothing else is in flight.
+    /// Delivers the deferred batches one last time; tokens that are not stored then have failed. Call it only
+    /// when nothing else is in flight.
     ///
     /// # Errors
     /// If the ledger cannot be written.
@@ -121,14 +124,14 @@ impl Uploader {
         final_pass::deliver_all(&self.context).await
     }
 
-    /// Whether batches wait for the final pass.
+    /// Returns true if batches wait for the final pass.
     #[must_use]
     pub fn has_deferred(&self) -> bool {
         !self.context.deferred.is_empty()
     }
 
-    /// Reconciles a batch that a killed process left in flight, and records the outcome. If nothing proves it, the tokens are
-    /// sent again where this run `may_resend`; else it stays in flight.
+    /// Reconciles a batch that a killed process left in flight, and records the outcome. Without proof, its
+    /// tokens are sent again if this run `may_resend`; otherwise the batch stays in flight.
     ///
     /// # Errors
     /// If the ledger cannot be written.
@@ -141,13 +144,13 @@ impl Uploader {
         left_behind::reconcile(&self.context, left, may_resend).await
     }
 
-    /// The pacer at which uploads pay.
+    /// Returns the pacer that uploads wait for.
     #[must_use]
     pub fn pacer(&self) -> &Pacer {
         &self.context.pacer
     }
 
-    /// The sizes that batches may have, as learned so far.
+    /// Returns the batch sizes that are allowed now, as learned from rejections.
     #[must_use]
     pub fn size_limit(&self) -> &SizeLimit {
         &self.context.size_limit

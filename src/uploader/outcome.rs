@@ -1,4 +1,4 @@
-//! Outcomes: of sending a batch, and of its tokens.
+//! Outcomes of a batch that was sent, and of its tokens.
 
 use std::time::Duration;
 
@@ -10,67 +10,67 @@ use crate::{
     domain::{Batch, Reason},
 };
 
-/// Tokens of one page that came to the same end.
+/// Tokens of one page with the same outcome.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TokensFinished {
-    /// The page.
+    /// Number of the page.
     pub page: u64,
     /// Number of tokens.
     pub count: i64,
-    /// Their end.
+    /// Their outcome.
     pub end: TokenOutcome,
 }
 
-/// The end of a token.
+/// The outcome of a token.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TokenOutcome {
-    /// Stored.
+    /// It is stored.
     Committed,
-    /// Refused, or given up, all with the same code. Of several tokens, this is the first one's reason.
+    /// It was rejected or abandoned. All tokens have the same code; the reason is that of the first one.
     Failed(Reason),
 }
 
 /// The result of sending one batch, after all its attempts.
 #[derive(Debug)]
 pub(super) enum AttemptResult {
-    /// All of it is stored, and the ledger says so.
+    /// All of it is stored, and the ledger has recorded that.
     Committed(Batch),
     /// Nothing of it is stored.
     Rejected(Rejected),
-    /// Nothing of it is stored: no attempt got through. It may be sent later.
+    /// Nothing of it is known to be stored: all attempts failed. It may be sent later.
     Exhausted { batch: Batch, reason: Reason },
-    /// It is unknown whether it is stored. The ledger has it in flight.
+    /// It may be stored. The ledger has it in flight.
     Unresolved(Unresolved),
-    /// The run ends. Its tokens are pending, or, if the batch was under way, in flight in the ledger.
+    /// The run ends. The tokens are pending or, if the outcome is unknown, in flight in the ledger.
     Stopped,
 }
 
-/// A batch that the API refused. Every token of it has either failed, or is in one of the batches that are sent again.
+/// A batch that the API rejected. Each token has either failed or is in one of the batches to send again.
 #[derive(Debug)]
 pub(super) struct Rejected {
-    /// The pages of the failed tokens, in their order, and the reason of each. The ledger has them.
+    /// Page and reason of each failed token, in the order of the batch. The ledger has recorded them.
     pub(super) failed: Vec<(u64, Reason)>,
     pub(super) again: Vec<Batch>,
-    /// The reason of the batch.
+    /// The reason of the first failed token, or of the batch if no token failed.
     pub(super) reason: Reason,
     /// The API said that the batch is too large.
     pub(super) is_too_large: bool,
 }
 
-/// A batch that may be stored or not.
+/// A batch that may or may not be stored.
 #[derive(Debug)]
 pub(super) struct Unresolved {
     pub(super) batch: Batch,
     pub(super) intent: Intent,
-    /// From then on no attempt can be under way.
+    /// From this time on, no request for it can be in flight.
     pub(super) settled_at: Instant,
 }
 
-/// The next attempt at a batch of which nothing is stored by the last one.
+/// The next attempt at a batch that is sent again.
 #[derive(Debug)]
 pub(super) struct NextAttempt {
     pub(super) batch: Batch,
     pub(super) intent: Intent,
-    /// The failure that uses up an attempt, and the wait after it. `None` after a 429, which uses up none.
+    /// The failure, which uses up an attempt, and the wait after it. `None` after a 429, which uses up none.
     pub(super) failure: Option<(Refusal, Duration)>,
 }

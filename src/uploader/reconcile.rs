@@ -1,8 +1,9 @@
-//! Reconciliation of a batch whose answer was lost: witnesses are read back, and speak for all of it.
+//! Reconciliation of a batch whose response was lost: some of its tokens, the witnesses, are read back.
 //!
-//! A batch is stored as a whole or not at all. So one token that shows what cannot have been there before proves that all of
-//! the batch is stored; and one that shows something else, or is absent, that nothing of it is, once the request can no longer
-//! be under way. What no witness tells is never concluded.
+//! The API stores a batch completely or not at all. So a witness that shows a value which cannot have been
+//! there before proves that the whole batch is stored. A witness that shows something else, or is absent,
+//! proves that nothing is stored, once the request can no longer be in flight. A witness that shows neither
+//! proves nothing.
 
 use std::ops::ControlFlow;
 
@@ -17,45 +18,47 @@ use crate::{
     rate::RetryLoop,
 };
 
-/// What became of a batch, as far as can be told.
+/// The outcome of a batch, as far as it is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reconciliation {
     /// All of it is stored.
     Stored,
-    /// Nothing of it is stored, and no request can be under way any more.
+    /// Nothing of it is stored, and no request can be in flight any more.
     NotStored,
-    /// No witness tells, and no request can be under way any more: sending the same again leaves the same at each destination.
+    /// No witness proves anything, and no request can be in flight any more. Sending the same tokens again
+    /// leaves the same token at each destination.
     NoProof,
-    /// The API gives no usable answer.
+    /// The API gives no usable response.
     Unknown,
-    /// The run was stopped before there was an answer.
+    /// The run was stopped before the outcome was known.
     Stopped,
 }
 
-/// A batch in question.
+/// A batch to reconcile.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Question<'a> {
     pub(super) witnesses: &'a [Witness],
-    /// When its last attempt left, in seconds since 1970.
+    /// Time of its last attempt, in seconds since 1970.
     pub(super) submitted_at: i64,
-    /// From then on no attempt can be under way.
+    /// From this time on, no request for it can be in flight.
     pub(super) settled_at: Instant,
-    /// The upload's answer need not be the API's. If those about tokens are no better, the question is left to a later process;
-    /// else it is asked again once the request can no longer be under way.
+    /// True if the response to the upload may not be from the API. Then inconclusive read-backs leave the
+    /// batch to a later process. Otherwise they are repeated once the request can no longer be in flight.
     pub(super) is_api_in_doubt: bool,
 }
 
-/// Witnesses that have to be absent before "not stored" is believed, where there are as many: a single one may have been deleted.
+/// Number of witnesses that must deny before the others are skipped: a single token may have been deleted.
 const ENOUGH_DENIALS: usize = 2;
 
-/// Reads witnesses back until there is an answer. "Not stored" is concluded only from what was asked after `settled_at`.
+/// Reads witnesses back until the outcome is known. Concludes "not stored" only from read-backs after
+/// `settled_at`.
 pub(super) async fn reconcile(context: &Context, question: Question<'_>) -> Reconciliation {
     let mut attempts = context.attempts().through_pauses();
     loop {
         let is_final = Instant::now() >= question.settled_at;
         match ask_witnesses(context, question, is_final, &mut attempts).await {
             Reconciliation::NotStored | Reconciliation::NoProof if !is_final => {
-                debug!("not stored yet, reading back again once no request can be under way");
+                debug!("not stored yet, reading back again once no request can be in flight");
                 let settled = sleep_until(question.settled_at);
                 if context.stop().run_until_stopped(settled).await.is_none() {
                     return Reconciliation::Stopped;
@@ -63,7 +66,7 @@ pub(super) async fn reconcile(context: &Context, question: Question<'_>) -> Reco
             }
             Reconciliation::Unknown => {
                 warn!(
-                    "outcome still unknown: the API gives no usable answer, and the batch stays in flight in the ledger"
+                    "outcome still unknown: the API gives no usable response, and the batch stays in flight in the ledger"
                 );
                 return Reconciliation::Unknown;
             }
@@ -72,7 +75,7 @@ pub(super) async fn reconcile(context: &Context, question: Question<'_>) -> Reco
     }
 }
 
-/// One round of questions.
+/// Reads the witnesses back, one after the other, until one is conclusive.
 async fn ask_witnesses(
     context: &Context,
     question: Question<'_>,
@@ -87,13 +90,15 @@ async fn ask_witnesses(
             ControlFlow::Continue(Ok(ReadBackVerdict::Stored)) => return Reconciliation::Stored,
             ControlFlow::Continue(Ok(ReadBackVerdict::NotStored)) => {
                 denials += 1;
-                // Before the end one is enough to wait for it.
+                // Before `settled_at`, one denial is enough to wait for the final round.
                 if denials == ENOUGH_DENIALS || !is_final {
                     return Reconciliation::NotStored;
                 }
             }
             ControlFlow::Continue(Ok(ReadBackVerdict::Nothing)) => {
-                debug!("another token of the same user, or nothing that would tell, was shown");
+                debug!(
+                    "inconclusive: the API shows another token of the same user, or no field that proves anything"
+                );
             }
             ControlFlow::Continue(Err(refusal)) => denied = Some(refusal),
         }
@@ -110,7 +115,8 @@ async fn ask_witnesses(
     Reconciliation::NoProof
 }
 
-/// The witnesses whose reading back changes nothing at the API.
+/// Returns the witnesses that can be read back without changing anything at the API, or all of them if
+/// `on_unknown` allows refreshes.
 fn readable<'a>(context: &Context, witnesses: &'a [Witness]) -> impl Iterator<Item = &'a Witness> + use<'a> {
     let reads_expired = context.batch.on_unknown == OnUnknown::AskExpired;
     let until = context.readable_until();
@@ -119,8 +125,8 @@ fn readable<'a>(context: &Context, witnesses: &'a [Witness]) -> impl Iterator<It
         .filter(move |witness| reads_expired || witness.lives_until(until))
 }
 
-/// Reads one witness back. Gives its verdict, or the refusal that comes in its place however often it is asked. Breaks off if
-/// the API gives no answer at all, or the run is stopped.
+/// Reads one witness back. Returns its verdict, or the refusal if the API rejects the request twice. Breaks
+/// if the API gives no usable response, or the run is stopped.
 async fn ask_witness(
     context: &Context,
     witness: &Witness,
@@ -137,12 +143,13 @@ async fn ask_witness(
             }
             LookupOutcome::Absent => return ControlFlow::Continue(Ok(ReadBackVerdict::NotStored)),
             LookupOutcome::Credentials(refusal) if refusal.status == Some(401) => {
-                // The batch stays in flight: it is read back when there are credentials that are accepted.
+                // The batch stays in flight until a process with valid credentials reads it back.
                 let text = format!("{}: {}", refusal.code, refusal.text);
                 context.stop().trigger(StopReason::Credentials(text));
                 return ControlFlow::Break(Reconciliation::Stopped);
             }
-            // A gateway's page, or a refusal of this one question (403: this key may upload, not read): no word about the token.
+            // The page of a gateway, or a rejection of this request (403: this key may upload but not read),
+            // says nothing about the token.
             LookupOutcome::Credentials(refusal)
             | LookupOutcome::Refused(refusal)
             | LookupOutcome::Endpoint(refusal) => {
@@ -157,7 +164,7 @@ async fn ask_witness(
                 continue;
             }
             LookupOutcome::TryAgain { refusal, .. } => {
-                debug!(code = %refusal.code, "reading back gave no usable answer");
+                debug!(code = %refusal.code, "reading back gave no usable response");
             }
         }
         let wait = attempts.delay();

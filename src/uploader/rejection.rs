@@ -1,4 +1,4 @@
-//! Rejection of a batch: which tokens failed, and what is sent again.
+//! Rejection of a batch: records the failed tokens and decides what is sent again.
 
 use fail::fail_point;
 use tracing::debug;
@@ -15,30 +15,31 @@ use crate::{
     ledger::{BatchOutcome, LedgerError},
 };
 
-/// A refusal, and the tokens of the batch that it names.
+/// A rejection, and the tokens of the batch that it names.
 pub(super) struct Rejection {
-    /// Positions in the batch, with their reasons. Empty if the refusal names none.
+    /// Positions in the batch, with their reasons. Empty if the response names none.
     named: Vec<(usize, Reason)>,
     reason: Reason,
     is_too_large: bool,
 }
 
 impl Rejection {
-    /// Of a refusal that names tokens. If none of the names is in the batch, the first one's words are the best there are.
+    /// Returns the rejection for a response that names tokens. If none of them is in the batch, the reason of
+    /// the first one is that of the batch.
     pub(super) fn by_name(batch: &Batch, named: &[Named]) -> Self {
         let first = named.first().map(|named| bisect::api_reason(&named.refusal));
         let named = bisect::by_name(batch, named);
         let reason = match named.first() {
             Some((_, first)) => Reason {
                 text: format!(
-                    "{} of {} tokens refused, the first: {}",
+                    "{} of {} tokens rejected, the first: {}",
                     named.len(),
                     batch.items.len(),
                     first.text
                 ),
                 ..first.clone()
             },
-            None => first.unwrap_or_else(|| Reason::api("refused", "the API refused the batch")),
+            None => first.unwrap_or_else(|| Reason::api("refused", "the API rejected the batch")),
         };
         Self {
             named,
@@ -47,7 +48,7 @@ impl Rejection {
         }
     }
 
-    /// Of a refusal that names no token.
+    /// Returns the rejection for a response that names no token.
     pub(super) fn of_batch(refusal: &Refusal, is_too_large: bool) -> Self {
         Self {
             named: Vec::new(),
@@ -56,7 +57,7 @@ impl Rejection {
         }
     }
 
-    /// Takes the batch apart, as is configured. Gives the reason of the batch as well.
+    /// Splits the batch as `on_failure` says. Also returns the reason of the batch.
     fn take_apart(self, batch: Batch, on_failure: OnFailure) -> (Bisection, Reason) {
         let Self { named, reason, .. } = self;
         match (on_failure, named.is_empty()) {
@@ -68,7 +69,7 @@ impl Rejection {
                 } else {
                     Reason::api(
                         "batch_rejected",
-                        "another token of its batch was refused, and `on_failure` is \"reject\"",
+                        "another token of its batch was rejected, and `on_failure` is \"reject\"",
                     )
                 };
                 (bisect::reject_all(batch.items.len(), named, &other), reason)
@@ -88,7 +89,7 @@ pub(super) async fn reject(
     let is_too_large = rejection.is_too_large;
     let (bisection, mut reason) = rejection.take_apart(batch, context.batch.on_failure);
     if bisection.blamed.is_empty() {
-        reason.text = format!("{} (no token was named: sent again in halves)", reason.text);
+        reason.text = format!("{} (the API named no token: sent again in halves)", reason.text);
     }
     context
         .ledger

@@ -1,4 +1,5 @@
-//! Size limit of batches: learned from those that were stored and those that were refused for their size.
+//! Size limit of batches, learned from batches that were stored and batches that were rejected for their
+//! size.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -6,17 +7,17 @@ use tracing::warn;
 
 use crate::{descope::BODY_OVERHEAD, domain::Batch};
 
-/// How large a batch is, or may be.
+/// The size of a batch, or a limit for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Size {
-    /// Tokens in it.
+    /// Number of tokens.
     pub tokens: usize,
     /// Bytes of the request's body.
     pub bytes: usize,
 }
 
 impl Size {
-    /// The size of a batch whose tokens are to be sent.
+    /// Returns the size of a batch that is about to be sent.
     pub(super) fn of(batch: &Batch) -> Self {
         let tokens = batch.items.len();
         let encoded: usize = batch.items.iter().map(|item| item.encoded.len()).sum();
@@ -27,32 +28,33 @@ impl Size {
     }
 }
 
-/// What of a batch was too much.
+/// The dimension in which a batch was too large.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Excess {
     Tokens,
     Bytes,
 }
 
-/// The sizes that batches of this run may have. Shared by all who make and send them.
+/// The allowed size of the batches of a run. Clones share it.
 #[derive(Debug, Clone)]
-pub struct SizeLimit(Arc<Mutex<Learnt>>);
+pub struct SizeLimit(Arc<Mutex<Learned>>);
 
 #[derive(Debug)]
-struct Learnt {
+struct Learned {
     tokens: Bounds,
     bytes: Bounds,
 }
 
-/// Between what was stored and what was refused, the limit is approached by halving the distance.
+/// The limit in one dimension. It is found by halving the distance between the largest size that was stored
+/// and the smallest that was rejected.
 #[derive(Debug)]
 struct Bounds {
     configured: usize,
-    /// The most that was stored.
+    /// The largest size that was stored.
     stored: usize,
-    /// The least that was refused for it.
+    /// The smallest size that was rejected in this dimension.
     refused: Option<usize>,
-    /// How near is near enough: a part of what was stored.
+    /// The search ends at a distance of `1 + stored / part`.
     part: usize,
 }
 
@@ -80,7 +82,7 @@ impl Bounds {
 
     fn stored(&mut self, size: usize) {
         self.stored = self.stored.max(size);
-        // Whatever was refused, it was not for that.
+        // A rejection at or below a stored size had another reason.
         self.refused = self.refused.filter(|&refused| refused > self.stored);
     }
 
@@ -91,49 +93,49 @@ impl Bounds {
 }
 
 impl SizeLimit {
-    /// Begins with what is configured.
+    /// Returns a limit that starts with the configured size.
     #[must_use]
     pub fn new(configured: Size) -> Self {
-        Self(Arc::new(Mutex::new(Learnt {
-            // To the token; bytes are near enough within a sixteenth.
+        Self(Arc::new(Mutex::new(Learned {
+            // Tokens are found exactly, bytes to within a sixteenth.
             tokens: Bounds::new(configured.tokens, usize::MAX),
             bytes: Bounds::new(configured.bytes, 16),
         })))
     }
 
-    /// What holds now.
+    /// Returns the current limit.
     #[must_use]
     pub fn get(&self) -> Size {
-        let learnt = self.lock();
+        let learned = self.lock();
         Size {
-            tokens: learnt.tokens.get(),
-            bytes: learnt.bytes.get(),
+            tokens: learned.tokens.get(),
+            bytes: learned.bytes.get(),
         }
     }
 
-    /// A batch of this size was stored.
+    /// Learns from a batch that was stored.
     pub(super) fn stored(&self, size: Size) {
-        let mut learnt = self.lock();
-        learnt.tokens.stored(size.tokens);
-        learnt.bytes.stored(size.bytes);
+        let mut learned = self.lock();
+        learned.tokens.stored(size.tokens);
+        learned.bytes.stored(size.bytes);
     }
 
-    /// A batch was refused for its size. Of what there was too much is told by what was stored before; else it is probably
-    /// `probably`. `true` if the limit is lower than before.
+    /// Learns from a batch that was rejected for its size. Earlier stored sizes show which dimension was too
+    /// large; if they do not, it is `probably`. Returns true if the limit is lower than before.
     pub(super) fn refused(&self, size: Size, probably: Excess) -> bool {
         let before = self.get();
         {
-            let mut learnt = self.lock();
-            let stored_as_many = size.tokens <= learnt.tokens.stored;
-            let stored_as_large = size.bytes <= learnt.bytes.stored;
+            let mut learned = self.lock();
+            let stored_as_many = size.tokens <= learned.tokens.stored;
+            let stored_as_large = size.bytes <= learned.bytes.stored;
             let excess = match (stored_as_many, stored_as_large) {
                 (true, false) => Excess::Bytes,
                 (false, true) => Excess::Tokens,
                 _ => probably,
             };
             match excess {
-                Excess::Tokens => learnt.tokens.refused(size.tokens),
-                Excess::Bytes => learnt.bytes.refused(size.bytes),
+                Excess::Tokens => learned.tokens.refused(size.tokens),
+                Excess::Bytes => learned.bytes.refused(size.bytes),
             }
         }
         let now = self.get();
@@ -142,20 +144,20 @@ impl SizeLimit {
             warn!(
                 max_tokens = now.tokens,
                 max_bytes = now.bytes,
-                "the API refused a batch for its size: smaller ones from here on"
+                "the API rejected a batch for its size, sending smaller batches from now on"
             );
         }
         is_lower
     }
 
-    /// As much of a batch as may be sent at once, and the rest. A token that is too large by itself goes alone: only the API
-    /// can tell whether it is.
+    /// Returns the part of a batch that may be sent at once, and the rest. A token that exceeds the limit is
+    /// sent alone, because only the API knows whether it is too large.
     pub(super) fn cut(&self, mut batch: Batch) -> (Batch, Option<Batch>) {
         let most = self.get();
         let mut bytes = BODY_OVERHEAD;
         let fitting = batch.items.iter().take(most.tokens).take_while(|item| {
             bytes += item.encoded.len() + 1;
-            // No comma stands before the first.
+            // The first token has no comma before it.
             bytes - 1 <= most.bytes
         });
         let count = fitting.count().max(1);
@@ -171,7 +173,7 @@ impl SizeLimit {
         (batch, Some(rest))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Learnt> {
+    fn lock(&self) -> MutexGuard<'_, Learned> {
         // Every change under the lock is complete before anything can panic.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -193,7 +195,7 @@ mod tests {
         Size { tokens, bytes }
     }
 
-    /// Sends batches as large as may be against an API with limits of its own; how many were refused until it was known.
+    /// Sends the largest allowed batches to an API with these limits. Returns the number of rejections.
     fn refusals(limit: &SizeLimit, tokens: usize, bytes: usize, bytes_each: usize) -> usize {
         let mut refused = 0;
         for _ in 0..40 {

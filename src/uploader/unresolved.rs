@@ -1,4 +1,4 @@
-//! Unresolved batches: no answer tells whether one is stored, so it is read back before anything is concluded.
+//! Unresolved batches: the response does not show whether the batch is stored, so it is read back.
 
 use std::ops::ControlFlow;
 
@@ -18,7 +18,7 @@ use crate::{
     rate::RetryLoop,
 };
 
-/// Reads the batch back. It is sent again if nothing of it is stored, or if nothing tells.
+/// Reads the batch back. It is sent again if nothing of it is stored, or if nothing proves that it is.
 pub(super) async fn resolve(
     context: &Context,
     unresolved: Unresolved,
@@ -43,7 +43,7 @@ pub(super) async fn resolve(
         Reconciliation::NoProof => {
             warn!(
                 attempt,
-                "nothing tells whether the batch is stored: the same tokens are sent again, and may be written twice"
+                "nothing proves whether the batch is stored, sending the same tokens again; they may be written twice"
             );
             intent.residue = RemainingTokens::Possible;
         }
@@ -65,8 +65,9 @@ pub(super) async fn resolve(
     }))
 }
 
-/// Reads back a batch that something else than the service may have answered, as it would answer every request: the run ends as
-/// soon as the outcome is known, or is known to be unknown. Then the batch stays in flight for the next process.
+/// Reads back a batch whose response may not be from the service. Every other request would get the same
+/// response, so the run ends after the read-back. If the outcome is still unknown, the batch stays in flight
+/// for the next process.
 pub(super) async fn resolve_at_impasse(
     context: &Context,
     unresolved: Unresolved,
@@ -76,7 +77,7 @@ pub(super) async fn resolve_at_impasse(
     warn!(
         status = refusal.status,
         code = %refusal.code,
-        "outcome unknown, reading back: the answer need not be the service's"
+        "outcome unknown, reading back: the response may not be from the service"
     );
     let intent = &unresolved.intent;
     if let (Some(status), RemainingTokens::None) = (refusal.status, intent.residue) {
@@ -105,7 +106,7 @@ pub(super) async fn resolve_at_impasse(
     Ok(AttemptResult::Stopped)
 }
 
-/// Reads back a batch of this process, unless that is switched off.
+/// Reads back a batch of this process, unless `on_unknown` is "resend".
 pub(super) async fn read_back(
     context: &Context,
     unresolved: &Unresolved,

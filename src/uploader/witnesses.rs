@@ -1,4 +1,4 @@
-//! Witnesses of a batch: the tokens that are read back if its answer is lost.
+//! Witnesses of a batch: the tokens that are read back if its response is lost.
 
 use std::cmp::Reverse;
 
@@ -8,25 +8,26 @@ use crate::{
     secret::FingerprintKey,
 };
 
-/// A batch has at most so many: the later ones are read back where the first ones do not tell.
+/// Maximum number of witnesses of a batch. The later ones are read back if the first ones prove nothing.
 pub(super) const MAX_WITNESSES: usize = 3;
 
 /// The rank of a token as a witness; the greatest is the best.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Rank {
-    /// Reading it back does not make the API refresh it, as far as can be told today.
+    /// As far as is known now, a read-back does not make the API refresh it.
     is_readable: bool,
-    /// By its access token it is recognised without its refresh token being shown.
+    /// Its access token is enough to recognise it; its refresh token need not be shown.
     by_access_token: bool,
-    /// It is asked for by tenant or external identifier, so that fewer others could stand in front of it.
+    /// Its read-back selects by tenant or external identifier, so that fewer other tokens could hide it.
     is_singled_out: bool,
-    /// When its access token expires: the batch may be reconciled by another process, much later.
+    /// Expiry of its access token: another process may reconcile the batch much later.
     alive_until: i64,
     position: Reverse<usize>,
 }
 
-/// The best witnesses of a batch, the very best first; none, if nothing of it differs from what was there before.
-/// `readable_until`: a token that expires later can be read back without the API refreshing it, in seconds since 1970.
+/// Returns the best witnesses of a batch, best first; none if nothing in it differs from what was there
+/// before. A token that expires after `readable_until`, in seconds since 1970, can be read back without the
+/// API refreshing it.
 pub(super) fn choose(batch: &Batch, key: &FingerprintKey, readable_until: i64) -> Vec<Witness> {
     let mut best: Vec<Rank> = Vec::with_capacity(MAX_WITNESSES + 1);
     for (position, item) in batch.items.iter().enumerate() {

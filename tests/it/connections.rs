@@ -186,7 +186,7 @@ async fn a_proxy_that_does_not_let_us_through_is_named_without_its_password() {
         .port;
     let refuses = proxy(Proxy::Answers("403 Forbidden")).await.port;
     for (port, what) in [
-        (asks, "wants a user name and a password (407)"),
+        (asks, "requires a user name and a password (407)"),
         (refuses, "does not connect to api.example.test:443"),
         (1, "connection refused"),
     ] {
@@ -249,7 +249,7 @@ async fn what_fails_behind_a_proxy_is_told_with_the_proxy() {
             ["another name", "HTTPS_PROXY"],
         ),
         (Proxy::To(no_tls), ["does not speak TLS", "`api.base_url`"]),
-        (Proxy::To(mute.await), ["did not answer", "`api.timeout`"]),
+        (Proxy::To(mute.await), ["did not respond", "`api.timeout`"]),
     ] {
         let port = proxy(kind).await.port;
         let url = format!("http://user:{PASSWORD}@127.0.0.1:{port}");
@@ -263,7 +263,7 @@ async fn what_fails_behind_a_proxy_is_told_with_the_proxy() {
         let [what, remedy] = parts;
         let texts = match kind {
             // An upload that nobody answered has an unknown outcome, and the run ends for that.
-            Proxy::To(_) if what == "did not answer" => vec![doctor],
+            Proxy::To(_) if what == "did not respond" => vec![doctor],
             _ => vec![doctor, migrate],
         };
         for text in texts {
@@ -369,7 +369,11 @@ async fn every_cause_is_named_with_its_address_and_a_remedy() {
         (
             &format!("https://localhost:{good}"),
             &[],
-            &[&format!("localhost:{good} "), "does not know", "SSL_CERT_FILE"],
+            &[
+                &format!("localhost:{good} "),
+                "unknown authority",
+                "SSL_CERT_FILE",
+            ],
         ),
         (
             &format!("https://{simulator}"),

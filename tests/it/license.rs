@@ -64,7 +64,7 @@ async fn a_handshake_that_fails_is_warned_of_once_and_costs_a_moment() {
         let warnings: Vec<_> = ran
             .stderr
             .lines()
-            .filter(|line| line.contains("does not tell the project's rate-limit tier"))
+            .filter(|line| line.contains("does not report the project's rate-limit tier"))
             .collect();
         assert_eq!(warnings.len(), 1, "{fault:?}: {}", ran.stderr);
         assert!(warnings[0].contains(code), "{fault:?}: {}", warnings[0]);

@@ -105,7 +105,7 @@ async fn what_does_not_exist_is_named_row_by_row_and_nothing_is_sent() {
         .texts("select reason from tokenferry.findings where error_code = 'app_not_oauth'")
         .await;
     assert!(
-        reasons[0].contains("\"keys\" is not for OAuth but \"apikey\""),
+        reasons[0].contains("\"keys\" is not an OAuth app but \"apikey\""),
         "{reasons:?}"
     );
 

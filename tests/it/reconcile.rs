@@ -96,7 +96,7 @@ async fn where_nothing_can_tell_the_same_is_sent_again_and_that_is_said() {
     bed.api.script([Fault::CutAfterCommit]);
     let ran = bed.migrate().await.ended_with(0);
     assert!(
-        ran.stderr.contains("nothing tells whether the batch is stored"),
+        ran.stderr.contains("nothing proves whether the batch is stored"),
         "{}",
         ran.stderr
     );

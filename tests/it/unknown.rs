@@ -241,7 +241,7 @@ async fn where_nothing_but_a_hidden_token_can_be_asked_for_it_is_sent_again_afte
     let bed = bed.set("source.where = \"tenant_id is null\"");
     let ran = bed.migrate().await.ended_with(0);
     assert!(
-        ran.stderr.contains("nothing tells whether the batch is stored"),
+        ran.stderr.contains("nothing proves whether the batch is stored"),
         "{}",
         ran.stderr
     );

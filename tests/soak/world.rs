@@ -163,7 +163,8 @@ impl World {
         lines
             .iter()
             .filter(|line| {
-                line.contains("nothing tells whether the batch is stored") || line.contains("outcome=NoProof")
+                line.contains("nothing proves whether the batch is stored")
+                    || line.contains("outcome=NoProof")
             })
             .filter_map(|line| {
                 let id = line.split("batch_id=").nth(1)?;
