@@ -36,7 +36,7 @@ begin
                 when name in ('_sqlx_migrations', 'tokens') then 'select'
                 when name = 'fingerprint_key' then 'select, insert'
                 -- Temporary data is deleted as well.
-                when name in ('dry_run_rows', 'known_users', 'forgotten_tokens') then 'select, insert, update, delete'
+                when name in ('dry_run_rows', 'known_users', 'forgotten_tokens', 'clean_ranges') then 'select, insert, update, delete'
                 else 'select, insert, update'
             end,
             name

@@ -11,9 +11,9 @@ pub enum EventKind {
     Started,
     /// Another process resumed the run.
     Resumed,
-    /// The API asked to wait, and no tokens were sent meanwhile.
+    /// The API asked to wait with calls that have no quota of their own; no tokens were sent meanwhile.
     Held,
-    /// The API asked to wait with lookups or with reading back.
+    /// The API asked to wait with lookups of users.
     LookupsHeld,
     /// Somebody paused the run on the live page.
     Paused,

@@ -86,15 +86,15 @@ impl CurrentHolder {
 /// A token that another migration of the ledger has sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SiblingToken {
-    /// The version of its row when it was sent.
+    /// The migration.
     pub migration: Arc<str>,
-    /// The fingerprint of what was sent.
+    /// The version of its row when it was sent.
     pub version: Version,
-    /// The batch.
+    /// The fingerprint of what was sent.
     pub fingerprint: Option<Fingerprint>,
-    /// The latest time of arrival.
+    /// The batch.
     pub batch: Option<i64>,
-    /// Says whether an older version of a row may overwrite a newer one that was sent.
+    /// The latest time of arrival.
     pub until: Option<DateTime<Utc>>,
 }
 

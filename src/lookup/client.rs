@@ -166,7 +166,11 @@ impl LookupClient {
             }
             LookupOutcome::RateLimited { retry_after } => {
                 attempts.rate_limited(retry_after).ok_or(LookupError::Stopped)?;
-                self.client.license_may_have_changed().await;
+                let license = self.client.license_may_have_changed();
+                self.stop
+                    .run_until_stopped(license)
+                    .await
+                    .ok_or(LookupError::Stopped)?;
                 return Ok(None);
             }
             LookupOutcome::TryAgain { retry_after, refusal } => {

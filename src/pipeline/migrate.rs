@@ -29,8 +29,7 @@ use crate::{
     uploader::TokensFinished,
 };
 
-/// Returns the kind of session: a dry run needs few connections; an upload one for each batch in flight as
-/// well.
+/// Returns the kind of session. A dry run takes no lock.
 fn kind(settings: &Settings, request: &Request) -> Kind {
     Kind {
         mode: request.mode(),

@@ -107,7 +107,7 @@ impl<'a> Opened<'a> {
         };
         let application_name = format!("tokenferry {}{command}", settings.migration);
         let source = Source::open(&settings.source, &application_name, patience).await?;
-        // Only an upload creates a missing ledger.
+        // Only runs of `migrate` create a missing ledger.
         let ledger = if makes_ledger {
             Ledger::open(&access, kind.connections, patience).await?
         } else {
@@ -261,7 +261,7 @@ impl Session<'_> {
                 error
             }
             Err(failure) => {
-                warn!(reason = %failure, "the end of the run could not be recorded; the next run resumes it");
+                warn!(reason = %failure, "the end of the run could not be recorded; the next run finds it unfinished");
                 Some(cause(error, failure.into()))
             }
         };

@@ -53,7 +53,7 @@ pub(super) async fn deliver(context: &Context, batch: Batch) -> Result<Vec<Defer
         // The claim waits for batches in flight, so this happens only if the run was stopped.
         Err(HeldKeys::InFlight) => return Ok(Vec::new()),
     };
-    let delivery = Delivery {
+    let mut delivery = Delivery {
         context,
         call: batch.call,
         stack: vec![Part::ToSend(batch)],
@@ -62,11 +62,23 @@ pub(super) async fn deliver(context: &Context, batch: Batch) -> Result<Vec<Defer
         any_commit: false,
         last_failure: None,
     };
-    delivery.run().await
+    match delivery.run().await {
+        Ok(()) => Ok(delivery.deferred),
+        Err(error) => {
+            // The ledger cannot be written, and the run ends. Until then no token may leave that could be
+            // mistaken for one of an unresolved part.
+            for deferred in delivery.deferred {
+                if let DeferredBatch::Unresolved(_, keys) = deferred {
+                    context.hold_keys(keys);
+                }
+            }
+            Err(error)
+        }
+    }
 }
 
 impl Delivery<'_> {
-    async fn run(mut self) -> Result<Vec<DeferredBatch>, LedgerError> {
+    async fn run(&mut self) -> Result<(), LedgerError> {
         let context = self.context;
         while let Some(part) = self.stack.pop() {
             let batch = match part {
@@ -102,15 +114,15 @@ impl Delivery<'_> {
                     let keys = context.key_guard.defer(&unresolved.batch);
                     self.deferred.push(DeferredBatch::Unresolved(unresolved, keys));
                 }
-                AttemptResult::Stopped => return Ok(self.deferred),
+                AttemptResult::Stopped => return Ok(()),
             }
         }
-        if let Some(failure) = self.last_failure.filter(|_| !self.any_commit)
+        if let Some(failure) = self.last_failure.take().filter(|_| !self.any_commit)
             && let Some(text) = context.circuit_breaker.record_failure(&failure)
         {
             context.stop().trigger(StopReason::TooManyFailures(text));
         }
-        Ok(self.deferred)
+        Ok(())
     }
 
     fn committed(&mut self, batch: &Batch, size: Size) {

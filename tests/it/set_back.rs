@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 /// Every table of the ledger whose rows come and go, those that others refer to first.
-const TABLES: [&str; 12] = [
+const TABLES: [&str; 13] = [
     "runs",
     "batches",
     "token_rows",
@@ -28,6 +28,7 @@ const TABLES: [&str; 12] = [
     "dry_run_rows",
     "rollbacks",
     "forgotten_tokens",
+    "clean_ranges",
     "fingerprint_key",
 ];
 
