@@ -1,14 +1,14 @@
 //! Moves legacy OAuth tokens out of a Postgres database into Descope outbound apps, in batches, once.
 //!
 //! ```text
-//!  ledger: where to resume, what was sent before (read once per page)
+//!  ledger: the resume point, and what was sent before (read once per page)
 //!    |
 //!    v
 //!  reader --rows--> validation --tokens--> chunker --batches--> uploader --outcomes--> ledger --> report
-//!  keyset pages     valid? newest?         count, bytes,        intent first;          one          status, failures,
-//!  from Postgres    unchanged?             one identity         rate limit, send,      transaction  summary, page
-//!                   encoded once           per batch            retry, bisect,         per outcome
-//!                                                               reconcile
+//!  keyset pages     valid? newest?         count, bytes,        intent first;          one         status,
+//!  from Postgres    unchanged?             one identity         rate limit, send,      transaction failures,
+//!                   encoded once           per batch            retry, bisect,         per outcome summary,
+//!                                                               reconcile                          page
 //! ```
 //!
 //! A dry run has the same stages with another last one, which counts. `verify` reads the committed tokens of
