@@ -88,11 +88,8 @@ impl<'a> RunCommand<'a> {
         let ended = Box::pin(work(&settings, control, &view)).await;
         if let Ok(ended) = &ended {
             view.send_modify(|view| {
-                view.end(
-                    ended.status,
-                    ended.summary.tokens,
-                    ended.summary.counters.requests,
-                )
+                let summary = &ended.summary;
+                view.end(ended.status, summary.tokens, summary.counters.requests);
             });
         }
         monitoring.close().await;

@@ -4,9 +4,9 @@
 //! after the response. From its intent on, a batch's row holds its tokens until they are filed: see
 //! `write::filing`.
 //!
-//! All SQL of the ledger is in this folder and is checked at compile time, but for that of the schema. A statement that changes something
-//! can be repeated if its response was lost; the repetition changes nothing. `write` holds the statements of
-//! runs, `read` those of reports and diagnostics.
+//! All SQL of the ledger is in this folder and is checked at compile time, but for that of the schema. A
+//! statement that changes something can be repeated if its response was lost; the repetition changes nothing.
+//! `write` holds the statements of runs, `read` those of reports and diagnostics.
 
 mod error;
 mod fingerprint_key;

@@ -13,6 +13,7 @@ use super::{
     outcome_sink::OutcomeSink,
     phase_cell::PhaseCell,
     run_tracker::RunTracker,
+    selection,
     session::{self, Kind, Opened, RunLock, Session, holder},
     shortfall::Expected,
     sink::Sink,
@@ -23,9 +24,8 @@ use crate::{
     domain::{Batches, DryRun, Tally},
     ledger::{Ledger, LedgerError, LockKind, Run},
     rate::{Pacer, RunControl},
-    reader::{Perspective, Source},
+    reader::Source,
     report::View,
-    secret::Fingerprint,
     uploader::TokensFinished,
 };
 
@@ -61,7 +61,7 @@ async fn begin(mut opened: Opened<'_>, request: &Request) -> Result<Ended, Pipel
         DryRun::Off => {
             ledger.expect_no_pending_deletions().await?;
             announce_siblings(ledger, &target).await?;
-            let about = selection(settings, &opened.source, ledger);
+            let about = selection::digest(settings, &opened.source, ledger);
             let run = ledger.begin(&request.selection, &about, &holder()).await?;
             ledger.record_target(&run, &target).await?;
             run
@@ -196,19 +196,6 @@ async fn announce_siblings(ledger: &Ledger, target: &str) -> Result<(), LedgerEr
         );
     }
     Ok(())
-}
-
-/// A digest of what a run is about.
-pub(super) fn selection(settings: &Settings, source: &Source, ledger: &Ledger) -> Fingerprint {
-    let database = source.database();
-    let mut parts = settings.selection();
-    if let Some(database) = &database {
-        parts.extend([&b"database"[..], database.as_bytes()]);
-    }
-    let Perspective { role, search_path } = source.perspective();
-    parts.extend([&b"role"[..], role.as_bytes()]);
-    parts.extend([&b"search_path"[..], search_path.as_bytes()]);
-    ledger.key().selection_digest(&parts)
 }
 
 /// Announces verification at the providers: it may invalidate refresh tokens, and takes time.

@@ -26,6 +26,7 @@ mod retry;
 mod rollback;
 mod row_status;
 mod run_tracker;
+mod selection;
 mod session;
 mod shortfall;
 mod sink;

@@ -15,8 +15,8 @@ use crate::{
 /// The most rows that are requested by key at once.
 const KEYS_AT_ONCE: i64 = 500;
 
-/// Reads all rows after the cursor, but for those in unchanged ranges; the next page is read while the last one
-/// is processed.
+/// Reads all rows after the cursor, but for those in unchanged ranges; the next page is read while the last
+/// one is processed.
 pub(super) async fn all(
     mut source: Source,
     cursor: Option<SourceKey>,

@@ -114,9 +114,9 @@ impl Stages<'_> {
         let holder_check =
             HolderCheck::beside(&source, resolver.as_ref(), &validator, self.request.older, stop);
         let start = Start {
-            holder_check,
             resolver,
             validator,
+            holder_check,
             memory,
             forgotten,
             duplicates_resolved,

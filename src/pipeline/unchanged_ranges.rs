@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use tracing::info;
 
-use super::{PipelineError, Request, migrate::selection, session::Session};
+use super::{PipelineError, Request, selection, session::Session};
 use crate::{
     config::Field,
     domain::{DryRun, KeyRange, OlderVersions, RowsDigest, Selection, SourceKey},
@@ -42,7 +42,7 @@ impl RangeSeal {
     fn new(session: &Session<'_>, source: &Source) -> Self {
         let settings = session.settings;
         let key = session.ledger.key().clone();
-        let about = selection(settings, source, &session.ledger);
+        let about = selection::digest(settings, source, &session.ledger);
         let (target, description) = (settings.api.target(), source.description());
         let tolerated = format!("{:?}", settings.tolerated);
         let basis = key.selection_digest(&[
@@ -77,8 +77,8 @@ impl RangeSeal {
 }
 
 impl UnchangedRanges {
-    /// Takes the ranges out of the ledger, for a run that may send tokens. There are none where rows cannot be
-    /// compared by digests.
+    /// Takes the ranges out of the ledger, for a run that may send tokens. There are none where rows cannot
+    /// be compared by digests.
     pub(super) async fn take(
         session: &Session<'_>,
         request: &Request,

@@ -24,8 +24,8 @@ impl Source {
         self.plan.description()
     }
 
-    /// Returns the digest of the rows between two keys; `None` if a value of one of them makes the query fail:
-    /// reading tells which. Reconnects like [`page`](Self::page).
+    /// Returns the digest of the rows between two keys; `None` if a value of one of them makes the query
+    /// fail: reading tells which. Reconnects like [`page`](Self::page).
     ///
     /// # Errors
     /// If the database stays away, or the rows cannot be had.
