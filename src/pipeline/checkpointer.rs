@@ -35,6 +35,8 @@ struct Inner {
     next_page: u64,
     /// The ranges of which every row is stored, as it was read.
     clean: CleanRanges,
+    /// Rows whose tokens were replaced by those of other rows; they may be in clean ranges.
+    replaced: Vec<SourceKey>,
 }
 
 #[derive(Debug)]
@@ -44,6 +46,9 @@ struct OpenPage {
     digest: Option<RowsDigest>,
     tally: Tally,
 }
+
+/// With more replaced rows, no range counts as clean.
+const MOST_REPLACED: usize = 10_000;
 
 /// The most rows of a clean range. One change makes the whole range be read.
 fn max_range_rows() -> i64 {
@@ -72,6 +77,7 @@ impl Checkpointer {
             cursor,
             next_page: 0,
             clean: CleanRanges::default(),
+            replaced: Vec::new(),
         };
         Self {
             inner: Mutex::new(inner),
@@ -147,9 +153,22 @@ impl Checkpointer {
         self.lock().next_page
     }
 
-    /// Returns the ranges of which every row is stored, and forgets them.
-    pub(super) fn take_clean(&self) -> Vec<KeyRange<RowsDigest>> {
-        std::mem::take(&mut self.lock().clean).into_vec()
+    /// Adds rows whose tokens are about to be replaced by those of other rows.
+    pub(super) fn replace(&self, keys: impl Iterator<Item = SourceKey>) {
+        let replaced = &mut self.lock().replaced;
+        let room = MOST_REPLACED.saturating_sub(replaced.len());
+        replaced.extend(keys.take(room));
+    }
+
+    /// Returns the ranges of which every row was stored when it was read, and the rows that were replaced
+    /// since; forgets both. `None` if there are too many such rows.
+    pub(super) fn take_clean(&self) -> Option<(Vec<KeyRange<RowsDigest>>, Vec<SourceKey>)> {
+        let mut inner = self.lock();
+        let (clean, replaced) = (
+            std::mem::take(&mut inner.clean),
+            std::mem::take(&mut inner.replaced),
+        );
+        (replaced.len() < MOST_REPLACED).then(|| (clean.into_vec(), replaced))
     }
 
     /// Waits until the cursor has moved since the last call.

@@ -18,6 +18,7 @@ use super::{
     shortfall::Expected,
     sink::Sink,
     stages::Stages,
+    unchanged_ranges,
 };
 use crate::{
     config::Settings,
@@ -96,6 +97,7 @@ async fn work(
     expected: Option<u64>,
 ) -> Ended {
     announce(&session, request, expected);
+    let beside = source.another();
     let settings = session.settings;
     let checkpointer = Arc::new(Checkpointer::new(
         session.run.cursor.clone(),
@@ -146,7 +148,7 @@ async fn work(
         .await;
     if request.sees_all() && ended.stopped.is_none() && ended.error.is_none() {
         remember_all(&session.ledger, &session.run).await;
-        keep_clean_ranges(&tracker).await;
+        keep_clean_ranges(&tracker, beside).await;
     }
     let (committed, failed) = session.control.meter.batches();
     ended.summary.batches = Batches { committed, failed };
@@ -245,13 +247,20 @@ fn left_open(closed: &Tally, live: &Tally) -> Option<PipelineError> {
 }
 
 /// Stores the ranges that the next run need not read. Without them it reads every row.
-async fn keep_clean_ranges(tracker: &RunTracker<'_>) {
-    let Some(seal) = tracker.range_seal.get() else {
+async fn keep_clean_ranges(tracker: &RunTracker<'_>, mut source: Source) {
+    let (Some(seal), Some((mut ranges, replaced))) =
+        (tracker.range_seal.get(), tracker.checkpointer.take_clean())
+    else {
         return;
     };
     let Session { ledger, run, .. } = tracker.session;
-    let ranges = seal.ranges(tracker.checkpointer.take_clean());
-    if let Err(failure) = ledger.keep_clean_ranges(run, &ranges).await {
+    let kept = async {
+        // A row that changed during the run may have replaced the token of one that was read before.
+        unchanged_ranges::drop_ranges_with(&mut ranges, &mut source, &replaced).await?;
+        ledger.keep_clean_ranges(run, &seal.ranges(ranges)).await?;
+        Ok::<(), PipelineError>(())
+    };
+    if let Err(failure) = kept.await {
         warn!(reason = %failure, "unchanged key ranges could not be recorded: the next run reads every row");
     }
 }

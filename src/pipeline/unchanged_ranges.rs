@@ -129,21 +129,13 @@ impl UnchangedRanges {
         source: &mut Source,
         outdated: &[SourceKey],
     ) -> Result<(), PipelineError> {
-        if self.ranges.is_empty() || outdated.is_empty() {
-            return Ok(());
-        }
         if outdated.len() > MOST_OUTDATED {
             self.ranges.clear();
-            return Ok(());
         }
-        match source.ranges_with(self.ranges.make_contiguous(), outdated).await {
-            Ok(mut positions) => {
-                positions.sort_unstable_by(|one, other| other.cmp(one));
-                for position in positions {
-                    self.ranges.remove(position);
-                }
-            }
-            Err(_) => self.ranges.clear(),
+        let mut ranges: Vec<_> = std::mem::take(&mut self.ranges).into();
+        // If that cannot be told, none is left.
+        if drop_ranges_with(&mut ranges, source, outdated).await.is_ok() {
+            self.ranges = ranges.into();
         }
         Ok(())
     }
@@ -208,4 +200,23 @@ impl UnchangedRanges {
             );
         }
     }
+}
+
+/// Drops the ranges that have one of these rows.
+pub(super) async fn drop_ranges_with<D>(
+    ranges: &mut Vec<KeyRange<D>>,
+    source: &mut Source,
+    rows: &[SourceKey],
+) -> Result<(), PipelineError> {
+    if !ranges.is_empty() && !rows.is_empty() {
+        let mut dropped = source.ranges_with(ranges, rows).await?;
+        dropped.sort_unstable();
+        let mut position = 0;
+        ranges.retain(|_| {
+            let is_dropped = dropped.binary_search(&position).is_ok();
+            position += 1;
+            !is_dropped
+        });
+    }
+    Ok(())
 }

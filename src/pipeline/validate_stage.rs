@@ -264,6 +264,8 @@ impl ValidateStage {
             .timestamp()
             .saturating_add(self.refresh_margin_seconds);
         spread_witnesses(&mut items, size.tokens, |item| item.can_testify(readable_until));
+        self.checkpointer
+            .replace(items.iter().filter_map(|item| item.replaces.clone()));
         let mut full = Vec::new();
         for item in items {
             if let Err(item) = self.chunker.push(item, &mut full) {

@@ -9,7 +9,10 @@ use sqlx::AssertSqlSafe;
 use tracing::Instrument;
 
 use super::{Source, SourceError, error::row_error, source::Between};
-use crate::domain::{KeyRange, RowsDigest, SourceKey};
+use crate::{
+    domain::{KeyRange, RowsDigest, SourceKey},
+    postgres::FailureKind,
+};
 
 impl Source {
     /// Selects a hash with each row, for the digests of pages. The seed keeps digests from telling anything
@@ -25,7 +28,7 @@ impl Source {
     }
 
     /// Returns the digest of the rows between two keys; `None` if a value of one of them makes the query
-    /// fail: reading tells which. Reconnects like [`page`](Self::page).
+    /// fail, or it takes too long: reading goes in smaller steps. Reconnects like [`page`](Self::page).
     ///
     /// # Errors
     /// If the database stays away, or the rows cannot be had.
@@ -41,6 +44,9 @@ impl Source {
                 Ok(digest) => {
                     self.record_recovery(&outage);
                     return Ok(Some(digest));
+                }
+                Err(SourceError::Database(failure)) if failure.kind == FailureKind::Timeout => {
+                    return Ok(None);
                 }
                 Err(SourceError::Database(failure)) => {
                     outage.wait_out(failure).instrument(self.span.clone()).await?;

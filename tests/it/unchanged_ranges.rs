@@ -149,6 +149,39 @@ async fn a_row_that_a_newer_one_supersedes_is_no_longer_unchanged() {
     );
 }
 
+/// Runs once more while a row changes that is read late: it replaces the token of a row that was read before.
+#[cfg(feature = "failpoints")]
+#[tokio::test]
+async fn a_row_that_is_replaced_during_the_run_is_not_unchanged_either() {
+    let bed = Bed::new().await.set(bed_settings());
+    bed.user_rows(1, 100).await;
+    for _ in 0..2 {
+        migrate(&bed, &[]).await.0.ended_with(0);
+    }
+    // A whole batch, which leaves while most pages are not read yet.
+    bed.sql("update legacy_tokens set access_token = access_token || 'x' where id in (1, 2) or id between 4 and 11")
+        .await;
+    let mut command = bed.command(&["migrate", "--json"]);
+    command.env("TOKENFERRY_RANGE_ROWS", "7");
+    let paused = Bed::pause(command, "intent", 1).await;
+    bed.sql(
+        "update legacy_tokens set user_id = 'user-3', updated_at = now() + interval '1 minute' where id = 95",
+    )
+    .await;
+    let id = nix::unistd::Pid::from_raw(paused.id().unwrap().cast_signed());
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGCONT).unwrap();
+    let ran = ended(paused.wait_with_output()).await.ended_with(0).json();
+    assert_eq!(ran["tokens"]["committed"], 11, "row 95 as well");
+    let (ran, unread) = migrate(&bed, &[]).await;
+    assert_eq!(ran.ended_with(0).json()["tokens"]["superseded"], 1);
+    assert!(unread > 0);
+    // The newer one goes: the older one is due again.
+    bed.sql("delete from legacy_tokens where id = 95").await;
+    let (ran, unread) = migrate(&bed, &[]).await;
+    assert_eq!(ran.ended_with(0).json()["tokens"]["committed"], 1);
+    assert!(unread > 0);
+}
+
 /// Random changes, and after each run a dry run, which reads every row: it must find nothing that is due, and
 /// count the same. `TOKENFERRY_RANGE_STEPS` makes it longer, `TOKENFERRY_RANGE_SEED` another one.
 #[tokio::test]

@@ -196,8 +196,13 @@ impl Bed {
     /// Runs `migrate` until it stops itself at `place`, as a process does that is suspended there.
     #[cfg(feature = "failpoints")]
     pub(crate) async fn paused_at(&self, place: &str, nth: u32) -> Child {
-        let child = self
-            .command(&["migrate", "--json", "-v"])
+        Self::pause(self.command(&["migrate", "--json", "-v"]), place, nth).await
+    }
+
+    /// The same with a command of the test's own.
+    #[cfg(feature = "failpoints")]
+    pub(crate) async fn pause(mut command: Command, place: &str, nth: u32) -> Child {
+        let child = command
             .env("TOKENFERRY_PAUSE_AT", format!("{place}={nth}"))
             .spawn()
             .unwrap();
