@@ -62,7 +62,11 @@ impl LookupClient {
         let (pays, stop) = (Arc::clone(&plain), control.stop.clone());
         client.pay_licenses_with(Arc::new(move || {
             let (pays, stop) = (Arc::clone(&pays), stop.clone());
-            Box::pin(async move { stop.run_until_stopped(pays.ready_to_settle()).await.is_some() })
+            Box::pin(async move {
+                stop.run_until_stopped(pays.acquire_for_read_back())
+                    .await
+                    .is_some()
+            })
         }));
         Self {
             client,
@@ -109,7 +113,7 @@ impl LookupClient {
         // The licence is fetched here, so that a process without requests does not fetch it.
         self.stop.run_until_stopped(self.client.handshake()).await;
         let mut attempts = RetryLoop::new(&self.retry, pacer, &self.stop);
-        while attempts.next().await.is_some() {
+        while attempts.start().await.is_some() {
             // A lookup changes nothing, so a response on its way may be abandoned.
             let Some(outcome) = self.stop.run_until_stopped(question(&self.client)).await else {
                 break;
@@ -186,7 +190,7 @@ impl LookupClient {
             wait_s = wait.as_secs_f64(),
             "no usable response"
         );
-        if attempts.again(wait).await {
+        if attempts.wait_after_failure(wait).await {
             return Ok(None);
         }
         let text = format!("{} ({number} attempts)", because(what, &refusal));

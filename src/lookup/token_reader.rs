@@ -63,7 +63,7 @@ impl<'a> TokenReader<'a> {
                 if is_spared() {
                     return LookupOutcome::Found(None);
                 }
-                let pays = async || self.lookup_client.attempts().next().await.is_some() && !is_spared();
+                let pays = async || self.lookup_client.attempts().start().await.is_some() && !is_spared();
                 client.latest(probe, pays).await.map(Some)
             })
             .await?;

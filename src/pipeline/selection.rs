@@ -7,7 +7,7 @@ use crate::{
     secret::Fingerprint,
 };
 
-/// A digest of what a run is about.
+/// Returns a digest of every setting that selects or maps rows. A run resumes only if it is equal.
 pub(super) fn digest(settings: &Settings, source: &Source, ledger: &Ledger) -> Fingerprint {
     let database = source.database();
     let mut parts = settings.selection();

@@ -203,7 +203,7 @@ impl Session<'_> {
         }
     }
 
-    /// Whether the run sends tokens.
+    /// Returns true if the run uploads tokens.
     pub(super) fn is_migration(&self) -> bool {
         self.mode == Mode::Migrate
     }
@@ -300,7 +300,7 @@ impl RunLock {
     /// Waits until the lock is lost; without a lock, forever.
     async fn lost(&mut self, ledger: &Ledger) -> LedgerError {
         match &mut self.0 {
-            Some(lock) => ledger.hold_lock(lock).await,
+            Some(lock) => ledger.wait_for_lock_loss(lock).await,
             None => std::future::pending().await,
         }
     }

@@ -58,7 +58,7 @@ impl Pacer {
         }
     }
 
-    /// The same under the name that the log gives its quota. Each hold is recorded as an event of this kind.
+    /// Names the quota for the log, and records each hold as an event of this kind.
     #[must_use]
     pub fn recording(self, name: &'static str, kind: EventKind, event_log: EventLog) -> Self {
         Self {
@@ -83,7 +83,7 @@ impl Pacer {
     }
 
     /// Waits until a request may leave, and takes its slot. A cancelled caller takes none.
-    pub async fn ready(&self) {
+    pub async fn acquire(&self) {
         loop {
             self.resumed().await;
             if self.wait_for_slot(Pauses::Count).await {
@@ -92,9 +92,9 @@ impl Pacer {
         }
     }
 
-    /// The same for reading back an earlier request: a pause does not hold it back, since the answer may
+    /// Like [`acquire`](Self::acquire), but ignores pauses: a read-back must not wait, since its answer may
     /// change meanwhile.
-    pub async fn ready_to_settle(&self) {
+    pub async fn acquire_for_read_back(&self) {
         self.wait_for_slot(Pauses::AreNone).await;
     }
 

@@ -13,7 +13,7 @@ use crate::{config::RetrySettings, domain::StopReason};
 /// longer if the API asks for it. It does not depend on the number of retries: a quota is not a failure.
 const MOST_RATE_LIMITED: u32 = 20;
 
-/// The attempts at one thing: each paid for, counted, and with growing pauses between them.
+/// The attempts at one request. Each waits for the quota, and the delays between them grow.
 #[derive(Debug)]
 pub struct RetryLoop<'a> {
     pacer: &'a Pacer,
@@ -21,8 +21,7 @@ pub struct RetryLoop<'a> {
     most: u32,
     longest_wait: Duration,
     made: u32,
-    /// Those that came to nothing. One that was answered with 429 is none of them: it says nothing about what
-    /// was sent.
+    /// Failed attempts. A 429 is not one of them: it says nothing about the request.
     failed: u32,
     /// Answers 429 in a row.
     rate_limited: u32,
@@ -57,12 +56,12 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// Waits for the quota; gives the number of the attempt, from 1, or `None` if the run was stopped first.
-    pub async fn next(&mut self) -> Option<u32> {
+    pub async fn start(&mut self) -> Option<u32> {
         let ready = async {
             if self.through_pauses {
-                self.pacer.ready_to_settle().await;
+                self.pacer.acquire_for_read_back().await;
             } else {
-                self.pacer.ready().await;
+                self.pacer.acquire().await;
             }
         };
         self.stop.run_until_stopped(ready).await?;
@@ -76,8 +75,8 @@ impl<'a> RetryLoop<'a> {
     }
 
     /// Waits after an attempt that came to nothing; `false` if it was the last one. If the run is stopped
-    /// meanwhile, [`next`](Self::next) notices.
-    pub async fn again(&mut self, wait: Duration) -> bool {
+    /// meanwhile, [`start`](Self::start) notices.
+    pub async fn wait_after_failure(&mut self, wait: Duration) -> bool {
         self.made += 1;
         self.failed += 1;
         self.rate_limited = 0;
@@ -90,7 +89,7 @@ impl<'a> RetryLoop<'a> {
 
     /// Handles a 429. Holds the pacer, and with it all requests of its quota, for the longer of the API's
     /// wait and the own growing pause, since the API may ask for no wait or an absurd one. Returns the wait;
-    /// [`next`](Self::next) makes it. It uses up no attempt. If the API never lets the request pass, or asks
+    /// [`start`](Self::start) makes it. It uses up no attempt. If the API never lets the request pass, or asks
     /// for a longer wait than is allowed, the run ends: `None`.
     pub fn rate_limited(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
         self.made += 1;
@@ -197,8 +196,8 @@ mod tests {
         let begin = Instant::now();
         let mut numbers = Vec::new();
         loop {
-            numbers.extend(attempts.next().await);
-            if !attempts.again(Duration::from_secs(10)).await {
+            numbers.extend(attempts.start().await);
+            if !attempts.wait_after_failure(Duration::from_secs(10)).await {
                 break;
             }
         }
@@ -213,13 +212,13 @@ mod tests {
         let begin = Instant::now();
         // Nothing is waited between them but the quota of one in a second.
         for number in 1..=4 {
-            assert_eq!(attempts.next().await, Some(number));
-            attempts.again(Duration::ZERO).await;
+            assert_eq!(attempts.start().await, Some(number));
+            attempts.wait_after_failure(Duration::ZERO).await;
         }
         assert_eq!(begin.elapsed().as_secs(), 3);
         // `Retry-After: 100`.
         pacer.hold(Duration::from_secs(100));
-        assert_eq!(attempts.next().await, Some(5));
+        assert_eq!(attempts.start().await, Some(5));
         assert_eq!(begin.elapsed().as_secs(), 103);
     }
 
@@ -231,19 +230,22 @@ mod tests {
             let mut attempts = RetryLoop::new(&SETTINGS, &pacer, &stop);
             let mut waits = Vec::new();
             for number in 1..8 {
-                assert_eq!(attempts.next().await, Some(number));
+                assert_eq!(attempts.start().await, Some(number));
                 let begin = Instant::now();
                 let wait = attempts.rate_limited(asked).unwrap();
                 assert!(wait >= asked.unwrap_or_default(), "{asked:?}");
                 assert_eq!(pacer.held_for(), wait);
-                pacer.ready().await;
+                pacer.acquire().await;
                 assert!(begin.elapsed() >= wait, "{asked:?}");
                 waits.push(wait.as_secs_f64());
             }
             let grown = if asked == Some(seconds(100)) { 100.0 } else { 15.0 };
             assert!(waits[0] >= 0.25 && waits[6] >= grown, "{asked:?}: {waits:?}");
-            assert_eq!(attempts.next().await, Some(8));
-            assert!(attempts.again(Duration::ZERO).await, "the first that failed");
+            assert_eq!(attempts.start().await, Some(8));
+            assert!(
+                attempts.wait_after_failure(Duration::ZERO).await,
+                "the first that failed"
+            );
             assert!(!stop.is_triggered());
         }
     }
@@ -256,7 +258,7 @@ mod tests {
             assert!(attempts.rate_limited(None).is_some());
         }
         // Something else in between: they have to be in a row.
-        attempts.again(Duration::ZERO).await;
+        attempts.wait_after_failure(Duration::ZERO).await;
         for _ in 1..MOST_RATE_LIMITED {
             assert!(attempts.rate_limited(None).is_some());
         }
@@ -281,7 +283,7 @@ mod tests {
     async fn a_stop_ends_pauses_and_waiting_for_the_quota() {
         let (pacer, stop) = (pacer(), StopSignal::new());
         let mut attempts = RetryLoop::new(&SETTINGS, &pacer, &stop);
-        assert_eq!(attempts.next().await, Some(1));
+        assert_eq!(attempts.start().await, Some(1));
         pacer.hold(Duration::from_secs(1000));
         let turned = stop.clone();
         tokio::spawn(async move {
@@ -289,8 +291,8 @@ mod tests {
             turned.trigger(StopReason::Signal(15));
         });
         let begin = Instant::now();
-        assert!(attempts.again(Duration::from_secs(500)).await);
-        assert_eq!(attempts.next().await, None);
+        assert!(attempts.wait_after_failure(Duration::from_secs(500)).await);
+        assert_eq!(attempts.start().await, None);
         assert_eq!(begin.elapsed().as_secs(), 5);
     }
 }

@@ -22,7 +22,7 @@ pub struct Pace {
     pub requests: u32,
 }
 
-/// A rate that is none, or above the configured one; this is the highest.
+/// A requested rate of zero, or above the configured one. Holds the maximum.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the rate must be at least 1 and at most {0}, as configured")]
 pub struct RateOutOfRange(pub u32);

@@ -134,9 +134,8 @@ fn not_blank(text: &str) -> String {
 /// Of a group: more than one row is in it.
 const SEVERAL: &str = "pg_catalog.count(*) operator(pg_catalog.>) 1";
 
-/// A hash that equal destinations have in common, and others seldom. It is taken of every row, so it is made
-/// of little: hashes of texts without the white space around them, by which what is blank becomes what is not
-/// there, each seeding the next.
+/// A hash that equal destinations share, and others rarely. It is computed for every row and so kept cheap:
+/// chained hashes of trimmed texts. A blank text counts as absent.
 fn place(plan: &Plan, app_id: &str) -> String {
     let text = |field| plan.column(field).map(|column| column.sql.as_str());
     let user = match (text(Field::UserId), text(Field::LoginId)) {
@@ -160,8 +159,8 @@ fn place(plan: &Plan, app_id: &str) -> String {
 }
 
 /// The hash of a row's place, and what has to be joined to work it out. A name without an entry has no
-/// destination, and two names may stand for one app. No column of the relation's is called as the entries
-/// are.
+/// destination, and two names may stand for one app. The aliases cannot clash with a
+/// column of the source.
 fn mapped_place(plan: &Plan, apps: &AppMap) -> (String, String) {
     let app = plan
         .column(Field::App)

@@ -37,7 +37,7 @@ async fn send_within(context: &Context, mut batch: Batch, span: &Span) -> Result
     let mut intended: Option<Intent> = None;
     let mut unsent: Option<RequestBody> = None;
     loop {
-        let Some(number) = attempts.next().await else {
+        let Some(number) = attempts.start().await else {
             // The outcome of an earlier attempt, if any, is settled: otherwise the loop has returned before.
             if let Some(intent) = &intended {
                 let text = "the run was stopped before this batch was sent again";
@@ -85,7 +85,7 @@ async fn send_within(context: &Context, mut batch: Batch, span: &Span) -> Result
         };
         let (status, code) = (refusal.status, &refusal.code);
         info!(attempt = number, status, %code, wait_s = wait.as_secs_f64(), "attempt failed, retrying");
-        if !attempts.again(wait).await {
+        if !attempts.wait_after_failure(wait).await {
             warn!(attempt = number, status, %code, "retries exhausted");
             let text = format!("{} ({number} attempts)", refusal.text);
             let reason = Reason::transport(refusal.code, text);

@@ -129,7 +129,7 @@ impl Delivery<'_> {
         let context = self.context;
         self.any_commit = true;
         if self.call == Call::Batch {
-            context.size_limit.stored(size);
+            context.size_limit.record_success(size);
         }
         context.circuit_breaker.record_success();
         context.control.meter.batch(true);
@@ -168,7 +168,7 @@ impl Delivery<'_> {
 
 /// Lowers the size limit after a rejection for size, and records the event.
 fn learn(context: &Context, size: Size, probably: Excess) {
-    if context.size_limit.refused(size, probably) {
+    if context.size_limit.record_rejection(size, probably) {
         let now = context.size_limit.get();
         let detail = format!(
             "at most {} tokens and {} bytes per batch from now on",

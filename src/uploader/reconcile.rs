@@ -134,8 +134,8 @@ async fn ask_witness(
     attempts: &mut RetryLoop<'_>,
 ) -> ControlFlow<Reconciliation, Result<ReadBackVerdict, Refusal>> {
     let mut was_refused = false;
-    while attempts.next().await.is_some() {
-        let pays = async || context.attempts().through_pauses().next().await.is_some();
+    while attempts.start().await.is_some() {
+        let pays = async || context.attempts().through_pauses().start().await.is_some();
         match context.client.latest(&witness.probe, pays).await {
             LookupOutcome::Found(stored) => {
                 let verdict = stored.verdict(witness, context.ledger.key(), submitted_at);
@@ -168,7 +168,7 @@ async fn ask_witness(
             }
         }
         let wait = attempts.delay();
-        if !attempts.again(wait).await {
+        if !attempts.wait_after_failure(wait).await {
             return ControlFlow::Break(Reconciliation::Unknown);
         }
     }

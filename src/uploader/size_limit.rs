@@ -114,7 +114,7 @@ impl SizeLimit {
     }
 
     /// Learns from a batch that was stored.
-    pub(super) fn stored(&self, size: Size) {
+    pub(super) fn record_success(&self, size: Size) {
         let mut learned = self.lock();
         learned.tokens.stored(size.tokens);
         learned.bytes.stored(size.bytes);
@@ -122,7 +122,7 @@ impl SizeLimit {
 
     /// Learns from a batch that was rejected for its size. Earlier stored sizes show which dimension was too
     /// large; if they do not, it is `probably`. Returns true if the limit is lower than before.
-    pub(super) fn refused(&self, size: Size, probably: Excess) -> bool {
+    pub(super) fn record_rejection(&self, size: Size, probably: Excess) -> bool {
         let before = self.get();
         {
             let mut learned = self.lock();
@@ -210,12 +210,12 @@ mod tests {
                 } else {
                     Excess::Tokens
                 };
-                limit.refused(sent, excess);
+                limit.record_rejection(sent, excess);
                 if half.tokens <= tokens && half.bytes <= bytes {
-                    limit.stored(half);
+                    limit.record_success(half);
                 }
             } else {
-                limit.stored(sent);
+                limit.record_success(sent);
             }
         }
         refused
@@ -240,19 +240,19 @@ mod tests {
     #[test]
     fn what_was_stored_before_tells_of_what_there_was_too_much() {
         let limit = limit();
-        limit.stored(size(50, 2000));
-        limit.refused(size(40, 9000), Excess::Tokens);
+        limit.record_success(size(50, 2000));
+        limit.record_rejection(size(40, 9000), Excess::Tokens);
         assert_eq!(limit.get().tokens, 100);
         assert!(limit.get().bytes < 9000);
-        limit.refused(size(90, 1900), Excess::Bytes);
+        limit.record_rejection(size(90, 1900), Excess::Bytes);
         assert_eq!(limit.get().tokens, 70);
     }
 
     #[test]
     fn a_size_that_is_stored_was_not_refused_for_its_size() {
         let limit = limit();
-        limit.refused(size(60, 3000), Excess::Tokens);
-        limit.stored(size(60, 3000));
+        limit.record_rejection(size(60, 3000), Excess::Tokens);
+        limit.record_success(size(60, 3000));
         assert_eq!(limit.get(), size(100, 10_000));
     }
 
@@ -269,7 +269,7 @@ mod tests {
         let whole = batch(10);
         let limit = SizeLimit::new(Size::of(&whole));
         assert!(limit.cut(whole).1.is_none());
-        limit.refused(Size::of(&batch(10)), Excess::Tokens);
+        limit.record_rejection(Size::of(&batch(10)), Excess::Tokens);
         let (first, rest) = limit.cut(batch(10));
         assert_eq!(
             (first.items.len(), rest.map(|rest| rest.items.len())),

@@ -132,12 +132,12 @@ impl ExaminedPage {
                 screened.decisions.push(decision);
                 continue;
             }
-            match candidate.course(known, older) {
-                Course::GoesUp(conflict) => {
+            match candidate.decide(known, older) {
+                Resolution::Upload(conflict) => {
                     let conflict = conflict.map(|other| candidate.conflict(other, true));
                     screened.conflicts.extend(conflict);
                 }
-                Course::IsThere {
+                Resolution::AlreadyStored {
                     since,
                     under_another_id,
                 } => {
@@ -153,7 +153,7 @@ impl ExaminedPage {
                     }));
                     continue;
                 }
-                Course::Ends(end, conflict) => {
+                Resolution::NotSent(end, conflict) => {
                     let conflict = conflict.map(|other| candidate.conflict(other, false));
                     screened.conflicts.extend(conflict);
                     screened.decisions.push(candidate.unsent(end));
@@ -196,24 +196,24 @@ impl ExaminedPage {
 
 /// The course of the newest row of its destination. Names another migration's token if the two cannot be
 /// compared.
-enum Course<'a> {
-    GoesUp(Option<&'a SiblingToken>),
+enum Resolution<'a> {
+    Upload(Option<&'a SiblingToken>),
     /// The same token was stored by run `since` and is still there.
-    IsThere {
+    AlreadyStored {
         since: RunId,
         under_another_id: bool,
     },
-    Ends(Unsent, Option<&'a SiblingToken>),
+    NotSent(Unsent, Option<&'a SiblingToken>),
 }
 
 impl Candidate {
-    fn course<'a>(&self, known: &'a LedgerState, older: OlderVersions) -> Course<'a> {
+    fn decide<'a>(&self, known: &'a LedgerState, older: OlderVersions) -> Resolution<'a> {
         let stored = known
             .rows
             .get(&self.key)
             .filter(|row| row.state == TokenState::Committed);
         let siblings = self.siblings(known, stored);
-        let superseded = |by, other| Course::Ends(Unsent::Superseded(by), other);
+        let superseded = |by, other| Resolution::NotSent(Unsent::Superseded(by), other);
         if let Some(holder) = self.newer_holder(known) {
             if holder.went_back {
                 return superseded(Superseded::OlderVersion, None);
@@ -236,7 +236,7 @@ impl Candidate {
                         return superseded(by, Some(other));
                     }
                     _ if !siblings.overwritten && !is_unresolved && !is_displaced => {
-                        return Course::IsThere {
+                        return Resolution::AlreadyStored {
                             since: row.run,
                             under_another_id,
                         };
@@ -250,8 +250,8 @@ impl Candidate {
             Some(_) | None => {}
         }
         match &self.verdict {
-            Verdict::Forbidden(reason) => Course::Ends(Unsent::Failed(reason.clone()), None),
-            Verdict::Ready(_) | Verdict::ToFetch(_) => Course::GoesUp(siblings.incomparable),
+            Verdict::Forbidden(reason) => Resolution::NotSent(Unsent::Failed(reason.clone()), None),
+            Verdict::Ready(_) | Verdict::ToFetch(_) => Resolution::Upload(siblings.incomparable),
         }
     }
 

@@ -54,7 +54,7 @@ impl Ledger {
 
     /// Waits until the lock is lost for good: another process has it, or the database stays unreachable. The
     /// epoch then rejects every intent and record of this process.
-    pub async fn hold_lock(&self, lock: &mut Lock) -> LedgerError {
+    pub async fn wait_for_lock_loss(&self, lock: &mut Lock) -> LedgerError {
         let why = (&mut lock.lost).await.unwrap_or(Loss::Ended);
         self.why_lost(lock.what, &lock.name, why).await
     }

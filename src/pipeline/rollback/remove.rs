@@ -234,7 +234,7 @@ impl<'a> Remover<'a> {
                 return Ok(Some(RollbackOutcome::Deletable));
             }
             let looked_at = Instant::now();
-            if attempts.next().await.is_none() {
+            if attempts.start().await.is_none() {
                 return Err(LookupError::Stopped);
             }
             if looked_at.elapsed() > self.good_for() {

@@ -17,7 +17,7 @@ async fn departures(pacer: &Arc<Pacer>, count: usize) -> Vec<Duration> {
     let begin = Instant::now();
     let mut left = Vec::new();
     for _ in 0..count {
-        pacer.ready().await;
+        pacer.acquire().await;
         left.push(begin.elapsed());
     }
     left
@@ -71,7 +71,7 @@ async fn the_time_for_requests_is_known_beforehand() {
 #[tokio::test(start_paused = true)]
 async fn a_pause_is_not_made_up_for() {
     let pacer = Arc::new(pacer(limit(10, Duration::from_secs(1), 1)));
-    pacer.ready().await;
+    pacer.acquire().await;
     tokio::time::sleep(Duration::from_secs(60)).await;
     assert!(most_in_any(Duration::from_secs(1), &departures(&pacer, 30).await) <= 10);
 }
@@ -84,12 +84,12 @@ async fn a_pause_lets_questions_about_what_has_left_pass_at_the_same_quota() {
     control.throttle.pause();
     let waiting = tokio::spawn({
         let pacer = Arc::clone(&pacer);
-        async move { pacer.ready().await }
+        async move { pacer.acquire().await }
     });
     tokio::time::sleep(Duration::from_secs(1)).await;
     let begin = Instant::now();
     for _ in 0..10 {
-        pacer.ready_to_settle().await;
+        pacer.acquire_for_read_back().await;
     }
     assert!(
         begin.elapsed() >= Duration::from_millis(900),
@@ -111,7 +111,7 @@ async fn a_hold_stops_everyone_until_it_is_over_and_the_longest_counts() {
     let waiting: Vec<_> = (0..3)
         .map(|_| {
             let pacer = Arc::clone(&pacer);
-            tokio::spawn(async move { pacer.ready().await })
+            tokio::spawn(async move { pacer.acquire().await })
         })
         .collect();
     tokio::time::sleep(Duration::from_secs(4)).await;
@@ -131,14 +131,14 @@ async fn a_hold_stops_everyone_until_it_is_over_and_the_longest_counts() {
 #[tokio::test(start_paused = true)]
 async fn whoever_goes_away_before_its_turn_pays_nothing() {
     let pacer = pacer(limit(1, Duration::from_secs(10), 1));
-    pacer.ready().await;
+    pacer.acquire().await;
     assert!(
-        tokio::time::timeout(Duration::from_secs(3), pacer.ready())
+        tokio::time::timeout(Duration::from_secs(3), pacer.acquire())
             .await
             .is_err()
     );
     let begin = Instant::now();
-    pacer.ready().await;
+    pacer.acquire().await;
     assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
 }
 
@@ -147,7 +147,7 @@ async fn nothing_leaves_during_a_pause_and_everyone_after_it() {
     let quota = limit(10, Duration::from_secs(1), 1);
     let control = RunControl::new(quota, Meter::default());
     let pacer = Arc::new(Pacer::new(quota, &control));
-    pacer.ready().await;
+    pacer.acquire().await;
     control.throttle.pause();
     let waiting = tokio::spawn({
         let pacer = Arc::clone(&pacer);
@@ -169,7 +169,7 @@ async fn a_pause_does_not_shorten_what_the_api_asked_for() {
     let begin = Instant::now();
     pacer.hold(Duration::from_secs(100));
     control.throttle.pause();
-    tokio::join!(pacer.ready(), async {
+    tokio::join!(pacer.acquire(), async {
         tokio::time::sleep(Duration::from_secs(30)).await;
         control.throttle.resume();
     });
