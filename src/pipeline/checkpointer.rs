@@ -90,6 +90,20 @@ impl Checkpointer {
     /// Adds a page with this number of rows, up to this key.
     pub(super) fn open(&self, number: u64, last: SourceKey, digest: Option<RowsDigest>, selected: i64) {
         self.meter.read(selected);
+        self.push(number, last, digest, selected);
+    }
+
+    /// Adds a page that was not read, since its rows are unchanged.
+    pub(super) fn skip(&self, number: u64, last: SourceKey, digest: Option<RowsDigest>, unchanged: i64) {
+        self.push(number, last, digest, unchanged);
+        let settled = Tally {
+            unchanged,
+            ..Tally::default()
+        };
+        self.settle(number, settled);
+    }
+
+    fn push(&self, number: u64, last: SourceKey, digest: Option<RowsDigest>, selected: i64) {
         let tally = Tally {
             selected,
             ..Tally::default()

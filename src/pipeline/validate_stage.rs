@@ -109,13 +109,8 @@ impl ValidateStage {
     async fn page(&mut self, page: Page) -> Result<bool, PipelineError> {
         let number = page.number;
         if page.tokens.is_empty() {
-            let unchanged = page.unread;
-            self.checkpointer.open(number, page.last, page.digest, unchanged);
-            let settled = Tally {
-                unchanged,
-                ..Tally::default()
-            };
-            self.checkpointer.settle(number, settled);
+            self.checkpointer
+                .skip(number, page.last, page.digest, page.unread);
             return Ok(true);
         }
         let selected = i64::try_from(page.tokens.len()).unwrap_or(i64::MAX);
