@@ -50,12 +50,12 @@ struct OpenPage {
 /// With more replaced rows, no range counts as clean.
 const MOST_REPLACED: usize = 10_000;
 
-/// The most rows of a clean range. One change makes the whole range be read.
+/// The most rows of a clean range: one change makes the whole range be read, and each range costs a query.
 fn max_range_rows() -> i64 {
     fail_point!("range_rows", |rows| {
         rows.and_then(|rows| rows.parse().ok()).unwrap_or_default()
     });
-    5000
+    500
 }
 
 /// The state of a run.
