@@ -1,11 +1,12 @@
 //! The whole pipeline: from a Postgres table to an API that does nothing but read.
 //!
-//! First run, reruns and a slow API, each compared with a binary `COPY` of the same table in the same round: that
-//! is what this machine's Postgres gives out at all. Then the use of a quota, against the strict stand-in API.
+//! First run, reruns and a slow API, each compared with a binary `COPY` of the same table in the same round:
+//! that is what this machine's Postgres gives out at all. Then the use of a quota, against the strict
+//! stand-in API.
 //!
-//! Every measured program, and the API it talks to, is a process of its own: figures of CPU and memory are its
-//! alone. Nothing is left undone at the end of a measurement: tokens that a run leaves packed are filed at its
-//! expense.
+//! Every measured program, and the API it talks to, is a process of its own: figures of CPU and memory are
+//! its alone. Nothing is left undone at the end of a measurement: tokens that a run leaves packed are filed
+//! at its expense.
 
 mod cost;
 mod database;

@@ -10,15 +10,16 @@ const TICKS: f64 = 100.0;
 pub(crate) struct Postmaster(u32);
 
 impl Postmaster {
-    /// The parent of the server process with this ID. `None` on another system, for a server in a container or
-    /// on another machine: the ID then belongs to some other process or to none.
+    /// The parent of the server process with this ID. `None` on another system, and for a server in a
+    /// container or on another machine: the ID then belongs to some other process or to none.
     pub(crate) fn of_backend(backend: u32) -> Option<Self> {
         let parent = Stat::read(backend).filter(Stat::is_postgres)?.parent;
         Stat::read(parent).filter(Stat::is_postgres)?;
         Some(Self(parent))
     }
 
-    /// Seconds of CPU so far: of its processes, and of those that ended, which the system adds to their parent.
+    /// Seconds of CPU so far: of its processes, and of those that ended, which the system adds to their
+    /// parent.
     pub(crate) fn cpu_seconds(&self) -> Option<f64> {
         let postmaster = Stat::read(self.0)?;
         let children: u64 = fs::read_dir("/proc")

@@ -37,11 +37,14 @@ impl Report {
         let cores = available_parallelism().map_or(0, usize::from);
         println!();
         println!(
-            "{} rows of about 1.4 KB, batches of 500, 8 in flight, no quota; {cores} cores, load average {load_before} before, {} after",
-            self.rows,
+            "{} rows of about 1.4 KB, batches of 500, 8 in flight, no quota; rounds: {rounds}",
+            self.rows
+        );
+        println!(
+            "{cores} cores, load average {load_before} before and {} after",
             load_average()
         );
-        println!("median of {rounds} rounds (least to most); CPU in seconds for 100,000 rows");
+        println!("medians (least to most), peak memory: the greatest; CPU in seconds for 100,000 rows");
         println!();
         println!(
             "  {:<34}{:>9}{:>9}  {:<20}{:>8}{:>10}{:>10}{:>9}",

@@ -1,5 +1,5 @@
-//! Rounds: in each, all scenarios run one after the other. A machine that gets slower or faster does so for all of
-//! them.
+//! Rounds: in each, all scenarios run one after the other. A machine that gets slower or faster does so for
+//! all of them.
 
 use std::{collections::BTreeMap, ffi::OsString};
 
@@ -147,7 +147,7 @@ impl Scenario {
         }
     }
 
-    /// Returns whether tokenferry does it, all of it in a process that counts as its own.
+    /// Returns whether it is work of tokenferry.
     pub(crate) fn is_tokenferry(self) -> bool {
         !matches!(self, Self::Copy | Self::Peer(_))
     }
