@@ -1,11 +1,10 @@
 //! The legacy table, and what is asked about it.
 
-use std::process::Stdio;
-
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection};
-use tokenferry::temp_postgres::{self, TempServer};
-use tokio::{process::Command, time::Instant};
+use tokenferry::temp_postgres::{self, Durability, TempServer};
+
+use crate::postgres_cpu::Postmaster;
 
 pub(crate) const TABLE: &str = "bench_source.legacy_oauth_tokens";
 
@@ -13,6 +12,7 @@ pub(crate) const TABLE: &str = "bench_source.legacy_oauth_tokens";
 #[derive(Debug)]
 pub(crate) struct Database {
     url: String,
+    postmaster: Option<Postmaster>,
     server: Option<TempServer>,
 }
 
@@ -20,16 +20,28 @@ impl Database {
     /// The database of `url`, or of the environment, or one on a scratch server.
     pub(crate) async fn start(url: Option<String>) -> anyhow::Result<Self> {
         let url = url.or_else(|| std::env::var("TOKENFERRY_BENCH_DATABASE_URL").ok());
-        if let Some(url) = url {
-            return Ok(Self { url, server: None });
-        }
-        let server = temp_postgres::any(temp_postgres::Options::default()).await?;
-        eprintln!("{}", server.describe());
-        server.create_database("crm").await?;
-        Ok(Self {
-            url: server.url("crm"),
-            server: Some(server),
-        })
+        let (url, server) = match url {
+            Some(url) => (url, None),
+            None => {
+                // Commits wait for the disk, as they do in earnest.
+                let options = temp_postgres::Options {
+                    durability: Durability::Disk,
+                    ..temp_postgres::Options::default()
+                };
+                let server = temp_postgres::any(options).await?;
+                eprintln!("{}", server.describe());
+                server.create_database("crm").await?;
+                (server.url("crm"), Some(server))
+            }
+        };
+        let mut database = Self {
+            url,
+            postmaster: None,
+            server,
+        };
+        let backend = database.number("select pg_backend_pid()::bigint").await?;
+        database.postmaster = Postmaster::of_backend(backend.try_into()?);
+        Ok(database)
     }
 
     pub(crate) fn url(&self) -> &str {
@@ -68,33 +80,27 @@ impl Database {
              ) as random"
         ))
         .await?;
-        self.execute(&format!("vacuum analyze {TABLE}")).await?;
-        self.execute("checkpoint").await?;
-        // Into the caches.
-        self.copy_out().await.map(drop)
+        self.execute(&format!("vacuum analyze {TABLE}")).await
     }
 
-    /// Has `psql` read the whole table with `COPY` to nowhere; how many seconds that takes.
-    pub(crate) async fn copy_out(&self) -> anyhow::Result<f64> {
-        let begin = Instant::now();
-        let status = Command::new("psql")
-            .arg(&self.url)
-            .args(["--no-psqlrc", "--command", &format!("COPY {TABLE} TO STDOUT")])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .status()
-            .await
-            .context("the bench holds itself against `psql`, which is not to be started")?;
-        ensure!(status.success(), "`psql` ended with {status}");
-        Ok(begin.elapsed().as_secs_f64())
+    /// Changes the tokens of so many rows, picked at random but the same ones for the same `seed`.
+    pub(crate) async fn change_rows(&self, rows: u64, seed: u32) -> anyhow::Result<()> {
+        self.execute(&format!(
+            "update {TABLE} set access_token = left(access_token, 37) || reverse(substr(access_token, 38)), updated_at = now()
+             where id in (select id from {TABLE} order by hashint8extended(id, {seed}) limit {rows});
+             analyze {TABLE}"
+        ))
+        .await
     }
 
-    /// Removes a ledger, and lets Postgres write out what is due, so that no run pays for the one before.
-    pub(crate) async fn without_ledger(&self, schema: &str) -> anyhow::Result<()> {
+    pub(crate) async fn drop_ledger(&self, schema: &str) -> anyhow::Result<()> {
         self.execute(&format!(
             "set client_min_messages = warning; drop schema if exists {schema} cascade"
         ))
-        .await?;
+        .await
+    }
+
+    pub(crate) async fn checkpoint(&self) -> anyhow::Result<()> {
         self.execute("checkpoint").await
     }
 
@@ -106,12 +112,24 @@ impl Database {
         .await
     }
 
-    /// The size of the table and of the first ledger.
-    pub(crate) async fn disk_bytes(&self) -> anyhow::Result<(u64, u64)> {
-        let table = format!("select pg_total_relation_size('{TABLE}')");
-        let ledger = "select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint from pg_class
-                      where relnamespace = 'bench_ledger_0'::regnamespace and relkind = 'r'";
-        Ok((self.number(&table).await?, self.number(ledger).await?))
+    /// The size of a ledger's tables with their indexes.
+    pub(crate) async fn ledger_bytes(&self, schema: &str) -> anyhow::Result<u64> {
+        self.number(&format!(
+            "select sum(pg_total_relation_size(oid))::bigint from pg_class
+             where relnamespace = '{schema}'::regnamespace and relkind = 'r'"
+        ))
+        .await
+    }
+
+    /// All WAL that the server ever wrote.
+    pub(crate) async fn wal_bytes(&self) -> anyhow::Result<u64> {
+        self.number("select (pg_current_wal_insert_lsn() - '0/0')::bigint")
+            .await
+    }
+
+    /// The CPU that the server has used so far.
+    pub(crate) fn cpu_seconds(&self) -> Option<f64> {
+        self.postmaster.as_ref()?.cpu_seconds()
     }
 
     async fn number(&self, sql: &str) -> anyhow::Result<u64> {

@@ -24,7 +24,7 @@ pub(crate) struct Measured {
 }
 
 impl Measured {
-    /// Runs a command that prints a JSON object.
+    /// Runs a command that prints JSON or nothing.
     ///
     /// The system tells what children cost only as a sum over all that ended, so a process in between, which
     /// has no other child, does the asking.
@@ -39,15 +39,6 @@ impl Measured {
             .await?;
         ensure!(output.status.success(), "a measured process failed");
         serde_json::from_slice(&output.stdout).context("what was measured cannot be read")
-    }
-
-    pub(crate) fn cpu_seconds(&self) -> f64 {
-        self.user_seconds + self.system_seconds
-    }
-
-    /// A figure of the migration's own report.
-    pub(crate) fn tokens(&self, state: &str) -> Option<u64> {
-        self.report["tokens"][state].as_u64()
     }
 }
 
@@ -71,7 +62,10 @@ pub(crate) fn measure(command: &[OsString]) -> anyhow::Result<()> {
         user_seconds: seconds(usage.user_time()),
         system_seconds: seconds(usage.system_time()),
         peak_bytes: u64::try_from(usage.max_rss())? * unit,
-        report: serde_json::from_slice(&output.stdout).context("it did not print a JSON object")?,
+        report: match output.stdout.as_slice() {
+            [] => serde_json::Value::Null,
+            json => serde_json::from_slice(json).context("it did not print JSON")?,
+        },
     };
     serde_json::to_writer(std::io::stdout().lock(), &measured)?;
     Ok(())

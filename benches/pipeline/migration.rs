@@ -3,14 +3,15 @@
 use std::{ffi::OsString, io::Write};
 
 use crate::{
+    cost::Cost,
     database::{Database, TABLE},
-    measured::Measured,
     migration_config::migration_config,
 };
 
 /// The target of a migration, and its limits.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Target {
+    pub(crate) migration: &'static str,
     pub(crate) base_url: String,
     pub(crate) project_id: String,
     pub(crate) management_key: String,
@@ -25,6 +26,7 @@ impl Target {
     /// An API without credentials, and no quota to speak of.
     pub(crate) fn open(base_url: &str) -> Self {
         Self {
+            migration: "bench",
             base_url: base_url.to_owned(),
             project_id: "Pbench".to_owned(),
             management_key: "Kbench".to_owned(),
@@ -41,7 +43,7 @@ impl Target {
             .unwrap_or_default();
         let lines = format!(
             r#"
-            migration = "bench"
+            migration = "{migration}"
             source.url = "{url}"
             source.table = "{TABLE}"
             source.page_size = 5000
@@ -56,6 +58,7 @@ impl Target {
             batch.max_tokens = {max_tokens}
             batch.concurrency = 8
             "#,
+            migration = self.migration,
             url = database.url(),
             project_id = self.project_id,
             management_key = self.management_key,
@@ -66,9 +69,12 @@ impl Target {
     }
 }
 
-/// Migrates with a new ledger in `schema`.
-pub(crate) async fn run(database: &Database, schema: &str, target: &Target) -> anyhow::Result<Measured> {
-    database.without_ledger(schema).await?;
+/// Migrates with the ledger in `schema`; returns the cost and the run's report.
+pub(crate) async fn run(
+    database: &Database,
+    schema: &str,
+    target: &Target,
+) -> anyhow::Result<(Cost, serde_json::Value)> {
     let mut config = tempfile::Builder::new().suffix(".toml").tempfile()?;
     config.write_all(target.config(database, schema).as_bytes())?;
     let command: [OsString; 6] = [
@@ -79,5 +85,18 @@ pub(crate) async fn run(database: &Database, schema: &str, target: &Target) -> a
         "migrate".into(),
         "--json".into(),
     ];
-    Measured::run(&command).await
+    Cost::measure(database, &command).await
+}
+
+/// Files what a run left packed, and returns what that costs: a run over no rows files it at its start, and
+/// another one then has nothing left to do.
+pub(crate) async fn file_packed(database: &Database, schema: &str, target: &Target) -> anyhow::Result<Cost> {
+    let nothing = Target {
+        migration: "bench_filing",
+        up_to: Some(0),
+        ..target.clone()
+    };
+    let (filing, _) = run(database, schema, &nothing).await?;
+    let (idle, _) = run(database, schema, &nothing).await?;
+    Ok(filing - idle)
 }

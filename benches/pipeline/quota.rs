@@ -13,6 +13,7 @@ use crate::{
 /// Requests in any second.
 pub(crate) const RATE: u32 = 100;
 const TOKENS: u32 = 5;
+const SCHEMA: &str = "bench_ledger_quota";
 
 #[derive(Debug)]
 pub(crate) struct Used {
@@ -31,6 +32,7 @@ pub(crate) async fn run(database: &Database, seconds: u32, rows: u64) -> anyhow:
         .await?;
     let up_to = u64::from(seconds * RATE * TOKENS).min(rows);
     let target = Target {
+        migration: "bench",
         base_url: simulator.base_url().to_owned(),
         project_id: simulator.project_id().to_owned(),
         management_key: simulator.management_key().reveal().to_owned(),
@@ -38,12 +40,12 @@ pub(crate) async fn run(database: &Database, seconds: u32, rows: u64) -> anyhow:
         requests: RATE,
         up_to: Some(up_to),
     };
-    let measured = migration::run(database, "bench_ledger_quota", &target).await?;
+    database.drop_ledger(SCHEMA).await?;
+    let (_, report) = migration::run(database, SCHEMA, &target).await?;
     ensure!(
-        measured.tokens("committed") == Some(up_to) && simulator.stored_count() as u64 == up_to,
-        "of {up_to} tokens the stand-in API holds {}; the run reports {}",
+        report["tokens"]["committed"] == up_to && simulator.stored_count() as u64 == up_to,
+        "of {up_to} tokens the stand-in API holds {}; the run reports {report}",
         simulator.stored_count(),
-        measured.report,
     );
     let requests = simulator.requests();
     let (first, last) = requests
