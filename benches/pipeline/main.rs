@@ -29,6 +29,7 @@ use database::Database;
 use report::Report;
 use rounds::Rounds;
 
+/// Measure the whole pipeline and compare it with COPY
 #[derive(Debug, Parser)]
 struct Cli {
     /// Rows of the table
@@ -55,7 +56,7 @@ struct Cli {
     role: Option<Role>,
 }
 
-/// The argument by which this program measures another one.
+// The argument by which this program measures another one. As documentation, it would be the help of all.
 #[derive(Debug, Subcommand)]
 enum Role {
     #[command(hide = true)]

@@ -51,9 +51,7 @@ impl<'a> Rounds<'a> {
     pub(crate) async fn prepare(database: &'a Database, rows: u64) -> anyhow::Result<Self> {
         let peers: &[Peer] = if peers::are_available() { &Peer::ALL } else { &[] };
         if peers.is_empty() {
-            eprintln!(
-                "the Python peers are left out: benches/peers/README.md says how to install their packages"
-            );
+            eprintln!("left out: the Python peers (pip install -r benches/peers/requirements.txt)");
         }
         // The table into the caches.
         copy_out(database).await?;
