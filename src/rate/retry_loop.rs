@@ -89,8 +89,8 @@ impl<'a> RetryLoop<'a> {
 
     /// Handles a 429. Holds the pacer, and with it all requests of its quota, for the longer of the API's
     /// wait and the own growing pause, since the API may ask for no wait or an absurd one. Returns the wait;
-    /// [`start`](Self::start) makes it. It uses up no attempt. If the API never lets the request pass, or asks
-    /// for a longer wait than is allowed, the run ends: `None`.
+    /// [`start`](Self::start) makes it. It uses up no attempt. If the API never lets the request pass, or
+    /// asks for a longer wait than is allowed, the run ends: `None`.
     pub fn rate_limited(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
         self.made += 1;
         self.rate_limited += 1;
