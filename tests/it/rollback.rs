@@ -1242,7 +1242,7 @@ async fn a_role_that_may_not_delete_from_the_ledger_deletes_nothing_at_descope()
     as_guest().await.ended_with(6);
     assert_eq!((bed.api.stored_count(), deletions(&bed)), (10, 0));
     bed.sql(&format!(
-        "grant delete on tokenferry.token_rows, tokenferry.former_places to {guest}"
+        "grant delete on tokenferry.token_rows, tokenferry.former_places, tokenferry.clean_ranges to {guest}"
     ))
     .await;
     as_guest().await.ended_with(0);

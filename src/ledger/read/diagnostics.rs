@@ -200,7 +200,9 @@ fn needed(table: &str) -> &'static [&'static str] {
         // `tokens` is a view.
         "_sqlx_migrations" | "tokens" => &["select"],
         "fingerprint_key" => &["select", "insert"],
-        "dry_run_rows" | "known_users" => &["select", "insert", "update", "delete"],
+        "dry_run_rows" | "known_users" | "forgotten_tokens" | "clean_ranges" => {
+            &["select", "insert", "update", "delete"]
+        }
         _ => &["select", "insert", "update"],
     }
 }
