@@ -40,7 +40,7 @@
 //! let control = RunControl::new(settings.api.rate_limit, Meter::default());
 //! let (view, _watching) = watch::channel(View::default());
 //! let ended = pipeline::migrate(&settings, &Request::default(), control, &view).await?;
-//! println!("{} tokens arrived", ended.tally.committed);
+//! println!("{} tokens arrived", ended.summary.tokens.committed);
 //! # Ok(())
 //! # }
 //! ```
