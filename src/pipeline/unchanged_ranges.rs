@@ -107,7 +107,9 @@ impl UnchangedRanges {
         let seal = RangeSeal::new(session, source);
         source.hash_rows(seal.seed());
         Ok(Self {
-            ranges: if request.full {
+            // A resumed run left its ranges behind when it was begun; none may lead it back before its
+            // cursor.
+            ranges: if request.full || session.run.cursor.is_some() {
                 VecDeque::new()
             } else {
                 ranges.into()

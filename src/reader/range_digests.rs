@@ -43,7 +43,7 @@ impl Source {
             match self.digest_at_once(after, until, seed).await {
                 Ok(digest) => {
                     self.record_recovery(&outage);
-                    return Ok(Some(digest));
+                    return Ok(digest);
                 }
                 Err(SourceError::Database(failure)) if failure.kind == FailureKind::Timeout => {
                     return Ok(None);
@@ -63,7 +63,7 @@ impl Source {
         after: Option<&SourceKey>,
         until: &SourceKey,
         seed: i64,
-    ) -> Result<RowsDigest, SourceError> {
+    ) -> Result<Option<RowsDigest>, SourceError> {
         let between = Between {
             after,
             until: Some(until),
@@ -74,9 +74,8 @@ impl Source {
         let found = query.fetch_one(self.connection.session().await?).await;
         let (rows, sum) = found.map_err(|error| row_error(error, after))?;
         self.expect_same_shape().await?;
-        // As many digits as a sum of 64-bit numbers can have.
-        let sum = sum.parse().unwrap_or_default();
-        Ok(RowsDigest { rows, sum })
+        // A sum that is no number is no digest: the rows are read.
+        Ok(sum.parse().ok().map(|sum| RowsDigest { rows, sum }))
     }
 
     /// Returns the positions of those ranges that have one of the keys.

@@ -42,8 +42,7 @@ impl Ledger {
     /// fails, for example on a read-only replica, the writable database is not the one that went back.
     pub(super) async fn went_back(&self) -> LedgerError {
         let noted = sqlx::query!(
-            "with believed as (delete from clean_ranges)
-             insert into forgotten_tokens (migration, extent)
+            "insert into forgotten_tokens (migration, extent)
              select migration, 'anything' from runs union select $1, 'anything'
              on conflict (migration) do update set extent = excluded.extent, since = now()",
             self.migration,
