@@ -1,11 +1,14 @@
 #!/usr/bin/env bash
 # Renews .sqlx/, the committed description of every query of the ledger, or checks that it is fresh.
 #   .ci/sqlx.sh write DATABASE_URL     the database's schema `tokenferry` is made anew from migrations/
-#   .ci/sqlx.sh check DATABASE_URL
+#   .ci/sqlx.sh check DATABASE_URL [COMMAND …]   with this command in place of `cargo check`
 set -euo pipefail
 
 mode=$1
 url=$2
+shift 2
+compile=("$@")
+((${#compile[@]})) || compile=(cargo check --quiet --lib)
 cd "$(dirname "$0")/.."
 
 psql -q -v ON_ERROR_STOP=1 "$url" -c 'set client_min_messages to warning' \
@@ -22,7 +25,7 @@ separator=$([[ $url == *\?* ]] && echo '&' || echo '?')
 touch src/lib.rs
 SQLX_OFFLINE=false SQLX_OFFLINE_DIR="$PWD/$fresh" \
     DATABASE_URL="${url}${separator}options=-c%20search_path%3Dtokenferry" \
-    cargo check --quiet --lib
+    "${compile[@]}"
 
 if [[ $mode == write ]]; then
     rm -rf .sqlx

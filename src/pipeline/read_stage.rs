@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use fail::fail_point;
 use tokio::sync::mpsc;
 
 use super::{PipelineError, unchanged_ranges::UnchangedRanges};
@@ -27,6 +28,7 @@ pub(super) async fn all(
     let mut last = cursor;
     // The place in the channel is reserved first, so that no further page waits in memory.
     while let Some(Ok(place)) = stop.run_until_stopped(pages.reserve()).await {
+        fail_point!("reading");
         match stop
             .run_until_stopped(unchanged.next(&mut source, last.as_ref()))
             .await

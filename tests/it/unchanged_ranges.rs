@@ -158,12 +158,12 @@ async fn a_row_that_is_replaced_during_the_run_is_not_unchanged_either() {
     for _ in 0..2 {
         migrate(&bed, &[]).await.0.ended_with(0);
     }
-    // A whole batch, which leaves while most pages are not read yet.
     bed.sql("update legacy_tokens set access_token = access_token || 'x' where id in (1, 2) or id between 4 and 11")
         .await;
     let mut command = bed.command(&["migrate", "--json"]);
     command.env("TOKENFERRY_RANGE_ROWS", "7");
-    let paused = Bed::pause(command, "intent", 1).await;
+    // At least three pages are read then, and row 95 is not.
+    let paused = Bed::pause(command, "reading", 4).await;
     bed.sql(
         "update legacy_tokens set user_id = 'user-3', updated_at = now() + interval '1 minute' where id = 95",
     )
