@@ -10,6 +10,8 @@ pub enum Phase {
     Starting,
     /// Reconciles batches that an earlier process left in flight.
     Settling,
+    /// Compares key ranges with what an earlier run read.
+    Comparing,
     /// Asks the source which rows have a newer one for the same destination.
     Outdated,
     /// Looks users, apps and tenants up at the API before the upload.
@@ -31,6 +33,7 @@ impl Phase {
         match self {
             Self::Starting => "starting",
             Self::Settling => "settling",
+            Self::Comparing => "comparing",
             Self::Outdated => "outdated",
             Self::Asking => "asking",
             Self::Canary => "canary",
@@ -46,6 +49,7 @@ impl Phase {
         match self {
             Self::Starting => "starting",
             Self::Settling => "reconciling earlier batches",
+            Self::Comparing => "looking for changed rows",
             Self::Outdated => "looking for outdated rows",
             Self::Asking => "querying the API",
             Self::Canary => "canary",
@@ -60,6 +64,9 @@ impl Phase {
     /// Returns true if rows are completed in this phase, so that a rate can be computed.
     #[must_use]
     pub fn is_working(self) -> bool {
-        !matches!(self, Self::Starting | Self::Settling | Self::Outdated)
+        !matches!(
+            self,
+            Self::Starting | Self::Settling | Self::Comparing | Self::Outdated
+        )
     }
 }

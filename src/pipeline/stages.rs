@@ -25,7 +25,7 @@ use super::{
     sink_item::SinkItem,
     source_rows,
     stage_set::StageSet,
-    unchanged_ranges::UnchangedRanges,
+    unchanged_ranges::{CleanBefore, UnchangedRanges},
     validate_stage::{Limit, ValidateStage},
 };
 use crate::{
@@ -66,7 +66,7 @@ impl Stages<'_> {
         let (tracker, session) = (self.tracker, self.tracker.session);
         let (settings, stop) = (session.settings, &session.control.stop);
         tracker.phase.enter(Phase::Settling);
-        let mut unchanged = UnchangedRanges::take(session, self.request, &mut source).await?;
+        let clean_before = CleanBefore::take(session, self.request, &mut source).await?;
         if let Sink::Upload(uploader) = &sink {
             reconcile_left_behind(session, uploader).await?;
         }
@@ -80,8 +80,19 @@ impl Stages<'_> {
         let mut memory = LedgerFilter::new(session.ledger.is_new_to(&session.run).await?);
         let validator = source_rows::validator(settings, &session.ledger).with_buffers(&session.buffers);
         let resolver = source_rows::resolver(session).await?.map(Arc::new);
+        let mut unchanged = if forgotten == Forgotten::Nothing {
+            tracker.phase.enter(Phase::Comparing);
+            let comparing = clean_before.compare(&mut source);
+            stop.run_until_stopped(comparing)
+                .await
+                .transpose()?
+                .unwrap_or_default()
+        } else {
+            UnchangedRanges::default()
+        };
         let mut outdated_stored = Vec::new();
         let duplicates_resolved = match self.request.selection {
+            Selection::All if unchanged.are_all() => true,
             Selection::All => {
                 tracker.phase.enter(Phase::Outdated);
                 let outdated = OutdatedRows {
@@ -97,7 +108,7 @@ impl Stages<'_> {
             Selection::Failed { .. } => false,
             // The source does not know which login IDs belong to the same user.
         } && resolver.is_none();
-        if duplicates_resolved && forgotten == Forgotten::Nothing {
+        if duplicates_resolved {
             unchanged.drop_outdated(&mut source, &outdated_stored).await?;
         } else {
             unchanged.clear();

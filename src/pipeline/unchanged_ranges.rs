@@ -23,11 +23,18 @@ const MOST_OUTDATED: usize = 10_000;
 /// The ranges that are ahead of the reader.
 #[derive(Debug, Default)]
 pub(super) struct UnchangedRanges {
-    ranges: VecDeque<KeyRange<Fingerprint>>,
-    /// The last key of the range that is being read.
-    until: Option<SourceKey>,
+    /// In the order of their keys.
+    ranges: VecDeque<KeyRange<RowsDigest>>,
+    /// Every row that the source had when they were compared is in one of them.
+    are_all: bool,
     seal: Option<RangeSeal>,
     skipped_rows: i64,
+}
+
+/// The ranges that an earlier run found clean.
+pub(super) struct CleanBefore {
+    ranges: Vec<KeyRange<Fingerprint>>,
+    seal: Option<RangeSeal>,
 }
 
 /// Makes digests of rows into those that the ledger keeps: keyed, and of all else that decides whether a row
@@ -76,7 +83,7 @@ impl RangeSeal {
     }
 }
 
-impl UnchangedRanges {
+impl CleanBefore {
     /// Takes the ranges out of the ledger, for a run that may send tokens. There are none where rows cannot
     /// be compared by digests.
     pub(super) async fn take(
@@ -84,8 +91,12 @@ impl UnchangedRanges {
         request: &Request,
         source: &mut Source,
     ) -> Result<Self, PipelineError> {
+        let none = Self {
+            ranges: Vec::new(),
+            seal: None,
+        };
         if request.dry_run == DryRun::On {
-            return Ok(Self::default());
+            return Ok(none);
         }
         let (settings, ledger) = (session.settings, &session.ledger);
         // Also where they are not used: what is sent makes them invalid.
@@ -102,21 +113,55 @@ impl UnchangedRanges {
             || ledger.is_new_to(&session.run).await?
             || ledger.meet_siblings(&session.run).await?
         {
-            return Ok(Self::default());
+            return Ok(none);
         }
         let seal = RangeSeal::new(session, source);
         source.hash_rows(seal.seed());
+        // A resumed run left its ranges behind when it was begun; none may lead it back before its cursor.
+        let are_used = !request.full && session.run.cursor.is_none();
         Ok(Self {
-            // A resumed run left its ranges behind when it was begun; none may lead it back before its
-            // cursor.
-            ranges: if request.full || session.run.cursor.is_some() {
-                VecDeque::new()
-            } else {
-                ranges.into()
-            },
+            ranges: if are_used { ranges } else { Vec::new() },
             seal: Some(seal),
-            ..Self::default()
         })
+    }
+
+    /// Returns those whose rows are still the same.
+    pub(super) async fn compare(self, source: &mut Source) -> Result<UnchangedRanges, PipelineError> {
+        let Self { ranges, seal } = self;
+        let (Some(sealed_by), Some(last)) = (&seal, ranges.last().map(|range| range.until.clone())) else {
+            return Ok(UnchangedRanges {
+                seal,
+                ..UnchangedRanges::default()
+            });
+        };
+        let found = source.digests(&ranges, sealed_by.seed()).await?;
+        let (mut unchanged, mut end, mut are_all) = (VecDeque::with_capacity(ranges.len()), None, true);
+        for (range, found) in ranges.into_iter().zip(found) {
+            let digest = found.filter(|found| sealed_by.digest(*found) == range.digest);
+            are_all &= digest.is_some() && range.after == end;
+            end = Some(range.until.clone());
+            if let Some(digest) = digest {
+                unchanged.push_back(KeyRange {
+                    after: range.after,
+                    until: range.until,
+                    digest,
+                });
+            }
+        }
+        Ok(UnchangedRanges {
+            ranges: unchanged,
+            are_all: are_all && !source.may_have_rows_after(&last).await,
+            seal,
+            skipped_rows: 0,
+        })
+    }
+}
+
+impl UnchangedRanges {
+    /// Returns true if no row has to be read. Then no two of them have the same destination, either: of such
+    /// rows one is superseded, and its range is never clean.
+    pub(super) fn are_all(&self) -> bool {
+        self.are_all
     }
 
     /// Returns what seals the ranges that this run finds; `None` if it looks for none.
@@ -153,45 +198,26 @@ impl UnchangedRanges {
         source: &mut Source,
         after: Option<&SourceKey>,
     ) -> Result<Option<Page>, PipelineError> {
-        if self.until.is_none()
-            && let Some(seal) = &self.seal
-            && let Some(range) = self.ranges.pop_front_if(|range| range.after.as_ref() == after)
-        {
-            let found = source.digest(after, &range.until, seal.seed()).await?;
-            if let Some(digest) = found.filter(|found| seal.digest(*found) == range.digest) {
-                self.skipped_rows += digest.rows;
-                return Ok(Some(source.unread_page(KeyRange {
-                    after: range.after,
-                    until: range.until,
-                    digest,
-                })));
-            }
-            self.until = Some(range.until);
+        if let Some(range) = self.ranges.pop_front_if(|range| range.after.as_ref() == after) {
+            self.skipped_rows += range.digest.rows;
+            return Ok(Some(source.unread_page(range)));
         }
-        let until = match (&self.until, self.ranges.front()) {
-            (Some(until), _) => Some(until.clone()),
-            (None, Some(next)) => next.after.clone(),
-            (None, None) => None,
-        };
+        let until = self.ranges.front().and_then(|next| next.after.clone());
         let page = source.page(after, until.as_ref()).await?;
-        if let Some(page) = &page
-            && Some(&page.last) == self.until.as_ref()
-        {
-            self.until = None;
-        }
-        let (Some(until), None) = (until, &page) else {
-            if page.is_none() {
-                self.report();
+        Ok(match (page, until) {
+            // Nothing is left in between.
+            (None, Some(until)) => Some(source.unread_page(KeyRange {
+                after: after.cloned(),
+                until,
+                digest: RowsDigest::default(),
+            })),
+            (page, _) => {
+                if page.is_none() {
+                    self.report();
+                }
+                page
             }
-            return Ok(page);
-        };
-        // Nothing is left in the range: the next one begins at its last key.
-        self.until = None;
-        Ok(Some(source.unread_page(KeyRange {
-            after: after.cloned(),
-            until,
-            digest: RowsDigest::default(),
-        })))
+        })
     }
 
     fn report(&self) {

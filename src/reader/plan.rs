@@ -108,16 +108,36 @@ impl Plan {
         )
     }
 
-    /// The query for the digest of all rows within these bounds.
-    pub(super) fn digest(&self, bounds: Bounds, seed: i64) -> String {
+    /// The query for the digests of ranges (`$1` and `$2`: the keys before them and their last keys), in their
+    /// order. The first of them may begin with the first row.
+    pub(super) fn digests(&self, seed: i64) -> String {
+        let typed = |text: &str| format!("({text})::{}", self.key_type.sql());
+        let key = &self.key;
+        let within = format!(
+            "{key} operator(pg_catalog.>) {} and {key} operator(pg_catalog.<=) {}",
+            typed("ranges.after"),
+            typed("ranges.until")
+        );
+        let first = format!(
+            "ranges.after is null and {key} operator(pg_catalog.<=) {}",
+            typed("ranges.until")
+        );
+        // Apart, so that an index serves the ranges that have two ends.
+        let rows = format!(
+            "select {select} from {from}{} union all select {select} from {from}{}",
+            self.filter(Some(within)),
+            self.filter(Some(first)),
+            select = self.select,
+            from = self.from,
+        );
         format!(
-            "select pg_catalog.count(*), \
-             coalesce(pg_catalog.sum({}), 0::pg_catalog.numeric)::pg_catalog.text \
-             from (select {} from {}{}) as page",
+            "select digest.rows, digest.sum \
+             from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) \
+                  with ordinality as ranges (after, until, position) \
+                  cross join lateral (select pg_catalog.count(*) as rows, \
+                  coalesce(pg_catalog.sum({}), 0::pg_catalog.numeric)::pg_catalog.text as sum from ({rows}) as page) as digest \
+             order by ranges.position",
             row_hash("page", seed),
-            self.select,
-            self.from,
-            self.filter(self.within(bounds)),
         )
     }
 

@@ -8,11 +8,14 @@
 use sqlx::AssertSqlSafe;
 use tracing::Instrument;
 
-use super::{Source, SourceError, error::row_error, source::Between};
+use super::{Source, SourceError, error::row_error};
 use crate::{
     domain::{KeyRange, RowsDigest, SourceKey},
     postgres::FailureKind,
 };
+
+/// Ranges whose digests one query computes.
+const RANGES_AT_ONCE: usize = 64;
 
 impl Source {
     /// Selects a hash with each row, for the digests of pages. The seed keeps digests from telling anything
@@ -27,23 +30,45 @@ impl Source {
         self.plan.description()
     }
 
-    /// Returns the digest of the rows between two keys; `None` if a value of one of them makes the query
-    /// fail, or it takes too long: reading goes in smaller steps. Reconnects like [`page`](Self::page).
+    /// Returns the digests of the rows of these ranges, each `None` if a value of one of its rows makes the
+    /// query fail, or the query takes too long: reading goes in smaller steps. Reconnects like
+    /// [`page`](Self::page).
     ///
     /// # Errors
     /// If the database stays away, or the rows cannot be had.
-    pub async fn digest(
+    pub async fn digests<D>(
         &mut self,
-        after: Option<&SourceKey>,
-        until: &SourceKey,
+        ranges: &[KeyRange<D>],
         seed: i64,
-    ) -> Result<Option<RowsDigest>, SourceError> {
+    ) -> Result<Vec<Option<RowsDigest>>, SourceError> {
+        let mut digests = Vec::with_capacity(ranges.len());
+        // The next part is the last element.
+        let mut parts: Vec<&[KeyRange<D>]> = ranges.chunks(RANGES_AT_ONCE).rev().collect();
+        while let Some(part) = parts.pop() {
+            match (self.digests_of(part, seed).await?, part) {
+                (Some(found), _) => digests.extend(found),
+                (None, [_]) => digests.push(None),
+                (None, _) => {
+                    let (before, behind) = part.split_at(part.len() / 2);
+                    parts.extend([behind, before]);
+                }
+            }
+        }
+        Ok(digests)
+    }
+
+    /// Returns `None` if the query fails on a value or takes too long.
+    async fn digests_of<D>(
+        &mut self,
+        ranges: &[KeyRange<D>],
+        seed: i64,
+    ) -> Result<Option<Vec<Option<RowsDigest>>>, SourceError> {
         let mut outage = self.outage();
         loop {
-            match self.digest_at_once(after, until, seed).await {
-                Ok(digest) => {
+            match self.digests_at_once(ranges, seed).await {
+                Ok(digests) => {
                     self.record_recovery(&outage);
-                    return Ok(digest);
+                    return Ok(Some(digests));
                 }
                 Err(SourceError::Database(failure)) if failure.kind == FailureKind::Timeout => {
                     return Ok(None);
@@ -58,24 +83,44 @@ impl Source {
         }
     }
 
-    async fn digest_at_once(
-        &mut self,
-        after: Option<&SourceKey>,
-        until: &SourceKey,
-        seed: i64,
-    ) -> Result<Option<RowsDigest>, SourceError> {
-        let between = Between {
-            after,
-            until: Some(until),
+    /// Returns false if there is no row behind this key; true if that cannot be told.
+    pub async fn may_have_rows_after(&mut self, key: &SourceKey) -> bool {
+        let sql = format!(
+            "select exists (select from {}{})",
+            self.plan.from,
+            self.plan.filter(Some(self.plan.is_after("$1")))
+        );
+        let Ok(session) = self.connection.session().await else {
+            return true;
         };
-        let sql = self.plan.digest(between.bounds(), seed);
-        let query = sqlx::query_as::<_, (i64, String)>(AssertSqlSafe(sql));
-        let query = between.keys().fold(query, |query, key| query.bind(key.as_str()));
-        let found = query.fetch_one(self.connection.session().await?).await;
-        let (rows, sum) = found.map_err(|error| row_error(error, after))?;
+        let found = sqlx::query_scalar(AssertSqlSafe(sql))
+            .bind(key.as_str())
+            .fetch_one(session)
+            .await;
+        found.unwrap_or(true)
+    }
+
+    async fn digests_at_once<D>(
+        &mut self,
+        ranges: &[KeyRange<D>],
+        seed: i64,
+    ) -> Result<Vec<Option<RowsDigest>>, SourceError> {
+        let (after, until) = bounds(ranges);
+        let found: Vec<(i64, String)> = sqlx::query_as(AssertSqlSafe(self.plan.digests(seed)))
+            .bind(after)
+            .bind(until)
+            .fetch_all(self.connection.session().await?)
+            .await
+            .map_err(|error| row_error(error, ranges.first().and_then(|range| range.after.as_ref())))?;
         self.expect_same_shape().await?;
-        // A sum that is no number is no digest: the rows are read.
-        Ok(sum.parse().ok().map(|sum| RowsDigest { rows, sum }))
+        let digest = |(rows, sum): (i64, String)| {
+            // A sum that is no number is no digest: the rows are read.
+            Some(RowsDigest {
+                rows,
+                sum: sum.parse().ok()?,
+            })
+        };
+        Ok(found.into_iter().map(digest).collect())
     }
 
     /// Returns the positions of those ranges that have one of the keys.
@@ -87,16 +132,12 @@ impl Source {
         ranges: &[KeyRange<D>],
         keys: &[SourceKey],
     ) -> Result<Vec<usize>, SourceError> {
-        let texts = |keys: &[SourceKey]| -> Vec<String> { keys.iter().map(ToString::to_string).collect() };
-        let after: Vec<Option<String>> = ranges
-            .iter()
-            .map(|range| range.after.as_ref().map(ToString::to_string))
-            .collect();
-        let until: Vec<String> = ranges.iter().map(|range| range.until.to_string()).collect();
+        let (after, until) = bounds(ranges);
+        let keys: Vec<&str> = keys.iter().map(SourceKey::as_str).collect();
         let found: Vec<i64> = sqlx::query_scalar(AssertSqlSafe(self.plan.ranges_with()))
             .bind(after)
             .bind(until)
-            .bind(texts(keys))
+            .bind(keys)
             .fetch_all(self.connection.session().await?)
             .await
             .map_err(|error| row_error(error, None))?;
@@ -106,4 +147,15 @@ impl Source {
             .filter_map(|position| usize::try_from(position - 1).ok())
             .collect())
     }
+}
+
+/// The keys before these ranges, and their last keys.
+fn bounds<D>(ranges: &[KeyRange<D>]) -> (Vec<Option<&str>>, Vec<&str>) {
+    ranges
+        .iter()
+        .map(|range| {
+            let after = range.after.as_ref().map(SourceKey::as_str);
+            (after, range.until.as_str())
+        })
+        .unzip()
 }

@@ -158,7 +158,7 @@ async fn a_row_that_is_replaced_during_the_run_is_not_unchanged_either() {
     for _ in 0..2 {
         migrate(&bed, &[]).await.0.ended_with(0);
     }
-    bed.sql("update legacy_tokens set access_token = access_token || 'x' where id in (1, 2) or id between 4 and 11")
+    bed.sql("update legacy_tokens set access_token = access_token || 'x' where id in (1, 2, 100) or id between 4 and 11")
         .await;
     let mut command = bed.command(&["migrate", "--json"]);
     command.env("TOKENFERRY_RANGE_ROWS", "7");
@@ -171,7 +171,7 @@ async fn a_row_that_is_replaced_during_the_run_is_not_unchanged_either() {
     let id = nix::unistd::Pid::from_raw(paused.id().unwrap().cast_signed());
     nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGCONT).unwrap();
     let ran = ended(paused.wait_with_output()).await.ended_with(0).json();
-    assert_eq!(ran["tokens"]["committed"], 11, "row 95 as well");
+    assert_eq!(ran["tokens"]["committed"], 12, "row 95 as well");
     let (ran, unread) = migrate(&bed, &[]).await;
     assert_eq!(ran.ended_with(0).json()["tokens"]["superseded"], 1);
     assert!(unread > 0);
