@@ -31,6 +31,7 @@ use std::{
 
 use clap::CommandFactory;
 use serde::Serialize;
+use tokio::runtime;
 use tokio_util::sync::CancellationToken;
 
 pub use args::{Cli, Command};
@@ -43,7 +44,21 @@ use crate::{
 };
 
 /// Runs a command and prints its errors; the caller only ends the process.
-pub async fn run(cli: Cli) -> Exit {
+///
+/// Not async: what an async function does is compiled where it is awaited, and in a program that awaited
+/// this, that would be nearly everything once more.
+#[must_use]
+pub fn run(cli: Cli) -> Exit {
+    match runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(command(cli)),
+        Err(error) => {
+            eprintln!("error: the runtime cannot be started: {error}");
+            Exit::Unforeseen
+        }
+    }
+}
+
+async fn command(cli: Cli) -> Exit {
     let console = logging::start(&cli.global);
     // The other commands print their results for a person.
     let logs_only = matches!(
