@@ -125,6 +125,19 @@ impl Bed {
         self
     }
 
+    /// Gives all packed tokens rows of their own, so that a test can change them.
+    pub(crate) async fn move_to_rows(&self) {
+        self.sql(
+            "insert into tokenferry.token_rows (migration, source_key, state, app_id, user_id, tenant_id, destination, source_version,
+                    fingerprint, parts, batch_id, run_id, first_seen_at, updated_at)
+             select migration, source_key, 'committed', app_id, user_id, tenant_id, destination, source_version, fingerprint, parts,
+                    batch_id, run_id, finished_at, finished_at
+             from tokenferry.batch_tokens where batch_state = 'committed';
+             update tokenferry.batches set key_range = null, source_keys = null where key_range is not null",
+        )
+        .await;
+    }
+
     pub(crate) async fn sql(&self, sql: &str) {
         sqlx::raw_sql(AssertSqlSafe(sql.to_owned()))
             .execute(&self.pool)
