@@ -51,6 +51,19 @@ alter table batches
     alter column parts set storage external,
     alter column source_versions set storage external;
 
+-- No plan depends on what they contain, and gathering that would take longer than a run that uploads it.
+alter table batches
+    alter column source_keys set statistics 0,
+    alter column fingerprints set statistics 0,
+    alter column destinations set statistics 0,
+    alter column source_versions set statistics 0,
+    alter column app_ids set statistics 0,
+    alter column user_ids set statistics 0,
+    alter column tenant_ids set statistics 0,
+    alter column parts set statistics 0,
+    alter column replaces set statistics 0,
+    alter column moved set statistics 0;
+
 -- Batches in flight. One from a version that knew no parts has none.
 update batches set
     fingerprints = (select string_agg(sent, '' order by position) from unnest(former_fingerprints) with ordinality as s (sent, position)),

@@ -2,7 +2,7 @@
 //!
 //! A packed batch is found by the range of its tokens' order keys. Nothing depends on their order but how
 //! many batches a lookup meets: the same key always has the same order key, so it is never outside of the
-//! range of its batch.
+//! range of its batch. So it must stay what it is: ledgers hold ranges of it.
 
 use std::{borrow::Cow, ops::RangeInclusive};
 
@@ -10,10 +10,12 @@ use std::{borrow::Cow, ops::RangeInclusive};
 const MOST_CHARS: usize = 128;
 
 /// Returns the order key of a row. Keys of digits come in the order of their numbers: the number of digits
-/// stands in front.
+/// stands in front. Most databases order texts by letters first, and by case after that.
 pub(super) fn order_key(key: &str) -> Cow<'_, str> {
     let mut order_key = if key.bytes().all(|byte| byte.is_ascii_digit()) {
         Cow::Owned(format!("{:03}{key}", key.len()))
+    } else if key.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        Cow::Owned(key.to_ascii_lowercase())
     } else {
         Cow::Borrowed(key)
     };
@@ -42,8 +44,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_come_in_their_order_and_other_keys_by_byte() {
-        let ordered = ["7", "10", "99", "100", "20000", "A1", "a", "b10", "b9"];
+    fn numbers_come_in_their_order_and_letters_without_regard_to_case() {
+        let ordered = ["7", "10", "99", "100", "20000", "a", "A1", "B10", "b9", "ä"];
         assert!(
             ordered
                 .windows(2)

@@ -29,17 +29,14 @@ impl OutcomeSink {
         self.ledger.migration()
     }
 
-    /// Learns what other runs that are at work recorded since the last call.
-    pub(super) async fn meet_others(&self) -> Result<(), PipelineError> {
-        Ok(self.ledger.meet_others(&self.run).await?)
-    }
-
-    /// Looks up the outcomes of a page's rows, and the tokens at their destinations.
+    /// Looks up the outcomes of a page's rows, and the tokens at their destinations. Another migration may have
+    /// started since the page before, with the same destinations.
     pub(super) async fn lookup(
         &self,
         page: &ExaminedPage,
         filter: &RunFilter,
     ) -> Result<LedgerState, PipelineError> {
+        self.ledger.refresh_filters(&self.run).await?;
         let mut known = self.ledger.lookup(page.keys(), page.destinations()).await?;
         if self.dry_run == DryRun::On {
             let keys = page.keys().filter(|key| filter.may_be_outdated(key));

@@ -77,7 +77,6 @@ impl Stages<'_> {
                  sent again. Until that has completed, a batch with an unknown outcome is sent again too, since nothing can prove that it arrived"
             );
         }
-        session.ledger.load_filters(&session.run).await?;
         let mut memory = RunFilter::new();
         let validator = source_rows::validator(settings, &session.ledger).with_buffers(&session.buffers);
         let resolver = source_rows::resolver(session).await?.map(Arc::new);

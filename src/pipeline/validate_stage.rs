@@ -150,8 +150,6 @@ impl ValidateStage {
     }
 
     async fn look_up(&mut self, examined: &ExaminedPage) -> Result<LedgerState, PipelineError> {
-        // Another migration may have started since, with the same destinations.
-        self.record.meet_others().await?;
         let mut known = self.record.lookup(examined, &self.memory).await?;
         self.memory.distrust(&mut known, self.record.run());
         known.forgotten = self.forgotten;

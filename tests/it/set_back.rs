@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 /// Every table of the ledger whose rows come and go, those that others refer to first.
-const TABLES: [&str; 13] = [
+pub(crate) const TABLES: [&str; 13] = [
     "runs",
     "batches",
     "token_rows",
@@ -213,6 +213,7 @@ async fn an_outcome_that_is_lost_between_two_writings_of_the_books_is_missed() {
         open_batch(&ledger, &run, &["2"]).await,
     );
     ledger.commit_batch(&outcome(kept), Rows::Any).await.unwrap();
+    ledger.refresh_filters(&run).await.unwrap();
     ledger.advance(&run, &standing(1)).await.unwrap();
     // Found there once, it is not asked for again.
     database

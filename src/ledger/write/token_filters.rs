@@ -1,7 +1,7 @@
 //! Token filters: which lookups of a run can find nothing. Without them, each row that is read would be looked
 //! for among all packed tokens.
 //!
-//! They are loaded before the first page, and told of everything that this process records from then on,
+//! They are loaded before the first lookup, and told of everything that this process records from then on,
 //! before it is recorded. Of what other processes record, packed batches are added page by page, and rows are
 //! looked up without a filter as long as such a process is at work. A filter that was not loaded rules out
 //! nothing.
@@ -166,12 +166,21 @@ impl TokenFilters {
 }
 
 impl Ledger {
-    /// Loads the filters. What earlier processes of the run left in flight must be settled.
+    /// Loads the filters, or, if they are loaded, adds what other runs recorded since: another migration of the
+    /// same ledger, and beside a dry run the migration itself. What earlier processes of the run left in flight
+    /// must be settled.
     ///
     /// # Errors
     /// If the database stays unreachable.
-    pub async fn load_filters(&self, run: &Run) -> Result<(), LedgerError> {
-        *self.token_filters.lock() = None;
+    pub async fn refresh_filters(&self, run: &Run) -> Result<(), LedgerError> {
+        let since = self.token_filters.lock().as_ref().map(|loaded| loaded.since);
+        match since {
+            None => self.load_filters(run).await,
+            Some(since) => self.add_others(run, since).await,
+        }
+    }
+
+    async fn load_filters(&self, run: &Run) -> Result<(), LedgerError> {
         let since = self
             .with_retry(|| sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&self.pool))
             .await?;
@@ -243,15 +252,7 @@ impl Ledger {
         }
     }
 
-    /// Adds what other runs recorded since the filters were loaded: another migration of the same ledger, and
-    /// beside a dry run the migration itself.
-    ///
-    /// # Errors
-    /// If the database stays unreachable.
-    pub async fn meet_others(&self, run: &Run) -> Result<(), LedgerError> {
-        let Some(since) = self.token_filters.lock().as_ref().map(|loaded| loaded.since) else {
-            return Ok(());
-        };
+    async fn add_others(&self, run: &Run, since: DateTime<Utc>) -> Result<(), LedgerError> {
         let packed = self
             .with_retry(|| {
                 sqlx::query!(

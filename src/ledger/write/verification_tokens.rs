@@ -52,7 +52,7 @@ impl Ledger {
                     after.map(SourceKey::as_str),
                     limit,
                 )
-                .fetch_all(&self.pool)
+                .fetch_all(self.pool.within(MANY_ROWS))
             })
             .await?;
         rows.into_iter()

@@ -19,7 +19,7 @@ async fn ledger() -> (TestDatabase, Ledger, Run) {
     let database = TestDatabase::create().await;
     let ledger = open(&access(&database)).await.unwrap();
     let run = begin(&ledger).await;
-    ledger.load_filters(&run).await.unwrap();
+    ledger.refresh_filters(&run).await.unwrap();
     (database, ledger, run)
 }
 

@@ -1,6 +1,7 @@
 //! Tokens of a batch that was stored stay in the batch's row, and get rows of their own when something about
 //! them changes. Nobody may see a difference.
 
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor, PgConnection, migrate::Migrator};
 use tokenferry::{
     config::LedgerAccess,
@@ -8,9 +9,13 @@ use tokenferry::{
     ledger::{Ledger, LedgerReader, Rows, Run},
 };
 
-use crate::support::{
-    database::TestDatabase,
-    ledger::{access, batch, begin, fingerprint, item, open, outcome},
+use crate::{
+    set_back::TABLES,
+    support::{
+        bed::Bed,
+        database::TestDatabase,
+        ledger::{access, batch, begin, fingerprint, item, open, outcome},
+    },
 };
 
 const SHOWN: &str = "select row_to_json(t)::text from tokenferry.tokens t order by source_key";
@@ -39,7 +44,7 @@ async fn ledger() -> (TestDatabase, LedgerAccess, Ledger, Run) {
     let access = access(&database);
     let ledger = open(&access).await.unwrap();
     let run = begin(&ledger).await;
-    ledger.load_filters(&run).await.unwrap();
+    ledger.refresh_filters(&run).await.unwrap();
     (database, access, ledger, run)
 }
 
@@ -135,7 +140,7 @@ async fn what_is_packed_is_found_by_its_key_and_by_its_destination() {
     sent.extend(stored(&ledger, &run, items(&ledger, &["a", "b"])).await);
     let (next, without) = (open(&access).await.unwrap(), open(&access).await.unwrap());
     let next_run = begin(&next).await;
-    next.load_filters(&next_run).await.unwrap();
+    next.refresh_filters(&next_run).await.unwrap();
     let strangers = [
         item(&ledger, "94"),
         item(&ledger, "9"),
@@ -187,10 +192,10 @@ async fn two_tokens_at_one_destination_are_both_found_and_their_content_is_unkno
     access.migration = "others".to_owned();
     let other = open(&access).await.unwrap();
     let others_run = begin(&other).await;
-    other.load_filters(&others_run).await.unwrap();
+    other.refresh_filters(&others_run).await.unwrap();
     // Packed by another migration after the filters were loaded.
     stored(&other, &others_run, items(&other, &["1"])).await;
-    ledger.meet_others(&run).await.unwrap();
+    ledger.refresh_filters(&run).await.unwrap();
     let known = of_all(&ledger, &there).await;
     let (shared, alone) = (&there[0], &there[1]);
     assert_eq!(known.incumbents[&shared.destination_id].key, shared.key);
@@ -206,7 +211,7 @@ async fn two_tokens_at_one_destination_are_both_found_and_their_content_is_unkno
     moved(&other, &others_run, &item(&other, "1")).await;
     stored(&other, &others_run, items(&other, &["2"])).await;
     moved(&other, &others_run, &item(&other, "2")).await;
-    ledger.meet_others(&run).await.unwrap();
+    ledger.refresh_filters(&run).await.unwrap();
     let known = of_all(&ledger, &there).await;
     for item in &there {
         assert_eq!(
@@ -237,6 +242,101 @@ async fn two_who_move_the_same_move_it_once() {
     theirs.unwrap();
     assert_eq!(places(&database).await, "0 batches, 60 rows");
     assert_eq!(database.texts(SHOWN).await, shown);
+}
+
+/// Puts the ledger of a bed back into the schema of the version before tokens stayed packed: those that are
+/// packed, and those in flight, are arrays.
+async fn put_back(bed: &Bed) {
+    let mut connection = PgConnection::connect(bed.database.url()).await.unwrap();
+    connection
+        .execute("alter schema tokenferry rename to present; create schema tokenferry; set search_path to tokenferry")
+        .await
+        .unwrap();
+    let mut before = Migrator::new(std::path::Path::new("migrations")).await.unwrap();
+    before
+        .migrations
+        .to_mut()
+        .retain(|migration| migration.version < 20_261_129_110_000);
+    before.run(&mut connection).await.unwrap();
+    let unchanged = TABLES.into_iter().filter(|table| *table != "batches");
+    let copies = unchanged.map(|table| {
+        format!("insert into tokenferry.{table} overriding system value select * from present.{table};")
+    });
+    let (runs, others): (Vec<_>, Vec<_>) = copies.partition(|copy| copy.contains(".runs "));
+    let columns = "id, run_id, parent_id, subject, state, token_count, attempts, http_status, error_code, reason, submitted_at, \
+                   finished_at, nonce, replaces, witnesses";
+    let sql = format!(
+        "{}
+         insert into tokenferry.batches ({columns}, source_keys, fingerprints, destinations, source_versions, app_ids, user_ids,
+                tenant_ids, parts) overriding system value
+         select {columns}, held.*
+         from present.batches cross join lateral (
+                select array_agg(source_key order by position), array_agg(fingerprint order by position),
+                       array_agg(destination order by position), array_agg(source_version order by position),
+                       array_agg(app_id order by position), array_agg(user_id order by position),
+                       array_agg(tenant_id order by position), array_agg(parts order by position)
+                from present.batch_tokens where batch_id = batches.id
+         ) as held order by id;
+         {}
+         select setval(pg_get_serial_sequence('tokenferry.runs', 'id'), max(id)) from tokenferry.runs;
+         select setval(pg_get_serial_sequence('tokenferry.batches', 'id'), max(id)) from tokenferry.batches;
+         drop schema present cascade",
+        runs.concat(),
+        others.concat(),
+    );
+    bed.sql(&sql).await;
+}
+
+#[tokio::test]
+async fn a_ledger_of_the_version_before_loses_nothing_and_sends_nothing_twice() {
+    let bed = Bed::new().await.set("batch.concurrency = 1");
+    bed.user_rows(1, 250).await;
+    bed.sql(
+        "update legacy_tokens set provider = null where id in (20, 120);
+         update legacy_tokens set user_id = 'user-31', updated_at = now() - interval '1 day' where id = 30;
+         update legacy_tokens set user_id = null, tenant_id = 'acme' where id = 40",
+    )
+    .await;
+    bed.migrate().await.ended_with(3);
+    bed.user_rows(251, 600).await;
+    let killed = bed.killed_at(&["migrate", "--json"], "answered", 2).await;
+    assert_eq!(killed.code(), None);
+    let held =
+        "select state || ' ' || count(*) || ' ' || coalesce(sum(token_count), 0) from tokenferry.batches
+                where source_keys is not null group by state order by state";
+    assert_eq!(bed.texts(held).await, ["committed 5 347", "in_flight 1 100"]);
+    put_back(&bed).await;
+    let shown = bed.texts(SHOWN).await;
+    assert_eq!(shown.len(), 350);
+
+    let access = LedgerAccess {
+        migration: "test".to_owned(),
+        ..access(&bed.database)
+    };
+    open(&access).await.unwrap().close().await;
+    assert_eq!(bed.texts(SHOWN).await, shown);
+    let ran = bed.migrate().await.ended_with(3).json();
+    assert_eq!(
+        ran["tokens"],
+        json!({"selected": 600, "committed": 350, "failed": 2, "superseded": 1, "unchanged": 247})
+    );
+    let states = "select state || ' ' || count(*) from tokenferry.tokens group by state order by state";
+    assert_eq!(
+        bed.texts(states).await,
+        ["committed 597", "failed 2", "superseded 1"]
+    );
+    bed.assert_arrived_once().await;
+    // Rows stay rows, and what is changed later is found in either place.
+    bed.sql(
+        "update legacy_tokens set access_token = 'renewed-' || id, updated_at = now() where id in (50, 550)",
+    )
+    .await;
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(
+        (&ran["tokens"]["committed"], &ran["tokens"]["unchanged"]),
+        (&json!(2), &json!(595))
+    );
+    bed.assert_arrived().await;
 }
 
 /// The ledger as an early version knew it, with rows, a batch in flight and somebody who reads it.
@@ -292,7 +392,7 @@ async fn a_ledger_from_before_goes_on_as_it_was() {
         .await
         .unwrap();
     assert_eq!(places(&database).await, "0 batches, 2 rows");
-    ledger.load_filters(&run).await.unwrap();
+    ledger.refresh_filters(&run).await.unwrap();
     stored(&ledger, &run, items(&ledger, &["3"])).await;
     assert_eq!(places(&database).await, "1 batches, 2 rows");
     assert_eq!(database.texts(SHOWN).await.len(), 3);
