@@ -29,8 +29,8 @@ impl OutcomeSink {
         self.ledger.migration()
     }
 
-    /// Looks up the outcomes of a page's rows, and the tokens at their destinations. Another migration may have
-    /// started since the page before, with the same destinations.
+    /// Looks up the outcomes of a page's rows, and the tokens at their destinations. Another migration may
+    /// have started since the page before, with the same destinations.
     pub(super) async fn lookup(
         &self,
         page: &ExaminedPage,

@@ -8,8 +8,8 @@ use crate::domain::{
 };
 
 impl Ledger {
-    /// Adds the rows that this dry run remembers to what the ledger knows, so that it is what a real run would
-    /// know by now.
+    /// Adds the rows that this dry run remembers to what the ledger knows, so that it is what a real run
+    /// would know by now.
     ///
     /// # Errors
     /// If the database stays unreachable.

@@ -54,8 +54,8 @@ impl Ledger {
         let places = held.iter().map(|token| token.destination).collect();
         let searches = self.token_filters.searches(&asked, &places);
         if !searches.packed.is_empty() {
-            let searched: HashSet<&DestinationId, RandomState> = searches.packed.iter().collect();
-            held.retain(|token| !searched.contains(&token.destination));
+            let again: HashSet<&DestinationId, RandomState> = searches.packed.iter().collect();
+            held.retain(|token| !again.contains(&token.destination));
             // Rarely needed, and a large future.
             held.extend(Box::pin(self.packed_at(&searches.packed)).await?);
         }

@@ -26,7 +26,8 @@ pub(super) struct PackedToken {
     pub(super) parts: Option<Parts>,
     pub(super) batch: i64,
     pub(super) run: RunId,
-    /// The migration, if it is another one, and whether its token went to this run's target, if that is known.
+    /// The migration, if it is another one, and whether its token went to this run's target, if that is
+    /// known.
     pub(super) sibling: Option<(Arc<str>, bool)>,
 }
 
@@ -169,7 +170,10 @@ impl Ledger {
             let Some(last) = batches.last() else { break };
             after = last.id;
             for batch in &batches {
-                if batch.iter()?.any(|destination| asked.contains(&destination)) {
+                if batch
+                    .destinations()?
+                    .any(|destination| asked.contains(&destination))
+                {
                     holders.push(batch.id);
                 }
             }
@@ -210,8 +214,8 @@ impl Ledger {
         Ok(found)
     }
 
-    /// Returns the next packed batches after one, ordered by ID, with the destinations that they hold; none at
-    /// the end.
+    /// Returns the next packed batches after one, ordered by ID, with the destinations that they hold; none
+    /// at the end.
     pub(super) async fn packed_destinations(
         &self,
         after: i64,
@@ -257,7 +261,7 @@ pub(super) struct PackedDestinations {
 }
 
 impl PackedDestinations {
-    pub(super) fn iter(&self) -> Result<impl Iterator<Item = DestinationId>, LedgerError> {
+    pub(super) fn destinations(&self) -> Result<impl Iterator<Item = DestinationId>, LedgerError> {
         let held = destinations_of(self.id, &self.packed, self.moved.as_deref())
             .map_err(crate::postgres::Failure::from)?;
         Ok(held.map(|(_, destination)| destination))

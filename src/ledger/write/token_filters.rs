@@ -1,5 +1,5 @@
-//! Token filters: which lookups of a run can find nothing. Without them, each row that is read would be looked
-//! for among all packed tokens.
+//! Token filters: which lookups of a run can find nothing. Without them, each row that is read would be
+//! looked for among all packed tokens.
 //!
 //! They are loaded before the first lookup, and told of everything that this process records from then on,
 //! before it is recorded. Of what other processes record, packed batches are added page by page, and rows are
@@ -71,7 +71,7 @@ impl Loaded {
     fn add_batches(&mut self, batches: &[PackedDestinations], run: &Run) -> Result<(), LedgerError> {
         for batch in batches {
             if batch.run_id == run.id || self.batches_of_others.insert(batch.id) {
-                self.add_packed(batch.iter()?);
+                self.add_packed(batch.destinations()?);
             }
         }
         Ok(())
@@ -108,8 +108,8 @@ impl TokenFilters {
         }
     }
 
-    /// Returns where tokens at `asked` have to be searched for. Packed tokens at `held` were found already, by
-    /// their keys.
+    /// Returns where tokens at `asked` have to be searched for. Packed tokens at `held` were found already,
+    /// by their keys.
     pub(super) fn searches(
         &self,
         asked: &HashSet<DestinationId, RandomState>,
@@ -166,9 +166,9 @@ impl TokenFilters {
 }
 
 impl Ledger {
-    /// Loads the filters, or, if they are loaded, adds what other runs recorded since: another migration of the
-    /// same ledger, and beside a dry run the migration itself. What earlier processes of the run left in flight
-    /// must be settled.
+    /// Loads the filters, or, if they are loaded, adds what other runs recorded since: another migration of
+    /// the same ledger, and beside a dry run the migration itself. What earlier processes of the run left in
+    /// flight must be settled.
     ///
     /// # Errors
     /// If the database stays unreachable.
