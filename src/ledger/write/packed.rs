@@ -49,49 +49,44 @@ struct PackedColumns {
 impl PackedColumns {
     /// Adds the tokens that are wanted to `found`.
     fn collect(
-        self,
+        mut self,
         found: &mut Vec<PackedToken>,
         is_wanted: impl Fn(&str, &DestinationId) -> bool,
-    ) -> Result<(), sqlx::Error> {
-        let malformed = || malformed(self.id);
+    ) -> Result<(), LedgerError> {
         let (fingerprints, _) = self.fingerprints.as_chunks::<32>();
+        let parts = self
+            .parts
+            .as_deref()
+            .map(|parts| parts.as_chunks::<{ Parts::STORED }>().0);
+        let tokens = self.source_keys.len();
+        if fingerprints.len() != tokens || self.destinations.len() != tokens * 16 {
+            return Err(malformed(self.id));
+        }
         let sibling = self.sibling.map(|migration| (migration.into(), self.is_here));
-        let mut destinations = destinations_of(self.id, &self.destinations, self.moved.as_deref())?;
-        let mut next = destinations.next();
-        for (position, key) in self.source_keys.into_iter().enumerate() {
-            let Some((_, destination)) = next.filter(|(held, _)| *held == position) else {
-                // Moved.
-                continue;
-            };
-            next = destinations.next();
+        for (position, destination) in destinations_of(self.id, &self.destinations, self.moved.as_deref())? {
+            let key = std::mem::take(&mut self.source_keys[position]);
             if !is_wanted(&key, &destination) {
                 continue;
             }
-            let fingerprint = fingerprints
-                .get(position)
-                .and_then(|bytes| Fingerprint::from_slice(bytes));
+            let fingerprint = Fingerprint::from_slice(&fingerprints[position]);
             let versions = self.source_versions.as_ref();
-            let parts = self
-                .parts
-                .as_deref()
-                .map(|parts| parts.as_chunks::<{ Parts::STORED }>().0);
             found.push(PackedToken {
                 key: SourceKey::from(key),
                 destination,
                 version: Version::new(versions.and_then(|versions| *versions.get(position)?)),
-                fingerprint: fingerprint.ok_or_else(malformed)?,
+                fingerprint: fingerprint.ok_or_else(|| malformed(self.id))?,
                 parts: parts.and_then(|parts| Parts::from_slice(parts.get(position)?)),
                 batch: self.id,
                 run: self.run_id,
                 sibling: sibling.clone(),
             });
         }
-        if next.is_some() { Err(malformed()) } else { Ok(()) }
+        Ok(())
     }
 }
 
-fn malformed(batch: i64) -> sqlx::Error {
-    sqlx::Error::Decode(format!("the tokens of batch {batch} are malformed").into())
+fn malformed(batch: i64) -> LedgerError {
+    LedgerError::Contradiction(format!("the tokens of batch {batch} are malformed"))
 }
 
 /// Returns the destinations of a batch that have not moved, with their positions from 0.
@@ -99,7 +94,7 @@ fn destinations_of<'a>(
     batch: i64,
     packed: &'a [u8],
     moved: Option<&[i32]>,
-) -> Result<impl Iterator<Item = (usize, DestinationId)> + 'a, sqlx::Error> {
+) -> Result<impl Iterator<Item = (usize, DestinationId)> + 'a, LedgerError> {
     let (packed, []) = packed.as_chunks::<16>() else {
         return Err(malformed(batch));
     };
@@ -123,14 +118,14 @@ impl Ledger {
             return Ok(Vec::new());
         };
         let keys: HashSet<&str, RandomState> = keys.iter().copied().collect();
-        self.with_retry(|| self.fetch_within(&range, &keys)).await
+        self.with_retry(|| self.fetch_within(&range, &keys)).await?
     }
 
     async fn fetch_within(
         &self,
         range: &RangeInclusive<String>,
         keys: &HashSet<&str, RandomState>,
-    ) -> Result<Vec<PackedToken>, sqlx::Error> {
+    ) -> Result<Result<Vec<PackedToken>, LedgerError>, sqlx::Error> {
         let mut session = self.pool.acquire(MANY_ROWS).await?;
         let mut found = Vec::new();
         {
@@ -147,11 +142,13 @@ impl Ledger {
             )
             .fetch(&mut *session);
             while let Some(batch) = batches.try_next().await? {
-                batch.collect(&mut found, |key, _| keys.contains(key))?;
+                if let Err(error) = batch.collect(&mut found, |key, _| keys.contains(key)) {
+                    return Ok(Err(error));
+                }
             }
         }
         session.done();
-        Ok(found)
+        Ok(Ok(found))
     }
 
     /// Returns the packed tokens of any migration at these destinations. Reads the destinations of all packed
@@ -181,14 +178,14 @@ impl Ledger {
         if holders.is_empty() {
             return Ok(Vec::new());
         }
-        self.with_retry(|| self.fetch_of(&holders, &asked)).await
+        self.with_retry(|| self.fetch_of(&holders, &asked)).await?
     }
 
     async fn fetch_of(
         &self,
         batches: &[i64],
         destinations: &HashSet<DestinationId, RandomState>,
-    ) -> Result<Vec<PackedToken>, sqlx::Error> {
+    ) -> Result<Result<Vec<PackedToken>, LedgerError>, sqlx::Error> {
         let mut session = self.pool.acquire(MANY_ROWS).await?;
         let mut found = Vec::new();
         {
@@ -207,11 +204,15 @@ impl Ledger {
             )
             .fetch(&mut *session);
             while let Some(batch) = batches.try_next().await? {
-                batch.collect(&mut found, |_, destination| destinations.contains(destination))?;
+                if let Err(error) =
+                    batch.collect(&mut found, |_, destination| destinations.contains(destination))
+                {
+                    return Ok(Err(error));
+                }
             }
         }
         session.done();
-        Ok(found)
+        Ok(Ok(found))
     }
 
     /// Returns the next packed batches after one, ordered by ID, with the destinations that they hold; none
@@ -262,8 +263,7 @@ pub(super) struct PackedDestinations {
 
 impl PackedDestinations {
     pub(super) fn destinations(&self) -> Result<impl Iterator<Item = DestinationId>, LedgerError> {
-        let held = destinations_of(self.id, &self.packed, self.moved.as_deref())
-            .map_err(crate::postgres::Failure::from)?;
+        let held = destinations_of(self.id, &self.packed, self.moved.as_deref())?;
         Ok(held.map(|(_, destination)| destination))
     }
 }

@@ -12,7 +12,7 @@ use tokenferry::{
 use crate::{
     set_back::TABLES,
     support::{
-        bed::Bed,
+        bed::{Bed, MOVE_TO_ROWS},
         database::TestDatabase,
         ledger::{access, batch, begin, fingerprint, item, open, outcome},
     },
@@ -219,6 +219,44 @@ async fn two_tokens_at_one_destination_are_both_found_and_their_content_is_unkno
             Prior::Unknown
         );
     }
+}
+
+/// Packed tokens are read first and rows second. The second part waits here, while the token moves and changes.
+#[tokio::test]
+async fn a_token_that_becomes_a_row_while_it_is_looked_for_is_found_once() {
+    let (database, _, ledger, run) = ledger().await;
+    let sent = stored(&ledger, &run, items(&ledger, &["1", "2"])).await;
+    let pool = database.pool().await;
+    let mut moving = pool.begin().await.unwrap();
+    moving
+        .execute("lock table tokenferry.token_rows in access exclusive mode")
+        .await
+        .unwrap();
+    let others = open(&access(&database)).await.unwrap();
+    let looked_up = of_all(&others, &sent);
+    let meanwhile = async {
+        let waiting = "select count(*)::text from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()";
+        while database.texts(waiting).await != ["1"] {
+            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+        }
+        moving.execute(MOVE_TO_ROWS).await.unwrap();
+        moving
+            .execute(
+                "update tokenferry.token_rows set fingerprint = sha256('renewed') where source_key = '2'",
+            )
+            .await
+            .unwrap();
+        moving.commit().await.unwrap();
+    };
+    let (known, ()) = tokio::join!(looked_up, meanwhile);
+    assert_eq!(places(&database).await, "0 batches, 2 rows");
+    for item in &sent {
+        assert_eq!(known.incumbents[&item.destination_id].key, item.key);
+        let prior = known.prior(&item.destination, &item.destination_id);
+        assert_eq!(prior, Prior::Token(item.parts), "once");
+    }
+    let is_old = |item: &Item| known.rows[&item.key].fingerprint == Some(item.fingerprint);
+    assert!(is_old(&sent[0]) && !is_old(&sent[1]), "the row counts");
 }
 
 #[tokio::test]
