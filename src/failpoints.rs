@@ -24,7 +24,7 @@ pub const PLACES: [&str; 11] = [
 /// Places that not every run of `migrate` comes by, and those of other commands.
 pub const PLACES_ELSEWHERE: [&str; 6] = [
     "reading",
-    "filed",
+    "moved",
     "verified",
     "intended",
     "undone",

@@ -1,10 +1,6 @@
 //! A cost: time, CPU of both sides, peak memory and WAL of one command.
 
-use std::{
-    ffi::OsString,
-    ops::{Add, Sub},
-    time::Duration,
-};
+use std::{ffi::OsString, time::Duration};
 
 use tokio::time::sleep;
 
@@ -47,41 +43,5 @@ impl Cost {
             peak_bytes: measured.peak_bytes,
         };
         Ok((cost, measured.report))
-    }
-}
-
-impl Add for Cost {
-    type Output = Self;
-
-    /// One after the other.
-    fn add(self, other: Self) -> Self {
-        Self {
-            wall_seconds: self.wall_seconds + other.wall_seconds,
-            own_seconds: self.own_seconds + other.own_seconds,
-            postgres_seconds: self
-                .postgres_seconds
-                .zip(other.postgres_seconds)
-                .map(|(a, b)| a + b),
-            wal_bytes: self.wal_bytes + other.wal_bytes,
-            peak_bytes: self.peak_bytes.max(other.peak_bytes),
-        }
-    }
-}
-
-impl Sub for Cost {
-    type Output = Self;
-
-    /// The cost beyond another one; never less than nothing, however much the two vary.
-    fn sub(self, other: Self) -> Self {
-        Self {
-            wall_seconds: (self.wall_seconds - other.wall_seconds).max(0.0),
-            own_seconds: (self.own_seconds - other.own_seconds).max(0.0),
-            postgres_seconds: self
-                .postgres_seconds
-                .zip(other.postgres_seconds)
-                .map(|(a, b)| (a - b).max(0.0)),
-            wal_bytes: (self.wal_bytes - other.wal_bytes).max(0.0),
-            peak_bytes: self.peak_bytes,
-        }
     }
 }

@@ -5,8 +5,7 @@
 //! stand-in API.
 //!
 //! Every measured program, and the API it talks to, is a process of its own: figures of CPU and memory are
-//! its alone. Nothing is left undone at the end of a measurement: tokens that a run leaves packed are filed
-//! at its expense.
+//! its alone. A run leaves nothing to be done at the end of its measurement.
 
 mod cost;
 mod database;

@@ -11,7 +11,6 @@ use crate::{
 /// The target of a migration, and its limits.
 #[derive(Debug, Clone)]
 pub(crate) struct Target {
-    pub(crate) migration: &'static str,
     pub(crate) base_url: String,
     pub(crate) project_id: String,
     pub(crate) management_key: String,
@@ -26,7 +25,6 @@ impl Target {
     /// An API without credentials, and no quota to speak of.
     pub(crate) fn open(base_url: &str) -> Self {
         Self {
-            migration: "bench",
             base_url: base_url.to_owned(),
             project_id: "Pbench".to_owned(),
             management_key: "Kbench".to_owned(),
@@ -43,7 +41,7 @@ impl Target {
             .unwrap_or_default();
         let lines = format!(
             r#"
-            migration = "{migration}"
+            migration = "bench"
             source.url = "{url}"
             source.table = "{TABLE}"
             source.page_size = 5000
@@ -58,7 +56,6 @@ impl Target {
             batch.max_tokens = {max_tokens}
             batch.concurrency = 8
             "#,
-            migration = self.migration,
             url = database.url(),
             project_id = self.project_id,
             management_key = self.management_key,
@@ -86,17 +83,4 @@ pub(crate) async fn run(
         "--json".into(),
     ];
     Cost::measure(database, &command).await
-}
-
-/// Files what a run left packed, and returns what that costs: a run over no rows files it at its start, and
-/// another one then has nothing left to do.
-pub(crate) async fn file_packed(database: &Database, schema: &str, target: &Target) -> anyhow::Result<Cost> {
-    let nothing = Target {
-        migration: "bench_filing",
-        up_to: Some(0),
-        ..target.clone()
-    };
-    let (filing, _) = run(database, schema, &nothing).await?;
-    let (idle, _) = run(database, schema, &nothing).await?;
-    Ok(filing - idle)
 }

@@ -32,7 +32,6 @@ pub(crate) async fn run(database: &Database, seconds: u32, rows: u64) -> anyhow:
         .await?;
     let up_to = u64::from(seconds * RATE * TOKENS).min(rows);
     let target = Target {
-        migration: "bench",
         base_url: simulator.base_url().to_owned(),
         project_id: simulator.project_id().to_owned(),
         management_key: simulator.management_key().reveal().to_owned(),

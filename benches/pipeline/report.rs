@@ -59,14 +59,10 @@ impl Report {
 
     fn print_scenario(&self, scenario: Scenario, costs: &[Cost]) {
         let seconds = median(costs.iter().map(|cost| cost.wall_seconds));
-        let (rate, ratio) = if scenario == Scenario::Filing {
-            (String::new(), String::new())
-        } else {
-            let ratios = self.ratios(scenario);
-            let (least, most) = (smallest(&ratios), largest(&ratios));
-            let ratio = format!("{:.2} ({least:.2} to {most:.2})", median(ratios));
-            (format!("{:.0}", self.rows / seconds), ratio)
-        };
+        let ratios = self.ratios(scenario);
+        let (least, most) = (smallest(&ratios), largest(&ratios));
+        let ratio = format!("{:.2} ({least:.2} to {most:.2})", median(ratios));
+        let rate = format!("{:.0}", self.rows / seconds);
         let per_100_000 = |seconds: f64| format!("{:.2}", seconds / self.rows * 100_000.0);
         let postgres: Option<Vec<f64>> = costs.iter().map(|cost| cost.postgres_seconds).collect();
         println!(

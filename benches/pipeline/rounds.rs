@@ -22,8 +22,6 @@ const LEDGER: &str = "bench_ledger";
 pub(crate) enum Scenario {
     Copy,
     FirstRun,
-    /// The part of the first run that is left when its process has ended.
-    Filing,
     /// The second run: it reads every row, and computes the digests of ranges.
     Unchanged,
     /// The third run: unchanged ranges are not read.
@@ -102,9 +100,8 @@ impl<'a> Rounds<'a> {
         Ok(())
     }
 
-    /// Migrates until nothing is left to do: tokens that the run leaves packed are filed at its expense.
     async fn migrate(&mut self, scenario: Scenario, target: &Target, uploads: u64) -> anyhow::Result<()> {
-        let (mut cost, report) = migration::run(self.database, LEDGER, target).await?;
+        let (cost, report) = migration::run(self.database, LEDGER, target).await?;
         let tokens = &report["tokens"];
         let committed = self.database.committed(LEDGER).await?;
         ensure!(
@@ -113,13 +110,6 @@ impl<'a> Rounds<'a> {
                 && committed == self.rows,
             "{uploads} tokens were to be uploaded; the ledger holds {committed}, the run reports {report}"
         );
-        if uploads > 0 {
-            let filing = migration::file_packed(self.database, LEDGER, target).await?;
-            if scenario == Scenario::FirstRun {
-                self.add(Scenario::Filing, filing);
-            }
-            cost = cost + filing;
-        }
         self.add(scenario, cost);
         Ok(())
     }
@@ -141,7 +131,6 @@ impl Scenario {
         match self {
             Self::Copy => "COPY (select …) TO STDOUT, binary",
             Self::FirstRun => "first run",
-            Self::Filing => "  of it filing after its end",
             Self::Unchanged => "second run, nothing changed",
             Self::Skipped => "third run, nothing changed",
             Self::Changed => "rerun, 0.1 % of the rows changed",

@@ -27,13 +27,13 @@ declare
     name text;
 begin
     for name in
-        select relname from pg_class where relnamespace = 'tokenferry'::regnamespace and (relkind = 'r' or relname = 'tokens')
+        select relname from pg_class where relnamespace = 'tokenferry'::regnamespace and (relkind = 'r' or relname in ('tokens', 'batch_tokens'))
     loop
         execute format(
             'grant %s on tokenferry.%I to tokenferry_runtime',
             case
-                -- The latter is a view.
-                when name in ('_sqlx_migrations', 'tokens') then 'select'
+                -- The latter are views.
+                when name in ('_sqlx_migrations', 'tokens', 'batch_tokens') then 'select'
                 when name = 'fingerprint_key' then 'select, insert'
                 -- Temporary data is deleted as well.
                 when name in ('dry_run_rows', 'known_users', 'forgotten_tokens', 'clean_ranges') then 'select, insert, update, delete'

@@ -1,8 +1,7 @@
 //! The ledger: the only state of the program, with every batch that was sent and the outcome of every token.
 //!
 //! The intent to send a batch is committed before its request leaves, and its outcome in one transaction
-//! after the response. From its intent on, a batch's row holds its tokens until they are filed: see
-//! `write::filing`.
+//! after the response. From its intent on, a batch's row holds its tokens: see `write::packed`.
 //!
 //! All SQL of the ledger is in this folder and is checked at compile time, but for that of the schema. A
 //! statement that changes something can be repeated if its response was lost; the repetition changes nothing.
@@ -12,6 +11,7 @@ mod error;
 mod fingerprint_key;
 mod former_names;
 mod lock_holder;
+mod order_key;
 mod pending_deletions;
 mod read;
 mod retry;
@@ -21,7 +21,7 @@ mod target;
 mod upload;
 mod write;
 
-use std::sync::{Arc, Mutex, atomic::AtomicBool};
+use std::sync::{Arc, atomic::AtomicBool};
 
 pub use error::LedgerError;
 pub use former_names::Sibling;
@@ -36,7 +36,7 @@ pub use write::{
     BatchOutcome, BatchRef, Checkpoint, Committed, FailedRow, IntendedDeletion, Lock, RemainingTokens,
     RollbackCandidate, RollbackRun, Rows, Run, Unsettled, VerifyRun,
 };
-use write::{Outcomes, Packed};
+use write::{Outcomes, TokenFilters};
 
 use crate::{
     config::LedgerAccess,
@@ -57,10 +57,8 @@ pub struct Ledger {
     event_log: EventLog,
     /// Set once a warning said that events could not be written.
     events_failed: Arc<AtomicBool>,
-    packed: Arc<Mutex<Packed>>,
+    token_filters: Arc<TokenFilters>,
     outcomes: Arc<Outcomes>,
-    /// Held while batches are filed.
-    filing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Ledger {
@@ -90,9 +88,8 @@ impl Ledger {
             patience: patience.clone(),
             event_log: EventLog::default(),
             events_failed: Arc::default(),
-            packed: Arc::default(),
+            token_filters: Arc::default(),
             outcomes: Arc::default(),
-            filing: Arc::default(),
         })
     }
 

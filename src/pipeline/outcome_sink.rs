@@ -1,11 +1,10 @@
 //! The outcome sink: records outcomes that need no request, and looks earlier ones up.
 
-use super::PipelineError;
+use super::{PipelineError, run_filter::RunFilter};
 use crate::{
-    domain::{
-        Adopted, Decision, DestinationId, DryRun, Finding, Forgotten, Item, LedgerState, RunId, SourceKey,
-    },
+    domain::{Adopted, Decision, DryRun, Finding, Forgotten, Item, LedgerState, RunId, SourceKey},
     ledger::{Ledger, Run},
+    validation::ExaminedPage,
 };
 
 /// A run's access to the ledger. A migration records outcomes of tokens; a dry run records findings of its
@@ -30,21 +29,23 @@ impl OutcomeSink {
         self.ledger.migration()
     }
 
-    /// Returns true if the ledger has runs of other migrations. From then on, their tokens are looked up too.
-    pub(super) async fn meet_siblings(&self) -> Result<bool, PipelineError> {
-        Ok(self.ledger.meet_siblings(&self.run).await?)
-    }
-
-    /// Looks up the outcomes of these rows, and the tokens at these destinations.
-    pub(super) async fn lookup<'a>(
+    /// Looks up the outcomes of a page's rows, and the tokens at their destinations. Another migration may
+    /// have started since the page before, with the same destinations.
+    pub(super) async fn lookup(
         &self,
-        keys: impl Iterator<Item = &'a SourceKey> + Clone,
-        destinations: impl Iterator<Item = DestinationId> + Clone,
+        page: &ExaminedPage,
+        filter: &RunFilter,
     ) -> Result<LedgerState, PipelineError> {
-        Ok(match self.dry_run {
-            DryRun::Off => self.ledger.lookup(keys, destinations).await?,
-            DryRun::On => self.ledger.lookup_dry_run(&self.run, keys, destinations).await?,
-        })
+        self.ledger.refresh_filters(&self.run).await?;
+        let mut known = self.ledger.lookup(page.keys(), page.destinations()).await?;
+        if self.dry_run == DryRun::On {
+            let keys = page.keys().filter(|key| filter.may_be_outdated(key));
+            let destinations = page.destinations().filter(|id| filter.may_be_sent_to(id));
+            self.ledger
+                .add_dry_run(&mut known, &self.run, keys, destinations)
+                .await?;
+        }
+        Ok(known)
     }
 
     /// Records rows that the source found outdated. Returns the keys of those that are stored.

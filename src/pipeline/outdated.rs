@@ -7,7 +7,7 @@ use fail::fail_point;
 use futures_util::TryStreamExt;
 use tracing::warn;
 
-use super::{PipelineError, ledger_filter::LedgerFilter, outcome_sink::OutcomeSink, session::Session};
+use super::{PipelineError, outcome_sink::OutcomeSink, run_filter::RunFilter, session::Session};
 use crate::{
     domain::SourceKey,
     postgres::FailureKind,
@@ -31,7 +31,7 @@ impl OutdatedRows<'_> {
     pub(super) async fn find(
         &self,
         source: &mut Source,
-        memory: &mut LedgerFilter,
+        memory: &mut RunFilter,
         stored: &mut Vec<SourceKey>,
     ) -> Result<bool, PipelineError> {
         let stop = &self.session.control.stop;
@@ -76,7 +76,7 @@ impl OutdatedRows<'_> {
     async fn record(
         &self,
         source: &mut Source,
-        memory: &mut LedgerFilter,
+        memory: &mut RunFilter,
         stored: &mut Vec<SourceKey>,
     ) -> Result<(), PipelineError> {
         let mut filter = Duplicates::new(self.validator);

@@ -27,10 +27,6 @@ use crate::{
 /// The longest interval between checkpoints.
 const RECORD_AT_LEAST: Duration = Duration::from_secs(2);
 
-/// Batches stay packed for one or two intervals: long enough to file many at once, short enough to leave a
-/// restarted process little to do.
-const FILE_EVERY: Duration = Duration::from_secs(5);
-
 /// Tracks an upload or a dry run.
 pub(super) struct RunTracker<'a> {
     pub(super) session: &'a Session<'a>,
@@ -58,19 +54,11 @@ impl<'a> RunTracker<'a> {
         }
     }
 
-    /// Moves the ledger's cursor and files packed batches. Ends only if the ledger cannot be written.
+    /// Moves the ledger's cursor. Ends only if the ledger cannot be written.
     pub(super) async fn write_checkpoints(&self) -> PipelineError {
-        let written = tokio::try_join!(self.write_progress(), self.file());
-        match written {
+        match self.write_progress().await {
             Err(error) => error,
-            Ok((never, _)) => match never {},
-        }
-    }
-
-    async fn file(&self) -> Result<Infallible, PipelineError> {
-        loop {
-            sleep(FILE_EVERY).await;
-            self.session.ledger.file_older().await?;
+            Ok(never) => match never {},
         }
     }
 

@@ -11,7 +11,6 @@ use super::{
     canary::CanaryGate,
     columns::Columns,
     holder_check::HolderCheck,
-    ledger_filter::LedgerFilter,
     lookup_stage,
     notices::Notices,
     outcome_sink::OutcomeSink,
@@ -19,6 +18,7 @@ use super::{
     preflight,
     provider_tokens::ProviderTokens,
     read_stage,
+    run_filter::RunFilter,
     run_tracker::RunTracker,
     session::Session,
     sink::Sink,
@@ -53,7 +53,7 @@ struct Start {
     resolver: Option<Arc<UserResolver>>,
     validator: Arc<Validator>,
     holder_check: HolderCheck,
-    memory: LedgerFilter,
+    memory: RunFilter,
     forgotten: Forgotten,
     duplicates_resolved: bool,
     /// Checks apps, tenants and users at the API, if requested.
@@ -77,7 +77,7 @@ impl Stages<'_> {
                  sent again. Until that has completed, a batch with an unknown outcome is sent again too, since nothing can prove that it arrived"
             );
         }
-        let mut memory = LedgerFilter::new(session.ledger.is_new_to(&session.run).await?);
+        let mut memory = RunFilter::new();
         let validator = source_rows::validator(settings, &session.ledger).with_buffers(&session.buffers);
         let resolver = source_rows::resolver(session).await?.map(Arc::new);
         let mut unchanged = if forgotten == Forgotten::Nothing {
@@ -259,10 +259,6 @@ pub(super) async fn reconcile_left_behind(
         if reconciliation == Reconciliation::Unknown {
             stop.trigger(StopReason::Unsettled(left.batch.id));
         }
-    }
-    if !stop.is_triggered() {
-        // Only now: reconciling may have packed batches.
-        ledger.file_left_behind().await?;
     }
     Ok(())
 }

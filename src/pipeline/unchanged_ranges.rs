@@ -111,7 +111,7 @@ impl CleanBefore {
         if !is_plain
             || !is_by_row_alone
             || ledger.is_new_to(&session.run).await?
-            || ledger.meet_siblings(&session.run).await?
+            || ledger.has_siblings().await?
         {
             return Ok(none);
         }

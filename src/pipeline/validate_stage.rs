@@ -13,10 +13,10 @@ use super::{
     checkpointer::Checkpointer,
     columns::Columns,
     holder_check::HolderCheck,
-    ledger_filter::LedgerFilter,
     notices::Notices,
     outcome_sink::OutcomeSink,
     provider_tokens::{ProviderTokens, TokenPage},
+    run_filter::RunFilter,
     sink_item::{SinkItem, barrier},
 };
 use crate::{
@@ -47,8 +47,8 @@ pub(super) struct ValidateStage {
     pub(super) unsettled: VecDeque<(u64, HashSet<DestinationId, RandomState>)>,
     /// The number of tokens that may still be sent, if limited.
     pub(super) limit: Option<Limit>,
-    /// Skips ledger lookups that cannot match.
-    pub(super) memory: LedgerFilter,
+    /// Skips comparisons that cannot match.
+    pub(super) memory: RunFilter,
     /// The destinations that the ledger may know too little about.
     pub(super) forgotten: Forgotten,
     /// The source was asked for outdated rows at the start.
@@ -150,15 +150,7 @@ impl ValidateStage {
     }
 
     async fn look_up(&mut self, examined: &ExaminedPage) -> Result<LedgerState, PipelineError> {
-        // Another migration may have started since, with the same destinations.
-        if self.record.meet_siblings().await? {
-            self.memory.forget_destinations();
-        }
-        let keys = examined.keys().filter(|key| self.memory.may_know_row(key));
-        let destinations = examined
-            .destinations()
-            .filter(|id| self.memory.may_know_destination(id));
-        let mut known = self.record.lookup(keys, destinations).await?;
+        let mut known = self.record.lookup(examined, &self.memory).await?;
         self.memory.distrust(&mut known, self.record.run());
         known.forgotten = self.forgotten;
         Ok(known)
@@ -315,8 +307,7 @@ impl ValidateStage {
     fn is_crowded(&self, mut destinations: impl Iterator<Item = DestinationId>) -> bool {
         self.unsettled.len() > MOST_UNSETTLED
             || destinations.any(|id| {
-                self.memory.may_know_destination(&id)
-                    && self.unsettled.iter().any(|(_, page)| page.contains(&id))
+                self.memory.may_be_sent_to(&id) && self.unsettled.iter().any(|(_, page)| page.contains(&id))
             })
     }
 

@@ -157,6 +157,7 @@ async fn a_failed_older_row_goes_up_once_the_newer_one_is_gone_elsewhere_or_olde
         )
         .await;
         bed.migrate().await.ended_with(3);
+        bed.move_to_rows().await;
         bed.sql("update legacy_tokens set provider = 'google' where id = 1")
             .await;
         // The newer one is there.

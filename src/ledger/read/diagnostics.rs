@@ -182,7 +182,7 @@ async fn schema_privileges(
 async fn tables_of_others(connection: &mut Session, schema: &str) -> Result<Vec<Missing>, Failure> {
     let tables: Vec<String> = sqlx::query_scalar(
         "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-         where n.nspname = $1 and (c.relkind = 'r' or c.relname = 'tokens') and not pg_has_role(c.relowner, 'usage') order by 1",
+         where n.nspname = $1 and (c.relkind = 'r' or c.relname in ('tokens', 'batch_tokens')) and not pg_has_role(c.relowner, 'usage') order by 1",
     )
     .bind(schema)
     .fetch_all(connection)
@@ -197,8 +197,8 @@ async fn tables_of_others(connection: &mut Session, schema: &str) -> Result<Vec<
 /// Returns the privileges that a run needs on a table. From most tables it never deletes.
 fn needed(table: &str) -> &'static [&'static str] {
     match table {
-        // `tokens` is a view.
-        "_sqlx_migrations" | "tokens" => &["select"],
+        // The latter are views.
+        "_sqlx_migrations" | "tokens" | "batch_tokens" => &["select"],
         "fingerprint_key" => &["select", "insert"],
         "dry_run_rows" | "known_users" | "forgotten_tokens" | "clean_ranges" => {
             &["select", "insert", "update", "delete"]
@@ -214,7 +214,7 @@ async fn table_privileges(connection: &mut Session, schema: &str) -> Result<Vec<
                 array(select wanted from unnest(array['select', 'insert', 'update', 'delete']) as wanted
                       where not has_table_privilege(c.oid, wanted))
          from pg_class c join pg_namespace n on n.oid = c.relnamespace
-         where n.nspname = $1 and (c.relkind = 'r' or c.relname = 'tokens') order by 1",
+         where n.nspname = $1 and (c.relkind = 'r' or c.relname in ('tokens', 'batch_tokens')) order by 1",
     )
     .bind(schema)
     .fetch_all(connection)

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::{LedgerError, LedgerReader};
 use crate::{
     domain::{RunId, SourceKey},
+    ledger::order_key::order_key,
     secret::Fingerprint,
 };
 
@@ -131,7 +132,7 @@ impl LedgerReader {
     async fn keys_of(&mut self, of: &str) -> Result<Vec<String>, sqlx::Error> {
         sqlx::query_scalar!(
             r#"select source_key as "source_key!" from (
-                   select source_key from tokens
+                   select source_key from token_rows
                    where migration = $1 and (source_key = $2 or user_id = $2 or tenant_id = $2)
                    union
                    select source_key from findings join runs on runs.id = run_id
@@ -140,14 +141,19 @@ impl LedgerReader {
                    select source_key from rollbacks join runs on runs.id = run_id
                    where migration = $1 and (source_key = $2 or user_id = $2 or tenant_id = $2)
                    union
-                   select key from batches join runs on runs.id = run_id
-                          cross join lateral unnest(source_keys, user_ids, tenant_ids) as sent (key, user_id, tenant_id)
-                   where migration = $1 and batches.state = 'in_flight'
-                     and (key = $2 or sent.user_id = $2 or sent.tenant_id = $2)
+                   -- Of packed tokens and of those in flight. An array, so that only these batches are taken apart.
+                   select source_key from batch_tokens
+                   where batch_id = any (array(
+                             select id from batches
+                             where source_keys is not null
+                               and (key_range @> $3::text or state = 'in_flight' or $2 = any (user_ids) or $2 = any (tenant_ids))
+                         ))
+                     and migration = $1 and (source_key = $2 or user_id = $2 or tenant_id = $2)
                ) as known
                order by source_key <> $2, length(source_key), source_key"#,
             self.migration,
             of,
+            &*order_key(of),
         )
         .fetch_all(&mut self.connection)
         .await
@@ -158,9 +164,15 @@ impl LedgerReader {
             LastOutcome,
             r#"select state as "state!", app_id, user_id, tenant_id, refused_by, error_code, reason, run_id as "run_id!",
                       attempts as "attempts!", first_seen_at as "first_seen_at!", updated_at as "updated_at!", fingerprint
-               from tokens where migration = $1 and source_key = $2"#,
+               from token_rows where migration = $1 and source_key = $2
+               union all
+               select 'committed', app_id, user_id, tenant_id, null, null, null, run_id, 1, finished_at, finished_at, fingerprint
+               from batch_tokens
+               where batch_id = any (array(select id from batches where key_range @> $3::text))
+                 and migration = $1 and source_key = $2"#,
             self.migration,
             key,
+            &*order_key(key),
         )
         .fetch_optional(&mut self.connection)
         .await
@@ -170,10 +182,11 @@ impl LedgerReader {
         sqlx::query_as!(
             BatchRecord,
             r#"with recursive known (id) as (
-                   select batch_id from tokens where migration = $1 and source_key = $2
+                   select batch_id from token_rows where migration = $1 and source_key = $2
                    union
-                   select batches.id from batches join runs on runs.id = run_id
-                   where migration = $1 and batches.state = 'in_flight' and $2 = any (source_keys)
+                   select batch_id from batch_tokens
+                   where batch_id = any (array(select id from batches where key_range @> $3::text or state = 'in_flight'))
+                     and migration = $1 and source_key = $2
                    union
                    -- A token of a rejected batch is sent again in a smaller one.
                    select parent_id from known join batches on batches.id = known.id
@@ -182,6 +195,7 @@ impl LedgerReader {
                from batches where id in (select id from known) order by id desc"#,
             self.migration,
             key,
+            &*order_key(key),
         )
         .fetch_all(&mut self.connection)
         .await

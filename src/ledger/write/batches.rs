@@ -10,6 +10,11 @@ use super::{
 };
 use crate::domain::{Batch, Reason, SourceKey, Witness};
 
+/// Returns a column unless nothing is in it.
+fn unless_absent<T>(column: Vec<Option<T>>) -> Option<Vec<Option<T>>> {
+    column.iter().any(Option::is_some).then_some(column)
+}
+
 impl Ledger {
     /// Records the intent to send a batch, with the tokens that would be read back.
     ///
@@ -25,14 +30,25 @@ impl Ledger {
         let nonce = Uuid::from_bytes(rand::random());
         let items = &batch.items;
         let keys = column(items, |item| item.key.as_str());
-        let fingerprints = column(items, |item| &item.fingerprint.as_bytes()[..]);
-        let destinations = column(items, |item| &item.destination_id.as_bytes()[..]);
-        let versions = column(items, |item| item.version.get());
+        let fingerprints: Vec<u8> = items
+            .iter()
+            .flat_map(|item| *item.fingerprint.as_bytes())
+            .collect();
+        let destinations: Vec<u8> = items
+            .iter()
+            .flat_map(|item| *item.destination_id.as_bytes())
+            .collect();
+        let parts: Vec<u8> = items.iter().flat_map(|item| item.parts.to_bytes()).collect();
+        let versions = unless_absent(column(items, |item| item.version.get()));
         let at = DestinationColumns::new(items, |item| (Some(&item.destination), None));
+        let (users, tenants) = (unless_absent(at.users), unless_absent(at.tenants));
+        let mut apps = at.apps;
+        if apps.iter().all(|app| *app == apps[0]) {
+            // One stands for all.
+            apps.truncate(1);
+        }
         let others = items.iter().filter_map(|item| item.replaces.as_ref());
         let replaces: Vec<&str> = others.map(SourceKey::as_str).collect();
-        let parts = column(items, |item| item.parts.to_bytes());
-        let parts = column(&parts, |parts| &parts[..]);
         let known = run.writes.known();
         let opened = self
             .with_retry(|| {
@@ -51,14 +67,14 @@ impl Ledger {
                     i32::try_from(items.len()).unwrap_or(i32::MAX),
                     nonce,
                     &keys as &[&str],
-                    &fingerprints as &[&[u8]],
-                    &destinations as &[&[u8]],
-                    &versions as &[Option<i64>],
-                    &at.apps as &[Option<&str>],
-                    &at.users as &[Option<&str>],
-                    &at.tenants as &[Option<&str>],
+                    fingerprints,
+                    destinations,
+                    versions.as_deref() as Option<&[Option<i64>]>,
+                    &apps as &[Option<&str>],
+                    users.as_deref() as Option<&[Option<&str>]>,
+                    tenants.as_deref() as Option<&[Option<&str>]>,
                     &replaces as &[&str],
-                    &parts as &[&[u8]],
+                    parts,
                     Json(witnesses) as _,
                     run.epoch,
                     known.start(),
@@ -136,13 +152,26 @@ impl Ledger {
             i32::try_from(position + 1).unwrap_or(i32::MAX)
         });
         let why = ReasonColumns::new(blamed, |(_, reason)| Some(reason));
+        if (!blamed.is_empty() || outcome.residue == RemainingTokens::Possible)
+            && let Some(tokens) = self.tokens_in_flight(outcome.batch).await?
+        {
+            let keys = blamed
+                .iter()
+                .filter_map(|(position, _)| tokens.keys.get(*position));
+            let keys: Vec<&str> = keys.map(String::as_str).collect();
+            self.move_to_rows(&keys).await?;
+            self.token_filters.add_row_keys(keys.into_iter());
+            self.token_filters.add_row_destinations(tokens.destinations());
+        }
         let closed = self
             .with_retry(|| {
                 sqlx::query_scalar!(
                     r#"with batch as (
-                           select id, run_id, source_keys, fingerprints, destinations, source_versions, app_ids,
-                                  user_ids, tenant_ids
+                           select id, run_id
                            from batches where id = $1 and nonce = $11 and state = 'in_flight' for update
+                       ), sent as (
+                           -- What a batch in flight holds never changes.
+                           select batch_tokens.* from batch join batch_tokens on batch_id = batch.id
                        ), closed as (
                            update batches set state = 'failed', attempts = $2, http_status = $3, error_code = $5,
                                   reason = $6, finished_at = now(), source_keys = null, fingerprints = null,
@@ -153,8 +182,7 @@ impl Ledger {
                        ), uncertain as (
                            insert into former_places (destination, migration, run_id, source_key, unresolved_batch)
                            select distinct on (sent.destination) sent.destination, $4, batch.run_id, sent.source_key, batch.id
-                           from batch, unnest(batch.source_keys, batch.destinations) as sent (source_key, destination)
-                           where $12
+                           from batch, sent where $12
                            on conflict (destination, migration, run_id) do update set
                                   unresolved_batch = excluded.unresolved_batch
                        ), written as (
@@ -163,10 +191,7 @@ impl Ledger {
                            select $4, sent.source_key, 'failed', blamed.refused_by, blamed.error_code, blamed.reason,
                                   sent.app_id, sent.user_id, sent.tenant_id, sent.destination, sent.source_version,
                                   sent.fingerprint, batch.id, batch.run_id
-                           from batch, unnest(batch.source_keys, batch.fingerprints, batch.destinations,
-                                  batch.source_versions, batch.app_ids, batch.user_ids, batch.tenant_ids)
-                                with ordinality as sent (source_key, fingerprint, destination, source_version, app_id,
-                                                         user_id, tenant_id, position)
+                           from batch, sent
                                 join unnest($7::int[], $8::text[], $9::text[], $10::text[])
                                      as blamed (position, refused_by, error_code, reason)
                                   on blamed.position = sent.position

@@ -1,7 +1,14 @@
 //! Commits: the outcome of a batch that the API stored.
 
 use super::{BatchOutcome, Ledger, LedgerError};
-use crate::domain::{Batch, Item};
+use crate::{
+    domain::{Batch, Item},
+    ledger::order_key::order_key_range,
+};
+
+/// Packed batches that the keys of another one may lie between. More would make every lookup of such keys
+/// slow: tokens of a run over keys that come in no order get rows.
+const MOST_OVERLAPPING: i64 = 8;
 
 /// Rows that the ledger already holds for the tokens of a batch.
 #[derive(Debug, Clone, Copy)]
@@ -32,30 +39,50 @@ impl Ledger {
     /// # Errors
     /// If the database stays unreachable. The batch is then still in flight, and is settled by the next run.
     pub async fn commit_batch(&self, outcome: &BatchOutcome, rows: Rows<'_>) -> Result<(), LedgerError> {
-        let recorded = match rows {
+        let is_packed = match rows {
             Rows::New(items) => self.pack(outcome, items).await?,
-            Rows::Any => self.write_rows(outcome).await?,
+            Rows::Any => false,
         };
-        if !recorded {
+        if !is_packed && !self.write_rows(outcome).await? {
             self.expect_state(outcome.batch, "committed").await?;
         }
         self.outcomes.add(outcome.batch);
         Ok(())
     }
 
-    /// The tokens stay in the batch, for now.
+    /// Records a batch whose tokens stay in its row. Returns `false` if they have to get rows of their own:
+    /// because one of them may have a row, or too many other batches have tokens between theirs. Or the batch
+    /// is not in flight any more.
     async fn pack(&self, outcome: &BatchOutcome, items: &[Item]) -> Result<bool, LedgerError> {
-        let _packing = self.remember_packed(outcome.batch.id, items).await?;
+        let Some(range) = order_key_range(items.iter().map(|item| item.key.as_str())) else {
+            return Ok(false);
+        };
+        if !self.token_filters.are_without_rows(items) {
+            return Ok(false);
+        }
+        // Before it is recorded: no packed token is ever missing in the filter.
+        self.token_filters
+            .add_packed(items.iter().map(|item| item.destination_id));
         let done = self
             .with_retry(|| {
                 sqlx::query!(
                     "update batches set state = 'committed', attempts = $2, http_status = $3, finished_at = now(), replaces = null,
-                            witnesses = null
-                     where id = $1 and nonce = $4 and state = 'in_flight'",
+                            witnesses = null, key_range = key_range($5, $6, '[]')
+                     where id = $1 and nonce = $4 and state = 'in_flight'
+                       and (select count(*) from (
+                                select from batches as other
+                                where other.key_range && key_range($5, $6, '[]')
+                                  and (select migration from runs where runs.id = other.run_id) = $7
+                                limit $8::bigint + 1
+                            ) as overlapping) <= $8::bigint",
                     outcome.batch.id,
                     outcome.attempts,
                     outcome.http_status,
                     outcome.batch.nonce,
+                    range.start(),
+                    range.end(),
+                    self.migration,
+                    MOST_OVERLAPPING,
                 )
                 .execute(&self.pool)
             })
@@ -63,14 +90,24 @@ impl Ledger {
         Ok(done.rows_affected() > 0)
     }
 
+    /// Records a batch whose tokens get rows of their own. Returns `false` if it is not in flight any more.
     async fn write_rows(&self, outcome: &BatchOutcome) -> Result<bool, LedgerError> {
+        let Some(tokens) = self.tokens_in_flight(outcome.batch).await? else {
+            return Ok(false);
+        };
+        self.move_to_rows(&tokens.changing()).await?;
+        self.token_filters
+            .add_row_keys(tokens.keys.iter().map(String::as_str));
+        self.token_filters.add_row_destinations(tokens.destinations());
         let written = self
             .with_retry(|| {
                 sqlx::query_scalar!(
                     r#"with batch as (
-                           select id, run_id, source_keys, fingerprints, destinations, source_versions, app_ids,
-                                  user_ids, tenant_ids, replaces, parts
+                           select id, run_id, replaces
                            from batches where id = $1 and nonce = $5 and state = 'in_flight' for update
+                       ), sent as (
+                           -- What a batch in flight holds never changes.
+                           select batch_tokens.* from batch join batch_tokens on batch_id = batch.id
                        ), closed as (
                            update batches set state = 'committed', attempts = $2, http_status = $3, finished_at = now(),
                                   source_keys = null, fingerprints = null, destinations = null, source_versions = null,
@@ -86,26 +123,21 @@ impl Ledger {
                                   superseded_code = case when outdated_run = (select run_id from batch)
                                          then superseded_code else 'replaced' end,
                                   superseded_by = case when outdated_run = (select run_id from batch) then superseded_by else (
-                                      select sent.source_key from batch, unnest(batch.source_keys, batch.destinations)
-                                             as sent (source_key, destination)
-                                      where sent.destination = token_rows.destination limit 1
+                                      select sent.source_key from sent where sent.destination = token_rows.destination limit 1
                                   ) end,
                                   run_id = (select run_id from batch), updated_at = now()
                            where (select cardinality(replaces) > 0 from batch)
                              and migration = $4 and source_key = any ((select replaces from batch)::text[])
-                             and source_key <> all ((select source_keys from batch)::text[])
+                             and source_key <> all (array(select source_key from sent))
                              and state not in ('failed', 'superseded')
                              -- The row may have moved to another destination since.
-                             and destination = any ((select destinations from batch)::bytea[])
+                             and destination = any (array(select destination from sent))
                        ), written as (
                            insert into token_rows (migration, source_key, state, app_id, user_id, tenant_id, destination,
                                   source_version, fingerprint, parts, batch_id, run_id)
                            select $4, sent.source_key, 'committed', sent.app_id, sent.user_id, sent.tenant_id,
                                   sent.destination, sent.source_version, sent.fingerprint, sent.parts, batch.id, batch.run_id
-                           from batch, unnest(batch.source_keys, batch.fingerprints, batch.destinations,
-                                  batch.source_versions, batch.app_ids, batch.user_ids, batch.tenant_ids, batch.parts)
-                                as sent (source_key, fingerprint, destination, source_version, app_id, user_id, tenant_id,
-                                         parts)
+                           from batch, sent
                            on conflict (migration, source_key) do update set
                                   state = 'committed', refused_by = null, error_code = null, reason = null,
                                   superseded_code = null, superseded_by = null,

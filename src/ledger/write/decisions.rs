@@ -1,5 +1,7 @@
 //! Decisions: outcomes of rows that were not sent.
 
+use std::collections::HashSet;
+
 use super::{
     Ledger, LedgerError, Run,
     columns::{DestinationColumns, ReasonColumns, column},
@@ -17,23 +19,47 @@ impl Ledger {
         run: &Run,
         decisions: &[Decision],
     ) -> Result<Vec<SourceKey>, LedgerError> {
-        let superseded = || {
-            decisions
-                .iter()
-                .filter(|decision| decision.state() == TokenState::Superseded)
-        };
-        let known = self
-            .lookup(superseded().map(|decision| &decision.key), std::iter::empty())
+        let keys = column(decisions, |decision| decision.key.as_str());
+        self.move_to_rows(&keys).await?;
+        self.token_filters.add_row_keys(keys.iter().copied());
+        let superseded = decisions
+            .iter()
+            .filter(|decision| decision.state() == TokenState::Superseded);
+        let committed = self
+            .committed_rows(
+                &superseded
+                    .map(|decision| decision.key.as_str())
+                    .collect::<Vec<_>>(),
+            )
             .await?;
-        let (stored, others): (Vec<&Decision>, Vec<&Decision>) = decisions.iter().partition(|decision| {
-            known
-                .rows
-                .get(&decision.key)
-                .is_some_and(|row| row.state == TokenState::Committed)
-        });
+        let (stored, others): (Vec<&Decision>, Vec<&Decision>) = decisions
+            .iter()
+            .partition(|decision| committed.contains(decision.key.as_str()));
         self.mark_outdated(run, &stored).await?;
         self.write_decisions(run, &others).await?;
         Ok(column(&stored, |decision| decision.key.clone()))
+    }
+
+    /// Returns those of these keys whose rows are committed.
+    async fn committed_rows(&self, keys: &[&str]) -> Result<HashSet<String>, LedgerError> {
+        if keys.is_empty() {
+            return Ok(HashSet::new());
+        }
+        let found = self
+            .with_retry(|| {
+                sqlx::query_scalar!(
+                    r#"-- One index lookup for each, as in `lookup`.
+                       select source_key as "source_key!" from unnest($2::text[]) as asked (row_key) cross join lateral (
+                              select source_key from token_rows
+                              where migration = $1 and source_key = asked.row_key and state = 'committed' offset 0
+                       ) as committed"#,
+                    self.migration,
+                    keys as &[&str],
+                )
+                .fetch_all(&self.pool)
+            })
+            .await?;
+        Ok(found.into_iter().collect())
     }
 
     /// Marks stored rows for which there is a newer one.

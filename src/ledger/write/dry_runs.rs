@@ -8,20 +8,23 @@ use crate::domain::{
 };
 
 impl Ledger {
-    /// Returns what a real run would know by now: the ledger's outcomes, and on top the rows that this dry
-    /// run remembers.
+    /// Adds the rows that this dry run remembers to what the ledger knows, so that it is what a real run
+    /// would know by now.
     ///
     /// # Errors
     /// If the database stays unreachable.
-    pub async fn lookup_dry_run<'a>(
+    pub async fn add_dry_run<'a>(
         &self,
+        known: &mut LedgerState,
         run: &Run,
-        keys: impl Iterator<Item = &'a SourceKey> + Clone,
-        destinations: impl Iterator<Item = DestinationId> + Clone,
-    ) -> Result<LedgerState, LedgerError> {
-        let mut known = self.lookup(keys.clone(), destinations.clone()).await?;
+        keys: impl Iterator<Item = &'a SourceKey>,
+        destinations: impl Iterator<Item = DestinationId>,
+    ) -> Result<(), LedgerError> {
         let keys: Vec<&str> = keys.map(SourceKey::as_str).collect();
         let destinations: Vec<DestinationId> = destinations.collect();
+        if keys.is_empty() && destinations.is_empty() {
+            return Ok(());
+        }
         let destinations = column(&destinations, |id| &id.as_bytes()[..]);
         let rows = self
             .with_retry(|| {
@@ -53,10 +56,10 @@ impl Ledger {
                     let incumbent = CurrentHolder::new(key, version, run.id);
                     known.incumbents.insert(destination, incumbent);
                 }
-                None => mark_outdated(&mut known, key, run.id, version),
+                None => mark_outdated(known, key, run.id, version),
             }
         }
-        Ok(known)
+        Ok(())
     }
 
     /// Remembers rows that the source reported as outdated.

@@ -88,6 +88,9 @@ impl Ledger {
         }
         let keys = column(rows, |row| row.key.as_str());
         let ids = column(rows, |row| &row.destination.as_bytes()[..]);
+        self.move_to_rows(&keys).await?;
+        self.token_filters
+            .add_row_destinations(rows.iter().map(|row| row.destination));
         let found = self
             .with_retry(|| {
                 sqlx::query_scalar!(

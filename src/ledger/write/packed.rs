@@ -1,211 +1,269 @@
-//! Packed batches of this process that are not filed yet, and their destinations. See `filing`.
+//! Packed tokens: those that stay in the row of the batch in which they were stored. They are found by the
+//! range of their keys, or by reading the destinations of all.
 
-use std::collections::{HashSet, VecDeque};
+use std::{collections::HashSet, ops::RangeInclusive, sync::Arc};
 
-use fastbloom::BloomFilter;
-use foldhash::quality::RandomState;
+use foldhash::fast::RandomState;
+use futures_util::TryStreamExt;
 
-use crate::domain::DestinationId;
+use super::{Ledger, LedgerError, MANY_ROWS};
+use crate::{
+    domain::{DestinationId, RunId, SourceKey, Version},
+    ledger::order_key::order_key_range,
+    secret::{Fingerprint, Parts},
+};
 
-/// Tokens of a generation. After a restart at most twice as many are left to file.
-const GENERATION: usize = 200_000;
+/// Batches of which one statement reads the destinations.
+pub(super) const BATCHES_AT_ONCE: usize = 256;
 
-/// Approximate number of rows that one statement writes.
-const FILED_AT_ONCE: usize = 50_000;
-
-/// Batches that this process packed and has not filed since, in two generations: while the older one is
-/// filed, the newer one grows.
-#[derive(Debug, Default)]
-pub(in crate::ledger) struct Packed {
-    older: Generation,
-    newer: Generation,
-    /// Remembered, and not recorded as committed yet: filing would pass them over.
-    under_way: HashSet<i64>,
+/// A packed token.
+#[derive(Debug, Clone)]
+pub(super) struct PackedToken {
+    pub(super) key: SourceKey,
+    pub(super) destination: DestinationId,
+    pub(super) version: Version,
+    pub(super) fingerprint: Fingerprint,
+    pub(super) parts: Option<Parts>,
+    pub(super) batch: i64,
+    pub(super) run: RunId,
+    /// The migration, if it is another one, and whether its token went to this run's target, if that is
+    /// known.
+    pub(super) sibling: Option<(Arc<str>, bool)>,
 }
 
+/// The columns of a batch that hold its packed tokens.
 #[derive(Debug)]
-struct Generation {
-    /// Those that are not filed yet, in their order.
-    batches: VecDeque<PackedBatch>,
-    /// Tokens of all batches, filed or not, and of those that are filed.
-    tokens: usize,
-    filed: usize,
-    places: BloomFilter<RandomState>,
+struct PackedColumns {
+    id: i64,
+    run_id: RunId,
+    source_keys: Vec<String>,
+    source_versions: Option<Vec<Option<i64>>>,
+    fingerprints: Vec<u8>,
+    destinations: Vec<u8>,
+    parts: Option<Vec<u8>>,
+    moved: Option<Vec<i32>>,
+    sibling: Option<String>,
+    is_here: bool,
 }
 
-#[derive(Debug, Clone, Copy)]
-pub(super) struct PackedBatch {
-    pub(super) id: i64,
-    pub(super) token_count: i32,
-}
-
-impl PackedBatch {
-    pub(super) fn tokens(self) -> usize {
-        usize::try_from(self.token_count).unwrap_or_default()
-    }
-}
-
-impl Packed {
-    /// A batch whose tokens go to these places.
-    pub(super) fn add(&mut self, batch: i64, places: impl ExactSizeIterator<Item = DestinationId>) {
-        let tokens = places.len();
-        for place in places {
-            self.newer.places.insert(&place);
+impl PackedColumns {
+    /// Adds the tokens that are wanted to `found`.
+    fn collect(
+        mut self,
+        found: &mut Vec<PackedToken>,
+        is_wanted: impl Fn(&str, &DestinationId) -> bool,
+    ) -> Result<(), LedgerError> {
+        let (fingerprints, _) = self.fingerprints.as_chunks::<32>();
+        let parts = self
+            .parts
+            .as_deref()
+            .map(|parts| parts.as_chunks::<{ Parts::STORED }>().0);
+        let tokens = self.source_keys.len();
+        if fingerprints.len() != tokens || self.destinations.len() != tokens * 16 {
+            return Err(malformed(self.id));
         }
-        self.newer.tokens += tokens;
-        self.newer.batches.push_back(PackedBatch {
-            id: batch,
-            token_count: i32::try_from(tokens).unwrap_or(i32::MAX),
-        });
-        self.under_way.insert(batch);
-    }
-
-    pub(super) fn may_hold(&self, place: &DestinationId) -> bool {
-        [&self.older, &self.newer]
-            .into_iter()
-            .any(|generation| generation.tokens > 0 && generation.places.contains(place))
-    }
-
-    /// The recording is over, whatever came of it.
-    pub(super) fn recorded(&mut self, batch: i64) {
-        self.under_way.remove(&batch);
-    }
-
-    /// The batches of the older generation that are to be filed next, as many as one statement takes.
-    pub(super) fn next(&self) -> Vec<PackedBatch> {
-        let settled = self.older.batches.iter().copied();
-        let settled = settled.filter(|batch| !self.under_way.contains(&batch.id));
-        first_of(settled).collect()
-    }
-
-    pub(super) fn filed(&mut self, batches: &[PackedBatch]) {
-        let ids: HashSet<i64> = batches.iter().map(|batch| batch.id).collect();
-        self.older.batches.retain(|batch| !ids.contains(&batch.id));
-        self.older.filed += batches.iter().map(|batch| batch.tokens()).sum::<usize>();
-    }
-
-    /// The next generation begins once the older one is filed to its last batch: what is forgotten must be
-    /// found by its rows.
-    pub(super) fn rotate(&mut self) {
-        if self.older.batches.is_empty() {
-            std::mem::swap(&mut self.older, &mut self.newer);
-            self.newer.clear();
+        let sibling = self.sibling.map(|migration| (migration.into(), self.is_here));
+        for (position, destination) in destinations_of(self.id, &self.destinations, self.moved.as_deref())? {
+            let key = std::mem::take(&mut self.source_keys[position]);
+            if !is_wanted(&key, &destination) {
+                continue;
+            }
+            let fingerprint = Fingerprint::from_slice(&fingerprints[position]);
+            let versions = self.source_versions.as_ref();
+            found.push(PackedToken {
+                key: SourceKey::from(key),
+                destination,
+                version: Version::new(versions.and_then(|versions| *versions.get(position)?)),
+                fingerprint: fingerprint.ok_or_else(|| malformed(self.id))?,
+                parts: parts.and_then(|parts| Parts::from_slice(parts.get(position)?)),
+                batch: self.id,
+                run: self.run_id,
+                sibling: sibling.clone(),
+            });
         }
+        Ok(())
     }
+}
 
-    pub(super) fn is_ripe(&self) -> bool {
-        self.newer.tokens >= GENERATION && self.older.batches.is_empty()
-    }
+fn malformed(batch: i64) -> LedgerError {
+    LedgerError::Contradiction(format!("the tokens of batch {batch} are malformed"))
+}
 
-    /// Returns whether filing the older generation is so far behind that a task would have to wait for it
-    /// once the newer one is full.
-    pub(super) fn lags(&self) -> bool {
-        let due = match self.newer.tokens {
-            GENERATION.. => self.older.tokens,
-            newer => (self.older.tokens * newer / GENERATION).saturating_sub(FILED_AT_ONCE),
+/// Returns the destinations of a batch that have not moved, with their positions from 0.
+fn destinations_of<'a>(
+    batch: i64,
+    packed: &'a [u8],
+    moved: Option<&[i32]>,
+) -> Result<impl Iterator<Item = (usize, DestinationId)> + 'a, LedgerError> {
+    let (packed, []) = packed.as_chunks::<16>() else {
+        return Err(malformed(batch));
+    };
+    let moved: HashSet<usize, RandomState> = moved
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|&position| usize::try_from(position - 1).ok())
+        .collect();
+    let all = packed.iter().enumerate();
+    Ok(all.filter_map(move |(position, bytes)| {
+        let destination = DestinationId::from_slice(bytes)?;
+        (!moved.contains(&position)).then_some((position, destination))
+    }))
+}
+
+impl Ledger {
+    /// Returns the packed tokens of this migration's rows with these keys. Keys that are close to each other
+    /// cost little; few that are far apart cost as much as all that lie between them.
+    pub(super) async fn packed_with_keys(&self, keys: &[&str]) -> Result<Vec<PackedToken>, LedgerError> {
+        let Some(range) = order_key_range(keys.iter().copied()) else {
+            return Ok(Vec::new());
         };
-        self.older.filed < due && !self.next().is_empty()
+        let keys: HashSet<&str, RandomState> = keys.iter().copied().collect();
+        self.with_retry(|| self.fetch_within(&range, &keys)).await?
     }
 
-    pub(super) fn all(&self) -> Vec<PackedBatch> {
-        self.older
-            .batches
-            .iter()
-            .chain(&self.newer.batches)
-            .copied()
-            .collect()
-    }
-}
-
-/// As many as one statement takes.
-pub(super) fn first_of(batches: impl Iterator<Item = PackedBatch>) -> impl Iterator<Item = PackedBatch> {
-    let mut tokens = 0;
-    batches.take_while(move |batch| {
-        let fits = tokens < FILED_AT_ONCE;
-        tokens += batch.tokens();
-        fits
-    })
-}
-
-impl Generation {
-    fn clear(&mut self) {
-        self.batches.clear();
-        (self.tokens, self.filed) = (0, 0);
-        self.places.clear();
-    }
-}
-
-impl Default for Generation {
-    fn default() -> Self {
-        Self {
-            batches: VecDeque::new(),
-            tokens: 0,
-            filed: 0,
-            places: BloomFilter::with_false_pos(1e-4)
-                .hasher(RandomState::default())
-                .expected_items(GENERATION),
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TOKENS: u32 = 10_000;
-
-    fn places(batch: i64) -> impl ExactSizeIterator<Item = DestinationId> {
-        (0..TOKENS).map(move |number| {
-            let bytes = (u128::from(number) << 64 | u128::from(batch.unsigned_abs())).to_le_bytes();
-            DestinationId::from_slice(&bytes).unwrap()
-        })
-    }
-
-    /// As a process does that packs as fast as it can.
-    fn pack(packed: &mut Packed, batch: i64) -> usize {
-        let mut statements = 0;
-        while packed.is_ripe() || packed.lags() {
-            if packed.is_ripe() {
-                packed.rotate();
-            } else {
-                let next = packed.next();
-                packed.filed(&next);
-                statements += 1;
+    async fn fetch_within(
+        &self,
+        range: &RangeInclusive<String>,
+        keys: &HashSet<&str, RandomState>,
+    ) -> Result<Result<Vec<PackedToken>, LedgerError>, sqlx::Error> {
+        let mut session = self.pool.acquire(MANY_ROWS).await?;
+        let mut found = Vec::new();
+        {
+            let mut batches = sqlx::query_as!(
+                PackedColumns,
+                r#"select id, run_id, source_keys as "source_keys!", source_versions as "source_versions?: Vec<Option<i64>>",
+                          fingerprints as "fingerprints!", destinations as "destinations!", parts, moved,
+                          null::text as sibling, true as "is_here!"
+                   from batches
+                   where key_range && key_range($2, $3, '[]') and (select migration from runs where runs.id = run_id) = $1"#,
+                self.migration,
+                range.start(),
+                range.end(),
+            )
+            .fetch(&mut *session);
+            while let Some(batch) = batches.try_next().await? {
+                if let Err(error) = batch.collect(&mut found, |key, _| keys.contains(key)) {
+                    return Ok(Err(error));
+                }
             }
         }
-        packed.add(batch, places(batch));
-        statements
+        session.done();
+        Ok(Ok(found))
     }
 
-    #[test]
-    fn filing_keeps_step_with_packing() {
-        let mut packed = Packed::default();
-        for batch in 0..150 {
-            let statements = pack(&mut packed, batch);
-            packed.recorded(batch);
-            assert!(statements <= 1, "nobody waits long: {statements}");
-            let held: usize = packed.all().into_iter().map(PackedBatch::tokens).sum();
-            assert!(held <= 2 * GENERATION + FILED_AT_ONCE, "{held}");
-            let held: HashSet<i64> = packed.all().into_iter().map(|batch| batch.id).collect();
-            assert!(
-                held.iter()
-                    .all(|&batch| places(batch).all(|place| packed.may_hold(&place)))
-            );
+    /// Returns the packed tokens of any migration at these destinations. Reads the destinations of all packed
+    /// tokens.
+    pub(super) async fn packed_at(
+        &self,
+        destinations: &[DestinationId],
+    ) -> Result<Vec<PackedToken>, LedgerError> {
+        if destinations.is_empty() {
+            return Ok(Vec::new());
         }
+        let asked: HashSet<DestinationId, RandomState> = destinations.iter().copied().collect();
+        let (mut holders, mut after) = (Vec::new(), 0);
+        loop {
+            let batches = self.packed_destinations(after).await?;
+            let Some(last) = batches.last() else { break };
+            after = last.id;
+            for batch in &batches {
+                if batch
+                    .destinations()?
+                    .any(|destination| asked.contains(&destination))
+                {
+                    holders.push(batch.id);
+                }
+            }
+        }
+        if holders.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.with_retry(|| self.fetch_of(&holders, &asked)).await?
     }
 
-    #[test]
-    fn what_is_under_way_is_neither_filed_nor_forgotten() {
-        let mut packed = Packed::default();
-        packed.add(0, places(0));
-        packed.rotate();
-        for batch in 1..50 {
-            pack(&mut packed, batch);
-            packed.recorded(batch);
-            assert!(packed.next().iter().all(|next| next.id != 0));
-            assert!(places(0).take(20).all(|place| packed.may_hold(&place)), "{batch}");
+    async fn fetch_of(
+        &self,
+        batches: &[i64],
+        destinations: &HashSet<DestinationId, RandomState>,
+    ) -> Result<Result<Vec<PackedToken>, LedgerError>, sqlx::Error> {
+        let mut session = self.pool.acquire(MANY_ROWS).await?;
+        let mut found = Vec::new();
+        {
+            let mut batches = sqlx::query_as!(
+                PackedColumns,
+                r#"select batches.id, run_id, source_keys as "source_keys!",
+                          source_versions as "source_versions?: Vec<Option<i64>>", fingerprints as "fingerprints!",
+                          destinations as "destinations!", parts, moved, nullif(migration, $2) as sibling,
+                          -- Of other migrations, tokens that went to the same target, if it is known.
+                          (migration = $2 or coalesce(coalesce(nullif(api, ''), $3) = $3, false)) as "is_here!"
+                   from batches join runs on runs.id = run_id
+                   where batches.id = any($1) and key_range is not null"#,
+                batches,
+                self.migration,
+                self.target.as_deref(),
+            )
+            .fetch(&mut *session);
+            while let Some(batch) = batches.try_next().await? {
+                if let Err(error) =
+                    batch.collect(&mut found, |_, destination| destinations.contains(destination))
+                {
+                    return Ok(Err(error));
+                }
+            }
         }
-        packed.recorded(0);
-        assert!(packed.next().iter().any(|next| next.id == 0));
+        session.done();
+        Ok(Ok(found))
+    }
+
+    /// Returns the next packed batches after one, ordered by ID, with the destinations that they hold; none
+    /// at the end.
+    pub(super) async fn packed_destinations(
+        &self,
+        after: i64,
+    ) -> Result<Vec<PackedDestinations>, LedgerError> {
+        self.with_retry(|| {
+            sqlx::query_as!(
+                PackedDestinations,
+                r#"select id, run_id, destinations as "packed!", moved
+                   from batches where key_range is not null and id > $1 order by id limit $2"#,
+                after,
+                i64::try_from(BATCHES_AT_ONCE).unwrap_or(i64::MAX),
+            )
+            .fetch_all(&self.pool)
+        })
+        .await
+    }
+
+    /// Does the same for these batches.
+    pub(super) async fn packed_destinations_of(
+        &self,
+        batches: &[i64],
+    ) -> Result<Vec<PackedDestinations>, LedgerError> {
+        self.with_retry(|| {
+            sqlx::query_as!(
+                PackedDestinations,
+                r#"select id, run_id, destinations as "packed!", moved
+                   from batches where key_range is not null and id = any($1)"#,
+                batches,
+            )
+            .fetch_all(&self.pool)
+        })
+        .await
+    }
+}
+
+/// The destinations of a batch's packed tokens.
+#[derive(Debug)]
+pub(super) struct PackedDestinations {
+    pub(super) id: i64,
+    pub(super) run_id: RunId,
+    packed: Vec<u8>,
+    moved: Option<Vec<i32>>,
+}
+
+impl PackedDestinations {
+    pub(super) fn destinations(&self) -> Result<impl Iterator<Item = DestinationId>, LedgerError> {
+        let held = destinations_of(self.id, &self.packed, self.moved.as_deref())?;
+        Ok(held.map(|(_, destination)| destination))
     }
 }

@@ -1,11 +1,11 @@
 //! Candidates of a rollback: the tokens that it may delete, and those it must refuse.
 
-use std::time::Duration;
+use std::{collections::HashMap, time::Duration};
 
 use sqlx::types::Json;
 
 use super::{Committed, IntendedDeletion, Ledger, LedgerError, MANY_ROWS, RollbackCandidate, RollbackRun};
-use crate::domain::{DryRun, Probe, SourceKey};
+use crate::domain::{DestinationId, DryRun, Probe, SourceKey};
 
 impl Ledger {
     /// Refuses tokens of the run whose destinations had other outcomes since, so that the ledger cannot tell
@@ -69,8 +69,6 @@ impl Ledger {
         after: Option<&SourceKey>,
         limit: i64,
     ) -> Result<Vec<RollbackCandidate>, LedgerError> {
-        // Another active migration may have put tokens at the same destinations.
-        self.file_left_behind().await?;
         let rows = self
             .with_retry(|| {
                 sqlx::query!(
@@ -85,7 +83,7 @@ impl Ledger {
                                   or rolled.state in ('removed', 'gone') and not $7)
                            order by token_rows.source_key limit $6
                        )
-                       select source_key as "source_key!", fingerprint as "fingerprint!", app_id as "app_id!", user_id, tenant_id,
+                       select source_key as "source_key!", destination, fingerprint as "fingerprint!", app_id as "app_id!", user_id, tenant_id,
                               floor(extract(epoch from coalesce(
                                   (select submitted_at from batches where id = batch_id), updated_at)))::bigint as "sent_at!",
                               case when rolled = 'deleting' then token_id end as token_id,
@@ -111,8 +109,24 @@ impl Ledger {
                 .fetch_all(self.pool.within(MANY_ROWS))
             })
             .await?;
+        let destination = |bytes: &Option<Vec<u8>>| bytes.as_deref().and_then(DestinationId::from_slice);
+        let destinations: Vec<_> = rows
+            .iter()
+            .filter_map(|row| destination(&row.destination))
+            .collect();
+        // Packed tokens of the run itself are rows by now.
+        let mut packed = HashMap::new();
+        for token in self.packed_at(&destinations).await? {
+            let is_here = token.sibling.is_none_or(|(_, is_here)| is_here);
+            if is_here && token.run != of.rollback_request.of_run {
+                let latest = packed.entry(token.destination).or_insert(token.run);
+                *latest = token.run.max(*latest);
+            }
+        }
         rows.into_iter()
             .map(|row| {
+                let at = destination(&row.destination);
+                let packed = at.and_then(|at| packed.get(&at).copied());
                 let token = Committed::new(
                     row.source_key,
                     &row.fingerprint,
@@ -123,7 +137,7 @@ impl Ledger {
                 )?;
                 Ok(RollbackCandidate {
                     token,
-                    shared_with: row.shared_with,
+                    shared_with: row.shared_with.max(packed),
                     intended: row.token_id.map(|token_id| IntendedDeletion {
                         token_id,
                         probe: row.probe.map(|Json(probe)| probe),

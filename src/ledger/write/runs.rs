@@ -139,7 +139,6 @@ impl Ledger {
     /// # Errors
     /// If the database does not answer.
     pub async fn begin_dry_run(&self, selection: &Selection, holder: &str) -> Result<Run, LedgerError> {
-        self.file_left_behind().await?;
         // A dry run has no lock that shows whether its process is gone, but it writes checkpoints every two
         // seconds. One that was only cut off for an hour continues unharmed and records its status at the
         // end.

@@ -1,31 +1,21 @@
 //! Sibling migrations: others in the same ledger that may be active.
 
-use super::{Ledger, LedgerError, Run};
+use super::{Ledger, LedgerError};
 
 impl Ledger {
-    /// Returns whether the ledger holds runs of other migrations. Batches that siblings packed since this run
-    /// started are filed, so that lookups find them: two migrations may be active at the same time.
+    /// Returns whether the ledger holds runs of other migrations.
     ///
     /// # Errors
     /// If the database stays unreachable.
-    pub async fn meet_siblings(&self, run: &Run) -> Result<bool, LedgerError> {
-        let siblings = self
-            .with_retry(|| {
-                sqlx::query!(
-                    r#"select count(*) > 0 as "any!",
-                              coalesce(bool_or(progressed_at > (select started_at from runs where id = $2)), false) as "active!"
-                       from runs where mode = 'migrate' and migration <> $1"#,
-                    self.migration,
-                    run.id,
-                )
-                .fetch_one(&self.pool)
-            })
-            .await?;
-        if siblings.active {
-            // Rarely needed, and a large future.
-            Box::pin(self.file_left_behind_by_others(run)).await?;
-        }
-        Ok(siblings.any)
+    pub async fn has_siblings(&self) -> Result<bool, LedgerError> {
+        self.with_retry(|| {
+            sqlx::query_scalar!(
+                r#"select exists (select from runs where mode = 'migrate' and migration <> $1) as "any!""#,
+                self.migration,
+            )
+            .fetch_one(&self.pool)
+        })
+        .await
     }
 
     /// Returns the other migrations with an active run that sends to `target`.

@@ -11,7 +11,7 @@ impl Ledger {
     pub async fn count_committed(&self, of: &VerifyRun) -> Result<i64, LedgerError> {
         self.with_retry(|| {
             sqlx::query_scalar!(
-                r#"select count(*) as "count!" from token_rows
+                r#"select count(*) as "count!" from tokens
                    where migration = $1 and state = 'committed' and ($2::bigint is null or run_id = $2)
                      and ($4::bytea is null or sha256(convert_to($3::bigint::text || '/' || source_key, 'UTF8')) <= $4)"#,
                 self.migration,
@@ -37,10 +37,10 @@ impl Ledger {
         let rows = self
             .with_retry(|| {
                 sqlx::query!(
-                    r#"select source_key, fingerprint as "fingerprint!", app_id as "app_id!", user_id, tenant_id,
+                    r#"select source_key as "source_key!", fingerprint as "fingerprint!", app_id as "app_id!", user_id, tenant_id,
                               floor(extract(epoch from coalesce(
                                   (select submitted_at from batches where id = batch_id), updated_at)))::bigint as "sent_at!"
-                       from token_rows
+                       from tokens
                        where migration = $1 and state = 'committed' and ($2::bigint is null or run_id = $2)
                          and ($4::bytea is null or sha256(convert_to($3::bigint::text || '/' || source_key, 'UTF8')) <= $4)
                          and ($5::text is null or source_key > $5)
@@ -52,7 +52,7 @@ impl Ledger {
                     after.map(SourceKey::as_str),
                     limit,
                 )
-                .fetch_all(&self.pool)
+                .fetch_all(self.pool.within(MANY_ROWS))
             })
             .await?;
         rows.into_iter()

@@ -34,7 +34,6 @@ impl Ledger {
             self.with_retry(|| expect_upload(&self.pool, &self.migration, run))
                 .await??;
         }
-        self.file_left_behind().await?;
         self.mark_orphaned_interrupted(&[Mode::Verify]).await?;
         let writes = Writes::draw();
         // A `running` row can only come from this statement, if its response was lost.
@@ -124,7 +123,7 @@ impl Ledger {
                 self.with_retry(|| {
                     sqlx::query_scalar!(
                         r#"select sha256(convert_to($3::bigint::text || '/' || source_key, 'UTF8')) as "hash!"
-                           from token_rows
+                           from tokens
                            where migration = $1 and state = 'committed' and ($2::bigint is null or run_id = $2)
                            order by 1 limit 1 offset $4::bigint - 1"#,
                         self.migration,

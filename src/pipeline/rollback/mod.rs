@@ -109,6 +109,7 @@ async fn remove(session: &Session<'_>, begun: &RollbackRun, source: Source) -> R
     if stop.is_triggered() {
         return Ok(());
     }
+    session.ledger.move_all_to_rows(begun).await?;
     session.ledger.refuse_former(begun).await?;
     let source_rows = SourceRows::new(session, source).await?;
     Remover::new(session, begun).run(source_rows).await

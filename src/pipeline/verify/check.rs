@@ -25,8 +25,11 @@ use crate::{
     validation::{EncodedRow, Origin},
 };
 
-/// The tokens looked up in ledger and source at once.
-const TOKENS_AT_ONCE: i64 = 200;
+/// The tokens that one query to the ledger lists: it has to look at all of them.
+const LISTED_AT_ONCE: i64 = 5000;
+
+/// The tokens whose rows are looked up in the source at once.
+const TOKENS_AT_ONCE: usize = 200;
 
 /// The longest interval between records of the findings.
 const RECORD_EVERY: Duration = Duration::from_secs(1);
@@ -108,16 +111,20 @@ impl VerifyStage<'_> {
             let tokens = self
                 .session
                 .ledger
-                .committed(self.begun, after.as_ref(), TOKENS_AT_ONCE)
+                .committed(self.begun, after.as_ref(), LISTED_AT_ONCE)
                 .await?;
             if tokens.is_empty() {
                 return self.count_the_rest().await;
             }
-            let Some(checks) = self.prepare(tokens).await? else {
-                return Ok(());
-            };
-            if !self.judge(checks).await? {
-                return Ok(());
+            let mut tokens = tokens.into_iter().peekable();
+            while tokens.peek().is_some() {
+                let next = tokens.by_ref().take(TOKENS_AT_ONCE).collect();
+                let Some(checks) = self.prepare(next).await? else {
+                    return Ok(());
+                };
+                if !self.judge(checks).await? {
+                    return Ok(());
+                }
             }
         }
     }

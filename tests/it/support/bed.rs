@@ -93,6 +93,13 @@ pub(crate) async fn ended(process: impl Future<Output = std::io::Result<Output>>
 pub(crate) const BATCHES: &str = "select (id, run_id, parent_id, subject, state, token_count, attempts, http_status, error_code, reason, \
                                           submitted_at, finished_at, nonce)::text from tokenferry.batches order by id";
 
+pub(crate) const MOVE_TO_ROWS: &str = "insert into tokenferry.token_rows (migration, source_key, state, app_id, user_id, tenant_id, destination, source_version, \
+     fingerprint, parts, batch_id, run_id, first_seen_at, updated_at) \
+     select migration, source_key, 'committed', app_id, user_id, tenant_id, destination, source_version, fingerprint, parts, \
+     batch_id, run_id, finished_at, finished_at \
+     from tokenferry.batch_tokens where batch_state = 'committed'; \
+     update tokenferry.batches set key_range = null, source_keys = null where key_range is not null";
+
 impl Bed {
     /// An empty legacy table, a stand-in that never fails, and a pacer that hardly waits.
     pub(crate) async fn new() -> Self {
@@ -123,6 +130,11 @@ impl Bed {
     pub(crate) fn set(mut self, lines: &str) -> Self {
         lines.clone_into(&mut self.extra);
         self
+    }
+
+    /// Gives all packed tokens rows of their own, so that a test can change them.
+    pub(crate) async fn move_to_rows(&self) {
+        self.sql(MOVE_TO_ROWS).await;
     }
 
     pub(crate) async fn sql(&self, sql: &str) {
