@@ -108,8 +108,8 @@ impl Plan {
         )
     }
 
-    /// The query for the digests of ranges (`$1` and `$2`: the keys before them and their last keys), in their
-    /// order. The first of them may begin with the first row.
+    /// The query for the digests of ranges (`$1` and `$2`: the keys before them and their last keys), in
+    /// their order. The first of them may begin with the first row.
     pub(super) fn digests(&self, seed: i64) -> String {
         let typed = |text: &str| format!("({text})::{}", self.key_type.sql());
         let key = &self.key;
