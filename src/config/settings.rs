@@ -204,8 +204,10 @@ pub enum OnUnknown {
 /// Settings for building and sending batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSettings {
-    /// Tokens per request.
+    /// Tokens per request, at first.
     pub max_tokens: usize,
+    /// Tokens per request, up to which batches grow while the API accepts them.
+    pub grow_to: usize,
     /// Bytes per request body.
     pub max_bytes: usize,
     /// Batches in flight.
@@ -219,6 +221,14 @@ pub struct BatchSettings {
 }
 
 impl BatchSettings {
+    /// Returns the most tokens per request. Batches do not grow if one bad token would fail all of them, or
+    /// if their last token could not be read back.
+    #[must_use]
+    pub fn growth_limit(&self) -> usize {
+        let grows = self.on_failure == OnFailure::Isolate && self.on_unknown != OnUnknown::Resend;
+        if grows { self.grow_to } else { self.max_tokens }
+    }
+
     /// Returns the number of concurrent ledger statements of a run: one per batch in flight, and a few more.
     #[must_use]
     pub fn ledger_statements(&self) -> u32 {
@@ -481,8 +491,14 @@ fn rate_limit(reader: &mut Reader<'_>, section: &str, requests: u32) -> RateLimi
 }
 
 fn batch(reader: &mut Reader<'_>) -> BatchSettings {
+    let max_tokens = reader.number("batch.max_tokens", 100, 1);
+    let grow_to = reader.number("batch.grow_to", max_tokens.max(2000), 1);
+    if grow_to < max_tokens {
+        reader.problem("batch.grow_to", "must be at least `batch.max_tokens`");
+    }
     BatchSettings {
-        max_tokens: reader.number("batch.max_tokens", 100, 1),
+        max_tokens,
+        grow_to,
         max_bytes: reader.size("batch.max_bytes", 1 << 20, 1024),
         concurrency: reader.number("batch.concurrency", 4, 1),
         on_failure: reader.word(

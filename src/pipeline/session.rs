@@ -22,7 +22,7 @@ use crate::{
     reader::Source,
     report::View,
     secret::BufferPool,
-    uploader::{Listener, Uploader},
+    uploader::{Listener, SizeLimit, Uploader},
 };
 
 /// The kind of run that a session is for.
@@ -210,12 +210,13 @@ impl Session<'_> {
 
     /// Builds the uploader of this run, which also reconciles batches in flight. `listener` is called for
     /// each outcome.
-    pub(super) fn uploader(&self, listener: Listener) -> Uploader {
+    pub(super) fn uploader(&self, size_limit: SizeLimit, listener: Listener) -> Uploader {
         Uploader::new(
             self.client.clone(),
             self.lookup_client.plain(),
             self.ledger.clone(),
             self.run.clone(),
+            size_limit,
             self.settings,
             self.control.clone(),
             listener,

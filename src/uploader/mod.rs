@@ -23,6 +23,8 @@ mod outcome;
 mod reconcile;
 mod rejection;
 mod size_limit;
+mod size_search;
+mod truncation;
 mod unresolved;
 mod witnesses;
 
@@ -34,7 +36,7 @@ use std::{
 pub use context::Listener;
 pub use outcome::{TokenOutcome, TokensFinished};
 pub use reconcile::Reconciliation;
-pub use size_limit::{Size, SizeLimit};
+pub use size_limit::SizeLimit;
 
 use self::{circuit_breaker::CircuitBreaker, context::Context, deferred::DeferredQueue};
 use crate::{
@@ -60,22 +62,19 @@ impl fmt::Debug for Uploader {
 }
 
 impl Uploader {
-    /// Returns an uploader for one run. Its requests wait for `pacer`.
+    /// Returns an uploader for one run. Its requests wait for `pacer`, and its batches keep to `size_limit`.
     #[must_use]
     pub fn new(
         client: Client,
         pacer: Arc<Pacer>,
         ledger: Ledger,
         run: Run,
+        size_limit: SizeLimit,
         settings: &Settings,
         control: RunControl,
         listener: Listener,
     ) -> Self {
         let (api, batch) = (&settings.api, settings.batch);
-        let size_limit = SizeLimit::new(Size {
-            tokens: batch.max_tokens,
-            bytes: batch.max_bytes,
-        });
         Self {
             context: Arc::new(Context {
                 client,

@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod batch_sizes;
 mod canary;
 mod config;
 mod connections;

@@ -16,6 +16,7 @@ mod filing;
 mod findings;
 mod forgotten_tokens;
 mod known_users;
+mod learned_sizes;
 mod lock;
 mod lock_keeper;
 mod lookup;
