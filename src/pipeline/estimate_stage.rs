@@ -16,7 +16,7 @@ use crate::{
     uploader::SizeLimit,
 };
 
-/// The batches that are sent before the first larger one.
+/// The full batches that are sent before the first larger one.
 const BATCHES_BEFORE_GROWTH: i64 = 2;
 
 /// The counters, shared by the stage and its readers.
@@ -32,8 +32,8 @@ pub(super) struct Estimator {
 #[derive(Debug, Default)]
 struct Counted {
     batches: AtomicI64,
-    /// The batches of each subject, in the order of `Subject::ALL`, without single tokens.
-    of_subject: [AtomicI64; 2],
+    /// The batches with as many tokens as allowed, of each subject in the order of `Subject::ALL`.
+    full: [AtomicI64; 2],
     single: AtomicI64,
     bytes: AtomicI64,
     fetches: AtomicI64,
@@ -63,9 +63,9 @@ impl Estimator {
     fn is_upper_bound(&self) -> bool {
         Subject::ALL
             .into_iter()
-            .zip(&self.counted.of_subject)
-            .any(|(subject, batches)| {
-                batches.load(Ordering::Relaxed) > BATCHES_BEFORE_GROWTH && self.size_limit.may_grow(subject)
+            .zip(&self.counted.full)
+            .any(|(subject, full)| {
+                full.load(Ordering::Relaxed) > BATCHES_BEFORE_GROWTH && self.size_limit.may_grow(subject)
             })
     }
 
@@ -97,13 +97,13 @@ impl Estimator {
     fn count(&self, batch: &Batch) {
         let bytes = RequestBody::size(batch);
         self.counted.batches.fetch_add(1, Ordering::Relaxed);
-        if batch.call == Call::Batch {
-            let [user, tenant] = &self.counted.of_subject;
-            let of_subject = match batch.subject {
+        if batch.call == Call::Batch && batch.items.len() >= self.size_limit.get(batch.subject).tokens {
+            let [user, tenant] = &self.counted.full;
+            let full = match batch.subject {
                 Subject::User => user,
                 Subject::Tenant => tenant,
             };
-            of_subject.fetch_add(1, Ordering::Relaxed);
+            full.fetch_add(1, Ordering::Relaxed);
         }
         self.counted
             .single

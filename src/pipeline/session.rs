@@ -22,7 +22,7 @@ use crate::{
     reader::Source,
     report::View,
     secret::BufferPool,
-    uploader::{Listener, SizeLimit, Uploader},
+    uploader::{Listener, SizeLimit, UploadLimits, Uploader},
 };
 
 /// The kind of run that a session is for.
@@ -213,10 +213,12 @@ impl Session<'_> {
     pub(super) fn uploader(&self, size_limit: SizeLimit, listener: Listener) -> Uploader {
         Uploader::new(
             self.client.clone(),
-            self.lookup_client.plain(),
+            UploadLimits {
+                pacer: self.lookup_client.plain(),
+                size: size_limit,
+            },
             self.ledger.clone(),
             self.run.clone(),
-            size_limit,
             self.settings,
             self.control.clone(),
             listener,

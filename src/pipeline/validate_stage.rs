@@ -23,8 +23,8 @@ use super::{
 use crate::{
     chunker::{Chunker, spread_witnesses},
     domain::{
-        Batch, Decision, DestinationId, Finding, Forgotten, Item, LedgerState, Reason, Rule, Severity, Subject,
-        Tally, TokenState, Unsent,
+        Batch, Decision, DestinationId, Finding, Forgotten, Item, LedgerState, Reason, Rule, Severity,
+        Subject, Tally, TokenState, Unsent,
     },
     lookup::{ExistenceCheck, LookupError},
     rate::StopSignal,
@@ -257,8 +257,13 @@ impl ValidateStage {
         let readable_until = chrono::Utc::now()
             .timestamp()
             .saturating_add(self.refresh_margin_seconds);
-        let smallest = Subject::ALL.map(|subject| self.size_limit.get(subject).tokens).into_iter().min();
-        spread_witnesses(&mut items, smallest.unwrap_or(1), |item| item.can_testify(readable_until));
+        let smallest = Subject::ALL
+            .map(|subject| self.size_limit.get(subject).tokens)
+            .into_iter()
+            .min();
+        spread_witnesses(&mut items, smallest.unwrap_or(1), |item| {
+            item.can_testify(readable_until)
+        });
         self.checkpointer
             .replace(items.iter().filter_map(|item| item.replaces.clone()));
         for item in self.chunker.take_oversized(&mut items) {
@@ -287,7 +292,7 @@ impl ValidateStage {
     }
 
     /// Forwards tokens in batches. Each batch leaves as soon as it is full, since the size of the next one may
-    /// have changed until then. Returns `false` if the next stage is gone.
+    /// have changed by then. Returns `false` if the next stage is gone.
     async fn chunk(&mut self, items: Vec<Item>) -> bool {
         let mut full = Vec::new();
         self.resize();

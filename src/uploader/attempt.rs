@@ -13,6 +13,7 @@ use super::{
     outcome::{AttemptResult, Cause, NextAttempt, Unresolved},
     rejection::{Rejection, reject},
     size_limit::Trial,
+    size_search::SizeSearch,
     truncation::{self, Extent},
     unresolved, witnesses,
 };
@@ -217,7 +218,7 @@ async fn prove(
     match extent {
         Extent::Whole => search.search(subject, |search| search.saw_whole(tokens)),
         Extent::Unclear(refusal) => {
-            search.search(subject, |search| search.stop_growing());
+            search.search(subject, SizeSearch::stop_growing);
             warn!(
                 status = refusal.as_ref().and_then(|refusal| refusal.status),
                 code = refusal.as_ref().map(|refusal| &*refusal.code),
@@ -274,7 +275,9 @@ async fn handle(
             let status = named.first().and_then(|named| named.refusal.status);
             (Rejection::by_name(&batch, &named), status)
         }
-        UploadOutcome::RefusedWhole(refusal) => (Rejection::of_batch(&refusal, Cause::Unnamed), refusal.status),
+        UploadOutcome::RefusedWhole(refusal) => {
+            (Rejection::of_batch(&refusal, Cause::Unnamed), refusal.status)
+        }
         UploadOutcome::TooLarge(refusal) => (Rejection::of_batch(&refusal, Cause::Size), refusal.status),
         UploadOutcome::Hopeless(impasse, refusal) => {
             context.stop_at(impasse, &refusal);

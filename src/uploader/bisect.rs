@@ -114,10 +114,7 @@ pub(super) fn reject_all(count: usize, named: Vec<(usize, Reason)>, other: &Reas
                 .unwrap_or_else(|| (position, other.clone()))
         })
         .collect();
-    Bisection {
-        blamed,
-        again: None,
-    }
+    Bisection { blamed, again: None }
 }
 
 #[cfg(test)]

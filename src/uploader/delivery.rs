@@ -11,7 +11,7 @@ use super::{
     key_guard::{HeldKeys, KeyGuardEntry},
     outcome::{AttemptResult, Cause, Rejected, TokenOutcome},
     size_limit::{Admitted, size_of},
-    size_search::RejectionId,
+    size_search::{RejectionId, SizeSearch},
     truncation, witnesses,
 };
 use crate::{
@@ -318,10 +318,7 @@ impl Delivery<'_> {
     /// Stores what was learned for later runs. Without it, they learn it again.
     async fn remember_sizes(&self) {
         let context = self.context;
-        let Some(learned) = context
-            .size_limit
-            .search(self.subject, |search| search.take_news())
-        else {
+        let Some(learned) = context.size_limit.search(self.subject, SizeSearch::take_news) else {
             return;
         };
         if let Err(failure) = context.ledger.remember_sizes(self.subject, &learned).await {

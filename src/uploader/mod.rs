@@ -61,15 +61,23 @@ impl fmt::Debug for Uploader {
     }
 }
 
+/// The limits of the API that uploads keep to.
+#[derive(Debug)]
+pub struct UploadLimits {
+    /// The quota of requests.
+    pub pacer: Arc<Pacer>,
+    /// The size of batches.
+    pub size: SizeLimit,
+}
+
 impl Uploader {
-    /// Returns an uploader for one run. Its requests wait for `pacer`, and its batches keep to `size_limit`.
+    /// Returns an uploader for one run.
     #[must_use]
     pub fn new(
         client: Client,
-        pacer: Arc<Pacer>,
+        limits: UploadLimits,
         ledger: Ledger,
         run: Run,
-        size_limit: SizeLimit,
         settings: &Settings,
         control: RunControl,
         listener: Listener,
@@ -78,7 +86,7 @@ impl Uploader {
         Self {
             context: Arc::new(Context {
                 client,
-                pacer,
+                pacer: limits.pacer,
                 ledger,
                 run,
                 control,
@@ -87,7 +95,7 @@ impl Uploader {
                 refresh_margin: api.refresh_margin,
                 retry: api.retry,
                 batch,
-                size_limit,
+                size_limit: limits.size,
                 circuit_breaker: CircuitBreaker::new(batch, settings.stop),
                 deferred: DeferredQueue::default(),
                 key_guard: Arc::default(),

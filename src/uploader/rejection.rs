@@ -89,7 +89,10 @@ pub(super) async fn reject(
     let cause = rejection.cause;
     let (bisection, mut reason) = rejection.take_apart(batch, context.batch.on_failure);
     if bisection.blamed.is_empty() {
-        reason.text = format!("{} (the API named no token: sent again in smaller batches)", reason.text);
+        reason.text = format!(
+            "{} (the API named no token: sent again in smaller batches)",
+            reason.text
+        );
     }
     context
         .ledger

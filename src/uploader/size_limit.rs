@@ -140,8 +140,7 @@ impl SizeLimit {
 
     /// Returns true if the end of this batch must be read back before it counts as stored.
     pub(super) fn needs_proof(&self, batch: &Batch) -> bool {
-        batch.call == Call::Batch
-            && !self.search(batch.subject, |search| search.is_whole(batch.items.len()))
+        batch.call == Call::Batch && !self.search(batch.subject, |search| search.is_whole(batch.items.len()))
     }
 
     fn endpoint(&self, subject: Subject) -> &Arc<Endpoint> {
@@ -187,7 +186,12 @@ fn fitting(batch: &Batch, most: BatchSize) -> usize {
 }
 
 fn size_of_first(batch: &Batch, count: usize) -> BatchSize {
-    let encoded: usize = batch.items.iter().take(count).map(|item| item.encoded.len()).sum();
+    let encoded: usize = batch
+        .items
+        .iter()
+        .take(count)
+        .map(|item| item.encoded.len())
+        .sum();
     BatchSize {
         tokens: count,
         bytes: BODY_OVERHEAD + encoded + count.saturating_sub(1),
@@ -248,7 +252,10 @@ mod tests {
         assert_eq!(fitting(&whole, most(10, 1)), 1);
         let (first, rest) = split(whole, 1);
         assert_eq!(
-            (first.items.len(), rest.map(|rest| (rest.items.len(), rest.parent))),
+            (
+                first.items.len(),
+                rest.map(|rest| (rest.items.len(), rest.parent))
+            ),
             (1, Some((9, Some(7))))
         );
     }
@@ -270,7 +277,10 @@ mod tests {
         });
         drop(first);
         let second = second.await.unwrap();
-        assert!(second.trial.is_none() && second.rest.is_none(), "it is known to fit");
+        assert!(
+            second.trial.is_none() && second.rest.is_none(),
+            "it is known to fit"
+        );
         // The other endpoint knows nothing yet.
         let tenants = Batch {
             subject: Subject::Tenant,

@@ -86,9 +86,13 @@ impl SizeSearch {
     /// of tokens would never be tried again.
     fn rejected_bounds(&self) -> (Option<usize>, Option<usize>) {
         let (mut tokens, mut bytes) = (None, None);
-        let lower = |bound: &mut Option<usize>, to: usize| *bound = Some(bound.map_or(to, |least| least.min(to)));
+        let lower =
+            |bound: &mut Option<usize>, to: usize| *bound = Some(bound.map_or(to, |least| least.min(to)));
         for size in self.sizes() {
-            match (size.tokens > self.accepted.tokens, size.bytes > self.accepted.bytes) {
+            match (
+                size.tokens > self.accepted.tokens,
+                size.bytes > self.accepted.bytes,
+            ) {
                 (true, false) => lower(&mut tokens, size.tokens),
                 (false, true) => lower(&mut bytes, size.bytes),
                 _ => {}

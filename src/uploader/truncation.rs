@@ -116,9 +116,12 @@ pub(super) async fn record(
     let witnesses = choose(&stored, ledger.key(), context.readable_until());
     let part = Intent::record(ledger, &context.run, &stored, witnesses).await?;
     fail_point!("truncated");
-    let text = format!("the API confirmed the batch, but stored only the first {count} of its {tokens} tokens");
+    let text =
+        format!("the API confirmed the batch, but stored only the first {count} of its {tokens} tokens");
     let reason = Reason::api("truncated", text);
-    ledger.fail_batch(&intent.outcome(Some(200)), &reason, &[]).await?;
+    ledger
+        .fail_batch(&intent.outcome(Some(200)), &reason, &[])
+        .await?;
     for item in &mut stored.items {
         item.encoded.forget();
     }

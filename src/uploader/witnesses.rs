@@ -56,7 +56,12 @@ pub(super) fn move_to_end(batch: &mut Batch, readable_until: i64) -> bool {
 
 /// Returns the last token as the only witness of a batch of which the API may store just the first tokens.
 pub(super) fn choose_last(batch: &Batch, key: &FingerprintKey) -> Vec<Witness> {
-    batch.items.last().and_then(|item| witness(item, key)).into_iter().collect()
+    batch
+        .items
+        .last()
+        .and_then(|item| witness(item, key))
+        .into_iter()
+        .collect()
 }
 
 /// Returns a token as a witness; `None` if it cannot be one.

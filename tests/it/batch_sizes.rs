@@ -101,7 +101,11 @@ async fn a_limit_far_below_the_configured_size_takes_few_requests() {
 
         // The next run knows it from the first batch on, also in a dry run.
         bed.user_rows(2001, 3200).await;
-        let dry = bed.run(&["migrate", "--dry-run", "--json"]).await.ended_with(0).json();
+        let dry = bed
+            .run(&["migrate", "--dry-run", "--json"])
+            .await
+            .ended_with(0)
+            .json();
         let ran = bed.migrate().await.ended_with(0).json();
         assert!(requests(&ran) <= 22, "{kind:?}: {}", requests(&ran));
         assert_eq!(dry["estimate"]["requests"], ran["requests"], "{kind:?}");
@@ -196,7 +200,11 @@ async fn an_api_that_truncates_silently_loses_nothing() {
     bed.user_rows(1, 3000).await;
     let bed = bed.set(GROWS);
     let ran = bed.migrate().await.ended_with(0);
-    assert!(ran.stderr.contains("stored only its first tokens"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("stored only its first tokens"),
+        "{}",
+        ran.stderr
+    );
     assert_eq!(ran.json()["tokens"]["committed"], 3000);
     bed.assert_arrived_once().await;
     let sizes = bed.api.requests().batch_sizes();
@@ -236,9 +244,18 @@ async fn a_large_batch_whose_response_is_lost_is_settled_by_its_last_token() {
     for (fault, count) in [(Fault::CutAfterCommit, 1), (Fault::CutBeforeCommit, 0)] {
         let bed = Bed::new().await;
         bed.user_rows(1, 1000).await;
-        let bed = bed.set(&format!("{GROWS}\nbatch.concurrency = 1\napi.settle_grace = \"100ms\""));
+        let bed = bed.set(&format!(
+            "{GROWS}\nbatch.concurrency = 1\napi.settle_grace = \"100ms\""
+        ));
         // The fifth has 200 tokens or more, as two are always on their way.
-        bed.api.script([Fault::None, Fault::None, Fault::None, Fault::None, Fault::None, fault]);
+        bed.api.script([
+            Fault::None,
+            Fault::None,
+            Fault::None,
+            Fault::None,
+            Fault::None,
+            fault,
+        ]);
         let ran = bed.migrate().await.ended_with(0).json();
         assert_eq!(ran["tokens"]["committed"], 1000, "{count}");
         bed.assert_arrived_once().await;
@@ -252,7 +269,11 @@ async fn without_the_right_to_read_batches_stop_growing() {
     bed.api.script_reads((0..20).map(|_| Fault::Status(403)));
     let bed = bed.set(GROWS);
     let ran = bed.migrate().await.ended_with(0);
-    assert!(ran.stderr.contains("batches do not grow further"), "{}", ran.stderr);
+    assert!(
+        ran.stderr.contains("batches do not grow further"),
+        "{}",
+        ran.stderr
+    );
     bed.assert_arrived_once().await;
     let sizes = bed.api.requests().batch_sizes();
     assert_eq!(sizes.iter().filter(|&&size| size > 100).count(), 1, "{sizes:?}");
@@ -263,7 +284,8 @@ async fn tokens_that_cannot_be_read_back_are_sent_in_batches_of_the_configured_s
     let bed = Bed::new().await;
     bed.user_rows(1, 1500).await;
     // A fetch would refresh them.
-    bed.sql("update legacy_tokens set expires_at = now() - interval '1 day'").await;
+    bed.sql("update legacy_tokens set expires_at = now() - interval '1 day'")
+        .await;
     let bed = bed.set(GROWS);
     let ran = bed.migrate().await.ended_with(0).json();
     assert_eq!(ran["tokens"]["committed"], 1500);
@@ -294,7 +316,9 @@ mod kills {
         for place in ["answered", "measured"] {
             let bed = Bed::new().await;
             bed.user_rows(1, 2000).await;
-            let bed = bed.set(&format!("{GROWS}\napi.timeout = \"4s\"\napi.settle_grace = \"100ms\""));
+            let bed = bed.set(&format!(
+                "{GROWS}\napi.timeout = \"4s\"\napi.settle_grace = \"100ms\""
+            ));
             let nth = if place == "answered" { 6 } else { 1 };
             bed.killed_at(&["migrate", "--json"], place, nth).await;
             bed.assert_gone_on_with(2000).await;
@@ -308,12 +332,18 @@ mod kills {
         for (place, twice) in [("measured", true), ("truncated", false)] {
             let bed = Bed::with(Simulator::builder().rule(|rules| rules.truncates_to = Some(150))).await;
             bed.user_rows(1, 2000).await;
-            let bed = bed.set(&format!("{GROWS}\napi.timeout = \"4s\"\napi.settle_grace = \"100ms\""));
+            let bed = bed.set(&format!(
+                "{GROWS}\napi.timeout = \"4s\"\napi.settle_grace = \"100ms\""
+            ));
             bed.killed_at(&["migrate", "--json"], place, 1).await;
             let ran = bed.migrate().await.ended_with(0).json();
             assert_eq!(ran["tokens"]["committed"], 2000);
             bed.assert_arrived().await;
-            assert_eq!(bed.api.writes().values().any(|&count| count > 1), twice, "{place}");
+            assert_eq!(
+                bed.api.writes().values().any(|&count| count > 1),
+                twice,
+                "{place}"
+            );
         }
     }
 }

@@ -62,7 +62,15 @@ fn a_slow_or_small_batch_makes_nothing_larger() {
 
 #[test]
 fn a_limit_of_tokens_is_found_whatever_the_batches_begin_with() {
-    for (most, start) in [(1, 100), (10, 100), (60, 500), (60, 60), (250, 100), (500, 100), (999, 100)] {
+    for (most, start) in [
+        (1, 100),
+        (10, 100),
+        (60, 500),
+        (60, 60),
+        (250, 100),
+        (500, 100),
+        (999, 100),
+    ] {
         let mut search = search(start, 2000);
         let (requests, rejections) = send(&mut search, 20_000, 100, size(most, usize::MAX));
         let fewest = 20_000_usize.div_ceil(most);

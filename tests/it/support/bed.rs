@@ -239,8 +239,11 @@ impl Bed {
 
     /// Batches keep the size that a test gives them, unless it has them grow.
     fn fixed_size(&self) -> String {
-        let sizes = self.extra.lines().filter_map(|line| line.trim().strip_prefix("batch.max_tokens = "));
-        format!("batch.grow_to = {}", sizes.last().unwrap_or("100"))
+        let mut sizes = self
+            .extra
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("batch.max_tokens = "));
+        format!("batch.grow_to = {}", sizes.next_back().unwrap_or("100"))
     }
 
     /// The program with this bed's configuration and credentials, not started yet.
