@@ -128,6 +128,8 @@ pub struct ApiSettings {
     pub refresh_margin: RefreshMargin,
     /// The quota of every request without a quota of its own.
     pub rate_limit: RateLimit,
+    /// The use of the quotas by several processes.
+    pub sharing: SharingSettings,
     /// Settings for looking users up.
     pub lookup: LookupSettings,
     /// Settings for retries.
@@ -157,6 +159,17 @@ pub struct LookupSettings {
     pub remember: Duration,
 }
 
+/// The use of quotas by several processes, and the search for a higher one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharingSettings {
+    /// All processes with this ledger share one quota.
+    pub enabled: bool,
+    /// The name of the address from which requests leave: the API counts plain requests by address.
+    pub egress: String,
+    /// The most plain requests per window, to which their rate is raised once.
+    pub ceiling: Option<u32>,
+}
+
 /// A quota: requests per window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
@@ -166,6 +179,25 @@ pub struct RateLimit {
     pub per: Duration,
     /// The requests that may be sent at once after a pause.
     pub burst: u32,
+}
+
+impl RateLimit {
+    /// Returns this part of the quota, but at least one request.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is clamped to what fits"
+    )]
+    pub fn scaled(self, part: f64) -> Self {
+        // A product such as 79.999… stands for 80.
+        let requests = (f64::from(self.requests) * part + 1e-6).clamp(1.0, f64::from(u32::MAX)) as u32;
+        Self {
+            requests,
+            burst: self.burst.min(requests),
+            ..self
+        }
+    }
 }
 
 /// Exponential backoff with jitter.
@@ -440,6 +472,7 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
     let settle_grace = reader.duration("api.settle_grace", timeout);
     let refresh_margin = RefreshMargin::new(reader.duration("api.refresh_margin", Duration::from_mins(10)));
     let rate_limit = rate_limit(reader, "api.rate_limit", 100);
+    let sharing = sharing(reader, rate_limit);
     let lookup = LookupSettings {
         // Nine tenths of the documented limits of 500 and 200 in 60 seconds: other programs of the project
         // share them.
@@ -470,6 +503,7 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
         settle_grace,
         refresh_margin,
         rate_limit,
+        sharing,
         lookup,
         retry,
     })
@@ -488,6 +522,30 @@ fn rate_limit(reader: &mut Reader<'_>, section: &str, requests: u32) -> RateLimi
         );
     }
     limit
+}
+
+fn sharing(reader: &mut Reader<'_>, rate_limit: RateLimit) -> SharingSettings {
+    const CEILING: &str = "api.rate_limit.ceiling";
+    let enabled = reader.flag("api.rate_limit.share", true);
+    let egress = reader.text("api.rate_limit.egress").unwrap_or_default();
+    reader.default("api.rate_limit.egress", "one for all processes");
+    let has_ceiling = reader.value(CEILING).is_some();
+    let ceiling = reader.number(CEILING, rate_limit.requests, 1);
+    reader.default(CEILING, "none");
+    if has_ceiling && ceiling < rate_limit.requests {
+        reader.problem(CEILING, "must be at least `api.rate_limit.requests`");
+    }
+    if has_ceiling && !enabled {
+        reader.problem(
+            CEILING,
+            "needs `api.rate_limit.share`: what is found is kept in the ledger",
+        );
+    }
+    SharingSettings {
+        enabled,
+        egress,
+        ceiling: has_ceiling.then_some(ceiling),
+    }
 }
 
 fn batch(reader: &mut Reader<'_>) -> BatchSettings {
@@ -513,7 +571,7 @@ fn batch(reader: &mut Reader<'_>) -> BatchSettings {
                 ("resend", OnUnknown::Resend),
             ],
         ),
-        verify_refresh: reader.flag("batch.verify_refresh"),
+        verify_refresh: reader.flag("batch.verify_refresh", false),
     }
 }
 

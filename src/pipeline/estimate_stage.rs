@@ -40,14 +40,16 @@ struct Counted {
 }
 
 impl Estimator {
+    /// Returns counters for a run at this rate.
     pub(super) fn new(
         checkpointer: Arc<Checkpointer>,
         settings: &ApiSettings,
+        rate_limit: RateLimit,
         size_limit: SizeLimit,
     ) -> Self {
         Self {
             checkpointer,
-            rate_limit: settings.rate_limit,
+            rate_limit,
             fetch_limit: settings.lookup.users,
             size_limit,
             counted: Arc::default(),

@@ -21,7 +21,7 @@ use super::{
     unchanged_ranges,
 };
 use crate::{
-    config::Settings,
+    config::{RateLimit, Settings},
     domain::{Batches, DryRun, Subject, Tally},
     ledger::{Ledger, LedgerError, LockKind, Run},
     rate::{Pacer, RunControl},
@@ -77,6 +77,10 @@ async fn begin(mut opened: Opened<'_>, request: &Request) -> Result<Ended, Pipel
     };
     let (whole, expected) = Expected::of(&mut opened.source, ledger, &run, &request.selection).await?;
     ledger.expect_rows(&run, expected).await?;
+    let rate_limit = match (&opened.quotas, request.dry_run) {
+        (Some(quotas), DryRun::On) => quotas.plain.allowed().await?,
+        _ => settings.api.rate_limit,
+    };
     let [user, tenant] = Subject::ALL.map(|subject| ledger.learned_sizes(subject));
     let size_limit = SizeLimit::new(&settings.batch, [user.await?, tenant.await?]);
     let (session, source, lock) = opened.begin(run, &request.described(settings)).await;
@@ -87,6 +91,7 @@ async fn begin(mut opened: Opened<'_>, request: &Request) -> Result<Ended, Pipel
     let span = session.span.clone();
     let plan = Plan {
         request,
+        rate_limit,
         size_limit,
         whole,
         expected,
@@ -98,6 +103,8 @@ async fn begin(mut opened: Opened<'_>, request: &Request) -> Result<Ended, Pipel
 /// The order of a run, and what is known before it starts.
 struct Plan<'a> {
     request: &'a Request,
+    /// The rate of the estimate.
+    rate_limit: RateLimit,
     size_limit: SizeLimit,
     whole: Expected,
     expected: Option<u64>,
@@ -107,6 +114,7 @@ struct Plan<'a> {
 async fn work(session: Session<'_>, source: Source, mut lock: RunLock, plan: Plan<'_>) -> Ended {
     let Plan {
         request,
+        rate_limit,
         size_limit,
         whole,
         expected,
@@ -132,7 +140,7 @@ async fn work(session: Session<'_>, source: Source, mut lock: RunLock, plan: Pla
             )
         }
         DryRun::On => {
-            let estimator = Estimator::new(Arc::clone(&checkpointer), &settings.api, size_limit);
+            let estimator = Estimator::new(Arc::clone(&checkpointer), &settings.api, rate_limit, size_limit);
             (Sink::Count(estimator), None)
         }
     };

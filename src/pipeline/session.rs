@@ -18,7 +18,7 @@ use crate::{
     ledger::{Checkpoint, Ledger, LedgerError, Lock, LockKind, Run},
     lookup::LookupClient,
     postgres::Patience,
-    rate::RunControl,
+    rate::{RunControl, SharedQuotas},
     reader::Source,
     report::View,
     secret::BufferPool,
@@ -43,6 +43,8 @@ pub(super) struct Opened<'a> {
     pub(super) access: LedgerAccess,
     pub(super) source: Source,
     pub(super) ledger: Ledger,
+    /// The quotas that are shared with other processes.
+    pub(super) quotas: Option<SharedQuotas>,
     client: Client,
     buffers: Arc<BufferPool>,
     lock: RunLock,
@@ -114,6 +116,12 @@ impl<'a> Opened<'a> {
             Ledger::open_existing(&access, kind.connections, patience).await?
         };
         let ledger = ledger.bound_to(&settings.api.target());
+        let used_by = format!("{} (migration \"{}\")", holder(), settings.migration);
+        let quotas = SharedQuotas::new(&settings.api, &ledger, &used_by);
+        // A dry run may send nothing; if it does, it claims what it uses.
+        if let Some(quotas) = quotas.as_ref().filter(|_| kind.mode != Mode::DryRun) {
+            control.stop.run_until_stopped(quotas.claim()).await.transpose()?;
+        }
         let last_success = ledger.last_success(kind.mode).await?;
         let buffers = Arc::default();
         let client = Client::new(&settings.api, control.meter.clone())?.with_buffers(&buffers);
@@ -130,6 +138,7 @@ impl<'a> Opened<'a> {
             view,
             access,
             ledger,
+            quotas,
             client,
             buffers,
             lock: RunLock(lock),
@@ -144,8 +153,13 @@ impl<'a> Opened<'a> {
         let order = format!("{order}, by {}", holder());
         event_log.record(EventKind::taking_up(run.resumed), Some(order));
         self.ledger.write_events(&run).await;
-        let lookup_client =
-            LookupClient::new(self.client.clone(), &self.settings.api, &self.control, event_log);
+        let lookup_client = LookupClient::new(
+            self.client.clone(),
+            &self.settings.api,
+            &self.control,
+            event_log,
+            self.quotas.as_ref(),
+        );
         self.view.send_modify(|view| {
             view.run_id = Some(run.id);
             view.last_success = self.last_success;
@@ -186,6 +200,7 @@ impl Session<'_> {
                 ended = &mut work => return ended.err(),
                 error = failure => error,
                 lost = lock.lost(&self.ledger) => lost.into(),
+                failed = self.lookup_client.quota_failure() => failed.into(),
             };
             self.control.stop.cancel();
             // Errors caused by the unreachable ledger add nothing.

@@ -291,7 +291,7 @@ impl ValidateStage {
         Ok(self.chunk(items).await)
     }
 
-    /// Forwards tokens in batches. Each batch leaves as soon as it is full, since the size of the next one may
+    /// Forwards tokens in batches. Each batch leaves as soon as it is full, as the size of the next one may
     /// have changed by then. Returns `false` if the next stage is gone.
     async fn chunk(&mut self, items: Vec<Item>) -> bool {
         let mut full = Vec::new();
@@ -300,6 +300,10 @@ impl ValidateStage {
             self.chunker.push(item, &mut full);
             if !full.is_empty() {
                 if !self.send(mem::take(&mut full)).await {
+                    return false;
+                }
+                let settled = self.size_limit.settled();
+                if self.stop.run_until_stopped(settled).await.is_none() {
                     return false;
                 }
                 self.resize();

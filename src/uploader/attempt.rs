@@ -29,7 +29,7 @@ use crate::{
 const QUICK: u32 = 6;
 
 /// Returns the time within which a response is quick.
-pub(super) fn quick(timeout: Duration) -> Duration {
+fn quick(timeout: Duration) -> Duration {
     timeout / QUICK
 }
 

@@ -3,7 +3,7 @@
 use tracing::{info, warn};
 
 use super::{
-    attempt::{quick, send},
+    attempt::send,
     bisect,
     circuit_breaker::Failure,
     context::{Context, pages},
@@ -11,7 +11,7 @@ use super::{
     key_guard::{HeldKeys, KeyGuardEntry},
     outcome::{AttemptResult, Cause, Rejected, TokenOutcome},
     size_limit::{Admitted, size_of},
-    size_search::{RejectionId, SizeSearch},
+    size_search::RejectionId,
     truncation, witnesses,
 };
 use crate::{
@@ -99,11 +99,12 @@ impl Delivery<'_> {
                 Part::ToSend(batch) => batch,
                 Part::Rejected(part) => {
                     self.conclude(&part);
+                    self.remember_sizes().await;
                     continue;
                 }
             };
             // The size limit may have changed since the batch was made.
-            let admitting = context.size_limit.admit(batch, quick(context.timeout));
+            let admitting = context.size_limit.admit(batch);
             let Some(admitted) = context.stop().run_until_stopped(admitting).await else {
                 return Ok(());
             };
@@ -317,11 +318,11 @@ impl Delivery<'_> {
 
     /// Stores what was learned for later runs. Without it, they learn it again.
     async fn remember_sizes(&self) {
-        let context = self.context;
-        let Some(learned) = context.size_limit.search(self.subject, SizeSearch::take_news) else {
-            return;
-        };
-        if let Err(failure) = context.ledger.remember_sizes(self.subject, &learned).await {
+        let Context {
+            size_limit, ledger, ..
+        } = self.context;
+        let save = async |learned| ledger.remember_sizes(self.subject, &learned).await;
+        if let Err(failure) = size_limit.save_news(self.subject, save).await {
             warn!(reason = %failure, "the batch sizes that the API accepts could not be recorded; the next run learns them again");
         }
     }

@@ -18,6 +18,10 @@ use crate::{
     domain::{Batch, BatchSize, Call, LearnedSizes, Subject},
 };
 
+/// The longest wait for the outcome of a batch that is larger than any that was stored. An API that takes
+/// longer may reject a few more batches.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
 /// The allowed size of the batches of a run, by endpoint. Clones share it.
 #[derive(Debug, Clone)]
 pub struct SizeLimit {
@@ -31,6 +35,8 @@ struct Endpoint {
     state: Mutex<State>,
     /// Notified when a trial ends.
     released: Notify,
+    /// Held while what was learned is stored, so that the latest is stored last.
+    saving: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug)]
@@ -82,6 +88,7 @@ impl SizeLimit {
                     trials: 0,
                 }),
                 released: Notify::new(),
+                saving: tokio::sync::Mutex::default(),
             })
         };
         let [user, tenant] = learned.map(endpoint);
@@ -105,10 +112,29 @@ impl SizeLimit {
         look(&mut self.endpoint(subject).lock().search)
     }
 
+    /// Waits while a batch is in flight that is larger than any that was stored, for a limited time: its
+    /// outcome may change the limit, and what is cut before leaves small batches behind.
+    pub async fn settled(&self) {
+        let until = Instant::now() + LONGEST_WAIT;
+        for endpoint in [&self.user, &self.tenant] {
+            loop {
+                let mut released = std::pin::pin!(endpoint.released.notified());
+                released.as_mut().enable();
+                if endpoint.lock().trials == 0 || Instant::now() >= until {
+                    break;
+                }
+                tokio::select! {
+                    () = released => {}
+                    () = sleep_until(until) => {}
+                }
+            }
+        }
+    }
+
     /// Cuts a batch to the current limit. A batch larger than any that was stored waits while another one of
-    /// them is in flight: so the API rejects one of them, and not as many as are in flight. It waits for
-    /// `patience` at most.
-    pub(super) async fn admit(&self, batch: Batch, patience: Duration) -> Admitted {
+    /// them is in flight, for a limited time: so the API rejects one of them, and not as many as are in
+    /// flight.
+    pub(super) async fn admit(&self, batch: Batch) -> Admitted {
         if batch.call == Call::Single {
             return Admitted {
                 batch,
@@ -117,7 +143,7 @@ impl SizeLimit {
             };
         }
         let endpoint = self.endpoint(batch.subject);
-        let until = Instant::now() + patience;
+        let until = Instant::now() + LONGEST_WAIT;
         loop {
             let mut released = std::pin::pin!(endpoint.released.notified());
             released.as_mut().enable();
@@ -129,6 +155,19 @@ impl SizeLimit {
                 () = released => {}
                 () = sleep_until(until) => {}
             }
+        }
+    }
+
+    /// Stores what was learned since the last call with `save`, if there is anything.
+    pub(super) async fn save_news<E>(
+        &self,
+        subject: Subject,
+        save: impl AsyncFnOnce(LearnedSizes) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let _saving = self.endpoint(subject).saving.lock().await;
+        match self.search(subject, SizeSearch::take_news) {
+            Some(learned) => save(learned).await,
+            None => Ok(()),
         }
     }
 
@@ -263,14 +302,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn batches_that_no_one_knows_to_fit_wait_for_the_first_of_them() {
         let limit = SizeLimit::new(&SETTINGS, [None, None]);
-        let patience = Duration::from_secs(5);
-        let first = limit.admit(batch(10), patience).await;
+        let first = limit.admit(batch(10)).await;
         assert!(first.trial.is_some());
         let second = tokio::spawn({
             let limit = limit.clone();
-            async move { limit.admit(batch(10), patience).await }
+            async move { limit.admit(batch(10)).await }
         });
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        tokio::time::sleep(LONGEST_WAIT / 2).await;
         assert!(!second.is_finished());
         limit.search(Subject::User, |search| {
             search.accept(size_of(&first.batch), true);
@@ -286,17 +324,18 @@ mod tests {
             subject: Subject::Tenant,
             ..batch(10)
         };
-        assert!(limit.admit(tenants, patience).await.trial.is_some());
+        assert!(limit.admit(tenants).await.trial.is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_a_slow_one_for_long() {
         let limit = SizeLimit::new(&SETTINGS, [None, None]);
-        let patience = Duration::from_secs(5);
-        let _slow = limit.admit(batch(10), patience).await;
+        let _slow = limit.admit(batch(10)).await;
         let begin = Instant::now();
-        let second = limit.admit(batch(10), patience).await;
+        limit.settled().await;
+        assert_eq!(begin.elapsed(), LONGEST_WAIT);
+        let second = limit.admit(batch(10)).await;
         assert!(second.trial.is_some());
-        assert_eq!(begin.elapsed(), patience);
+        assert_eq!(begin.elapsed(), LONGEST_WAIT * 2);
     }
 }

@@ -107,7 +107,12 @@ async fn a_limit_far_below_the_configured_size_takes_few_requests() {
             .ended_with(0)
             .json();
         let ran = bed.migrate().await.ended_with(0).json();
-        assert!(requests(&ran) <= 22, "{kind:?}: {}", requests(&ran));
+        assert!(
+            requests(&ran) <= 22,
+            "{kind:?}: {}, {:?}",
+            requests(&ran),
+            bed.api.requests().batch_sizes()
+        );
         assert_eq!(dry["estimate"]["requests"], ran["requests"], "{kind:?}");
         assert_eq!(dry["estimate"]["at_most"], json!(false));
     }

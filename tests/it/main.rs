@@ -48,6 +48,7 @@ mod rules;
 mod scratch;
 mod server_settings;
 mod set_back;
+mod shared_quota;
 mod show;
 mod silence;
 mod simulator;

@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 /// Every table of the ledger whose rows come and go, those that others refer to first.
-const TABLES: [&str; 14] = [
+const TABLES: [&str; 15] = [
     "runs",
     "batches",
     "token_rows",
@@ -30,6 +30,7 @@ const TABLES: [&str; 14] = [
     "forgotten_tokens",
     "clean_ranges",
     "learned_sizes",
+    "quotas",
     "fingerprint_key",
 ];
 
