@@ -528,14 +528,14 @@ fn sharing(reader: &mut Reader<'_>, rate_limit: RateLimit) -> SharingSettings {
     const CEILING: &str = "api.rate_limit.ceiling";
     let enabled = reader.flag("api.rate_limit.share", true);
     let egress = reader.text("api.rate_limit.egress").unwrap_or_default();
-    reader.default("api.rate_limit.egress", "one for all processes");
-    let has_ceiling = reader.value(CEILING).is_some();
-    let ceiling = reader.number(CEILING, rate_limit.requests, 1);
-    reader.default(CEILING, "none");
-    if has_ceiling && ceiling < rate_limit.requests {
+    let ceiling = reader
+        .value(CEILING)
+        .is_some()
+        .then(|| reader.number(CEILING, rate_limit.requests, 1));
+    if ceiling.is_some_and(|ceiling| ceiling < rate_limit.requests) {
         reader.problem(CEILING, "must be at least `api.rate_limit.requests`");
     }
-    if has_ceiling && !enabled {
+    if ceiling.is_some() && !enabled {
         reader.problem(
             CEILING,
             "needs `api.rate_limit.share`: what is found is kept in the ledger",
@@ -544,7 +544,7 @@ fn sharing(reader: &mut Reader<'_>, rate_limit: RateLimit) -> SharingSettings {
     SharingSettings {
         enabled,
         egress,
-        ceiling: has_ceiling.then_some(ceiling),
+        ceiling,
     }
 }
 

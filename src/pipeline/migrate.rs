@@ -82,7 +82,11 @@ async fn begin(mut opened: Opened<'_>, request: &Request) -> Result<Ended, Pipel
         _ => settings.api.rate_limit,
     };
     let [user, tenant] = Subject::ALL.map(|subject| ledger.learned_sizes(subject));
-    let size_limit = SizeLimit::new(&settings.batch, [user.await?, tenant.await?]);
+    let size_limit = SizeLimit::new(
+        &settings.batch,
+        settings.api.timeout,
+        [user.await?, tenant.await?],
+    );
     let (session, source, lock) = opened.begin(run, &request.described(settings)).await;
     session.view.send_modify(|view| {
         view.tally = session.run.tally;

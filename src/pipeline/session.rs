@@ -207,11 +207,19 @@ impl Session<'_> {
             let _ = work.await;
             Some(error)
         };
-        let showing = show(&self.control, self.ledger.event_log(), self.view, |view| {
-            view.requests = self.counters().requests;
-            view.held_for = self.lookup_client.held_for();
-            renew(view);
-        });
+        let plain = self.lookup_client.plain();
+        let allowed = || plain.allowed();
+        let showing = show(
+            &self.control,
+            self.ledger.event_log(),
+            self.view,
+            allowed,
+            |view| {
+                view.requests = self.counters().requests;
+                view.held_for = self.lookup_client.held_for();
+                renew(view);
+            },
+        );
         tokio::select! {
             error = guarded => error,
             never = showing => match never {},

@@ -273,8 +273,7 @@ impl Pacer {
         }
         *announced = step;
         drop(announced);
-        let part = interval(self.quota).div_duration_f64(step);
-        let requests = self.quota.scaled(part).requests;
+        let requests = self.allowed().requests;
         let (quota, per) = (self.name, humantime::format_duration(self.quota.per));
         if step > before {
             warn!(
@@ -322,6 +321,13 @@ impl Pacer {
             }
             longer
         });
+    }
+
+    /// Returns the rate that the API allows now.
+    #[must_use]
+    pub fn allowed(&self) -> RateLimit {
+        let step = *lock(&self.announced);
+        self.quota.scaled(interval(self.quota).div_duration_f64(step))
     }
 
     /// Returns the time for which the gate stays closed.

@@ -12,7 +12,7 @@ use super::{
     intent::Intent,
     outcome::{AttemptResult, Cause, NextAttempt, Unresolved},
     rejection::{Rejection, reject},
-    size_limit::Trial,
+    size_limit::{Trial, quick},
     size_search::SizeSearch,
     truncation::{self, Extent},
     unresolved, witnesses,
@@ -23,15 +23,6 @@ use crate::{
     ledger::{LedgerError, Rows},
     rate::RetryLoop,
 };
-
-/// The part of the API's timeout that a quick response takes at most. Batches grow as long as responses are
-/// quick: a larger one must not come near the timeout.
-const QUICK: u32 = 6;
-
-/// Returns the time within which a response is quick.
-fn quick(timeout: Duration) -> Duration {
-    timeout / QUICK
-}
 
 /// The response to one attempt.
 struct Exchanged {

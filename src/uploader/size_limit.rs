@@ -22,9 +22,20 @@ use crate::{
 /// longer may reject a few more batches.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
+/// The part of the API's timeout that a quick response takes at most. Batches grow as long as responses are
+/// quick: a larger one must not come near the timeout.
+const QUICK: u32 = 6;
+
+/// Returns the time within which a response is quick.
+pub(super) fn quick(timeout: Duration) -> Duration {
+    timeout / QUICK
+}
+
 /// The allowed size of the batches of a run, by endpoint. Clones share it.
 #[derive(Debug, Clone)]
 pub struct SizeLimit {
+    /// The longest wait for the outcome of another batch.
+    patience: Duration,
     user: Arc<Endpoint>,
     tenant: Arc<Endpoint>,
 }
@@ -74,9 +85,9 @@ pub(super) fn size_of(batch: &Batch) -> BatchSize {
 
 impl SizeLimit {
     /// Returns a limit that starts with the configured size, or with what earlier runs learned, in the order
-    /// of [`Subject::ALL`].
+    /// of [`Subject::ALL`]. `timeout` is that of requests.
     #[must_use]
-    pub fn new(settings: &BatchSettings, learned: [Option<LearnedSizes>; 2]) -> Self {
+    pub fn new(settings: &BatchSettings, timeout: Duration, learned: [Option<LearnedSizes>; 2]) -> Self {
         let start = BatchSize {
             tokens: settings.max_tokens,
             bytes: settings.max_bytes,
@@ -92,7 +103,11 @@ impl SizeLimit {
             })
         };
         let [user, tenant] = learned.map(endpoint);
-        Self { user, tenant }
+        Self {
+            patience: quick(timeout).min(LONGEST_WAIT),
+            user,
+            tenant,
+        }
     }
 
     /// Returns the current limit.
@@ -115,7 +130,7 @@ impl SizeLimit {
     /// Waits while a batch is in flight that is larger than any that was stored, for a limited time: its
     /// outcome may change the limit, and what is cut before leaves small batches behind.
     pub async fn settled(&self) {
-        let until = Instant::now() + LONGEST_WAIT;
+        let until = Instant::now() + self.patience;
         for endpoint in [&self.user, &self.tenant] {
             loop {
                 let mut released = std::pin::pin!(endpoint.released.notified());
@@ -143,7 +158,7 @@ impl SizeLimit {
             };
         }
         let endpoint = self.endpoint(batch.subject);
-        let until = Instant::now() + LONGEST_WAIT;
+        let until = Instant::now() + self.patience;
         loop {
             let mut released = std::pin::pin!(endpoint.released.notified());
             released.as_mut().enable();
@@ -301,7 +316,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn batches_that_no_one_knows_to_fit_wait_for_the_first_of_them() {
-        let limit = SizeLimit::new(&SETTINGS, [None, None]);
+        let limit = SizeLimit::new(&SETTINGS, Duration::from_secs(30), [None, None]);
         let first = limit.admit(batch(10)).await;
         assert!(first.trial.is_some());
         let second = tokio::spawn({
@@ -329,7 +344,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn nobody_waits_for_a_slow_one_for_long() {
-        let limit = SizeLimit::new(&SETTINGS, [None, None]);
+        let limit = SizeLimit::new(&SETTINGS, Duration::from_secs(30), [None, None]);
         let _slow = limit.admit(batch(10)).await;
         let begin = Instant::now();
         limit.settled().await;

@@ -139,7 +139,8 @@ impl SharedQuota {
                                                     is not distinct from ($2, $3, $4, $5)
                                                then known.best_step else excluded.best_step end
                        where (known.requests, known.per, known.burst, known.ceiling) is not distinct from ($2, $3, $4, $5)
-                          or known.tat < clock_timestamp() - make_interval(secs => greatest(known.per, $3))
+                          or known.tat not between clock_timestamp() - make_interval(secs => greatest(known.per, $3))
+                                               and clock_timestamp() + make_interval(secs => 2 * known.per)
                        returning true as "claimed!""#,
                     self.name,
                     whole(limit.requests),
@@ -194,8 +195,10 @@ impl SharedQuota {
                 sqlx::query!(
                     // What is lost in a crash is less than a second of reservations, so their commit does not
                     // wait for the disk. The moments are those of this statement: `clock_timestamp()` goes on
-                    // while it waits for the row.
-                    r#"update quotas set tat = greatest(tat, clock_timestamp(), held_until + make_interval(secs => $6::float8 * step))
+                    // while it waits for the row. A row that is further ahead than two windows was written under
+                    // another clock.
+                    r#"update quotas set tat = greatest(least(tat, clock_timestamp() + make_interval(secs => 2 * per)),
+                              clock_timestamp(), held_until + make_interval(secs => $6::float8 * step))
                               + make_interval(secs => $7::float8 * step)
                        from (select set_config('synchronous_commit', 'off', true) as setting) as relaxed
                        where name = $1 and requests = $2 and per = $3 and burst = $4 and ceiling is not distinct from $5
