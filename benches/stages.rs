@@ -134,7 +134,7 @@ fn chunking(criterion: &mut Criterion) {
                 let mut full = Vec::new();
                 for item in items {
                     // None of them is too large.
-                    let _ = chunker.push(item, &mut full);
+                    chunker.push(item, &mut full);
                 }
                 chunker.flush(&mut full);
                 full

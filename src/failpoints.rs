@@ -22,13 +22,15 @@ pub const PLACES: [&str; 11] = [
 ];
 
 /// Places that not every run of `migrate` comes by, and those of other commands.
-pub const PLACES_ELSEWHERE: [&str; 6] = [
+pub const PLACES_ELSEWHERE: [&str; 8] = [
     "reading",
     "moved",
     "verified",
     "intended",
     "undone",
     "undone_recorded",
+    "measured",
+    "truncated",
 ];
 
 /// Arms the place that the environment names. An unknown or unreadable one is a mistake of the test's, and

@@ -54,6 +54,7 @@ impl Target {
             api.management_key = "{management_key}"
             api.rate_limit.requests = {requests}
             batch.max_tokens = {max_tokens}
+            batch.grow_to = {max_tokens}
             batch.concurrency = 8
             "#,
             url = database.url(),

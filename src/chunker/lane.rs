@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use foldhash::fast::RandomState;
 
 use super::Limits;
-use crate::domain::{Batch, Call, Identity, Item, Subject};
+use crate::domain::{Batch, BatchSize, Call, Identity, Item, Subject};
 
 /// The most open batches; beyond it, the oldest is sent half full. It is reached only if one user has more
 /// connections than this to one app, close together.
@@ -17,6 +17,8 @@ const MOST_ROOM: usize = 1000;
 #[derive(Debug)]
 pub(super) struct Lane {
     subject: Subject,
+    /// The current limits of a batch.
+    limits: Limits,
     /// Oldest first. Every identity of a later one stands in all earlier ones, so they are given out in this
     /// order only.
     open: VecDeque<Open>,
@@ -34,19 +36,27 @@ struct Open {
 }
 
 impl Lane {
-    pub(super) fn new(subject: Subject) -> Self {
+    pub(super) fn new(subject: Subject, limits: Limits) -> Self {
         Self {
             subject,
+            limits,
             open: VecDeque::new(),
         }
     }
 
+    /// Changes the limits of tokens and bytes per batch.
+    pub(super) fn resize(&mut self, size: BatchSize) {
+        self.limits.max_tokens = size.tokens;
+        self.limits.max_bytes = size.bytes;
+    }
+
     /// First fit, so that tokens of one identity leave in the order they came.
-    pub(super) fn push(&mut self, item: Item, limits: &Limits, full: &mut Vec<Batch>) {
+    pub(super) fn push(&mut self, item: Item, full: &mut Vec<Batch>) {
+        let limits = self.limits;
         let identity = item.identity;
         let mut position = 0;
         while let Some(open) = self.open.get(position) {
-            if !open.fits(&item, limits) {
+            if !open.fits(&item, &limits) {
                 // Those before it hold older tokens of its identities.
                 for _ in 0..=position {
                     self.close(0, full);

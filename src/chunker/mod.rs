@@ -6,7 +6,7 @@ mod spread;
 use lane::Lane;
 pub use spread::spread_witnesses;
 
-use crate::domain::{Batch, Call, Item, Subject};
+use crate::domain::{Batch, BatchSize, Call, Item, Subject};
 
 /// The size limits of a batch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,10 +66,8 @@ impl Singly {
 /// second token goes into the next batch, while the first keeps filling up.
 #[derive(Debug)]
 pub struct Chunker {
-    /// As configured.
+    /// The largest that batches may ever be.
     limits: Limits,
-    /// The current limits of a batch.
-    current: Limits,
     singly: Singly,
     user: Lane,
     tenant: Lane,
@@ -81,22 +79,32 @@ impl Chunker {
     pub fn new(limits: Limits, singly: Singly) -> Self {
         Self {
             limits,
-            current: limits,
             singly,
-            user: Lane::new(Subject::User),
-            tenant: Lane::new(Subject::Tenant),
+            user: Lane::new(Subject::User, limits),
+            tenant: Lane::new(Subject::Tenant, limits),
         }
     }
 
-    /// Adds a token; batches that became full are appended to `full`.
-    ///
-    /// # Errors
-    /// Gives the token back if it alone exceeds the byte limit. It must never be sent.
-    pub fn push(&mut self, item: Item, full: &mut Vec<Batch>) -> Result<(), Box<Item>> {
+    /// Takes the tokens out of `items` that exceed the byte limit alone. They must never be sent. The others
+    /// are to be added in this order.
+    #[must_use]
+    pub fn take_oversized(&self, items: &mut Vec<Item>) -> Vec<Item> {
+        let mut singly = self.singly;
+        items
+            .extract_if(.., |item| {
+                let call = singly.next();
+                let fits = self.limits.admits(call, item.encoded.len());
+                if fits && call == Call::Single {
+                    singly.went();
+                }
+                !fits
+            })
+            .collect()
+    }
+
+    /// Adds a token that is not oversized; batches that became full are appended to `full`.
+    pub fn push(&mut self, item: Item, full: &mut Vec<Batch>) {
         let call = self.singly.next();
-        if !self.limits.admits(call, item.encoded.len()) {
-            return Err(Box::new(item));
-        }
         if call == Call::Single {
             self.singly.went();
             full.push(Batch {
@@ -105,14 +113,10 @@ impl Chunker {
                 items: vec![item],
                 parent: None,
             });
-            return Ok(());
+            return;
         }
-        let lane = match item.destination.subject {
-            Subject::User => &mut self.user,
-            Subject::Tenant => &mut self.tenant,
-        };
-        lane.push(item, &self.current, full);
-        Ok(())
+        let subject = item.destination.subject;
+        self.lane(subject).push(item, full);
     }
 
     /// Gives out what is left; batches are appended to `full`.
@@ -128,11 +132,21 @@ impl Chunker {
         self.tenant.detach();
     }
 
-    /// Lowers the limits of tokens and bytes per batch, never above the configured ones. A token that is
-    /// larger than that goes alone.
-    pub fn resize(&mut self, max_tokens: usize, max_bytes: usize) {
-        self.current.max_tokens = max_tokens.clamp(1, self.limits.max_tokens);
-        self.current.max_bytes = max_bytes.min(self.limits.max_bytes);
+    /// Changes the size of the batches of a subject, never above the limits. A token that is larger goes
+    /// alone.
+    pub fn resize(&mut self, subject: Subject, size: BatchSize) {
+        let size = BatchSize {
+            tokens: size.tokens.clamp(1, self.limits.max_tokens),
+            bytes: size.bytes.min(self.limits.max_bytes),
+        };
+        self.lane(subject).resize(size);
+    }
+
+    fn lane(&mut self, subject: Subject) -> &mut Lane {
+        match subject {
+            Subject::User => &mut self.user,
+            Subject::Tenant => &mut self.tenant,
+        }
     }
 }
 

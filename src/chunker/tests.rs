@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use super::{Chunker, Limits, Singly};
 use crate::{
     descope::{BODY_OVERHEAD, RequestBody, SINGLE_OVERHEAD},
-    domain::{Batch, Call, Destination, EncodedToken, Item, Subject},
+    domain::{Batch, BatchSize, Call, Destination, EncodedToken, Item, Subject},
     secret::{FingerprintKey, SentAttributes},
 };
 
@@ -60,14 +60,18 @@ fn identity(item: &Item) -> (String, String) {
 
 fn run(items: Vec<Item>, limits: Limits, singly: Singly, lower_at: Option<usize>) -> (Vec<Batch>, Vec<Item>) {
     let mut chunker = Chunker::new(limits, singly);
-    let (mut batches, mut too_large) = (Vec::new(), Vec::new());
+    let mut items = items;
+    let (mut batches, too_large) = (Vec::new(), chunker.take_oversized(&mut items));
     for (position, item) in items.into_iter().enumerate() {
         if lower_at == Some(position) {
-            chunker.resize(limits.max_tokens / 2, limits.max_bytes);
+            let half = BatchSize {
+                tokens: limits.max_tokens / 2,
+                bytes: limits.max_bytes,
+            };
+            chunker.resize(Subject::User, half);
+            chunker.resize(Subject::Tenant, half);
         }
-        if let Err(item) = chunker.push(item, &mut batches) {
-            too_large.push(*item);
-        }
+        chunker.push(item, &mut batches);
     }
     chunker.flush(&mut batches);
     (batches, too_large)

@@ -125,6 +125,7 @@ fn of_ledger(error: &LedgerError) -> Exit {
         | LedgerError::OtherTarget { .. }
         | LedgerError::ApiUnknown(_)
         | LedgerError::PendingDeletions(_)
+        | LedgerError::QuotaConflict { .. }
         | LedgerError::UploadsNothing { .. } => Exit::Usage,
         LedgerError::Schema(_) | LedgerError::Contradiction(_) => Exit::Unforeseen,
     }

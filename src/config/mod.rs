@@ -31,7 +31,7 @@ pub use provider::{Prefer, ProviderSettings};
 pub use report::{ConfigReport, Origin, Value};
 pub use settings::{
     ApiSettings, AppMap, BatchSettings, LedgerAccess, LedgerSettings, LookupSettings, OnFailure, OnUnknown,
-    RateLimit, RetrySettings, Settings, StopSettings, key_defaults, known_keys,
+    RateLimit, RetrySettings, Settings, SharingSettings, StopSettings, key_defaults, known_keys,
 };
 pub use source::{Relation, RowSecurity, SessionValue, SourceSettings, SourceShape};
 pub use watch::{LiveSettings, MetricsSettings, push_url_problem};

@@ -37,7 +37,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<(ProviderSettings, Mapping
         &others[0],
         [("columns", Prefer::Columns), ("provider", Prefer::Provider)],
     );
-    let force_refresh = reader.flag(&others[1]);
+    let force_refresh = reader.flag(&others[1], false);
     let revision = reader.text(&others[2]).unwrap_or_default();
     if reader.value(&key).is_none() && others.iter().any(|other| reader.value(other).is_some()) {
         reader.problem(

@@ -279,14 +279,15 @@ impl<'a> Reader<'a> {
         default
     }
 
-    /// Reads `true` or `false`; the default is `false`.
-    pub(super) fn flag(&mut self, key: &str) -> bool {
+    /// Reads `true` or `false`, or returns the default.
+    pub(super) fn flag(&mut self, key: &str, default: bool) -> bool {
         if let Some(ValueKind::Boolean(flag)) = self.value(key).map(|value| &value.kind) {
-            self.default(key, "false");
+            self.default(key, default.to_string());
             return *flag;
         }
         // Environment variables are texts.
-        self.word(key, [("false", false), ("true", true)])
+        let (yes, no) = (("true", true), ("false", false));
+        self.word(key, if default { [yes, no] } else { [no, yes] })
     }
 
     /// Reads the entries of a table with free keys.

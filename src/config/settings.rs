@@ -128,6 +128,8 @@ pub struct ApiSettings {
     pub refresh_margin: RefreshMargin,
     /// The quota of every request without a quota of its own.
     pub rate_limit: RateLimit,
+    /// The use of the quotas by several processes.
+    pub sharing: SharingSettings,
     /// Settings for looking users up.
     pub lookup: LookupSettings,
     /// Settings for retries.
@@ -157,6 +159,17 @@ pub struct LookupSettings {
     pub remember: Duration,
 }
 
+/// The use of quotas by several processes, and the search for a higher one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharingSettings {
+    /// All processes with this ledger share one quota.
+    pub enabled: bool,
+    /// The name of the address from which requests leave: the API counts plain requests by address.
+    pub egress: String,
+    /// The most plain requests per window, to which their rate is raised once.
+    pub ceiling: Option<u32>,
+}
+
 /// A quota: requests per window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct RateLimit {
@@ -166,6 +179,25 @@ pub struct RateLimit {
     pub per: Duration,
     /// The requests that may be sent at once after a pause.
     pub burst: u32,
+}
+
+impl RateLimit {
+    /// Returns this part of the quota, but at least one request.
+    #[must_use]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "it is clamped to what fits"
+    )]
+    pub fn scaled(self, part: f64) -> Self {
+        // A product such as 79.999… stands for 80.
+        let requests = (f64::from(self.requests) * part + 1e-6).clamp(1.0, f64::from(u32::MAX)) as u32;
+        Self {
+            requests,
+            burst: self.burst.min(requests),
+            ..self
+        }
+    }
 }
 
 /// Exponential backoff with jitter.
@@ -204,8 +236,10 @@ pub enum OnUnknown {
 /// Settings for building and sending batches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BatchSettings {
-    /// Tokens per request.
+    /// Tokens per request, at first.
     pub max_tokens: usize,
+    /// Tokens per request, up to which batches grow while the API accepts them.
+    pub grow_to: usize,
     /// Bytes per request body.
     pub max_bytes: usize,
     /// Batches in flight.
@@ -219,6 +253,14 @@ pub struct BatchSettings {
 }
 
 impl BatchSettings {
+    /// Returns the most tokens per request. Batches do not grow if one bad token would fail all of them, or
+    /// if their last token could not be read back.
+    #[must_use]
+    pub fn growth_limit(&self) -> usize {
+        let grows = self.on_failure == OnFailure::Isolate && self.on_unknown != OnUnknown::Resend;
+        if grows { self.grow_to } else { self.max_tokens }
+    }
+
     /// Returns the number of concurrent ledger statements of a run: one per batch in flight, and a few more.
     #[must_use]
     pub fn ledger_statements(&self) -> u32 {
@@ -430,6 +472,7 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
     let settle_grace = reader.duration("api.settle_grace", timeout);
     let refresh_margin = RefreshMargin::new(reader.duration("api.refresh_margin", Duration::from_mins(10)));
     let rate_limit = rate_limit(reader, "api.rate_limit", 100);
+    let sharing = sharing(reader, rate_limit);
     let lookup = LookupSettings {
         // Nine tenths of the documented limits of 500 and 200 in 60 seconds: other programs of the project
         // share them.
@@ -460,6 +503,7 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
         settle_grace,
         refresh_margin,
         rate_limit,
+        sharing,
         lookup,
         retry,
     })
@@ -480,9 +524,39 @@ fn rate_limit(reader: &mut Reader<'_>, section: &str, requests: u32) -> RateLimi
     limit
 }
 
+fn sharing(reader: &mut Reader<'_>, rate_limit: RateLimit) -> SharingSettings {
+    const CEILING: &str = "api.rate_limit.ceiling";
+    let enabled = reader.flag("api.rate_limit.share", true);
+    let egress = reader.text("api.rate_limit.egress").unwrap_or_default();
+    let ceiling = reader
+        .value(CEILING)
+        .is_some()
+        .then(|| reader.number(CEILING, rate_limit.requests, 1));
+    if ceiling.is_some_and(|ceiling| ceiling < rate_limit.requests) {
+        reader.problem(CEILING, "must be at least `api.rate_limit.requests`");
+    }
+    if ceiling.is_some() && !enabled {
+        reader.problem(
+            CEILING,
+            "needs `api.rate_limit.share`: what is found is kept in the ledger",
+        );
+    }
+    SharingSettings {
+        enabled,
+        egress,
+        ceiling,
+    }
+}
+
 fn batch(reader: &mut Reader<'_>) -> BatchSettings {
+    let max_tokens = reader.number("batch.max_tokens", 100, 1);
+    let grow_to = reader.number("batch.grow_to", max_tokens.max(2000), 1);
+    if grow_to < max_tokens {
+        reader.problem("batch.grow_to", "must be at least `batch.max_tokens`");
+    }
     BatchSettings {
-        max_tokens: reader.number("batch.max_tokens", 100, 1),
+        max_tokens,
+        grow_to,
         max_bytes: reader.size("batch.max_bytes", 1 << 20, 1024),
         concurrency: reader.number("batch.concurrency", 4, 1),
         on_failure: reader.word(
@@ -497,7 +571,7 @@ fn batch(reader: &mut Reader<'_>) -> BatchSettings {
                 ("resend", OnUnknown::Resend),
             ],
         ),
-        verify_refresh: reader.flag("batch.verify_refresh"),
+        verify_refresh: reader.flag("batch.verify_refresh", false),
     }
 }
 

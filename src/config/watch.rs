@@ -66,7 +66,7 @@ pub fn push_url_problem(text: &str) -> Result<(), &'static str> {
 }
 
 pub(super) fn live(reader: &mut Reader<'_>) -> LiveSettings {
-    let enabled = reader.flag("live.enabled");
+    let enabled = reader.flag("live.enabled", false);
     let token = reader.secret("live.token");
     reader.default("live.token", "generated at start and printed");
     if let Some(token) = &token {

@@ -22,6 +22,9 @@ pub enum Subject {
 }
 
 impl Subject {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::User, Self::Tenant];
+
     /// Returns the word that the ledger stores.
     #[must_use]
     pub fn as_str(self) -> &'static str {

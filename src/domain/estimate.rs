@@ -17,4 +17,6 @@ pub struct Estimate {
     pub fetches: i64,
     /// The seconds from the first request to the last, at the configured rate.
     pub duration_s: f64,
+    /// The real run may send larger batches, and so fewer requests: it is not known which the API accepts.
+    pub at_most: bool,
 }

@@ -19,6 +19,8 @@ pub enum EventKind {
     Paused,
     /// The API rejected a batch for its size, and later batches were smaller.
     SizeLowered,
+    /// The rate that the API allows changed.
+    RateChanged,
     /// The source was unreachable.
     SourceAway,
     /// The ledger was unreachable.
@@ -29,13 +31,14 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Started,
         Self::Resumed,
         Self::Held,
         Self::LookupsHeld,
         Self::Paused,
         Self::SizeLowered,
+        Self::RateChanged,
         Self::SourceAway,
         Self::LedgerAway,
         Self::Ended,
@@ -57,6 +60,7 @@ impl EventKind {
             Self::LookupsHeld => "lookups_held",
             Self::Paused => "paused",
             Self::SizeLowered => "size_lowered",
+            Self::RateChanged => "rate_changed",
             Self::SourceAway => "source_away",
             Self::LedgerAway => "ledger_away",
             Self::Ended => "ended",

@@ -4,6 +4,7 @@
 //! [`Batch`], and ends in exactly one [`Decision`].
 
 mod batch;
+mod batch_size;
 mod decision;
 mod destination;
 mod dry_run;
@@ -33,6 +34,7 @@ mod visible;
 mod witness;
 
 pub use batch::{Batch, BatchState, Call};
+pub use batch_size::{BatchSize, LearnedSizes};
 pub use decision::{Decision, Reason, RefusedBy, TokenState, Unsent};
 pub use destination::{Destination, DestinationId, Identity, Subject};
 pub use dry_run::DryRun;

@@ -128,6 +128,24 @@ pub enum LedgerError {
     /// An unfinished rollback left tokens that may or may not be deleted.
     #[error("{0}")]
     PendingDeletions(PendingDeletions),
+    /// A process with other settings uses a quota that all share.
+    #[error(
+        "the quota of `{key}` is shared with {used_by}, which uses {theirs}, but this configuration has {ours}. Give all \
+         that share it the same settings: others take effect once no request has left for {window}. For a quota of its \
+         own, set `api.rate_limit.share = false`"
+    )]
+    QuotaConflict {
+        /// The table of the configuration with the settings.
+        key: &'static str,
+        /// The other process and its migration.
+        used_by: String,
+        /// Its settings.
+        theirs: String,
+        /// The settings of this process.
+        ours: String,
+        /// The time without requests after which other settings take effect.
+        window: String,
+    },
     /// A row differs from what this program wrote.
     #[error("the ledger contradicts itself: {0}. This is a bug; please report it")]
     Contradiction(String),

@@ -33,8 +33,9 @@ pub use read::{
 };
 pub use schema::State;
 pub use write::{
-    BatchOutcome, BatchRef, Checkpoint, Committed, FailedRow, IntendedDeletion, Lock, RemainingTokens,
-    RollbackCandidate, RollbackRun, Rows, Run, Unsettled, VerifyRun,
+    BatchOutcome, BatchRef, Checkpoint, Committed, FailedRow, IntendedDeletion, Lock, QuotaTerms,
+    RemainingTokens, Reservation, RollbackCandidate, RollbackRun, Rows, Run, SharedQuota, Unsettled,
+    VerifyRun,
 };
 use write::{Outcomes, TokenFilters};
 

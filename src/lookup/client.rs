@@ -2,6 +2,7 @@
 
 use std::{fmt, sync::Arc, time::Duration};
 
+use tokio::sync::{Mutex, mpsc};
 use tracing::debug;
 
 use super::LookupError;
@@ -9,7 +10,8 @@ use crate::{
     config::{ApiSettings, RetrySettings},
     descope::{Client, LookupOutcome, Refusal},
     domain::{EventKind, EventLog, StopReason},
-    rate::{Pacer, RetryLoop, RunControl, StopSignal},
+    ledger::{LedgerError, SharedQuota},
+    rate::{Pacer, RetryLoop, RunControl, SharedQuotas, StopSignal},
 };
 
 /// The quota that a request uses. The API counts each separately.
@@ -41,6 +43,10 @@ pub struct LookupClient {
     plain: Arc<Pacer>,
     users: Pacer,
     search: Pacer,
+    /// Failures of the ledger in which the quotas are shared.
+    failures: Mutex<mpsc::Receiver<LedgerError>>,
+    /// Keeps the receiver waiting if no quota is shared.
+    _failed: mpsc::Sender<LedgerError>,
     retry: RetrySettings,
     stop: StopSignal,
 }
@@ -54,11 +60,26 @@ impl fmt::Debug for LookupClient {
 impl LookupClient {
     /// Returns a client with the quotas and retries of the settings. The stop signal ends it, and is
     /// triggered if further requests are useless. Waits that the API asks for are recorded in the event log.
+    /// The quotas are shared with other processes if `shared` is given.
     #[must_use]
-    pub fn new(client: Client, settings: &ApiSettings, control: &RunControl, event_log: &EventLog) -> Self {
-        let pacer = |name, quota, held| Pacer::new(quota, control).recording(name, held, event_log.clone());
+    pub fn new(
+        client: Client,
+        settings: &ApiSettings,
+        control: &RunControl,
+        event_log: &EventLog,
+        shared: Option<&SharedQuotas>,
+    ) -> Self {
+        let (failed, failures) = mpsc::channel(1);
+        let pacer = |name, quota, held, shared: Option<&SharedQuota>| {
+            let pacer = Pacer::new(quota, control).recording(name, held, event_log.clone());
+            match shared {
+                Some(shared) => pacer.sharing(shared.clone(), failed.clone()),
+                None => pacer,
+            }
+        };
         // Uploads wait for this one, too.
-        let plain = Arc::new(pacer("calls", settings.rate_limit, EventKind::Held));
+        let plain = shared.map(|shared| &shared.plain);
+        let plain = Arc::new(pacer("calls", settings.rate_limit, EventKind::Held, plain));
         let (pays, stop) = (Arc::clone(&plain), control.stop.clone());
         client.pay_licenses_with(Arc::new(move || {
             let (pays, stop) = (Arc::clone(&pays), stop.clone());
@@ -71,8 +92,20 @@ impl LookupClient {
         Self {
             client,
             plain,
-            users: pacer("users", settings.lookup.users, EventKind::LookupsHeld),
-            search: pacer("searches", settings.lookup.search, EventKind::LookupsHeld),
+            users: pacer(
+                "users",
+                settings.lookup.users,
+                EventKind::LookupsHeld,
+                shared.map(|shared| &shared.users),
+            ),
+            search: pacer(
+                "searches",
+                settings.lookup.search,
+                EventKind::LookupsHeld,
+                shared.map(|shared| &shared.search),
+            ),
+            failures: Mutex::new(failures),
+            _failed: failed,
             retry: settings.retry,
             stop: control.stop.clone(),
         }
@@ -82,6 +115,15 @@ impl LookupClient {
     #[must_use]
     pub fn plain(&self) -> Arc<Pacer> {
         Arc::clone(&self.plain)
+    }
+
+    /// Waits for a failure of the ledger in which the quotas are shared. No request leaves after it.
+    pub async fn quota_failure(&self) -> LedgerError {
+        match self.failures.lock().await.recv().await {
+            Some(error) => error,
+            // This client has a sender.
+            None => std::future::pending().await,
+        }
     }
 
     /// Returns the remaining wait that the API has asked for.
@@ -169,7 +211,10 @@ impl LookupClient {
                 return Err(self.end(StopReason::Endpoint(because(what, &refusal))));
             }
             LookupOutcome::RateLimited { retry_after } => {
-                attempts.rate_limited(retry_after).ok_or(LookupError::Stopped)?;
+                attempts
+                    .rate_limited(retry_after)
+                    .await
+                    .ok_or(LookupError::Stopped)?;
                 let license = self.client.license_may_have_changed();
                 self.stop
                     .run_until_stopped(license)

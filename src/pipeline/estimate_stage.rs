@@ -11,9 +11,13 @@ use super::{PipelineError, checkpointer::Checkpointer, sink_item::SinkItem};
 use crate::{
     config::{ApiSettings, RateLimit},
     descope::RequestBody,
-    domain::{Batch, Call, Estimate, Tally},
+    domain::{Batch, Call, Estimate, Subject, Tally},
     rate::{Pacer, StopSignal},
+    uploader::SizeLimit,
 };
+
+/// The full batches that are sent before the first larger one.
+const BATCHES_BEFORE_GROWTH: i64 = 2;
 
 /// The counters, shared by the stage and its readers.
 #[derive(Debug, Clone)]
@@ -21,25 +25,50 @@ pub(super) struct Estimator {
     checkpointer: Arc<Checkpointer>,
     rate_limit: RateLimit,
     fetch_limit: RateLimit,
+    size_limit: SizeLimit,
     counted: Arc<Counted>,
 }
 
 #[derive(Debug, Default)]
 struct Counted {
     batches: AtomicI64,
+    /// The batches with as many tokens as allowed, of each subject in the order of `Subject::ALL`.
+    full: [AtomicI64; 2],
     single: AtomicI64,
     bytes: AtomicI64,
     fetches: AtomicI64,
 }
 
 impl Estimator {
-    pub(super) fn new(checkpointer: Arc<Checkpointer>, settings: &ApiSettings) -> Self {
+    /// Returns counters for a run at this rate.
+    pub(super) fn new(
+        checkpointer: Arc<Checkpointer>,
+        settings: &ApiSettings,
+        rate_limit: RateLimit,
+        size_limit: SizeLimit,
+    ) -> Self {
         Self {
             checkpointer,
-            rate_limit: settings.rate_limit,
+            rate_limit,
             fetch_limit: settings.lookup.users,
+            size_limit,
             counted: Arc::default(),
         }
+    }
+
+    /// Returns the size limits of batches, as earlier runs learned them.
+    pub(super) fn size_limit(&self) -> &SizeLimit {
+        &self.size_limit
+    }
+
+    /// Returns true if the real run may send larger batches: it has enough of them to begin.
+    fn is_upper_bound(&self) -> bool {
+        Subject::ALL
+            .into_iter()
+            .zip(&self.counted.full)
+            .any(|(subject, full)| {
+                full.load(Ordering::Relaxed) > BATCHES_BEFORE_GROWTH && self.size_limit.may_grow(subject)
+            })
     }
 
     /// Returns the estimate so far.
@@ -56,6 +85,7 @@ impl Estimator {
             bytes: self.counted.bytes.load(Ordering::Relaxed),
             fetches,
             duration_s: sending.max(fetching).as_secs_f64(),
+            at_most: self.is_upper_bound(),
         }
     }
 
@@ -69,6 +99,14 @@ impl Estimator {
     fn count(&self, batch: &Batch) {
         let bytes = RequestBody::size(batch);
         self.counted.batches.fetch_add(1, Ordering::Relaxed);
+        if batch.call == Call::Batch && batch.items.len() >= self.size_limit.get(batch.subject).tokens {
+            let [user, tenant] = &self.counted.full;
+            let full = match batch.subject {
+                Subject::User => user,
+                Subject::Tenant => tenant,
+            };
+            full.fetch_add(1, Ordering::Relaxed);
+        }
         self.counted
             .single
             .fetch_add(i64::from(batch.call == Call::Single), Ordering::Relaxed);

@@ -21,13 +21,13 @@ use super::{
     unchanged_ranges,
 };
 use crate::{
-    config::Settings,
-    domain::{Batches, DryRun, Tally},
+    config::{RateLimit, Settings},
+    domain::{Batches, DryRun, Subject, Tally},
     ledger::{Ledger, LedgerError, LockKind, Run},
     rate::{Pacer, RunControl},
     reader::Source,
     report::View,
-    uploader::TokensFinished,
+    uploader::{SizeLimit, TokensFinished},
 };
 
 /// Returns the kind of session. A dry run takes no lock.
@@ -77,25 +77,52 @@ async fn begin(mut opened: Opened<'_>, request: &Request) -> Result<Ended, Pipel
     };
     let (whole, expected) = Expected::of(&mut opened.source, ledger, &run, &request.selection).await?;
     ledger.expect_rows(&run, expected).await?;
+    let rate_limit = match (&opened.quotas, request.dry_run) {
+        (Some(quotas), DryRun::On) => quotas.plain.allowed().await?,
+        _ => settings.api.rate_limit,
+    };
+    let [user, tenant] = Subject::ALL.map(|subject| ledger.learned_sizes(subject));
+    let size_limit = SizeLimit::new(
+        &settings.batch,
+        settings.api.timeout,
+        [user.await?, tenant.await?],
+    );
     let (session, source, lock) = opened.begin(run, &request.described(settings)).await;
     session.view.send_modify(|view| {
         view.tally = session.run.tally;
         view.expected = expected.filter(|_| request.limit.is_none());
     });
     let span = session.span.clone();
-    let work = Box::pin(work(session, source, lock, request, whole, expected));
+    let plan = Plan {
+        request,
+        rate_limit,
+        size_limit,
+        whole,
+        expected,
+    };
+    let work = Box::pin(work(session, source, lock, plan));
     Ok(work.instrument(span).await)
 }
 
-/// Does the work; every run gets a status, whatever happens.
-async fn work(
-    session: Session<'_>,
-    source: Source,
-    mut lock: RunLock,
-    request: &Request,
+/// The order of a run, and what is known before it starts.
+struct Plan<'a> {
+    request: &'a Request,
+    /// The rate of the estimate.
+    rate_limit: RateLimit,
+    size_limit: SizeLimit,
     whole: Expected,
     expected: Option<u64>,
-) -> Ended {
+}
+
+/// Does the work; every run gets a status, whatever happens.
+async fn work(session: Session<'_>, source: Source, mut lock: RunLock, plan: Plan<'_>) -> Ended {
+    let Plan {
+        request,
+        rate_limit,
+        size_limit,
+        whole,
+        expected,
+    } = plan;
     announce(&session, request, expected);
     let beside = source.another();
     let settings = session.settings;
@@ -111,10 +138,13 @@ async fn work(
                 .canary
                 .map(|canary| CanaryGate::new(canary, session.control.stop.clone(), phase.clone()));
             let listener = count_and_watch(Arc::clone(&checkpointer), gate.clone());
-            (Sink::Upload(session.uploader(Box::new(listener))), gate)
+            (
+                Sink::Upload(session.uploader(size_limit, Box::new(listener))),
+                gate,
+            )
         }
         DryRun::On => {
-            let estimator = Estimator::new(Arc::clone(&checkpointer), &settings.api);
+            let estimator = Estimator::new(Arc::clone(&checkpointer), &settings.api, rate_limit, size_limit);
             (Sink::Count(estimator), None)
         }
     };

@@ -26,11 +26,13 @@ pub(super) fn quota(limit: RateLimit) -> Quota {
     }
 }
 
-/// Publishes snapshots continuously, and records pauses in the event log.
+/// Publishes snapshots continuously, and records pauses in the event log. `allowed` gives the rate that the
+/// API allows.
 pub(super) async fn show(
     control: &RunControl,
     event_log: &EventLog,
     view: &watch::Sender<View>,
+    allowed: impl Fn() -> RateLimit,
     renew: impl Fn(&mut View),
 ) -> Infallible {
     let mut looked = Instant::now();
@@ -46,8 +48,9 @@ pub(super) async fn show(
             renew(view);
             view.paused = paused;
             view.slowed_to = control.throttle.slowed_to();
-            let rate = view.slowed_to.unwrap_or_else(|| control.throttle.configured());
-            view.quota = view.quota.map(|_| quota(rate));
+            let allowed = allowed();
+            let slower = view.slowed_to.filter(|slowed| slowed.requests < allowed.requests);
+            view.quota = view.quota.map(|_| quota(slower.unwrap_or(allowed)));
         });
         sleep(TICK).await;
     }

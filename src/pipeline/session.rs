@@ -18,11 +18,11 @@ use crate::{
     ledger::{Checkpoint, Ledger, LedgerError, Lock, LockKind, Run},
     lookup::LookupClient,
     postgres::Patience,
-    rate::RunControl,
+    rate::{RunControl, SharedQuotas},
     reader::Source,
     report::View,
     secret::BufferPool,
-    uploader::{Listener, Uploader},
+    uploader::{Listener, SizeLimit, UploadLimits, Uploader},
 };
 
 /// The kind of run that a session is for.
@@ -43,6 +43,8 @@ pub(super) struct Opened<'a> {
     pub(super) access: LedgerAccess,
     pub(super) source: Source,
     pub(super) ledger: Ledger,
+    /// The quotas that are shared with other processes.
+    pub(super) quotas: Option<SharedQuotas>,
     client: Client,
     buffers: Arc<BufferPool>,
     lock: RunLock,
@@ -114,6 +116,12 @@ impl<'a> Opened<'a> {
             Ledger::open_existing(&access, kind.connections, patience).await?
         };
         let ledger = ledger.bound_to(&settings.api.target());
+        let used_by = format!("{} (migration \"{}\")", holder(), settings.migration);
+        let quotas = SharedQuotas::new(&settings.api, &ledger, &used_by);
+        // A dry run may send nothing; if it does, it claims what it uses.
+        if let Some(quotas) = quotas.as_ref().filter(|_| kind.mode != Mode::DryRun) {
+            control.stop.run_until_stopped(quotas.claim()).await.transpose()?;
+        }
         let last_success = ledger.last_success(kind.mode).await?;
         let buffers = Arc::default();
         let client = Client::new(&settings.api, control.meter.clone())?.with_buffers(&buffers);
@@ -130,6 +138,7 @@ impl<'a> Opened<'a> {
             view,
             access,
             ledger,
+            quotas,
             client,
             buffers,
             lock: RunLock(lock),
@@ -144,8 +153,13 @@ impl<'a> Opened<'a> {
         let order = format!("{order}, by {}", holder());
         event_log.record(EventKind::taking_up(run.resumed), Some(order));
         self.ledger.write_events(&run).await;
-        let lookup_client =
-            LookupClient::new(self.client.clone(), &self.settings.api, &self.control, event_log);
+        let lookup_client = LookupClient::new(
+            self.client.clone(),
+            &self.settings.api,
+            &self.control,
+            event_log,
+            self.quotas.as_ref(),
+        );
         self.view.send_modify(|view| {
             view.run_id = Some(run.id);
             view.last_success = self.last_success;
@@ -186,17 +200,26 @@ impl Session<'_> {
                 ended = &mut work => return ended.err(),
                 error = failure => error,
                 lost = lock.lost(&self.ledger) => lost.into(),
+                failed = self.lookup_client.quota_failure() => failed.into(),
             };
             self.control.stop.cancel();
             // Errors caused by the unreachable ledger add nothing.
             let _ = work.await;
             Some(error)
         };
-        let showing = show(&self.control, self.ledger.event_log(), self.view, |view| {
-            view.requests = self.counters().requests;
-            view.held_for = self.lookup_client.held_for();
-            renew(view);
-        });
+        let plain = self.lookup_client.plain();
+        let allowed = || plain.allowed();
+        let showing = show(
+            &self.control,
+            self.ledger.event_log(),
+            self.view,
+            allowed,
+            |view| {
+                view.requests = self.counters().requests;
+                view.held_for = self.lookup_client.held_for();
+                renew(view);
+            },
+        );
         tokio::select! {
             error = guarded => error,
             never = showing => match never {},
@@ -210,10 +233,13 @@ impl Session<'_> {
 
     /// Builds the uploader of this run, which also reconciles batches in flight. `listener` is called for
     /// each outcome.
-    pub(super) fn uploader(&self, listener: Listener) -> Uploader {
+    pub(super) fn uploader(&self, size_limit: SizeLimit, listener: Listener) -> Uploader {
         Uploader::new(
             self.client.clone(),
-            self.lookup_client.plain(),
+            UploadLimits {
+                pacer: self.lookup_client.plain(),
+                size: size_limit,
+            },
             self.ledger.clone(),
             self.run.clone(),
             self.settings,

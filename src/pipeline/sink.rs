@@ -17,7 +17,7 @@ use crate::{
     config::BatchSettings,
     domain::Estimate,
     rate::StopSignal,
-    uploader::{Size, SizeLimit, Uploader},
+    uploader::{SizeLimit, Uploader},
 };
 
 /// The destination of batches.
@@ -46,14 +46,11 @@ impl Sink {
         }
     }
 
-    /// Returns the known size limits of a batch. A dry run learns none from the API.
-    pub(super) fn size_limit(&self, batch: BatchSettings) -> SizeLimit {
+    /// Returns the size limits of batches. A dry run learns none from the API.
+    pub(super) fn size_limit(&self) -> &SizeLimit {
         match self {
-            Self::Upload(uploader) => uploader.size_limit().clone(),
-            Self::Count(_) => SizeLimit::new(Size {
-                tokens: batch.max_tokens,
-                bytes: batch.max_bytes,
-            }),
+            Self::Upload(uploader) => uploader.size_limit(),
+            Self::Count(counter) => counter.size_limit(),
         }
     }
 

@@ -205,7 +205,7 @@ impl Stages<'_> {
         let session = self.tracker.session;
         let (settings, stop) = (session.settings, &session.control.stop);
         let limits = Limits {
-            max_tokens: settings.batch.max_tokens,
+            max_tokens: settings.batch.growth_limit(),
             max_bytes: settings.batch.max_bytes,
             overhead: BODY_OVERHEAD,
             single_overhead: SINGLE_OVERHEAD,
@@ -215,7 +215,7 @@ impl Stages<'_> {
             record: self.record.clone(),
             checkpointer: Arc::clone(&self.tracker.checkpointer),
             chunker: Chunker::new(limits, self.singly()),
-            size_limit: sink.size_limit(settings.batch),
+            size_limit: sink.size_limit().clone(),
             refresh_margin_seconds: settings.api.refresh_margin.seconds(),
             stop: stop.clone(),
             work,

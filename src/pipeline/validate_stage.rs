@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashSet, VecDeque},
+    mem,
     sync::Arc,
 };
 
@@ -22,8 +23,8 @@ use super::{
 use crate::{
     chunker::{Chunker, spread_witnesses},
     domain::{
-        Batch, Decision, DestinationId, Finding, Forgotten, Item, LedgerState, Reason, Rule, Severity, Tally,
-        TokenState, Unsent,
+        Batch, Decision, DestinationId, Finding, Forgotten, Item, LedgerState, Reason, Rule, Severity,
+        Subject, Tally, TokenState, Unsent,
     },
     lookup::{ExistenceCheck, LookupError},
     rate::StopSignal,
@@ -245,22 +246,22 @@ impl ValidateStage {
         if !self.duplicates_resolved {
             self.record.departing(&items).await?;
         }
-        let size = self.size_limit.get();
-        self.chunker.resize(size.tokens, size.bytes);
         let readable_until = chrono::Utc::now()
             .timestamp()
             .saturating_add(self.refresh_margin_seconds);
-        spread_witnesses(&mut items, size.tokens, |item| item.can_testify(readable_until));
+        let smallest = Subject::ALL
+            .map(|subject| self.size_limit.get(subject).tokens)
+            .into_iter()
+            .min();
+        spread_witnesses(&mut items, smallest.unwrap_or(1), |item| {
+            item.can_testify(readable_until)
+        });
         self.checkpointer
             .replace(items.iter().filter_map(|item| item.replaces.clone()));
-        let mut full = Vec::new();
-        for item in items {
-            if let Err(item) = self.chunker.push(item, &mut full) {
-                warnings.retain(|warning| warning.key != item.key);
-                decisions.push(too_large(*item));
-            }
+        for item in self.chunker.take_oversized(&mut items) {
+            warnings.retain(|warning| warning.key != item.key);
+            decisions.push(too_large(item));
         }
-        self.chunker.detach();
         let count = |state| {
             i64::try_from(decisions.iter().filter(|d| d.state() == state).count()).unwrap_or(i64::MAX)
         };
@@ -279,7 +280,35 @@ impl ValidateStage {
             self.checkpointer.failed.add(&reason.code, &reason.text, 1);
         }
         self.checkpointer.settle(page, ended);
-        Ok(self.send(full).await)
+        Ok(self.chunk(items).await)
+    }
+
+    /// Forwards tokens in batches. Each batch leaves as soon as it is full, as the size of the next one may
+    /// have changed by then. Returns `false` if the next stage is gone.
+    async fn chunk(&mut self, items: Vec<Item>) -> bool {
+        let mut full = Vec::new();
+        self.resize();
+        for item in items {
+            self.chunker.push(item, &mut full);
+            if !full.is_empty() {
+                if !self.send(mem::take(&mut full)).await {
+                    return false;
+                }
+                let settled = self.size_limit.settled();
+                if self.stop.run_until_stopped(settled).await.is_none() {
+                    return false;
+                }
+                self.resize();
+            }
+        }
+        self.chunker.detach();
+        true
+    }
+
+    fn resize(&mut self) {
+        for subject in Subject::ALL {
+            self.chunker.resize(subject, self.size_limit.get(subject));
+        }
     }
 
     async fn send(&self, batches: Vec<Batch>) -> bool {

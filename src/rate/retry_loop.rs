@@ -91,7 +91,7 @@ impl<'a> RetryLoop<'a> {
     /// wait and the own growing pause, since the API may ask for no wait or an absurd one. Returns the wait;
     /// [`start`](Self::start) makes it. It uses up no attempt. If the API never lets the request pass, or
     /// asks for a longer wait than is allowed, the run ends: `None`.
-    pub fn rate_limited(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
+    pub async fn rate_limited(&mut self, retry_after: Option<Duration>) -> Option<Duration> {
         self.made += 1;
         self.rate_limited += 1;
         let asked = retry_after.unwrap_or_default();
@@ -115,7 +115,7 @@ impl<'a> RetryLoop<'a> {
                 wait_s = wait.as_secs_f64(),
                 "rate limited, holding requests"
             );
-            self.pacer.hold(wait);
+            self.pacer.hold(wait).await;
             return Some(wait);
         };
         self.stop.trigger(StopReason::Endpoint(reason));
@@ -217,7 +217,7 @@ mod tests {
         }
         assert_eq!(begin.elapsed().as_secs(), 3);
         // `Retry-After: 100`.
-        pacer.hold(Duration::from_secs(100));
+        pacer.hold(Duration::from_secs(100)).await;
         assert_eq!(attempts.start().await, Some(5));
         assert_eq!(begin.elapsed().as_secs(), 103);
     }
@@ -232,7 +232,7 @@ mod tests {
             for number in 1..8 {
                 assert_eq!(attempts.start().await, Some(number));
                 let begin = Instant::now();
-                let wait = attempts.rate_limited(asked).unwrap();
+                let wait = attempts.rate_limited(asked).await.unwrap();
                 assert!(wait >= asked.unwrap_or_default(), "{asked:?}");
                 assert_eq!(pacer.held_for(), wait);
                 pacer.acquire().await;
@@ -255,15 +255,15 @@ mod tests {
         let (pacer, stop) = (pacer(), StopSignal::new());
         let mut attempts = RetryLoop::new(&SETTINGS, &pacer, &stop);
         for _ in 1..MOST_RATE_LIMITED {
-            assert!(attempts.rate_limited(None).is_some());
+            assert!(attempts.rate_limited(None).await.is_some());
         }
         // Something else in between: they have to be in a row.
         attempts.wait_after_failure(Duration::ZERO).await;
         for _ in 1..MOST_RATE_LIMITED {
-            assert!(attempts.rate_limited(None).is_some());
+            assert!(attempts.rate_limited(None).await.is_some());
         }
         assert!(!stop.is_triggered());
-        assert_eq!(attempts.rate_limited(None), None);
+        assert_eq!(attempts.rate_limited(None).await, None);
         let Some(StopReason::Endpoint(text)) = stop.reason() else {
             panic!("{:?}", stop.reason())
         };
@@ -271,8 +271,16 @@ mod tests {
 
         let stop = StopSignal::new();
         let mut attempts = RetryLoop::new(&SETTINGS, &pacer, &stop);
-        assert!(attempts.rate_limited(Some(SETTINGS.max_retry_after)).is_some());
-        assert_eq!(attempts.rate_limited(Some(Duration::from_secs(u64::MAX))), None);
+        assert!(
+            attempts
+                .rate_limited(Some(SETTINGS.max_retry_after))
+                .await
+                .is_some()
+        );
+        assert_eq!(
+            attempts.rate_limited(Some(Duration::from_secs(u64::MAX))).await,
+            None
+        );
         let Some(StopReason::Endpoint(text)) = stop.reason() else {
             panic!("{:?}", stop.reason())
         };
@@ -284,7 +292,7 @@ mod tests {
         let (pacer, stop) = (pacer(), StopSignal::new());
         let mut attempts = RetryLoop::new(&SETTINGS, &pacer, &stop);
         assert_eq!(attempts.start().await, Some(1));
-        pacer.hold(Duration::from_secs(1000));
+        pacer.hold(Duration::from_secs(1000)).await;
         let turned = stop.clone();
         tokio::spawn(async move {
             sleep(Duration::from_secs(5)).await;

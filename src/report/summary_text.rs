@@ -106,7 +106,8 @@ impl Summary {
         if let Some(estimate) = &self.estimate {
             let _ = writeln!(
                 text,
-                "  {} batches, {} requests{}, {}, {} at the configured rate; nothing was sent ({took} for the dry run)",
+                "  {}{} batches, {} requests{}, {}, {} at the configured rate; nothing was sent ({took} for the dry run)",
+                if estimate.at_most { "at most " } else { "" },
                 grouped(estimate.batches),
                 grouped(estimate.requests),
                 single_requests(estimate.single_requests),

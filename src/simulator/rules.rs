@@ -26,6 +26,8 @@ pub struct Rules {
     pub max_tokens: Option<usize>,
     /// The largest body of a batch, in bytes.
     pub max_bytes: Option<usize>,
+    /// A batch is confirmed as a whole, but no more than its first tokens, this many, are stored.
+    pub truncates_to: Option<usize>,
     /// The refusal of a batch above one of the two limits.
     pub too_large: TooLarge,
     /// The status that tells that a user is not there: 400, or 404.
@@ -65,6 +67,7 @@ impl Default for Rules {
             on_repeat: OnRepeat::default(),
             max_tokens: None,
             max_bytes: None,
+            truncates_to: None,
             too_large: TooLarge::default(),
             user_not_found_status: 400,
             token_not_found_status: 404,

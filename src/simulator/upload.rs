@@ -111,7 +111,7 @@ fn commit_batch(
         .collect();
     if failures.is_empty() {
         let mut store = api.store.lock();
-        for item in items {
+        for item in items.into_iter().take(rules.truncates_to.unwrap_or(usize::MAX)) {
             let (destination, content) = item.into_parts();
             store.commit(destination, content, rules.on_repeat);
         }

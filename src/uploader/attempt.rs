@@ -10,29 +10,55 @@ use super::{
     bisect,
     context::Context,
     intent::Intent,
-    outcome::{AttemptResult, NextAttempt, Unresolved},
+    outcome::{AttemptResult, Cause, NextAttempt, Unresolved},
     rejection::{Rejection, reject},
+    size_limit::{Trial, quick},
+    size_search::SizeSearch,
+    truncation::{self, Extent},
     unresolved, witnesses,
 };
 use crate::{
-    descope::{RequestBody, UploadOutcome, redact},
+    descope::{Refusal, RequestBody, UploadOutcome, redact},
     domain::{Batch, Reason},
     ledger::{LedgerError, Rows},
     rate::RetryLoop,
 };
 
-/// Sends a batch until its outcome is known, the attempts are exhausted, or the run is stopped.
-pub(super) async fn send(context: &Context, batch: Batch) -> Result<AttemptResult, LedgerError> {
+/// The response to one attempt.
+struct Exchanged {
+    answer: UploadOutcome,
+    intent: Intent,
+    /// The end of the batch must be read back before it counts as stored.
+    needs_proof: bool,
+    /// It was the first attempt, and took little time.
+    is_clean: bool,
+}
+
+/// Sends a batch until its outcome is known, the attempts are exhausted, or the run is stopped. The trial of
+/// a batch that is larger than any before ends early if its first attempt does not settle it.
+pub(super) async fn send(
+    context: &Context,
+    batch: Batch,
+    trial: &mut Option<Trial>,
+) -> Result<AttemptResult, LedgerError> {
     // The level is the highest one, so that every log line names its batch.
     let span = error_span!(
         "batch",
         batch_id = tracing::field::Empty,
         tokens = batch.items.len()
     );
-    send_within(context, batch, &span).instrument(span.clone()).await
+    send_within(context, batch, trial, &span)
+        .instrument(span.clone())
+        .await
 }
 
-async fn send_within(context: &Context, mut batch: Batch, span: &Span) -> Result<AttemptResult, LedgerError> {
+async fn send_within(
+    context: &Context,
+    mut batch: Batch,
+    trial: &mut Option<Trial>,
+    span: &Span,
+) -> Result<AttemptResult, LedgerError> {
+    let needs_proof = context.size_limit.needs_proof(&batch);
     let mut attempts = context.attempts();
     let mut intended: Option<Intent> = None;
     let mut unsent: Option<RequestBody> = None;
@@ -50,7 +76,7 @@ async fn send_within(context: &Context, mut batch: Batch, span: &Span) -> Result
             return Ok(AttemptResult::Stopped);
         };
         let mut intent = match intended.take() {
-            None => record_intent(context, &batch, span).await?,
+            None => record_intent(context, &batch, needs_proof, span).await?,
             Some(intent) => intent.renew(&context.ledger, &context.run, number).await?,
         };
         fail_point!("intent");
@@ -71,13 +97,20 @@ async fn send_within(context: &Context, mut batch: Batch, span: &Span) -> Result
             parent_id = batch.parent,
             "sending"
         );
-        let answer = exchange(context, &batch, &body, &intent).await;
+        let (answer, took) = exchange(context, &batch, &body, &intent).await;
         unsent = (answer != UploadOutcome::Committed).then_some(body);
         fail_point!("answered");
-        let next = match handle(context, answer, intent, batch, &mut attempts).await? {
+        let exchanged = Exchanged {
+            answer,
+            intent,
+            needs_proof,
+            is_clean: number == 1 && took <= quick(context.timeout),
+        };
+        let next = match handle(context, exchanged, batch, &mut attempts).await? {
             ControlFlow::Break(result) => return Ok(result),
             ControlFlow::Continue(next) => next,
         };
+        drop(trial.take());
         batch = next.batch;
         let intent = intended.insert(next.intent);
         let Some((refusal, wait)) = next.failure else {
@@ -98,15 +131,30 @@ async fn send_within(context: &Context, mut batch: Batch, span: &Span) -> Result
     }
 }
 
-async fn record_intent(context: &Context, batch: &Batch, span: &Span) -> Result<Intent, LedgerError> {
-    let witnesses = witnesses::choose(batch, context.ledger.key(), context.readable_until());
+async fn record_intent(
+    context: &Context,
+    batch: &Batch,
+    needs_proof: bool,
+    span: &Span,
+) -> Result<Intent, LedgerError> {
+    let key = context.ledger.key();
+    let witnesses = if needs_proof {
+        witnesses::choose_last(batch, key)
+    } else {
+        witnesses::choose(batch, key, context.readable_until())
+    };
     let intent = Intent::record(&context.ledger, &context.run, batch, witnesses).await?;
     span.record("batch_id", intent.batch.id);
     Ok(intent)
 }
 
-/// Sends one request and returns its redacted outcome, which may be shown and recorded.
-async fn exchange(context: &Context, batch: &Batch, body: &RequestBody, intent: &Intent) -> UploadOutcome {
+/// Sends one request. Returns its redacted outcome, which may be shown and recorded, and the time until it.
+async fn exchange(
+    context: &Context,
+    batch: &Batch,
+    body: &RequestBody,
+    intent: &Intent,
+) -> (UploadOutcome, Duration) {
     let client = &context.client;
     let left_at = Instant::now();
     let deadline = intent.deadline(context.timeout);
@@ -122,37 +170,106 @@ async fn exchange(context: &Context, batch: &Batch, body: &RequestBody, intent: 
         took_ms = took.as_secs_f64() * 1000.0,
         "answered"
     );
-    answer
+    (answer, took)
+}
+
+/// Records that a batch is stored.
+async fn commit(
+    context: &Context,
+    mut batch: Batch,
+    intent: &Intent,
+    is_clean: bool,
+) -> Result<AttemptResult, LedgerError> {
+    // The tokens are stored, so they need not stay in memory while the ledger is written.
+    for item in &mut batch.items {
+        item.encoded.forget();
+    }
+    context
+        .ledger
+        .commit_batch(&intent.outcome(Some(200)), Rows::of(&batch))
+        .await?;
+    fail_point!("committed");
+    debug!(attempt = intent.attempt, status = 200, "committed");
+    Ok(AttemptResult::Committed { batch, is_clean })
+}
+
+/// Reads the end of a confirmed batch back before it counts as stored.
+async fn prove(
+    context: &Context,
+    batch: Batch,
+    intent: Intent,
+    is_clean: bool,
+    attempts: &mut RetryLoop<'_>,
+) -> Result<ControlFlow<AttemptResult, NextAttempt>, LedgerError> {
+    let submitted_at = intent.recorded_at.unix_seconds();
+    let extent = truncation::measure(context, &batch, submitted_at).await;
+    fail_point!("measured");
+    let (subject, tokens) = (batch.subject, batch.items.len());
+    let search = &context.size_limit;
+    match extent {
+        Extent::Whole => search.search(subject, |search| search.saw_whole(tokens)),
+        Extent::Unclear(refusal) => {
+            search.search(subject, SizeSearch::stop_growing);
+            warn!(
+                status = refusal.as_ref().and_then(|refusal| refusal.status),
+                code = refusal.as_ref().map(|refusal| &*refusal.code),
+                "batches do not grow further, since reading back does not show whether the API stores all of a larger one"
+            );
+        }
+        Extent::First(count) => {
+            let result = truncation::record(context, batch, &intent, count).await?;
+            return Ok(ControlFlow::Break(result));
+        }
+        Extent::Stopped => return Ok(ControlFlow::Break(AttemptResult::Stopped)),
+        // It may take the API a while to show what it stored.
+        Extent::Nothing | Extent::Unknown => {
+            let unresolved = Unresolved {
+                batch,
+                intent,
+                settled_at: Instant::now() + context.settle_grace,
+            };
+            let refusal = Refusal {
+                status: Some(200),
+                code: "not_stored".into(),
+                text: "the API confirmed the batch, but does not show its tokens".to_owned(),
+            };
+            return unresolved::resolve(context, unresolved, refusal, attempts).await;
+        }
+    }
+    let committed = commit(context, batch, &intent, is_clean).await?;
+    Ok(ControlFlow::Break(committed))
 }
 
 /// Handles one response: returns the result, or the next attempt.
 async fn handle(
     context: &Context,
-    answer: UploadOutcome,
-    intent: Intent,
-    mut batch: Batch,
+    exchanged: Exchanged,
+    batch: Batch,
     attempts: &mut RetryLoop<'_>,
 ) -> Result<ControlFlow<AttemptResult, NextAttempt>, LedgerError> {
     let ledger = &context.ledger;
+    let Exchanged {
+        answer,
+        intent,
+        needs_proof,
+        is_clean,
+    } = exchanged;
     let rejection = match answer {
+        UploadOutcome::Committed if needs_proof => {
+            return prove(context, batch, intent, is_clean, attempts).await;
+        }
         UploadOutcome::Committed => {
-            // The tokens are stored, so they need not stay in memory while the ledger is written.
-            for item in &mut batch.items {
-                item.encoded.forget();
-            }
-            ledger
-                .commit_batch(&intent.outcome(Some(200)), Rows::of(&batch))
-                .await?;
-            fail_point!("committed");
-            debug!(attempt = intent.attempt, status = 200, "committed");
-            return Ok(ControlFlow::Break(AttemptResult::Committed(batch)));
+            let committed = commit(context, batch, &intent, is_clean).await?;
+            return Ok(ControlFlow::Break(committed));
         }
         UploadOutcome::Refused(named) => {
             let status = named.first().and_then(|named| named.refusal.status);
             (Rejection::by_name(&batch, &named), status)
         }
-        UploadOutcome::RefusedWhole(refusal) => (Rejection::of_batch(&refusal, false), refusal.status),
-        UploadOutcome::TooLarge(refusal) => (Rejection::of_batch(&refusal, true), refusal.status),
+        UploadOutcome::RefusedWhole(refusal) => {
+            (Rejection::of_batch(&refusal, Cause::Unnamed), refusal.status)
+        }
+        UploadOutcome::TooLarge(refusal) => (Rejection::of_batch(&refusal, Cause::Size), refusal.status),
         UploadOutcome::Hopeless(impasse, refusal) => {
             context.stop_at(impasse, &refusal);
             let reason = bisect::api_reason(&refusal);

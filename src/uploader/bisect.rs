@@ -10,8 +10,8 @@ use crate::{
 pub(super) struct Bisection {
     /// Positions in the rejected batch, with their reasons.
     pub(super) blamed: Vec<(usize, Reason)>,
-    /// New batches to send. The caller sets their parent.
-    pub(super) again: Vec<Batch>,
+    /// The tokens to send again. The caller sets the parent.
+    pub(super) again: Option<Batch>,
 }
 
 /// Returns the tokens that a rejection names, with their reasons. The list may be incomplete, may name IDs
@@ -69,46 +69,39 @@ pub(super) fn without(batch: Batch, blamed: Vec<(usize, Reason)>) -> Bisection {
             }
         })
         .collect();
-    let again = if rest.is_empty() {
-        Vec::new()
-    } else {
-        vec![Batch {
-            subject,
-            call,
-            items: rest,
-            parent,
-        }]
-    };
+    let again = (!rest.is_empty()).then_some(Batch {
+        subject,
+        call,
+        items: rest,
+        parent,
+    });
     Bisection { blamed, again }
 }
 
-/// Splits a batch whose rejection names no token into halves; a single token fails. Repeated for one bad
-/// token among n, this takes about 2 log2 n requests.
-pub(super) fn by_halving(batch: Batch, reason: impl FnOnce() -> Reason) -> Bisection {
-    let Batch {
-        subject,
-        call,
-        mut items,
-        parent,
-    } = batch;
-    if items.len() < 2 {
+/// Blames a single token that was rejected without a name; more of them are all sent again.
+pub(super) fn blame_single(batch: Batch, reason: &Reason) -> Bisection {
+    if batch.items.len() == 1 {
         return Bisection {
-            blamed: vec![(0, reason())],
-            again: Vec::new(),
+            blamed: vec![(0, reason.clone())],
+            again: None,
         };
     }
-    let second = items.split_off(items.len() / 2);
-    let half = |items| Batch {
-        subject,
-        call,
-        items,
-        parent,
-    };
-    // The caller takes from the end, so the first half is sent first.
     Bisection {
         blamed: Vec::new(),
-        again: vec![half(second), half(items)],
+        again: Some(batch),
     }
+}
+
+/// Splits a batch whose rejection names no token into halves. Repeated for one bad token among n, this takes
+/// about 2 log2 n requests.
+pub(super) fn halve(mut batch: Batch) -> [Batch; 2] {
+    let second = Batch {
+        subject: batch.subject,
+        call: batch.call,
+        items: batch.items.split_off(batch.items.len() / 2),
+        parent: batch.parent,
+    };
+    [batch, second]
 }
 
 /// Fails all tokens. Those that were not named fail with the reason `other`.
@@ -121,10 +114,7 @@ pub(super) fn reject_all(count: usize, named: Vec<(usize, Reason)>, other: &Reas
                 .unwrap_or_else(|| (position, other.clone()))
         })
         .collect();
-    Bisection {
-        blamed,
-        again: Vec::new(),
-    }
+    Bisection { blamed, again: None }
 }
 
 #[cfg(test)]
@@ -169,7 +159,7 @@ mod tests {
         assert_eq!(blamed[0].0, 1);
         assert_eq!(blamed[0].1.text, "no");
         let isolated = without(batch, blamed);
-        assert_eq!(keys(&isolated.again[0]), ["u1", "u3"]);
+        assert_eq!(keys(&isolated.again.unwrap()), ["u1", "u3"]);
     }
 
     #[test]
@@ -182,7 +172,7 @@ mod tests {
     fn nothing_is_left_when_all_are_named() {
         let batch = batch(&["u1", "u2"]);
         let blamed = by_name(&batch, &[named("App", "u1"), named("App", "u2")]);
-        assert!(without(batch, blamed).again.is_empty());
+        assert!(without(batch, blamed).again.is_none());
     }
 
     #[test]
@@ -197,9 +187,9 @@ mod tests {
                 continue;
             }
             let first = batch.items[0].key.clone();
-            let isolated = by_halving(batch, || Reason::api("E", "refused"));
+            let isolated = blame_single(batch, &Reason::api("E", "refused"));
             culprits.extend(isolated.blamed.iter().map(|_| first.as_str().to_owned()));
-            stack.extend(isolated.again);
+            stack.extend(isolated.again.into_iter().flat_map(halve));
         }
         assert_eq!((committed, culprits), (99, vec!["u37".to_owned()]));
         assert!(requests <= 2 * 7 + 1, "{requests}");

@@ -73,6 +73,7 @@ mod tests {
     fn circuit_breaker() -> CircuitBreaker {
         let batch = BatchSettings {
             max_tokens: 5,
+            grow_to: 5,
             max_bytes: 1 << 20,
             concurrency: 1,
             on_failure: OnFailure::Isolate,

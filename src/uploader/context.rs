@@ -62,7 +62,7 @@ impl Context {
 
     /// Holds all requests after a 429, or ends the run if the API has responded 429 for too long.
     pub(super) async fn rate_limited(&self, attempts: &mut RetryLoop<'_>, retry_after: Option<Duration>) {
-        if attempts.rate_limited(retry_after).is_some() {
+        if attempts.rate_limited(retry_after).await.is_some() {
             self.client.license_may_have_changed().await;
         }
     }

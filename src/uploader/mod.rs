@@ -23,6 +23,8 @@ mod outcome;
 mod reconcile;
 mod rejection;
 mod size_limit;
+mod size_search;
+mod truncation;
 mod unresolved;
 mod witnesses;
 
@@ -34,7 +36,7 @@ use std::{
 pub use context::Listener;
 pub use outcome::{TokenOutcome, TokensFinished};
 pub use reconcile::Reconciliation;
-pub use size_limit::{Size, SizeLimit};
+pub use size_limit::SizeLimit;
 
 use self::{circuit_breaker::CircuitBreaker, context::Context, deferred::DeferredQueue};
 use crate::{
@@ -59,12 +61,21 @@ impl fmt::Debug for Uploader {
     }
 }
 
+/// The limits of the API that uploads keep to.
+#[derive(Debug)]
+pub struct UploadLimits {
+    /// The quota of requests.
+    pub pacer: Arc<Pacer>,
+    /// The size of batches.
+    pub size: SizeLimit,
+}
+
 impl Uploader {
-    /// Returns an uploader for one run. Its requests wait for `pacer`.
+    /// Returns an uploader for one run.
     #[must_use]
     pub fn new(
         client: Client,
-        pacer: Arc<Pacer>,
+        limits: UploadLimits,
         ledger: Ledger,
         run: Run,
         settings: &Settings,
@@ -72,14 +83,10 @@ impl Uploader {
         listener: Listener,
     ) -> Self {
         let (api, batch) = (&settings.api, settings.batch);
-        let size_limit = SizeLimit::new(Size {
-            tokens: batch.max_tokens,
-            bytes: batch.max_bytes,
-        });
         Self {
             context: Arc::new(Context {
                 client,
-                pacer,
+                pacer: limits.pacer,
                 ledger,
                 run,
                 control,
@@ -88,7 +95,7 @@ impl Uploader {
                 refresh_margin: api.refresh_margin,
                 retry: api.retry,
                 batch,
-                size_limit,
+                size_limit: limits.size,
                 circuit_breaker: CircuitBreaker::new(batch, settings.stop),
                 deferred: DeferredQueue::default(),
                 key_guard: Arc::default(),

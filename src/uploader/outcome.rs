@@ -34,7 +34,13 @@ pub enum TokenOutcome {
 #[derive(Debug)]
 pub(super) enum AttemptResult {
     /// All of it is stored, and the ledger has recorded that.
-    Committed(Batch),
+    Committed {
+        batch: Batch,
+        /// The API responded quickly to the first attempt.
+        is_clean: bool,
+    },
+    /// Only the first tokens of it are stored, and the ledger has recorded those.
+    Truncated { stored: Batch, rest: Batch },
     /// Nothing of it is stored.
     Rejected(Rejected),
     /// Nothing of it is known to be stored: all attempts failed. It may be sent later.
@@ -50,11 +56,22 @@ pub(super) enum AttemptResult {
 pub(super) struct Rejected {
     /// Page and reason of each failed token, in the order of the batch. The ledger has recorded them.
     pub(super) failed: Vec<(u64, Reason)>,
-    pub(super) again: Vec<Batch>,
+    /// The tokens that did not fail, if there are any.
+    pub(super) again: Option<Batch>,
     /// The reason of the first failed token, or of the batch if no token failed.
     pub(super) reason: Reason,
+    pub(super) cause: Cause,
+}
+
+/// The cause of a rejection, as far as the response shows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The API named bad tokens.
+    Tokens,
     /// The API said that the batch is too large.
-    pub(super) is_too_large: bool,
+    Size,
+    /// The API named nothing: the size, or a bad token.
+    Unnamed,
 }
 
 /// A batch that may or may not be stored.

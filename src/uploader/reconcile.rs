@@ -127,7 +127,7 @@ fn readable<'a>(context: &Context, witnesses: &'a [Witness]) -> impl Iterator<It
 
 /// Reads one witness back. Returns its verdict, or the refusal if the API rejects the request twice. Breaks
 /// if the API gives no usable response, or the run is stopped.
-async fn ask_witness(
+pub(super) async fn ask_witness(
     context: &Context,
     witness: &Witness,
     submitted_at: i64,

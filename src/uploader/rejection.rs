@@ -6,7 +6,7 @@ use tracing::debug;
 use super::{
     bisect::{self, Bisection},
     context::Context,
-    outcome::Rejected,
+    outcome::{Cause, Rejected},
 };
 use crate::{
     config::OnFailure,
@@ -20,7 +20,7 @@ pub(super) struct Rejection {
     /// Positions in the batch, with their reasons. Empty if the response names none.
     named: Vec<(usize, Reason)>,
     reason: Reason,
-    is_too_large: bool,
+    cause: Cause,
 }
 
 impl Rejection {
@@ -44,16 +44,16 @@ impl Rejection {
         Self {
             named,
             reason,
-            is_too_large: false,
+            cause: Cause::Tokens,
         }
     }
 
     /// Returns the rejection for a response that names no token.
-    pub(super) fn of_batch(refusal: &Refusal, is_too_large: bool) -> Self {
+    pub(super) fn of_batch(refusal: &Refusal, cause: Cause) -> Self {
         Self {
             named: Vec::new(),
             reason: bisect::api_reason(refusal),
-            is_too_large,
+            cause,
         }
     }
 
@@ -62,7 +62,7 @@ impl Rejection {
         let Self { named, reason, .. } = self;
         match (on_failure, named.is_empty()) {
             (OnFailure::Isolate, false) => (bisect::without(batch, named), reason),
-            (OnFailure::Isolate, true) => (bisect::by_halving(batch, || reason.clone()), reason),
+            (OnFailure::Isolate, true) => (bisect::blame_single(batch, &reason), reason),
             (OnFailure::Reject, is_whole) => {
                 let other = if is_whole {
                     reason.clone()
@@ -86,10 +86,13 @@ pub(super) async fn reject(
     rejection: Rejection,
 ) -> Result<Rejected, LedgerError> {
     let pages: Vec<u64> = batch.items.iter().map(|item| item.page).collect();
-    let is_too_large = rejection.is_too_large;
+    let cause = rejection.cause;
     let (bisection, mut reason) = rejection.take_apart(batch, context.batch.on_failure);
     if bisection.blamed.is_empty() {
-        reason.text = format!("{} (the API named no token: sent again in halves)", reason.text);
+        reason.text = format!(
+            "{} (the API named no token: sent again in smaller batches)",
+            reason.text
+        );
     }
     context
         .ledger
@@ -100,7 +103,7 @@ pub(super) async fn reject(
         status = outcome.http_status,
         code = %reason.code,
         failed = bisection.blamed.len(),
-        batches_again = bisection.again.len(),
+        tokens_again = bisection.again.as_ref().map_or(0, |batch| batch.items.len()),
         "refused"
     );
     let failed: Vec<(u64, Reason)> = bisection
@@ -109,7 +112,7 @@ pub(super) async fn reject(
         .filter_map(|(position, reason)| Some((*pages.get(position)?, reason)))
         .collect();
     let mut again = bisection.again;
-    for batch in &mut again {
+    if let Some(batch) = &mut again {
         batch.parent = Some(outcome.batch.id);
     }
     let reason = failed.first().map_or(reason, |(_, reason)| reason.clone());
@@ -117,6 +120,6 @@ pub(super) async fn reject(
         failed,
         again,
         reason,
-        is_too_large,
+        cause,
     })
 }

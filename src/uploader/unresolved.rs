@@ -37,7 +37,10 @@ pub(super) async fn resolve(
             fail_point!("settling");
             let outcome = intent.outcome(refusal.status);
             context.ledger.commit_batch(&outcome, Rows::of(&batch)).await?;
-            return Ok(ControlFlow::Break(AttemptResult::Committed(batch)));
+            return Ok(ControlFlow::Break(AttemptResult::Committed {
+                batch,
+                is_clean: false,
+            }));
         }
         Reconciliation::NotStored => {}
         Reconciliation::NoProof => {
@@ -95,7 +98,10 @@ pub(super) async fn resolve_at_impasse(
         Reconciliation::Stored => {
             let batch = unresolved.batch;
             ledger.commit_batch(&outcome, Rows::of(&batch)).await?;
-            return Ok(AttemptResult::Committed(batch));
+            return Ok(AttemptResult::Committed {
+                batch,
+                is_clean: false,
+            });
         }
         Reconciliation::NotStored => {
             let reason = bisect::api_reason(refusal);

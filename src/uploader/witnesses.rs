@@ -39,12 +39,35 @@ pub(super) fn choose(batch: &Batch, key: &FingerprintKey, readable_until: i64) -
         best.truncate(MAX_WITNESSES);
     }
     best.iter()
-        .filter_map(|rank| {
-            let item = &batch.items[rank.position.0];
-            let probe = Probe::new(&item.destination, item.evidence.refresh);
-            descope::witness(probe, &item.encoded, key, item.evidence)
-        })
+        .filter_map(|rank| witness(&batch.items[rank.position.0], key))
         .collect()
+}
+
+/// Moves the last token that can be read back to the end of the batch. Returns false if there is none.
+pub(super) fn move_to_end(batch: &mut Batch, readable_until: i64) -> bool {
+    let items = &mut batch.items;
+    let Some(position) = items.iter().rposition(|item| item.can_testify(readable_until)) else {
+        return false;
+    };
+    let end = items.len() - 1;
+    items.swap(position, end);
+    true
+}
+
+/// Returns the last token as the only witness of a batch of which the API may store just the first tokens.
+pub(super) fn choose_last(batch: &Batch, key: &FingerprintKey) -> Vec<Witness> {
+    batch
+        .items
+        .last()
+        .and_then(|item| witness(item, key))
+        .into_iter()
+        .collect()
+}
+
+/// Returns a token as a witness; `None` if it cannot be one.
+pub(super) fn witness(item: &Item, key: &FingerprintKey) -> Option<Witness> {
+    let probe = Probe::new(&item.destination, item.evidence.refresh);
+    descope::witness(probe, &item.encoded, key, item.evidence)
 }
 
 fn rank(item: &Item, position: usize, readable_until: i64) -> Option<Rank> {

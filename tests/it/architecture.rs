@@ -24,7 +24,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("decrypt", &["domain", "secret"]),
     ("config", &["decrypt", "domain", "postgres", "secret"]),
     ("descope", &["config", "domain", "metrics", "secret"]),
-    ("rate", &["config", "domain", "metrics"]),
+    ("rate", &["config", "domain", "ledger", "metrics"]),
     ("reader", &["config", "decrypt", "domain", "postgres", "secret"]),
     ("validation", &["config", "descope", "domain", "secret"]),
     ("chunker", &["domain", "secret"]),

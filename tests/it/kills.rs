@@ -31,6 +31,7 @@ async fn eventful_bed() -> Bed {
     // The stand-in knows everybody; a login ID is the user's ID there.
     bed.set(&format!(
         "batch.max_tokens = 50
+         batch.grow_to = 200
          source.page_size = 150
          source.columns.login_id = {{ sql = \"case when tenant_id is null then 'user-' || id end\" }}
          source.provider.provider = {{ sql = \"case when id <> 33 then 'google' end\" }}

@@ -116,8 +116,8 @@ async fn a_refused_batch_can_be_followed_by_its_id() {
         (&json!(200), &json!("E112102"))
     );
     assert_eq!(
-        (&story[2]["failed"], &story[2]["batches_again"]),
-        (&json!(1), &json!(1))
+        (&story[2]["failed"], &story[2]["tokens_again"]),
+        (&json!(1), &json!(99))
     );
     // The rest of it, in a batch of its own that says where it is from.
     let rest = log.iter().find(|line| line["parent_id"] == *id).unwrap();

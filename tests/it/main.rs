@@ -7,6 +7,7 @@
 )]
 
 mod architecture;
+mod batch_sizes;
 mod canary;
 mod config;
 mod connections;
@@ -47,6 +48,7 @@ mod rules;
 mod scratch;
 mod server_settings;
 mod set_back;
+mod shared_quota;
 mod show;
 mod silence;
 mod simulator;

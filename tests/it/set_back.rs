@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 /// Every table of the ledger whose rows come and go, those that others refer to first.
-pub(crate) const TABLES: [&str; 13] = [
+pub(crate) const TABLES: [&str; 15] = [
     "runs",
     "batches",
     "token_rows",
@@ -29,6 +29,8 @@ pub(crate) const TABLES: [&str; 13] = [
     "rollbacks",
     "forgotten_tokens",
     "clean_ranges",
+    "learned_sizes",
+    "quotas",
     "fingerprint_key",
 ];
 
@@ -65,6 +67,7 @@ async fn restore(bed: &Bed) {
 fn slow_migrate(bed: &Bed) -> tokio::process::Child {
     bed.command(&["migrate", "--json", "-v"])
         .env("TOKENFERRY__BATCH__MAX_TOKENS", "10")
+        .env("TOKENFERRY__BATCH__GROW_TO", "10")
         .env("TOKENFERRY__API__RATE_LIMIT__REQUESTS", "20")
         .env("TOKENFERRY__API__RATE_LIMIT__PER", "1s")
         .spawn()

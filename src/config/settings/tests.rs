@@ -226,3 +226,38 @@ fn an_expression_with_a_key_beside_it_is_refused() {
         "{error}"
     );
 }
+
+#[test]
+fn batches_grow_no_further_than_is_safe_and_quotas_are_shared() {
+    let plain = settings(MINIMAL, &[]).unwrap();
+    assert_eq!((plain.batch.grow_to, plain.batch.growth_limit()), (2000, 2000));
+    assert!(plain.api.sharing.enabled);
+    assert_eq!(plain.api.sharing.ceiling, None);
+    let large = settings(MINIMAL, &[("TOKENFERRY__BATCH__MAX_TOKENS", "3000")]).unwrap();
+    assert_eq!(large.batch.grow_to, 3000);
+    for (key, value) in [("ON_FAILURE", "reject"), ("ON_UNKNOWN", "resend")] {
+        let key = format!("TOKENFERRY__BATCH__{key}");
+        let fixed = settings(MINIMAL, &[(&key, value)]).unwrap();
+        assert_eq!(fixed.batch.growth_limit(), 100, "{key}");
+    }
+    for (environment, expected) in [
+        (
+            &[("TOKENFERRY__BATCH__GROW_TO", "50")][..],
+            "`batch.grow_to` must be at least `batch.max_tokens`",
+        ),
+        (
+            &[("TOKENFERRY__API__RATE_LIMIT__CEILING", "50")],
+            "`api.rate_limit.ceiling` must be at least `api.rate_limit.requests`",
+        ),
+        (
+            &[
+                ("TOKENFERRY__API__RATE_LIMIT__CEILING", "500"),
+                ("TOKENFERRY__API__RATE_LIMIT__SHARE", "false"),
+            ],
+            "`api.rate_limit.ceiling` needs `api.rate_limit.share`",
+        ),
+    ] {
+        let error = settings(MINIMAL, environment).unwrap_err().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

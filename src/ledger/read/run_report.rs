@@ -65,7 +65,8 @@ impl LedgerReader {
             r#"select id, mode, selection, status, resumed, started_at, finished_at, progressed_at, holder, stop_reason,
                       tokens_selected, tokens_committed, tokens_failed, tokens_superseded, tokens_unchanged, requests,
                       retries, rate_limited, lookups, active_seconds, estimated_batches, estimated_requests,
-                      estimated_single_requests, estimated_bytes, estimated_seconds, estimated_fetches, expected_rows,
+                      estimated_single_requests, estimated_bytes, estimated_seconds, estimated_fetches, estimated_at_most,
+                      expected_rows,
                       progressed_at < now() - interval '10 seconds' as "is_silent!",
                       mode = 'migrate' and selection = 'all' and selection_digest is not null
                       and not exists (select from runs later where later.migration = $1 and later.mode = 'migrate'
@@ -109,6 +110,7 @@ impl LedgerReader {
             bytes: run.estimated_bytes.unwrap_or_default(),
             fetches: run.estimated_fetches.unwrap_or_default(),
             duration_s: run.estimated_seconds.unwrap_or_default(),
+            at_most: run.estimated_at_most.unwrap_or_default(),
         });
         let summary = Summary {
             run_id: run.id,

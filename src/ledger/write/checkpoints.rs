@@ -61,7 +61,7 @@ impl Ledger {
                 sqlx::query!(
                     "with cleared as (delete from dry_run_rows where run_id = $1)
                      update runs set estimated_batches = $3, estimated_requests = $4, estimated_single_requests = $5,
-                            estimated_bytes = $6, estimated_seconds = $7, estimated_fetches = $8
+                            estimated_bytes = $6, estimated_seconds = $7, estimated_fetches = $8, estimated_at_most = $9
                      where id = $1 and epoch = $2",
                     run.id,
                     run.epoch,
@@ -71,6 +71,7 @@ impl Ledger {
                     estimate.bytes,
                     estimate.duration_s,
                     estimate.fetches,
+                    estimate.at_most,
                 )
                 .execute(self.pool.within(MANY_ROWS))
             })

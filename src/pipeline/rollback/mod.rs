@@ -26,6 +26,7 @@ use crate::{
     rate::RunControl,
     reader::Source,
     report::View,
+    uploader::SizeLimit,
 };
 use remove::Remover;
 
@@ -104,7 +105,9 @@ async fn work(session: Session<'_>, source: Source, mut lock: RunLock, begun: Ro
 async fn remove(session: &Session<'_>, begun: &RollbackRun, source: Source) -> Result<(), PipelineError> {
     let stop = &session.control.stop;
     // Batches in flight may belong to the run, so they are reconciled first.
-    let uploader = session.uploader(Box::new(|_| {}));
+    let settings = session.settings;
+    let size_limit = SizeLimit::new(&settings.batch, settings.api.timeout, [None, None]);
+    let uploader = session.uploader(size_limit, Box::new(|_| {}));
     reconcile_left_behind(session, &uploader).await?;
     if stop.is_triggered() {
         return Ok(());

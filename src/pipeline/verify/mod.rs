@@ -43,7 +43,7 @@ pub async fn verify(
     control: RunControl,
     view: &watch::Sender<View>,
 ) -> Result<Ended, PipelineError> {
-    let work = async |opened: Opened<'_>| begin(opened, chosen).await;
+    let work = async |opened: Opened<'_>| Box::pin(begin(opened, chosen)).await;
     session::run(settings, KIND, control, view, work).await
 }
 

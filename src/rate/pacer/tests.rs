@@ -105,8 +105,8 @@ async fn a_pause_lets_questions_about_what_has_left_pass_at_the_same_quota() {
 #[tokio::test(start_paused = true)]
 async fn a_hold_stops_everyone_until_it_is_over_and_the_longest_counts() {
     let pacer = Arc::new(pacer(limit(1000, Duration::from_secs(1), 1)));
-    pacer.hold(Duration::from_secs(5));
-    pacer.hold(Duration::from_secs(2));
+    pacer.hold(Duration::from_secs(5)).await;
+    pacer.hold(Duration::from_secs(2)).await;
     let begin = Instant::now();
     let waiting: Vec<_> = (0..3)
         .map(|_| {
@@ -116,7 +116,7 @@ async fn a_hold_stops_everyone_until_it_is_over_and_the_longest_counts() {
         .collect();
     tokio::time::sleep(Duration::from_secs(4)).await;
     // Extended while everyone waits.
-    pacer.hold(Duration::from_secs(6));
+    pacer.hold(Duration::from_secs(6)).await;
     for task in waiting {
         task.await.unwrap();
     }
@@ -167,7 +167,7 @@ async fn a_pause_does_not_shorten_what_the_api_asked_for() {
     let control = RunControl::new(quota, Meter::default());
     let pacer = Pacer::new(quota, &control);
     let begin = Instant::now();
-    pacer.hold(Duration::from_secs(100));
+    pacer.hold(Duration::from_secs(100)).await;
     control.throttle.pause();
     tokio::join!(pacer.acquire(), async {
         tokio::time::sleep(Duration::from_secs(30)).await;

@@ -51,6 +51,7 @@ fn what(event: &RunEvent) -> &'static str {
         Some(EventKind::LookupsHeld) => "The API asked to wait with lookups",
         Some(EventKind::Paused) => "The run was paused",
         Some(EventKind::SizeLowered) => "Batches became smaller",
+        Some(EventKind::RateChanged) => "The allowed rate changed",
         Some(EventKind::SourceAway) => "The source did not respond",
         Some(EventKind::LedgerAway) => "The ledger did not respond",
         Some(EventKind::Ended) => "The process ended",

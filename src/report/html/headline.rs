@@ -96,7 +96,8 @@ fn estimated(summary: &Summary) -> String {
     let tokens = &summary.tokens;
     let work = summary.estimate.map(|estimate| {
         format!(
-            ", in {} and {} at the configured rate",
+            ", in {}{} and {} at the configured rate",
+            if estimate.at_most { "at most " } else { "" },
             count(estimate.requests, "request", "requests"),
             seconds(estimate.duration_s)
         )
@@ -277,7 +278,8 @@ fn work(data: &PageData) -> String {
     let mut parts = Vec::new();
     if let Some(estimate) = &summary.estimate {
         parts.push(format!(
-            "{} of {} in all, expected to take {} at the configured rate",
+            "{}{} of {} in all, expected to take {} at the configured rate",
+            if estimate.at_most { "at most " } else { "" },
             count(estimate.batches, "batch", "batches"),
             bytesize::ByteSize::b(estimate.bytes.unsigned_abs()),
             seconds(estimate.duration_s),

@@ -88,7 +88,9 @@ fn mark(event: &RunEvent) -> Option<Mark> {
         EventKind::SourceAway | EventKind::LedgerAway => (chart::AWAY, event.until),
         EventKind::Paused => (chart::PAUSED, event.until),
         EventKind::Resumed => (chart::PROCESS, None),
-        EventKind::Started | EventKind::SizeLowered | EventKind::Ended => return None,
+        EventKind::Started | EventKind::SizeLowered | EventKind::RateChanged | EventKind::Ended => {
+            return None;
+        }
     };
     Some(Mark {
         from: event.at,

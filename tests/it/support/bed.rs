@@ -241,9 +241,21 @@ impl Bed {
     /// The configuration file.
     pub(crate) fn config(&self) -> PathBuf {
         let path = self.folder.path().join("tokenferry.toml");
-        let config = migration_config(self.api.base_url(), &format!("{ORDINARY}\n{}", self.extra));
+        let config = migration_config(
+            self.api.base_url(),
+            &format!("{ORDINARY}\n{}\n{}", self.fixed_size(), self.extra),
+        );
         std::fs::write(&path, config).unwrap();
         path
+    }
+
+    /// Batches keep the size that a test gives them, unless it has them grow.
+    fn fixed_size(&self) -> String {
+        let mut sizes = self
+            .extra
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("batch.max_tokens = "));
+        format!("batch.grow_to = {}", sizes.next_back().unwrap_or("100"))
     }
 
     /// The program with this bed's configuration and credentials, not started yet.

@@ -1,0 +1,150 @@
+//! Truncation check: an API may respond that it stored a batch and store only its first tokens. So the end of
+//! a larger batch than ever before is read back before the batch counts as stored.
+
+use std::ops::ControlFlow;
+
+use fail::fail_point;
+use tracing::{debug, warn};
+
+use super::{
+    Reconciliation,
+    context::Context,
+    intent::Intent,
+    outcome::AttemptResult,
+    reconcile::ask_witness,
+    witnesses::{choose, witness},
+};
+use crate::{
+    descope::{ReadBackVerdict, Refusal},
+    domain::{Batch, Reason, StopReason},
+    ledger::{LedgerError, Rows},
+    rate::RetryLoop,
+};
+
+/// The part of a batch that is stored, according to its last token.
+#[derive(Debug)]
+pub(super) enum Extent {
+    /// All of it.
+    Whole,
+    /// As many tokens as this at its beginning, fewer than it has.
+    First(usize),
+    /// Nothing of it, as far as can be seen.
+    Nothing,
+    /// The API does not show the token in a way that proves anything.
+    Unclear(Option<Refusal>),
+    /// The API gives no usable response.
+    Unknown,
+    /// The run was stopped first.
+    Stopped,
+}
+
+/// Reads the last token of a batch back, and searches for the last one that is stored if it is not.
+/// `submitted_at` is in seconds since 1970.
+pub(super) async fn measure(context: &Context, batch: &Batch, submitted_at: i64) -> Extent {
+    let mut attempts = context.attempts().through_pauses();
+    let until = context.readable_until();
+    let end = batch.items.len() - 1;
+    match is_stored(context, batch, end, submitted_at, &mut attempts).await {
+        Ok(true) => return Extent::Whole,
+        Ok(false) => {}
+        Err(other) => return other,
+    }
+    let readable: Vec<usize> = (0..end)
+        .filter(|&position| batch.items[position].can_testify(until))
+        .collect();
+    // The readable ones before `low` are stored, those from `high` on are not.
+    let (mut low, mut high) = (0, readable.len());
+    while low < high {
+        let middle = low + (high - low) / 2;
+        match is_stored(context, batch, readable[middle], submitted_at, &mut attempts).await {
+            Ok(true) => low = middle + 1,
+            // Of a token that shows nothing it is not claimed that it is stored.
+            Ok(false) | Err(Extent::Unclear(_)) => high = middle,
+            Err(other) => return other,
+        }
+    }
+    match low.checked_sub(1) {
+        Some(last) => Extent::First(readable[last] + 1),
+        None => Extent::Nothing,
+    }
+}
+
+async fn is_stored(
+    context: &Context,
+    batch: &Batch,
+    position: usize,
+    submitted_at: i64,
+    attempts: &mut RetryLoop<'_>,
+) -> Result<bool, Extent> {
+    let Some(witness) = witness(&batch.items[position], context.ledger.key()) else {
+        return Err(Extent::Unclear(None));
+    };
+    match ask_witness(context, &witness, submitted_at, attempts).await {
+        ControlFlow::Continue(Ok(ReadBackVerdict::Stored)) => Ok(true),
+        ControlFlow::Continue(Ok(ReadBackVerdict::NotStored)) => Ok(false),
+        ControlFlow::Continue(Ok(ReadBackVerdict::Nothing)) => Err(Extent::Unclear(None)),
+        ControlFlow::Continue(Err(refusal)) => Err(Extent::Unclear(Some(refusal))),
+        ControlFlow::Break(Reconciliation::Stopped) => Err(Extent::Stopped),
+        ControlFlow::Break(_) => Err(Extent::Unknown),
+    }
+}
+
+/// Records that only the first `count` tokens of a batch are stored: these as a batch of their own, the
+/// others as pending.
+pub(super) async fn record(
+    context: &Context,
+    mut batch: Batch,
+    intent: &Intent,
+    count: usize,
+) -> Result<AttemptResult, LedgerError> {
+    let (ledger, tokens) = (&context.ledger, batch.items.len());
+    warn!(
+        stored = count,
+        sent = tokens,
+        "the API confirmed a batch and stored only its first tokens: the others are sent again, in batches that it stores whole"
+    );
+    let parent = Some(intent.batch.id);
+    let rest = Batch {
+        subject: batch.subject,
+        call: batch.call,
+        items: batch.items.split_off(count),
+        parent,
+    };
+    let mut stored = Batch { parent, ..batch };
+    // If the process is killed between two of these steps, reading back settles both batches: the witness of
+    // the larger one is its last token, which is not stored.
+    let witnesses = choose(&stored, ledger.key(), context.readable_until());
+    let part = Intent::record(ledger, &context.run, &stored, witnesses).await?;
+    fail_point!("truncated");
+    let text =
+        format!("the API confirmed the batch, but stored only the first {count} of its {tokens} tokens");
+    let reason = Reason::api("truncated", text);
+    ledger
+        .fail_batch(&intent.outcome(Some(200)), &reason, &[])
+        .await?;
+    for item in &mut stored.items {
+        item.encoded.forget();
+    }
+    ledger
+        .commit_batch(&part.outcome(Some(200)), Rows::of(&stored))
+        .await?;
+    debug!(stored = count, "committed");
+    Ok(AttemptResult::Truncated { stored, rest })
+}
+
+/// Learns how many tokens of a batch the API stores. Ends the run if that is fewer than batches may have had
+/// before: the end of those was never read back.
+pub(super) fn learn(context: &Context, stored: &Batch) {
+    let count = stored.items.len();
+    let trusted = context.batch.max_tokens;
+    context
+        .size_limit
+        .search(stored.subject, |search| search.truncate(count));
+    if count < trusted {
+        context.stop().trigger(StopReason::Endpoint(format!(
+            "the API confirms batches and stores only their first {count} tokens, fewer than `batch.max_tokens`: tokens of \
+             earlier batches may be missing although it confirmed them. Set `batch.max_tokens` and `batch.grow_to` to \
+             {count} at most, and run `tokenferry verify`"
+        )));
+    }
+}
