@@ -5,6 +5,7 @@
 
 mod base_url;
 mod columns;
+mod decrypt;
 mod example;
 mod load;
 mod mapping;
@@ -21,7 +22,7 @@ mod source;
 mod watch;
 
 pub use base_url::is_loopback;
-pub use columns::{Columns, Expression, Field, Mapping};
+pub use columns::{Columns, Decryption, Expression, Field, Mapping, Pick};
 pub use example::{EXAMPLE, ExampleGroup, ExampleKey, ExampleTable, example_tables};
 pub use load::{Loaded, load};
 pub use nearest::nearest;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{
     columns::{Columns, Expression, Field},
-    mapping,
+    decrypt::shared_formats,
+    mapping::{self, Place},
     provider::{self, ProviderSettings},
     reader::{Reader, Visibility},
 };
@@ -89,7 +90,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     let page_size = reader.number("source.page_size", 5000, 1);
     let statement_timeout = reader.duration("source.statement_timeout", Duration::from_secs(60));
     let session = session(reader);
-    let (columns, provider) = columns(reader);
+    let (columns, provider) = columns(reader, relation.as_ref());
     let is_token = |field: &Field| {
         matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken)
             && columns.get(field).map(|mapping| &mapping.expression)
@@ -161,10 +162,12 @@ fn relation(reader: &mut Reader<'_>) -> Option<Relation> {
 
 /// Reads the names of the source; `None` if they are not configured.
 pub(super) fn shape(reader: &mut Reader<'_>) -> Option<SourceShape> {
+    let relation = relation(reader)?;
+    let columns = columns(reader, Some(&relation)).0;
     Some(SourceShape {
-        relation: relation(reader)?,
+        relation,
         key: key(reader)?,
-        columns: columns(reader).0,
+        columns,
         holds_ledger: reader.value("ledger.url").is_none(),
     })
 }
@@ -234,11 +237,19 @@ fn is_custom_setting(name: &str) -> bool {
 }
 
 /// Reads the columns, and the settings for tokens that are fetched instead.
-fn columns(reader: &mut Reader<'_>) -> (Columns, Option<ProviderSettings>) {
-    let shared = mapping::shared_keys(reader);
+fn columns(reader: &mut Reader<'_>, relation: Option<&Relation>) -> (Columns, Option<ProviderSettings>) {
+    let shared = shared_formats(reader);
+    let table = match relation {
+        Some(Relation::Table(parts)) => parts.last().map(String::as_str),
+        _ => None,
+    };
+    let place = Place {
+        shared: &shared,
+        table,
+    };
     let mut columns = Columns::new();
     for field in Field::COLUMNS {
-        if let Some(mapping) = mapping::read(reader, field, &shared) {
+        if let Some(mapping) = mapping::read(reader, field, &place) {
             columns.insert(field, mapping);
         }
     }

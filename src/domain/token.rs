@@ -122,6 +122,12 @@ pub enum DecryptFailure {
     NotEncrypted,
     /// The format is right but no key decrypts it: it was encrypted with another key, or changed since.
     NoKeyFits,
+    /// No key decrypts it, and without its encoding it is readable: it may never have been encrypted.
+    OnlyEncoded,
+    /// It names a key that is not configured.
+    UnknownKey,
+    /// It begins like the format, but is incomplete, changed, or of another version.
+    Damaged,
     /// It was decrypted but is not text.
     NotText,
     /// The database was to decrypt it and failed.
@@ -146,6 +152,14 @@ pub enum UnreadableCause {
     DatabaseError,
     /// It exceeds the size limit.
     TooLarge,
+    /// It is no JSON.
+    NotJson,
+    /// It is no form-encoded text.
+    NotForm,
+    /// It is an array or an object in place of a text.
+    NotScalar,
+    /// It could not be decrypted.
+    NotDecrypted,
 }
 
 /// One legacy token as the source has it. Empty texts are read as absent; nothing else has been validated

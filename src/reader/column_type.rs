@@ -71,26 +71,17 @@ pub(super) enum Form {
 impl Form {
     /// Returns the form of a field in a column of this type and the SQL that selects it, or the requirement
     /// that the column does not meet.
-    pub(super) fn of(
-        field: Field,
-        info: &PgTypeInfo,
-        is_encrypted: bool,
-    ) -> Result<(Self, &'static str), &'static str> {
+    pub(super) fn of(field: Field, info: &PgTypeInfo) -> Result<(Self, &'static str), &'static str> {
         let name = base_name(info);
-        let textual = matches!(
-            name.as_str(),
-            "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "CITEXT" | "ENUM" | "UNKNOWN"
-        );
+        let textual = is_textual(&name);
         let integer = matches!(name.as_str(), "INT2" | "INT4" | "INT8");
         match field {
             Field::AccessToken | Field::RefreshToken | Field::IdToken => match name.as_str() {
                 _ if textual => Ok((Self::Text, "({})::pg_catalog.text")),
-                "BYTEA" if is_encrypted => Ok((Self::Bytes, "pg_catalog.encode({}, 'base64')")),
                 "BYTEA" => Err(
                     "is bytea: say how it becomes text, such as { sql = \"convert_from(column, 'UTF8')\" }, or how it is \
                      decrypted",
                 ),
-                _ if is_encrypted => Err("must be text or bytea"),
                 _ => Err("must be of a text type"),
             },
             Field::AccessTokenExpiry => match name.as_str() {
@@ -121,6 +112,27 @@ impl Form {
             _ => Err("must be of a text, integer or uuid type"),
         }
     }
+
+    /// The same of a column that holds documents or encrypted values.
+    pub(super) fn of_document(
+        info: &PgTypeInfo,
+        is_encrypted: bool,
+    ) -> Result<(Self, &'static str), &'static str> {
+        match base_name(info).as_str() {
+            "JSON" | "JSONB" => Ok((Self::Text, "({})::pg_catalog.text")),
+            name if is_textual(name) => Ok((Self::Text, "({})::pg_catalog.text")),
+            "BYTEA" if is_encrypted => Ok((Self::Bytes, "pg_catalog.encode({}, 'base64')")),
+            _ if is_encrypted => Err("must be text, json, jsonb or bytea"),
+            _ => Err("must be text, json or jsonb"),
+        }
+    }
+}
+
+fn is_textual(name: &str) -> bool {
+    matches!(
+        name,
+        "TEXT" | "VARCHAR" | "CHAR" | "NAME" | "CITEXT" | "ENUM" | "UNKNOWN"
+    )
 }
 
 /// The type's name in upper case, with domains looked through.

@@ -4,10 +4,13 @@
 //! pages, so a run of hours holds nothing on the source and survives its restart.
 
 mod column_type;
+mod columns;
 mod decode;
 mod diagnostics;
+mod document;
 mod duplicates;
 mod error;
+mod field_text;
 mod interner;
 mod key;
 mod pages;

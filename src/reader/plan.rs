@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 
 use super::column_type::{Form, KeyType};
 use crate::{
-    config::{Expression, Field, Relation, SourceSettings},
-    decrypt::Decryptor,
+    config::{Expression, Field, Pick, Relation, SourceSettings},
+    decrypt::{Companion, Decryptor},
     postgres::quote_identifier,
 };
 
@@ -17,14 +17,61 @@ use crate::{
 pub(super) struct Column {
     pub(super) field: Field,
     pub(super) form: Form,
-    /// The expression as it was configured.
+    /// The expression as it was configured, or what the database takes out of it.
     pub(super) raw: String,
     /// The same as text.
     pub(super) sql: String,
     /// The same, cut where it is too large to be read: see [`value_limit`](super::value_limit).
     pub(super) selected: String,
-    /// The decryptor, if the value is encrypted.
-    pub(super) decrypt: Option<Decryptor>,
+    /// The position of the value in the row, from 1. Fields of one document share it.
+    pub(super) position: usize,
+    /// The steps from the value to the field.
+    pub(super) steps: Steps,
+    /// The time that the value, a number of seconds, counts from.
+    pub(super) since: Option<Box<Column>>,
+}
+
+/// The steps from a value as it travelled to the field that is in it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Steps {
+    pub(super) decrypt: Option<Decrypt>,
+    pub(super) pick: Option<Pick>,
+    pub(super) strip_prefix: Option<String>,
+    pub(super) separator: Option<char>,
+}
+
+/// A decryptor, and the companions that travel with its values.
+#[derive(Debug, Clone)]
+pub(super) struct Decrypt {
+    pub(super) decryptor: Decryptor,
+    pub(super) companions: Vec<Companion>,
+}
+
+impl Column {
+    /// The column and the one that it counts from.
+    fn each(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.since.as_deref())
+    }
+}
+
+/// The values that a row consists of, each only once, in the order of their positions, which are set in the
+/// columns.
+pub(super) fn assign_positions(columns: &mut [Column]) -> Vec<String> {
+    let mut selected: Vec<String> = Vec::with_capacity(columns.len());
+    let mut assign = |column: &mut Column| {
+        let known = selected.iter().position(|sql| *sql == column.selected);
+        column.position = 1 + known.unwrap_or_else(|| {
+            selected.push(column.selected.clone());
+            selected.len() - 1
+        });
+    };
+    for column in columns {
+        assign(column);
+        if let Some(since) = &mut column.since {
+            assign(since);
+        }
+    }
+    selected
 }
 
 /// All that is needed to ask for a page. Made once the columns were checked.
@@ -44,9 +91,10 @@ pub(super) struct Plan {
 pub(super) const ROW_HASH: &str = "tokenferry hash";
 
 impl Plan {
-    pub(super) fn new(settings: &SourceSettings, key_type: KeyType, columns: Vec<Column>) -> Self {
+    pub(super) fn new(settings: &SourceSettings, key_type: KeyType, mut columns: Vec<Column>) -> Self {
         let key = quote_identifier(&settings.key);
-        let select = select_list(&key, columns.iter().map(|column| column.selected.as_str()));
+        let selected = assign_positions(&mut columns);
+        let select = select_list(&key, selected.iter().map(String::as_str));
         Self {
             columns,
             select,
@@ -70,7 +118,22 @@ impl Plan {
 
     /// The text of everything that decides how a row is read.
     pub(super) fn description(&self) -> String {
-        format!("{} from {}{}", self.select, self.from, self.filter(None))
+        let steps: Vec<String> = self
+            .columns
+            .iter()
+            .flat_map(Column::each)
+            .map(|column| {
+                let (field, position, steps) = (column.field, column.position, &column.steps);
+                format!("{field:?} of {position} by {steps:?}")
+            })
+            .collect();
+        format!(
+            "{} from {}{}, with {}",
+            self.select,
+            self.from,
+            self.filter(None),
+            steps.join(", ")
+        )
     }
 
     /// Returns the column of a field, if it is mapped.
@@ -143,16 +206,19 @@ impl Plan {
             self.key,
             self.key_type.sql()
         )));
-        let columns = self.columns.iter().map(|column| {
-            if fields.contains(&column.field) {
-                "null::pg_catalog.text"
-            } else {
-                column.selected.as_str()
+        let mut values: Vec<&str> = Vec::new();
+        for column in self.columns.iter().flat_map(Column::each) {
+            if values.len() < column.position {
+                values.push("null::pg_catalog.text");
             }
-        });
+            // A value that another field needs as well stays.
+            if !fields.contains(&column.field) {
+                values[column.position - 1] = &column.selected;
+            }
+        }
         format!(
             "select {} from {}{filter}",
-            select_list(&self.key, columns),
+            select_list(&self.key, values.into_iter()),
             self.from
         )
     }
@@ -288,7 +354,9 @@ mod tests {
             raw: "\"provider\"".into(),
             sql: "(\"provider\")::pg_catalog.text".into(),
             selected: "(\"provider\")::pg_catalog.text".into(),
-            decrypt: None,
+            position: 0,
+            steps: Steps::default(),
+            since: None,
         };
         Plan::new(&settings, KeyType::Uuid, vec![column])
     }

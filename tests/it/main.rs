@@ -16,6 +16,7 @@ mod directory;
 mod docs;
 mod doctor;
 mod documents;
+mod documents_in_columns;
 mod dry_run;
 mod encrypted;
 mod exit_codes;
