@@ -126,8 +126,8 @@ pub struct Mapping {
     pub strip_prefix: Option<String>,
     /// The time that the value, a number of seconds, counts from.
     pub since: Option<Box<Mapping>>,
-    /// The character between the items of a list.
-    pub separator: Option<char>,
+    /// The one character between the items of a list.
+    pub separator: Option<String>,
 }
 
 /// A member of a document. If both are given, a document is JSON if it begins with a brace.

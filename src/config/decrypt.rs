@@ -120,7 +120,17 @@ fn shared_format(reader: &mut Reader<'_>, key: &str, name: &str) -> Option<(Conf
         let format = find_format(reader, &format_key, &wanted)?;
         settings(reader, key, format)
     } else {
-        let format = find_format(reader, key, name)?;
+        let Some(format) = Format::find(name) else {
+            let names = Format::ALL.map(|format| format.name().replace('-', "_"));
+            let must = match nearest(name, names.iter().map(String::as_str)) {
+                Some(near) => format!("is not a known key; did you mean `{SECTION}.{near}`?"),
+                None => {
+                    "is not a known key: it must be the name of a format, or a table with `format`".to_owned()
+                }
+            };
+            reader.problem(key, must);
+            return None;
+        };
         Configured::with_keys(format, secrets(reader, key, format)?)
     };
     if reader.problem_count() > before {

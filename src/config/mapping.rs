@@ -157,17 +157,14 @@ fn strip_prefix(reader: &mut Reader<'_>, field: Field, key: &str) -> Option<Stri
     Some(prefix)
 }
 
-fn separator(reader: &mut Reader<'_>, field: Field, key: &str) -> Option<char> {
+fn separator(reader: &mut Reader<'_>, field: Field, key: &str) -> Option<String> {
     let key = format!("{key}.separator");
     let text = reader.text(&key)?;
-    let mut letters = text.chars();
-    match (letters.next(), letters.next()) {
-        (Some(separator), None) if field == Field::Scopes => Some(separator),
-        _ => {
-            reader.problem(key, "must be one character, and is only available for `scopes`");
-            None
-        }
+    if text.chars().count() == 1 && field == Field::Scopes {
+        return Some(text);
     }
+    reader.problem(key, "must be one character, and is only available for `scopes`");
+    None
 }
 
 /// Reads `since`: a column, or a table that may leave out the column and its decryption if they are the same.

@@ -11,6 +11,7 @@ mod load;
 mod mapping;
 mod nearest;
 mod notify;
+mod preset;
 mod problem;
 mod provider;
 mod reader;
@@ -27,6 +28,7 @@ pub use example::{EXAMPLE, ExampleGroup, ExampleKey, ExampleTable, example_table
 pub use load::{Loaded, load};
 pub use nearest::nearest;
 pub use notify::{NotifySettings, Occasion};
+pub use preset::{Preset, presets};
 pub use problem::{ConfigError, Problem};
 pub use provider::{Prefer, ProviderSettings};
 pub use report::{ConfigReport, Origin, Value};

@@ -19,6 +19,8 @@ pub enum Origin {
     File,
     /// This environment variable.
     Environment(String),
+    /// The preset that the configuration names.
+    Preset,
     /// The default.
     Default,
 }
@@ -89,6 +91,7 @@ impl Loaded {
     pub fn origin(&self, key: &str) -> Origin {
         match find(&self.root, key).map(config::Value::origin) {
             None => Origin::Default,
+            Some(_) if self.is_of_preset(key) => Origin::Preset,
             // Only values of the environment have an origin; the file was passed as a text.
             Some(Some(_)) => Origin::Environment(variable(key)),
             Some(None) => Origin::File,

@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
+use config::ValueKind;
+
 use super::{
     columns::{Columns, Expression, Field},
     decrypt::shared_formats,
     mapping::{self, Place},
+    preset,
     provider::{self, ProviderSettings},
     reader::{Reader, Visibility},
 };
@@ -45,8 +48,8 @@ pub struct SourceSettings {
     pub url: Address,
     /// The relation that the rows are read from.
     pub relation: Relation,
-    /// The name of the key column.
-    pub key: String,
+    /// The names of the key's columns, at least one.
+    pub key: Vec<String>,
     /// An SQL condition that rows must match.
     pub condition: Option<String>,
     /// The action if policies hide rows.
@@ -68,8 +71,8 @@ pub struct SourceSettings {
 pub struct SourceShape {
     /// The relation that the rows are read from.
     pub relation: Relation,
-    /// The name of the key column.
-    pub key: String,
+    /// The names of the key's columns, at least one.
+    pub key: Vec<String>,
     /// The mapped columns.
     pub columns: Columns,
     /// The ledger is in the same database.
@@ -78,6 +81,7 @@ pub struct SourceShape {
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     let url = database_url(reader, "source.url");
+    preset::read(reader);
     let relation = relation(reader);
     let key = key(reader);
     let condition = reader
@@ -93,8 +97,13 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     let (columns, provider) = columns(reader, relation.as_ref());
     let is_token = |field: &Field| {
         matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken)
-            && columns.get(field).map(|mapping| &mapping.expression)
-                == key.clone().map(Expression::Column).as_ref()
+            && columns.get(field).is_some_and(|mapping| {
+                let names = key.iter().flatten();
+                names
+                    .cloned()
+                    .map(Expression::Column)
+                    .any(|column| column == mapping.expression)
+            })
     };
     if let Some(field) = Field::COLUMNS.into_iter().find(is_token) {
         reader.problem(
@@ -119,11 +128,30 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     })
 }
 
-fn key(reader: &mut Reader<'_>) -> Option<String> {
-    reader.required(
-        "source.key",
-        "the name of a unique column of type integer, uuid or text",
-    )
+fn key(reader: &mut Reader<'_>) -> Option<Vec<String>> {
+    const KEY: &str = "source.key";
+    if !matches!(
+        reader.peek(KEY).map(|value| &value.kind),
+        Some(ValueKind::Array(_))
+    ) {
+        let must = "the name of a unique column of type integer, uuid or text (or a list, if several are unique together)";
+        return reader.required(KEY, must).map(|column| vec![column]);
+    }
+    reader.value(KEY);
+    let columns = reader.path(KEY).unwrap_or_default();
+    let is_twice = |name: &String| columns.iter().filter(|other| *other == name).count() > 1;
+    if columns.is_empty()
+        || columns
+            .iter()
+            .any(|name| name.trim().is_empty() || is_twice(name))
+    {
+        reader.problem(
+            KEY,
+            "must be a list of different column names, such as [\"provider\", \"account_id\"]",
+        );
+        return None;
+    }
+    Some(columns)
 }
 
 fn relation(reader: &mut Reader<'_>) -> Option<Relation> {

@@ -1,5 +1,5 @@
-//! Encodings: base64 and hex, and compressed text. What is decoded may be a token that was never encrypted, so
-//! all of it is wiped when dropped.
+//! Encodings: base64 and hex, and compressed text. What is decoded may be a token that was never encrypted,
+//! so all of it is wiped when dropped.
 
 use base64::{
     Engine, alphabet,

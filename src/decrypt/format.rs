@@ -166,7 +166,8 @@ impl Format {
         }
     }
 
-    /// Tells whether a JSON holds values that are encrypted one by one, instead of being encrypted as a whole.
+    /// Tells whether a JSON holds values that are encrypted one by one, instead of being encrypted as a
+    /// whole.
     #[must_use]
     pub fn seals_leaves(self) -> bool {
         self == Self::PosthogFernet

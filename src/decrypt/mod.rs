@@ -113,8 +113,8 @@ impl Decryptor {
     /// The text that a value holds.
     ///
     /// # Errors
-    /// If it is not encrypted in this way, unless plain values are accepted; if no key opens it; or if what is
-    /// in it is no text.
+    /// If it is not encrypted in this way, unless plain values are accepted; if no key opens it; or if what
+    /// is in it is no text.
     pub fn open(&self, wire: Wire<'_>) -> Result<Secret, DecryptFailure> {
         let mut texts = wire.text.split(Wire::SEPARATOR);
         let is_encoded = wire.is_bytes || !wire.companions.is_empty();

@@ -7,8 +7,8 @@ use smol_str::SmolStr;
 use super::Login;
 use crate::secret::Secret;
 
-/// The key of a source row in text form (`42`, a UUID, or the text itself). A short key needs no allocation,
-/// and copies of a long one share it.
+/// The key of a source row in text form: `42`, a UUID, the text itself, or a JSON array of these if the key
+/// has several columns. A short key needs no allocation, and copies of a long one share it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceKey(SmolStr);
 
@@ -23,7 +23,7 @@ impl SourceKey {
     /// Decides only between rows of one destination with the same `updated_at`.
     #[must_use]
     pub fn is_after(&self, other: &Self) -> bool {
-        match (self.0.parse::<i64>(), other.0.parse::<i64>()) {
+        match (self.0.parse::<i128>(), other.0.parse::<i128>()) {
             (Ok(mine), Ok(theirs)) => mine > theirs,
             _ => self.0 > other.0,
         }

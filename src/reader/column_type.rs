@@ -5,44 +5,88 @@ use sqlx::{
     postgres::{PgTypeInfo, PgTypeKind},
 };
 
-use crate::config::Field;
+use crate::{config::Field, postgres::quote_identifier};
 
-/// The type of the key column, for comparisons.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// The type of a key column, for comparisons.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum KeyType {
     Integer,
+    /// A numeric, which must have no fraction: it is compared as a whole number.
+    Number,
     Uuid,
     Text,
+    /// `char(n)`, in which white space at the end does not count.
+    Padded,
+    /// A type outside the catalog, or one that is ordered in a way of its own: citext and enums.
+    Named {
+        /// The type, with its schema.
+        sql: String,
+        /// The schema of its operators.
+        operators: String,
+    },
 }
 
 impl KeyType {
-    pub(super) fn of(info: &PgTypeInfo) -> Option<Self> {
-        match info.name() {
+    /// Returns the type of a column; `None` if it cannot be a key. `names` are the type's schema and own
+    /// name, with domains looked through.
+    pub(super) fn of(info: &PgTypeInfo, names: Option<(String, String)>) -> Option<Self> {
+        let name = base_name(info);
+        match name.as_str() {
             "INT2" | "INT4" | "INT8" => Some(Self::Integer),
+            "NUMERIC" => Some(Self::Number),
             "UUID" => Some(Self::Uuid),
             "TEXT" | "VARCHAR" => Some(Self::Text),
+            "CHAR" => Some(Self::Padded),
+            "CITEXT" | "ENUM" => {
+                let (schema, type_name) = names?;
+                let (schema, type_name) = (quote_identifier(&schema), quote_identifier(&type_name));
+                let operators = if name == "ENUM" {
+                    "pg_catalog".to_owned()
+                } else {
+                    schema.clone()
+                };
+                Some(Self::Named {
+                    sql: format!("{schema}.{type_name}"),
+                    operators,
+                })
+            }
             _ => None,
         }
     }
 
-    /// Tells whether `next` comes after `previous`. Texts are ordered by the database's collation, so for
-    /// them only equality is noticed.
-    pub(super) fn ascends(self, previous: &str, next: &str) -> bool {
+    /// Tells whether `next` comes after `previous`. Texts are ordered by the database's collation, and enums
+    /// by their own order, so for them only equality is noticed.
+    pub(super) fn ascends(&self, previous: &str, next: &str) -> bool {
         match self {
-            Self::Integer => {
-                matches!((previous.parse::<i64>(), next.parse::<i64>()), (Ok(previous), Ok(next)) if previous < next)
+            Self::Integer | Self::Number => {
+                matches!((previous.parse::<i128>(), next.parse::<i128>()), (Ok(previous), Ok(next)) if previous < next)
             }
             Self::Uuid => previous < next,
-            Self::Text => previous != next,
+            Self::Text | Self::Padded | Self::Named { .. } => previous != next,
         }
     }
 
-    /// The type to which the last key is cast; it travels as text.
-    pub(super) fn sql(self) -> &'static str {
+    pub(super) fn is_number(&self) -> bool {
+        matches!(self, Self::Integer | Self::Number)
+    }
+
+    /// The type to which a key is cast; it travels as text.
+    pub(super) fn sql(&self) -> &str {
         match self {
             Self::Integer => "bigint",
+            Self::Number => "pg_catalog.numeric",
             Self::Uuid => "pg_catalog.uuid",
             Self::Text => "pg_catalog.text",
+            Self::Padded => "pg_catalog.bpchar",
+            Self::Named { sql, .. } => sql,
+        }
+    }
+
+    /// The schema of its operators.
+    pub(super) fn operator_schema(&self) -> &str {
+        match self {
+            Self::Named { operators, .. } => operators,
+            _ => "pg_catalog",
         }
     }
 }
@@ -137,9 +181,23 @@ fn is_textual(name: &str) -> bool {
 
 /// The type's name in upper case, with domains looked through.
 pub(super) fn base_name(info: &PgTypeInfo) -> String {
+    let info = base_type(info);
     match info.kind() {
-        PgTypeKind::Domain(inner) => base_name(inner),
         PgTypeKind::Enum(_) => "ENUM".to_owned(),
-        _ => info.name().to_uppercase(),
+        // A type outside the search path has its schema before its name: that of an extension may be anywhere.
+        _ => match info.name().to_uppercase() {
+            name if name.ends_with(".CITEXT") || name.ends_with(".CITEXT[]") => {
+                name.rsplit('.').next().unwrap_or_default().to_owned()
+            }
+            name => name,
+        },
+    }
+}
+
+/// The type with domains looked through.
+pub(super) fn base_type(info: &PgTypeInfo) -> &PgTypeInfo {
+    match info.kind() {
+        PgTypeKind::Domain(inner) => base_type(inner),
+        _ => info,
     }
 }

@@ -86,7 +86,7 @@ impl Columns<'_> {
             decrypt: None,
             pick: wanted.pick.clone(),
             strip_prefix: wanted.strip_prefix.clone(),
-            separator: wanted.separator,
+            separator: wanted.separator.as_deref().and_then(|text| text.chars().next()),
         };
         let mut selected = value_limit::cut(form, &info, &wanted.expression, &raw, &sql);
         if let Some(decryption) = &wanted.decrypt {

@@ -1,5 +1,5 @@
-//! Documents inside values: JSON and form-encoded text, of which a field is one member. Members may be tokens,
-//! so every copy is wiped when dropped.
+//! Documents inside values: JSON and form-encoded text, of which a field is one member. Members may be
+//! tokens, so every copy is wiped when dropped.
 
 use std::collections::HashMap;
 
@@ -15,8 +15,8 @@ pub(super) enum BadDocument {
     NotForm,
 }
 
-/// Returns the text of the member; `None` if the document lacks it, or it is null. An array or object comes as
-/// JSON.
+/// Returns the text of the member; `None` if the document lacks it, or it is null. An array or object comes
+/// as JSON.
 pub(super) fn pick(document: &str, member: &Pick) -> Result<Option<Zeroizing<String>>, BadDocument> {
     match member {
         Pick::Json(path) => json_member(document, path),

@@ -18,9 +18,7 @@ use sqlx::{
 };
 
 use super::{
-    Source, SourceError,
-    column_type::KeyType,
-    decode,
+    Source, SourceError, decode,
     error::row_error,
     interner::Interner,
     plan::{Column, Plan, assign_positions, select_list},
@@ -231,11 +229,7 @@ fn query(plan: &Plan, apps: &AppMap, selected: &[String], after_key: bool) -> St
     let newness = plan
         .column(Field::UpdatedAt)
         .map_or("null::pg_catalog.text", |column| column.raw.as_str());
-    // As `SourceKey::is_after` has it: integers as numbers, everything else byte by byte.
-    let tie_break = match plan.key_type {
-        KeyType::Integer => plan.key.clone(),
-        KeyType::Uuid | KeyType::Text => format!("{}::pg_catalog.text collate pg_catalog.\"C\"", plan.key),
-    };
+    let tie_break = plan.key.tie_break();
     let owned = owned(plan);
     format!(
         "with contested as materialized (

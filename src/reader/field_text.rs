@@ -51,8 +51,8 @@ impl FieldText<'_> {
 pub(super) struct OpenedValues<'c>(Vec<(usize, &'c Decryptor, Result<Secret, DecryptFailure>)>);
 
 impl<'c> OpenedValues<'c> {
-    /// Takes the steps from a value to the text of a field; `None` if there is none. Costs microseconds if the
-    /// value is encrypted, so it is done where the row is at hand.
+    /// Takes the steps from a value to the text of a field; `None` if there is none. Costs microseconds if
+    /// the value is encrypted, so it is done where the row is at hand.
     pub(super) fn text<'r>(
         &mut self,
         column: &'c Column,

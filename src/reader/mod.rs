@@ -1,7 +1,8 @@
 //! Reads legacy tokens from Postgres, page by page, and never writes there.
 //!
-//! Pages are keyset pages: `where key > $last order by key limit n`. No transaction stays open between two
-//! pages, so a run of hours holds nothing on the source and survives its restart.
+//! Pages are keyset pages: `where key > $last order by key limit n`; a key may have several columns. No
+//! transaction stays open between two pages, so a run of hours holds nothing on the source and survives its
+//! restart.
 
 mod column_type;
 mod columns;
@@ -13,6 +14,7 @@ mod error;
 mod field_text;
 mod interner;
 mod key;
+mod key_columns;
 mod pages;
 mod plan;
 mod range_digests;

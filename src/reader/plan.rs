@@ -5,7 +5,10 @@
 
 use std::fmt::Write as _;
 
-use super::column_type::{Form, KeyType};
+use super::{
+    column_type::Form,
+    key_columns::{Comparison, KeyColumns},
+};
 use crate::{
     config::{Expression, Field, Pick, Relation, SourceSettings},
     decrypt::{Companion, Decryptor},
@@ -80,8 +83,7 @@ pub(super) struct Plan {
     pub(super) columns: Vec<Column>,
     select: String,
     pub(super) from: String,
-    pub(super) key: String,
-    pub(super) key_type: KeyType,
+    pub(super) key: KeyColumns,
     condition: Option<String>,
     /// The seed of a hash of each row, if one is selected.
     row_hash_seed: Option<i64>,
@@ -91,8 +93,7 @@ pub(super) struct Plan {
 pub(super) const ROW_HASH: &str = "tokenferry hash";
 
 impl Plan {
-    pub(super) fn new(settings: &SourceSettings, key_type: KeyType, mut columns: Vec<Column>) -> Self {
-        let key = quote_identifier(&settings.key);
+    pub(super) fn new(settings: &SourceSettings, key: KeyColumns, mut columns: Vec<Column>) -> Self {
         let selected = assign_positions(&mut columns);
         let select = select_list(&key, selected.iter().map(String::as_str));
         Self {
@@ -100,7 +101,6 @@ impl Plan {
             select,
             from: from_clause(&settings.relation),
             key,
-            key_type,
             condition: settings.condition.clone(),
             row_hash_seed: None,
         }
@@ -150,7 +150,7 @@ impl Plan {
             self.select,
             self.from,
             self.filter(self.within(bounds)),
-            self.key
+            self.key.order()
         );
         match self.row_hash_seed {
             Some(seed) => format!(
@@ -164,10 +164,11 @@ impl Plan {
     /// The query for the keys of such a page, and for nothing else.
     pub(super) fn keys(&self, bounds: Bounds, limit: u32) -> String {
         format!(
-            "select {key}::pg_catalog.text as \"tokenferry 0\" from {}{} order by {key} limit {limit}",
+            "select {} as \"tokenferry 0\" from {}{} order by {} limit {limit}",
+            self.key.text(),
             self.from,
             self.filter(self.within(bounds)),
-            key = self.key
+            self.key.order()
         )
     }
 
@@ -187,25 +188,24 @@ impl Plan {
     /// The query for the positions of those ranges (`$1` and `$2`: the keys before them and their last keys)
     /// that have one of the keys in `$3`.
     pub(super) fn ranges_with(&self) -> String {
-        let typed = |text: &str| format!("({text})::{}", self.key_type.sql());
-        let (key, after, until) = (typed("keys.key"), typed("ranges.after"), typed("ranges.until"));
+        let is_after = self
+            .key
+            .compare_texts(Comparison::After, "keys.key", "ranges.after");
+        let is_until = self
+            .key
+            .compare_texts(Comparison::UpTo, "keys.key", "ranges.until");
         format!(
             "select distinct ranges.position \
              from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) \
                   with ordinality as ranges (after, until, position), \
                   pg_catalog.unnest($3::pg_catalog.text[]) as keys (key) \
-             where (ranges.after is null or {key} operator(pg_catalog.>) {after}) \
-                   and {key} operator(pg_catalog.<=) {until}"
+             where (ranges.after is null or {is_after}) and {is_until}"
         )
     }
 
     /// The query for one row by its key (`$1`, as text), with null in place of some fields.
     pub(super) fn row_without(&self, fields: &[Field]) -> String {
-        let filter = self.filter(Some(format!(
-            "{} operator(pg_catalog.=) $1::pg_catalog.text::{}",
-            self.key,
-            self.key_type.sql()
-        )));
+        let filter = self.filter(Some(self.key.compare(Comparison::Equal, "$1")));
         let mut values: Vec<&str> = Vec::new();
         for column in self.columns.iter().flat_map(Column::each) {
             if values.len() < column.position {
@@ -225,35 +225,22 @@ impl Plan {
 
     /// The query for rows by their keys (`$1`, as texts).
     pub(super) fn rows(&self) -> String {
-        let among = format!(
-            "{} operator(pg_catalog.=) any ($1::pg_catalog.text[]::{}[])",
-            self.key,
-            self.key_type.sql()
-        );
-        let filter = self.filter(Some(among));
+        let filter = self.filter(Some(self.key.is_among("$1")));
         format!(
             "select {} from {}{filter} order by {}",
-            self.select, self.from, self.key
+            self.select,
+            self.from,
+            self.key.order()
         )
     }
 
     /// The condition that a row's key comes after the one in a parameter.
     pub(super) fn is_after(&self, parameter: &str) -> String {
-        format!(
-            "{} operator(pg_catalog.>) {parameter}::pg_catalog.text::{}",
-            self.key,
-            self.key_type.sql()
-        )
+        self.key.compare(Comparison::After, parameter)
     }
 
     fn within(&self, bounds: Bounds) -> Option<String> {
-        let is_until = |parameter| {
-            format!(
-                "{} operator(pg_catalog.<=) {parameter}::pg_catalog.text::{}",
-                self.key,
-                self.key_type.sql()
-            )
-        };
+        let is_until = |parameter| self.key.compare(Comparison::UpTo, parameter);
         match (bounds.after, bounds.until) {
             (false, false) => None,
             (true, false) => Some(self.is_after("$1")),
@@ -298,8 +285,8 @@ fn row_hash(rows: &str, seed: i64) -> String {
 }
 
 /// Named out of the way: `order by "id"` means an output column of that name before it means the table's.
-pub(super) fn select_list<'a>(key: &str, columns: impl Iterator<Item = &'a str>) -> String {
-    let mut list = format!("{key}::pg_catalog.text as \"tokenferry 0\"");
+pub(super) fn select_list<'a>(key: &KeyColumns, columns: impl Iterator<Item = &'a str>) -> String {
+    let mut list = format!("{} as \"tokenferry 0\"", key.text());
     for (position, sql) in columns.enumerate() {
         // Writing to a text cannot fail.
         let _ = write!(list, ", {sql} as \"tokenferry {}\"", position + 1);
@@ -333,13 +320,16 @@ pub(super) fn expression(expression: &Expression) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::Address;
+    use crate::{
+        postgres::Address,
+        reader::{column_type::KeyType, key_columns::KeyColumn},
+    };
 
     fn plan(relation: Relation, condition: Option<&str>) -> Plan {
         let settings = SourceSettings {
             url: Address::parse("postgres://localhost/x").unwrap(),
             relation,
-            key: "Id".into(),
+            key: vec!["Id".into()],
             condition: condition.map(Into::into),
             row_security: crate::config::RowSecurity::Refuse,
             page_size: 10,
@@ -358,7 +348,11 @@ mod tests {
             steps: Steps::default(),
             since: None,
         };
-        Plan::new(&settings, KeyType::Uuid, vec![column])
+        let key = KeyColumn {
+            name: "\"Id\"".into(),
+            key_type: KeyType::Uuid,
+        };
+        Plan::new(&settings, KeyColumns::new(vec![key]), vec![column])
     }
 
     #[test]

@@ -41,7 +41,7 @@ async fn plan(connection: &mut Session, settings: &SourceSettings) -> Result<Pla
             ));
         }
     }
-    let key_type = key::key_type(connection, settings, &from, &names, &mut problems).await?;
+    let key = key::key_columns(connection, settings, &from, &names, &mut problems).await?;
     let mut columns = Columns {
         connection,
         from: &from,
@@ -53,11 +53,11 @@ async fn plan(connection: &mut Session, settings: &SourceSettings) -> Result<Pla
     for (&field, wanted) in &settings.columns {
         found.extend(columns.column(field, &field.key(), wanted).await?);
     }
-    let Some(key_type) = key_type.filter(|_| problems.is_empty()) else {
+    let Some(key) = key.filter(|_| problems.is_empty()) else {
         return Err(SourceError::Misfit(problems));
     };
     key::check_key(connection, settings, &from, condition.as_deref()).await?;
-    let plan = Plan::new(settings, key_type, found);
+    let plan = Plan::new(settings, key, found);
     // Privileges are only looked at when a query runs.
     connection
         .execute(AssertSqlSafe(plan.page(Bounds::NONE, 0)))

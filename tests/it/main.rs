@@ -52,6 +52,7 @@ mod show;
 mod silence;
 mod simulator;
 mod source;
+mod stores;
 mod superseded;
 mod support;
 mod targets;

@@ -226,9 +226,14 @@ impl Bed {
         .await;
     }
 
+    /// The place of the configuration file.
+    pub(crate) fn config_path(&self) -> PathBuf {
+        self.folder.path().join("tokenferry.toml")
+    }
+
     /// The configuration file.
     pub(crate) fn config(&self) -> PathBuf {
-        let path = self.folder.path().join("tokenferry.toml");
+        let path = self.config_path();
         let config = migration_config(self.api.base_url(), &format!("{ORDINARY}\n{}", self.extra));
         std::fs::write(&path, config).unwrap();
         path
