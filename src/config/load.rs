@@ -69,6 +69,14 @@ pub fn load(path: &Path, named_by_user: bool) -> Result<Loaded, ConfigError> {
     merge(path, &text, None)
 }
 
+/// Reads a configuration that is not in a file; `path` is where it would be.
+///
+/// # Errors
+/// Fails if the text is not TOML.
+pub fn load_text(path: &Path, text: &str) -> Result<Loaded, ConfigError> {
+    merge(path, text, None)
+}
+
 fn environment_holds_some() -> bool {
     let prefix = format!("{PREFIX}{SEPARATOR}");
     std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(&prefix))

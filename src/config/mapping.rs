@@ -10,7 +10,7 @@ use super::{
 use crate::decrypt::Companion;
 
 /// The keys of a mapping that is a table.
-const KEYS: [&str; 14] = [
+pub(super) const KEYS: [&str; 14] = [
     "column",
     "sql",
     "decrypt",

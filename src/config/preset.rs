@@ -63,10 +63,27 @@ pub struct Preset {
     pub tables: Vec<String>,
     /// What its users should know.
     pub notes: Vec<String>,
-    /// The columns by which its tables are recognised.
+    /// The mapping of the store's own user ID, for users whose IDs at Descope are these.
+    pub user_id: Option<toml::Value>,
+    /// The columns by which its tables are recognised, by the names of these, with a schema if it is not
+    /// `public`.
     pub recognise: BTreeMap<String, Vec<String>>,
+    /// Beyond the columns, the form of a value.
+    pub recognise_value: Option<RecognisedValue>,
     /// The settings.
     pub settings: toml::Table,
+}
+
+/// A value that tells two variants of a store apart.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecognisedValue {
+    /// The table.
+    pub table: String,
+    /// The column.
+    pub column: String,
+    /// The regular expression, as Postgres reads it.
+    pub pattern: String,
 }
 
 static PRESETS: LazyLock<Vec<Preset>> = LazyLock::new(|| {
@@ -91,11 +108,29 @@ impl Preset {
         presets().iter().find(|preset| preset.name == name.trim())
     }
 
-    /// Returns its settings as a configuration file has them.
+    /// Returns the variables of the environment that its settings point to.
     #[must_use]
-    pub fn settings_text(&self) -> String {
-        // What was read as TOML can be written as such.
-        toml::to_string(&self.settings).unwrap_or_default()
+    pub fn variables(&self) -> Vec<String> {
+        fn collect(value: &toml::Value, found: &mut Vec<String>) {
+            match value {
+                toml::Value::Table(table) => table.values().for_each(|inner| collect(inner, found)),
+                toml::Value::String(text) => {
+                    found.extend(text.strip_prefix("env:").map(str::to_owned));
+                }
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        self.settings
+            .values()
+            .for_each(|value| collect(value, &mut found));
+        found
+    }
+
+    /// Returns a setting of its source.
+    #[must_use]
+    pub fn source_setting(&self, key: &str) -> Option<&toml::Value> {
+        self.settings.get("source")?.get(key)
     }
 }
 

@@ -31,6 +31,8 @@ pub(super) struct KeySpec {
 pub(super) enum Visibility {
     /// Everything.
     Whole,
+    /// Everything, lists included.
+    Names,
     /// A Postgres URL, without its password.
     Address,
     /// Only the fact that it is set.

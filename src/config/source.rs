@@ -138,6 +138,7 @@ fn key(reader: &mut Reader<'_>) -> Option<Vec<String>> {
         return reader.required(KEY, must).map(|column| vec![column]);
     }
     reader.value(KEY);
+    reader.show(KEY, Visibility::Names);
     let columns = reader.path(KEY).unwrap_or_default();
     let is_twice = |name: &String| columns.iter().filter(|other| *other == name).count() > 1;
     if columns.is_empty()

@@ -2,7 +2,7 @@
 //!
 //! A value passes through named steps: it is decoded, taken apart, decrypted and, where its format has it,
 //! decompressed or unwrapped. Each [`Format`] says which steps these are, and how its key is derived. The
-//! ciphers are those of the RustCrypto crates. Keys are wiped when dropped, plaintext is put into a
+//! ciphers are those of the `RustCrypto` crates. Keys are wiped when dropped, plaintext is put into a
 //! [`Secret`] and wiped from where it was worked on. What is still encrypted is no secret.
 
 mod attr_encrypted;

@@ -1,4 +1,5 @@
-//! n8n's credentials: `Salted__` of OpenSSL and CryptoJS, or, with a data key's name before it, AES-256-GCM.
+//! n8n's credentials: `Salted__` of OpenSSL and `CryptoJS`, or, with a data key's name before it,
+//! AES-256-GCM.
 
 use zeroize::Zeroizing;
 

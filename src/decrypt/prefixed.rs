@@ -32,7 +32,8 @@ const TWENTY: &str = "enc:v2:";
 /// The name of a key of Twenty's: the first digits of its hash.
 pub(super) fn twenty_name(key: &[u8]) -> String {
     let digest = sha256(key);
-    digest.iter().take(4).map(|byte| format!("{byte:02x}")).collect()
+    let first = digest.first_chunk().map_or(0, |first| u32::from_be_bytes(*first));
+    format!("{first:08x}")
 }
 
 /// The key depends on the workspace of the row.

@@ -159,7 +159,7 @@ pub enum UnreadableCause {
     /// It is an array or an object in place of a text.
     NotScalar,
     /// It could not be decrypted.
-    NotDecrypted,
+    NotDecrypted(DecryptFailure),
 }
 
 /// One legacy token as the source has it. Empty texts are read as absent; nothing else has been validated

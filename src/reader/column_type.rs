@@ -184,7 +184,8 @@ pub(super) fn base_name(info: &PgTypeInfo) -> String {
     let info = base_type(info);
     match info.kind() {
         PgTypeKind::Enum(_) => "ENUM".to_owned(),
-        // A type outside the search path has its schema before its name: that of an extension may be anywhere.
+        // A type outside the search path has its schema before its name: that of an extension may be
+        // anywhere.
         _ => match info.name().to_uppercase() {
             name if name.ends_with(".CITEXT") || name.ends_with(".CITEXT[]") => {
                 name.rsplit('.').next().unwrap_or_default().to_owned()

@@ -245,7 +245,7 @@ fn note(token: &mut LegacyToken, field: Field, why: NoText) {
             };
             token.sealed.get_or_insert(error);
             if field.decides_place() {
-                token.note_unreadable(unreadable(field, UnreadableCause::NotDecrypted));
+                token.note_unreadable(unreadable(field, UnreadableCause::NotDecrypted(why)));
             }
         }
         NoText::Unreadable(cause) => token.note_unreadable(unreadable(field, cause)),

@@ -24,12 +24,9 @@ pub(super) async fn key_columns(
     let mut columns = Vec::with_capacity(settings.key.len());
     for column in &settings.key {
         let name = quote_identifier(column);
-        let found = match types(connection, format!("select {name} from {from} limit 0")).await? {
-            Ok(found) => found,
-            Err(_) => {
-                problems.push(missing_column("source.key", column, names));
-                continue;
-            }
+        let Ok(found) = types(connection, format!("select {name} from {from} limit 0")).await? else {
+            problems.push(missing_column("source.key", column, names));
+            continue;
         };
         let key_type = match found.first() {
             Some(info) => {

@@ -13,6 +13,7 @@ mod duplicates;
 mod error;
 mod field_text;
 mod interner;
+mod inventory;
 mod key;
 mod key_columns;
 mod pages;
@@ -35,6 +36,7 @@ mod value_limit;
 
 pub use diagnostics::{KeyIndex, SourceDiagnostics, Writable};
 pub use error::SourceError;
+pub use inventory::{Inventory, Table, TableColumn};
 pub use row_counts::RowCounts;
 pub use rows_sql::RowsSql;
 pub use session::Perspective;

@@ -8,6 +8,7 @@
 
 mod architecture;
 mod canary;
+mod check;
 mod config;
 mod connections;
 mod database_lines;

@@ -1,23 +1,21 @@
 //! Presets: for each, the store's real tables with what is peculiar about them, from the preset to verified
 //! tokens.
 
+use std::{fs, path::Path, process::Stdio};
+
 use serde_json::{Value, json};
 use tokenferry::{
     config::presets,
     simulator::{Simulator, User},
 };
+use tokio::process::Command;
 
-use crate::support::{
-    bed::{Bed, Ran, ended},
-    listings::FAST_LOOKUPS,
-};
+use crate::support::bed::{Bed, Ran, TOKEN, ended};
 
 /// A store with a few rows, and what has to become of them.
 struct Store {
     preset: &'static str,
     sql: &'static str,
-    /// What a person sets besides the preset.
-    settings: &'static str,
     environment: &'static [(&'static str, &'static str)],
     /// Tokens: app, owner, access token, refresh token, expiry, scopes, external identifier.
     stored: Value,
@@ -34,11 +32,10 @@ const REFRESH: &str = "1//SYNTHETIC-refresh";
 const LATER: i64 = 1_900_000_001;
 
 macro_rules! store {
-    ($preset:literal, $settings:expr, $environment:expr, $stored:tt, $failed:tt, $superseded:expr) => {
+    ($preset:literal, $environment:expr, $stored:tt, $failed:tt, $superseded:expr) => {
         Store {
             preset: $preset,
             sql: include_str!(concat!("../fixtures/stores/", $preset, ".sql")),
-            settings: $settings,
             environment: $environment,
             stored: json!($stored),
             failed: json!($failed),
@@ -51,7 +48,6 @@ fn authjs(preset: &'static str, sql: &'static str, superseded: u64) -> Store {
     Store {
         preset,
         sql,
-        settings: "",
         environment: &[],
         stored: json!([
             ["github", BOB, "gho_bob", null, 0, ["repo", "user:email"], "h1"],
@@ -86,7 +82,6 @@ fn plain_stores() -> Vec<Store> {
         ),
         store!(
             "better-auth",
-            "",
             &[],
             [
                 ["github", BOB, "gho_bob", null, 0, ["repo", "user:email"], "h1"],
@@ -105,7 +100,6 @@ fn plain_stores() -> Vec<Store> {
         ),
         store!(
             "django-allauth",
-            "",
             &[],
             [
                 ["github", BOB, "gho_bob", null, 0, [], "h1"],
@@ -116,7 +110,6 @@ fn plain_stores() -> Vec<Store> {
         ),
         store!(
             "keycloak",
-            "",
             &[],
             [
                 ["github", BOB, "gho_bob", null, 0, ["repo", "user:email"], "h1"],
@@ -127,7 +120,6 @@ fn plain_stores() -> Vec<Store> {
         ),
         store!(
             "hasura",
-            "",
             &[],
             [
                 ["github", BOB, "gho_bob", null, 0, [], "h1"],
@@ -139,7 +131,6 @@ fn plain_stores() -> Vec<Store> {
         ),
         store!(
             "kratos",
-            "",
             &[],
             [
                 ["github", ANN, "gho_ann", null, 0, [], "h1"],
@@ -150,7 +141,6 @@ fn plain_stores() -> Vec<Store> {
         ),
         store!(
             "calcom",
-            "",
             &[],
             [
                 [
@@ -183,7 +173,6 @@ fn social_auth(sql: &'static str) -> Store {
     Store {
         preset: "python-social-auth",
         sql,
-        settings: "",
         environment: &[],
         stored: json!([
             ["github", BOB, "gho_bob", null, LATER, [], "h1"],
@@ -216,7 +205,6 @@ fn encrypted_stores() -> Vec<Store> {
     vec![
         store!(
             "better-auth-encrypted",
-            "",
             &[("BETTER_AUTH_SECRET", "better-auth-secret-12345678901234567890")],
             [
                 ["github", BOB, "gho_bob", null, 0, ["repo", "user:email"], "h1"],
@@ -227,7 +215,6 @@ fn encrypted_stores() -> Vec<Store> {
         ),
         store!(
             "nango",
-            "",
             &[("NANGO_ENCRYPTION_KEY", "/Qc+bTEfFTcGLb4mtdFnCCiRl+BivjjOdg10gLSIP/o=")],
             [
                 ["github", "U-bob", SYNTHETIC, REFRESH, 0, ["a", "b"], "c2"],
@@ -238,7 +225,6 @@ fn encrypted_stores() -> Vec<Store> {
         ),
         store!(
             "grafana",
-            "",
             &[("GF_SECURITY_SECRET_KEY", "SW2YcwTIb9zpOOhoPsMm")],
             [
                 ["oauth_generic_oauth", BOB, SYNTHETIC, null, 0, [], null],
@@ -249,7 +235,6 @@ fn encrypted_stores() -> Vec<Store> {
         ),
         store!(
             "n8n",
-            "",
             &[("N8N_ENCRYPTION_KEY", "synthetic-n8n-key")],
             [
                 ["googleDriveOAuth2Api", BOB, SYNTHETIC, REFRESH, 0, ["a", "b"], "c2"],
@@ -278,48 +263,87 @@ impl Store {
         bed
     }
 
-    /// The whole configuration: the preset, where to go, and nothing of the table.
-    fn configuration(&self, bed: &Bed) -> String {
-        let lookups: String = FAST_LOOKUPS
-            .lines()
-            .map(|line| format!("{}\n", line.trim()))
-            .collect();
-        format!(
-            "migration = \"store\"\n{lookups}{}\n\
-             source.url = \"env:SOURCE_DATABASE_URL\"\nsource.preset = \"{}\"\n\
-             api.base_url = \"{}\"\napi.project_id = \"env:DESCOPE_PROJECT_ID\"\n\
-             api.management_key = \"env:DESCOPE_MANAGEMENT_KEY\"\napi.rate_limit.requests = 1000\n",
-            self.settings,
-            self.preset,
-            bed.api.base_url(),
-        )
-    }
-
-    async fn run(&self, bed: &Bed, arguments: &[&str]) -> Ran {
-        let mut command = bed.command(arguments);
-        std::fs::write(bed.config_path(), self.configuration(bed)).unwrap();
-        command.envs(self.environment.iter().copied());
+    /// A command with nothing but a database URL, credentials, and a file in an empty folder. Only where the
+    /// API is, and how fast it is, differs from what a person has.
+    async fn run(&self, bed: &Bed, folder: &Path, arguments: &[&str]) -> Ran {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tokenferry"));
+        command
+            .args(arguments)
+            .arg("--config")
+            .arg(folder.join("tokenferry.toml"))
+            .env("SOURCE_DATABASE_URL", bed.database.url())
+            .env("DESCOPE_PROJECT_ID", bed.api.project_id())
+            .env("DESCOPE_MANAGEMENT_KEY", bed.api.management_key().reveal())
+            .env("TOKENFERRY__API__BASE_URL", bed.api.base_url())
+            .env("TOKENFERRY__API__RATE_LIMIT__REQUESTS", "1000")
+            .env_remove("RUST_LOG")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .envs(self.environment.iter().copied());
+        for kind in ["USERS", "SEARCH"] {
+            command
+                .env(format!("TOKENFERRY__API__LOOKUP__{kind}__REQUESTS"), "100000")
+                .env(format!("TOKENFERRY__API__LOOKUP__{kind}__PER"), "1s");
+        }
         ended(command.output()).await
     }
 
-    /// From the preset to verified tokens.
+    /// From nothing to verified tokens: `init` recognises the store, and what it writes is enough.
     async fn moves(&self) {
         let name = self.preset;
-        let bed = self.bed().await;
+        let (bed, folder) = (self.bed().await, tempfile::tempdir().unwrap());
+        let run = async |arguments: &[&str]| self.run(&bed, folder.path(), arguments).await;
         let code = if self.failed == json!({}) { 0 } else { 3 };
-        let doctor = self.run(&bed, &["doctor"]).await;
+        let init = run(&["init", "--yes"]).await;
+        assert_eq!(init.code, 0, "{name}: {}", init.stderr);
+        let written = fs::read_to_string(folder.path().join("tokenferry.toml")).unwrap();
+        assert!(
+            written.contains(&format!("preset = \"{name}\"")),
+            "{name}: {written}"
+        );
+        let doctor = run(&["doctor"]).await;
         assert_eq!(doctor.code, 0, "{name}: {}", doctor.stdout);
-        let dry_run = self.run(&bed, &["migrate", "--dry-run", "--json"]).await;
+        let dry_run = run(&["migrate", "--dry-run", "--json"]).await;
         assert_eq!(dry_run.code, code, "{name}: {}{}", dry_run.stdout, dry_run.stderr);
         assert_eq!(bed.api.stored_count(), 0, "{name}");
-        let ran = self.run(&bed, &["migrate", "--json"]).await;
+        let ran = run(&["migrate", "--json"]).await;
         assert_eq!(ran.code, code, "{name}: {}{}", ran.stdout, ran.stderr);
         let report = ran.json();
         assert_eq!(report["failures_by_code"], self.failed, "{name}");
         assert_eq!(report["tokens"]["superseded"], self.superseded, "{name}");
         assert_eq!(stored(&bed), self.stored, "{name}");
-        let verified = self.run(&bed, &["verify"]).await;
+        let verified = run(&["verify"]).await;
         assert_eq!(verified.code, 0, "{name}: {}{}", verified.stdout, verified.stderr);
+        self.shows_no_value(&[init.stdout, init.stderr, written, doctor.stdout].concat());
+    }
+
+    /// What `init` looked at stays in the database.
+    fn shows_no_value(&self, told: &str) {
+        let texts = self
+            .stored
+            .as_array()
+            .unwrap()
+            .iter()
+            .flat_map(|token| [&token[2], &token[3]]);
+        for secret in texts.filter_map(Value::as_str) {
+            assert!(!told.contains(secret), "{}: {secret} was told", self.preset);
+        }
+        for (variable, key) in self.environment {
+            assert!(told.contains(variable) && !told.contains(key), "{variable}");
+        }
+    }
+
+    /// With lines of a person's own in the file.
+    async fn with_settings(&self, bed: &Bed, settings: &str, arguments: &[&str]) -> Ran {
+        let folder = tempfile::tempdir().unwrap();
+        let text = format!(
+            "migration = \"store\"\n{settings}\nsource.url = \"env:SOURCE_DATABASE_URL\"\n\
+             api.project_id = \"env:DESCOPE_PROJECT_ID\"\napi.management_key = \"env:DESCOPE_MANAGEMENT_KEY\"\n"
+        );
+        fs::write(folder.path().join("tokenferry.toml"), text).unwrap();
+        self.run(bed, folder.path(), arguments).await
     }
 }
 
@@ -379,21 +403,150 @@ fn no_preset_is_without_a_test() {
 
 #[tokio::test]
 async fn what_the_file_says_lies_above_the_preset() {
-    let mut store = plain_stores().remove(1);
-    store.settings = "source.where = \"provider = 'github'\"\n\
-                      source.columns.user_id = { sql = \"'U-bob'\" }\n\
-                      source.columns.scopes = { sql = \"'repo'\" }";
+    let store = plain_stores().remove(1);
+    let settings = "source.preset = \"authjs-prisma\"\n\
+                    source.where = \"provider = 'github'\"\n\
+                    source.columns.user_id = { sql = \"'U-bob'\" }\n\
+                    source.columns.scopes = { sql = \"'repo'\" }";
     let bed = store.bed().await;
-    store.run(&bed, &["migrate", "--json"]).await.ended_with(0);
+    store
+        .with_settings(&bed, settings, &["migrate", "--json"])
+        .await
+        .ended_with(0);
     assert_eq!(
         stored(&bed),
         json!([["github", "U-bob", "gho_bob", null, 0, ["repo"], "h1"]])
     );
-    store.preset = "authjs-prism";
+    let shown = store
+        .with_settings(&bed, settings, &["config", "show"])
+        .await
+        .ended_with(0)
+        .stdout;
+    for line in [
+        "source.preset = authjs-prisma    # file",
+        "source.table = Account    # preset",
+        "source.key = provider, providerAccountId    # preset",
+        "source.where = (hidden)    # file",
+        "source.columns.access_token = access_token    # preset",
+        "source.columns.login_id.sql = (select u.email from \"User\" u",
+        "source.page_size = 5000    # default",
+        "api.base_url = http://",
+    ] {
+        assert!(shown.contains(line), "{line}: {shown}");
+    }
+    assert!(!shown.contains(bed.api.management_key().reveal()), "{shown}");
+    let check = store
+        .with_settings(&bed, settings, &["config", "check"])
+        .await
+        .ended_with(0);
+    assert!(
+        check.stdout.contains("is valid: migration \"store\""),
+        "{}",
+        check.stdout
+    );
+    let misspelt = settings.replace("authjs-prisma", "authjs-prism");
     let wrong = store
-        .run(&bed, &["migrate", "--log-format", "text"])
+        .with_settings(&bed, &misspelt, &["config", "check"])
         .await
         .ended_with(2);
     let said = "`source.preset` must be the name of a preset; did you mean \"authjs-prisma\"?";
     assert!(wrong.stderr.contains(said), "{}", wrong.stderr);
+}
+
+#[tokio::test]
+async fn an_unknown_table_is_found_by_its_columns_and_what_is_open_is_marked() {
+    let store = plain_stores().remove(0);
+    let bed = Bed::with(Simulator::builder()).await;
+    bed.rows(1, 30).await;
+    bed.sql("create table sessions (id int primary key, token text); analyze")
+        .await;
+    let folder = tempfile::tempdir().unwrap();
+    let run = async |arguments: &[&str]| store.run(&bed, folder.path(), arguments).await;
+    let init = run(&["init"]).await.ended_with(0);
+    assert!(
+        init.stdout
+            .contains("grant select on \"public\".\"legacy_tokens\" to"),
+        "{}",
+        init.stdout
+    );
+    let file = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    let written = file("tokenferry.toml");
+    for line in [
+        "#:schema ./tokenferry.schema.json",
+        "table = \"legacy_tokens\"",
+        "key = \"id\"",
+        "refresh_token = \"refresh_token\"",
+        "access_token_expiry = \"expires_at\"",
+        "# OPEN: `user_id` must be",
+        "\"google\" = \"google\"",
+    ] {
+        assert!(written.contains(line), "{line}: {written}");
+    }
+    assert!(file(".env.example").contains("DESCOPE_MANAGEMENT_KEY="));
+    assert!(
+        serde_json::from_str::<Value>(&file("tokenferry.schema.json")).unwrap()["properties"]["source"]
+            .is_object()
+    );
+    run(&["doctor"]).await.ended_with(0);
+    run(&["migrate", "--dry-run"]).await.ended_with(0);
+    assert!(![init.stdout, init.stderr, written].concat().contains(TOKEN));
+
+    // Nothing is overwritten.
+    let again = run(&["init", "--yes"]).await.ended_with(2);
+    assert!(
+        again.stderr.contains("exists already: nothing was written"),
+        "{}",
+        again.stderr
+    );
+}
+
+#[tokio::test]
+async fn encrypted_values_are_recognised_and_asked_for_by_a_variable() {
+    let store = plain_stores().remove(0);
+    let bed = Bed::with(Simulator::builder()).await;
+    bed.sql(
+        "drop table legacy_tokens; create schema crm;
+         create table crm.\"Grants\" (\"Provider\" text, \"UserId\" text, \"AccessToken\" text, \"ExpiresIn\" int, \"UpdatedAt\" timestamptz,
+                                      data jsonb, unique (\"Provider\", \"UserId\"));
+         insert into crm.\"Grants\" values ('google', 'u1', 'gAAAAABrAmaJScRcMGmAcJjVSv1jlrhRs6E1PCf-Qsddl1-d-J4rKFR4dpehiNSXNnH3vpDL5elnlLcoe4bRlPTHFd35Dw_7dkhR4gc1b_XciveXseKMKRU=', 60, now())",
+    )
+    .await;
+    let folder = tempfile::tempdir().unwrap();
+    store
+        .run(&bed, folder.path(), &["init", "--table", "crm.Grants"])
+        .await
+        .ended_with(0);
+    let written = fs::read_to_string(folder.path().join("tokenferry.toml")).unwrap();
+    for line in [
+        "table = \"crm.Grants\"",
+        "# OPEN: the table has no unique key without nulls",
+        "access_token = { column = \"AccessToken\", decrypt = \"fernet\" }",
+        "access_token_expiry = { column = \"ExpiresIn\", since = \"UpdatedAt\" }",
+        "fernet = \"env:SOURCE_TOKEN_KEY\"",
+    ] {
+        assert!(written.contains(line), "{line}: {written}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    for (arguments, said) in [
+        (
+            &["init", "--table", "crm.Grant"][..],
+            "there is no table crm.Grant",
+        ),
+        (
+            &["init", "--preset", "keyclock"],
+            "the presets are authjs-drizzle",
+        ),
+    ] {
+        let wrong = store.run(&bed, folder.path(), arguments).await.ended_with(2);
+        assert!(wrong.stderr.contains(said), "{}", wrong.stderr);
+    }
+    bed.sql("drop schema crm cascade").await;
+    let none = store.run(&bed, folder.path(), &["init"]).await.ended_with(2);
+    assert!(
+        none.stderr
+            .contains("no table of this database looks as if it held tokens"),
+        "{}",
+        none.stderr
+    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }

@@ -105,6 +105,15 @@ fn material(format: &str, config: &Json, context: &Json) -> (Format, Material) {
             let keys = [texts(&config["APP_KEY"]), split(&config["APP_PREVIOUS_KEYS"])];
             (Format::Laravel, keys.concat())
         }
+        other => return of_node_and_go(other, config, material),
+    };
+    material.keys = keys;
+    (format, material)
+}
+
+/// The same of the other formats.
+fn of_node_and_go(format: &str, config: &Json, mut material: Material) -> (Format, Material) {
+    let (format, keys) = match format {
         "node-gcm-hex" => {
             let order = config["order"].as_str().unwrap();
             material.layout = (order == "iv:ciphertext:tag").then(|| Layout::parse(order).unwrap());

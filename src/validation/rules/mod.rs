@@ -174,10 +174,7 @@ fn not_readable(Unreadable { field, cause, .. }: Unreadable) -> Reason {
             Rule::UnreadableValue,
             format!("`{field}` is an array or an object in the JSON that holds it, not a text"),
         ),
-        UnreadableCause::NotDecrypted => (
-            Rule::NotDecryptable,
-            format!("the value of `{field}` could not be decrypted"),
-        ),
+        UnreadableCause::NotDecrypted(why) => return not_decryptable(DecryptError { field, why }),
     };
     Reason::of(rule, &what)
 }

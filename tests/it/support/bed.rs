@@ -226,14 +226,9 @@ impl Bed {
         .await;
     }
 
-    /// The place of the configuration file.
-    pub(crate) fn config_path(&self) -> PathBuf {
-        self.folder.path().join("tokenferry.toml")
-    }
-
     /// The configuration file.
     pub(crate) fn config(&self) -> PathBuf {
-        let path = self.config_path();
+        let path = self.folder.path().join("tokenferry.toml");
         let config = migration_config(self.api.base_url(), &format!("{ORDINARY}\n{}", self.extra));
         std::fs::write(&path, config).unwrap();
         path
