@@ -126,12 +126,6 @@ impl Preset {
             .for_each(|value| collect(value, &mut found));
         found
     }
-
-    /// Returns a setting of its source.
-    #[must_use]
-    pub fn source_setting(&self, key: &str) -> Option<&toml::Value> {
-        self.settings.get("source")?.get(key)
-    }
 }
 
 /// Reads the name of a preset, whose settings are already below the others.

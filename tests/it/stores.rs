@@ -1,14 +1,25 @@
 //! Presets: for each, the store's real tables with what is peculiar about them, from the preset to verified
 //! tokens.
 
-use std::{fs, path::Path, process::Stdio};
+use std::{
+    fs::{self, File},
+    io::{Read, Write},
+    path::Path,
+    process::Stdio,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
+use nix::pty::openpty;
 use serde_json::{Value, json};
 use tokenferry::{
     config::presets,
     simulator::{Simulator, User},
 };
-use tokio::process::Command;
+use tokio::{
+    process::Command,
+    time::{sleep, timeout},
+};
 
 use crate::support::bed::{Bed, Ran, TOKEN, ended};
 
@@ -265,7 +276,7 @@ impl Store {
 
     /// A command with nothing but a database URL, credentials, and a file in an empty folder. Only where the
     /// API is, and how fast it is, differs from what a person has.
-    async fn run(&self, bed: &Bed, folder: &Path, arguments: &[&str]) -> Ran {
+    fn command(&self, bed: &Bed, folder: &Path, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tokenferry"));
         command
             .args(arguments)
@@ -287,7 +298,11 @@ impl Store {
                 .env(format!("TOKENFERRY__API__LOOKUP__{kind}__REQUESTS"), "100000")
                 .env(format!("TOKENFERRY__API__LOOKUP__{kind}__PER"), "1s");
         }
-        ended(command.output()).await
+        command
+    }
+
+    async fn run(&self, bed: &Bed, folder: &Path, arguments: &[&str]) -> Ran {
+        ended(self.command(bed, folder, arguments).output()).await
     }
 
     /// From nothing to verified tokens: `init` recognises the store, and what it writes is enough.
@@ -549,4 +564,76 @@ async fn encrypted_values_are_recognised_and_asked_for_by_a_variable() {
         none.stderr
     );
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// Answers each question once it is on the terminal.
+async fn answer(mut command: Command, answers: &[(&str, &str)]) -> (i32, String) {
+    let pty = openpty(None, None).unwrap();
+    command
+        .stdin(Stdio::from(pty.slave.try_clone().unwrap()))
+        .stderr(Stdio::from(pty.slave));
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    let mut terminal = File::from(pty.master);
+    let seen = Arc::new(Mutex::new(String::new()));
+    let (mut output, writes) = (terminal.try_clone().unwrap(), Arc::clone(&seen));
+    std::thread::spawn(move || {
+        let mut bytes = [0; 1024];
+        // Ends with an error when nobody has the other end any more.
+        while let Ok(count @ 1..) = output.read(&mut bytes) {
+            let text = String::from_utf8_lossy(&bytes[..count]).into_owned();
+            writes.lock().unwrap().push_str(&text);
+        }
+    });
+    for (question, answer) in answers {
+        let is_there = async {
+            while !seen.lock().unwrap().contains(question) {
+                sleep(Duration::from_millis(10)).await;
+            }
+        };
+        let asked = timeout(Duration::from_secs(60), is_there).await;
+        asked.unwrap_or_else(|_| panic!("{question}: {}", seen.lock().unwrap()));
+        terminal.write_all(format!("{answer}\n").as_bytes()).unwrap();
+    }
+    let status = timeout(Duration::from_secs(60), child.wait())
+        .await
+        .unwrap()
+        .unwrap();
+    let seen = seen.lock().unwrap().clone();
+    (status.code().unwrap(), seen)
+}
+
+#[tokio::test]
+async fn a_person_at_a_terminal_is_asked_what_only_a_person_can_decide() {
+    let store = plain_stores().remove(1);
+    let (bed, folder) = (store.bed().await, tempfile::tempdir().unwrap());
+    let mut command = store.command(&bed, folder.path(), &["init"]);
+    command.env_remove("SOURCE_DATABASE_URL");
+    let (code, seen) = answer(
+        command,
+        &[
+            ("not shown): ", bed.database.url()),
+            ("Name of the migration", "accounts"),
+            ("the store's own (`id`)?", "id"),
+            ("Outbound app of \"github\"?", "repositories"),
+            ("Outbound app of \"google\"?", ""),
+        ],
+    )
+    .await;
+    assert_eq!(code, 0, "{seen}");
+    assert!(!seen.contains(bed.database.url()), "{seen}");
+    let written = fs::read_to_string(folder.path().join("tokenferry.toml")).unwrap();
+    for line in [
+        "migration = \"accounts\"",
+        "\nuser_id = \"userId\"\n",
+        "\"github\" = \"repositories\"",
+        "\"google\" = \"google\"",
+    ] {
+        assert!(written.contains(line), "{line}: {written}");
+    }
+    assert!(!written.contains("OPEN"), "{written}");
+    store
+        .run(&bed, folder.path(), &["config", "check"])
+        .await
+        .ended_with(0);
 }
