@@ -17,8 +17,8 @@ const VERSION: &str = env!("TOKENFERRY_VERSION");
     version = VERSION,
     propagate_version = true,
     arg_required_else_help = true,
-    after_help = "Start with `tokenferry demo`: it shows the whole job on this machine and needs no configuration. Then write \
-    `tokenferry config example` to tokenferry.toml, edit it, and run:\n\n  \
+    after_help = "Start with `tokenferry demo`: it shows the whole job on this machine and needs no configuration. Then run:\n\n  \
+      tokenferry init                write a configuration for your database\n  \
       tokenferry doctor              check that a run will work\n  \
       tokenferry migrate --dry-run   see what would happen, and which tokens would fail\n  \
       tokenferry migrate --canary 20 migrate, with proof of the first tokens\n  \
@@ -67,6 +67,8 @@ pub enum LogFormat {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Inspect the database with the tokens, and write a configuration to start with
+    Init(InitArgs),
     /// Upload what is new, changed or failed before; resume an interrupted run
     Migrate(MigrateArgs),
     /// Read tokens back from Descope and compare them with the source
@@ -83,7 +85,9 @@ pub enum Command {
     Report(ReportArgs),
     /// Check the configuration, both databases and the API; change nothing
     Doctor(DoctorArgs),
-    /// Print an example configuration
+    /// Take one row through everything but sending, with secrets masked
+    Check(CheckArgs),
+    /// Print an example configuration, its schema or the effective settings; check a configuration
     Config(ConfigArgs),
     /// Run a stand-in for the Descope API, for rehearsals and tests
     Simulate(Box<SimulateArgs>),
@@ -102,21 +106,70 @@ pub enum Command {
     Man(ManArgs),
 }
 
+/// Options of `init`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  SOURCE_DATABASE_URL=postgres://… tokenferry init
+  tokenferry init --preset keycloak
+  tokenferry init --table crm.oauth_grants --yes
+
+Reads the catalog, and of rows only the names of apps and whether values look encrypted. Writes tokenferry.toml (or
+--config FILE), .env.example and tokenferry.schema.json, and never overwrites a file.
+
+Ends with 0, or with 2 if a file exists or no table is found, or 6 if the database is unreachable.")]
+pub struct InitArgs {
+    /// Table with the tokens, with its schema if need be [default: the likeliest]
+    #[arg(long, value_name = "TABLE")]
+    pub table: Option<String>,
+    /// Known token store [default: recognised by its tables]
+    #[arg(long, value_name = "NAME")]
+    pub preset: Option<String>,
+    /// Ask nothing, take every default and mark what is open
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// Options of `check`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  tokenferry check --key 42
+  tokenferry check --key '[\"google\", \"1234\"]'   a key of two columns
+
+Shows what was read (secrets by length and kind of characters), which rules the row breaks, what would be sent, and what
+the ledger knows. Sends and changes nothing.
+
+Ends with 0 if the row would be sent, or with 3 if not, 2 if there is no such row, 6 if the database is unreachable.")]
+pub struct CheckArgs {
+    /// Key of the row, as `failures` prints it
+    #[arg(long, value_name = "KEY")]
+    pub key: String,
+}
+
 /// Options of `config`.
 #[derive(Debug, Args)]
-#[command(after_help = "Example: tokenferry config example > tokenferry.toml\n\n\
-    Ends with 0.")]
+#[command(after_help = "Examples:
+  tokenferry config example > tokenferry.toml
+  tokenferry config schema > tokenferry.schema.json
+  tokenferry config check
+
+Ends with 0, or with 2 if the configuration is wrong.")]
 pub struct ConfigArgs {
-    /// The document to print.
+    /// What to print or check.
     #[command(subcommand)]
     pub what: ConfigCommand,
 }
 
-/// The documents of `config`.
+/// The commands of `config`.
 #[derive(Debug, Clone, Copy, Subcommand)]
 pub enum ConfigCommand {
-    /// Every key with its meaning and default
+    /// Print every key with its meaning and default
     Example,
+    /// Print a JSON Schema, for editors that complete and check TOML
+    Schema,
+    /// Print the effective settings with their origins, presets expanded and secrets hidden
+    Show,
+    /// Validate the configuration without a database or the API
+    Check,
 }
 
 /// Options of `migrate`.

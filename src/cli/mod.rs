@@ -1,12 +1,14 @@
 //! The command line: one file per command, plus output and exit codes.
 
 mod args;
+mod check;
 mod config_text;
 pub mod demo;
 mod doctor;
 mod exit;
 mod failures;
 mod hooks;
+mod init;
 mod logging;
 mod man;
 mod man_config;
@@ -66,6 +68,7 @@ async fn command(cli: Cli) -> Exit {
         Command::Migrate(_) | Command::Verify(_) | Command::Rollback(_)
     );
     let ended = match cli.command {
+        Command::Init(args) => Box::pin(init::run(&cli.global, &args)).await,
         Command::Migrate(args) => Box::pin(migrate::run(&cli.global, args, &console)).await,
         Command::Verify(args) => Box::pin(verify::run(&cli.global, &args, &console)).await,
         Command::Rollback(args) => Box::pin(rollback::run(&cli.global, &args, &console)).await,
@@ -74,7 +77,8 @@ async fn command(cli: Cli) -> Exit {
         Command::Failures(args) => failures::run(&cli.global, &args).await,
         Command::Report(args) => report::run(&cli.global, &args).await,
         Command::Doctor(args) => doctor::run(&cli.global, &args).await,
-        Command::Config(args) => config_text::run(&args),
+        Command::Check(args) => Box::pin(check::run(&cli.global, &args)).await,
+        Command::Config(args) => config_text::run(&cli.global, &args),
         Command::Simulate(args) => {
             let shutdown = CancellationToken::new();
             signals::cancel_on_first(shutdown.clone());

@@ -57,6 +57,7 @@ fn settings(loaded: &Loaded) -> Vec<Setting> {
 fn setting(value: Value) -> Setting {
     let origin = match value.origin {
         Origin::File => "file".to_owned(),
+        Origin::Preset => "preset".to_owned(),
         Origin::Environment(name) => format!("environment, {name}"),
         Origin::Default => "default".to_owned(),
     };

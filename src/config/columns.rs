@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::decrypt::Decryptor;
+use crate::decrypt::{Companion, Decryptor};
 
 /// A part of a token that a column can be mapped to, or the provider to fetch the token from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -87,6 +87,21 @@ impl Field {
         }
     }
 
+    /// Returns true if the database has to know the value, because it compares it.
+    #[must_use]
+    pub fn is_compared(self) -> bool {
+        matches!(
+            self,
+            Self::App
+                | Self::UserId
+                | Self::LoginId
+                | Self::TenantId
+                | Self::ExternalIdentifier
+                | Self::UpdatedAt
+                | Self::Provider
+        )
+    }
+
     /// Returns its key in the configuration.
     #[must_use]
     pub fn key(self) -> String {
@@ -103,8 +118,38 @@ impl Field {
 pub struct Mapping {
     /// The value.
     pub expression: Expression,
-    /// Decrypts the value, if it is encrypted. Only tokens may be.
-    pub decrypt: Option<Decryptor>,
+    /// Decrypts the value, if it is encrypted.
+    pub decrypt: Option<Decryption>,
+    /// The member to take out of the value, if the value is a document.
+    pub pick: Option<Pick>,
+    /// A text that the value may begin with, and that is none of it.
+    pub strip_prefix: Option<String>,
+    /// The time that the value, a number of seconds, counts from.
+    pub since: Option<Box<Mapping>>,
+    /// The one character between the items of a list.
+    pub separator: Option<String>,
+}
+
+/// A member of a document. If both are given, a document is JSON if it begins with a brace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pick {
+    /// The names on the way into a JSON object.
+    Json(Vec<String>),
+    /// The name in form-encoded text.
+    Form(String),
+    /// Either.
+    JsonOrForm(Vec<String>, String),
+}
+
+/// The decryption of a column.
+#[derive(Debug, Clone)]
+pub struct Decryption {
+    /// The format, and its keys.
+    pub decryptor: Decryptor,
+    /// The columns beside the value that belong to it.
+    pub companions: Vec<(Companion, Expression)>,
+    /// A query for the names and values of keys that the source's database holds, themselves encrypted.
+    pub data_keys: Option<String>,
 }
 
 impl From<Expression> for Mapping {
@@ -113,6 +158,10 @@ impl From<Expression> for Mapping {
         Self {
             expression,
             decrypt: None,
+            pick: None,
+            strip_prefix: None,
+            since: None,
+            separator: None,
         }
     }
 }

@@ -7,7 +7,10 @@ use std::{
 
 use config::{Config, Environment, File, FileFormat, Source, Value};
 
-use super::ConfigError;
+use super::{
+    ConfigError, Preset, preset,
+    reader::{find, follow},
+};
 
 /// The prefix of the variables that override keys: `TOKENFERRY__BATCH__MAX_TOKENS` is `batch.max_tokens`.
 const PREFIX: &str = "TOKENFERRY";
@@ -22,10 +25,17 @@ pub(super) fn variable(key: &str) -> String {
 #[derive(Debug)]
 pub struct Loaded {
     pub(super) root: HashMap<String, Value>,
+    /// The same without the layer of the preset.
+    own: HashMap<String, Value>,
     path: PathBuf,
 }
 
 impl Loaded {
+    /// Returns true if the value of a key is the preset's.
+    pub(super) fn is_of_preset(&self, key: &str) -> bool {
+        find(&self.own, key).is_none() && find(&self.root, key).is_some()
+    }
+
     /// Returns the path of the file, which need not exist if the environment provides everything.
     #[must_use]
     pub fn path(&self) -> &Path {
@@ -59,6 +69,14 @@ pub fn load(path: &Path, named_by_user: bool) -> Result<Loaded, ConfigError> {
     merge(path, &text, None)
 }
 
+/// Reads a configuration that is not in a file; `path` is where it would be.
+///
+/// # Errors
+/// Fails if the text is not TOML.
+pub fn load_text(path: &Path, text: &str) -> Result<Loaded, ConfigError> {
+    merge(path, text, None)
+}
+
 fn environment_holds_some() -> bool {
     let prefix = format!("{PREFIX}{SEPARATOR}");
     std::env::vars_os().any(|(name, _)| name.to_string_lossy().starts_with(&prefix))
@@ -85,20 +103,53 @@ pub(super) fn merge(
         .prefix_separator(SEPARATOR)
         .separator(SEPARATOR)
         .source(environment);
-    Config::builder()
-        .add_source(File::from_str(text, FileFormat::Toml))
-        .add_source(variables)
-        .build()
-        // Collected, not deserialized: deserializing would lose the origin of the values.
-        .and_then(|merged| merged.collect())
-        .map(|root| Loaded {
-            root,
-            path: path.to_owned(),
-        })
-        .map_err(|error| ConfigError::Environment {
-            message: match error {
-                config::ConfigError::PathParse { .. } => "its name is not a valid key".to_owned(),
-                _ => "it conflicts with the structure of the file".to_owned(),
-            },
-        })
+    let layers = |preset: &str| {
+        Config::builder()
+            .add_source(File::from_str(preset, FileFormat::Toml))
+            .add_source(File::from_str(text, FileFormat::Toml))
+            .add_source(variables.clone())
+            .build()
+            // Collected, not deserialized: deserializing would lose the origin of the values.
+            .and_then(|merged| merged.collect())
+            .map_err(|error| ConfigError::Environment {
+                message: match error {
+                    config::ConfigError::PathParse { .. } => "its name is not a valid key".to_owned(),
+                    _ => "it conflicts with the structure of the file".to_owned(),
+                },
+            })
+    };
+    let own = layers("")?;
+    let root = match preset(&own) {
+        Some(preset) => layers(&below(preset, &own))?,
+        None => own.clone(),
+    };
+    Ok(Loaded {
+        root,
+        own,
+        path: path.to_owned(),
+    })
+}
+
+/// The preset that the other layers name; another name is a problem of its key.
+fn preset(own: &HashMap<String, Value>) -> Option<&'static Preset> {
+    let name = find(own, preset::KEY)?.clone().into_string().ok()?;
+    Preset::find(&follow(name).ok()?)
+}
+
+/// The settings of a preset that the other layers leave alone. A column is mapped by one layer alone, and a
+/// table and a query exclude each other.
+fn below(preset: &Preset, own: &HashMap<String, Value>) -> String {
+    let mut settings = preset.settings.clone();
+    let source = settings.get_mut("source").and_then(toml::Value::as_table_mut);
+    if let Some(source) = source {
+        if find(own, "source.table").is_some() || find(own, "source.query").is_some() {
+            source.remove("table");
+            source.remove("query");
+        }
+        if let Some(columns) = source.get_mut("columns").and_then(toml::Value::as_table_mut) {
+            columns.retain(|field, _| find(own, &format!("source.columns.{field}")).is_none());
+        }
+    }
+    // What was read as TOML can be written as such.
+    toml::to_string(&settings).unwrap_or_default()
 }

@@ -3,64 +3,58 @@
 use config::ValueKind;
 
 use super::{
-    columns::{Expression, Field, Mapping},
+    columns::{Decryption, Expression, Field, Mapping, Pick},
+    decrypt::{Recorded, SharedFormats, Wanted, accepts_plain},
     reader::Reader,
 };
-use crate::{
-    decrypt::{Decryptor, Method},
-    secret::Secret,
-};
+use crate::decrypt::Companion;
 
-/// The keys of `[source.decrypt]`, for every column without keys of its own.
-pub(super) struct SharedKeys {
-    fernet: Option<Vec<Secret>>,
-    aes_256_gcm: Option<Vec<Secret>>,
-}
+/// The keys of a mapping that is a table.
+pub(super) const KEYS: [&str; 14] = [
+    "column",
+    "sql",
+    "decrypt",
+    "keys",
+    "plain",
+    "nonce",
+    "tag",
+    "salt",
+    "context",
+    "json",
+    "form",
+    "strip_prefix",
+    "since",
+    "separator",
+];
 
-impl SharedKeys {
-    fn of(&self, method: Method) -> Option<&[Secret]> {
-        match method {
-            Method::Fernet => self.fernet.as_deref(),
-            Method::Aes256Gcm => self.aes_256_gcm.as_deref(),
-        }
-    }
-}
-
-const METHODS: [(&str, Method); 2] = [("fernet", Method::Fernet), ("aes-256-gcm", Method::Aes256Gcm)];
-
-fn shared_key(method: Method) -> &'static str {
-    match method {
-        Method::Fernet => "source.decrypt.fernet",
-        Method::Aes256Gcm => "source.decrypt.aes_256_gcm",
-    }
-}
-
-/// Reads `[source.decrypt]`. Malformed keys are reported even if no column uses them.
-pub(super) fn shared_keys(reader: &mut Reader<'_>) -> SharedKeys {
-    let mut read = |method| {
-        let key = shared_key(method);
-        let keys = reader.secrets(key)?;
-        decryptor(reader, key, method, &keys).map(|_| keys)
-    };
-    SharedKeys {
-        fernet: read(Method::Fernet),
-        aes_256_gcm: read(Method::Aes256Gcm),
-    }
+/// Where a mapping stands.
+pub(super) struct Place<'a> {
+    pub(super) shared: &'a SharedFormats,
+    /// The name of the source's table, if it is one.
+    pub(super) table: Option<&'a str>,
 }
 
 /// Reads the mapping of `field`; `None` if it is absent or wrong.
-pub(super) fn read(reader: &mut Reader<'_>, field: Field, shared: &SharedKeys) -> Option<Mapping> {
+pub(super) fn read(reader: &mut Reader<'_>, field: Field, place: &Place<'_>) -> Option<Mapping> {
     let key = field.key();
-    let is_table = matches!(
-        reader.value(&key).map(|value| &value.kind),
-        Some(ValueKind::Table(_))
-    );
-    if is_table {
+    if is_table(reader, &key) {
         // For a table, only the inner keys are known keys.
         reader.forget(&key);
-        return table(reader, field, &key, shared);
+        return table(reader, field, &key, place);
     }
-    let name = reader.text(&key)?;
+    column(reader, &key).map(Mapping::from)
+}
+
+fn is_table(reader: &mut Reader<'_>, key: &str) -> bool {
+    matches!(
+        reader.value(key).map(|value| &value.kind),
+        Some(ValueKind::Table(_))
+    )
+}
+
+/// Reads a column name.
+fn column(reader: &mut Reader<'_>, key: &str) -> Option<Expression> {
+    let name = reader.text(key)?;
     if name.trim().is_empty() {
         reader.problem(
             key,
@@ -68,21 +62,17 @@ pub(super) fn read(reader: &mut Reader<'_>, field: Field, shared: &SharedKeys) -
         );
         return None;
     }
-    Some(Expression::Column(name).into())
+    Some(Expression::Column(name))
 }
 
-fn table(reader: &mut Reader<'_>, field: Field, key: &str, shared: &SharedKeys) -> Option<Mapping> {
-    let inner = |name: &str| format!("{key}.{name}");
+/// Reads `column` or `sql` of a table.
+fn expression(reader: &mut Reader<'_>, key: &str) -> Option<Expression> {
     let column = reader
-        .text(&inner("column"))
+        .text(&format!("{key}.column"))
         .filter(|name| !name.trim().is_empty());
-    let sql = reader.sql(&inner("sql")).filter(|sql| !sql.trim().is_empty());
-    for name in ["column", "sql", "decrypt", "keys"] {
-        // Reads all keys, so that a misspelt one gets a suggestion.
-        reader.value(&inner(name));
-        reader.alternative(&inner(name));
-    }
-    let expression = match (column, sql) {
+    let sql_key = format!("{key}.sql");
+    let sql = reader.sql(&sql_key).filter(|sql| !sql.trim().is_empty());
+    match (column, sql) {
         (Some(name), None) => Some(Expression::Column(name)),
         (None, Some(sql)) => Some(Expression::Sql(sql)),
         (None, None) => {
@@ -93,82 +83,221 @@ fn table(reader: &mut Reader<'_>, field: Field, key: &str, shared: &SharedKeys) 
             None
         }
         (Some(_), Some(_)) => {
-            reader.problem(
-                inner("sql"),
-                "cannot be combined with `column`: set only one of them",
-            );
+            reader.problem(sql_key, "cannot be combined with `column`: set only one of them");
             None
         }
-    };
-    let decrypt = decrypt(reader, field, key, shared);
-    Some(Mapping {
-        expression: expression?,
-        decrypt: decrypt.ok()?,
-    })
+    }
 }
 
-/// Marks a problem that is already recorded.
-struct Noted;
+fn table(reader: &mut Reader<'_>, field: Field, key: &str, place: &Place<'_>) -> Option<Mapping> {
+    for name in KEYS {
+        // Reads all keys, so that a misspelt one gets a suggestion.
+        let inner = format!("{key}.{name}");
+        reader.value(&inner);
+        reader.alternative(&inner);
+    }
+    let before = reader.problem_count();
+    let expression = expression(reader, key);
+    let decrypt = decryption(reader, field, key, expression.as_ref(), place);
+    let mut mapping = Mapping {
+        decrypt: decrypt.ok()?,
+        ..Mapping::from(expression?)
+    };
+    mapping.pick = pick(reader, field, key);
+    mapping.strip_prefix = strip_prefix(reader, field, key);
+    mapping.separator = separator(reader, field, key);
+    mapping.since = since(reader, field, key, place, &mapping).map(Box::new);
+    (reader.problem_count() == before).then_some(mapping)
+}
 
-/// Returns the decryptor of the field, if it has one.
-fn decrypt(
+/// Reads `json` and `form`.
+fn pick(reader: &mut Reader<'_>, field: Field, key: &str) -> Option<Pick> {
+    let (json_key, form_key) = (format!("{key}.json"), format!("{key}.form"));
+    let json = reader.peek(&json_key).is_some().then(|| {
+        let path = reader.path(&json_key).unwrap_or_default();
+        if path.is_empty() || path.iter().any(String::is_empty) {
+            let must = "must be the name of a member, such as \"access_token\", or the way to it: \"oauth.access_token\"";
+            reader.problem(&json_key, must);
+        }
+        path
+    });
+    let form = reader.text(&form_key);
+    if form.is_some() && field.is_compared() {
+        reader.problem(
+            form_key,
+            "is not available for what the database compares: use { sql = \"…\" }",
+        );
+        return None;
+    }
+    if json.is_some() && field == Field::UpdatedAt {
+        reader.problem(
+            json_key,
+            "is not available for what the database orders by: use { sql = \"…\" }",
+        );
+        return None;
+    }
+    match (json, form) {
+        (Some(path), Some(name)) => Some(Pick::JsonOrForm(path, name)),
+        (Some(path), None) => Some(Pick::Json(path)),
+        (None, Some(name)) => Some(Pick::Form(name)),
+        (None, None) => None,
+    }
+}
+
+fn strip_prefix(reader: &mut Reader<'_>, field: Field, key: &str) -> Option<String> {
+    let key = format!("{key}.strip_prefix");
+    let prefix = reader.text(&key)?;
+    if prefix.is_empty() || matches!(field, Field::AccessTokenExpiry | Field::UpdatedAt | Field::Scopes) {
+        reader.problem(
+            key,
+            "must be the beginning of a text, and is not available for times and lists",
+        );
+        return None;
+    }
+    Some(prefix)
+}
+
+fn separator(reader: &mut Reader<'_>, field: Field, key: &str) -> Option<String> {
+    let key = format!("{key}.separator");
+    let text = reader.text(&key)?;
+    if text.chars().count() == 1 && field == Field::Scopes {
+        return Some(text);
+    }
+    reader.problem(key, "must be one character, and is only available for `scopes`");
+    None
+}
+
+/// Reads `since`: a column, or a table that may leave out the column and its decryption if they are the same.
+fn since(
     reader: &mut Reader<'_>,
     field: Field,
     key: &str,
-    shared: &SharedKeys,
-) -> Result<Option<Decryptor>, Noted> {
-    let (method_key, own_key) = (format!("{key}.decrypt"), format!("{key}.keys"));
-    let has_own = reader.value(&own_key).is_some();
-    if reader.value(&method_key).is_none() {
-        if has_own {
-            reader.problem(
-                own_key,
-                "needs `decrypt` next to it: \"fernet\" or \"aes-256-gcm\"",
-            );
-            return Err(Noted);
+    place: &Place<'_>,
+    value: &Mapping,
+) -> Option<Mapping> {
+    let key = format!("{key}.since");
+    reader.peek(&key)?;
+    if field != Field::AccessTokenExpiry {
+        reader.problem(key, "is only available for `access_token_expiry`");
+        return None;
+    }
+    if !is_table(reader, &key) {
+        return column(reader, &key).map(Mapping::from);
+    }
+    reader.forget(&key);
+    let has = |reader: &Reader<'_>, name: &str| reader.peek(&format!("{key}.{name}")).is_some();
+    if has(reader, "column") || has(reader, "sql") {
+        let since = table(reader, field, &key, place)?;
+        if since.since.is_some() {
+            reader.problem(format!("{key}.since"), "counts from no other time");
+            return None;
         }
-        return Ok(None);
+        return Some(since);
     }
-    let before = reader.problem_count();
-    let method = reader.word(&method_key, METHODS);
-    if reader.problem_count() > before {
-        return Err(Noted);
-    }
-    if !matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken) {
+    let pick = pick(reader, field, &key);
+    if pick.is_none() {
         reader.problem(
-            method_key,
-            "is only available for tokens; other columns must be decrypted by the database: { sql = \"…\" }",
+            &key,
+            "must be a column, or name one with `column`, or a member of the same value with `json`",
         );
-        return Err(Noted);
+        return None;
     }
-    if has_own {
-        let keys = reader.secrets(&own_key).ok_or(Noted)?;
-        return decryptor(reader, &own_key, method, &keys).map(Some).ok_or(Noted);
-    }
-    let shared_key = shared_key(method);
-    match shared.of(method) {
-        Some(keys) => decryptor(reader, shared_key, method, keys).map(Some).ok_or(Noted),
-        // Present but wrong: the problem is already recorded.
-        None if reader.value(shared_key).is_some() => Err(Noted),
-        None => {
-            reader.problem(
-                method_key,
-                format!("needs keys: `keys` next to it, or `{shared_key}` for all columns"),
-            );
-            Err(Noted)
-        }
-    }
+    Some(Mapping {
+        expression: value.expression.clone(),
+        decrypt: value.decrypt.clone(),
+        pick,
+        strip_prefix: None,
+        since: None,
+        separator: None,
+    })
 }
 
-fn decryptor(reader: &mut Reader<'_>, key: &str, method: Method, keys: &[Secret]) -> Option<Decryptor> {
-    match Decryptor::new(method, keys) {
-        Ok(decryptor) => Some(decryptor),
-        Err(bad) => {
+/// Returns the decryption of the field, if it has one.
+fn decryption(
+    reader: &mut Reader<'_>,
+    field: Field,
+    key: &str,
+    expression: Option<&Expression>,
+    place: &Place<'_>,
+) -> Result<Option<Decryption>, Recorded> {
+    let (name_key, own_key) = (format!("{key}.decrypt"), format!("{key}.keys"));
+    let before = reader.problem_count();
+    let Some(name) = reader.text(&name_key) else {
+        let only_with_it = ["keys", "plain", "nonce", "tag", "salt", "context"];
+        let stray = only_with_it.map(|name| format!("{key}.{name}"));
+        if let Some(stray) = stray.into_iter().find(|key| reader.peek(key).is_some()) {
             reader.problem(
-                key,
-                format!("{} (key {} of {})", bad.must, bad.position, keys.len()),
+                stray,
+                "needs `decrypt` next to it: the name of a format, such as \"fernet\"",
             );
-            None
+        }
+        return if reader.problem_count() > before {
+            Err(Recorded)
+        } else {
+            Ok(None)
+        };
+    };
+    if field.is_compared() {
+        reader.problem(
+            name_key,
+            "is not available for what the database compares; it must be decrypted by the database: { sql = \"…\" }",
+        );
+        return Err(Recorded);
+    }
+    let wanted = Wanted {
+        key: name_key,
+        name,
+        own_keys: reader.peek(&own_key).is_some().then_some(own_key),
+        accepts_plain: accepts_plain(reader, key),
+        expression,
+        table: place.table,
+    };
+    let mut decryption = place.shared.decryption(reader, &wanted)?;
+    decryption.companions = companions(reader, key, &decryption)?;
+    if reader.problem_count() > before {
+        return Err(Recorded);
+    }
+    Ok(Some(decryption))
+}
+
+/// Reads the columns beside the value that its format needs.
+fn companions(
+    reader: &mut Reader<'_>,
+    key: &str,
+    decryption: &Decryption,
+) -> Result<Vec<(Companion, Expression)>, Recorded> {
+    let format = decryption.decryptor.format();
+    let mut found = Vec::new();
+    for companion in Companion::ALL {
+        let inner = format!("{key}.{}", companion.name());
+        let needed = format
+            .companions()
+            .iter()
+            .find(|(needed, _)| *needed == companion);
+        match (needed, reader.peek(&inner).is_some()) {
+            (None, true) => {
+                reader.problem(inner, format!("is not read by the format \"{}\"", format.name()));
+                return Err(Recorded);
+            }
+            (Some((_, true)), false) => {
+                let must = format!(
+                    "is missing: the format \"{}\" reads it from a column of its own",
+                    format.name()
+                );
+                reader.problem(inner, must);
+                return Err(Recorded);
+            }
+            (Some(_), true) => {
+                let expression = if is_table(reader, &inner) {
+                    reader.forget(&inner);
+                    expression(reader, &inner)
+                } else {
+                    column(reader, &inner)
+                };
+                found.push((companion, expression.ok_or(Recorded)?));
+            }
+            (_, false) => {}
         }
     }
+    Ok(found)
 }

@@ -31,6 +31,8 @@ pub(super) struct KeySpec {
 pub(super) enum Visibility {
     /// Everything.
     Whole,
+    /// Everything, lists included.
+    Names,
     /// A Postgres URL, without its password.
     Address,
     /// Only the fact that it is set.
@@ -100,6 +102,21 @@ impl<'a> Reader<'a> {
         find(self.root, key)
     }
 
+    /// Returns the value of a dotted key without recording the key as known.
+    pub(super) fn peek(&self, key: &str) -> Option<&'a Value> {
+        find(self.root, key)
+    }
+
+    /// Returns the sorted names in a table whose keys are free.
+    pub(super) fn names(&self, key: &str) -> Vec<String> {
+        let mut names: Vec<String> = match find(self.root, key).map(|value| &value.kind) {
+            Some(ValueKind::Table(table)) => table.keys().cloned().collect(),
+            _ => Vec::new(),
+        };
+        names.sort();
+        names
+    }
+
     /// Forgets that `key` is known: it turned out to be a table with keys of its own.
     pub(super) fn forget(&mut self, key: &str) {
         self.asked.retain(|asked| asked.key != key);
@@ -138,6 +155,15 @@ impl<'a> Reader<'a> {
             }
         };
         self.follow(key, text)
+    }
+
+    /// Reads names on the way into a document: a text with dots between them, or a list.
+    pub(super) fn path(&mut self, key: &str) -> Option<Vec<String>> {
+        match &self.value(key)?.kind {
+            ValueKind::Array(list) => list.iter().map(|one| one.clone().into_string().ok()).collect(),
+            ValueKind::String(text) => Some(text.split('.').map(str::to_owned).collect()),
+            _ => None,
+        }
     }
 
     /// Reads a required text.
@@ -201,6 +227,58 @@ impl<'a> Reader<'a> {
             );
         }
         (self.problems.len() == before).then_some(secrets)
+    }
+
+    /// Reads secrets that are taken as they are: a text, or a list of texts.
+    pub(super) fn whole_secrets(&mut self, key: &str) -> Option<Vec<Secret>> {
+        let value = self.value(key)?;
+        self.show(key, Visibility::Hidden);
+        let texts: Option<Vec<String>> = match &value.kind {
+            ValueKind::String(text) => Some(vec![text.clone()]),
+            ValueKind::Array(list) => list.iter().map(|one| one.clone().into_string().ok()).collect(),
+            _ => None,
+        };
+        let Some(texts) = texts.filter(|texts| !texts.is_empty()) else {
+            self.problem(
+                key,
+                "must be a text or a list of texts, such as [\"env:KEY_NEW\", \"env:KEY_OLD\"]",
+            );
+            return None;
+        };
+        texts
+            .into_iter()
+            .map(|text| self.follow(key, text).map(Secret::new))
+            .collect()
+    }
+
+    /// Reads secrets by their names: a table, or a text such as `2:new,1:old`.
+    pub(super) fn named_secrets(&mut self, key: &str) -> Option<Vec<(String, Secret)>> {
+        if matches!(
+            self.value(key).map(|value| &value.kind),
+            Some(ValueKind::Table(_))
+        ) {
+            let entries = self.entries(key)?;
+            self.show(key, Visibility::Hidden);
+            return Some(
+                entries
+                    .into_iter()
+                    .map(|(name, key)| (name, Secret::new(key)))
+                    .collect(),
+            );
+        }
+        let text = Zeroizing::new(self.hidden(key)?);
+        let pair = |pair: &str| {
+            let (name, secret) = pair.split_once(':')?;
+            Some((name.trim().to_owned(), Secret::new(secret)))
+        };
+        let pairs: Option<Vec<_>> = text.split(',').map(pair).collect();
+        if pairs.is_none() {
+            self.problem(
+                key,
+                "must be a table of names and keys, or a text such as \"2:new,1:old\"",
+            );
+        }
+        pairs
     }
 
     fn hidden(&mut self, key: &str) -> Option<String> {

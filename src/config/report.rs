@@ -19,6 +19,8 @@ pub enum Origin {
     File,
     /// This environment variable.
     Environment(String),
+    /// The preset that the configuration names.
+    Preset,
     /// The default.
     Default,
 }
@@ -89,6 +91,7 @@ impl Loaded {
     pub fn origin(&self, key: &str) -> Origin {
         match find(&self.root, key).map(config::Value::origin) {
             None => Origin::Default,
+            Some(_) if self.is_of_preset(key) => Origin::Preset,
             // Only values of the environment have an origin; the file was passed as a text.
             Some(Some(_)) => Origin::Environment(variable(key)),
             Some(None) => Origin::File,
@@ -108,6 +111,11 @@ impl Loaded {
             .filter(|text| text.starts_with("env:") || text.starts_with("file:"));
         let shown = match (kind, text) {
             (None, _) => asked.default.clone(),
+            // It is public, expressions included.
+            (Some(kind), _) if self.is_of_preset(&asked.key) => Some(written(kind)),
+            (Some(ValueKind::Array(list)), _) if asked.shown == Visibility::Names => {
+                Some(written(&ValueKind::Array(list.clone())))
+            }
             (Some(ValueKind::Table(table)), _) => Some(match table.len() {
                 1 => "1 entry".to_owned(),
                 count => format!("{count} entries"),
@@ -115,7 +123,7 @@ impl Loaded {
             (Some(ValueKind::Array(list)), _) => Some(format!("a list of {}", list.len())),
             (Some(_), None) => Some("not a text".to_owned()),
             (Some(_), Some(text)) => follow(text).ok().map(|text| match asked.shown {
-                Visibility::Whole => text,
+                Visibility::Whole | Visibility::Names => text,
                 Visibility::Hidden => "(hidden)".to_owned(),
                 Visibility::Address => address(&text),
             }),
@@ -126,6 +134,18 @@ impl Loaded {
             pointer,
             shown,
         }
+    }
+}
+
+/// A text or a list of texts, as they were written.
+fn written(kind: &ValueKind) -> String {
+    match kind {
+        ValueKind::String(text) => text.split_whitespace().collect::<Vec<_>>().join(" "),
+        ValueKind::Array(list) => {
+            let items: Vec<String> = list.iter().map(|item| written(&item.kind)).collect();
+            items.join(", ")
+        }
+        other => other.to_string(),
     }
 }
 

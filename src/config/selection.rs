@@ -1,6 +1,6 @@
 //! The selection of a run: the settings that decide which rows are read and what is sent.
 
-use super::{Expression, Field, Prefer, Relation, RowSecurity, Settings};
+use super::{Expression, Mapping, Pick, Prefer, Relation, RowSecurity, Settings};
 
 impl Settings {
     /// Returns all settings that decide which rows are read, in which order, their destinations and what is
@@ -22,7 +22,9 @@ impl Settings {
             }
             Relation::Query(query) => add("query", query.as_bytes()),
         }
-        add("key", source.key.as_bytes());
+        for column in &source.key {
+            add("key", column.as_bytes());
+        }
         if let Some(condition) = &source.condition {
             add("where", condition.as_bytes());
         }
@@ -34,16 +36,7 @@ impl Settings {
             add("value", setting.value.reveal().as_bytes());
         }
         for (field, mapping) in &source.columns {
-            match &mapping.expression {
-                Expression::Column(name) => add(Field::name(*field), name.as_bytes()),
-                Expression::Sql(sql) => {
-                    add(Field::name(*field), b"sql");
-                    add("sql", sql.as_bytes());
-                }
-            }
-            if mapping.decrypt.is_some() {
-                add("decrypt", b"");
-            }
+            add_mapping(&mut add, field.name(), mapping);
         }
         if let Some(provider) = &source.provider {
             let prefer: &[u8] = match provider.prefer {
@@ -60,5 +53,51 @@ impl Settings {
             add("id", id.as_bytes());
         }
         parts
+    }
+}
+
+fn add_mapping<'a>(add: &mut impl FnMut(&'static str, &'a [u8]), field: &'static str, mapping: &'a Mapping) {
+    add_expression(add, field, &mapping.expression);
+    if let Some(decryption) = &mapping.decrypt {
+        add("decrypt", decryption.decryptor.format().name().as_bytes());
+        for (companion, expression) in &decryption.companions {
+            add_expression(add, companion.name(), expression);
+        }
+    }
+    let (json, form) = match &mapping.pick {
+        Some(Pick::Json(path)) => (path.as_slice(), None),
+        Some(Pick::Form(name)) => (&[][..], Some(name)),
+        Some(Pick::JsonOrForm(path, name)) => (path.as_slice(), Some(name)),
+        None => (&[][..], None),
+    };
+    for name in json {
+        add("json", name.as_bytes());
+    }
+    let texts = [
+        ("form", form),
+        ("strip_prefix", mapping.strip_prefix.as_ref()),
+        ("separator", mapping.separator.as_ref()),
+    ];
+    for (name, text) in texts {
+        if let Some(text) = text {
+            add(name, text.as_bytes());
+        }
+    }
+    if let Some(since) = &mapping.since {
+        add_mapping(add, "since", since);
+    }
+}
+
+fn add_expression<'a>(
+    add: &mut impl FnMut(&'static str, &'a [u8]),
+    name: &'static str,
+    expression: &'a Expression,
+) {
+    match expression {
+        Expression::Column(column) => add(name, column.as_bytes()),
+        Expression::Sql(sql) => {
+            add(name, b"sql");
+            add("sql", sql.as_bytes());
+        }
     }
 }

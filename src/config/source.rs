@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use config::ValueKind;
+
 use super::{
     columns::{Columns, Expression, Field},
-    mapping,
+    decrypt::shared_formats,
+    mapping::{self, Place},
+    preset,
     provider::{self, ProviderSettings},
     reader::{Reader, Visibility},
 };
@@ -44,8 +48,8 @@ pub struct SourceSettings {
     pub url: Address,
     /// The relation that the rows are read from.
     pub relation: Relation,
-    /// The name of the key column.
-    pub key: String,
+    /// The names of the key's columns, at least one.
+    pub key: Vec<String>,
     /// An SQL condition that rows must match.
     pub condition: Option<String>,
     /// The action if policies hide rows.
@@ -67,8 +71,8 @@ pub struct SourceSettings {
 pub struct SourceShape {
     /// The relation that the rows are read from.
     pub relation: Relation,
-    /// The name of the key column.
-    pub key: String,
+    /// The names of the key's columns, at least one.
+    pub key: Vec<String>,
     /// The mapped columns.
     pub columns: Columns,
     /// The ledger is in the same database.
@@ -77,6 +81,7 @@ pub struct SourceShape {
 
 pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     let url = database_url(reader, "source.url");
+    preset::read(reader);
     let relation = relation(reader);
     let key = key(reader);
     let condition = reader
@@ -89,11 +94,16 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     let page_size = reader.number("source.page_size", 5000, 1);
     let statement_timeout = reader.duration("source.statement_timeout", Duration::from_secs(60));
     let session = session(reader);
-    let (columns, provider) = columns(reader);
+    let (columns, provider) = columns(reader, relation.as_ref());
     let is_token = |field: &Field| {
         matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken)
-            && columns.get(field).map(|mapping| &mapping.expression)
-                == key.clone().map(Expression::Column).as_ref()
+            && columns.get(field).is_some_and(|mapping| {
+                let names = key.iter().flatten();
+                names
+                    .cloned()
+                    .map(Expression::Column)
+                    .any(|column| column == mapping.expression)
+            })
     };
     if let Some(field) = Field::COLUMNS.into_iter().find(is_token) {
         reader.problem(
@@ -118,11 +128,31 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     })
 }
 
-fn key(reader: &mut Reader<'_>) -> Option<String> {
-    reader.required(
-        "source.key",
-        "the name of a unique column of type integer, uuid or text",
-    )
+fn key(reader: &mut Reader<'_>) -> Option<Vec<String>> {
+    const KEY: &str = "source.key";
+    if !matches!(
+        reader.peek(KEY).map(|value| &value.kind),
+        Some(ValueKind::Array(_))
+    ) {
+        let must = "the name of a unique column of type integer, uuid or text (or a list, if several are unique together)";
+        return reader.required(KEY, must).map(|column| vec![column]);
+    }
+    reader.value(KEY);
+    reader.show(KEY, Visibility::Names);
+    let columns = reader.path(KEY).unwrap_or_default();
+    let is_twice = |name: &String| columns.iter().filter(|other| *other == name).count() > 1;
+    if columns.is_empty()
+        || columns
+            .iter()
+            .any(|name| name.trim().is_empty() || is_twice(name))
+    {
+        reader.problem(
+            KEY,
+            "must be a list of different column names, such as [\"provider\", \"account_id\"]",
+        );
+        return None;
+    }
+    Some(columns)
 }
 
 fn relation(reader: &mut Reader<'_>) -> Option<Relation> {
@@ -161,10 +191,12 @@ fn relation(reader: &mut Reader<'_>) -> Option<Relation> {
 
 /// Reads the names of the source; `None` if they are not configured.
 pub(super) fn shape(reader: &mut Reader<'_>) -> Option<SourceShape> {
+    let relation = relation(reader)?;
+    let columns = columns(reader, Some(&relation)).0;
     Some(SourceShape {
-        relation: relation(reader)?,
+        relation,
         key: key(reader)?,
-        columns: columns(reader).0,
+        columns,
         holds_ledger: reader.value("ledger.url").is_none(),
     })
 }
@@ -234,11 +266,19 @@ fn is_custom_setting(name: &str) -> bool {
 }
 
 /// Reads the columns, and the settings for tokens that are fetched instead.
-fn columns(reader: &mut Reader<'_>) -> (Columns, Option<ProviderSettings>) {
-    let shared = mapping::shared_keys(reader);
+fn columns(reader: &mut Reader<'_>, relation: Option<&Relation>) -> (Columns, Option<ProviderSettings>) {
+    let shared = shared_formats(reader);
+    let table = match relation {
+        Some(Relation::Table(parts)) => parts.last().map(String::as_str),
+        _ => None,
+    };
+    let place = Place {
+        shared: &shared,
+        table,
+    };
     let mut columns = Columns::new();
     for field in Field::COLUMNS {
-        if let Some(mapping) = mapping::read(reader, field, &shared) {
+        if let Some(mapping) = mapping::read(reader, field, &place) {
             columns.insert(field, mapping);
         }
     }

@@ -5,70 +5,57 @@
 //! against this machine's clock, does not wipe what it decrypted, and is under a licence that this project
 //! does not otherwise take on.
 
-use aes::{Aes128, cipher::block_padding::Pkcs7};
-use cbc::cipher::{BlockModeDecrypt, InnerIvInit};
-use hmac::{Hmac, KeyInit, Mac};
-use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::key_bytes;
-use crate::{domain::DecryptFailure, secret::Secret};
-
-/// The requirement for a key.
-pub(super) const KEY: &str = "must be a Fernet key: 32 bytes in URL-safe base64 (44 characters)";
+use super::{
+    cipher::{BLOCK, Cipher, Padding, Sealed, is_signed},
+    derive::KeyBytes,
+    encoding::base64,
+    value::Value,
+};
+use crate::domain::DecryptFailure;
 
 const VERSION: u8 = 0x80;
 const IV: std::ops::Range<usize> = 9..25;
-const BLOCK: usize = 16;
 const DIGEST: usize = 32;
 
-/// One key, ready to be used.
-#[derive(Clone)]
-pub(super) struct Key {
-    signature: Hmac<Sha256>,
-    cipher: Aes128,
-}
-
-impl Key {
-    /// `None` if this is no Fernet key.
-    pub(super) fn new(key: &Secret) -> Option<Self> {
-        let bytes = key_bytes(key)?;
-        let (signing, encryption) = bytes.split_at(16);
-        Some(Self {
-            signature: Hmac::new_from_slice(signing).ok()?,
-            cipher: Aes128::new_from_slice(encryption).ok()?,
-        })
+/// Returns the plaintext of a token in text, or of its bytes, under the first key that fits. A key has 32
+/// bytes.
+pub(super) fn open(keys: &[KeyBytes], value: Value<'_>) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
+    // The bytes of a bytea are mostly those of the token's text.
+    match (value.as_text(), value) {
+        (Some(text), _) => open_bytes(keys, &base64(text).ok_or(DecryptFailure::NotEncrypted)?),
+        (None, Value::Bytes(bytes)) => open_bytes(keys, bytes),
+        (None, Value::Text(_)) => Err(DecryptFailure::NotEncrypted),
     }
 }
 
-/// Returns the plaintext under the first key that fits.
-pub(super) fn open(keys: &[Key], token: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
+fn open_bytes(keys: &[KeyBytes], token: &[u8]) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
     let body = token
         .len()
         .checked_sub(DIGEST)
         .ok_or(DecryptFailure::NotEncrypted)?;
     let (signed, digest) = token.split_at(body);
-    let (Some(&VERSION), Some(iv), Some(ciphertext)) = (signed.first(), signed.get(IV), signed.get(IV.end..))
+    let (Some(&VERSION), Some(nonce), Some(ciphertext)) =
+        (signed.first(), signed.get(IV), signed.get(IV.end..))
     else {
         return Err(DecryptFailure::NotEncrypted);
     };
-    if ciphertext.is_empty() || ciphertext.len() % BLOCK != 0 {
+    if ciphertext.is_empty() || !ciphertext.len().is_multiple_of(BLOCK) {
         return Err(DecryptFailure::NotEncrypted);
     }
-    let fits = |key: &&Key| {
-        let mut signature = key.signature.clone();
-        signature.update(signed);
-        signature.verify_slice(digest).is_ok()
+    let fits = |key: &&KeyBytes| {
+        key.get(..16)
+            .is_some_and(|signing| is_signed(signing, &[signed], digest))
     };
     let key = keys.iter().find(fits).ok_or(DecryptFailure::NoKeyFits)?;
-    let mut buffer = Zeroizing::new(ciphertext.to_vec());
-    let mode = cbc::Decryptor::inner_iv_slice_init(key.cipher.clone(), iv)
-        .map_err(|_| DecryptFailure::NotEncrypted)?;
+    let sealed = Sealed {
+        nonce,
+        ciphertext,
+        ..Sealed::default()
+    };
     // The signature was right: padding that is wrong was written so.
-    let length = mode
-        .decrypt_padded::<Pkcs7>(&mut buffer)
-        .map_err(|_| DecryptFailure::NotEncrypted)?
-        .len();
-    buffer.truncate(length);
-    Ok(buffer)
+    Cipher::AesCbc(Padding::Pkcs7)
+        .open(key.get(16..).unwrap_or_default(), sealed)
+        .ok_or(DecryptFailure::Damaged)
 }

@@ -1,155 +1,179 @@
-//! Opens values that the source holds encrypted: Fernet and AES-256-GCM, with several keys for rotation.
+//! Opens values that the source holds encrypted, in the formats of the programs that wrote them.
 //!
-//! Built on the crates `aes`, `cbc`, `aes-gcm` and `hmac`. Keys are wiped when dropped, plaintext is put into
-//! a [`Secret`] and wiped from where it was worked on. What is still encrypted is no secret.
+//! A value passes through named steps: it is decoded, taken apart, decrypted and, where its format has it,
+//! decompressed or unwrapped. Each [`Format`] says which steps these are, and how its key is derived. The
+//! ciphers are those of the `RustCrypto` crates. Keys are wiped when dropped, plaintext is put into a
+//! [`Secret`] and wiped from where it was worked on. What is still encrypted is no secret.
 
+mod attr_encrypted;
+mod cipher;
+mod derive;
+mod django_cryptography;
+mod encoding;
 mod fernet;
-mod gcm;
+mod format;
+mod grafana;
+mod json_envelope;
+mod laravel;
+mod layout;
+mod material;
+mod n8n;
+mod opener;
+mod prefixed;
+mod rails;
+mod steps;
+mod value;
 
-use std::fmt;
-
-use base64::{
-    Engine, alphabet,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
-use zeroize::Zeroizing;
+use std::{fmt, sync::Arc};
 
 use crate::{domain::DecryptFailure, secret::Secret};
 
-/// The method of encryption.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Method {
-    /// The Fernet specification: AES-128-CBC with HMAC-SHA256.
-    Fernet,
-    /// AES-256-GCM: nonce (12 bytes), ciphertext and tag (16 bytes), one after the other, without associated
-    /// data.
-    Aes256Gcm,
-}
+pub use cipher::{Cipher, Padding};
+pub use derive::Digest;
+pub use encoding::Encoding;
+pub use format::{Format, Setting};
+pub use layout::Layout;
+pub use material::{BadMaterial, Material};
+pub use value::Companion;
 
-/// The form in which an encrypted value comes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Wrapping {
-    /// A text column: base64.
-    Text,
-    /// A bytea column, whose bytes travel as base64.
-    Bytes,
-}
+use opener::Opener;
+use value::{Companions, Value};
 
-/// An invalid key. Does not hold the key itself.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadKey {
-    /// The position of the key, from 1.
-    pub position: usize,
-    /// The requirement that it does not meet.
-    pub must: &'static str,
-}
-
-/// A set of keys, prepared for repeated use.
+/// A format with its keys, prepared for repeated use. Two are equal if they were configured in one place, so
+/// that they open a value alike.
 #[derive(Clone)]
-pub struct Decryptor(Keys);
+pub struct Decryptor(Arc<Prepared>);
 
-#[derive(Clone)]
-enum Keys {
-    Fernet(Vec<fernet::Key>),
-    Aes256Gcm(Vec<gcm::Key>),
+struct Prepared {
+    /// The place of its configuration.
+    place: String,
+    format: Format,
+    opener: Opener,
+    accepts_plain: bool,
+}
+
+/// A value as it travelled from the database.
+#[derive(Debug, Clone, Copy)]
+pub struct Wire<'a> {
+    /// A text column's text, the base64 of a bytea column, or, with companions, the base64 of all of them,
+    /// separated by [`Wire::SEPARATOR`]; [`Wire::NULL`] stands for null.
+    pub text: &'a str,
+    /// The column is bytea.
+    pub is_bytes: bool,
+    /// The companions behind the value, in this order.
+    pub companions: &'a [Companion],
+}
+
+impl Wire<'_> {
+    /// Separates a value and its companions.
+    pub const SEPARATOR: char = ',';
+    /// Stands for a companion that is null.
+    pub const NULL: &'static str = "-";
 }
 
 impl Decryptor {
-    /// Takes the keys, the one that is tried first before the others.
+    /// Derives the keys. `place` is that of the configuration: all that is configured there must be the same.
     ///
     /// # Errors
-    /// The first that is not a key of this method.
-    pub fn new(method: Method, keys: &[Secret]) -> Result<Self, BadKey> {
-        let bad = |position, must| BadKey {
-            position: position + 1,
-            must,
-        };
-        Ok(Self(match method {
-            Method::Fernet => Keys::Fernet(
-                keys.iter()
-                    .enumerate()
-                    .map(|(position, key)| fernet::Key::new(key).ok_or(bad(position, fernet::KEY)))
-                    .collect::<Result<_, _>>()?,
-            ),
-            Method::Aes256Gcm => Keys::Aes256Gcm(
-                keys.iter()
-                    .enumerate()
-                    .map(|(position, key)| gcm::Key::new(key).ok_or(bad(position, gcm::KEY)))
-                    .collect::<Result<_, _>>()?,
-            ),
-        }))
+    /// The first setting that is missing or invalid.
+    pub fn new(
+        place: impl Into<String>,
+        format: Format,
+        given: &Material,
+        accepts_plain: bool,
+    ) -> Result<Self, BadMaterial> {
+        Ok(Self(Arc::new(Prepared {
+            place: place.into(),
+            format,
+            opener: Opener::new(format, given)?,
+            accepts_plain,
+        })))
     }
 
-    /// The text that `sealed` holds.
+    /// The same with the data keys that the database holds, by their names. Bytes come as Postgres prints
+    /// them.
     ///
     /// # Errors
-    /// If it is not encrypted in this way, no key opens it, or what is in it is no text.
-    pub fn open(&self, sealed: &str, wrapping: Wrapping) -> Result<Secret, DecryptFailure> {
-        let bytes = match (&self.0, wrapping) {
-            // The bytes of a Fernet token are mostly those of its text.
-            (Keys::Fernet(_), Wrapping::Bytes) => {
-                let bytes = decode(sealed).ok_or(DecryptFailure::NotEncrypted)?;
-                match std::str::from_utf8(&bytes) {
-                    Ok(text) => decode(text).ok_or(DecryptFailure::NotEncrypted)?,
-                    Err(_) => bytes,
-                }
+    /// If one of them cannot be opened.
+    pub fn with_data_keys(&self, stored: &[(String, String)]) -> Result<Self, DecryptFailure> {
+        Ok(Self(Arc::new(Prepared {
+            place: self.0.place.clone(),
+            format: self.0.format,
+            opener: self.0.opener.clone().with_data_keys(stored)?,
+            accepts_plain: self.0.accepts_plain,
+        })))
+    }
+
+    /// Returns the format.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.0.format
+    }
+
+    /// The text that a value holds.
+    ///
+    /// # Errors
+    /// If it is not encrypted in this way, unless plain values are accepted; if no key opens it; or if what
+    /// is in it is no text.
+    pub fn open(&self, wire: Wire<'_>) -> Result<Secret, DecryptFailure> {
+        let mut texts = wire.text.split(Wire::SEPARATOR);
+        let is_encoded = wire.is_bytes || !wire.companions.is_empty();
+        let decoded = is_encoded.then(|| texts.next().and_then(encoding::base64));
+        let value = match &decoded {
+            None => Value::Text(wire.text),
+            Some(None) => return Err(DecryptFailure::Damaged),
+            Some(Some(bytes)) if wire.is_bytes => Value::Bytes(bytes),
+            Some(Some(bytes)) => {
+                Value::Text(std::str::from_utf8(bytes).map_err(|_| DecryptFailure::NotText)?)
             }
-            _ => decode(sealed).ok_or(DecryptFailure::NotEncrypted)?,
         };
-        let plain = match &self.0 {
-            Keys::Fernet(keys) => fernet::open(keys, &bytes)?,
-            Keys::Aes256Gcm(keys) => gcm::open(keys, &bytes)?,
-        };
-        match std::str::from_utf8(&plain) {
-            Ok(text) => Ok(Secret::new(text)),
-            Err(_) => Err(DecryptFailure::NotText),
+        let companions = companions(wire.companions, texts).ok_or(DecryptFailure::Damaged)?;
+        if value.as_text() == Some("") {
+            return Ok(Secret::new(""));
         }
+        match self.0.opener.open(value, &companions) {
+            Ok(plain) => match std::str::from_utf8(&plain) {
+                Ok(text) => Ok(Secret::new(text)),
+                Err(_) => Err(DecryptFailure::NotText),
+            },
+            Err(DecryptFailure::NotEncrypted) if self.0.accepts_plain => {
+                value.as_text().map(Secret::new).ok_or(DecryptFailure::NotText)
+            }
+            Err(why) => Err(why),
+        }
+    }
+}
+
+/// Takes apart what travelled behind a value.
+fn companions<'a>(wanted: &[Companion], mut texts: impl Iterator<Item = &'a str>) -> Option<Companions> {
+    let mut companions = Companions::default();
+    for companion in wanted {
+        let text = texts.next()?;
+        if text == Wire::NULL {
+            continue;
+        }
+        let text = std::str::from_utf8(&encoding::base64(text)?).ok()?.to_owned();
+        let place = match companion {
+            Companion::Nonce => &mut companions.nonce,
+            Companion::Tag => &mut companions.tag,
+            Companion::Salt => &mut companions.salt,
+            Companion::Context => &mut companions.context,
+        };
+        *place = Some(text);
+    }
+    Some(companions)
+}
+
+impl PartialEq for Decryptor {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.place == other.0.place
     }
 }
 
 impl fmt::Debug for Decryptor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Keys::Fernet(_) => "Decryptor(Fernet)",
-            Keys::Aes256Gcm(_) => "Decryptor(Aes256Gcm)",
-        })
+        write!(f, "Decryptor({})", self.0.format.name())
     }
-}
-
-/// Padding or none, as it was written.
-const LENIENT: GeneralPurposeConfig =
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent);
-const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
-const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
-
-/// Base64 in either alphabet, with line breaks or without.
-fn decode(text: &str) -> Option<Vec<u8>> {
-    let engine = if text.contains(['-', '_']) {
-        URL_SAFE
-    } else {
-        STANDARD
-    };
-    if text.contains(|c: char| c.is_ascii_whitespace()) {
-        let mut joined = text.to_owned();
-        joined.retain(|c| !c.is_ascii_whitespace());
-        return engine.decode(joined).ok();
-    }
-    engine.decode(text).ok()
-}
-
-/// A key of 32 bytes in base64.
-fn key_bytes(key: &Secret) -> Option<Zeroizing<[u8; 32]>> {
-    let text = key.reveal().trim();
-    let engine = if text.contains(['-', '_']) {
-        URL_SAFE
-    } else {
-        STANDARD
-    };
-    // One byte more than fits: a longer key is none.
-    let mut bytes = Zeroizing::new([0; 36]);
-    let length = engine.decode_slice(text, &mut bytes[..]).ok()?;
-    let found: &[u8; 32] = bytes.get(..length)?.try_into().ok()?;
-    Some(Zeroizing::new(*found))
 }
 
 #[cfg(test)]

@@ -1,4 +1,6 @@
-//! Published vectors, values that other libraries made, and values that somebody touched.
+//! Values that other programs encrypted, values that somebody touched, and keys that are none.
+
+mod vectors;
 
 use super::*;
 
@@ -17,24 +19,43 @@ const GCM_KEY: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 const GCM_KEY_HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
 const GCM_VALUE: &str = "ZGVmZ2hpamtsbW5vMXrsX1edOfVbDDoWTWz24bAYQuxghgNu/m8=";
 
-fn decryptor(method: Method, keys: &[&str]) -> Decryptor {
-    let keys: Vec<Secret> = keys.iter().map(|&key| Secret::new(key)).collect();
-    Decryptor::new(method, &keys).unwrap()
+fn given(keys: &[&str]) -> Material {
+    Material {
+        keys: keys.iter().map(|&key| Secret::new(key)).collect(),
+        ..Material::default()
+    }
 }
 
-fn opened(decryptor: &Decryptor, sealed: &str) -> Result<String, DecryptFailure> {
-    let opened = decryptor.open(sealed, Wrapping::Text);
-    opened.map(|secret| secret.reveal().to_owned())
+fn decryptor(format: Format, keys: &[&str]) -> Decryptor {
+    Decryptor::new("test", format, &given(keys), false).unwrap()
+}
+
+fn open(decryptor: &Decryptor, text: &str, is_bytes: bool) -> Result<String, DecryptFailure> {
+    let wire = Wire {
+        text,
+        is_bytes,
+        companions: &[],
+    };
+    decryptor.open(wire).map(|secret| secret.reveal().to_owned())
+}
+
+fn opened(decryptor: &Decryptor, text: &str) -> Result<String, DecryptFailure> {
+    open(decryptor, text, false)
+}
+
+fn in_base64(bytes: &[u8]) -> String {
+    use base64::{Engine as _, prelude::BASE64_STANDARD};
+    BASE64_STANDARD.encode(bytes)
 }
 
 #[test]
 fn what_others_encrypted_is_opened() {
-    let fernet = decryptor(Method::Fernet, &[SPEC_KEY]);
+    let fernet = decryptor(Format::Fernet, &[SPEC_KEY]);
     assert_eq!(opened(&fernet, SPEC_TOKEN).unwrap(), "hello");
-    let fernet = decryptor(Method::Fernet, &[PYTHON_KEY]);
+    let fernet = decryptor(Format::Fernet, &[PYTHON_KEY]);
     assert_eq!(opened(&fernet, PYTHON_TOKEN).unwrap(), PYTHON_TEXT);
     for key in [GCM_KEY, GCM_KEY_HEX, GCM_KEY.trim_end_matches('=')] {
-        let gcm = decryptor(Method::Aes256Gcm, &[key]);
+        let gcm = decryptor(Format::Aes256Gcm, &[key]);
         assert_eq!(opened(&gcm, GCM_VALUE).unwrap(), "ya29.token");
         let url_safe = GCM_VALUE.replace('+', "-").replace('/', "_");
         assert_eq!(
@@ -51,72 +72,58 @@ fn what_others_encrypted_is_opened() {
 #[test]
 fn every_key_is_tried() {
     for keys in [[SPEC_KEY, PYTHON_KEY], [PYTHON_KEY, SPEC_KEY]] {
-        let fernet = decryptor(Method::Fernet, &keys);
+        let fernet = decryptor(Format::Fernet, &keys);
         assert_eq!(opened(&fernet, SPEC_TOKEN).unwrap(), "hello");
         assert_eq!(opened(&fernet, PYTHON_TOKEN).unwrap(), PYTHON_TEXT);
     }
     let zeros = "0".repeat(64);
-    let gcm = decryptor(Method::Aes256Gcm, &[&zeros, GCM_KEY]);
+    let gcm = decryptor(Format::Aes256Gcm, &[&zeros, GCM_KEY]);
     assert_eq!(opened(&gcm, GCM_VALUE).unwrap(), "ya29.token");
 }
 
 #[test]
 fn bytes_travel_as_base64() {
-    let bytes = STANDARD.encode(PYTHON_TOKEN);
-    let fernet = decryptor(Method::Fernet, &[PYTHON_KEY]);
-    let open = |sealed: &str| fernet.open(sealed, Wrapping::Bytes).unwrap().reveal().to_owned();
-    assert_eq!(open(&bytes), PYTHON_TEXT);
+    let fernet = decryptor(Format::Fernet, &[PYTHON_KEY]);
+    let text = in_base64(PYTHON_TOKEN.as_bytes());
+    assert_eq!(open(&fernet, &text, true).unwrap(), PYTHON_TEXT);
     // The token's own bytes, as they stand before base64.
-    assert_eq!(
-        open(&STANDARD.encode(URL_SAFE.decode(PYTHON_TOKEN).unwrap())),
-        PYTHON_TEXT
-    );
-    let gcm = decryptor(Method::Aes256Gcm, &[GCM_KEY]);
-    assert_eq!(
-        gcm.open(GCM_VALUE, Wrapping::Bytes).unwrap().reveal(),
-        "ya29.token"
-    );
+    let bytes = in_base64(&encoding::base64(PYTHON_TOKEN).unwrap());
+    assert_eq!(open(&fernet, &bytes, true).unwrap(), PYTHON_TEXT);
+    let gcm = decryptor(Format::Aes256Gcm, &[GCM_KEY]);
+    assert_eq!(open(&gcm, GCM_VALUE, true).unwrap(), "ya29.token");
 }
 
 #[test]
 fn a_wrong_key_and_a_changed_byte_are_noticed() {
-    let fernet = decryptor(Method::Fernet, &[PYTHON_KEY]);
+    let fernet = decryptor(Format::Fernet, &[PYTHON_KEY]);
     assert_eq!(
         opened(&fernet, SPEC_TOKEN).unwrap_err(),
         DecryptFailure::NoKeyFits
     );
-    let mut token = URL_SAFE.decode(PYTHON_TOKEN).unwrap();
-    for position in 1..token.len() {
-        token[position] ^= 1;
-        assert_eq!(
-            opened(&fernet, &URL_SAFE.encode(&token)).unwrap_err(),
-            DecryptFailure::NoKeyFits,
-            "{position}"
-        );
-        token[position] ^= 1;
-    }
-    let gcm = decryptor(Method::Aes256Gcm, &["f".repeat(64).as_str()]);
+    let gcm = decryptor(Format::Aes256Gcm, &["f".repeat(64).as_str()]);
     assert_eq!(opened(&gcm, GCM_VALUE).unwrap_err(), DecryptFailure::NoKeyFits);
-    let gcm = decryptor(Method::Aes256Gcm, &[GCM_KEY]);
-    let mut value = STANDARD.decode(GCM_VALUE).unwrap();
-    for position in 0..value.len() {
-        value[position] ^= 1;
-        assert_eq!(
-            opened(&gcm, &STANDARD.encode(&value)).unwrap_err(),
-            DecryptFailure::NoKeyFits,
-            "{position}"
-        );
-        value[position] ^= 1;
+    let gcm = decryptor(Format::Aes256Gcm, &[GCM_KEY]);
+    // Without its first byte a Fernet token is none.
+    for (decryptor, value, first) in [(&fernet, PYTHON_TOKEN, 1), (&gcm, GCM_VALUE, 0)] {
+        let mut value = encoding::base64(value).unwrap();
+        for position in first..value.len() {
+            value[position] ^= 1;
+            assert_eq!(
+                opened(decryptor, &in_base64(&value)).unwrap_err(),
+                DecryptFailure::NoKeyFits,
+                "{position}"
+            );
+            value[position] ^= 1;
+        }
     }
 }
 
 #[test]
 fn what_was_never_encrypted_is_told_apart() {
-    let fernet = decryptor(Method::Fernet, &[SPEC_KEY]);
-    let gcm = decryptor(Method::Aes256Gcm, &[GCM_KEY]);
+    let fernet = decryptor(Format::Fernet, &[SPEC_KEY]);
+    let gcm = decryptor(Format::Aes256Gcm, &[GCM_KEY]);
     let short = &SPEC_TOKEN[..60];
     for plain in [
-        "",
         "ya29.a0AfH6SMB",
         "1//0g-refresh",
         "eyJhbGciOi.J9.sig",
@@ -130,18 +137,18 @@ fn what_was_never_encrypted_is_told_apart() {
             "{plain}"
         );
     }
-    for plain in ["", "ya29.a0AfH6SMB", "1//0g-refresh", "YWJj"] {
+    for plain in ["ya29.a0AfH6SMB", "1//0g-refresh", "YWJj"] {
         assert_eq!(
             opened(&gcm, plain).unwrap_err(),
             DecryptFailure::NotEncrypted,
             "{plain}"
         );
     }
+    assert_eq!(opened(&fernet, "").unwrap(), "");
 }
 
 #[test]
 fn a_key_of_another_length_is_named_by_its_position() {
-    let keys = |second: &str| [Secret::new(SPEC_KEY), Secret::new(second)];
     for bad in [
         "",
         "short",
@@ -149,17 +156,67 @@ fn a_key_of_another_length_is_named_by_its_position() {
         &format!("{SPEC_KEY}AAAA"),
         "not base64!",
     ] {
-        for method in [Method::Fernet, Method::Aes256Gcm] {
-            let error = Decryptor::new(method, &keys(bad)).unwrap_err();
-            assert_eq!(error.position, 2, "{bad}");
+        for format in [Format::Fernet, Format::Aes256Gcm] {
+            let error = Decryptor::new("test", format, &given(&[SPEC_KEY, bad]), false).unwrap_err();
+            assert_eq!((error.setting, error.position), (Setting::Keys, Some(2)), "{bad}");
         }
     }
-    assert!(Decryptor::new(Method::Fernet, &keys(GCM_KEY_HEX)).is_err());
-    assert!(Decryptor::new(Method::Aes256Gcm, &keys(GCM_KEY_HEX)).is_ok());
+    let hex = given(&[SPEC_KEY, GCM_KEY_HEX]);
+    assert!(Decryptor::new("test", Format::Fernet, &hex, false).is_err());
+    assert!(Decryptor::new("test", Format::Aes256Gcm, &hex, false).is_ok());
+}
+
+#[test]
+fn configured_steps_open_what_their_parts_say() {
+    let steps = |layout: &str, cipher| Material {
+        layout: Layout::parse(layout),
+        encoding: Some(Encoding::Hex),
+        cipher: Some(cipher),
+        ..given(&[GCM_KEY_HEX])
+    };
+    let bytes = encoding::base64(GCM_VALUE).unwrap();
+    let hex = |bytes: &[u8]| {
+        bytes
+            .iter()
+            .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    };
+    let (nonce, rest) = bytes.split_at(12);
+    let (ciphertext, tag) = rest.split_at(rest.len() - 16);
+    for (layout, value) in [
+        ("nonce+ciphertext+tag", hex(&bytes)),
+        ("tag+nonce+ciphertext", hex(&[tag, nonce, ciphertext].concat())),
+        (
+            "nonce.tag.ciphertext",
+            [nonce, tag, ciphertext].map(hex).join("."),
+        ),
+    ] {
+        let material = steps(layout, Cipher::AesGcm);
+        let decryptor = Decryptor::new("test", Format::Steps, &material, false).unwrap();
+        assert_eq!(opened(&decryptor, &value).unwrap(), "ya29.token", "{layout}");
+        let cut = &value[..value.len() - 2];
+        let why = opened(&decryptor, cut).unwrap_err();
+        assert!(
+            matches!(why, DecryptFailure::NoKeyFits | DecryptFailure::Damaged),
+            "{why:?}"
+        );
+    }
+    for bad in [
+        "",
+        "nonce",
+        "ciphertext:tag",
+        "nonce:nonce:ciphertext",
+        "nonce,salt,ciphertext",
+    ] {
+        assert_eq!(Layout::parse(bad), None, "{bad}");
+    }
+    let without_tag = steps("nonce:ciphertext", Cipher::AesGcm);
+    let error = Decryptor::new("test", Format::Steps, &without_tag, false).unwrap_err();
+    assert_eq!(error.setting, Setting::Layout);
 }
 
 #[test]
 fn nothing_is_shown() {
-    let fernet = decryptor(Method::Fernet, &[SPEC_KEY]);
-    assert_eq!(format!("{fernet:?}"), "Decryptor(Fernet)");
+    let fernet = decryptor(Format::Fernet, &[SPEC_KEY]);
+    assert_eq!(format!("{fernet:?}"), "Decryptor(fernet)");
+    assert!(!format!("{:?}", given(&[SPEC_KEY])).contains(SPEC_KEY));
 }

@@ -104,6 +104,7 @@ fn failed(key: &str, from: &Origin, pointer: Option<&str>, must: &str) -> Check 
         ),
         (None, Origin::Default) => format!("set `{key}` in the file"),
         (None, Origin::File) => format!("correct `{key}` in the file"),
+        (None, Origin::Preset) => format!("set `{key}` in the file: it overrides the preset"),
         (None, Origin::Environment(name)) => format!("correct or unset the variable {name}"),
     };
     Check::failed(AREA, FailureClass::Configuration, key, detail, advice)
@@ -113,6 +114,7 @@ fn failed(key: &str, from: &Origin, pointer: Option<&str>, must: &str) -> Check 
 fn origin(origin: &Origin, pointer: Option<&str>) -> String {
     let origin = match origin {
         Origin::File => "file".to_owned(),
+        Origin::Preset => "preset".to_owned(),
         Origin::Environment(name) => format!("environment, {name}"),
         Origin::Default => "default".to_owned(),
     };

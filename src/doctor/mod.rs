@@ -11,12 +11,14 @@ mod database;
 mod durability;
 mod ledger;
 mod permissions;
+mod row;
 mod rows;
 mod sample;
 mod sessions;
 mod source;
 
 pub use check::{Area, Check, Examination, FailureClass, Overall, Status};
+pub use row::{RowExamination, examine_row};
 
 use std::collections::BTreeSet;
 

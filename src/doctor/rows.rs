@@ -33,7 +33,7 @@ pub(super) fn decryption(rows: usize, sealed: usize) -> Check {
 
 pub(super) fn key_index(settings: &SourceSettings, index: Option<KeyIndex>) -> Check {
     const NAME: &str = "key_index";
-    let key = &settings.key;
+    let key = settings.key.join("\", \"");
     let is_table = matches!(settings.relation, Relation::Table(_));
     let sorted = format!(
         "no index returns rows in the order of \"{key}\": each page of {} sorts all remaining rows",
@@ -52,7 +52,7 @@ pub(super) fn key_index(settings: &SourceSettings, index: Option<KeyIndex>) -> C
             format!(
                 "an index orders the pages, but none guarantees that \"{key}\" is unique: that was checked row by row"
             ),
-            format!("create unique index concurrently on the table ({key})"),
+            format!("create unique index concurrently on the table (\"{key}\")"),
         ),
         Some(KeyIndex {
             gives_order: true, ..
@@ -69,13 +69,15 @@ pub(super) fn key_index(settings: &SourceSettings, index: Option<KeyIndex>) -> C
             AREA,
             NAME,
             format!("{sorted} ({name} has another order)"),
-            format!("create an index on ({key}) with the column's own collation and operators"),
+            format!("create an index on (\"{key}\") with the column's own collation and operators"),
         ),
         _ if is_table => Check::warning(
             AREA,
             NAME,
             sorted,
-            format!("create unique index concurrently on the table ({key}), or choose a key that has one"),
+            format!(
+                "create unique index concurrently on the table (\"{key}\"), or choose a key that has one"
+            ),
         ),
         _ => Check::warning(
             AREA,

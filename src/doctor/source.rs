@@ -200,7 +200,7 @@ fn table(settings: &SourceSettings, fit: Result<(), SourceError>) -> Vec<Check> 
             };
             let detail = format!(
                 "{what} has the key \"{}\" and {} fields",
-                settings.key,
+                settings.key.join("\", \""),
                 settings.columns.len()
             );
             let mut checks = vec![Check::ok(AREA, "table", detail)];

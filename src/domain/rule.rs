@@ -106,8 +106,8 @@ rules! {
         "a caller has to repeat it exactly to fetch the token: trim it, or map another column";
     /// A value that makes the query fail.
     UnreadableValue = "unreadable_value", Error,
-        "the database cannot read a value of the row",
-        "correct the value, or the expression: { sql = \"case when extra is json then extra::jsonb->>'token' end\" } (Postgres 16)";
+        "a value of the row cannot be read: the database fails on it, or it is not the JSON or form it should be",
+        "correct the value or the mapping; instead of casting text to JSON, use { column = \"extra\", json = \"token\" }";
     /// A value above the size limit.
     ValueTooLarge = "value_too_large", Error,
         "a value of the row is larger than 1 MiB and was not read",
@@ -115,7 +115,7 @@ rules! {
     /// No key decrypts the value, or the value is not encrypted.
     NotDecryptable = "not_decryptable", Error,
         "an encrypted column holds a value that cannot be decrypted",
-        "add the key it was encrypted with, or exclude rows that are not encrypted with `source.where`";
+        "add the key it was encrypted with; if rows are not encrypted, set `plain = \"accept\"` or exclude them with `source.where`";
     /// Neither an access token nor a refresh token.
     NoToken = "no_token", Error,
         "the row has neither an access token nor a refresh token",

@@ -7,8 +7,8 @@ use smol_str::SmolStr;
 use super::Login;
 use crate::secret::Secret;
 
-/// The key of a source row in text form (`42`, a UUID, or the text itself). A short key needs no allocation,
-/// and copies of a long one share it.
+/// The key of a source row in text form: `42`, a UUID, the text itself, or a JSON array of these if the key
+/// has several columns. A short key needs no allocation, and copies of a long one share it.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SourceKey(SmolStr);
 
@@ -23,7 +23,7 @@ impl SourceKey {
     /// Decides only between rows of one destination with the same `updated_at`.
     #[must_use]
     pub fn is_after(&self, other: &Self) -> bool {
-        match (self.0.parse::<i64>(), other.0.parse::<i64>()) {
+        match (self.0.parse::<i128>(), other.0.parse::<i128>()) {
             (Ok(mine), Ok(theirs)) => mine > theirs,
             _ => self.0 > other.0,
         }
@@ -122,6 +122,12 @@ pub enum DecryptFailure {
     NotEncrypted,
     /// The format is right but no key decrypts it: it was encrypted with another key, or changed since.
     NoKeyFits,
+    /// No key decrypts it, and without its encoding it is readable: it may never have been encrypted.
+    OnlyEncoded,
+    /// It names a key that is not configured.
+    UnknownKey,
+    /// It begins like the format, but is incomplete, changed, or of another version.
+    Damaged,
     /// It was decrypted but is not text.
     NotText,
     /// The database was to decrypt it and failed.
@@ -146,6 +152,14 @@ pub enum UnreadableCause {
     DatabaseError,
     /// It exceeds the size limit.
     TooLarge,
+    /// It is no JSON.
+    NotJson,
+    /// It is no form-encoded text.
+    NotForm,
+    /// It is an array or an object in place of a text.
+    NotScalar,
+    /// It could not be decrypted.
+    NotDecrypted(DecryptFailure),
 }
 
 /// One legacy token as the source has it. Empty texts are read as absent; nothing else has been validated

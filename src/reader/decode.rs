@@ -6,16 +6,16 @@ use sqlx::{Row, ValueRef, postgres::PgRow};
 
 use super::{
     column_type::Form,
+    field_text::{FieldText, NoText, OpenedValues},
     interner::Interner,
     plan::Column,
     scopes,
-    times::{expiry, expiry_at, version, version_at},
+    times::{expiry, expiry_after, expiry_at, version, version_at},
     value_limit::LARGEST_VALUE,
 };
 use crate::{
-    config::Field,
-    decrypt::Wrapping,
-    domain::{DecryptError, LegacyToken, Login, LoginId, SourceKey, Unreadable, UnreadableCause},
+    config::{Field, Pick},
+    domain::{DecryptError, Expiry, LegacyToken, Login, LoginId, SourceKey, Unreadable, UnreadableCause},
     secret::{FrozenArena, PendingSecret, SecretArena},
 };
 
@@ -126,43 +126,66 @@ fn decode(
     arena: &mut SecretArena,
 ) -> Result<(LegacyToken, PendingSecrets, usize), sqlx::Error> {
     let mut token = LegacyToken::empty(key);
-    let (mut pending, mut sealed) = (PendingSecrets::default(), None);
-    let mut secret = |column, text| secret(column, text, arena, &mut sealed);
+    let mut pending = PendingSecrets::default();
+    let mut opened = OpenedValues::default();
     let mut size = token.key.as_str().len();
-    for (position, column) in columns.iter().enumerate() {
-        let position = position + 1;
+    let mut counted = 0;
+    for column in columns {
         // Empty is how many schemas write "none".
-        let Some(bytes) = value(row, position)?.filter(|bytes| !bytes.is_empty()) else {
+        let Some(bytes) = value(row, column.position)?.filter(|bytes| !bytes.is_empty()) else {
             continue;
         };
-        size += bytes.len();
-        if bytes.len() > LARGEST_VALUE {
-            token.note_unreadable(unreadable(column.field, UnreadableCause::TooLarge));
-            continue;
+        // Fields of one document share it.
+        if column.position > counted {
+            counted = column.position;
+            size += bytes.len();
         }
         if column.form == Form::Time {
-            let time = time(position, bytes)?;
+            let time = time(column.position, bytes)?;
             match column.field {
                 Field::AccessTokenExpiry => token.expiry = expiry_at(time),
                 _ => token.version = version_at(time),
             }
             continue;
         }
-        let text = text(position, bytes)?;
+        let text = match field_text(column, bytes, &mut opened)? {
+            Ok(Some(text)) => text,
+            Ok(None) => continue,
+            Err(why) => {
+                note(&mut token, column.field, why);
+                continue;
+            }
+        };
+        let text = text.as_str();
         match column.field {
             Field::App => token.app = Some(interner.name(text)),
             Field::UserId => token.user_id = Some(text.to_owned()),
             Field::LoginId => token.login = Login::Id(LoginId::from(text)),
             Field::TenantId => token.tenant_id = Some(text.to_owned()),
-            Field::AccessToken => pending.access = secret(column, text),
-            Field::RefreshToken => pending.refresh = secret(column, text),
-            Field::IdToken => pending.id = secret(column, text),
-            Field::AccessTokenExpiry => token.expiry = expiry(text),
+            Field::AccessToken | Field::RefreshToken | Field::IdToken if is_object(column, text) => {
+                note(
+                    &mut token,
+                    column.field,
+                    NoText::Unreadable(UnreadableCause::NotScalar),
+                );
+            }
+            Field::AccessToken => pending.access = Some(arena.add(text)),
+            Field::RefreshToken => pending.refresh = Some(arena.add(text)),
+            Field::IdToken => pending.id = Some(arena.add(text)),
+            Field::AccessTokenExpiry => match &column.since {
+                None => token.expiry = expiry(text),
+                Some(since) => match point_in_time(row, since, &mut opened)? {
+                    Ok(since) => token.expiry = expiry_after(since, text),
+                    Err(why) => note(&mut token, column.field, why),
+                },
+            },
             Field::AccessTokenType => token.access_token_type = Some(interner.name(text)),
             Field::Scopes => {
-                let read = match column.form {
-                    Form::Json => scopes::of_json,
-                    _ => scopes::of_text,
+                let separator = column.steps.separator;
+                let read = |text: &str| match (separator, column.form) {
+                    (Some(separator), _) => scopes::separated_by(text, separator),
+                    (None, Form::Json) => scopes::of_json(text),
+                    (None, _) => scopes::of_text(text),
                 };
                 token.scopes = interner.scopes(text, read);
             }
@@ -175,8 +198,58 @@ fn decode(
             Field::Provider => token.provider = Some(interner.name(text)),
         }
     }
-    token.sealed = sealed;
     Ok((token, pending, size))
+}
+
+/// The text of a field in a value that is not empty.
+fn field_text<'c, 'r>(
+    column: &'c Column,
+    bytes: &'r [u8],
+    opened: &mut OpenedValues<'c>,
+) -> Result<Result<Option<FieldText<'r>>, NoText>, sqlx::Error> {
+    if bytes.len() > LARGEST_VALUE {
+        return Ok(Err(NoText::Unreadable(UnreadableCause::TooLarge)));
+    }
+    Ok(opened.text(column, text(column.position, bytes)?))
+}
+
+/// A token is a text: an array or object in its place is something else.
+fn is_object(column: &Column, text: &str) -> bool {
+    let is_json = matches!(column.steps.pick, Some(Pick::Json(_) | Pick::JsonOrForm(..)));
+    is_json && text.starts_with(['{', '['])
+}
+
+/// The time that a duration counts from.
+fn point_in_time<'c>(
+    row: &PgRow,
+    column: &'c Column,
+    opened: &mut OpenedValues<'c>,
+) -> Result<Result<Expiry, NoText>, sqlx::Error> {
+    let Some(bytes) = value(row, column.position)?.filter(|bytes| !bytes.is_empty()) else {
+        return Ok(Ok(Expiry::Unknown));
+    };
+    if column.form == Form::Time {
+        return Ok(Ok(expiry_at(time(column.position, bytes)?)));
+    }
+    let text = field_text(column, bytes, opened)?;
+    Ok(text.map(|text| text.map_or(Expiry::Unknown, |text| expiry(text.as_str()))))
+}
+
+/// Notes why the token lacks a field.
+fn note(token: &mut LegacyToken, field: Field, why: NoText) {
+    match why {
+        NoText::Sealed(why) => {
+            let error = DecryptError {
+                field: field.name(),
+                why,
+            };
+            token.sealed.get_or_insert(error);
+            if field.decides_place() {
+                token.note_unreadable(unreadable(field, UnreadableCause::NotDecrypted(why)));
+            }
+        }
+        NoText::Unreadable(cause) => token.note_unreadable(unreadable(field, cause)),
+    }
 }
 
 fn unreadable(field: Field, cause: UnreadableCause) -> Unreadable {
@@ -215,33 +288,5 @@ fn undecodable(position: usize, source: Box<dyn std::error::Error + Send + Sync>
     sqlx::Error::ColumnDecode {
         index: position.to_string(),
         source,
-    }
-}
-
-/// The value, decrypted if it must be. The first that cannot be is noted. Costs microseconds a value, so it
-/// is done where the row is at hand.
-fn secret(
-    column: &Column,
-    text: &str,
-    arena: &mut SecretArena,
-    sealed: &mut Option<DecryptError>,
-) -> Option<PendingSecret> {
-    let Some(decryptor) = &column.decrypt else {
-        return Some(arena.add(text));
-    };
-    let wrapping = match column.form {
-        Form::Bytes => Wrapping::Bytes,
-        _ => Wrapping::Text,
-    };
-    match decryptor.open(text, wrapping) {
-        // Empty is how many programs encrypt "none".
-        Ok(secret) => Some(secret.reveal())
-            .filter(|text| !text.is_empty())
-            .map(|text| arena.add(text)),
-        Err(why) => {
-            let field = column.field.name();
-            sealed.get_or_insert(DecryptError { field, why });
-            None
-        }
     }
 }

@@ -37,7 +37,7 @@ pub struct Writable {
 /// The indexes for finding a page by its key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyIndex {
-    /// The unique index on the key alone; `None` for a query, which has no indexes of its own.
+    /// The unique index on columns of the key alone; `None` for a query, which has no indexes of its own.
     pub unique: Option<String>,
     /// Rows can be read in the key's order without sorting all of them for every page.
     pub gives_order: bool,

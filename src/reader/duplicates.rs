@@ -18,12 +18,10 @@ use sqlx::{
 };
 
 use super::{
-    Source, SourceError,
-    column_type::KeyType,
-    decode,
+    Source, SourceError, decode,
     error::row_error,
     interner::Interner,
-    plan::{Column, Plan, select_list},
+    plan::{Column, Plan, assign_positions, select_list},
 };
 use crate::{
     config::{AppMap, Field},
@@ -70,11 +68,13 @@ impl Source {
         if !self.has_rivals(apps).await? {
             return Ok(stream::empty().boxed());
         }
-        let columns: Vec<Column> = FIELDS
+        let mut columns: Vec<Column> = FIELDS
             .iter()
             .filter_map(|&field| self.plan.column(field).cloned())
             .collect();
-        let sql = AssertSqlSafe(query(&self.plan, apps, &columns, after.is_some()));
+        let selected = assign_positions(&mut columns);
+        let sql = AssertSqlSafe(query(&self.plan, apps, &selected, after.is_some()));
+        let values = selected.len();
         let mut arguments = arguments(apps).map_err(unreadable)?;
         if let Some(after) = after {
             let added = arguments.add(after.as_str().to_owned());
@@ -85,7 +85,7 @@ impl Source {
         let rows = sqlx::query_with(sql, arguments).fetch(connection);
         Ok(rows
             .map_err(unreadable)
-            .and_then(move |row| ready(duplicate(&row, &columns, &mut common).map_err(unreadable)))
+            .and_then(move |row| ready(duplicate(&row, values, &columns, &mut common).map_err(unreadable)))
             .boxed())
     }
 
@@ -114,12 +114,17 @@ fn unreadable(error: sqlx::Error) -> SourceError {
     row_error(error, None)
 }
 
-fn duplicate(row: &PgRow, columns: &[Column], common: &mut Interner) -> Result<Duplicate, sqlx::Error> {
+fn duplicate(
+    row: &PgRow,
+    values: usize,
+    columns: &[Column],
+    common: &mut Interner,
+) -> Result<Duplicate, sqlx::Error> {
     let key: &str = row.try_get(0)?;
     Ok(Duplicate {
         row: decode::token(row, SourceKey::from(key), columns, common)?,
-        group: row.try_get(columns.len() + 1)?,
-        is_ahead: row.try_get(columns.len() + 2)?,
+        group: row.try_get(values + 1)?,
+        is_ahead: row.try_get(values + 2)?,
     })
 }
 
@@ -213,22 +218,18 @@ fn contested(plan: &Plan, apps: &AppMap) -> String {
 /// Counts hashes first, and sorts only the rows whose hash occurs twice: a table without rivals is not
 /// sorted, and looked at once. Where a row has no user but a login ID, that is hashed: that two of them may
 /// be one user's is nothing that the source knows.
-fn query(plan: &Plan, apps: &AppMap, columns: &[Column], after_key: bool) -> String {
+fn query(plan: &Plan, apps: &AppMap, selected: &[String], after_key: bool) -> String {
     let (place, join) = mapped_place(plan, apps);
     let is_ahead = if after_key {
         plan.is_after(if apps.entries().is_some() { "$3" } else { "$1" })
     } else {
         "true".to_owned()
     };
-    let selected = select_list(&plan.key, columns.iter().map(|column| column.selected.as_str()));
+    let selected = select_list(&plan.key, selected.iter().map(String::as_str));
     let newness = plan
         .column(Field::UpdatedAt)
         .map_or("null::pg_catalog.text", |column| column.raw.as_str());
-    // As `SourceKey::is_after` has it: integers as numbers, everything else byte by byte.
-    let tie_break = match plan.key_type {
-        KeyType::Integer => plan.key.clone(),
-        KeyType::Uuid | KeyType::Text => format!("{}::pg_catalog.text collate pg_catalog.\"C\"", plan.key),
-    };
+    let tie_break = plan.key.tie_break();
     let owned = owned(plan);
     format!(
         "with contested as materialized (

@@ -1,10 +1,11 @@
-//! The key column: its type, and the proof that it is unique and never null.
+//! The key in the database: the types of its columns, and the proof that it is unique and never null.
 
-use sqlx::AssertSqlSafe;
+use sqlx::{AssertSqlSafe, postgres::PgTypeInfo};
 
 use super::{
     SourceError,
-    column_type::KeyType,
+    column_type::{KeyType, base_type},
+    key_columns::{KeyColumn, KeyColumns},
     relation::{missing_column, problem, types},
 };
 use crate::{
@@ -12,30 +13,58 @@ use crate::{
     postgres::{Failure, FailureKind, Session, quote_identifier},
 };
 
-pub(super) async fn key_type(
+/// The columns of the key, with their types; `None` if one is none, which is noted.
+pub(super) async fn key_columns(
     connection: &mut Session,
     settings: &SourceSettings,
     from: &str,
     names: &[String],
     problems: &mut Vec<Problem>,
-) -> Result<Option<KeyType>, SourceError> {
-    let key = quote_identifier(&settings.key);
-    match types(connection, format!("select {key} from {from} limit 0")).await? {
-        Err(_) => problems.push(missing_column("source.key", &settings.key, names)),
-        Ok(found) => match found.first().and_then(KeyType::of) {
-            Some(key_type) => return Ok(Some(key_type)),
+) -> Result<Option<KeyColumns>, SourceError> {
+    let mut columns = Vec::with_capacity(settings.key.len());
+    for column in &settings.key {
+        let name = quote_identifier(column);
+        let Ok(found) = types(connection, format!("select {name} from {from} limit 0")).await? else {
+            problems.push(missing_column("source.key", column, names));
+            continue;
+        };
+        let key_type = match found.first() {
+            Some(info) => {
+                let names = type_names(connection, info).await?;
+                KeyType::of(info, names)
+            }
+            None => None,
+        };
+        match key_type {
+            Some(key_type) => columns.push(KeyColumn { name, key_type }),
             None => {
                 let has = found
                     .first()
-                    .map_or_else(String::new, |info| format!(", and this one is {info}"));
-                problems.push(problem(
-                    "source.key",
-                    format!("must be a column of an integer, uuid or text type{has}"),
-                ));
+                    .map_or_else(String::new, |info| format!(", and \"{column}\" is {info}"));
+                let must = format!("must be of an integer, numeric, uuid, text or enum type{has}");
+                problems.push(problem("source.key", must));
             }
-        },
+        }
     }
-    Ok(None)
+    Ok((columns.len() == settings.key.len()).then(|| KeyColumns::new(columns)))
+}
+
+/// The schema of a type and its name, with domains looked through.
+async fn type_names(
+    connection: &mut Session,
+    info: &PgTypeInfo,
+) -> Result<Option<(String, String)>, Failure> {
+    let Some(oid) = base_type(info).oid() else {
+        return Ok(None);
+    };
+    sqlx::query_as(
+        "select n.nspname::text, t.typname::text from pg_catalog.pg_type t join pg_catalog.pg_namespace n on n.oid = t.typnamespace
+         where t.oid = $1",
+    )
+    .bind(oid)
+    .fetch_optional(&mut *connection)
+    .await
+    .map_err(Failure::from)
 }
 
 /// Paging skips rows in silence if two share a key or one has none, so this is proven: by a unique index if
@@ -46,14 +75,19 @@ pub(super) async fn check_key(
     from: &str,
     condition: Option<&str>,
 ) -> Result<(), SourceError> {
-    let key = quote_identifier(&settings.key);
+    let names: Vec<String> = settings
+        .key
+        .iter()
+        .map(|column| quote_identifier(column))
+        .collect();
     let (unique, not_null) = match &settings.relation {
         Relation::Table(_) => {
             let index = unique_index(connection, from, &settings.key).await?;
-            (
-                index.is_some(),
-                is_not_null(connection, from, &settings.key).await?,
-            )
+            let mut not_null = true;
+            for column in &settings.key {
+                not_null = not_null && is_not_null(connection, from, column).await?;
+            }
+            (index.is_some(), not_null)
         }
         Relation::Query(_) => (false, false),
     };
@@ -66,25 +100,29 @@ pub(super) async fn check_key(
         None => format!(" where {extra}"),
     };
     if !not_null {
+        let nulls: Vec<String> = names.iter().map(|name| format!("{name} is null")).collect();
         let sql = format!(
             "select true from {from}{} limit 1",
-            filter(&format!("{key} is null"))
+            filter(&format!("({})", nulls.join(" or ")))
         );
         if probe(connection, sql).await?.is_some() {
-            let text = "is null in at least one row: it must be a column without nulls (or exclude those rows with `source.where`)";
+            let text = "is null in at least one row: it must be without nulls (or exclude those rows with `source.where`)";
             return Err(SourceError::Misfit(vec![problem("source.key", text)]));
         }
     }
     if !unique {
         let sql = format!(
             "select true from {from}{} group by {key} having pg_catalog.count(*) operator(pg_catalog.>) 1 limit 1",
-            filter("")
+            filter(""),
+            key = names.join(", "),
         );
         if probe(connection, sql).await?.is_some() {
-            let collation = match &settings.relation {
-                Relation::Table(_) => lax_collation(connection, from, &settings.key).await?,
-                Relation::Query(_) => None,
-            };
+            let mut collation = None;
+            for column in &settings.key {
+                if collation.is_none() && matches!(settings.relation, Relation::Table(_)) {
+                    collation = lax_collation(connection, from, column).await?;
+                }
+            }
             let because = collation.map_or_else(String::new, |collation| {
                 format!(
                     " (the column's collation {collation} treats different texts as equal; use a query with `key collate \"C\"`)"
@@ -117,25 +155,30 @@ async fn probe(connection: &mut Session, sql: String) -> Result<Option<bool>, So
     }
 }
 
-/// The index by which the catalog promises that the column is unique.
+/// The index by which the catalog promises that the columns are unique together: one over some or all of
+/// them.
 pub(super) async fn unique_index(
     connection: &mut Session,
     table: &str,
-    key: &str,
+    key: &[String],
 ) -> Result<Option<String>, Failure> {
     let name = sqlx::query_scalar(
         // The types on both sides are the same, so that the catalog's own operators are meant, which come
         // first. An index of a parent says nothing of the rows of its children, unless they are partitions.
-        // Where the column's collation takes different texts for equal, pages do so, too, and an index by
+        // Where a column's collation takes different texts for equal, pages do so, too, and an index by
         // another collation lets such rows be.
         "select i.indexrelid::regclass::text from pg_index i join pg_class c on c.oid = i.indrelid \
-                join pg_attribute a on a.attrelid = i.indrelid \
-         where i.indrelid = pg_catalog.to_regclass($1)::oid and a.attname = $2::name and not a.attisdropped and i.indisunique and i.indisvalid \
-               and i.indpred is null and i.indnkeyatts = 1 and i.indkey[0] = a.attnum \
-               and (c.relkind = 'p' or not c.relhassubclass)
-               and (i.indcollation[0] = a.attcollation
-                    or not exists (select from pg_catalog.pg_collation l where l.oid = a.attcollation
-                                   and pg_catalog.to_jsonb(l) ->> 'collisdeterministic' = 'false')) limit 1",
+         where i.indrelid = pg_catalog.to_regclass($1)::oid and i.indisunique and i.indisvalid \
+               and i.indpred is null and (c.relkind = 'p' or not c.relhassubclass)
+               and not exists (
+                   select from pg_catalog.generate_series(0, i.indnkeyatts - 1) as position
+                          left join pg_attribute a on a.attrelid = i.indrelid and a.attnum = i.indkey[position]
+                                                      and a.attname = any ($2::text[]::name[]) and not a.attisdropped
+                   where a.attname is null
+                         or (i.indcollation[position] <> a.attcollation
+                             and exists (select from pg_catalog.pg_collation l where l.oid = a.attcollation
+                                         and pg_catalog.to_jsonb(l) ->> 'collisdeterministic' = 'false')))
+         order by i.indnkeyatts desc limit 1",
     )
     .bind(table)
     .bind(key)

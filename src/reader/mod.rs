@@ -1,15 +1,21 @@
 //! Reads legacy tokens from Postgres, page by page, and never writes there.
 //!
-//! Pages are keyset pages: `where key > $last order by key limit n`. No transaction stays open between two
-//! pages, so a run of hours holds nothing on the source and survives its restart.
+//! Pages are keyset pages: `where key > $last order by key limit n`; a key may have several columns. No
+//! transaction stays open between two pages, so a run of hours holds nothing on the source and survives its
+//! restart.
 
 mod column_type;
+mod columns;
 mod decode;
 mod diagnostics;
+mod document;
 mod duplicates;
 mod error;
+mod field_text;
 mod interner;
+mod inventory;
 mod key;
+mod key_columns;
 mod pages;
 mod plan;
 mod range_digests;
@@ -30,6 +36,7 @@ mod value_limit;
 
 pub use diagnostics::{KeyIndex, SourceDiagnostics, Writable};
 pub use error::SourceError;
+pub use inventory::{Inventory, Table, TableColumn};
 pub use row_counts::RowCounts;
 pub use rows_sql::RowsSql;
 pub use session::Perspective;

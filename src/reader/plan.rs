@@ -5,10 +5,13 @@
 
 use std::fmt::Write as _;
 
-use super::column_type::{Form, KeyType};
+use super::{
+    column_type::Form,
+    key_columns::{Comparison, KeyColumns},
+};
 use crate::{
-    config::{Expression, Field, Relation, SourceSettings},
-    decrypt::Decryptor,
+    config::{Expression, Field, Pick, Relation, SourceSettings},
+    decrypt::{Companion, Decryptor},
     postgres::quote_identifier,
 };
 
@@ -17,14 +20,61 @@ use crate::{
 pub(super) struct Column {
     pub(super) field: Field,
     pub(super) form: Form,
-    /// The expression as it was configured.
+    /// The expression as it was configured, or what the database takes out of it.
     pub(super) raw: String,
     /// The same as text.
     pub(super) sql: String,
     /// The same, cut where it is too large to be read: see [`value_limit`](super::value_limit).
     pub(super) selected: String,
-    /// The decryptor, if the value is encrypted.
-    pub(super) decrypt: Option<Decryptor>,
+    /// The position of the value in the row, from 1. Fields of one document share it.
+    pub(super) position: usize,
+    /// The steps from the value to the field.
+    pub(super) steps: Steps,
+    /// The time that the value, a number of seconds, counts from.
+    pub(super) since: Option<Box<Column>>,
+}
+
+/// The steps from a value as it travelled to the field that is in it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Steps {
+    pub(super) decrypt: Option<Decrypt>,
+    pub(super) pick: Option<Pick>,
+    pub(super) strip_prefix: Option<String>,
+    pub(super) separator: Option<char>,
+}
+
+/// A decryptor, and the companions that travel with its values.
+#[derive(Debug, Clone)]
+pub(super) struct Decrypt {
+    pub(super) decryptor: Decryptor,
+    pub(super) companions: Vec<Companion>,
+}
+
+impl Column {
+    /// The column and the one that it counts from.
+    fn each(&self) -> impl Iterator<Item = &Self> {
+        std::iter::once(self).chain(self.since.as_deref())
+    }
+}
+
+/// The values that a row consists of, each only once, in the order of their positions, which are set in the
+/// columns.
+pub(super) fn assign_positions(columns: &mut [Column]) -> Vec<String> {
+    let mut selected: Vec<String> = Vec::with_capacity(columns.len());
+    let mut assign = |column: &mut Column| {
+        let known = selected.iter().position(|sql| *sql == column.selected);
+        column.position = 1 + known.unwrap_or_else(|| {
+            selected.push(column.selected.clone());
+            selected.len() - 1
+        });
+    };
+    for column in columns {
+        assign(column);
+        if let Some(since) = &mut column.since {
+            assign(since);
+        }
+    }
+    selected
 }
 
 /// All that is needed to ask for a page. Made once the columns were checked.
@@ -33,8 +83,7 @@ pub(super) struct Plan {
     pub(super) columns: Vec<Column>,
     select: String,
     pub(super) from: String,
-    pub(super) key: String,
-    pub(super) key_type: KeyType,
+    pub(super) key: KeyColumns,
     condition: Option<String>,
     /// The seed of a hash of each row, if one is selected.
     row_hash_seed: Option<i64>,
@@ -44,15 +93,14 @@ pub(super) struct Plan {
 pub(super) const ROW_HASH: &str = "tokenferry hash";
 
 impl Plan {
-    pub(super) fn new(settings: &SourceSettings, key_type: KeyType, columns: Vec<Column>) -> Self {
-        let key = quote_identifier(&settings.key);
-        let select = select_list(&key, columns.iter().map(|column| column.selected.as_str()));
+    pub(super) fn new(settings: &SourceSettings, key: KeyColumns, mut columns: Vec<Column>) -> Self {
+        let selected = assign_positions(&mut columns);
+        let select = select_list(&key, selected.iter().map(String::as_str));
         Self {
             columns,
             select,
             from: from_clause(&settings.relation),
             key,
-            key_type,
             condition: settings.condition.clone(),
             row_hash_seed: None,
         }
@@ -70,7 +118,22 @@ impl Plan {
 
     /// The text of everything that decides how a row is read.
     pub(super) fn description(&self) -> String {
-        format!("{} from {}{}", self.select, self.from, self.filter(None))
+        let steps: Vec<String> = self
+            .columns
+            .iter()
+            .flat_map(Column::each)
+            .map(|column| {
+                let (field, position, steps) = (column.field, column.position, &column.steps);
+                format!("{field:?} of {position} by {steps:?}")
+            })
+            .collect();
+        format!(
+            "{} from {}{}, with {}",
+            self.select,
+            self.from,
+            self.filter(None),
+            steps.join(", ")
+        )
     }
 
     /// Returns the column of a field, if it is mapped.
@@ -87,7 +150,7 @@ impl Plan {
             self.select,
             self.from,
             self.filter(self.within(bounds)),
-            self.key
+            self.key.order()
         );
         match self.row_hash_seed {
             Some(seed) => format!(
@@ -101,27 +164,22 @@ impl Plan {
     /// The query for the keys of such a page, and for nothing else.
     pub(super) fn keys(&self, bounds: Bounds, limit: u32) -> String {
         format!(
-            "select {key}::pg_catalog.text as \"tokenferry 0\" from {}{} order by {key} limit {limit}",
+            "select {} as \"tokenferry 0\" from {}{} order by {} limit {limit}",
+            self.key.text(),
             self.from,
             self.filter(self.within(bounds)),
-            key = self.key
+            self.key.order()
         )
     }
 
     /// The query for the digests of ranges (`$1` and `$2`: the keys before them and their last keys), in
     /// their order. The first of them may begin with the first row.
     pub(super) fn digests(&self, seed: i64) -> String {
-        let typed = |text: &str| format!("({text})::{}", self.key_type.sql());
-        let key = &self.key;
-        let within = format!(
-            "{key} operator(pg_catalog.>) {} and {key} operator(pg_catalog.<=) {}",
-            typed("ranges.after"),
-            typed("ranges.until")
-        );
-        let first = format!(
-            "ranges.after is null and {key} operator(pg_catalog.<=) {}",
-            typed("ranges.until")
-        );
+        // A name that no table of a user's has.
+        let (after, until) = ("\"tokenferry ranges\".after", "\"tokenferry ranges\".until");
+        let is_until = self.key.compare(Comparison::UpTo, until);
+        let within = format!("{} and {is_until}", self.key.compare(Comparison::After, after));
+        let first = format!("{after} is null and {is_until}");
         // Apart, so that an index serves the ranges that have two ends.
         let rows = format!(
             "select {select} from {from}{} union all select {select} from {from}{}",
@@ -133,10 +191,10 @@ impl Plan {
         format!(
             "select digest.rows, digest.sum \
              from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) \
-                  with ordinality as ranges (after, until, position) \
+                  with ordinality as \"tokenferry ranges\" (after, until, position) \
                   cross join lateral (select pg_catalog.count(*) as rows, \
                   coalesce(pg_catalog.sum({}), 0::pg_catalog.numeric)::pg_catalog.text as sum from ({rows}) as page) as digest \
-             order by ranges.position",
+             order by position",
             row_hash("page", seed),
         )
     }
@@ -144,70 +202,59 @@ impl Plan {
     /// The query for the positions of those ranges (`$1` and `$2`: the keys before them and their last keys)
     /// that have one of the keys in `$3`.
     pub(super) fn ranges_with(&self) -> String {
-        let typed = |text: &str| format!("({text})::{}", self.key_type.sql());
-        let (key, after, until) = (typed("keys.key"), typed("ranges.after"), typed("ranges.until"));
+        let is_after = self
+            .key
+            .compare_texts(Comparison::After, "keys.key", "ranges.after");
+        let is_until = self
+            .key
+            .compare_texts(Comparison::UpTo, "keys.key", "ranges.until");
         format!(
             "select distinct ranges.position \
              from rows from (pg_catalog.unnest($1::pg_catalog.text[]), pg_catalog.unnest($2::pg_catalog.text[])) \
                   with ordinality as ranges (after, until, position), \
                   pg_catalog.unnest($3::pg_catalog.text[]) as keys (key) \
-             where (ranges.after is null or {key} operator(pg_catalog.>) {after}) \
-                   and {key} operator(pg_catalog.<=) {until}"
+             where (ranges.after is null or {is_after}) and {is_until}"
         )
     }
 
     /// The query for one row by its key (`$1`, as text), with null in place of some fields.
     pub(super) fn row_without(&self, fields: &[Field]) -> String {
-        let filter = self.filter(Some(format!(
-            "{} operator(pg_catalog.=) $1::pg_catalog.text::{}",
-            self.key,
-            self.key_type.sql()
-        )));
-        let columns = self.columns.iter().map(|column| {
-            if fields.contains(&column.field) {
-                "null::pg_catalog.text"
-            } else {
-                column.selected.as_str()
+        let filter = self.filter(Some(self.key.compare(Comparison::Equal, "$1")));
+        let mut values: Vec<&str> = Vec::new();
+        for column in self.columns.iter().flat_map(Column::each) {
+            if values.len() < column.position {
+                values.push("null::pg_catalog.text");
             }
-        });
+            // A value that another field needs as well stays.
+            if !fields.contains(&column.field) {
+                values[column.position - 1] = &column.selected;
+            }
+        }
         format!(
             "select {} from {}{filter}",
-            select_list(&self.key, columns),
+            select_list(&self.key, values.into_iter()),
             self.from
         )
     }
 
     /// The query for rows by their keys (`$1`, as texts).
     pub(super) fn rows(&self) -> String {
-        let among = format!(
-            "{} operator(pg_catalog.=) any ($1::pg_catalog.text[]::{}[])",
-            self.key,
-            self.key_type.sql()
-        );
-        let filter = self.filter(Some(among));
+        let filter = self.filter(Some(self.key.is_among("$1")));
         format!(
             "select {} from {}{filter} order by {}",
-            self.select, self.from, self.key
+            self.select,
+            self.from,
+            self.key.order()
         )
     }
 
     /// The condition that a row's key comes after the one in a parameter.
     pub(super) fn is_after(&self, parameter: &str) -> String {
-        format!(
-            "{} operator(pg_catalog.>) {parameter}::pg_catalog.text::{}",
-            self.key,
-            self.key_type.sql()
-        )
+        self.key.compare(Comparison::After, parameter)
     }
 
     fn within(&self, bounds: Bounds) -> Option<String> {
-        let is_until = |parameter| {
-            format!(
-                "{} operator(pg_catalog.<=) {parameter}::pg_catalog.text::{}",
-                self.key,
-                self.key_type.sql()
-            )
-        };
+        let is_until = |parameter| self.key.compare(Comparison::UpTo, parameter);
         match (bounds.after, bounds.until) {
             (false, false) => None,
             (true, false) => Some(self.is_after("$1")),
@@ -252,8 +299,8 @@ fn row_hash(rows: &str, seed: i64) -> String {
 }
 
 /// Named out of the way: `order by "id"` means an output column of that name before it means the table's.
-pub(super) fn select_list<'a>(key: &str, columns: impl Iterator<Item = &'a str>) -> String {
-    let mut list = format!("{key}::pg_catalog.text as \"tokenferry 0\"");
+pub(super) fn select_list<'a>(key: &KeyColumns, columns: impl Iterator<Item = &'a str>) -> String {
+    let mut list = format!("{} as \"tokenferry 0\"", key.text());
     for (position, sql) in columns.enumerate() {
         // Writing to a text cannot fail.
         let _ = write!(list, ", {sql} as \"tokenferry {}\"", position + 1);
@@ -287,13 +334,16 @@ pub(super) fn expression(expression: &Expression) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::postgres::Address;
+    use crate::{
+        postgres::Address,
+        reader::{column_type::KeyType, key_columns::KeyColumn},
+    };
 
     fn plan(relation: Relation, condition: Option<&str>) -> Plan {
         let settings = SourceSettings {
             url: Address::parse("postgres://localhost/x").unwrap(),
             relation,
-            key: "Id".into(),
+            key: vec!["Id".into()],
             condition: condition.map(Into::into),
             row_security: crate::config::RowSecurity::Refuse,
             page_size: 10,
@@ -308,9 +358,15 @@ mod tests {
             raw: "\"provider\"".into(),
             sql: "(\"provider\")::pg_catalog.text".into(),
             selected: "(\"provider\")::pg_catalog.text".into(),
-            decrypt: None,
+            position: 0,
+            steps: Steps::default(),
+            since: None,
         };
-        Plan::new(&settings, KeyType::Uuid, vec![column])
+        let key = KeyColumn {
+            name: "\"Id\"".into(),
+            key_type: KeyType::Uuid,
+        };
+        Plan::new(&settings, KeyColumns::new(vec![key]), vec![column])
     }
 
     #[test]

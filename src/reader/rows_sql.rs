@@ -1,6 +1,6 @@
 //! SQL for people: how to see rows of the source that a report names.
 
-use super::plan::from_clause;
+use super::{key_columns::values as key_values, plan::from_clause};
 use crate::{
     config::{Expression, Field, SourceShape},
     postgres::{quote_identifier, quote_literal},
@@ -10,19 +10,21 @@ use crate::{
 #[derive(Debug)]
 pub struct RowsSql {
     select: String,
-    key: String,
+    /// The columns of the key, quoted.
+    key: Vec<String>,
 }
 
 impl RowsSql {
     /// Queries over this source.
     #[must_use]
     pub fn new(shape: &SourceShape) -> Self {
-        let key = quote_identifier(&shape.key);
-        let mut columns = vec![key.clone()];
+        let key: Vec<String> = shape.key.iter().map(|name| quote_identifier(name)).collect();
+        let mut columns = key.clone();
         for (field, mapping) in &shape.columns {
             let secret = matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken);
+            let is_whole = mapping.pick.is_none() && mapping.decrypt.is_none();
             // Expressions are left out: what they are for is to be read in the configuration.
-            if let (false, Expression::Column(name)) = (secret, &mapping.expression) {
+            if let (false, true, Expression::Column(name)) = (secret, is_whole, &mapping.expression) {
                 let name = quote_identifier(name);
                 if !columns.contains(&name) {
                     columns.push(name);
@@ -42,14 +44,46 @@ impl RowsSql {
     /// The rows with these keys. As literals without a type, they take on that of the column.
     #[must_use]
     pub fn among(&self, keys: &[String]) -> String {
-        let list: Vec<String> = keys.iter().map(|key| quote_literal(key)).collect();
-        format!("{} where {} in ({})", self.select, self.key, list.join(", "))
+        let literal = |key: &String| match self.key.as_slice() {
+            [_] => quote_literal(key),
+            _ => {
+                let values = key_values(key).unwrap_or_else(|| vec![key.clone()]);
+                let values: Vec<String> = values.iter().map(|value| quote_literal(value)).collect();
+                format!("({})", values.join(", "))
+            }
+        };
+        let list: Vec<String> = keys.iter().map(literal).collect();
+        format!(
+            "{} where {} in ({})",
+            self.select,
+            self.columns(""),
+            list.join(", ")
+        )
     }
 
     /// The rows whose keys a query in the same database gives, as texts.
     #[must_use]
     pub fn among_those_of(&self, query: &str) -> String {
-        format!("{} where {}::text in ({query})", self.select, self.key)
+        let text = self.columns("::text");
+        match self.key.len() {
+            1 => format!("{} where {text} in ({query})", self.select),
+            count => {
+                let values: Vec<String> = (0..count).map(|at| format!("key::jsonb ->> {at}")).collect();
+                let values = values.join(", ");
+                format!(
+                    "{} where {text} in (select {values} from ({query}) as keys (key))",
+                    self.select
+                )
+            }
+        }
+    }
+
+    fn columns(&self, cast: &str) -> String {
+        let columns: Vec<String> = self.key.iter().map(|name| format!("{name}{cast}")).collect();
+        match columns.as_slice() {
+            [column] => column.clone(),
+            columns => format!("({})", columns.join(", ")),
+        }
     }
 }
 
@@ -70,7 +104,7 @@ mod tests {
         ];
         SourceShape {
             relation,
-            key: "Id".to_owned(),
+            key: vec!["Id".to_owned()],
             columns: columns
                 .map(|(field, expression)| (field, expression.into()))
                 .into(),
@@ -89,6 +123,24 @@ mod tests {
         assert_eq!(
             query.among_those_of("select source_key from x"),
             "select \"Id\", \"provider\", \"User\" from (select 1 -- why\n) as source where \"Id\"::text in (select source_key from x)"
+        );
+    }
+
+    #[test]
+    fn keys_of_several_columns_are_compared_column_by_column() {
+        let mut shape = shape(Relation::Table(vec!["account".into()]));
+        shape.key = vec!["provider".to_owned(), "Account Id".to_owned()];
+        let sql = RowsSql::new(&shape);
+        assert_eq!(
+            sql.among(&["[\"google\", \"o'b\"]".into(), "[\"x\", \"1\"]".into()]),
+            "select \"provider\", \"Account Id\", \"User\" from \"account\" \
+             where (\"provider\", \"Account Id\") in (('google', 'o''b'), ('x', '1'))"
+        );
+        assert_eq!(
+            sql.among_those_of("select source_key from x"),
+            "select \"provider\", \"Account Id\", \"User\" from \"account\" \
+             where (\"provider\"::text, \"Account Id\"::text) in \
+             (select key::jsonb ->> 0, key::jsonb ->> 1 from (select source_key from x) as keys (key))"
         );
     }
 }

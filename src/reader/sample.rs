@@ -54,10 +54,11 @@ impl Source {
 /// The keys of every `step`th row.
 fn every(plan: &Plan, step: u64, count: u32) -> String {
     format!(
-        "select key from (select {key}::text as key, pg_catalog.row_number() over (order by {key}) - 1 as number from {from}{filter})
+        "select key from (select {key} as key, pg_catalog.row_number() over (order by {order}) - 1 as number from {from}{filter})
                 as numbered
          where number % {step} = 0 limit {count}",
-        key = plan.key,
+        key = plan.key.text(),
+        order = plan.key.order(),
         from = plan.from,
         filter = plan.filter(None),
     )

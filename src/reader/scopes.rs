@@ -11,6 +11,21 @@ pub(super) fn of_text(text: &str) -> Scopes {
     read(text, NESTED)
 }
 
+/// Parses a list with this separator and no other.
+pub(super) fn separated_by(text: &str, separator: char) -> Scopes {
+    let pieces: Vec<String> = text
+        .split(separator)
+        .map(str::trim)
+        .filter(|piece| !piece.is_empty())
+        .map(str::to_owned)
+        .collect();
+    if pieces.iter().all(|piece| is_scope(piece)) {
+        listed(pieces)
+    } else {
+        Scopes::Unreadable
+    }
+}
+
 /// Parses the value of a JSON column, or of an array as JSON.
 pub(super) fn of_json(text: &str) -> Scopes {
     json(text, NESTED)
@@ -246,6 +261,13 @@ mod tests {
             };
             assert_eq!(of_text(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_separator_of_ones_own_is_the_only_one() {
+        assert_eq!(separated_by("a:x, b;c ,,", ','), list(&["a:x", "b;c"]));
+        assert_eq!(separated_by(" , ", ','), Scopes::Absent);
+        assert_eq!(separated_by("a b,c", ','), Scopes::Unreadable);
     }
 
     #[test]

@@ -37,8 +37,10 @@ impl Shape {
             }
             Err(failure) => return Err(failure.into()),
         };
-        let names = ["source.key".to_owned()]
-            .into_iter()
+        let key = plan.key.names();
+        let names = key
+            .iter()
+            .map(|_| "source.key".to_owned())
             .chain(plan.columns.iter().map(|column| column.field.key()));
         let changed: Vec<String> = names
             .zip(self.0.iter().zip(&types))
@@ -56,7 +58,9 @@ impl Shape {
 
 /// Reads no row: that of a column that is null has its type all the same.
 fn query(plan: &Plan) -> String {
-    let fields: Vec<&str> = [plan.key.as_str()]
+    let fields: Vec<&str> = plan
+        .key
+        .names()
         .into_iter()
         .chain(plan.columns.iter().map(|column| column.raw.as_str()))
         .collect();

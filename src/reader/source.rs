@@ -212,8 +212,7 @@ impl Source {
             let key = match decode::key(&row).map_err(|error| row_error(error, previous))? {
                 None => return Err(not_a_key(previous, "has none")),
                 Some(key)
-                    if previous
-                        .is_some_and(|previous| !self.plan.key_type.ascends(previous.as_str(), key)) =>
+                    if previous.is_some_and(|previous| !self.plan.key.ascends(previous.as_str(), key)) =>
                 {
                     return Err(not_a_key(previous, "does not come after it"));
                 }

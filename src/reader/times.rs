@@ -41,6 +41,20 @@ pub(super) fn expiry(text: &str) -> Expiry {
     DateTime::parse_from_rfc3339(text).map_or(Expiry::Unreadable, |date| expiry_in(date.timestamp()))
 }
 
+/// A number of seconds after a point in time. Without that point nothing is known.
+pub(super) fn expiry_after(since: Expiry, seconds: &str) -> Expiry {
+    match (since, split_number(seconds.trim())) {
+        (Expiry::Unreadable, _) | (_, None) => Expiry::Unreadable,
+        (Expiry::Unknown, _) | (_, Some((0, 0))) => Expiry::Unknown,
+        (Expiry::Never, _) | (_, Some((-1, 0))) => Expiry::Never,
+        (_, Some((seconds, _))) if seconds < 0 => Expiry::Unreadable,
+        (Expiry::At(since), Some((seconds, _))) => match since.checked_add(seconds) {
+            Some(at) => expiry_in(at),
+            None => Expiry::Unreadable,
+        },
+    }
+}
+
 /// A time says what it means, and is no number of milliseconds.
 pub(super) fn expiry_at(time: i64) -> Expiry {
     match time {
@@ -135,6 +149,24 @@ mod tests {
         ] {
             assert_eq!(expiry(text), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn a_duration_counts_from_its_point_in_time() {
+        let since = Expiry::At(1_700_000_000);
+        for (text, expected) in [
+            ("3599", Expiry::At(1_700_003_599)),
+            (" 3599.9 ", Expiry::At(1_700_003_599)),
+            ("0", Expiry::Unknown),
+            ("-1", Expiry::Never),
+            ("-5", Expiry::Unreadable),
+            ("soon", Expiry::Unreadable),
+            ("9223372036854775807", Expiry::Unreadable),
+        ] {
+            assert_eq!(expiry_after(since, text), expected, "{text}");
+        }
+        assert_eq!(expiry_after(Expiry::Unknown, "3599"), Expiry::Unknown);
+        assert_eq!(expiry_after(Expiry::Unreadable, "3599"), Expiry::Unreadable);
     }
 
     #[test]

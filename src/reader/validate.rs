@@ -4,14 +4,14 @@ use sqlx::{AssertSqlSafe, Executor};
 
 use super::{
     SourceError,
-    column_type::Form,
+    columns::Columns,
     key,
-    plan::{Bounds, Column, Plan, expression, from_clause, parenthesize},
-    relation::{missing_column, problem, relation_columns, types},
-    row_security, value_limit,
+    plan::{Bounds, Plan, from_clause, parenthesize},
+    relation::{problem, relation_columns, types},
+    row_security,
 };
 use crate::{
-    config::{Expression, SourceSettings},
+    config::SourceSettings,
     postgres::{Failure, Session},
 };
 
@@ -41,43 +41,23 @@ async fn plan(connection: &mut Session, settings: &SourceSettings) -> Result<Pla
             ));
         }
     }
-    let key_type = key::key_type(connection, settings, &from, &names, &mut problems).await?;
-    let mut columns = Vec::new();
+    let key = key::key_columns(connection, settings, &from, &names, &mut problems).await?;
+    let mut columns = Columns {
+        connection,
+        from: &from,
+        names: &names,
+        problems: &mut problems,
+        data_keys: Vec::new(),
+    };
+    let mut found = Vec::new();
     for (&field, wanted) in &settings.columns {
-        let name = field.key();
-        let sql = expression(&wanted.expression);
-        match types(connection, format!("select {sql} from {from} limit 0")).await? {
-            Ok(found) => match found
-                .first()
-                .map(|info| (info, Form::of(field, info, wanted.decrypt.is_some())))
-            {
-                Some((info, Ok((form, template)))) => {
-                    let text = template.replacen("{}", &sql, 1);
-                    columns.push(Column {
-                        field,
-                        form,
-                        selected: value_limit::cut(form, info, &wanted.expression, &sql, &text),
-                        raw: sql,
-                        sql: text,
-                        decrypt: wanted.decrypt.clone(),
-                    });
-                }
-                Some((_, Err(must))) => problems.push(problem(name, must)),
-                None => problems.push(problem(name, "gives no value")),
-            },
-            Err(failure) => problems.push(match &wanted.expression {
-                Expression::Column(column) => missing_column(name, column, &names),
-                Expression::Sql(_) => {
-                    problem(name, format!("is not an expression over these rows: {failure}"))
-                }
-            }),
-        }
+        found.extend(columns.column(field, &field.key(), wanted).await?);
     }
-    let Some(key_type) = key_type.filter(|_| problems.is_empty()) else {
+    let Some(key) = key.filter(|_| problems.is_empty()) else {
         return Err(SourceError::Misfit(problems));
     };
     key::check_key(connection, settings, &from, condition.as_deref()).await?;
-    let plan = Plan::new(settings, key_type, columns);
+    let plan = Plan::new(settings, key, found);
     // Privileges are only looked at when a query runs.
     connection
         .execute(AssertSqlSafe(plan.page(Bounds::NONE, 0)))

@@ -35,8 +35,11 @@ pub(super) fn cut(form: Form, info: &PgTypeInfo, expression: &Expression, raw: &
              then pg_catalog.left({sql}, {beyond}) else {sql} end"
         ),
         // Worked out once only: it may decrypt, or call whatever the user wrote.
-        (Form::Text | Form::Number | Form::List | Form::Json, _) => {
-            format!("pg_catalog.left({sql}, {beyond})")
-        }
+        (Form::Text | Form::Number | Form::List | Form::Json, _) => cut_computed(sql),
     }
+}
+
+/// Cuts a text that is worked out once only.
+pub(super) fn cut_computed(sql: &str) -> String {
+    format!("pg_catalog.left({sql}, {})", LARGEST_VALUE + 1)
 }

@@ -78,6 +78,7 @@ fn load(text: &str) -> Result<Settings, ConfigError> {
 /// Keys whose absence means "none": what the example shows for them is an example.
 fn has_a_default(key: &str) -> bool {
     let without = [
+        "source.preset",
         "source.query",
         "source.where",
         "rules.tolerate",
@@ -171,6 +172,7 @@ fn the_example_is_the_contract_of_keys() {
         "migration",
         "source.url",
         "source.table",
+        "source.preset",
         "source.query",
         "source.key",
         "source.where",

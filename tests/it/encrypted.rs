@@ -1,6 +1,7 @@
 //! Columns that the source holds encrypted: opened on the way, by this program or by the database.
 
 mod by_the_database;
+mod formats;
 mod seal;
 
 use serde_json::json;
@@ -250,7 +251,7 @@ async fn keys_that_are_none_are_named_and_never_shown() {
         ),
         (
             "source.columns.access_token = { column = \"access_token\", decrypt = \"rot13\" }",
-            "`source.columns.access_token.decrypt` must be \"fernet\" or \"aes-256-gcm\"",
+            "`source.columns.access_token.decrypt` must be the name of a format; the formats are fernet, aes-256-gcm",
         ),
         (
             "source.columns.access_token = { column = \"access_token\", keys = [\"env:FERNET_NEW\"] }",
@@ -274,7 +275,7 @@ async fn keys_that_are_none_are_named_and_never_shown() {
         ),
         (
             "source.columns.user_id = { column = \"user_id\", decrypt = \"fernet\", keys = [\"env:FERNET_NEW\"] }",
-            "`source.columns.user_id.decrypt` is only available for tokens",
+            "`source.columns.user_id.decrypt` is not available for what the database compares",
         ),
         (
             "source.columns.access_token = { colunm = \"access_token\", sql = \"access_token\" }",
@@ -286,7 +287,7 @@ async fn keys_that_are_none_are_named_and_never_shown() {
         ),
         (
             "source.columns.access_token = { column = \"expires_at\", decrypt = \"fernet\", keys = [\"env:FERNET_NEW\"] }",
-            "`source.columns.access_token` must be text or bytea",
+            "`source.columns.access_token` must be text, json, jsonb or bytea",
         ),
     ] {
         let bed = Bed::new().await.set(lines);

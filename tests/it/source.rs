@@ -4,6 +4,7 @@
 mod bad_values;
 mod capture;
 mod changes;
+mod composite_keys;
 mod keys;
 mod large_values;
 mod misfits;

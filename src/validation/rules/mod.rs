@@ -135,6 +135,16 @@ fn not_decryptable(DecryptError { field, why }: DecryptError) -> Reason {
         DecryptFailure::NoKeyFits => format!(
             "no key decrypts the value of `{field}`: it was encrypted with another key, or changed since"
         ),
+        DecryptFailure::OnlyEncoded => format!(
+            "no key decrypts the value of `{field}`, and without its encoding it is readable text: it may only be encoded, \
+             not encrypted"
+        ),
+        DecryptFailure::UnknownKey => {
+            format!("the value of `{field}` names a key that is not configured")
+        }
+        DecryptFailure::Damaged => format!(
+            "the value of `{field}` has the format of the configured encryption but is damaged or of an unknown version"
+        ),
         DecryptFailure::ByDatabase => format!("the database could not decrypt the value of `{field}`"),
         DecryptFailure::NotText => format!("the value of `{field}` was decrypted but is not text"),
     };
@@ -152,6 +162,19 @@ fn not_readable(Unreadable { field, cause, .. }: Unreadable) -> Reason {
             Rule::ValueTooLarge,
             format!("the value of `{field}` is larger than 1 MiB"),
         ),
+        UnreadableCause::NotJson => (
+            Rule::UnreadableValue,
+            format!("the value that holds `{field}` is not valid JSON"),
+        ),
+        UnreadableCause::NotForm => (
+            Rule::UnreadableValue,
+            format!("the value that holds `{field}` is not form-encoded text"),
+        ),
+        UnreadableCause::NotScalar => (
+            Rule::UnreadableValue,
+            format!("`{field}` is an array or an object in the JSON that holds it, not a text"),
+        ),
+        UnreadableCause::NotDecrypted(why) => return not_decryptable(DecryptError { field, why }),
     };
     Reason::of(rule, &what)
 }

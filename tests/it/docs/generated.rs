@@ -6,7 +6,7 @@ use std::{collections::HashMap, fmt::Write as _, fs};
 use clap::CommandFactory;
 use tokenferry::{
     cli::Cli,
-    config::{ExampleGroup, example_tables, key_defaults},
+    config::{ExampleGroup, Preset, example_tables, key_defaults, presets},
     domain::{Rule, Severity},
 };
 
@@ -14,6 +14,7 @@ use super::{page, root};
 
 fn check_or_write(name: &str, fresh: &str) {
     if std::env::var_os("TOKENFERRY_WRITE_DOCS").is_some() {
+        fs::create_dir_all(root().join(name).parent().unwrap()).unwrap();
         fs::write(root().join(name), fresh).unwrap();
     }
     assert!(
@@ -75,6 +76,62 @@ fn capital(text: &str) -> String {
     let mut characters = text.chars();
     let first = characters.next().unwrap();
     first.to_uppercase().chain(characters).collect()
+}
+
+#[test]
+fn every_known_store_has_a_guide() {
+    let mut index = String::from(
+        "# Known token stores\n\n\
+         <!-- Generated from config/presets; see docs/CONTRIBUTING.md. -->\n\n\
+         `tokenferry init` recognises these stores by their tables, and writes a configuration for them. For each there is a \
+         preset: the table, key, columns and decryption need not be configured. Any other table: [other.md](other.md).\n\n\
+         | store | preset |\n| --- | --- |\n",
+    );
+    for preset in presets() {
+        let name = preset.name;
+        writeln!(index, "| [{}]({name}.md) | `{name}` |", preset.title).unwrap();
+        check_or_write(&format!("docs/guides/stores/{name}.md"), &store_guide(preset));
+    }
+    check_or_write("docs/guides/stores/README.md", &index);
+}
+
+fn store_guide(preset: &Preset) -> String {
+    let name = preset.name;
+    let mut variables = String::new();
+    for variable in preset.variables() {
+        writeln!(variables, "export {variable}='…'").unwrap();
+    }
+    let mut text = format!(
+        "# {}\n\n<!-- Generated from config/presets/{name}.toml; see docs/CONTRIBUTING.md. -->\n\n{}\n\n\
+         ## From nothing to a dry run\n\n\
+         ```sh\nexport SOURCE_DATABASE_URL='postgres://…'\nexport DESCOPE_PROJECT_ID='P…' DESCOPE_MANAGEMENT_KEY='…'\n{variables}\n\
+         tokenferry init\ntokenferry doctor\ntokenferry migrate --dry-run\n```\n\n\
+         Lines written by hand: none. `init` recognises the store, and asks which outbound app each name stands for{}. In a \
+         configuration of your own, the preset is one line under `[source]`: `preset = \"{name}\"`. `tokenferry config show` \
+         prints what it stands for, and every key can be overridden.\n\n\
+         The role has to read these tables, and nothing else:\n\n\
+         ```sql\ngrant select on {} to tokenferry_reader;\n```\n\n## Good to know\n\n",
+        preset.title,
+        preset.about,
+        if preset.user_id.is_some() {
+            ", and whether users have the store's own IDs at Descope or are found by their e-mail addresses"
+        } else {
+            ""
+        },
+        preset.tables.join(", "),
+    );
+    for note in &preset.notes {
+        writeln!(text, "- {note}").unwrap();
+    }
+    let file = page(&format!("config/presets/{name}.toml"));
+    let settings = file[file.find("[settings.source]").unwrap()..].replace("[settings.", "[");
+    write!(
+        text,
+        "\n[The store's tables](../../../tests/fixtures/stores/{name}.sql), with what is peculiar about their rows, are moved by a \
+         test.\n\n## The preset\n\n```toml\n{settings}```\n"
+    )
+    .unwrap();
+    text
 }
 
 #[test]

@@ -1,0 +1,159 @@
+//! Presets: what the configuration of a known token store has in common with every other of that store.
+//!
+//! Each is a data file, whose settings lie below the configuration file: every key can be overridden. A key
+//! under `[source.columns]` is replaced as a whole.
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use serde::Deserialize;
+
+use super::{nearest::nearest, reader::Reader};
+
+/// The key that names a preset.
+pub(super) const KEY: &str = "source.preset";
+
+/// The data files, by the names of their presets.
+const FILES: [(&str, &str); 14] = [
+    (
+        "authjs-drizzle",
+        include_str!("../../config/presets/authjs-drizzle.toml"),
+    ),
+    ("authjs-pg", include_str!("../../config/presets/authjs-pg.toml")),
+    (
+        "authjs-prisma",
+        include_str!("../../config/presets/authjs-prisma.toml"),
+    ),
+    (
+        "better-auth",
+        include_str!("../../config/presets/better-auth.toml"),
+    ),
+    (
+        "better-auth-encrypted",
+        include_str!("../../config/presets/better-auth-encrypted.toml"),
+    ),
+    ("calcom", include_str!("../../config/presets/calcom.toml")),
+    (
+        "django-allauth",
+        include_str!("../../config/presets/django-allauth.toml"),
+    ),
+    ("grafana", include_str!("../../config/presets/grafana.toml")),
+    ("hasura", include_str!("../../config/presets/hasura.toml")),
+    ("keycloak", include_str!("../../config/presets/keycloak.toml")),
+    ("kratos", include_str!("../../config/presets/kratos.toml")),
+    ("n8n", include_str!("../../config/presets/n8n.toml")),
+    ("nango", include_str!("../../config/presets/nango.toml")),
+    (
+        "python-social-auth",
+        include_str!("../../config/presets/python-social-auth.toml"),
+    ),
+];
+
+/// What is known about a token store.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Preset {
+    /// Its name in the configuration.
+    #[serde(skip)]
+    pub name: &'static str,
+    /// The program, and its variant.
+    pub title: String,
+    /// Its tables, in a sentence.
+    pub about: String,
+    /// The tables that are read, as SQL writes them.
+    pub tables: Vec<String>,
+    /// What its users should know.
+    pub notes: Vec<String>,
+    /// The mapping of the store's own user ID, for users whose IDs at Descope are these.
+    pub user_id: Option<toml::Value>,
+    /// The columns by which its tables are recognised, by the names of these, with a schema if it is not
+    /// `public`.
+    pub recognise: BTreeMap<String, Vec<String>>,
+    /// Beyond the columns, the form of a value.
+    pub recognise_value: Option<RecognisedValue>,
+    /// The settings.
+    pub settings: toml::Table,
+}
+
+/// A value that tells two variants of a store apart.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RecognisedValue {
+    /// The table.
+    pub table: String,
+    /// The column.
+    pub column: String,
+    /// The regular expression, as Postgres reads it.
+    pub pattern: String,
+}
+
+static PRESETS: LazyLock<Vec<Preset>> = LazyLock::new(|| {
+    let parse = |&(name, text): &(&'static str, &str)| {
+        // A test reads every file.
+        let preset: Option<Preset> = toml::from_str(text).ok();
+        preset.map(|preset| Preset { name, ..preset })
+    };
+    FILES.iter().filter_map(parse).collect()
+});
+
+/// Returns all presets, in the order of their names.
+#[must_use]
+pub fn presets() -> &'static [Preset] {
+    &PRESETS
+}
+
+impl Preset {
+    /// Finds a preset by its name.
+    #[must_use]
+    pub fn find(name: &str) -> Option<&'static Self> {
+        presets().iter().find(|preset| preset.name == name.trim())
+    }
+
+    /// Returns the variables of the environment that its settings point to.
+    #[must_use]
+    pub fn variables(&self) -> Vec<String> {
+        fn collect(value: &toml::Value, found: &mut Vec<String>) {
+            match value {
+                toml::Value::Table(table) => table.values().for_each(|inner| collect(inner, found)),
+                toml::Value::String(text) => {
+                    found.extend(text.strip_prefix("env:").map(str::to_owned));
+                }
+                _ => {}
+            }
+        }
+        let mut found = Vec::new();
+        self.settings
+            .values()
+            .for_each(|value| collect(value, &mut found));
+        found
+    }
+}
+
+/// Reads the name of a preset, whose settings are already below the others.
+pub(super) fn read(reader: &mut Reader<'_>) {
+    let Some(name) = reader.text(KEY) else { return };
+    if Preset::find(&name).is_some() {
+        return;
+    }
+    let names = || presets().iter().map(|preset| preset.name);
+    let hint = match nearest(name.trim(), names()) {
+        Some(near) => format!("did you mean \"{near}\"?"),
+        None => format!("the presets are {}", names().collect::<Vec<_>>().join(", ")),
+    };
+    reader.problem(KEY, format!("must be the name of a preset; {hint}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_is_a_preset_and_they_are_in_order() {
+        for (name, text) in FILES {
+            let preset: Result<Preset, _> = toml::from_str(text);
+            assert!(preset.is_ok(), "{name}: {preset:?}");
+        }
+        let names: Vec<&str> = presets().iter().map(|preset| preset.name).collect();
+        assert_eq!(names, FILES.map(|(name, _)| name));
+        assert!(names.is_sorted(), "{names:?}");
+    }
+}
