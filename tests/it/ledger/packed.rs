@@ -221,7 +221,8 @@ async fn two_tokens_at_one_destination_are_both_found_and_their_content_is_unkno
     }
 }
 
-/// Packed tokens are read first and rows second. The second part waits here, while the token moves and changes.
+/// Packed tokens are read first and rows second. The second part waits here, while the token moves and
+/// changes.
 #[tokio::test]
 async fn a_token_that_becomes_a_row_while_it_is_looked_for_is_found_once() {
     let (database, _, ledger, run) = ledger().await;
