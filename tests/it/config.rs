@@ -84,6 +84,8 @@ fn has_a_default(key: &str) -> bool {
         "rules.tolerate",
         "ledger.url",
         "ledger.pepper",
+        "api.rate_limit.egress",
+        "api.rate_limit.ceiling",
         "notify.command",
         "metrics.listen",
         "metrics.push_url",

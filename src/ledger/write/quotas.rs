@@ -195,8 +195,8 @@ impl SharedQuota {
                 sqlx::query!(
                     // What is lost in a crash is less than a second of reservations, so their commit does not
                     // wait for the disk. The moments are those of this statement: `clock_timestamp()` goes on
-                    // while it waits for the row. A row that is further ahead than two windows was written under
-                    // another clock.
+                    // while it waits for the row. A row that is further ahead than two windows was written
+                    // under another clock.
                     r#"update quotas set tat = greatest(least(tat, clock_timestamp() + make_interval(secs => 2 * per)),
                               clock_timestamp(), held_until + make_interval(secs => $6::float8 * step))
                               + make_interval(secs => $7::float8 * step)
