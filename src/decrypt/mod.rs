@@ -71,6 +71,31 @@ impl Wire<'_> {
     pub const NULL: &'static str = "-";
 }
 
+/// The text of a value.
+#[derive(Debug, Clone)]
+pub struct Opened {
+    /// The text.
+    pub text: Secret,
+    /// It was not encrypted, which is accepted.
+    pub was_plain: bool,
+}
+
+impl Opened {
+    fn decrypted(text: &str) -> Self {
+        Self {
+            text: Secret::new(text),
+            was_plain: false,
+        }
+    }
+
+    fn plain(text: &str) -> Self {
+        Self {
+            text: Secret::new(text),
+            was_plain: true,
+        }
+    }
+}
+
 impl Decryptor {
     /// Derives the keys. `place` is that of the configuration: all that is configured there must be the same.
     ///
@@ -110,12 +135,12 @@ impl Decryptor {
         self.0.format
     }
 
-    /// The text that a value holds.
+    /// The text that a value holds, and whether it was there in plain.
     ///
     /// # Errors
     /// If it is not encrypted in this way, unless plain values are accepted; if no key opens it; or if what
     /// is in it is no text.
-    pub fn open(&self, wire: Wire<'_>) -> Result<Secret, DecryptFailure> {
+    pub fn open(&self, wire: Wire<'_>) -> Result<Opened, DecryptFailure> {
         let mut texts = wire.text.split(Wire::SEPARATOR);
         let is_encoded = wire.is_bytes || !wire.companions.is_empty();
         let decoded = is_encoded.then(|| texts.next().and_then(encoding::base64));
@@ -129,15 +154,15 @@ impl Decryptor {
         };
         let companions = companions(wire.companions, texts).ok_or(DecryptFailure::Damaged)?;
         if value.as_text() == Some("") {
-            return Ok(Secret::new(""));
+            return Ok(Opened::decrypted(""));
         }
         match self.0.opener.open(value, &companions) {
             Ok(plain) => match std::str::from_utf8(&plain) {
-                Ok(text) => Ok(Secret::new(text)),
+                Ok(text) => Ok(Opened::decrypted(text)),
                 Err(_) => Err(DecryptFailure::NotText),
             },
             Err(DecryptFailure::NotEncrypted) if self.0.accepts_plain => {
-                value.as_text().map(Secret::new).ok_or(DecryptFailure::NotText)
+                value.as_text().map(Opened::plain).ok_or(DecryptFailure::NotText)
             }
             Err(why) => Err(why),
         }

@@ -36,7 +36,7 @@ fn open(decryptor: &Decryptor, text: &str, is_bytes: bool) -> Result<String, Dec
         is_bytes,
         companions: &[],
     };
-    decryptor.open(wire).map(|secret| secret.reveal().to_owned())
+    decryptor.open(wire).map(|opened| opened.text.reveal().to_owned())
 }
 
 fn opened(decryptor: &Decryptor, text: &str) -> Result<String, DecryptFailure> {

@@ -168,6 +168,10 @@ rules! {
     TokensIdentical = "tokens_identical", Warning,
         "the access token and the refresh token are the same",
         "check whether both fields are mapped to the same column";
+    /// A value of an encrypted column that is not encrypted, which the configuration accepts.
+    ValuePlain = "value_plain", Warning,
+        "a value of an encrypted column is not encrypted and was taken as it is",
+        "no action if such rows are from before encryption; otherwise remove `plain = \"accept\"`";
     /// A token that exceeds the request size limit.
     TooLarge = "too_large", Error,
         "the token alone exceeds the maximum request size",

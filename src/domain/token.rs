@@ -200,6 +200,8 @@ pub struct LegacyToken {
     pub sealed: Option<DecryptError>,
     /// A value that could not be read at all.
     pub unreadable: Option<Unreadable>,
+    /// A value of an encrypted column was plain, and accepted as such.
+    pub is_plain: bool,
 }
 
 impl LegacyToken {
@@ -224,6 +226,7 @@ impl LegacyToken {
             version: Version::default(),
             sealed: None,
             unreadable: None,
+            is_plain: false,
         }
     }
 

@@ -198,6 +198,7 @@ fn decode(
             Field::Provider => token.provider = Some(interner.name(text)),
         }
     }
+    token.is_plain = opened.any_plain;
     Ok((token, pending, size))
 }
 

@@ -48,7 +48,11 @@ impl FieldText<'_> {
 
 /// The values of a row that were decrypted: one that holds several fields is opened once.
 #[derive(Default)]
-pub(super) struct OpenedValues<'c>(Vec<(usize, &'c Decryptor, Result<Secret, DecryptFailure>)>);
+pub(super) struct OpenedValues<'c> {
+    kept: Vec<(usize, &'c Decryptor, Result<Secret, DecryptFailure>)>,
+    /// A value was plain, and accepted as such.
+    pub(super) any_plain: bool,
+}
 
 impl<'c> OpenedValues<'c> {
     /// Takes the steps from a value to the text of a field; `None` if there is none. Costs microseconds if
@@ -83,7 +87,7 @@ impl<'c> OpenedValues<'c> {
                 is_bytes: false,
                 companions: &[],
             };
-            text = FieldText::Opened(decrypt.decryptor.open(wire).map_err(NoText::Sealed)?);
+            text = FieldText::Opened(self.unseal(&decrypt.decryptor, wire).map_err(NoText::Sealed)?);
         }
         if let Some(prefix) = &steps.strip_prefix
             && let Some(rest) = text.as_str().strip_prefix(prefix.as_str())
@@ -97,7 +101,7 @@ impl<'c> OpenedValues<'c> {
     fn open(&mut self, column: &Column, decrypt: &'c Decrypt, value: &str) -> Result<Secret, NoText> {
         let (position, decryptor) = (column.position, &decrypt.decryptor);
         let known = self
-            .0
+            .kept
             .iter()
             .find(|(at, with, _)| *at == position && *with == decryptor);
         if let Some((_, _, opened)) = known {
@@ -108,11 +112,17 @@ impl<'c> OpenedValues<'c> {
             is_bytes: column.form == Form::Bytes,
             companions: &decrypt.companions,
         };
-        let opened = decryptor.open(wire);
+        let opened = self.unseal(decryptor, wire);
         // Kept only if another field may ask for it.
         if column.steps.pick.is_some() {
-            self.0.push((position, decryptor, opened.clone()));
+            self.kept.push((position, decryptor, opened.clone()));
         }
         opened.map_err(NoText::Sealed)
+    }
+
+    fn unseal(&mut self, decryptor: &Decryptor, wire: Wire<'_>) -> Result<Secret, DecryptFailure> {
+        let opened = decryptor.open(wire)?;
+        self.any_plain |= opened.was_plain;
+        Ok(opened.text)
     }
 }

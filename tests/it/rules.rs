@@ -78,6 +78,7 @@ const BROKEN: &[(&str, &[&str])] = &[
     ("granted_by = 'broken'", &["unreadable_value"]),
     ("granted_by = repeat('g', 1048577)", &["value_too_large"]),
     // What goes up, and should be looked at.
+    ("token_type = 'Bearer'", &["value_plain"]),
     (
         "access_token = 'eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..bm9uY2Vub25jZW5v.c2VhbGVk.dGFndGFndGFndGFndGFndA' || id",
         &["token_jwe"],
@@ -116,6 +117,7 @@ async fn bed() -> Bed {
          batch.max_bytes = \"8KiB\"
          source.page_size = 20
          source.columns.id_token = { column = \"id_token\", decrypt = \"fernet\" }
+         source.columns.access_token_type = { column = \"token_type\", decrypt = \"fernet\", plain = \"accept\" }
          source.decrypt.fernet = \"cw_0x689RpI-jtRR7oE8h_eQsKImvJapLeSbXpwF4e4=\"
          source.columns.granted_by = { sql = \"case granted_by when 'broken' then granted_by::int::text else granted_by end\" }
          source.columns.access_token_expiry = { sql = \"coalesce(epoch, extract(epoch from expires_at)::text)\" }",

@@ -254,7 +254,11 @@ fn result(
         companions: &companions,
     };
     let opened = decryptor.open(wire);
-    Some(opened.map(|secret| secret.reveal().to_owned()))
+    let is_plain = vector["expect"] == "not_encrypted";
+    Some(opened.map(|opened| {
+        assert_eq!(opened.was_plain, is_plain, "{}", vector["id"]);
+        opened.text.reveal().to_owned()
+    }))
 }
 
 fn vectors() -> Vec<Json> {

@@ -74,6 +74,9 @@ pub(super) fn sendable(
     if token.access_token.is_none() && token.refresh_token.is_none() {
         return Err(reason(Rule::NoToken));
     }
+    if token.is_plain {
+        found.broken(Rule::ValuePlain, None)?;
+    }
     scopes::check(&token.scopes, &mut found)?;
     let expiry = expiry::check(token, now, &mut found)?;
     ids::check(token, destination, &mut found)?;

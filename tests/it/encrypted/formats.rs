@@ -40,9 +40,10 @@ fn stored(bed: &Bed) -> Value {
 
 fn reasons(listed: &Ran) -> Vec<String> {
     let failures: Vec<Value> = serde_json::from_str(&listed.stdout).unwrap();
+    let text = |failure: &Value, name: &str| failure[name].as_str().unwrap().to_owned();
     let mut reasons: Vec<String> = failures
         .iter()
-        .map(|failure| format!("{}: {}", failure["source_key"], failure["reason"]))
+        .map(|failure| format!("{}: {}", text(failure, "source_key"), text(failure, "reason")))
         .collect();
     reasons.sort();
     reasons
