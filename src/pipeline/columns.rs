@@ -1,4 +1,4 @@
-//! Column checks during a run, by a sample of each page.
+//! Column checks during a run, by a sample of the first page, and in a dry run of each page.
 
 use tracing::warn;
 
@@ -36,6 +36,9 @@ impl Columns {
     /// Samples the rows of a page. If the expiries of the first page are durations, that is an error before
     /// anything is sent; a single row would not show it.
     pub(super) fn look(&mut self, page: &Page) -> Result<(), PipelineError> {
+        if self.has_begun && self.dry_run == DryRun::Off {
+            return Ok(());
+        }
         let step = page.tokens.len().div_ceil(ROWS).max(1);
         for token in page.tokens.iter().step_by(step) {
             self.profile.add(token);

@@ -20,6 +20,9 @@ use crate::{
 /// Fewer rows per app are not enough to judge a column.
 const FEWEST: usize = 20;
 
+/// Further rows would show no more, and each value is kept as a digest.
+const MOST: usize = 10_000;
+
 /// No provider's tokens are all shorter than this.
 const SHORT: usize = 12;
 
@@ -88,8 +91,11 @@ impl ColumnProfile {
             let Some(text) = value.as_ref().map(Secret::reveal) else {
                 continue;
             };
-            let digest = self.hasher.hash_one(text);
             let seen = self.seen.entry((Arc::clone(&app), field)).or_default();
+            if seen.rows == MOST {
+                continue;
+            }
+            let digest = self.hasher.hash_one(text);
             seen.add(text);
             seen.owners.entry(digest).or_default().insert(owner);
         }
