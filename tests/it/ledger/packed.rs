@@ -288,7 +288,10 @@ async fn two_who_move_the_same_move_it_once() {
 async fn put_back(bed: &Bed) {
     let mut connection = PgConnection::connect(bed.database.url()).await.unwrap();
     connection
-        .execute("alter schema tokenferry rename to present; create schema tokenferry; set search_path to tokenferry")
+        .execute(
+            "alter schema tokenferry rename to present; alter table present.runs drop column estimated_at_most;
+             create schema tokenferry; set search_path to tokenferry",
+        )
         .await
         .unwrap();
     let mut before = Migrator::new(std::path::Path::new("migrations")).await.unwrap();
@@ -297,7 +300,10 @@ async fn put_back(bed: &Bed) {
         .to_mut()
         .retain(|migration| migration.version < 20_261_129_110_000);
     before.run(&mut connection).await.unwrap();
-    let unchanged = TABLES.into_iter().filter(|table| *table != "batches");
+    // Two came later.
+    let unchanged = TABLES
+        .into_iter()
+        .filter(|table| !["batches", "learned_sizes", "quotas"].contains(table));
     let copies = unchanged.map(|table| {
         format!("insert into tokenferry.{table} overriding system value select * from present.{table};")
     });
