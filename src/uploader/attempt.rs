@@ -13,7 +13,6 @@ use super::{
     outcome::{AttemptResult, Cause, NextAttempt, Unresolved},
     rejection::{Rejection, reject},
     size_limit::{Trial, quick},
-    size_search::SizeSearch,
     truncation::{self, Extent},
     unresolved, witnesses,
 };
@@ -209,15 +208,22 @@ async fn prove(
     match extent {
         Extent::Whole => search.search(subject, |search| search.saw_whole(tokens)),
         Extent::Unclear(refusal) => {
-            search.search(subject, SizeSearch::stop_growing);
+            let whole = search.search(subject, |search| {
+                search.stop_growing();
+                search.whole()
+            });
             warn!(
                 status = refusal.as_ref().and_then(|refusal| refusal.status),
                 code = refusal.as_ref().map(|refusal| &*refusal.code),
-                "batches do not grow further, since reading back does not show whether the API stores all of a larger one"
+                "batches do not grow further, since reading back does not show whether the API stores all of a larger one: its end is sent again"
             );
+            if whole < tokens {
+                let result = truncation::record(context, batch, &intent, whole, None).await?;
+                return Ok(ControlFlow::Break(result));
+            }
         }
-        Extent::First(count) => {
-            let result = truncation::record(context, batch, &intent, count).await?;
+        Extent::First { stored, missing_from } => {
+            let result = truncation::record(context, batch, &intent, stored, Some(missing_from)).await?;
             return Ok(ControlFlow::Break(result));
         }
         Extent::Stopped => return Ok(ControlFlow::Break(AttemptResult::Stopped)),

@@ -123,9 +123,15 @@ impl Delivery<'_> {
                         self.accept(size, is_clean);
                     }
                 }
-                AttemptResult::Truncated { stored, rest } => {
-                    truncation::learn(context, &stored);
-                    self.announce_smaller();
+                AttemptResult::Truncated {
+                    stored,
+                    rest,
+                    missing_from,
+                } => {
+                    if let Some(position) = missing_from {
+                        truncation::learn(context, &stored, position);
+                        self.announce_smaller();
+                    }
                     self.committed(&stored);
                     self.stack.push(Part::ToSend(rest));
                 }

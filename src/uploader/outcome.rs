@@ -39,8 +39,13 @@ pub(super) enum AttemptResult {
         /// The API responded quickly to the first attempt.
         is_clean: bool,
     },
-    /// Only the first tokens of it are stored, and the ledger has recorded those.
-    Truncated { stored: Batch, rest: Batch },
+    /// Only the first tokens of it are stored, as far as is known, and the ledger has recorded those.
+    Truncated {
+        stored: Batch,
+        rest: Batch,
+        /// The position of a token that is not stored, if one is known.
+        missing_from: Option<usize>,
+    },
     /// Nothing of it is stored.
     Rejected(Rejected),
     /// Nothing of it is known to be stored: all attempts failed. It may be sent later.

@@ -4,6 +4,7 @@
 use std::ops::ControlFlow;
 
 use fail::fail_point;
+use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::{
@@ -26,8 +27,9 @@ use crate::{
 pub(super) enum Extent {
     /// All of it.
     Whole,
-    /// As many tokens as this at its beginning, fewer than it has.
-    First(usize),
+    /// `stored` tokens at its beginning. The one at `missing_from` is not stored; those in between show
+    /// nothing.
+    First { stored: usize, missing_from: usize },
     /// Nothing of it, as far as can be seen.
     Nothing,
     /// The API does not show the token in a way that proves anything.
@@ -44,6 +46,17 @@ pub(super) async fn measure(context: &Context, batch: &Batch, submitted_at: i64)
     let mut attempts = context.attempts().through_pauses();
     let until = context.readable_until();
     let end = batch.items.len() - 1;
+    let settled_at = Instant::now() + context.settle_grace;
+    match is_stored(context, batch, end, submitted_at, &mut attempts).await {
+        Ok(true) => return Extent::Whole,
+        Ok(false) => {}
+        Err(other) => return other,
+    }
+    // It may take the API a while to show what it stored.
+    let settled = sleep_until(settled_at);
+    if context.stop().run_until_stopped(settled).await.is_none() {
+        return Extent::Stopped;
+    }
     match is_stored(context, batch, end, submitted_at, &mut attempts).await {
         Ok(true) => return Extent::Whole,
         Ok(false) => {}
@@ -53,18 +66,25 @@ pub(super) async fn measure(context: &Context, batch: &Batch, submitted_at: i64)
         .filter(|&position| batch.items[position].can_testify(until))
         .collect();
     // The readable ones before `low` are stored, those from `high` on are not.
-    let (mut low, mut high) = (0, readable.len());
+    let (mut low, mut high, mut missing_from) = (0, readable.len(), end);
     while low < high {
         let middle = low + (high - low) / 2;
         match is_stored(context, batch, readable[middle], submitted_at, &mut attempts).await {
             Ok(true) => low = middle + 1,
+            Ok(false) => {
+                high = middle;
+                missing_from = readable[middle];
+            }
             // Of a token that shows nothing it is not claimed that it is stored.
-            Ok(false) | Err(Extent::Unclear(_)) => high = middle,
+            Err(Extent::Unclear(_)) => high = middle,
             Err(other) => return other,
         }
     }
     match low.checked_sub(1) {
-        Some(last) => Extent::First(readable[last] + 1),
+        Some(last) => Extent::First {
+            stored: readable[last] + 1,
+            missing_from,
+        },
         None => Extent::Nothing,
     }
 }
@@ -89,20 +109,31 @@ async fn is_stored(
     }
 }
 
-/// Records that only the first `count` tokens of a batch are stored: these as a batch of their own, the
-/// others as pending.
+/// Records that only the first `count` tokens of a batch are stored, as far as is known: these as a batch of
+/// their own, the others as pending. `missing_from` is the position of a token that is not stored.
 pub(super) async fn record(
     context: &Context,
     mut batch: Batch,
     intent: &Intent,
     count: usize,
+    missing_from: Option<usize>,
 ) -> Result<AttemptResult, LedgerError> {
     let (ledger, tokens) = (&context.ledger, batch.items.len());
-    warn!(
-        stored = count,
-        sent = tokens,
-        "the API confirmed a batch and stored only its first tokens: the others are sent again, in batches that it stores whole"
-    );
+    let reason = if missing_from.is_some() {
+        warn!(
+            stored = count,
+            sent = tokens,
+            "the API confirmed a batch and stored only its first tokens: the others are sent again, in batches that it stores whole"
+        );
+        let text =
+            format!("the API confirmed the batch, but stored only the first {count} of its {tokens} tokens");
+        Reason::api("truncated", text)
+    } else {
+        let text = format!(
+            "the API confirmed the batch, but does not show whether it stored more than the first {count} of its {tokens} tokens"
+        );
+        Reason::api("unproven", text)
+    };
     let parent = Some(intent.batch.id);
     let rest = Batch {
         subject: batch.subject,
@@ -116,9 +147,6 @@ pub(super) async fn record(
     let witnesses = choose(&stored, ledger.key(), context.readable_until());
     let part = Intent::record(ledger, &context.run, &stored, witnesses).await?;
     fail_point!("truncated");
-    let text =
-        format!("the API confirmed the batch, but stored only the first {count} of its {tokens} tokens");
-    let reason = Reason::api("truncated", text);
     ledger
         .fail_batch(&intent.outcome(Some(200)), &reason, &[])
         .await?;
@@ -129,18 +157,28 @@ pub(super) async fn record(
         .commit_batch(&part.outcome(Some(200)), Rows::of(&stored))
         .await?;
     debug!(stored = count, "committed");
-    Ok(AttemptResult::Truncated { stored, rest })
+    Ok(AttemptResult::Truncated {
+        stored,
+        rest,
+        missing_from,
+    })
 }
 
 /// Learns how many tokens of a batch the API stores. Ends the run if that is fewer than batches may have had
 /// before: the end of those was never read back.
-pub(super) fn learn(context: &Context, stored: &Batch) {
-    let count = stored.items.len();
+pub(super) fn learn(context: &Context, stored: &Batch, missing_from: usize) {
     let trusted = context.batch.max_tokens;
+    let is_short = missing_from < trusted;
+    // Those that show nothing are no evidence against the configured size.
+    let count = if is_short {
+        stored.items.len()
+    } else {
+        stored.items.len().max(trusted)
+    };
     context
         .size_limit
         .search(stored.subject, |search| search.truncate(count));
-    if count < trusted {
+    if is_short {
         context.stop().trigger(StopReason::Endpoint(format!(
             "the API confirms batches and stores only their first {count} tokens, fewer than `batch.max_tokens`: tokens of \
              earlier batches may be missing although it confirmed them. Set `batch.max_tokens` and `batch.grow_to` to \

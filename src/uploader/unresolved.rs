@@ -42,7 +42,9 @@ pub(super) async fn resolve(
                 is_clean: false,
             }));
         }
-        Reconciliation::NotStored => {}
+        Reconciliation::NotStored => {
+            intent.residue = intent.residue.max(context.residue_of(batch.items.len()))
+        }
         Reconciliation::NoProof => {
             warn!(
                 attempt,
@@ -92,11 +94,13 @@ pub(super) async fn resolve_at_impasse(
     let reconciliation = read_back(context, &unresolved, true).await;
     info!(outcome = ?reconciliation, "reconciled unknown outcome");
     context.stop_at(impasse, refusal);
-    let outcome = intent.outcome(refusal.status);
+    let Unresolved {
+        batch, mut intent, ..
+    } = unresolved;
     let ledger = &context.ledger;
     match reconciliation {
         Reconciliation::Stored => {
-            let batch = unresolved.batch;
+            let outcome = intent.outcome(refusal.status);
             ledger.commit_batch(&outcome, Rows::of(&batch)).await?;
             return Ok(AttemptResult::Committed {
                 batch,
@@ -104,8 +108,11 @@ pub(super) async fn resolve_at_impasse(
             });
         }
         Reconciliation::NotStored => {
+            intent.residue = intent.residue.max(context.residue_of(batch.items.len()));
             let reason = bisect::api_reason(refusal);
-            ledger.fail_batch(&outcome, &reason, &[]).await?;
+            ledger
+                .fail_batch(&intent.outcome(refusal.status), &reason, &[])
+                .await?;
         }
         Reconciliation::NoProof | Reconciliation::Unknown | Reconciliation::Stopped => {}
     }

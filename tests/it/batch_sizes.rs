@@ -203,7 +203,7 @@ async fn named_bad_tokens_do_not_keep_batches_from_growing() {
 async fn an_api_that_truncates_silently_loses_nothing() {
     let bed = Bed::with(Simulator::builder().rule(|rules| rules.truncates_to = Some(150))).await;
     bed.user_rows(1, 3000).await;
-    let bed = bed.set(GROWS);
+    let bed = bed.set(&format!("{GROWS}\napi.settle_grace = \"100ms\""));
     let ran = bed.migrate().await.ended_with(0);
     assert!(
         ran.stderr.contains("stored only its first tokens"),
@@ -237,7 +237,7 @@ async fn an_api_that_truncates_silently_loses_nothing() {
 async fn an_api_that_truncated_before_anyone_looked_ends_the_run() {
     let bed = Bed::with(Simulator::builder().rule(|rules| rules.truncates_to = Some(70))).await;
     bed.user_rows(1, 1000).await;
-    let bed = bed.set(GROWS);
+    let bed = bed.set(&format!("{GROWS}\napi.settle_grace = \"100ms\""));
     let ran = bed.migrate().await.ended_with(4);
     let stopped = ran.json()["stop_reason"].as_str().unwrap().to_owned();
     assert!(stopped.contains("only their first 70 tokens"), "{stopped}");
@@ -268,20 +268,25 @@ async fn a_large_batch_whose_response_is_lost_is_settled_by_its_last_token() {
 }
 
 #[tokio::test]
-async fn without_the_right_to_read_batches_stop_growing() {
-    let bed = Bed::new().await;
-    bed.user_rows(1, 3000).await;
-    bed.api.script_reads((0..20).map(|_| Fault::Status(403)));
-    let bed = bed.set(GROWS);
-    let ran = bed.migrate().await.ended_with(0);
-    assert!(
-        ran.stderr.contains("batches do not grow further"),
-        "{}",
-        ran.stderr
-    );
-    bed.assert_arrived_once().await;
-    let sizes = bed.api.requests().batch_sizes();
-    assert_eq!(sizes.iter().filter(|&&size| size > 100).count(), 1, "{sizes:?}");
+async fn without_the_right_to_read_batches_stop_growing_and_the_end_of_the_larger_one_is_sent_again() {
+    for truncates_to in [None, Some(150)] {
+        let bed = Bed::with(Simulator::builder().rule(|rules| rules.truncates_to = truncates_to)).await;
+        bed.user_rows(1, 3000).await;
+        bed.api.script_reads((0..20).map(|_| Fault::Status(403)));
+        let bed = bed.set(GROWS);
+        let ran = bed.migrate().await.ended_with(0);
+        assert!(
+            ran.stderr.contains("batches do not grow further"),
+            "{}",
+            ran.stderr
+        );
+        bed.assert_arrived().await;
+        let sizes = bed.api.requests().batch_sizes();
+        assert_eq!(sizes.iter().filter(|&&size| size > 100).count(), 1, "{sizes:?}");
+        // Those beyond the configured size, if they were stored.
+        let twice = bed.api.writes().values().filter(|&&count| count > 1).count();
+        assert_eq!(twice, truncates_to.map_or(100, |most| most - 100));
+    }
 }
 
 #[tokio::test]

@@ -83,6 +83,8 @@ impl Ledger {
         if batches.is_empty() {
             return Ok(());
         }
+        // Before they are: a try whose response is lost may have moved them.
+        self.token_filters.add_row_keys(keys.iter().copied());
         self.move_from(&batches, Some(keys)).await
     }
 
@@ -157,8 +159,6 @@ impl Ledger {
             .await?;
         fail_point!("moved");
         debug!(tokens = moved.len(), "moved packed tokens to rows");
-        self.token_filters
-            .add_row_keys(moved.iter().map(|row| row.source_key.as_str()));
         let destinations = moved.iter().filter_map(|row| row.destination.as_deref());
         self.token_filters
             .add_row_destinations(destinations.filter_map(DestinationId::from_slice));

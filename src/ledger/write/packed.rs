@@ -1,20 +1,24 @@
 //! Packed tokens: those that stay in the row of the batch in which they were stored. They are found by the
 //! range of their keys, or by reading the destinations of all.
 
-use std::{collections::HashSet, ops::RangeInclusive, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
 use foldhash::fast::RandomState;
 use futures_util::TryStreamExt;
 
-use super::{Ledger, LedgerError, MANY_ROWS};
+use super::{Ledger, LedgerError, MANY_ROWS, columns::column};
 use crate::{
     domain::{DestinationId, RunId, SourceKey, Version},
-    ledger::order_key::order_key_range,
+    ledger::order_key::{order_key, order_key_range},
     secret::{Fingerprint, Parts},
 };
 
 /// Batches of which one statement reads the destinations.
 pub(super) const BATCHES_AT_ONCE: usize = 256;
+
+/// With more batches between the keys of a lookup, they do not come from one page: each is looked for by
+/// itself.
+const MOST_BETWEEN: usize = 128;
 
 /// A packed token.
 #[derive(Debug, Clone)]
@@ -111,19 +115,63 @@ fn destinations_of<'a>(
 }
 
 impl Ledger {
-    /// Returns the packed tokens of this migration's rows with these keys. Keys that are close to each other
-    /// cost little; few that are far apart cost as much as all that lie between them.
+    /// Returns the packed tokens of this migration's rows with these keys.
     pub(super) async fn packed_with_keys(&self, keys: &[&str]) -> Result<Vec<PackedToken>, LedgerError> {
+        let mut batches = self.batches_between(keys).await?;
+        if batches.len() > MOST_BETWEEN {
+            batches = self.batches_around(keys).await?;
+        }
+        if batches.is_empty() {
+            return Ok(Vec::new());
+        }
+        let keys: HashSet<&str, RandomState> = keys.iter().copied().collect();
+        self.with_retry(|| self.fetch_with(&batches, &keys)).await?
+    }
+
+    /// Returns the batches with tokens between the least and the greatest of these keys: those of a page's
+    /// rows, and few others. At most one more than [`MOST_BETWEEN`].
+    async fn batches_between(&self, keys: &[&str]) -> Result<Vec<i64>, LedgerError> {
         let Some(range) = order_key_range(keys.iter().copied()) else {
             return Ok(Vec::new());
         };
-        let keys: HashSet<&str, RandomState> = keys.iter().copied().collect();
-        self.with_retry(|| self.fetch_within(&range, &keys)).await?
+        self.with_retry(|| {
+            sqlx::query_scalar!(
+                "select id from batches
+                 where key_range && key_range($2, $3, '[]') and (select migration from runs where runs.id = run_id) = $1
+                 limit $4",
+                self.migration,
+                range.start(),
+                range.end(),
+                i64::try_from(MOST_BETWEEN + 1).unwrap_or(i64::MAX),
+            )
+            .fetch_all(&self.pool)
+        })
+        .await
     }
 
-    async fn fetch_within(
+    /// Returns the batches that may hold one of these keys, which are far apart.
+    async fn batches_around(&self, keys: &[&str]) -> Result<Vec<i64>, LedgerError> {
+        let order_keys = column(keys, |key| order_key(key));
+        let order_keys = column(&order_keys, |key| &**key);
+        self.with_retry(|| {
+            sqlx::query_scalar!(
+                r#"select distinct batch.id as "id!"
+                   from unnest($2::text[]) as asked (order_key) cross join lateral (
+                          select id from batches
+                          where key_range @> asked.order_key
+                            and (select migration from runs where runs.id = run_id) = $1 offset 0
+                   ) as batch"#,
+                self.migration,
+                &order_keys as &[&str],
+            )
+            .fetch_all(&self.pool)
+        })
+        .await
+    }
+
+    async fn fetch_with(
         &self,
-        range: &RangeInclusive<String>,
+        batches: &[i64],
         keys: &HashSet<&str, RandomState>,
     ) -> Result<Result<Vec<PackedToken>, LedgerError>, sqlx::Error> {
         let mut session = self.pool.acquire(MANY_ROWS).await?;
@@ -134,11 +182,8 @@ impl Ledger {
                 r#"select id, run_id, source_keys as "source_keys!", source_versions as "source_versions?: Vec<Option<i64>>",
                           fingerprints as "fingerprints!", destinations as "destinations!", parts, moved,
                           null::text as sibling, true as "is_here!"
-                   from batches
-                   where key_range && key_range($2, $3, '[]') and (select migration from runs where runs.id = run_id) = $1"#,
-                self.migration,
-                range.start(),
-                range.end(),
+                   from batches where id = any($1) and key_range is not null"#,
+                batches,
             )
             .fetch(&mut *session);
             while let Some(batch) = batches.try_next().await? {

@@ -140,7 +140,8 @@ impl SharedQuota {
                                                then known.best_step else excluded.best_step end
                        where (known.requests, known.per, known.burst, known.ceiling) is not distinct from ($2, $3, $4, $5)
                           or known.tat not between clock_timestamp() - make_interval(secs => greatest(known.per, $3))
-                                               and clock_timestamp() + make_interval(secs => 2 * known.per)
+                                               and greatest(clock_timestamp(), known.held_until)
+                                                   + make_interval(secs => 2 * known.per)
                        returning true as "claimed!""#,
                     self.name,
                     whole(limit.requests),
@@ -195,9 +196,10 @@ impl SharedQuota {
                 sqlx::query!(
                     // What is lost in a crash is less than a second of reservations, so their commit does not
                     // wait for the disk. The moments are those of this statement: `clock_timestamp()` goes on
-                    // while it waits for the row. A row that is further ahead than two windows was written
-                    // under another clock.
-                    r#"update quotas set tat = greatest(least(tat, clock_timestamp() + make_interval(secs => 2 * per)),
+                    // while it waits for the row. A row that is further ahead than two windows, and than
+                    // two after a hold, was written under another clock.
+                    r#"update quotas set tat = greatest(
+                              least(tat, greatest(clock_timestamp(), held_until) + make_interval(secs => 2 * per)),
                               clock_timestamp(), held_until + make_interval(secs => $6::float8 * step))
                               + make_interval(secs => $7::float8 * step)
                        from (select set_config('synchronous_commit', 'off', true) as setting) as relaxed

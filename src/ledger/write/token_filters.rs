@@ -175,12 +175,16 @@ impl Ledger {
     pub async fn refresh_filters(&self, run: &Run) -> Result<(), LedgerError> {
         let since = self.token_filters.lock().as_ref().map(|loaded| loaded.since);
         match since {
-            None => self.load_filters(run).await,
+            // What was packed while they were loaded may have been passed.
+            None => {
+                let since = self.load_filters(run).await?;
+                self.add_others(run, since).await
+            }
             Some(since) => self.add_others(run, since).await,
         }
     }
 
-    async fn load_filters(&self, run: &Run) -> Result<(), LedgerError> {
+    async fn load_filters(&self, run: &Run) -> Result<DateTime<Utc>, LedgerError> {
         let since = self
             .with_retry(|| sqlx::query_scalar!(r#"select now() as "now!""#).fetch_one(&self.pool))
             .await?;
@@ -196,7 +200,7 @@ impl Ledger {
         self.load_rows(&mut loaded).await?;
         self.load_former_places(&mut loaded).await?;
         *self.token_filters.lock() = Some(loaded);
-        Ok(())
+        Ok(since)
     }
 
     async fn load_rows(&self, loaded: &mut Loaded) -> Result<(), LedgerError> {
@@ -258,7 +262,8 @@ impl Ledger {
                 sqlx::query!(
                     // Progress is written every few seconds.
                     r#"select runs.id, array(select id from batches where run_id = runs.id and key_range is not null) as "batches!"
-                       from runs where mode = 'migrate' and id <> $1 and progressed_at > $2::timestamptz - interval '1 minute'"#,
+                       from runs where mode = 'migrate' and id <> $1 and progressed_at > $2::timestamptz - interval '1 minute'
+                         and (status = 'running' or finished_at > $2)"#,
                     run.id,
                     since,
                 )
