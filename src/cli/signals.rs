@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use tokio::{
     signal::unix::{SignalKind, signal},
-    time::sleep,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::CancellationToken;
 
 /// A service manager kills the process after a while (90 seconds in the deploy files). The deadline comes
 /// before that, so that the process can still report what it leaves.
 const DEADLINE: Duration = Duration::from_secs(55);
+
+/// Signals that follow the first one so soon are the same: `timeout` and other wrappers signal the process and
+/// its process group.
+const ECHO: Duration = Duration::from_millis(20);
 
 /// Calls `first` with the number of the first signal. A second signal or the deadline ends the process at
 /// once, which loses nothing: the ledger is consistent at any moment.
@@ -31,6 +35,12 @@ pub(super) fn watch(first: impl FnOnce(i32) + Send + 'static) {
     tokio::spawn(async move {
         let asked = next().await;
         first(asked);
+        let _ = timeout(ECHO, async {
+            loop {
+                next().await;
+            }
+        })
+        .await;
         let signal = tokio::select! {
             signal = next() => signal,
             () = sleep(DEADLINE) => {

@@ -31,6 +31,8 @@ async fn a_signal_lets_what_is_in_flight_finish_and_the_next_run_goes_on() {
         let bed = bed.set(SLOW);
         let child = bed.spawn_migrate();
         bed.arrived(300).await;
+        // Twice, as `timeout` does: to the process, and to its group.
+        send(&child, signal);
         send(&child, signal);
         let ran = ended(child.wait_with_output()).await.ended_with(code);
         assert!(
