@@ -80,11 +80,11 @@ impl LookupClient {
         // Uploads wait for this one, too.
         let plain = shared.map(|shared| &shared.plain);
         let plain = Arc::new(pacer("calls", settings.rate_limit, EventKind::Held, plain));
-        let (pays, stop) = (Arc::clone(&plain), control.stop.clone());
+        let (shared_pacer, stop) = (Arc::clone(&plain), control.stop.clone());
         client.pay_licenses_with(Arc::new(move || {
-            let (pays, stop) = (Arc::clone(&pays), stop.clone());
+            let (pacer, stop) = (Arc::clone(&shared_pacer), stop.clone());
             Box::pin(async move {
-                stop.run_until_stopped(pays.acquire_for_read_back())
+                stop.run_until_stopped(pacer.acquire_through_pauses())
                     .await
                     .is_some()
             })

@@ -141,7 +141,7 @@ impl Pacer {
 
     /// Like [`acquire`](Self::acquire), but ignores pauses: a read-back must not wait, since its answer may
     /// change meanwhile.
-    pub async fn acquire_for_read_back(&self) {
+    pub async fn acquire_through_pauses(&self) {
         self.wait_for_slot(Pauses::AreNone).await;
     }
 

@@ -59,7 +59,7 @@ impl<'a> RetryLoop<'a> {
     pub async fn start(&mut self) -> Option<u32> {
         let ready = async {
             if self.through_pauses {
-                self.pacer.acquire_for_read_back().await;
+                self.pacer.acquire_through_pauses().await;
             } else {
                 self.pacer.acquire().await;
             }

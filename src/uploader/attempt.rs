@@ -275,7 +275,7 @@ async fn handle(
         UploadOutcome::RefusedWhole(refusal) => {
             (Rejection::of_batch(&refusal, Cause::Unnamed), refusal.status)
         }
-        UploadOutcome::TooLarge(refusal) => (Rejection::of_batch(&refusal, Cause::Size), refusal.status),
+        UploadOutcome::TooLarge(refusal) => (Rejection::of_batch(&refusal, Cause::TooLarge), refusal.status),
         UploadOutcome::Hopeless(impasse, refusal) => {
             context.stop_at(impasse, &refusal);
             let reason = bisect::api_reason(&refusal);

@@ -231,7 +231,7 @@ impl Delivery<'_> {
     fn send_in_parts(&mut self, batch: Batch, size: BatchSize, cause: Cause) {
         let limit = &self.context.size_limit;
         let is_size = match cause {
-            Cause::Size => true,
+            Cause::TooLarge => true,
             Cause::Unnamed => !limit.search(self.subject, |search| search.is_proven(size)),
             Cause::Tokens => false,
         };

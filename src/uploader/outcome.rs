@@ -74,7 +74,7 @@ pub(super) enum Cause {
     /// The API named bad tokens.
     Tokens,
     /// The API said that the batch is too large.
-    Size,
+    TooLarge,
     /// The API named nothing: the size, or a bad token.
     Unnamed,
 }

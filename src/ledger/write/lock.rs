@@ -61,7 +61,7 @@ impl Ledger {
 
     async fn why_lost(&self, what: LockKind, name: &str, why: Loss) -> LedgerError {
         match why {
-            Loss::Taken => self.locked(what, name).await.unwrap_or_else(|error| error),
+            Loss::HeldElsewhere => self.locked(what, name).await.unwrap_or_else(|error| error),
             Loss::Failed(error) => error,
             Loss::Ended => LedgerError::Contradiction("the thread that keeps its lock has ended".to_owned()),
         }

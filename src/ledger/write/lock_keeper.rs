@@ -42,7 +42,7 @@ const LINGERING: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub(super) enum Loss {
     /// Another process has it.
-    Taken,
+    HeldElsewhere,
     /// The database does not answer or denies access.
     Failed(LedgerError),
     /// The thread has ended.
@@ -81,7 +81,7 @@ struct Held {
 enum Attempt {
     Held(Held),
     /// Another session has it; this one can look up which.
-    Taken(Session),
+    HeldElsewhere(Session),
 }
 
 impl LockKeeper {
@@ -117,9 +117,9 @@ impl LockKeeper {
         let mut held = match self.take().await {
             Ok(Attempt::Held(held)) => held,
             // The receiver may be gone; then nothing needs to be sent.
-            Ok(Attempt::Taken(session)) => {
+            Ok(Attempt::HeldElsewhere(session)) => {
                 session.close().await;
-                let _ = taken.send(Err(Loss::Taken));
+                let _ = taken.send(Err(Loss::HeldElsewhere));
                 return;
             }
             Err(error) => {
@@ -162,13 +162,13 @@ impl LockKeeper {
         loop {
             match self.take().await {
                 Ok(Attempt::Held(held)) => return Ok(held),
-                Ok(Attempt::Taken(mut session)) => {
+                Ok(Attempt::HeldElsewhere(mut session)) => {
                     // The server may not have noticed yet that the previous session of this process is gone.
                     let ours = former.end(&mut session).await.map_err(LedgerError::from)?;
                     session.close().await;
                     let lingers = if ours { LINGERING } else { PING_EVERY };
                     if begin.elapsed() > lingers {
-                        return Err(Loss::Taken);
+                        return Err(Loss::HeldElsewhere);
                     }
                     sleep(Duration::from_millis(200)).await;
                 }
@@ -192,7 +192,7 @@ impl LockKeeper {
         .fetch_one(&mut session)
         .await?;
         if !tried.taken {
-            return Ok(Attempt::Taken(session));
+            return Ok(Attempt::HeldElsewhere(session));
         }
         let holder = Holder {
             pid: tried.pid,

@@ -89,7 +89,7 @@ async fn a_pause_lets_questions_about_what_has_left_pass_at_the_same_quota() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let begin = Instant::now();
     for _ in 0..10 {
-        pacer.acquire_for_read_back().await;
+        pacer.acquire_through_pauses().await;
     }
     assert!(
         begin.elapsed() >= Duration::from_millis(900),
