@@ -25,8 +25,8 @@ pub(super) async fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exi
         );
         return Err(UsageError(text).into());
     };
-    print_lines(&text(&args.key, &row))?;
-    let knows = match ledger(&loaded, &settings.migration, &args.key).await {
+    print_lines(&text(&row))?;
+    let knows = match ledger(&loaded, &settings.migration, row.key.as_str()).await {
         Ok(known) => known,
         Err(error) => format!("The ledger could not be read: {error:#}\n"),
     };
@@ -38,14 +38,14 @@ pub(super) async fn run(global: &Global, args: &CheckArgs) -> anyhow::Result<Exi
     })
 }
 
-fn text(key: &str, row: &RowExamination) -> String {
+fn text(row: &RowExamination) -> String {
     let width = row
         .fields
         .iter()
         .map(|(name, _)| name.len())
         .max()
         .unwrap_or_default();
-    let mut lines = vec![format!("Row {key}, as it was read:")];
+    let mut lines = vec![format!("Row {}, as it was read:", row.key)];
     lines.extend(
         row.fields
             .iter()

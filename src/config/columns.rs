@@ -87,6 +87,12 @@ impl Field {
         }
     }
 
+    /// Returns true if the value is a token.
+    #[must_use]
+    pub fn is_token(self) -> bool {
+        matches!(self, Self::AccessToken | Self::RefreshToken | Self::IdToken)
+    }
+
     /// Returns true if the database has to know the value, because it compares it.
     #[must_use]
     pub fn is_compared(self) -> bool {

@@ -96,8 +96,9 @@ pub(super) fn shared_formats(reader: &mut Reader<'_>) -> SharedFormats {
     let shared = names
         .map(|name| {
             let key = format!("{SECTION}.{name}");
+            // It may be a key, whatever is wrong with its name.
             let format = reader
-                .value(&key)
+                .hidden_value(&key)
                 .is_some()
                 .then(|| shared_format(reader, &key, &name));
             (name, key, format)
@@ -131,7 +132,7 @@ fn shared_format(reader: &mut Reader<'_>, key: &str, name: &str) -> Option<(Conf
             reader.problem(key, must);
             return None;
         };
-        Configured::with_keys(format, secrets(reader, key, format)?)
+        Configured::with_keys(format, secrets(reader, key, !format.has_encoded_keys())?)
     };
     if reader.problem_count() > before {
         return None;
@@ -160,24 +161,37 @@ fn find_format(reader: &mut Reader<'_>, key: &str, name: &str) -> Option<Format>
     found
 }
 
-fn secrets(reader: &mut Reader<'_>, key: &str, format: Format) -> Option<Vec<Secret>> {
-    if format.has_encoded_keys() {
-        reader.secrets(key)
-    } else {
+fn secrets(reader: &mut Reader<'_>, key: &str, takes_texts: bool) -> Option<Vec<Secret>> {
+    if takes_texts {
         reader.whole_secrets(key)
+    } else {
+        reader.secrets(key)
     }
 }
 
 fn settings(reader: &mut Reader<'_>, key: &str, format: Format) -> Configured {
-    let mut given = Material::default();
+    let hashes_key = key_hash(reader, key, format);
+    let mut given = Material {
+        hashes_key,
+        ..Material::default()
+    };
     let mut data_keys = None;
     for &setting in format.settings() {
         let key = format!("{key}.{}", setting.name());
-        if reader.value(&key).is_none() {
+        let value = if setting.is_secret() {
+            reader.hidden_value(&key)
+        } else {
+            reader.value(&key)
+        };
+        if value.is_none() {
             continue;
         }
         match setting {
-            Setting::Keys => given.keys = secrets(reader, &key, format).unwrap_or_default(),
+            Setting::Keys => {
+                // What is hashed is a text, and no encoded key.
+                let takes_texts = !format.has_encoded_keys() || hashes_key == Some(true);
+                given.keys = secrets(reader, &key, takes_texts).unwrap_or_default();
+            }
             Setting::NamedKeys => given.named_keys = reader.named_secrets(&key).unwrap_or_default(),
             Setting::OldKeys => given.old_keys = reader.whole_secrets(&key).unwrap_or_default(),
             Setting::Salts => given.salts = reader.whole_secrets(&key).unwrap_or_default(),
@@ -207,10 +221,8 @@ fn settings(reader: &mut Reader<'_>, key: &str, format: Format) -> Configured {
             Setting::NonceBytes => given.nonce_bytes = Some(reader.number(&key, 12, 8)),
             Setting::Cipher => given.cipher = Some(reader.word(&key, CIPHERS)),
             Setting::Padding => given.padding = Some(reader.word(&key, PADDINGS)),
-            Setting::KeyHash => {
-                let words = [("none", false), ("sha256", true), ("hkdf", true)];
-                given.hashes_key = Some(reader.word(&key, words));
-            }
+            // Read before all others.
+            Setting::KeyHash => {}
             Setting::Inflate => given.inflate = reader.flag(&key, false),
         }
     }
@@ -220,6 +232,16 @@ fn settings(reader: &mut Reader<'_>, key: &str, format: Format) -> Configured {
         accepts_plain: accepts_plain(reader, key),
         data_keys,
     }
+}
+
+/// Reads `key_hash`, which decides how keys are read.
+fn key_hash(reader: &mut Reader<'_>, key: &str, format: Format) -> Option<bool> {
+    if !format.settings().contains(&Setting::KeyHash) {
+        return None;
+    }
+    let key = format!("{key}.{}", Setting::KeyHash.name());
+    reader.value(&key)?;
+    Some(reader.word(&key, [("none", false), ("sha256", true), ("hkdf", true)]))
 }
 
 /// Reads `plain`.
@@ -251,7 +273,7 @@ impl SharedFormats {
             }
             (_, Some(own_keys)) => {
                 let format = find_format(reader, &wanted.key, &wanted.name).ok_or(Recorded)?;
-                let keys = secrets(reader, own_keys, format).ok_or(Recorded)?;
+                let keys = secrets(reader, own_keys, !format.has_encoded_keys()).ok_or(Recorded)?;
                 (own_keys.clone(), Configured::with_keys(format, keys))
             }
             (None, None) => {

@@ -9,6 +9,9 @@ use super::{
 };
 use crate::decrypt::Companion;
 
+/// Keys whose values are secrets, or may contain some.
+const HIDDEN: [&str; 2] = ["keys", "sql"];
+
 /// The keys of a mapping that is a table.
 pub(super) const KEYS: [&str; 14] = [
     "column",
@@ -93,7 +96,12 @@ fn table(reader: &mut Reader<'_>, field: Field, key: &str, place: &Place<'_>) ->
     for name in KEYS {
         // Reads all keys, so that a misspelt one gets a suggestion.
         let inner = format!("{key}.{name}");
-        reader.value(&inner);
+        if HIDDEN.contains(&name) {
+            // Before anything can go wrong: reports show what is known, and stop at no error.
+            reader.hidden_value(&inner);
+        } else {
+            reader.value(&inner);
+        }
         reader.alternative(&inner);
     }
     let before = reader.problem_count();
@@ -270,16 +278,13 @@ fn companions(
     let mut found = Vec::new();
     for companion in Companion::ALL {
         let inner = format!("{key}.{}", companion.name());
-        let needed = format
-            .companions()
-            .iter()
-            .find(|(needed, _)| *needed == companion);
-        match (needed, reader.peek(&inner).is_some()) {
-            (None, true) => {
+        let is_read = format.companions().iter().any(|(read, _)| *read == companion);
+        match (is_read, reader.peek(&inner).is_some()) {
+            (false, true) => {
                 reader.problem(inner, format!("is not read by the format \"{}\"", format.name()));
                 return Err(Recorded);
             }
-            (Some((_, true)), false) => {
+            (true, false) if decryption.decryptor.needs(companion) => {
                 let must = format!(
                     "is missing: the format \"{}\" reads it from a column of its own",
                     format.name()
@@ -287,7 +292,7 @@ fn companions(
                 reader.problem(inner, must);
                 return Err(Recorded);
             }
-            (Some(_), true) => {
+            (true, true) => {
                 let expression = if is_table(reader, &inner) {
                     reader.forget(&inner);
                     expression(reader, &inner)

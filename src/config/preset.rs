@@ -72,6 +72,9 @@ pub struct Preset {
     pub recognise_value: Option<RecognisedValue>,
     /// The settings.
     pub settings: toml::Table,
+    /// Settings for a database of an earlier version, by the table that it lacks.
+    #[serde(default)]
+    pub without: BTreeMap<String, toml::Table>,
 }
 
 /// A value that tells two variants of a store apart.

@@ -102,6 +102,13 @@ impl<'a> Reader<'a> {
         find(self.root, key)
     }
 
+    /// Returns the same of a key whose value no report may show.
+    pub(super) fn hidden_value(&mut self, key: &str) -> Option<&'a Value> {
+        let value = self.value(key);
+        self.show(key, Visibility::Hidden);
+        value
+    }
+
     /// Returns the value of a dotted key without recording the key as known.
     pub(super) fn peek(&self, key: &str) -> Option<&'a Value> {
         find(self.root, key)
@@ -200,8 +207,7 @@ impl<'a> Reader<'a> {
     /// Reads secrets: a list of texts, or one text separated by commas. A resolved variable or file may
     /// contain several, one per line or separated by commas.
     pub(super) fn secrets(&mut self, key: &str) -> Option<Vec<Secret>> {
-        let value = self.value(key)?;
-        self.show(key, Visibility::Hidden);
+        let value = self.hidden_value(key)?;
         let parts: Vec<String> = match &value.kind {
             ValueKind::String(text) => text.split(',').map(|part| part.trim().to_owned()).collect(),
             ValueKind::Array(list) => {
@@ -231,8 +237,7 @@ impl<'a> Reader<'a> {
 
     /// Reads secrets that are taken as they are: a text, or a list of texts.
     pub(super) fn whole_secrets(&mut self, key: &str) -> Option<Vec<Secret>> {
-        let value = self.value(key)?;
-        self.show(key, Visibility::Hidden);
+        let value = self.hidden_value(key)?;
         let texts: Option<Vec<String>> = match &value.kind {
             ValueKind::String(text) => Some(vec![text.clone()]),
             ValueKind::Array(list) => list.iter().map(|one| one.clone().into_string().ok()).collect(),

@@ -96,7 +96,7 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Option<SourceSettings> {
     let session = session(reader);
     let (columns, provider) = columns(reader, relation.as_ref());
     let is_token = |field: &Field| {
-        matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken)
+        field.is_token()
             && columns.get(field).is_some_and(|mapping| {
                 let names = key.iter().flatten();
                 names

@@ -22,17 +22,21 @@ pub(super) fn open(
     text: &str,
     companions: &Companions,
 ) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
-    let bytes = base64(text).ok_or(DecryptFailure::NotEncrypted)?;
     if is_version_1 {
-        return open_version_1(keys, &bytes);
+        return open_version_1(keys, &base64(text).ok_or(DecryptFailure::NotEncrypted)?);
     }
-    let nonce = companions.nonce.as_deref().ok_or(DecryptFailure::NotEncrypted)?;
+    let (bytes, nonce) = match (base64(text), companions.nonce.as_deref()) {
+        (None, None) => return Err(DecryptFailure::NotEncrypted),
+        // A nonce stands beside encrypted values only, and base64 without one may be such a value.
+        (None, Some(_)) | (Some(_), None) => return Err(DecryptFailure::Damaged),
+        (Some(bytes), Some(nonce)) => (bytes, nonce),
+    };
     let nonce = base64(nonce).ok_or(DecryptFailure::Damaged)?;
     let cipher = Cipher::AesGcm;
     let ciphertext = bytes
         .len()
         .checked_sub(cipher.tag_bytes())
-        .ok_or(DecryptFailure::NotEncrypted)?;
+        .ok_or(DecryptFailure::Damaged)?;
     if nonce.len() != cipher.nonce_bytes() {
         return Err(DecryptFailure::Damaged);
     }

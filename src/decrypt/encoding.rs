@@ -34,6 +34,14 @@ impl Encoding {
             Self::Hex => hex(text),
         }
     }
+
+    /// Tells whether a text is the beginning of an encoded one: digits without an end. Base64 looks like any
+    /// token.
+    pub(super) fn is_cut(self, text: &str) -> bool {
+        self == Self::Hex
+            && !text.len().is_multiple_of(2)
+            && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    }
 }
 
 /// Base64 in either alphabet, with line breaks or without.

@@ -11,11 +11,13 @@ use super::{
     cipher::{BLOCK, Cipher, Padding, Sealed, is_signed},
     derive::KeyBytes,
     encoding::base64,
-    value::Value,
+    value::{Value, marked},
 };
 use crate::domain::DecryptFailure;
 
 const VERSION: u8 = 0x80;
+/// The text of the version, and of a time before the year 2106.
+const MARK: &str = "gAAAAA";
 const IV: std::ops::Range<usize> = 9..25;
 const DIGEST: usize = 32;
 
@@ -24,8 +26,13 @@ const DIGEST: usize = 32;
 pub(super) fn open(keys: &[KeyBytes], value: Value<'_>) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
     // The bytes of a bytea are mostly those of the token's text.
     match (value.as_text(), value) {
-        (Some(text), _) => open_bytes(keys, &base64(text).ok_or(DecryptFailure::NotEncrypted)?),
-        (None, Value::Bytes(bytes)) => open_bytes(keys, bytes),
+        (Some(text), _) => base64(text)
+            .ok_or(DecryptFailure::NotEncrypted)
+            .and_then(|token| open_bytes(keys, &token))
+            .map_err(|why| marked(text.starts_with(MARK), why)),
+        (None, Value::Bytes(bytes)) => {
+            open_bytes(keys, bytes).map_err(|why| marked(bytes.first() == Some(&VERSION), why))
+        }
         (None, Value::Text(_)) => Err(DecryptFailure::NotEncrypted),
     }
 }

@@ -156,10 +156,11 @@ impl Format {
     }
 
     /// Returns the columns beside the value that it reads, and whether it cannot do without them.
+    /// [`Decryptor::needs`](super::Decryptor::needs) knows what its settings change.
     #[must_use]
     pub fn companions(self) -> &'static [(Companion, bool)] {
         match self {
-            Self::AttrEncrypted => &[(Companion::Nonce, false), (Companion::Salt, false)],
+            Self::AttrEncrypted => &[(Companion::Nonce, true), (Companion::Salt, false)],
             Self::Nango => &[(Companion::Nonce, true), (Companion::Tag, true)],
             Self::CalcomKeyring | Self::Twenty => &[(Companion::Context, true)],
             _ => &[],
@@ -196,6 +197,15 @@ pub enum Setting {
 }
 
 impl Setting {
+    /// Tells whether its value is a secret, or may contain one, as SQL may.
+    #[must_use]
+    pub fn is_secret(self) -> bool {
+        matches!(
+            self,
+            Self::Keys | Self::NamedKeys | Self::OldKeys | Self::Salts | Self::DataKeys
+        )
+    }
+
     /// Returns its key under `[source.decrypt.NAME]`.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -7,6 +7,7 @@ use super::{
     cipher::{BLOCK, Cipher, Sealed, cfb},
     derive::{Digest, KeyBytes, pbkdf2},
     encoding::{base64, hex},
+    value::marked,
 };
 use crate::domain::DecryptFailure;
 
@@ -20,7 +21,8 @@ struct Envelope<'a> {
     payload: &'a [u8],
 }
 
-/// Opens the data keys, which the database holds as bytes.
+/// Opens the data keys, which the database holds as bytes. Without authentication, each secret makes a key of
+/// one: all are kept, and a value tells which of them is right.
 pub(super) fn data_keys(
     secrets: &[KeyBytes],
     stored: &[(String, String)],
@@ -31,9 +33,18 @@ pub(super) fn data_keys(
             .and_then(hex)
             .ok_or(DecryptFailure::NotEncrypted)?;
         let envelope = envelope(&bytes)?;
-        Ok((name.clone(), open_payload(secrets.iter(), &envelope, |_| true)?))
+        let opened: Vec<_> = secrets
+            .iter()
+            .filter_map(|secret| open_payload(std::iter::once(secret), &envelope, |_| true).ok())
+            .map(|key| (name.clone(), key))
+            .collect();
+        if opened.is_empty() {
+            return Err(DecryptFailure::NoKeyFits);
+        }
+        Ok(opened)
     };
-    stored.iter().map(open_one).collect()
+    let opened: Result<Vec<_>, _> = stored.iter().map(open_one).collect();
+    Ok(opened?.into_iter().flatten().collect())
 }
 
 pub(super) fn open(
@@ -41,22 +52,28 @@ pub(super) fn open(
     data_keys: &[(String, KeyBytes)],
     text: &str,
 ) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
-    let bytes = base64(text).ok_or(DecryptFailure::NotEncrypted)?;
-    let envelope = envelope(&bytes)?;
+    let bytes = base64(text).ok_or(marked(has_mark(text), DecryptFailure::NotEncrypted))?;
+    let envelope = envelope(&bytes).map_err(|why| marked(has_mark(text), why))?;
     let is_text = |plain: &[u8]| std::str::from_utf8(plain).is_ok();
     match &envelope.data_key {
         None => open_payload(secrets.iter(), &envelope, is_text),
         Some(name) => {
-            let key = data_keys.iter().find(|(known, _)| known == name);
-            let (_, key) = key.ok_or(DecryptFailure::UnknownKey)?;
-            open_payload(std::iter::once(key), &envelope, is_text)
+            let mut keys = data_keys
+                .iter()
+                .filter(|(known, _)| known == name)
+                .map(|(_, key)| key)
+                .peekable();
+            if keys.peek().is_none() {
+                return Err(DecryptFailure::UnknownKey);
+            }
+            open_payload(keys, &envelope, is_text)
         }
     }
 }
 
 fn envelope(bytes: &[u8]) -> Result<Envelope<'_>, DecryptFailure> {
-    let (data_key, bytes) = marked(bytes, b'#').ok_or(DecryptFailure::NotEncrypted)?;
-    let (algorithm, payload) = marked(bytes, b'*').ok_or(DecryptFailure::NotEncrypted)?;
+    let (data_key, bytes) = enclosed(bytes, b'#').ok_or(DecryptFailure::NotEncrypted)?;
+    let (algorithm, payload) = enclosed(bytes, b'*').ok_or(DecryptFailure::NotEncrypted)?;
     let is_gcm = match algorithm.as_deref() {
         None | Some("" | "aes-cfb") => false,
         Some("aes-gcm") => true,
@@ -73,8 +90,24 @@ fn envelope(bytes: &[u8]) -> Result<Envelope<'_>, DecryptFailure> {
     })
 }
 
+/// Tells whether a text begins with the name of a data key or algorithm, even if it ends in it.
+fn has_mark(text: &str) -> bool {
+    let whole_groups = text.len() - text.len() % 4;
+    let Some(bytes) = text.get(..whole_groups).and_then(base64) else {
+        return false;
+    };
+    let Some((mark @ (b'#' | b'*'), name)) = bytes.split_first() else {
+        return false;
+    };
+    let is_of_base64 = |byte: &u8| byte.is_ascii_alphanumeric() || b"+/=-_".contains(byte);
+    match name.iter().find(|byte| !is_of_base64(byte)) {
+        Some(end) => end == mark,
+        None => !name.is_empty(),
+    }
+}
+
 /// A text in base64 between two marks, if there is one, and what comes after it.
-fn marked(bytes: &[u8], mark: u8) -> Option<(Option<String>, &[u8])> {
+fn enclosed(bytes: &[u8], mark: u8) -> Option<(Option<String>, &[u8])> {
     let Some(rest) = bytes.strip_prefix(&[mark]) else {
         return Some((None, bytes));
     };

@@ -11,12 +11,14 @@ use super::{
     fernet,
     layout::Parts,
     steps,
-    value::{Companions, Value},
+    value::{Companions, Value, begins_with_member, marked},
 };
 use crate::domain::DecryptFailure;
 
-fn parse<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, DecryptFailure> {
-    serde_json::from_str(text).map_err(|_| DecryptFailure::NotEncrypted)
+/// Takes the envelope out of a JSON. One that begins with a member of it was an envelope.
+fn parse<'a, T: Deserialize<'a>>(text: &'a str, members: &[&str]) -> Result<T, DecryptFailure> {
+    serde_json::from_str(text)
+        .map_err(|_| marked(begins_with_member(text, members), DecryptFailure::NotEncrypted))
 }
 
 /// Decodes the parts, and checks their lengths.
@@ -45,7 +47,7 @@ pub(super) fn activepieces(keys: &[KeyBytes], text: &str) -> Result<Zeroizing<Ve
         data: String,
     }
     let cipher = Cipher::AesCbc(Padding::Pkcs7);
-    let envelope: Envelope = parse(text)?;
+    let envelope: Envelope = parse(text, &["iv", "data"])?;
     let parts = parts(Encoding::Hex, cipher, [&envelope.iv, &envelope.data, ""])?;
     let plain = steps::open(cipher, keys, &parts, b"")?;
     match serde_json::from_slice::<serde::de::IgnoredAny>(&plain) {
@@ -69,7 +71,7 @@ pub(super) fn calcom_keyring(
         ct: String,
         tag: String,
     }
-    let envelope: Envelope = parse(text)?;
+    let envelope: Envelope = parse(text, &["v", "alg", "kid", "nonce", "ct", "tag"])?;
     if envelope.v != 1 || envelope.alg != "AES-256-GCM" {
         return Err(DecryptFailure::Damaged);
     }
@@ -94,10 +96,10 @@ pub(super) fn nango(
     struct Envelope {
         encrypted_credentials: String,
     }
+    let envelope: Envelope = parse(text, &["encrypted_credentials"])?;
     let (Some(nonce), Some(tag)) = (&companions.nonce, &companions.tag) else {
-        return Err(DecryptFailure::NotEncrypted);
+        return Err(DecryptFailure::Damaged);
     };
-    let envelope: Envelope = parse(text)?;
     let texts = [nonce, envelope.encrypted_credentials.as_str(), tag];
     let parts = parts(Encoding::Base64, Cipher::AesGcm, texts)?;
     steps::open(Cipher::AesGcm, keys, &parts, b"")
@@ -106,14 +108,15 @@ pub(super) fn nango(
 /// A Fernet token under a named key, or, on request of the configuration of old, base64 alone.
 pub(super) fn sentry(keys: &[(String, KeyBytes)], text: &str) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
     #[derive(Deserialize)]
-    struct Envelope {
-        sentry_encrypted_field_value: String,
+    struct Envelope<'a> {
+        // Borrowed, as it may be a token in plain; base64 needs no escapes.
+        sentry_encrypted_field_value: &'a str,
     }
-    let envelope: Envelope = parse(text)?;
-    let marked = envelope.sentry_encrypted_field_value.strip_prefix("enc:");
-    let (method, rest) = marked
-        .and_then(|marked| marked.split_once(':'))
-        .ok_or(DecryptFailure::NotEncrypted)?;
+    let envelope: Envelope<'_> = parse(text, &["sentry_encrypted_field_value"])?;
+    let named_method = envelope.sentry_encrypted_field_value.strip_prefix("enc:");
+    let (method, rest) = named_method
+        .and_then(|named| named.split_once(':'))
+        .ok_or(DecryptFailure::Damaged)?;
     match method {
         "plaintext" => base64(rest).ok_or(DecryptFailure::Damaged),
         "fernet" => {
@@ -121,7 +124,7 @@ pub(super) fn sentry(keys: &[(String, KeyBytes)], text: &str) -> Result<Zeroizin
             let key = named(keys, id)?;
             // Base64 of the token's text, which is base64 itself.
             let token = base64(token).ok_or(DecryptFailure::Damaged)?;
-            fernet::open(std::slice::from_ref(key), Value::Bytes(&token))
+            fernet::open(std::slice::from_ref(key), Value::Bytes(&token)).map_err(|why| marked(true, why))
         }
         _ => Err(DecryptFailure::Damaged),
     }

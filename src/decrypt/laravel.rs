@@ -8,8 +8,12 @@ use super::{
     derive::KeyBytes,
     encoding::{base64, hex},
     material::{BadMaterial, Material, as_it_is},
+    value::marked,
 };
 use crate::domain::DecryptFailure;
+
+/// Base64 of `{"iv":`.
+const MARK: &str = "eyJpdiI6";
 
 #[derive(Deserialize)]
 struct Envelope {
@@ -33,8 +37,11 @@ pub(super) fn keys(material: &Material) -> Result<Vec<KeyBytes>, BadMaterial> {
 }
 
 pub(super) fn open(keys: &[KeyBytes], text: &str) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
-    let json = base64(text).ok_or(DecryptFailure::NotEncrypted)?;
-    let envelope: Envelope = serde_json::from_slice(&json).map_err(|_| DecryptFailure::NotEncrypted)?;
+    let has_mark = text.starts_with(MARK);
+    let json = base64(text).ok_or(marked(has_mark, DecryptFailure::NotEncrypted))?;
+    // A whole JSON that lacks the other members is one of somebody else.
+    let envelope: Envelope = serde_json::from_slice(&json)
+        .map_err(|error| marked(has_mark && !error.is_data(), DecryptFailure::NotEncrypted))?;
     let nonce = base64(&envelope.iv).ok_or(DecryptFailure::Damaged)?;
     let ciphertext = base64(&envelope.value).ok_or(DecryptFailure::Damaged)?;
     let plain = if envelope.mac.is_empty() {

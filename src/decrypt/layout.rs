@@ -2,7 +2,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{cipher::Cipher, encoding::Encoding};
+use super::{cipher::Cipher, encoding::Encoding, value::marked};
 use crate::domain::DecryptFailure;
 
 /// A part of a sealed value.
@@ -93,26 +93,27 @@ impl Layout {
         nonce_bytes: Option<usize>,
     ) -> Result<Parts, DecryptFailure> {
         let Some(separator) = self.separator else {
-            let bytes = encoding.decode(text).ok_or(DecryptFailure::NotEncrypted)?;
+            let not_encrypted = marked(encoding.is_cut(text), DecryptFailure::NotEncrypted);
+            let bytes = encoding.decode(text).ok_or(not_encrypted)?;
             return self.cut_bytes(&bytes, cipher, nonce_bytes);
         };
         let texts: Vec<&str> = text.split(separator).collect();
-        if texts.len() != self.parts.len() {
+        let is_nonce =
+            |bytes: usize| nonce_bytes.map_or_else(|| cipher.takes_nonce(bytes), |own| bytes == own);
+        let nonce = self.parts.iter().position(|part| *part == Part::Nonce);
+        let nonce = nonce.and_then(|position| encoding.decode(texts.get(position)?));
+        // Separated from something, and as long as a nonce: the mark of this layout.
+        if texts.len() < 2 || !nonce.is_some_and(|nonce| is_nonce(nonce.len())) {
             return Err(DecryptFailure::NotEncrypted);
+        }
+        if texts.len() != self.parts.len() {
+            return Err(DecryptFailure::Damaged);
         }
         let mut parts = Parts::default();
         for (part, text) in self.parts.iter().zip(texts) {
-            let bytes = encoding.decode(text).ok_or(DecryptFailure::NotEncrypted)?;
+            let bytes = encoding.decode(text).ok_or(DecryptFailure::Damaged)?;
             *parts.part(*part) = bytes;
         }
-        let is_nonce = match nonce_bytes {
-            Some(length) => parts.nonce.len() == length,
-            None => cipher.takes_nonce(parts.nonce.len()),
-        };
-        if !is_nonce {
-            return Err(DecryptFailure::NotEncrypted);
-        }
-        // The envelope was recognised.
         if parts.tag.len() != cipher.tag_bytes() || !cipher.takes_ciphertext(parts.ciphertext.len()) {
             return Err(DecryptFailure::Damaged);
         }

@@ -134,8 +134,11 @@ pub(super) fn encoded_key(text: &str) -> Option<KeyBytes> {
 
 /// 32 characters, each of them a byte (latin-1).
 pub(super) fn latin_1_key(text: &str) -> Option<KeyBytes> {
-    let bytes: Option<Vec<u8>> = text.chars().map(|letter| u8::try_from(letter).ok()).collect();
-    let bytes = Zeroizing::new(bytes?);
+    // Never moves: no copy is left behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(text.len()));
+    for letter in text.chars() {
+        bytes.push(u8::try_from(letter).ok()?);
+    }
     (bytes.len() == 32).then_some(bytes)
 }
 

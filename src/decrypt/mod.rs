@@ -135,6 +135,13 @@ impl Decryptor {
         self.0.format
     }
 
+    /// Tells whether it cannot do without this companion of its format.
+    #[must_use]
+    pub fn needs(&self, companion: Companion) -> bool {
+        let listed = self.0.format.companions().contains(&(companion, true));
+        listed && !self.0.opener.has_fixed_nonce()
+    }
+
     /// The text that a value holds, and whether it was there in plain.
     ///
     /// # Errors

@@ -7,10 +7,13 @@ use super::{
     cipher::{BLOCK, Cipher, Padding, Sealed},
     derive::{KeyBytes, evp_bytes_to_key, hkdf_sha256, sha256},
     encoding::{base64, hex},
+    value::marked,
 };
 use crate::domain::DecryptFailure;
 
 const INFO: &[u8] = b"n8n-encryption-v1";
+/// Base64 of `Salted__`, but for its last letter.
+const MARK: &str = "U2FsdGVkX1";
 const SALT: usize = 32;
 const TAG: usize = 16;
 
@@ -34,11 +37,14 @@ pub(super) fn open(
     text: &str,
 ) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
     let Some((name, sealed)) = text.split_once(':') else {
-        let bytes = base64(text).ok_or(DecryptFailure::NotEncrypted)?;
-        return salted(keys.iter(), &bytes);
+        return base64(text)
+            .ok_or(DecryptFailure::NotEncrypted)
+            .and_then(|bytes| salted(keys.iter(), &bytes))
+            .map_err(|why| marked(text.starts_with(MARK), why));
     };
-    let bytes = base64(sealed).ok_or(DecryptFailure::NotEncrypted)?;
     let key = data_keys.iter().find(|(known, _)| known == name);
+    let not_encrypted = marked(key.is_some(), DecryptFailure::NotEncrypted);
+    let bytes = base64(sealed).ok_or(not_encrypted)?;
     let (_, key) = key.ok_or(DecryptFailure::UnknownKey)?;
     if bytes.starts_with(b"Salted__") {
         return salted(std::iter::once(key), &bytes);
@@ -46,7 +52,8 @@ pub(super) fn open(
     // The data key is a text: 64 digits.
     let text = std::str::from_utf8(key).map_err(|_| DecryptFailure::NoKeyFits)?;
     let key = hex(text).ok_or(DecryptFailure::NoKeyFits)?;
-    gcm(&key, &bytes)?.ok_or(DecryptFailure::NoKeyFits)
+    let opened = gcm(&key, &bytes).map_err(|why| marked(true, why))?;
+    opened.ok_or(DecryptFailure::NoKeyFits)
 }
 
 fn salted<'k>(

@@ -144,6 +144,17 @@ impl Opener {
         })
     }
 
+    /// Tells whether the nonce comes from the key, although the format has a column for it.
+    pub(super) fn has_fixed_nonce(&self) -> bool {
+        matches!(
+            self,
+            Self::AttrEncrypted {
+                is_version_1: true,
+                ..
+            }
+        )
+    }
+
     /// Opens the data keys that the database holds, by their names.
     pub(super) fn with_data_keys(mut self, stored: &[(String, String)]) -> Result<Self, DecryptFailure> {
         match &mut self {
@@ -236,10 +247,11 @@ fn configured_steps(given: &Material) -> Result<Opener, BadMaterial> {
         given.read_keys("must be a text", hashed)?
     } else {
         let key = |text: &str| {
-            let encoded = encoded_key(text).or_else(|| hex(text.trim()));
-            encoded
-                .or_else(|| as_it_is(text))
-                .filter(|key| cipher.takes_key(key.len()))
+            // 32 characters may all be hex digits, and are then no key in hex.
+            [encoded_key(text), hex(text.trim()), as_it_is(text)]
+                .into_iter()
+                .flatten()
+                .find(|key| cipher.takes_key(key.len()))
         };
         let must = "must be 32 bytes in base64, in hex or as 32 characters (64 bytes in hex if the MAC has a key of its own)";
         given.read_keys(must, key)?

@@ -11,6 +11,7 @@ use super::{
     layout::Parts,
     material::{BadMaterial, Material, as_it_is, bad},
     steps,
+    value::{begins_with_member, marked},
 };
 use crate::domain::DecryptFailure;
 
@@ -57,7 +58,12 @@ pub(super) fn keys(material: &Material) -> Result<Vec<KeyBytes>, BadMaterial> {
 }
 
 pub(super) fn open(keys: &[KeyBytes], text: &str) -> Result<Zeroizing<Vec<u8>>, DecryptFailure> {
-    let message: Message = serde_json::from_str(text).map_err(|_| DecryptFailure::NotEncrypted)?;
+    let message: Message = serde_json::from_str(text).map_err(|_| {
+        marked(
+            begins_with_member(text, &["p", "h"]),
+            DecryptFailure::NotEncrypted,
+        )
+    })?;
     open_message(keys, &message)
 }
 

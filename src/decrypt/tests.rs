@@ -122,13 +122,11 @@ fn a_wrong_key_and_a_changed_byte_are_noticed() {
 fn what_was_never_encrypted_is_told_apart() {
     let fernet = decryptor(Format::Fernet, &[SPEC_KEY]);
     let gcm = decryptor(Format::Aes256Gcm, &[GCM_KEY]);
-    let short = &SPEC_TOKEN[..60];
     for plain in [
         "ya29.a0AfH6SMB",
         "1//0g-refresh",
         "eyJhbGciOi.J9.sig",
         "not base64 at all!",
-        short,
         "gAAA",
     ] {
         assert_eq!(
@@ -145,6 +143,117 @@ fn what_was_never_encrypted_is_told_apart() {
         );
     }
     assert_eq!(opened(&fernet, "").unwrap(), "");
+}
+
+#[test]
+fn a_value_with_the_mark_of_its_format_is_damaged_and_never_plain() {
+    let named = Material {
+        named_keys: vec![("K1".to_owned(), Secret::new(GCM_KEY))],
+        ..Material::default()
+    };
+    let rails = Material {
+        salts: vec![Secret::new("salt")],
+        ..given(&["key"])
+    };
+    let steps = |cipher| Material {
+        encoding: Some(Encoding::Hex),
+        cipher: Some(cipher),
+        ..given(&[GCM_KEY_HEX])
+    };
+    let cut = "0123456789abcdef01234567:0123456789abcdef0123456789abcdef:012";
+    for (format, material, value) in [
+        (Format::Fernet, given(&[SPEC_KEY]), &SPEC_TOKEN[..60]),
+        (Format::Fernet, given(&[SPEC_KEY]), &SPEC_TOKEN[..61]),
+        (Format::Fernet, given(&[SPEC_KEY]), "gAAAAA"),
+        (Format::Rails, rails.clone(), "{\"p\":\"AAAA\",\"h\":{\"iv"),
+        (Format::Rails, rails, "{\"p\":\"AAAA\"}"),
+        (Format::Activepieces, given(&[&GCM_KEY_HEX[..32]]), "{\"iv\":\"00"),
+        (Format::CalcomKeyring, named.clone(), "{\"v\":1,\"alg\":\"AES"),
+        (
+            Format::Nango,
+            given(&[GCM_KEY]),
+            "{\"encrypted_credentials\":\"AA",
+        ),
+        (
+            Format::Nango,
+            given(&[GCM_KEY]),
+            "{\"encrypted_credentials\":\"AAAA\"}",
+        ),
+        (
+            Format::Sentry,
+            named.clone(),
+            "{\"sentry_encrypted_field_value\":\"enc",
+        ),
+        (
+            Format::Sentry,
+            named,
+            "{\"sentry_encrypted_field_value\":\"enc:fernet:K1:QUFB\"}",
+        ),
+        (Format::Laravel, given(&[&GCM_KEY_HEX[..32]]), "eyJpdiI6Ikx"),
+        (Format::Laravel, given(&[&GCM_KEY_HEX[..32]]), "eyJpdiI6IkxMTExM"),
+        (Format::N8n, given(&["key"]), "U2FsdGVkX1+AA"),
+        (Format::N8n, given(&["key"]), "U2FsdGVkX18="),
+        (Format::Grafana, given(&["key"]), "I2FiY2RlZmc"),
+        (Format::Grafana, given(&["key"]), "I2FiY2RlZ"),
+        (Format::Steps, steps(Cipher::AesGcm), &GCM_KEY_HEX[..61]),
+        (Format::NodeGcmHex, given(&[GCM_KEY_HEX]), cut),
+        (Format::NodeGcmHex, given(&[GCM_KEY_HEX]), &cut[..40]),
+        (Format::CalcomCbc, given(&[&GCM_KEY_HEX[..32]]), &cut[25..]),
+    ] {
+        let decryptor = Decryptor::new("test", format, &material, true).unwrap();
+        let came_to = decryptor.open(Wire {
+            text: value,
+            is_bytes: false,
+            companions: &[],
+        });
+        assert_eq!(
+            came_to.map(|_| ()).unwrap_err(),
+            DecryptFailure::Damaged,
+            "{format:?} {value}"
+        );
+    }
+}
+
+#[test]
+fn a_value_that_lost_its_nonce_is_damaged() {
+    let decryptor = |cipher| {
+        let material = Material {
+            cipher,
+            ..given(&["this-is-a-32-byte-long-test-key!"])
+        };
+        Decryptor::new("test", Format::AttrEncrypted, &material, true).unwrap()
+    };
+    let open = |text: &str, nonce: &str| {
+        let text = [in_base64(text.as_bytes()), nonce.to_owned()].join(",");
+        let wire = Wire {
+            text: &text,
+            is_bytes: false,
+            companions: &[Companion::Nonce],
+        };
+        decryptor(None).open(wire).map(|opened| opened.was_plain)
+    };
+    let nonce = in_base64(b"AAAAAAAAAAAAAAAA");
+    assert_eq!(open(GCM_VALUE, Wire::NULL), Err(DecryptFailure::Damaged));
+    assert_eq!(open("ya29.token", &nonce), Err(DecryptFailure::Damaged));
+    assert_eq!(open("AAAA", &nonce), Err(DecryptFailure::Damaged));
+    assert_eq!(open("ya29.token", Wire::NULL), Ok(true));
+    assert!(decryptor(None).needs(Companion::Nonce));
+    assert!(!decryptor(Some(Cipher::AesCbc(Padding::Pkcs7))).needs(Companion::Nonce));
+    assert!(!decryptor(None).needs(Companion::Salt));
+}
+
+#[test]
+fn a_key_of_32_hex_digits_is_taken_as_characters() {
+    // Made by Python's `cryptography` 48.0, as the value above.
+    let material = Material {
+        cipher: Some(Cipher::AesGcm),
+        ..given(&["0123456789abcdef0123456789abcdef"])
+    };
+    let decryptor = Decryptor::new("test", Format::Steps, &material, false).unwrap();
+    assert_eq!(
+        opened(&decryptor, "ZGVmZ2hpamtsbW5vTH1/bhrTKb4ijdl3KUJHcuXwYGLSDjaQDpw=").unwrap(),
+        "ya29.token"
+    );
 }
 
 #[test]

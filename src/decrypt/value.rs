@@ -1,5 +1,7 @@
 //! A value as the source holds it, and what stands in columns beside it.
 
+use crate::domain::DecryptFailure;
+
 /// A stored value.
 #[derive(Clone, Copy)]
 pub(super) enum Value<'a> {
@@ -17,6 +19,26 @@ impl<'a> Value<'a> {
             Self::Bytes(bytes) => std::str::from_utf8(bytes).ok(),
         }
     }
+}
+
+/// The reason why a value is not opened: with the mark of its format, it is a damaged one, and never plain.
+pub(super) fn marked(has_mark: bool, why: DecryptFailure) -> DecryptFailure {
+    match why {
+        DecryptFailure::NotEncrypted if has_mark => DecryptFailure::Damaged,
+        why => why,
+    }
+}
+
+/// Tells whether a JSON, or the beginning of one, is an object whose first member has one of these names.
+pub(super) fn begins_with_member(json: &str, names: &[&str]) -> bool {
+    let Some(behind) = json.trim_start().strip_prefix('{') else {
+        return false;
+    };
+    let Some(behind) = behind.trim_start().strip_prefix('"') else {
+        return false;
+    };
+    let first = behind.split('"').next().unwrap_or_default();
+    names.contains(&first)
 }
 
 /// A part of a sealed value that is in a column of its own.

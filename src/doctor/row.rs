@@ -14,6 +14,8 @@ use crate::{
 /// What became of a row.
 #[derive(Debug)]
 pub struct RowExamination {
+    /// The row's key, as the source prints it; what was asked for may be another text of it.
+    pub key: SourceKey,
     /// The mapped fields and what was read for them; secrets by length and shape.
     pub fields: Vec<(&'static str, String)>,
     /// The warnings of the row, or the reason why it would not be sent.
@@ -62,6 +64,7 @@ fn examine(settings: &Settings, row: &LegacyToken) -> RowExamination {
         },
     );
     RowExamination {
+        key: row.key.clone(),
         fields: fields(settings, row),
         verdict,
         app_id: row

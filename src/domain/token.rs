@@ -156,7 +156,7 @@ pub enum UnreadableCause {
     NotJson,
     /// It is no form-encoded text.
     NotForm,
-    /// It is an array or an object in place of a text.
+    /// It is an array, an object, true or false in place of a text.
     NotScalar,
     /// It could not be decrypted.
     NotDecrypted(DecryptFailure),

@@ -14,7 +14,7 @@ use super::{
     value_limit::LARGEST_VALUE,
 };
 use crate::{
-    config::{Field, Pick},
+    config::Field,
     domain::{DecryptError, Expiry, LegacyToken, Login, LoginId, SourceKey, Unreadable, UnreadableCause},
     secret::{FrozenArena, PendingSecret, SecretArena},
 };
@@ -162,13 +162,6 @@ fn decode(
             Field::UserId => token.user_id = Some(text.to_owned()),
             Field::LoginId => token.login = Login::Id(LoginId::from(text)),
             Field::TenantId => token.tenant_id = Some(text.to_owned()),
-            Field::AccessToken | Field::RefreshToken | Field::IdToken if is_object(column, text) => {
-                note(
-                    &mut token,
-                    column.field,
-                    NoText::Unreadable(UnreadableCause::NotScalar),
-                );
-            }
             Field::AccessToken => pending.access = Some(arena.add(text)),
             Field::RefreshToken => pending.refresh = Some(arena.add(text)),
             Field::IdToken => pending.id = Some(arena.add(text)),
@@ -212,12 +205,6 @@ fn field_text<'c, 'r>(
         return Ok(Err(NoText::Unreadable(UnreadableCause::TooLarge)));
     }
     Ok(opened.text(column, text(column.position, bytes)?))
-}
-
-/// A token is a text: an array or object in its place is something else.
-fn is_object(column: &Column, text: &str) -> bool {
-    let is_json = matches!(column.steps.pick, Some(Pick::Json(_) | Pick::JsonOrForm(..)));
-    is_json && text.starts_with(['{', '['])
 }
 
 /// The time that a duration counts from.

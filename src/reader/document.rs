@@ -15,17 +15,31 @@ pub(super) enum BadDocument {
     NotForm,
 }
 
-/// Returns the text of the member; `None` if the document lacks it, or it is null. An array or object comes
-/// as JSON.
-pub(super) fn pick(document: &str, member: &Pick) -> Result<Option<Zeroizing<String>>, BadDocument> {
+/// A member of a document.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    /// Its text; JSON, if it is an array or object.
+    pub(super) text: Zeroizing<String>,
+    /// It may be a token: neither a document nor one of JSON's own words.
+    pub(super) may_be_token: bool,
+}
+
+/// Returns the member; `None` if the document lacks it, or it is null.
+pub(super) fn pick(document: &str, member: &Pick) -> Result<Option<Member>, BadDocument> {
     match member {
         Pick::Json(path) => json_member(document, path),
         Pick::JsonOrForm(path, _) if document.trim_start().starts_with('{') => json_member(document, path),
-        Pick::Form(name) | Pick::JsonOrForm(_, name) => form_member(document, name),
+        Pick::Form(name) | Pick::JsonOrForm(_, name) => {
+            let text = form_member(document, name)?;
+            Ok(text.map(|text| Member {
+                text,
+                may_be_token: true,
+            }))
+        }
     }
 }
 
-fn json_member(document: &str, path: &[String]) -> Result<Option<Zeroizing<String>>, BadDocument> {
+fn json_member(document: &str, path: &[String]) -> Result<Option<Member>, BadDocument> {
     // Borrowed from the document: nothing of it is copied but the names.
     let mut value: &RawValue = serde_json::from_str(document).map_err(|_| BadDocument::NotJson)?;
     for name in path {
@@ -40,13 +54,17 @@ fn json_member(document: &str, path: &[String]) -> Result<Option<Zeroizing<Strin
         };
         value = inner;
     }
-    match value.get() {
-        "null" => Ok(None),
-        text => match text.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
-            Some(escaped) => unescape(escaped).map(Some).ok_or(BadDocument::NotJson),
-            None => Ok(Some(Zeroizing::new(text.to_owned()))),
-        },
+    let json = value.get();
+    if json == "null" {
+        return Ok(None);
     }
+    let text = match json.strip_prefix('"').and_then(|text| text.strip_suffix('"')) {
+        Some(escaped) => unescape(escaped).ok_or(BadDocument::NotJson)?,
+        None => Zeroizing::new(json.to_owned()),
+    };
+    // A document may stand in a text of its own.
+    let may_be_token = !matches!(json, "true" | "false") && !text.starts_with(['{', '[']);
+    Ok(Some(Member { text, may_be_token }))
 }
 
 /// The text of a JSON string. The library's own way would leave a copy in memory that is not wiped.
@@ -124,7 +142,23 @@ mod tests {
 
     fn json(document: &str, path: &[&str]) -> Result<Option<String>, BadDocument> {
         let path = path.iter().map(|&name| name.to_owned()).collect();
-        pick(document, &Pick::Json(path)).map(|text| text.map(|text| text.to_string()))
+        pick(document, &Pick::Json(path)).map(|member| member.map(|member| member.text.to_string()))
+    }
+
+    #[test]
+    fn a_document_or_a_word_of_json_is_no_token() {
+        let document = r#"{"text": "x", "false": "false", "number": 7, "word": false, "yes": true, "list": ["x"],
+                           "object": {"a": "x"}, "inner": "{\"a\": 1}"}"#;
+        let may_be_token = |name: &str| {
+            let picked = pick(document, &Pick::Json(vec![name.to_owned()]));
+            picked.unwrap().unwrap().may_be_token
+        };
+        for name in ["text", "false", "number"] {
+            assert!(may_be_token(name), "{name}");
+        }
+        for name in ["word", "yes", "list", "object", "inner"] {
+            assert!(!may_be_token(name), "{name}");
+        }
     }
 
     #[test]
@@ -154,7 +188,8 @@ mod tests {
     #[test]
     fn a_member_of_a_form_is_its_decoded_text() {
         let form = |document, name: &str| {
-            pick(document, &Pick::Form(name.to_owned())).map(|text| text.map(|text| text.to_string()))
+            let picked = pick(document, &Pick::Form(name.to_owned()));
+            picked.map(|member| member.map(|member| member.text.to_string()))
         };
         let document = "access_token=gho%5F1%2Fx&scope=repo%2Cuser+email&token_type=bearer&empty=";
         assert_eq!(form(document, "access_token"), Ok(Some("gho_1/x".to_owned())));
@@ -174,7 +209,7 @@ mod tests {
     fn a_document_of_either_kind_is_told_by_its_brace() {
         let either = Pick::JsonOrForm(vec!["access_token".to_owned()], "access_token".to_owned());
         for document in [" {\"access_token\": \"x\"}", "access_token=x"] {
-            assert_eq!(pick(document, &either).unwrap().unwrap().as_str(), "x");
+            assert_eq!(pick(document, &either).unwrap().unwrap().text.as_str(), "x");
         }
         assert_eq!(pick("{broken", &either), Err(BadDocument::NotJson));
     }

@@ -77,7 +77,10 @@ impl<'c> OpenedValues<'c> {
                 return Ok(None);
             }
             match document::pick(text.as_str(), member)? {
-                Some(picked) => text = FieldText::Picked(picked),
+                Some(picked) if column.field.is_token() && !picked.may_be_token => {
+                    return Err(NoText::Unreadable(UnreadableCause::NotScalar));
+                }
+                Some(picked) => text = FieldText::Picked(picked.text),
                 None => return Ok(None),
             }
         }

@@ -131,7 +131,7 @@ impl Source {
 
     /// Tells whether the database may have to decrypt it: a token that an expression computes.
     fn is_decrypted(&self, field: Field) -> bool {
-        let is_token = matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken);
+        let is_token = field.is_token();
         let mapping = self.connection.settings.columns.get(&field);
         is_token && mapping.is_some_and(|mapping| matches!(mapping.expression, Expression::Sql(_)))
     }

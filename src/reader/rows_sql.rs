@@ -2,7 +2,7 @@
 
 use super::{key_columns::values as key_values, plan::from_clause};
 use crate::{
-    config::{Expression, Field, SourceShape},
+    config::{Expression, SourceShape},
     postgres::{quote_identifier, quote_literal},
 };
 
@@ -21,7 +21,7 @@ impl RowsSql {
         let key: Vec<String> = shape.key.iter().map(|name| quote_identifier(name)).collect();
         let mut columns = key.clone();
         for (field, mapping) in &shape.columns {
-            let secret = matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken);
+            let secret = field.is_token();
             let is_whole = mapping.pick.is_none() && mapping.decrypt.is_none();
             // Expressions are left out: what they are for is to be read in the configuration.
             if let (false, true, Expression::Column(name)) = (secret, is_whole, &mapping.expression) {
@@ -90,6 +90,7 @@ impl RowsSql {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Field;
     use crate::config::Relation;
 
     fn shape(relation: Relation) -> SourceShape {

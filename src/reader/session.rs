@@ -62,7 +62,7 @@ pub(super) async fn open(
     };
     let session = format!(
         "{path}{CATALOG_FIRST}; set default_transaction_read_only = on; set row_security = {row_security}; set statement_timeout = {timeout}; set lock_timeout = '10s'; \
-         set idle_in_transaction_session_timeout = '60s'; set timezone = 'UTC'; set extra_float_digits = 2; set plan_cache_mode = force_custom_plan"
+         set idle_in_transaction_session_timeout = '60s'; set timezone = 'UTC'; set extra_float_digits = 2; set bytea_output = 'hex'; set plan_cache_mode = force_custom_plan"
     );
     let limit = settings.statement_timeout.saturating_add(SLACK);
     Ok(Session::connect(address, application_name, limit, patience, &session).await?)

@@ -57,8 +57,13 @@ async fn what_the_ledger_knows_of_the_row_is_told() {
     bed.user_rows(1, 2).await;
     bed.migrate().await.ended_with(0);
     bed.user_rows(3, 3).await;
-    let sent = bed.run(&["check", "--key", "1"]).await.ended_with(0);
-    assert!(sent.stdout.contains("committed"), "{}", sent.stdout);
+    // Another text of the same key is the same row.
+    for key in ["1", "01"] {
+        let sent = bed.run(&["check", "--key", key]).await.ended_with(0);
+        for said in ["Row 1, as it was read:", "committed"] {
+            assert!(sent.stdout.contains(said), "{key} {said}: {}", sent.stdout);
+        }
+    }
     let unknown = bed.run(&["check", "--key", "3"]).await.ended_with(0);
     assert!(
         unknown.stdout.contains("The ledger knows nothing of this row."),

@@ -88,6 +88,7 @@ async fn social(bed: &Bed, column_type: &str) {
     )
     .await;
     insert(4, "{}").await;
+    insert(6, r#"{"access_token": false}"#).await;
     if column_type == "text" {
         insert(5, &format!("{{\"access_token\": \"{TOKEN}-5\"")).await;
     }
@@ -113,13 +114,14 @@ async fn members_of_a_json_are_fields_and_what_is_no_json_fails_its_row_alone() 
             ])
         );
         let mut expected = vec![
-            "3 unreadable_value: `access_token` is an array or an object in the JSON that holds it, not a text",
+            "3 unreadable_value: `access_token` is an array, an object, true or false in the JSON that holds it, not a text",
             "4 no_token: ",
         ];
         if column_type == "text" {
             // The scopes are part of the destination, so they are named.
             expected.push("5 unreadable_value: the value that holds `scopes` is not valid JSON");
         }
+        expected.push("6 unreadable_value: `access_token` is an array, an object, true or false");
         let failures = failures(&bed).await;
         assert_eq!(failures.len(), expected.len(), "{failures:?}");
         for (failure, expected) in failures.iter().zip(expected) {

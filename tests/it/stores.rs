@@ -566,6 +566,66 @@ async fn encrypted_values_are_recognised_and_asked_for_by_a_variable() {
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
+#[tokio::test]
+async fn a_file_that_cannot_be_created_is_a_usage_error_with_path_and_reason() {
+    let store = plain_stores().remove(1);
+    let (bed, folder) = (store.bed().await, tempfile::tempdir().unwrap());
+    let missing = folder.path().join("missing");
+    let init = store.run(&bed, &missing, &["init", "--yes"]).await.ended_with(2);
+    let path = missing.join("tokenferry.toml");
+    let said = format!("{} cannot be created: No such file", path.display());
+    assert!(init.stderr.contains(&said), "{}", init.stderr);
+}
+
+#[tokio::test]
+async fn a_preset_for_another_table_grants_that_one_too() {
+    let store = plain_stores().remove(1);
+    let (bed, folder) = (store.bed().await, tempfile::tempdir().unwrap());
+    bed.sql("create schema crm; create table crm.\"Logins\" (like \"Account\")")
+        .await;
+    let arguments = ["init", "--preset", "authjs-prisma", "--table", "crm.Logins"];
+    let init = store.run(&bed, folder.path(), &arguments).await.ended_with(0);
+    for said in [
+        "grant usage on schema \"crm\", ",
+        ", \"crm\".\"Logins\" to tokenferry_reader;",
+    ] {
+        assert!(init.stdout.contains(said), "{said}: {}", init.stdout);
+    }
+    let written = fs::read_to_string(folder.path().join("tokenferry.toml")).unwrap();
+    assert!(written.contains("table = \"crm.Logins\""), "{written}");
+}
+
+#[tokio::test]
+async fn a_store_of_an_earlier_version_moves_without_the_table_that_it_lacks() {
+    let mut store = encrypted_stores().remove(3);
+    store.sql = concat!(
+        include_str!("../fixtures/stores/n8n.sql"),
+        "; delete from credentials_entity where data ~ '^[^:]+:'; drop table deployment_key"
+    );
+    let (bed, folder) = (store.bed().await, tempfile::tempdir().unwrap());
+    let init = store
+        .run(&bed, folder.path(), &["init", "--yes"])
+        .await
+        .ended_with(0);
+    assert!(!init.stdout.contains("deployment_key"), "{}", init.stdout);
+    let written = fs::read_to_string(folder.path().join("tokenferry.toml")).unwrap();
+    let said = "# The database has no table `deployment_key`.";
+    assert!(written.contains(said), "{written}");
+    let doctor = store.run(&bed, folder.path(), &["doctor"]).await;
+    assert_eq!(doctor.code, 0, "{}", doctor.stdout);
+    let ran = store.run(&bed, folder.path(), &["migrate", "--json"]).await;
+    assert!(matches!(ran.code, 0 | 3), "{}{}", ran.stdout, ran.stderr);
+    assert!(bed.api.stored_count() > 0, "{}", ran.stdout);
+}
+
+#[tokio::test]
+async fn data_keys_are_read_whatever_form_of_bytes_the_database_prefers() {
+    let mut store = encrypted_stores().remove(2);
+    let set = "do $$ begin execute format('alter database %I set bytea_output = escape', current_database()); end $$;";
+    store.sql = format!("{set}\n{}", store.sql).leak();
+    store.moves().await;
+}
+
 /// Answers each question once it is on the terminal.
 async fn answer(mut command: Command, answers: &[(&str, &str)]) -> (i32, String) {
     let pty = openpty(None, None).unwrap();
@@ -614,7 +674,8 @@ async fn a_person_at_a_terminal_is_asked_what_only_a_person_can_decide() {
         &[
             ("not shown): ", bed.database.url()),
             ("Name of the migration", "accounts"),
-            ("the store's own (`id`)?", "id"),
+            ("the store's own (`id`)?", "yes"),
+            ("yes is none of the answers", "id"),
             ("Outbound app of \"github\"?", "repositories"),
             ("Outbound app of \"google\"?", ""),
         ],

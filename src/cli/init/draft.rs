@@ -4,13 +4,16 @@
 use std::fmt::Write as _;
 
 use super::guess::Guess;
-use crate::config::{Field, Preset};
+use crate::{
+    config::{Field, Preset},
+    reader::Table,
+};
 
 /// Where the tokens are.
 #[derive(Debug)]
 pub(super) enum Found {
-    /// Tables of a known store, and the table's name if it is not the preset's.
-    Preset(&'static Preset, Option<String>),
+    /// Tables of a known store, and the table with the tokens if it is not the preset's.
+    Preset(&'static Preset, Option<Table>),
     /// Another table.
     Table(Box<Guess>),
 }
@@ -26,6 +29,8 @@ pub(super) struct Draft {
     pub(super) has_user_ids: bool,
     /// Legacy names of apps and the outbound apps that they stand for.
     pub(super) apps: Vec<(String, String)>,
+    /// Tables of the preset that the database lacks, as it may.
+    pub(super) absent: Vec<&'static str>,
     /// Nobody was asked.
     pub(super) is_open: bool,
 }
@@ -68,9 +73,10 @@ impl Draft {
             quoted(&self.migration)
         );
         match &self.found {
-            Found::Preset(preset, table) => self.write_preset(&mut text, preset, table.as_deref()),
+            Found::Preset(preset, table) => self.write_preset(&mut text, preset, table.as_ref()),
             Found::Table(guess) => self.write_table(&mut text, guess),
         }
+        self.write_absent(&mut text);
         self.write_apps(&mut text);
         text.push_str(
             "\n[ledger]\n# Without a URL, the ledger is in the source's database, in the schema `tokenferry`.\n\
@@ -80,7 +86,7 @@ impl Draft {
         text
     }
 
-    fn write_preset(&self, text: &mut String, preset: &Preset, table: Option<&str>) {
+    fn write_preset(&self, text: &mut String, preset: &Preset, table: Option<&Table>) {
         // Writing to a text cannot fail.
         let _ = writeln!(text, "# {}.", preset.title);
         for note in &preset.notes {
@@ -88,7 +94,7 @@ impl Draft {
         }
         let _ = writeln!(text, "preset = {}", quoted(preset.name));
         if let Some(table) = table {
-            let _ = writeln!(text, "table = {}", quoted(table));
+            let _ = writeln!(text, "table = {}", quoted(&configured_name(table)));
         }
         let Some(user_id) = &preset.user_id else { return };
         text.push_str("\n[source.columns]\n");
@@ -101,14 +107,25 @@ impl Draft {
         let _ = writeln!(text, "{mark}user_id = {}", inline(user_id));
     }
 
+    /// Settings for the tables that are absent.
+    fn write_absent(&self, text: &mut String) {
+        let Found::Preset(preset, _) = &self.found else {
+            return;
+        };
+        for name in &self.absent {
+            let settings = preset.without.get(*name).map(toml::to_string);
+            if let Some(Ok(settings)) = settings {
+                let _ = write!(
+                    text,
+                    "\n# The database has no table `{name}`. Remove these lines once it has one.\n{settings}"
+                );
+            }
+        }
+    }
+
     fn write_table(&self, text: &mut String, guess: &Guess) {
         let table = &guess.table;
-        let name = if table.is_visible {
-            part(&table.name)
-        } else {
-            format!("{}.{}", part(&table.schema), part(&table.name))
-        };
-        let _ = writeln!(text, "table = {}", quoted(&name));
+        let _ = writeln!(text, "table = {}", quoted(&configured_name(table)));
         match table.keys.first() {
             Some(key) => {
                 let _ = writeln!(text, "key = {}", list(key));
@@ -148,7 +165,7 @@ impl Draft {
 
     fn write_column(&self, text: &mut String, guess: &Guess, field: Field) {
         let name = field.name();
-        let is_token = matches!(field, Field::AccessToken | Field::RefreshToken | Field::IdToken);
+        let is_token = field.is_token();
         match (guess.columns.get(&field), self.format) {
             (Some(column), Some(format)) if is_token => {
                 let _ = writeln!(
@@ -230,13 +247,32 @@ impl Draft {
     /// Returns the tables that a role has to read, as SQL writes them.
     pub(super) fn tables(&self) -> Vec<String> {
         match &self.found {
-            Found::Preset(preset, _) => preset.tables.clone(),
+            Found::Preset(preset, table) => {
+                let own = table.iter().map(Table::sql);
+                let is_there = |name: &&String| !self.absent.contains(&name.as_str());
+                preset
+                    .tables
+                    .iter()
+                    .filter(is_there)
+                    .cloned()
+                    .chain(own)
+                    .collect()
+            }
             Found::Table(guess) => vec![guess.table.sql()],
         }
     }
 }
 
-/// A table's name in the configuration, where a dot stands between schema and table.
+/// A table's name in the configuration, with its schema if that is not on the search path.
+fn configured_name(table: &Table) -> String {
+    if table.is_visible {
+        part(&table.name)
+    } else {
+        format!("{}.{}", part(&table.schema), part(&table.name))
+    }
+}
+
+/// A part of it: a dot stands between schema and table.
 fn part(name: &str) -> String {
     if name.contains(['.', '"']) {
         format!("\"{}\"", name.replace('"', "\"\""))

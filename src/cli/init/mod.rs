@@ -69,6 +69,10 @@ pub(super) async fn run(global: &Global, args: &InitArgs) -> anyhow::Result<Exit
         Found::Preset(..) => None,
     };
     inventory.close().await;
+    let absent = match &found {
+        Found::Preset(preset, _) => absent_tables(preset, &tables),
+        Found::Table(_) => Vec::new(),
+    };
     let mut draft = Draft {
         migration: match &found {
             Found::Preset(preset, _) => preset.name.to_owned(),
@@ -76,6 +80,7 @@ pub(super) async fn run(global: &Global, args: &InitArgs) -> anyhow::Result<Exit
         },
         found,
         format,
+        absent,
         has_user_ids: false,
         apps: Vec::new(),
         is_open: !person.is_there,
@@ -139,7 +144,7 @@ async fn find(
                 names.join(", ")
             ))
         })?;
-        return Ok(Found::Preset(preset, args.table.clone()));
+        return Ok(Found::Preset(preset, table.cloned()));
     }
     if let Some(table) = table {
         return Ok(Found::Table(Box::new(Guess::at(table))));
@@ -151,22 +156,36 @@ async fn find(
         ([first, ..], _) => {
             let names: Vec<&str> = known.iter().map(|preset| preset.name).collect();
             let question = format!("The tables of several stores are there: {}. Which one?", names.join(", "));
-            let answer = person.ask(&question, first.name)?;
-            let chosen = Preset::find(&answer).ok_or_else(|| usage("there is no such preset".to_owned()))?;
-            Ok(Found::Preset(chosen, None))
+            let offered = |answer: &str| known.iter().copied().find(|preset| preset.name == answer);
+            Ok(Found::Preset(person.choose(&question, first.name, offered)?, None))
         }
         ([], Some(best)) => {
             let names: Vec<String> = ranked.iter().take(5).map(|guess| guess.table.sql()).collect();
             let question = format!("No known store. Tables that may hold tokens: {}. Which one?", names.join(", "));
             let best_name = format!("{}.{}", best.table.schema, best.table.name);
-            let answer = person.ask(&question, &best_name)?;
-            Ok(Found::Table(Box::new(Guess::at(table_named(tables, &answer)?))))
+            let table = person.choose(&question, &best_name, |answer| table_named(tables, answer).ok())?;
+            Ok(Found::Table(Box::new(Guess::at(table))))
         }
         ([], None) => Err(usage(
             "no table of this database looks as if it held tokens: name it with --table, or check the database and the role"
                 .to_owned(),
         )),
     }
+}
+
+/// The tables of a preset that earlier versions of the store lack, and this database too.
+fn absent_tables(preset: &'static Preset, tables: &[Table]) -> Vec<&'static str> {
+    let is_absent = |name: &&str| {
+        !tables
+            .iter()
+            .any(|table| table.is_visible && table.name == **name)
+    };
+    preset
+        .without
+        .keys()
+        .map(String::as_str)
+        .filter(is_absent)
+        .collect()
 }
 
 fn table_named<'a>(tables: &'a [Table], name: &str) -> anyhow::Result<&'a Table> {
@@ -297,6 +316,27 @@ impl Person {
         })
     }
 
+    /// The choice that an answer stands for, or the default; asked again until it is one.
+    fn choose<T>(
+        &mut self,
+        question: &str,
+        default: &str,
+        read: impl Fn(&str) -> Option<T>,
+    ) -> anyhow::Result<T> {
+        loop {
+            let answer = self.ask(question, default)?;
+            if let Some(choice) = read(&answer) {
+                return Ok(choice);
+            }
+            let text = format!("{} is none of the answers", visible(&answer));
+            // Also the answer of a terminal that is closed: asking again would never end.
+            if answer == default {
+                return Err(usage(text));
+            }
+            writeln!(io::stderr().lock(), "{text}")?;
+        }
+    }
+
     /// Asks what only a person can decide.
     fn decide(&mut self, draft: &mut Draft) -> anyhow::Result<()> {
         draft.migration = self.ask("Name of the migration in the ledger?", &draft.migration)?;
@@ -304,7 +344,11 @@ impl Person {
             && preset.user_id.is_some()
         {
             let question = "Users are found at Descope by their e-mail addresses (`login`). Or are their IDs there the store's own (`id`)?";
-            draft.has_user_ids = self.ask(question, "login")? == "id";
+            draft.has_user_ids = self.choose(question, "login", |answer| match answer {
+                "id" => Some(true),
+                "login" => Some(false),
+                _ => None,
+            })?;
         }
         for (name, id) in &mut draft.apps {
             *id = self.ask(&format!("Outbound app of \"{name}\"?"), name)?;
@@ -320,7 +364,7 @@ fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
         .create_new(true)
         .mode(0o600)
         .open(path)
-        .with_context(|| format!("{} cannot be created", path.display()))?;
+        .map_err(|error| usage(format!("{} cannot be created: {error}", path.display())))?;
     file.write_all(text.as_bytes())
         .with_context(|| format!("{} cannot be written", path.display()))
 }

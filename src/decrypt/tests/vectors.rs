@@ -310,6 +310,28 @@ fn every_value_comes_to_what_its_maker_says() {
 }
 
 #[test]
+fn a_data_key_is_tried_under_every_secret() {
+    let vectors = vectors();
+    let with_data_keys = vectors.iter().filter(|vector| {
+        vector["format"] == "grafana"
+            && vector["expect"] == "plaintext"
+            && !data_keys(&vector["config"]).is_empty()
+    });
+    let mut tried = 0;
+    for vector in with_data_keys {
+        let (format, mut material) = material("grafana", &vector["config"], &vector["context"]);
+        material.keys.insert(0, Secret::new("another secret"));
+        let decryptor = Decryptor::new("test", format, &material, false).unwrap();
+        let decryptor = decryptor.with_data_keys(&data_keys(&vector["config"])).unwrap();
+        let (text, _) = wire(vector, format, false).unwrap();
+        let plaintext = vector["plaintext"].as_str().unwrap();
+        assert_eq!(opened(&decryptor, &text).unwrap(), plaintext, "{}", vector["id"]);
+        tried += 1;
+    }
+    assert!(tried > 0);
+}
+
+#[test]
 fn the_reason_tells_a_wrong_key_from_an_unknown_one_and_a_damaged_value() {
     let (vectors, mut prepared) = (vectors(), Prepared::new());
     let mut why = |id: &str| {

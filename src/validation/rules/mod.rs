@@ -175,7 +175,7 @@ fn not_readable(Unreadable { field, cause, .. }: Unreadable) -> Reason {
         ),
         UnreadableCause::NotScalar => (
             Rule::UnreadableValue,
-            format!("`{field}` is an array or an object in the JSON that holds it, not a text"),
+            format!("`{field}` is an array, an object, true or false in the JSON that holds it, not a text"),
         ),
         UnreadableCause::NotDecrypted(why) => return not_decryptable(DecryptError { field, why }),
     };

@@ -267,3 +267,43 @@ async fn what_is_missing_or_unknown_in_a_format_is_named() {
         assert!(!ran.stderr.contains("sh0rt"), "{}", ran.stderr);
     }
 }
+
+#[tokio::test]
+async fn a_key_that_is_hashed_is_a_whole_text() {
+    let bed = Bed::new().await.set(
+        "source.columns.access_token = { column = \"access_token\", decrypt = \"mine\" }\n\
+         source.decrypt.mine = { format = \"steps\", keys = \"a key, with blanks\", cipher = \"aes-256-cbc\", key_hash = \"sha256\" }",
+    );
+    // Made by OpenSSL: the IV, and AES-256-CBC under the SHA-256 of the key.
+    bed.sql(
+        "insert into legacy_tokens (id, provider, user_id, access_token) \
+         values (1, 'google', 'user-1', '3q2+796tvu/erb7v3q2+71VDMIlbb0hLXZdEqghWvrE=')",
+    )
+    .await;
+    bed.migrate().await.ended_with(0);
+    assert_eq!(stored(&bed)[0][1], "ya29.hashed-key");
+}
+
+/// A key, wherever it stands in a configuration that is wrong, is not in what anybody is shown.
+#[tokio::test]
+async fn a_key_is_hidden_whatever_is_wrong_around_it() {
+    const KEY: &str = "synthetic-key-that-nobody-may-see";
+    for wrong in [
+        "source.columns.access_token = { column = \"access_token\", decrypt = \"fernett\", keys = \"env:A_KEY\" }",
+        "source.columns.access_token = { column = \"access_token\", keys = \"env:A_KEY\" }",
+        "source.columns.user_id = { column = \"user_id\", decrypt = \"fernet\", keys = \"env:A_KEY\" }",
+        "source.columns.access_token = { decrypt = \"fernet\", keys = \"env:A_KEY\" }",
+        "source.decrypt.fernett = \"env:A_KEY\"",
+        "source.decrypt.mine = { format = \"fernett\", keys = \"env:A_KEY\" }",
+        "source.decrypt.mine = { format = \"rails\", keys = [\"env:A_KEY\"], salts = [1, \"env:A_KEY\"], digest = \"md5\" }",
+        "source.decrypt.mine = { format = \"sentry\", named_keys = \"env:A_KEY\" }",
+    ] {
+        let bed = Bed::new().await.set(wrong);
+        for arguments in [&["config", "show"][..], &["doctor"], &["config", "check"]] {
+            let ran = Ran::from(bed.command(arguments).env("A_KEY", KEY).output().await.unwrap());
+            assert_ne!(ran.code, 0, "{wrong}: {}", ran.stdout);
+            let told = [ran.stdout, ran.stderr].concat();
+            assert!(!told.contains(KEY), "{wrong}: {told}");
+        }
+    }
+}
