@@ -43,7 +43,7 @@ pub(super) async fn resolve(
             }));
         }
         Reconciliation::NotStored => {
-            intent.residue = intent.residue.max(context.residue_of(batch.items.len()))
+            intent.residue = intent.residue.max(context.residue_of(batch.items.len()));
         }
         Reconciliation::NoProof => {
             warn!(
