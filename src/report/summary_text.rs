@@ -114,6 +114,17 @@ impl Summary {
                 bytesize::ByteSize::b(estimate.bytes.unsigned_abs()),
                 humantime::format_duration(rounded(estimate.duration_s)),
             );
+            if estimate.requests > 0 {
+                let _ = writeln!(
+                    text,
+                    "  The number of requests and `api.rate_limit` decide how long it takes.{}",
+                    if estimate.at_most {
+                        " Batches grow up to `batch.grow_to` tokens while the API accepts them, and larger ones are fewer requests."
+                    } else {
+                        ""
+                    }
+                );
+            }
         }
         if self.is_dry() {
             return;

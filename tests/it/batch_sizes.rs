@@ -313,6 +313,10 @@ async fn an_estimate_says_that_it_is_the_most_there_can_be() {
     assert_eq!(dry.json()["estimate"]["at_most"], json!(true));
     let text = bed.run(&["status"]).await.stdout;
     assert!(text.contains("at most 20 batches"), "{text}");
+    assert!(
+        text.contains("decide how long it takes. Batches grow up to"),
+        "{text}"
+    );
     let ran = bed.migrate().await.ended_with(0).json();
     assert!(requests(&ran) < 20, "{}", requests(&ran));
 }
