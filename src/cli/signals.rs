@@ -13,8 +13,8 @@ use tokio_util::sync::CancellationToken;
 /// before that, so that the process can still report what it leaves.
 const DEADLINE: Duration = Duration::from_secs(55);
 
-/// Signals that follow the first one so soon are the same: `timeout` and other wrappers signal the process and
-/// its process group.
+/// Signals that follow the first one so soon are the same: `timeout` and other wrappers signal the process
+/// and its process group.
 const ECHO: Duration = Duration::from_millis(20);
 
 /// Calls `first` with the number of the first signal. A second signal or the deadline ends the process at
