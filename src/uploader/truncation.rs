@@ -18,7 +18,7 @@ use super::{
 use crate::{
     descope::{ReadBackVerdict, Refusal},
     domain::{Batch, Reason, StopReason},
-    ledger::{LedgerError, Rows},
+    ledger::{LedgerError, RemainingTokens, Rows},
     rate::RetryLoop,
 };
 
@@ -49,10 +49,10 @@ pub(super) async fn measure(context: &Context, batch: &Batch, submitted_at: i64)
     let settled_at = Instant::now() + context.settle_grace;
     match is_stored(context, batch, end, submitted_at, &mut attempts).await {
         Ok(true) => return Extent::Whole,
-        Ok(false) => {}
+        // It may take the API a while to show what it stored, and one odd response proves nothing.
+        Ok(false) | Err(Extent::Unclear(_)) => {}
         Err(other) => return other,
     }
-    // It may take the API a while to show what it stored.
     let settled = sleep_until(settled_at);
     if context.stop().run_until_stopped(settled).await.is_none() {
         return Extent::Stopped;
@@ -147,9 +147,10 @@ pub(super) async fn record(
     let witnesses = choose(&stored, ledger.key(), context.readable_until());
     let part = Intent::record(ledger, &context.run, &stored, witnesses).await?;
     fail_point!("truncated");
-    ledger
-        .fail_batch(&intent.outcome(Some(200)), &reason, &[])
-        .await?;
+    let mut outcome = intent.outcome(Some(200));
+    // The others may be stored all the same: until they were sent again, reading back proves nothing there.
+    outcome.residue = RemainingTokens::Possible;
+    ledger.fail_batch(&outcome, &reason, &[]).await?;
     for item in &mut stored.items {
         item.encoded.forget();
     }

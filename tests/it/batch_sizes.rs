@@ -275,7 +275,7 @@ async fn without_the_right_to_read_batches_stop_growing_and_the_end_of_the_large
         let bed = Bed::with(Simulator::builder().rule(|rules| rules.truncates_to = truncates_to)).await;
         bed.user_rows(1, 3000).await;
         bed.api.script_reads((0..20).map(|_| Fault::Status(403)));
-        let bed = bed.set(GROWS);
+        let bed = bed.set(&format!("{GROWS}\napi.settle_grace = \"100ms\""));
         let ran = bed.migrate().await.ended_with(0);
         assert!(
             ran.stderr.contains("batches do not grow further"),

@@ -165,6 +165,7 @@ impl World {
             .filter(|line| {
                 line.contains("nothing proves whether the batch is stored")
                     || line.contains("outcome=NoProof")
+                    || line.contains("its end is sent again")
             })
             .filter_map(|line| {
                 let id = line.split("batch_id=").nth(1)?;
