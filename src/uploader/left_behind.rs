@@ -61,7 +61,7 @@ async fn record(
         http_status: None,
         residue: match reconciliation {
             Reconciliation::NoProof => RemainingTokens::Possible,
-            _ => context.residue_of(usize::try_from(left.token_count).unwrap_or_default()),
+            _ => RemainingTokens::None,
         },
     };
     let text = match reconciliation {

@@ -42,9 +42,7 @@ pub(super) async fn resolve(
                 is_clean: false,
             }));
         }
-        Reconciliation::NotStored => {
-            intent.residue = intent.residue.max(context.residue_of(batch.items.len()));
-        }
+        Reconciliation::NotStored => {}
         Reconciliation::NoProof => {
             warn!(
                 attempt,
@@ -94,9 +92,7 @@ pub(super) async fn resolve_at_impasse(
     let reconciliation = read_back(context, &unresolved, true).await;
     info!(outcome = ?reconciliation, "reconciled unknown outcome");
     context.stop_at(impasse, refusal);
-    let Unresolved {
-        batch, mut intent, ..
-    } = unresolved;
+    let Unresolved { batch, intent, .. } = unresolved;
     let ledger = &context.ledger;
     match reconciliation {
         Reconciliation::Stored => {
@@ -108,7 +104,6 @@ pub(super) async fn resolve_at_impasse(
             });
         }
         Reconciliation::NotStored => {
-            intent.residue = intent.residue.max(context.residue_of(batch.items.len()));
             let reason = bisect::api_reason(refusal);
             ledger
                 .fail_batch(&intent.outcome(refusal.status), &reason, &[])
