@@ -21,7 +21,7 @@ use crate::{
     config::{BatchSettings, RetrySettings},
     descope::{Client, Impasse, Refusal},
     domain::{Batch, Decision, Reason, RefreshMargin, StopReason, Unsent},
-    ledger::{Ledger, LedgerError, Run},
+    ledger::{Ledger, LedgerError, RemainingTokens, Run},
     rate::{Pacer, RetryLoop, RunControl, StopSignal},
 };
 
@@ -64,6 +64,16 @@ impl Context {
     pub(super) async fn rate_limited(&self, attempts: &mut RetryLoop<'_>, retry_after: Option<Duration>) {
         if attempts.rate_limited(retry_after).await.is_some() {
             self.client.license_may_have_changed().await;
+        }
+    }
+
+    /// Returns what a batch of this size may leave behind though its last token is not stored: an API may
+    /// store only the beginning of one that is larger than the configured size.
+    pub(super) fn residue_of(&self, tokens: usize) -> RemainingTokens {
+        if tokens > self.batch.max_tokens {
+            RemainingTokens::Possible
+        } else {
+            RemainingTokens::None
         }
     }
 

@@ -61,7 +61,7 @@ async fn record(
         http_status: None,
         residue: match reconciliation {
             Reconciliation::NoProof => RemainingTokens::Possible,
-            _ => RemainingTokens::None,
+            _ => context.residue_of(usize::try_from(left.token_count).unwrap_or_default()),
         },
     };
     let text = match reconciliation {

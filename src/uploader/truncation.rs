@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     descope::{ReadBackVerdict, Refusal},
-    domain::{Batch, Reason, StopReason},
+    domain::{Batch, Evidence, Reason, StopReason},
     ledger::{LedgerError, RemainingTokens, Rows},
     rate::RetryLoop,
 };
@@ -135,20 +135,24 @@ pub(super) async fn record(
         Reason::api("unproven", text)
     };
     let parent = Some(intent.batch.id);
-    let rest = Batch {
+    let mut rest = Batch {
         subject: batch.subject,
         call: batch.call,
         items: batch.items.split_off(count),
         parent,
     };
     let mut stored = Batch { parent, ..batch };
+    // They may be there already, so reading them back could not tell whether they arrived with the next batch.
+    for item in &mut rest.items {
+        item.evidence = Evidence::default();
+    }
     // If the process is killed between two of these steps, reading back settles both batches: the witness of
-    // the larger one is its last token, which is not stored.
+    // the larger one is its last token.
     let witnesses = choose(&stored, ledger.key(), context.readable_until());
     let part = Intent::record(ledger, &context.run, &stored, witnesses).await?;
     fail_point!("truncated");
     let mut outcome = intent.outcome(Some(200));
-    // The others may be stored all the same: until they were sent again, reading back proves nothing there.
+    // The same for later processes, until they were sent again.
     outcome.residue = RemainingTokens::Possible;
     ledger.fail_batch(&outcome, &reason, &[]).await?;
     for item in &mut stored.items {

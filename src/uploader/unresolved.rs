@@ -42,7 +42,9 @@ pub(super) async fn resolve(
                 is_clean: false,
             }));
         }
-        Reconciliation::NotStored => {}
+        Reconciliation::NotStored => {
+            intent.residue = intent.residue.max(context.residue_of(batch.items.len()));
+        }
         Reconciliation::NoProof => {
             warn!(
                 attempt,
@@ -92,7 +94,9 @@ pub(super) async fn resolve_at_impasse(
     let reconciliation = read_back(context, &unresolved, true).await;
     info!(outcome = ?reconciliation, "reconciled unknown outcome");
     context.stop_at(impasse, refusal);
-    let Unresolved { batch, intent, .. } = unresolved;
+    let Unresolved {
+        batch, mut intent, ..
+    } = unresolved;
     let ledger = &context.ledger;
     match reconciliation {
         Reconciliation::Stored => {
@@ -104,6 +108,7 @@ pub(super) async fn resolve_at_impasse(
             });
         }
         Reconciliation::NotStored => {
+            intent.residue = intent.residue.max(context.residue_of(batch.items.len()));
             let reason = bisect::api_reason(refusal);
             ledger
                 .fail_batch(&intent.outcome(refusal.status), &reason, &[])

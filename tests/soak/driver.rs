@@ -39,9 +39,10 @@ pub(crate) struct Driver {
 
 impl Driver {
     pub(crate) async fn new(seed: u64, tokens: i64) -> Self {
-        let world = World::new(seed).await;
+        let mut world = World::new(seed).await;
         let legacy = Legacy::new(seed, tokens);
         legacy.create(&world.source.pool).await;
+        world.open_ledger().await;
         world.api.set_refused_users(legacy.refused_users());
         Self {
             world,

@@ -75,7 +75,7 @@ async fn uncertain(world: &World, pool: &PgPool) -> BTreeMap<i64, u64> {
         let ids: Vec<i64> = sqlx::query_scalar(
             "select source_key::bigint from tokenferry.tokens where batch_id = $1
              union
-             select source_key::bigint from tokenferry.former_places where unresolved_batch = $1",
+             select source_key::bigint from public.unresolved where batch = $1",
         )
         .bind(batch)
         .fetch_all(pool)

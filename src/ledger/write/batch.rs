@@ -46,7 +46,7 @@ pub struct BatchOutcome {
 }
 
 /// Tokens of a failed batch that may be stored all the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RemainingTokens {
     /// No token is stored.
     None,
