@@ -142,7 +142,8 @@ pub(super) async fn record(
         parent,
     };
     let mut stored = Batch { parent, ..batch };
-    // They may be there already, so reading them back could not tell whether they arrived with the next batch.
+    // They may be there already, so reading them back could not tell whether they arrived with the next
+    // batch.
     for item in &mut rest.items {
         item.evidence = Evidence::default();
     }
