@@ -42,7 +42,7 @@ use write::{Outcomes, TokenFilters};
 use crate::{
     config::LedgerAccess,
     domain::EventLog,
-    postgres::{Patience, Pool},
+    postgres::{Lease, Patience, Pool},
     secret::FingerprintKey,
 };
 
@@ -75,23 +75,9 @@ impl Ledger {
         connections: u32,
         patience: &Patience,
     ) -> Result<Self, LedgerError> {
-        let mut session = session::connect(access, patience.for_statement(), patience).await?;
-        schema::check_encoding(&mut session).await?;
-        schema::migrate(&mut session, &access.ledger.schema).await?;
-        let key = fingerprint_key::fetch_or_make(&mut session, access.ledger.pepper.as_ref()).await?;
-        // The pool opens its own sessions.
-        session.close().await;
-        Ok(Self {
-            pool: session::pool(access, connections, patience),
-            migration: access.migration.clone(),
-            target: None,
-            key,
-            patience: patience.clone(),
-            event_log: EventLog::default(),
-            events_failed: Arc::default(),
-            token_filters: Arc::default(),
-            outcomes: Arc::default(),
-        })
+        let pool = session::pool(access, connections, patience);
+        let session = pool.acquire(patience.for_statement()).await?;
+        Self::set_up(access, pool, session, patience).await
     }
 
     /// Opens the ledger like [`open`](Self::open), but does not create it.
@@ -103,8 +89,33 @@ impl Ledger {
         connections: u32,
         patience: &Patience,
     ) -> Result<Self, LedgerError> {
-        LedgerReader::open(access).await?.close().await;
-        Self::open(access, connections, patience).await
+        let pool = session::pool(access, connections, patience);
+        let mut session = pool.acquire(patience.for_statement()).await?;
+        schema::expect_present(&mut session, &access.ledger.schema).await?;
+        Self::set_up(access, pool, session, patience).await
+    }
+
+    async fn set_up(
+        access: &LedgerAccess,
+        pool: Pool,
+        mut session: Lease,
+        patience: &Patience,
+    ) -> Result<Self, LedgerError> {
+        schema::check_encoding(&mut session).await?;
+        schema::migrate(&mut session, &access.ledger.schema).await?;
+        let key = fingerprint_key::fetch_or_make(&mut session, access.ledger.pepper.as_ref()).await?;
+        session.done();
+        Ok(Self {
+            pool,
+            migration: access.migration.clone(),
+            target: None,
+            key,
+            patience: patience.clone(),
+            event_log: EventLog::default(),
+            events_failed: Arc::default(),
+            token_filters: Arc::default(),
+            outcomes: Arc::default(),
+        })
     }
 
     /// The migration's name.

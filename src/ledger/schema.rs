@@ -145,11 +145,18 @@ fn unfinished_migration(version: i64) -> LedgerError {
     LedgerError::Schema(format!("migration {version} was started but not finished"))
 }
 
-/// Returns whether the tables exist. A schema that the role may not use is an error, not an absent ledger.
-pub(super) async fn is_present(connection: &mut Session, schema: &str) -> Result<bool, LedgerError> {
+/// Fails with [`LedgerError::Absent`] if the tables do not exist. A schema that the role may not use is
+/// another error, not an absent ledger.
+pub(super) async fn expect_present(connection: &mut Session, schema: &str) -> Result<(), LedgerError> {
     let present: Option<bool> = sqlx::query_scalar("select to_regclass($1) is not null")
         .bind(format!("{}.runs", quote_identifier(schema)))
         .fetch_one(connection)
         .await?;
-    Ok(present.unwrap_or(false))
+    if present == Some(true) {
+        Ok(())
+    } else {
+        Err(LedgerError::Absent {
+            schema: schema.to_owned(),
+        })
+    }
 }

@@ -71,6 +71,8 @@ pub(crate) enum End {
 #[derive(Debug, Clone, Default)]
 struct Place {
     rows: Vec<i64>,
+    /// Those, and the ones that are gone: all that may have been written there.
+    past_rows: Vec<i64>,
     /// Values that may have arrived there one after the other.
     values: u64,
     /// Its only row, which was deleted before or after it went up.
@@ -423,9 +425,9 @@ impl Legacy {
         }
     }
 
-    /// Every destination there ever was, what must be there, and how many values may have been written to it
-    /// at most.
-    pub(crate) fn destinations(&self) -> impl Iterator<Item = (&Destination, Expected, u64)> {
+    /// Every destination there ever was, what must be there, how many values may have been written to it at
+    /// most, and the rows that had them.
+    pub(crate) fn destinations(&self) -> impl Iterator<Item = (&Destination, Expected, u64, &[i64])> {
         self.places.iter().map(|(destination, place)| {
             let expected = if let Some(last_row) = place.gone {
                 Expected::Either { last_row }
@@ -443,7 +445,7 @@ impl Legacy {
                     Expected::Nothing
                 }
             };
-            (destination, expected, place.values)
+            (destination, expected, place.values, &place.past_rows[..])
         })
     }
 
@@ -466,6 +468,7 @@ impl Legacy {
     fn put(&mut self, id: i64, row: Row) {
         let place = self.places.entry(row.place.clone()).or_default();
         place.rows.push(id);
+        place.past_rows.push(id);
         place.values += 1;
         self.rows.insert(id, row);
         self.used.insert(id);

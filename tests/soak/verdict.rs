@@ -109,7 +109,7 @@ fn arrived(
             .get(&id)
             .map_or("not in the ledger", |token| token.story.as_str())
     };
-    for (destination, expected, values) in legacy.destinations() {
+    for (destination, expected, values, rows) in legacy.destinations() {
         let found = stored.remove(destination);
         let written = writes.get(destination).copied().unwrap_or_default();
         let fits = match (&expected, &found) {
@@ -133,7 +133,8 @@ fn arrived(
             Expected::Either { last_row } => last_row,
             Expected::Nothing => 0,
         };
-        let values = values + uncertain.get(&id).copied().unwrap_or_default();
+        // The newest row, or one before it.
+        let values = values + rows.iter().filter_map(|row| uncertain.get(row)).sum::<u64>();
         if !fits || written > values {
             let found = found.map(|found| format!("{:?}", found.exposed_access_token()));
             wrong.push(format!(

@@ -36,13 +36,8 @@ impl LedgerReader {
     /// If the database does not answer, or holds no ledger.
     pub async fn open(access: &LedgerAccess) -> Result<Self, LedgerError> {
         let mut reader = Self::connect(access).await?;
-        if schema::is_present(&mut reader.connection, &reader.schema).await? {
-            Ok(reader)
-        } else {
-            Err(LedgerError::Absent {
-                schema: reader.schema,
-            })
-        }
+        schema::expect_present(&mut reader.connection, &reader.schema).await?;
+        Ok(reader)
     }
 
     /// Connects without checking that there is a ledger.

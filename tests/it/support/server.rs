@@ -9,7 +9,7 @@
 
 use std::{env, io::Write, time::Duration};
 
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use testcontainers::{ContainerAsync, GenericImage, ImageExt, core::IntoContainerPort, runners::AsyncRunner};
 use tokenferry::temp_postgres::{Options, TempPostgres, Watchdog};
 use tokio::{
@@ -126,6 +126,8 @@ impl Server {
                 "-c",
                 "full_page_writes=off",
                 "-c",
+                "autovacuum=off",
+                "-c",
                 &format!("max_connections={SESSIONS}"),
             ]);
         let container = timeout(DOCKER_LIMIT, request.start())
@@ -156,14 +158,19 @@ impl Server {
         };
         let postgres = TempPostgres::start(options).await?;
         announce(&postgres.describe());
-        let admin = Url::parse(&postgres.url("postgres"))?;
-        Ok(Self {
-            admin,
+        let server = Self {
+            admin: Url::parse(&postgres.url("postgres"))?,
             kept: false,
             _guard: Guard::Scratch {
                 _postgres: Box::new(postgres),
             },
-        })
+        };
+        // With a database for each test, it would look at one of them every tenth of a second.
+        let mut admin = server.connect().await?;
+        for statement in ["alter system set autovacuum = off", "select pg_reload_conf()"] {
+            admin.execute(statement).await?;
+        }
+        Ok(server)
     }
 
     async fn ready(&self) -> Result<(), Failure> {
