@@ -202,8 +202,11 @@ async fn a_run_misses_nothing_that_a_full_pass_would_find() {
             done.push(change(&bed, &mut random).await);
         }
         let (mut ran, unread) = migrate(&bed, &[]).await;
-        // A resumed run does not read again what an earlier process has passed.
-        if ran.json()["resumed"] == true {
+        // A resumed run does not read again what an earlier process has passed. And a row with an older
+        // version than its token is due once another row has taken that token's place, in this same run.
+        let withheld = ran.json()["superseded_by_code"]["older_version"].is_number();
+        let sent = ran.json()["tokens"]["committed"] != 0;
+        if ran.json()["resumed"] == true || (withheld && sent) {
             ran = migrate(&bed, &[]).await.0;
         }
         assert!(
