@@ -49,7 +49,7 @@ impl<'a> RunCommand<'a> {
         let loaded = load(global)?;
         let settings = loaded.settings()?;
         Ok(Self {
-            access: loaded.ledger_access()?,
+            access: settings.ledger_access(),
             watching: Watching::new(watch, global, &settings, mode)?,
             settings,
             mode,

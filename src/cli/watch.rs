@@ -14,7 +14,7 @@ use super::{
     exit::UsageError,
 };
 use crate::{
-    config::{LedgerAccess, Settings, push_url_problem},
+    config::{Settings, push_url_problem},
     domain::Mode,
     observe::{LiveOptions, MonitoringOptions, MonitoringServer, Pushgateway},
     secret::Secret,
@@ -87,10 +87,7 @@ impl Watching {
         options.insists = true;
         options.live = Some(LiveOptions {
             token,
-            ledger: LedgerAccess {
-                migration: settings.migration.clone(),
-                ledger: settings.ledger.clone(),
-            },
+            ledger: settings.ledger_access(),
         });
         Ok(Self { options, told })
     }

@@ -46,6 +46,17 @@ pub struct Settings {
     pub live: LiveSettings,
 }
 
+impl Settings {
+    /// Returns the part that is needed to read the ledger.
+    #[must_use]
+    pub fn ledger_access(&self) -> LedgerAccess {
+        LedgerAccess {
+            migration: self.migration.clone(),
+            ledger: self.ledger.clone(),
+        }
+    }
+}
+
 /// The settings needed to read the ledger.
 #[derive(Debug, Clone)]
 pub struct LedgerAccess {
@@ -333,8 +344,12 @@ impl Parts {
 
 /// Reads every key; the problems are in the reader afterwards.
 pub(super) fn read(reader: &mut Reader<'_>) -> Parts {
-    let access = ledger_access(reader);
+    let mut access = ledger_access(reader);
     let source = source::read(reader);
+    if let (Some(access), Some(source), None) = (&mut access, &source, reader.value("ledger.url")) {
+        // One server is checked once.
+        access.ledger.url = source.url.clone();
+    }
     let apps = reader.entries("apps");
     reader.default("apps", "names are app IDs");
     Parts {

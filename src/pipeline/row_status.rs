@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{PipelineError, source_rows};
 use crate::{
-    config::{LedgerAccess, Settings},
+    config::Settings,
     domain::{LegacyToken, Login, SourceKey},
     ledger::Ledger,
     postgres::Patience,
@@ -48,14 +48,10 @@ pub async fn row_status(
     settings: &Settings,
     rows: &[(SourceKey, Option<Fingerprint>)],
 ) -> Result<HashMap<SourceKey, RowStatus>, PipelineError> {
-    let access = LedgerAccess {
-        migration: settings.migration.clone(),
-        ledger: settings.ledger.clone(),
-    };
     let patience = &Patience::new(settings.stop.after_unreachable.min(PATIENCE));
     let application_name = format!("tokenferry {} show", settings.migration);
     let mut source = Source::open(&settings.source, &application_name, patience).await?;
-    let ledger = Ledger::open_existing(&access, 1, patience).await?;
+    let ledger = Ledger::open_existing(&settings.ledger_access(), 1, patience).await?;
     let keys: Vec<SourceKey> = rows.iter().map(|(key, _)| key.clone()).collect();
     let mut found = source
         .rows(&keys)

@@ -98,10 +98,7 @@ impl<'a> Opened<'a> {
         view: &'a watch::Sender<View>,
         patience: &Patience,
     ) -> Result<Self, PipelineError> {
-        let access = LedgerAccess {
-            migration: settings.migration.clone(),
-            ledger: settings.ledger.clone(),
-        };
+        let access = settings.ledger_access();
         let (command, makes_ledger) = match kind.mode {
             Mode::Migrate | Mode::DryRun => ("", true),
             Mode::Verify => (" verify", false),

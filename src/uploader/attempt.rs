@@ -208,16 +208,16 @@ async fn prove(
     match extent {
         Extent::Whole => search.search(subject, |search| search.saw_whole(tokens)),
         Extent::Unclear(refusal) => {
-            let whole = search.search(subject, |search| {
-                search.stop_growing();
-                search.whole()
-            });
-            warn!(
-                status = refusal.as_ref().and_then(|refusal| refusal.status),
-                code = refusal.as_ref().map(|refusal| &*refusal.code),
-                "batches do not grow further, since reading back does not show whether the API stores all of a larger one: its end is sent again"
-            );
+            let (grew, whole) = search.search(subject, |search| (search.stop_growing(), search.whole()));
+            if grew {
+                warn!(
+                    status = refusal.as_ref().and_then(|refusal| refusal.status),
+                    code = refusal.as_ref().map(|refusal| &*refusal.code),
+                    "batches do not grow further, since reading back does not show whether the API stores all of a larger one"
+                );
+            }
             if whole < tokens {
+                info!("nothing shows that the API stored all of the batch: its end is sent again");
                 let result = truncation::record(context, batch, &intent, whole, None).await?;
                 return Ok(ControlFlow::Break(result));
             }

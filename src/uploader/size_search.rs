@@ -162,9 +162,12 @@ impl SizeSearch {
     }
 
     /// The last token of a larger batch cannot be read back: batches stay at the size that needs no proof.
-    pub(super) fn stop_growing(&mut self) {
+    /// Returns whether they were to grow until now.
+    pub(super) fn stop_growing(&mut self) -> bool {
+        let grew = self.grow_to > self.whole;
         self.grow_to = self.whole;
         self.target = self.target.min(self.whole);
+        grew
     }
 
     /// The API stored only the first tokens of a larger batch.

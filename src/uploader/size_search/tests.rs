@@ -159,7 +159,8 @@ fn what_cannot_be_proven_whole_stops_the_growth() {
     search.accept(size(200, 20_000), true);
     search.accept(size(200, 20_000), true);
     assert_eq!(search.limit().tokens, 400);
-    search.stop_growing();
+    assert!(search.stop_growing());
+    assert!(!search.stop_growing());
     assert_eq!(search.limit().tokens, 200);
     assert!(!search.accept(size(200, 20_000), true) && !search.accept(size(200, 20_000), true));
 }
