@@ -22,6 +22,7 @@ mod range_digests;
 mod relation;
 mod row_counts;
 mod row_fallback;
+mod row_hash;
 mod row_security;
 mod rows_sql;
 mod sample;

@@ -8,6 +8,7 @@ use std::fmt::Write as _;
 use super::{
     column_type::Form,
     key_columns::{Comparison, KeyColumns},
+    row_hash::{ROW_HASH, row_hash},
 };
 use crate::{
     config::{Expression, Field, Pick, Relation, SourceSettings},
@@ -82,15 +83,14 @@ pub(super) fn assign_positions(columns: &mut [Column]) -> Vec<String> {
 pub(super) struct Plan {
     pub(super) columns: Vec<Column>,
     select: String,
+    /// The number of values that are selected, the key not counted.
+    values: usize,
     pub(super) from: String,
     pub(super) key: KeyColumns,
     condition: Option<String>,
     /// The seed of a hash of each row, if one is selected.
     row_hash_seed: Option<i64>,
 }
-
-/// The output column of the hash of a row.
-pub(super) const ROW_HASH: &str = "tokenferry hash";
 
 impl Plan {
     pub(super) fn new(settings: &SourceSettings, key: KeyColumns, mut columns: Vec<Column>) -> Self {
@@ -99,6 +99,7 @@ impl Plan {
         Self {
             columns,
             select,
+            values: selected.len(),
             from: from_clause(&settings.relation),
             key,
             condition: settings.condition.clone(),
@@ -155,7 +156,7 @@ impl Plan {
         match self.row_hash_seed {
             Some(seed) => format!(
                 "select page.*, {} as \"{ROW_HASH}\" from ({page}) as page",
-                row_hash("page", seed)
+                row_hash("page", self.values, seed)
             ),
             None => page,
         }
@@ -195,7 +196,7 @@ impl Plan {
                   cross join lateral (select pg_catalog.count(*) as rows, \
                   coalesce(pg_catalog.sum({}), 0::pg_catalog.numeric)::pg_catalog.text as sum from ({rows}) as page) as digest \
              order by position",
-            row_hash("page", seed),
+            row_hash("page", self.values, seed),
         )
     }
 
@@ -287,15 +288,6 @@ impl Bounds {
         after: false,
         until: false,
     };
-}
-
-/// The keyed hash of a row of this subquery. The text of a row tells apart null and empty, and where one
-/// value ends; the collation makes equal what is equal byte by byte, and nothing else.
-fn row_hash(rows: &str, seed: i64) -> String {
-    format!(
-        "pg_catalog.hashtextextended(row({rows}.*)::pg_catalog.text collate pg_catalog.\"C\", \
-         '{seed}'::pg_catalog.int8)"
-    )
 }
 
 /// Named out of the way: `order by "id"` means an output column of that name before it means the table's.

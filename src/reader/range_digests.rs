@@ -1,9 +1,9 @@
 //! Digests of key ranges, taken by the database. A range with the digest of rows that are stored as they are
 //! need not be read again.
 //!
-//! The database hashes the very text that it would send for each row. So a digest covers every column that is
-//! mapped, whatever the row's version says, and is the same only if the rows are. It is compared with that of
-//! the rows as they were read by an earlier run, not with a digest of a moment before or after.
+//! The database hashes the very values that it would send for each row. So a digest covers every column that
+//! is mapped, whatever the row's version says, and is the same only if the rows are. It is compared with that
+//! of the rows as they were read by an earlier run, not with a digest of a moment before or after.
 
 use sqlx::AssertSqlSafe;
 use tracing::Instrument;

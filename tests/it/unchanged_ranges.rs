@@ -122,6 +122,30 @@ async fn what_makes_ranges_unreliable_makes_the_next_run_read_everything() {
     assert_eq!(migrate(&bed, &[]).await.1, 0, "another migration");
 }
 
+/// The text of the whole row is the same.
+#[tokio::test]
+async fn a_letter_that_moves_to_the_next_column_is_noticed_and_so_is_a_text_that_becomes_null() {
+    let bed = Bed::new().await.set(bed_settings());
+    bed.user_rows(1, 20).await;
+    bed.sql("update legacy_tokens set user_id = 'user', tenant_id = '5' where id = 5; update legacy_tokens set granted_by = '' where id = 15")
+        .await;
+    for _ in 0..2 {
+        migrate(&bed, &[]).await.0.ended_with(0);
+    }
+    assert_eq!(migrate(&bed, &[]).await.1, 20);
+    bed.sql("update legacy_tokens set user_id = 'user5', tenant_id = null where id = 5")
+        .await;
+    let (ran, unread) = migrate(&bed, &[]).await;
+    assert_eq!(ran.ended_with(0).json()["tokens"]["committed"], 1);
+    assert!(unread < 20, "{unread}");
+    bed.sql("update legacy_tokens set granted_by = null where id = 15")
+        .await;
+    let (ran, unread) = migrate(&bed, &[]).await;
+    // Both mean that there is nothing.
+    assert_eq!(ran.ended_with(0).json()["tokens"]["committed"], 0);
+    assert!(unread < 20, "{unread}");
+}
+
 #[tokio::test]
 async fn a_row_that_a_newer_one_supersedes_is_no_longer_unchanged() {
     let bed = Bed::new().await.set(bed_settings());
