@@ -124,6 +124,10 @@ const VARIABLES: [(&str, &str); 5] = [
         "A filter for the log, in place of the one that -v and -q set.",
     ),
     (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "The collector that traces are sent to; none if it is not set. Other OTEL_ variables apply as specified.",
+    ),
+    (
         "DESCOPE_PROJECT_ID, DESCOPE_MANAGEMENT_KEY",
         "The credentials that simulate accepts; the example configuration reads them, too.",
     ),
