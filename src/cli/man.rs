@@ -109,7 +109,7 @@ fn paragraphs(roff: &mut Roff, text: &str) {
 }
 
 /// The environment variables that the program reads besides those named in the configuration.
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 6] = [
     (
         "HTTPS_PROXY, ALL_PROXY, NO_PROXY",
         "The proxy to the API. Addresses of this machine are never reached through one.",
