@@ -7,13 +7,14 @@ use std::{
 
 use tracing::{Metadata, error};
 use tracing_subscriber::{
-    EnvFilter, filter::filter_fn, fmt, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt,
+    EnvFilter, Layer, filter::filter_fn, fmt, fmt::MakeWriter, layer::SubscriberExt, util::SubscriberInitExt,
 };
 
 use super::{
     Exit,
     args::{Global, LogFormat},
     exit,
+    traces::{Traces, is_logged},
 };
 use crate::{
     domain::{visible, visible_json},
@@ -44,7 +45,7 @@ impl Console {
 }
 
 /// Initializes logging, once per process.
-pub(super) fn start(global: &Global) -> Console {
+pub(super) fn start(global: &Global, traces: &Traces) -> Console {
     let terminal = io::stderr().is_terminal();
     let text = match global.log_format {
         LogFormat::Auto => terminal,
@@ -78,7 +79,8 @@ pub(super) fn start(global: &Global) -> Console {
         tracing_subscriber::registry()
             .with(filter)
             .with(filter_fn(is_our_own))
-            .with(layer)
+            .with(layer.with_filter(filter_fn(is_logged)))
+            .with(traces.layer())
             .try_init()
             .ok();
     } else {
@@ -91,7 +93,8 @@ pub(super) fn start(global: &Global) -> Console {
         tracing_subscriber::registry()
             .with(filter)
             .with(filter_fn(is_our_own))
-            .with(layer)
+            .with(layer.with_filter(filter_fn(is_logged)))
+            .with(traces.layer())
             .try_init()
             .ok();
     }

@@ -109,7 +109,7 @@ fn paragraphs(roff: &mut Roff, text: &str) {
 }
 
 /// The environment variables that the program reads besides those named in the configuration.
-const VARIABLES: [(&str, &str); 5] = [
+const VARIABLES: [(&str, &str); 6] = [
     (
         "HTTPS_PROXY, ALL_PROXY, NO_PROXY",
         "The proxy to the API. Addresses of this machine are never reached through one.",
@@ -122,6 +122,10 @@ const VARIABLES: [(&str, &str); 5] = [
     (
         "RUST_LOG",
         "A filter for the log, in place of the one that -v and -q set.",
+    ),
+    (
+        "OTEL_EXPORTER_OTLP_ENDPOINT",
+        "The collector that traces are sent to; none if it is not set. Other OTEL_ variables apply as specified.",
     ),
     (
         "DESCOPE_PROJECT_ID, DESCOPE_MANAGEMENT_KEY",

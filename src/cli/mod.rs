@@ -22,6 +22,7 @@ mod show;
 mod signals;
 pub mod simulate;
 mod status;
+mod traces;
 mod verify;
 mod watch;
 
@@ -39,6 +40,7 @@ use tokio_util::sync::CancellationToken;
 pub use args::{Cli, Command};
 pub use exit::Exit;
 pub use seal::seal_memory;
+use traces::Traces;
 
 use crate::{
     config::{self, ConfigError, Loaded},
@@ -61,12 +63,18 @@ pub fn run(cli: Cli) -> Exit {
 }
 
 async fn command(cli: Cli) -> Exit {
-    let console = logging::start(&cli.global);
     // The other commands print their results for a person.
     let logs_only = matches!(
         cli.command,
         Command::Migrate(_) | Command::Verify(_) | Command::Rollback(_)
     );
+    let traces = if logs_only {
+        Traces::start()
+    } else {
+        Traces::default()
+    };
+    let console = logging::start(&cli.global, &traces);
+    traces.report_problem();
     let ended = match cli.command {
         Command::Init(args) => Box::pin(init::run(&cli.global, &args)).await,
         Command::Migrate(args) => Box::pin(migrate::run(&cli.global, args, &console)).await,
@@ -91,13 +99,15 @@ async fn command(cli: Cli) -> Exit {
         }
         Command::Man(args) => man::run(&args),
     };
-    ended.unwrap_or_else(|error| {
+    let exit = ended.unwrap_or_else(|error| {
         if logs_only {
             console.report(&error)
         } else {
             exit::report(&error)
         }
-    })
+    });
+    traces.close().await;
+    exit
 }
 
 /// Reports the location of a panic without its message, which may quote data.

@@ -82,7 +82,7 @@ impl<'a> RunCommand<'a> {
         });
         let (view, seen) = watch::channel(View::default());
         let monitoring = MonitoringServer::open(watching.take_orders(), &control, seen.clone()).await?;
-        watching.tell(&monitoring);
+        watching.tell(&monitoring, self.console.live_area.as_ref());
         let hooks = Hooks::new(settings.notify.as_ref(), &access, &seen);
         let watching = tokio::spawn(show_progress(seen, self.console.live_area.clone()));
         let ended = Box::pin(work(&settings, control, &view)).await;

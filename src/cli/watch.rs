@@ -17,6 +17,7 @@ use crate::{
     config::{Settings, push_url_problem},
     domain::Mode,
     observe::{LiveOptions, MonitoringOptions, MonitoringServer, Pushgateway},
+    report::LiveArea,
     secret::Secret,
 };
 
@@ -97,8 +98,9 @@ impl Watching {
         std::mem::take(&mut self.options)
     }
 
-    /// Announces the address of the page.
-    pub(super) fn tell(&self, monitoring: &MonitoringServer) {
+    /// Announces the address of the page. It stays below the progress lines, where the log does not move it
+    /// away.
+    pub(super) fn tell(&self, monitoring: &MonitoringServer, live_area: Option<&LiveArea>) {
         let Some(address) = monitoring.address() else {
             return;
         };
@@ -107,10 +109,18 @@ impl Watching {
             ip if ip.is_unspecified() => format!("http://localhost:{}/", address.port()),
             _ => format!("http://{address}/"),
         };
+        let mut pinned = format!("live page: {page}");
         match &self.told {
             Told::Nothing => return,
             Told::Address => info!(%page, "live page available, `live.token` required"),
-            Told::WithToken(token) => eprintln!("live page: {page}#token={}", token.reveal()),
+            Told::WithToken(token) => {
+                let line = format!("live page: {page}#token={}", token.reveal());
+                eprintln!("{line}");
+                pinned = line;
+            }
+        }
+        if let Some(live_area) = live_area {
+            live_area.pin(pinned);
         }
         if !address.ip().is_loopback() {
             warn!(

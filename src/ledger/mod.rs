@@ -27,9 +27,9 @@ pub use error::LedgerError;
 pub use former_names::Sibling;
 pub use lock_holder::LockKind;
 pub use read::{
-    AppOutcomes, BatchRecord, Durability, FailedToken, FailureGroup, FindingRecord, History, LATENCY_BOUNDS,
-    LastOutcome, Latency, LedgerDiagnostics, LedgerReader, Listed, Listing, Missing, RollbackRecord,
-    RunEvent, RunReport, Step, Timeline,
+    AppOutcomes, BatchRecord, Durability, FailedToken, FailureGroup, FailuresByCode, FindingRecord, History,
+    LATENCY_BOUNDS, LastOutcome, Latency, LedgerDiagnostics, LedgerReader, Listed, Listing, Missing,
+    PreviousRun, RollbackRecord, RunEvent, RunReport, Step, Timeline,
 };
 pub use schema::State;
 pub use write::{

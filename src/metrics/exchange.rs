@@ -3,8 +3,12 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
+use tracing::{Span, field::Empty, info_span};
 
 use super::{Purpose, instruments::Instruments};
+
+/// The name of the span of a request.
+pub const REQUEST_SPAN: &str = "request";
 
 /// A request in flight. Counted as abandoned if it is dropped without an outcome.
 #[must_use]
@@ -13,6 +17,8 @@ pub struct Exchange {
     purpose: Purpose,
     begin: Instant,
     is_over: bool,
+    /// Ends with the exchange.
+    span: Span,
 }
 
 impl Exchange {
@@ -23,6 +29,7 @@ impl Exchange {
             purpose,
             begin: Instant::now(),
             is_over: false,
+            span: info_span!("request", purpose = purpose.as_str(), status = Empty),
         }
     }
 
@@ -38,6 +45,7 @@ impl Exchange {
 
     fn over(mut self, status: &str) {
         self.is_over = true;
+        self.span.record("status", status);
         self.instruments.came_to(self.purpose, status);
         self.instruments.took(self.purpose, self.begin.elapsed());
     }

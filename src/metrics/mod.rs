@@ -10,7 +10,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use prometheus::{Registry, TextEncoder};
 use tokio::time::Instant;
 
-pub use exchange::Exchange;
+pub use exchange::{Exchange, REQUEST_SPAN};
 pub use purpose::Purpose;
 
 use crate::domain::{Mode, Tally};

@@ -107,7 +107,7 @@
     const expected = Math.max(now.expected ?? 0, tokens.selected);
     get("state").textContent = now.badge.words;
     get("state").className = "status " + now.badge.tone;
-    get("note").textContent = note();
+    write(get("note"), note());
     document.title = `${now.badge.words}: ${now.migration}`;
 
     looks.push([performance.now() / 1000, settled]);
@@ -140,6 +140,18 @@
     get("full").hidden = rate.requests === rate.configured;
     get("stop").hidden = still;
     if (still) get("said").textContent = "";
+  }
+
+  // Shows what is between two backticks as code.
+  function write(element, text) {
+    if (element.dataset.text === text) return;
+    element.dataset.text = text;
+    element.replaceChildren(...text.split("`").map((part, place) => {
+      if (place % 2 === 0) return part;
+      const code = document.createElement("code");
+      code.textContent = part;
+      return code;
+    }));
   }
 
   function note() {

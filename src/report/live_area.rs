@@ -5,6 +5,7 @@
 //! line that leaves remains behind when it gets narrower.)
 
 use std::{
+    fmt,
     io::{self, Write},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -18,9 +19,10 @@ pub struct LiveArea {
     colour: bool,
 }
 
-#[derive(Debug)]
 struct Inner {
     term: Term,
+    /// Kept below the lines while there are any.
+    pinned: Option<String>,
     /// The lines on the screen; the cursor is at the beginning of the line below.
     drawn: Vec<String>,
     columns: usize,
@@ -32,6 +34,7 @@ impl LiveArea {
     pub fn new(colour: bool) -> Self {
         let inner = Inner {
             term: Term::buffered_stderr(),
+            pinned: None,
             drawn: Vec::new(),
             columns: 0,
         };
@@ -47,11 +50,19 @@ impl LiveArea {
         self.colour
     }
 
+    /// Keeps a line below the others until the area is cleared.
+    pub fn pin(&self, line: String) {
+        self.lock().pinned = Some(line);
+    }
+
     /// Replaces the lines with the result of `lines`, which gets the number of columns.
     pub fn draw(&self, lines: impl FnOnce(usize) -> Vec<String>) {
         let mut inner = self.lock();
         let (rows, columns) = inner.size();
         let mut lines = lines(columns - 1);
+        if !lines.is_empty() {
+            lines.extend(inner.pinned.clone());
+        }
         lines.truncate(rows - 1);
         if lines == inner.drawn && columns == inner.columns {
             return;
@@ -81,6 +92,13 @@ impl LiveArea {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // At worst a line is drawn twice.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Inner {
+    // The pinned line has the token of the live page.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Inner").finish_non_exhaustive()
     }
 }
 

@@ -1,7 +1,9 @@
 //! `config/deploy`: each file is right by its own rules, and says of the program what is so.
 
 mod grants;
+mod hooks;
 mod kubernetes;
+mod names;
 mod systemd;
 
 use std::{collections::BTreeSet, fs, path::Path};

@@ -274,3 +274,27 @@ async fn a_terminal_that_knows_only_letters_gets_only_letters() {
         "{raw}"
     );
 }
+
+/// The log would carry it away.
+#[tokio::test]
+async fn the_address_of_the_live_page_stays_below_the_progress() {
+    let (bed, gate) = held_at_a_gate().await;
+    let mut command = bed.command(&["migrate", "--live", "--log-format", "text"]);
+    let terminal = Terminal::new(&mut command, 100);
+    let child = started(command);
+    let shown = terminal
+        .shows(|screen| screen.contains("1 failed") && screen.contains("in flight"))
+        .await;
+    let last = shown.trim_end().lines().last().unwrap();
+    assert!(
+        last.starts_with("live page: http://127.0.0.1:") && last.contains("/#token="),
+        "{shown}"
+    );
+    gate.release();
+    assert_eq!(ended(child).await, 3);
+    assert_eq!(
+        lines_with(&terminal.contents(), "live page: "),
+        1,
+        "where it was announced"
+    );
+}

@@ -5,4 +5,5 @@ mod deployed;
 mod figures;
 mod health;
 mod live;
+mod traces;
 mod watched;

@@ -6,6 +6,7 @@ mod events;
 mod failures;
 mod history;
 mod liveness;
+mod previous_run;
 mod rollbacks;
 mod run_report;
 mod timeline;
@@ -15,6 +16,7 @@ pub use diagnostics::{Durability, LedgerDiagnostics, Missing};
 pub use events::RunEvent;
 pub use failures::{FailedToken, FailureGroup, Listed, Listing};
 pub use history::{BatchRecord, FindingRecord, History, LastOutcome, RollbackRecord};
+pub use previous_run::{FailuresByCode, PreviousRun};
 pub use run_report::RunReport;
 pub use timeline::{BOUNDS as LATENCY_BOUNDS, Latency, Step, Timeline};
 

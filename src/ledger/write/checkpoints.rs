@@ -127,7 +127,16 @@ impl Ledger {
                             tokens_failed = $10, tokens_superseded = $11, tokens_unchanged = $12, requests = $13,
                             retries = $14, rate_limited = $15, active_seconds = $16, lookups = $17, progressed_at = now(),
                             status = coalesce($18::text, status), finished_at = case when $18::text is null then finished_at else now() end,
-                            stop_reason = coalesce($19::text, stop_reason), writes = $20
+                            stop_reason = coalesce($19::text, stop_reason), writes = $20,
+                            -- The rows themselves are worked on by later runs.
+                            failures_by_code = case when $18::text is not null then (
+                                select coalesce(jsonb_object_agg(error_code, number), '{}')
+                                from (select error_code, count(*) as number
+                                      from (select error_code from token_rows
+                                            where migration = $23 and run_id = $1 and state = 'failed'
+                                            union all
+                                            select error_code from findings where run_id = $1 and severity = 'error') as failed
+                                      where error_code is not null group by error_code) as counted) end
                      where id = $1 and epoch = $2 and (status = 'running' or $18::text is not null)
                        and writes between $21 and $20
                        and (select count(*) from batches where nonce = any($22) and state <> 'in_flight') = cardinality($22::uuid[])",
@@ -153,6 +162,7 @@ impl Ledger {
                     write.number,
                     write.after,
                     &outcomes,
+                    self.migration,
                 )
                 .execute(&self.pool)
             })

@@ -158,7 +158,11 @@ mod tests {
             "Of \"a\" & b",
         );
         let bar = bar.into_string();
-        assert!(bar.contains("aria-label=\"Of &quot;a&quot; &amp; b, committed 75.0 %, failed 25.0 %\""));
+        assert!(
+            bar.contains(
+                "aria-label=\"Of &quot;a&quot; &amp; b, committed 75.0\u{a0}%, failed 25.0\u{a0}%\""
+            )
+        );
         assert!(bar.contains("<rect class=\"failed\" x=\"75.000%\" width=\"25.000%\""));
         assert!(!bar.contains("superseded"));
     }

@@ -6,8 +6,8 @@ use futures_util::TryStreamExt;
 use crate::{
     domain::{Mode, RunId},
     ledger::{
-        AppOutcomes, FailedToken, Latency, LedgerError, LedgerReader, Listed, Listing, RunEvent, RunReport,
-        Timeline,
+        AppOutcomes, FailedToken, Latency, LedgerError, LedgerReader, Listed, Listing, PreviousRun, RunEvent,
+        RunReport, Timeline,
     },
 };
 
@@ -24,6 +24,8 @@ pub struct PageData {
     pub latency: Option<Latency>,
     /// The outcomes by app, and the number of apps left out; absent if not requested.
     pub apps: Option<(Vec<AppOutcomes>, i64)>,
+    /// The run before it, if the run has ended and is over all rows.
+    pub previous: Option<PreviousRun>,
     /// The first rows with problems, errors first.
     pub rows: Vec<FailedToken>,
     /// The settings, without secrets.
@@ -93,6 +95,10 @@ impl PageData {
         } else {
             None
         };
+        let previous = match report.finished_at {
+            Some(_) => reports.previous_run(run).await?,
+            None => None,
+        };
         let sent = report.summary.mode == Mode::Migrate && report.summary.counters.requests > 0;
         let until = report.finished_at.unwrap_or(report.progressed_at);
         let timeline = if sent {
@@ -105,6 +111,7 @@ impl PageData {
             timeline,
             latency: reports.latency(run).await?,
             apps,
+            previous,
             rows,
             settings: Vec::new(),
             made_at,

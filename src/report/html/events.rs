@@ -4,9 +4,14 @@ use maud::{Markup, html};
 
 use super::{
     PageData,
-    format::{count, optional, seconds, time},
+    format::{count, prose, seconds, time},
+    table::{column, number, of_class, table},
 };
-use crate::{domain::EventKind, ledger::RunEvent};
+use crate::{
+    domain::{EventKind, Mode},
+    ledger::RunEvent,
+    report::badge,
+};
 
 /// The most events in the list; the chart shows all.
 const LISTED: usize = 60;
@@ -19,21 +24,8 @@ pub(super) fn section(data: &PageData) -> Markup {
             @if data.events.is_empty() {
                 p { "Nothing is recorded: the run has just started, or is from an earlier version that recorded no events." }
             } @else {
-                div.scroll role="region" aria-labelledby="events" tabindex="0" {
-                    table {
-                        thead { tr { th scope="col" { "When" } th scope="col" { "What" } th scope="col" { "How long" } th scope="col" { "Details" } } }
-                        tbody {
-                            @for event in data.events.iter().take(LISTED) {
-                                tr {
-                                    td.time { (time(event.at)) }
-                                    td { (what(event)) }
-                                    td.number { @if event.until.is_some() { (lasted(event)) } }
-                                    td { (optional(event.detail.as_deref())) }
-                                }
-                            }
-                        }
-                    }
-                }
+                (table("events", &[of_class("When", "time"), column("What"), number("How long"), column("Details")], false,
+                    data.events.iter().take(LISTED).map(|event| cells(event, data.run.summary.mode))))
                 @let more = data.events.len().saturating_sub(LISTED);
                 @if more > 0 {
                     p.note { "… and " (more) " more, which the ledger's table " code { "run_events" } " lists." }
@@ -41,6 +33,25 @@ pub(super) fn section(data: &PageData) -> Markup {
             }
         }
     }
+}
+
+fn cells(event: &RunEvent, mode: Mode) -> Vec<Markup> {
+    let detail = event.detail.as_deref();
+    vec![
+        time(event.at),
+        html! { (what(event)) },
+        html! { @if event.until.is_some() { (lasted(event)) } },
+        match event.kind {
+            Some(EventKind::Ended) => html! { @if let Some(end) = detail { (prose(&in_words(end, mode))) } },
+            _ => html! { @if let Some(detail) = detail { (prose(detail)) } },
+        },
+    ]
+}
+
+/// Replaces the status, which a reason may follow, by its words.
+fn in_words(end: &str, mode: Mode) -> String {
+    let status = end.split(':').next().unwrap_or_default();
+    format!("{}{}", badge(status, mode).words, &end[status.len()..])
 }
 
 fn what(event: &RunEvent) -> &'static str {

@@ -15,6 +15,23 @@ pub(super) fn text(text: &str) -> Markup {
     html! { bdi { (visible(text)) } }
 }
 
+/// Renders foreign sentences as [`text`] does, with everything between two backticks as code.
+pub(super) fn prose(text: &str) -> Markup {
+    let parts: Vec<&str> = text.split('`').collect();
+    let is_paired = parts.len() % 2 == 1;
+    html! {
+        bdi {
+            @if is_paired {
+                @for (place, part) in parts.iter().enumerate() {
+                    @if place % 2 == 1 { code { (visible(part)) } } @else { (visible(part)) }
+                }
+            } @else {
+                (visible(text))
+            }
+        }
+    }
+}
+
 /// Renders optional foreign text.
 pub(super) fn optional(text: Option<&str>) -> Markup {
     html! { @if let Some(shown) = text { (self::text(shown)) } }
@@ -49,11 +66,11 @@ pub(super) fn percent(part: i64, whole: i64) -> String {
     let exact = part as f64 * 100.0 / whole as f64;
     let rounded = (exact * 10.0).round() / 10.0;
     match (part, rounded) {
-        (part, _) if part == whole => "100 %".to_owned(),
-        (0, _) => "0 %".to_owned(),
-        (_, rounded) if rounded >= 100.0 => "> 99.9 %".to_owned(),
-        (_, rounded) if rounded <= 0.0 => "< 0.1 %".to_owned(),
-        (_, rounded) => format!("{rounded:.1} %"),
+        (part, _) if part == whole => "100\u{a0}%".to_owned(),
+        (0, _) => "0\u{a0}%".to_owned(),
+        (_, rounded) if rounded >= 100.0 => ">\u{a0}99.9\u{a0}%".to_owned(),
+        (_, rounded) if rounded <= 0.0 => "<\u{a0}0.1\u{a0}%".to_owned(),
+        (_, rounded) => format!("{rounded:.1}\u{a0}%"),
     }
 }
 
@@ -74,14 +91,24 @@ mod tests {
     fn percentages_never_claim_too_much() {
         for (part, whole, expected) in [
             (0, 0, "–"),
-            (0, 10, "0 %"),
-            (10, 10, "100 %"),
-            (9_999_999, 10_000_000, "> 99.9 %"),
-            (1, 10_000_000, "< 0.1 %"),
-            (998, 1000, "99.8 %"),
+            (0, 10, "0\u{a0}%"),
+            (10, 10, "100\u{a0}%"),
+            (9_999_999, 10_000_000, ">\u{a0}99.9\u{a0}%"),
+            (1, 10_000_000, "<\u{a0}0.1\u{a0}%"),
+            (998, 1000, "99.8\u{a0}%"),
         ] {
             assert_eq!(percent(part, whole), expected);
         }
+    }
+
+    #[test]
+    fn what_is_quoted_is_code_and_a_lone_backtick_is_itself() {
+        let shown = |text| prose(text).into_string();
+        assert_eq!(
+            shown("set `a<b` and `c`."),
+            "<bdi>set <code>a&lt;b</code> and <code>c</code>.</bdi>"
+        );
+        assert_eq!(shown("a ` b"), "<bdi>a ` b</bdi>");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::{
     PageData,
     chart::stacked,
-    format::{count, list, percent, seconds},
+    format::{count, list, percent, prose, seconds},
 };
 use crate::{
     domain::{Mode, Summary, visible},
@@ -21,7 +21,7 @@ pub(super) fn header(data: &PageData) -> Markup {
         h1 { (visible(&summary.migration)) " " span class={ "status " (badge.tone) } { (badge.words) } }
         p.sentence { (sentence(summary)) }
         @if let Some(reason) = &summary.stop_reason {
-            p.reason { "Ended early: " (visible(reason)) }
+            p.reason { "Ended early: " (prose(reason)) }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! are the same on every page and contain no data, so the document allows them by their digests.
 
 mod chart;
+mod comparison;
 mod data;
 mod document;
 mod events;
@@ -16,6 +17,7 @@ mod outcomes;
 mod problems;
 mod run_details;
 mod settings;
+mod table;
 mod throughput;
 
 use maud::{Markup, html};
@@ -51,6 +53,7 @@ pub fn body(data: &PageData) -> Markup {
                 section aria-labelledby="next" { h2 #next { "What to do next" } (next_steps::steps(data)) }
                 section aria-labelledby="asked" { h2 #asked { "Request" } (run_details::asked(data)) }
             }
+            (comparison::section(data))
             (throughput::section(data))
             (latency::section(data))
             (events::section(data))

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use super::PageData;
+use super::{PageData, format::prose};
 use crate::domain::Mode;
 
 /// A step: its purpose and its command.
@@ -19,8 +19,19 @@ pub(super) fn steps(data: &PageData) -> Markup {
     html! {
         ol.steps {
             @for (what, command) in &steps {
-                li { (what) @if let Some(command) = command { pre { code { (command) } } } }
+                li { (prose(what)) @if let Some(command) = command { (copied(command)) } }
             }
+        }
+    }
+}
+
+/// Renders a command with a button that copies it. The script shows the button: without it, it would do
+/// nothing.
+fn copied(command: &str) -> Markup {
+    html! {
+        div.command {
+            pre { code { (command) } }
+            button type="button" data-copy aria-live="polite" hidden { "Copy" }
         }
     }
 }

@@ -5,11 +5,12 @@ use maud::{Markup, html};
 use super::{
     PageData,
     chart::stacked,
-    format::{percent, text},
+    format::{percent, prose},
+    table::{bars, column, number, of_class, table},
 };
 use crate::{
-    domain::CodeCount,
-    domain::{Mode, visible},
+    domain::{CodeCount, Mode, visible},
+    ledger::AppOutcomes,
     report::{advice, numbers::grouped},
 };
 
@@ -42,29 +43,25 @@ pub(super) fn by_code(data: &PageData) -> Markup {
                     Mode::Rollback => "Why some were kept",
                 }
             }
-            div.scroll role="region" aria-labelledby="codes" tabindex="0" {
-                table {
-                    thead { tr { th scope="col" { "Code" } th.number scope="col" { "Rows" } th.bars scope="col" { span.hidden { "Share" } } th scope="col" { "Problem and remedy" } } }
-                    tbody {
-                        @for (found, severity, colour) in errors.chain(warnings).chain(superseded) {
-                            tr {
-                                th scope="row" {
-                                    @if severity == "superseded" {
-                                        // These rows are not in the list below.
-                                        code { (visible(&found.code)) }
-                                    } @else {
-                                        a href={ "#filter=" (fragment(&found.code)) } title="Show these rows" { code { (visible(&found.code)) } }
-                                    }
-                                    @if severity != "error" { " " span.badge { (severity) } }
-                                }
-                                td.number { (grouped(found.count)) }
-                                td.bars { (stacked(&[(colour, found.count)], most.unwrap_or(1), &visible(&found.code))) }
-                                td { (what(found)) }
-                            }
-                        }
-                    }
-                }
-            }
+            (table("codes", &[column("Code"), number("Rows"), bars(), of_class("Problem and remedy", "why")], false,
+                errors.chain(warnings).chain(superseded).map(|(found, severity, colour)| vec![
+                    code(found, severity),
+                    html! { (grouped(found.count)) },
+                    stacked(&[(colour, found.count)], most.unwrap_or(1), &visible(&found.code)),
+                    what(found),
+                ])))
+        }
+    }
+}
+
+fn code(found: &CodeCount, severity: &str) -> Markup {
+    html! {
+        @if severity == "superseded" {
+            // These rows are not in the list below.
+            code { (visible(&found.code)) } " " span.badge.plain { (severity) }
+        } @else {
+            a href={ "#filter=" (fragment(&found.code)) } title="Show these rows" { code { (visible(&found.code)) } }
+            @if severity == "warning" { " " span.badge { (severity) } }
         }
     }
 }
@@ -73,8 +70,8 @@ fn what(found: &CodeCount) -> Markup {
     // Reasons of local rules already include the advice.
     let advice = advice(&found.code).filter(|advice| !found.example.ends_with(advice));
     html! {
-        (text(&found.example))
-        @if let Some(advice) = advice { p.advice { "→ " (advice) } }
+        (prose(&found.example))
+        @if let Some(advice) = advice { p.advice { "→ " (prose(advice)) } }
     }
 }
 
@@ -90,44 +87,47 @@ pub(super) fn by_app(data: &PageData) -> Markup {
     };
     let migrated = data.run.summary.mode == Mode::Migrate;
     let has_warnings = apps.iter().any(|app| app.warnings > 0);
+    let mut columns = vec![column("App"), bars()];
+    if migrated {
+        columns.extend([number("Committed"), number("Superseded"), number("Failed")]);
+    } else {
+        columns.push(number("Errors"));
+    }
+    columns.extend(has_warnings.then(|| number("Warnings")));
+    columns.extend(migrated.then(|| number("Arrived")));
     html! {
         section aria-labelledby="apps" {
             h2 #apps { @if migrated { "By app" } @else { "Problems by app" } }
-            div.scroll role="region" aria-labelledby="apps" tabindex="0" {
-                table {
-                    thead {
-                        tr {
-                            th scope="col" { "App" }
-                            th.bars scope="col" { span.hidden { "Share" } }
-                            @if migrated { th.number scope="col" { "Committed" } th.number scope="col" { "Superseded" } }
-                            th.number scope="col" { @if migrated { "Failed" } @else { "Errors" } }
-                            @if has_warnings { th.number scope="col" { "Warnings" } }
-                            @if migrated { th.number scope="col" { "Arrived" } }
-                        }
-                    }
-                    tbody {
-                        @for app in apps {
-                            @let sent = app.committed + app.failed;
-                            @let whole = if migrated { sent + app.superseded } else { app.failed + app.warnings };
-                            @let name = app.app.as_deref().map_or_else(|| "(none)".to_owned(), visible);
-                            @let parts = [("committed", app.committed), ("superseded", app.superseded), ("failed", app.failed),
-                                          ("warning", if migrated { 0 } else { app.warnings })];
-                            tr {
-                                th scope="row" { bdi { (name) } }
-                                td.bars { (stacked(&parts, whole, &name)) }
-                                @if migrated { td.number { (grouped(app.committed)) } td.number { (grouped(app.superseded)) } }
-                                td.number { (grouped(app.failed)) }
-                                @if has_warnings { td.number { (grouped(app.warnings)) } }
-                                @if migrated { td.number { (percent(app.committed, sent)) } }
-                            }
-                        }
-                    }
-                }
-            }
+            (table("apps", &columns, false, apps.iter().map(|app| by_one_app(app, migrated, has_warnings))))
             @if *more > 0 { p.note { "… and " (grouped(*more)) " more apps." } }
             @if migrated {
                 p.note { "Tokens whose last outcome is from this run. Unchanged rows are not included." }
             }
         }
     }
+}
+
+fn by_one_app(app: &AppOutcomes, migrated: bool, has_warnings: bool) -> Vec<Markup> {
+    let sent = app.committed + app.failed;
+    let (whole, warnings) = if migrated {
+        (sent + app.superseded, 0)
+    } else {
+        (app.failed + app.warnings, app.warnings)
+    };
+    let name = app.app.as_deref().map_or_else(|| "(none)".to_owned(), visible);
+    let parts = [
+        ("committed", app.committed),
+        ("superseded", app.superseded),
+        ("failed", app.failed),
+        ("warning", warnings),
+    ];
+    let count = |number| html! { (grouped(number)) };
+    let mut cells = vec![html! { bdi { (name) } }, stacked(&parts, whole, &name)];
+    if migrated {
+        cells.extend([count(app.committed), count(app.superseded)]);
+    }
+    cells.push(count(app.failed));
+    cells.extend(has_warnings.then(|| count(app.warnings)));
+    cells.extend(migrated.then(|| html! { (percent(app.committed, sent)) }));
+    cells
 }

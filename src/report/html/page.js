@@ -1,5 +1,5 @@
 "use strict";
-// Sorts and filters the table of rows. The view is in the address (#filter=…&sort=…), so that it can be shared and survives
+// Copies commands, and sorts and filters the table of rows. The view is in the address (#filter=…&sort=…), so that it can be shared and survives
 // a renewal of the page (event "page:changed").
 (() => {
   const order = new Intl.Collator(undefined, { numeric: true });
@@ -33,6 +33,7 @@
     const heads = [...table.tHead.rows[0].cells];
     const name = wanted.get("sort") || "";
     const down = name.startsWith("-");
+    document.querySelector("[data-sort]").value = name;
     const column = heads.findIndex((head) => head.textContent === name.replace(/^-/, ""));
     heads.forEach((head, place) => {
       if (place !== column) head.removeAttribute("aria-sort");
@@ -47,7 +48,22 @@
     document.querySelector("[data-count]").textContent = count;
   }
 
+  // Without a permission, or on a page that came over plain HTTP, the browser copies what is selected, or the user does.
+  async function copy(button) {
+    const code = button.parentElement.querySelector("code");
+    let copied = true;
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+    } catch {
+      getSelection().selectAllChildren(code);
+      copied = document.execCommand("copy");
+    }
+    button.textContent = copied ? "Copied" : "Selected, press Ctrl+C";
+    setTimeout(() => { button.textContent = "Copy"; }, 3000);
+  }
+
   function prepare() {
+    for (const button of document.querySelectorAll("[data-copy]")) button.hidden = false;
     const table = document.querySelector("[data-sortable]");
     if (!table) return;
     for (const head of table.tHead.rows[0].cells) {
@@ -62,6 +78,7 @@
     }
     document.querySelector("[data-tools]").hidden = false;
     document.querySelector("[data-filter]").addEventListener("input", (event) => ask({ filter: event.target.value }));
+    document.querySelector("[data-sort]").addEventListener("change", (event) => ask({ sort: event.target.value }));
     show();
   }
 
@@ -69,6 +86,9 @@
     if (asked().has("filter")) document.getElementById("rows")?.scrollIntoView();
   }
 
+  document.addEventListener("click", (event) => {
+    if (event.target.matches("[data-copy]")) copy(event.target);
+  });
   addEventListener("hashchange", () => { show(); look(); });
   document.addEventListener("page:changed", prepare);
   prepare();

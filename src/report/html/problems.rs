@@ -4,12 +4,10 @@ use maud::{Markup, html};
 
 use super::{
     PageData,
-    format::{optional, text},
+    format::{optional, prose, text},
+    table::{Column, column, of_class, table},
 };
 use crate::{domain::Mode, ledger::FailedToken, report::numbers::grouped};
-
-/// The columns; the table can be sorted by each.
-const COLUMNS: [&str; 5] = ["Source key", "App", "User, tenant", "Code", "Reason"];
 
 /// Renders the table, which can be read and printed without its script.
 pub(super) fn section(data: &PageData) -> Markup {
@@ -32,40 +30,47 @@ pub(super) fn section(data: &PageData) -> Markup {
             @if shown > 0 {
                 div.tools hidden data-tools {
                     label { "Filter " input type="search" data-filter placeholder="key, app, user, code …" autocomplete="off" spellcheck="false"; }
+                    label.narrow {
+                        "Sort by "
+                        select data-sort {
+                            option value="" { "code, as listed" }
+                            @for column in columns() { option { (column.name()) } }
+                        }
+                    }
                     output data-count aria-live="polite" {}
                 }
-                div.scroll role="region" aria-labelledby="problems" tabindex="0" {
-                    table data-sortable {
-                        thead {
-                            tr {
-                                @for name in COLUMNS { th scope="col" { (name) } }
-                            }
-                        }
-                        tbody { @for row in &data.rows { (line(row)) } }
-                    }
-                }
+                (table("problems", &columns(), true, data.rows.iter().map(line)))
             }
         }
     }
 }
 
-fn line(row: &FailedToken) -> Markup {
-    html! {
-        tr {
-            th.id scope="row" { (text(&row.source_key)) }
-            td { (optional(row.app_id.as_deref())) }
-            td.id {
-                (optional(row.user_id.as_deref()))
-                @if let Some(tenant) = &row.tenant_id { " " span.share { "tenant " } (text(tenant)) }
-            }
-            td {
-                code { (optional(row.error_code.as_deref())) }
-                @if row.severity == "warning" { " " span.badge { "warning" } }
-                @else if let Some(by) = &row.refused_by { span.what { (whom(by)) } }
-            }
-            td.why { (optional(row.reason.as_deref())) }
-        }
-    }
+/// Returns the columns; the table can be sorted by each.
+fn columns() -> [Column; 5] {
+    [
+        of_class("Source key", "id"),
+        column("App"),
+        of_class("User, tenant", "id"),
+        column("Code"),
+        of_class("Reason", "why"),
+    ]
+}
+
+fn line(row: &FailedToken) -> Vec<Markup> {
+    vec![
+        text(&row.source_key),
+        optional(row.app_id.as_deref()),
+        html! {
+            (optional(row.user_id.as_deref()))
+            @if let Some(tenant) = &row.tenant_id { " " span.share { "tenant " } (text(tenant)) }
+        },
+        html! {
+            @if let Some(code) = &row.error_code { code { (text(code)) } }
+            @if row.severity == "warning" { " " span.badge { "warning" } }
+            @else if let Some(by) = &row.refused_by { span.what { (whom(by)) } }
+        },
+        html! { @if let Some(reason) = &row.reason { (prose(reason)) } },
+    ]
 }
 
 /// Returns the origin of a rejection. For a verification, it is the origin of the finding.
@@ -88,7 +93,7 @@ fn shown_rows(data: &PageData, shown: i64, total: i64) -> Markup {
         @if shown < total {
             p.note {
                 "The first " (grouped(shown)) " of " (grouped(total)) " by code. All of them: "
-                code { "tokenferry failures --run " (run) " --warnings --format csv" }
+                code { "tokenferry failures --run " (run) " --warnings --format csv" } "."
             }
         }
         @if data.run.summary.mode == Mode::Migrate && since > 0 && data.run.finished_at.is_some() {

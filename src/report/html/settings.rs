@@ -3,8 +3,9 @@
 use maud::{Markup, html};
 
 use super::{
-    PageData,
-    format::{optional, text, time},
+    PageData, Setting,
+    format::{text, time},
+    table::{column, of_class, table},
 };
 
 /// Renders a table that is collapsed at first.
@@ -17,21 +18,19 @@ pub(super) fn section(data: &PageData) -> Markup {
             h2 #settings { "Settings" }
             details {
                 summary { "All " (data.settings.len()) " of them, as they were when this page was made (" (time(data.made_at)) ")" }
-                div.scroll role="region" aria-labelledby="settings" tabindex="0" {
-                    table {
-                        thead { tr { th scope="col" { "Key" } th scope="col" { "Value" } th scope="col" { "From" } } }
-                        tbody {
-                            @for setting in &data.settings {
-                                tr {
-                                    th scope="row" { code { (text(&setting.key)) } }
-                                    td { @if setting.shown.is_some() { (optional(setting.shown.as_deref())) } @else { span.share { "not set" } } }
-                                    td { (text(&setting.origin)) }
-                                }
-                            }
-                        }
-                    }
-                }
+                (table("settings", &[column("Key"), of_class("Value", "value"), column("From")], false, data.settings.iter().map(line)))
             }
         }
     }
+}
+
+fn line(setting: &Setting) -> Vec<Markup> {
+    vec![
+        html! { code { (text(&setting.key)) } },
+        match &setting.shown {
+            Some(shown) => html! { code { (text(shown)) } },
+            None => html! { span.share { "not set" } },
+        },
+        text(&setting.origin),
+    ]
 }

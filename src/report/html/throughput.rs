@@ -140,7 +140,7 @@ fn draw(area: &Area<'_>, room: Room, timeline: &Timeline, marks: &[Mark], per: f
     let top = (most * 1.08).max(1.0);
     let mut chart = ChartBuilder::on(area)
         .margin_top(8)
-        .margin_right(12)
+        .margin_right(32)
         .x_label_area_size(26)
         .y_label_area_size(58)
         .build_cartesian_2d(from..end, 0.0..top)?;
@@ -152,7 +152,8 @@ fn draw(area: &Area<'_>, room: Room, timeline: &Timeline, marks: &[Mark], per: f
         .bold_line_style(chart::GRID)
         .axis_style(chart::GRID)
         .label_style(chart::letters())
-        .x_labels(room.labels())
+        // A label names a second or a minute: more of them than steps would repeat themselves.
+        .x_labels(room.labels().min(timeline.steps.len() + 1))
         .y_labels(5)
         .x_label_formatter(&|at: &DateTime<Utc>| {
             let shape = if whole_days {

@@ -289,7 +289,7 @@ async fn put_back(bed: &Bed) {
     let mut connection = PgConnection::connect(bed.database.url()).await.unwrap();
     connection
         .execute(
-            "alter schema tokenferry rename to present; alter table present.runs drop column estimated_at_most;
+            "alter schema tokenferry rename to present; alter table present.runs drop column estimated_at_most, drop column failures_by_code;
              create schema tokenferry; set search_path to tokenferry",
         )
         .await

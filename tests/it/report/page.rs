@@ -37,7 +37,7 @@ async fn a_page_tells_what_was_asked_what_happened_and_what_to_do() {
         &page,
         &[
             "<title>Run 1 of test</title>",
-            "This run uploaded 197 of 200 tokens; 3 failed. 98.5 % of all tokens are at Descope.",
+            "This run uploaded 197 of 200 tokens; 3 failed. 98.5\u{a0}% of all tokens are at Descope.",
             "completed, some failed",
             // Asked.
             "all rows of legacy_tokens, by process",
@@ -193,6 +193,67 @@ async fn failures_that_a_later_run_has_worked_on_are_counted_and_not_listed() {
         &["This run uploaded 1 of 200 tokens; 197 were there already and 2 failed."],
     );
     assert!(!second.contains("by a later one"));
+}
+
+#[tokio::test]
+async fn a_page_compares_the_run_with_the_one_before() {
+    let bed = with_failures().await;
+    bed.migrate().await.ended_with(3);
+    assert!(!page(&bed, &[]).await.contains("id=\"before\""));
+    // One problem is solved, and another one comes up.
+    bed.sql(
+        "update legacy_tokens set access_token = 'fixed' where id = 21;
+         update legacy_tokens set provider = null where id = 30",
+    )
+    .await;
+    bed.migrate().await.ended_with(3);
+    let second = page(&bed, &[]).await;
+    contains(&second, &["Compared with run 1 of ", "(completed, some failed)."]);
+    let cells = |name: &str| {
+        let row = second.split("id=\"before\"").nth(1).unwrap();
+        let row = row.split(&format!(">{name}<")).nth(1).unwrap();
+        let row = row.split("</tr>").next().unwrap().to_owned();
+        let texts = row.split('>').filter_map(|part| part.split('<').next());
+        texts
+            .skip(1)
+            .filter(|text| !text.is_empty())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
+    assert_eq!(cells("selected"), "200 200 0");
+    assert_eq!(cells("committed"), "197 1 −196");
+    assert_eq!(cells("no_token"), "gone 1 0 −1");
+    assert_eq!(cells("no_app"), "new 0 1 +1");
+    assert_eq!(cells("E112102"), "unchanged 2 2 0");
+
+    // A run that recorded nothing of the kind, as those of earlier versions.
+    bed.sql("update tokenferry.runs set failures_by_code = null where id = 1")
+        .await;
+    contains(&page(&bed, &[]).await, &["One of the two has not recorded them"]);
+    // Dry runs are compared with dry runs, and retries with nothing.
+    bed.run(&["migrate", "--dry-run"]).await.ended_with(3);
+    bed.run(&["migrate", "--only-failed"]).await.ended_with(3);
+    for run in ["3", "4"] {
+        assert!(
+            !page(&bed, &["--run", run]).await.contains("id=\"before\""),
+            "{run}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_status_is_said_in_words_and_what_is_quoted_is_code() {
+    let bed = with_failures().await;
+    bed.migrate().await.ended_with(3);
+    let page = page(&bed, &[]).await;
+    let (before_settings, _) = page.split_once("id=\"settings\"").unwrap();
+    let body = before_settings.split_once("<body>").unwrap().1;
+    assert!(!body.contains("completed_with_failures"), "{body}");
+    assert!(!body.contains('`'), "{body}");
+    contains(
+        body,
+        &["<code>source.where</code>", "<bdi>completed, some failed</bdi>"],
+    );
 }
 
 /// A device, or a pipe that somebody reads from: whatever else writes there finds it as it was.

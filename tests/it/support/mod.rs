@@ -1,6 +1,7 @@
 //! Helpers of the tests.
 
 pub(crate) mod bed;
+pub(crate) mod browser;
 pub(crate) mod database;
 pub(crate) mod http;
 pub(crate) mod ledger;

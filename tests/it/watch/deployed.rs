@@ -107,6 +107,7 @@ async fn the_alerts_speak_of_figures_that_there_are() {
         "TokenferryTokensFailed",
         "TokenferryRunStopped",
         "TokenferryNoSuccess",
+        "TokenferryAbsent",
         "TokenferryHeldByRateLimit",
     ] {
         assert!(names.contains(expected), "{expected}");
