@@ -137,7 +137,8 @@ impl StoredToken {
 
     /// Returns true if it has the requested scopes. If none were requested, the API shows the latest token of
     /// the owner, which may be another one that has scopes: both may hold the same secrets.
-    pub(super) fn has_scopes_of(&self, probe: &Probe) -> bool {
+    #[must_use]
+    pub fn has_scopes_of(&self, probe: &Probe) -> bool {
         let shown = self.scopes.as_deref().unwrap_or_default();
         self.found_by_scopes || ScopeSet::from(shown.to_vec()) == probe.scopes
     }

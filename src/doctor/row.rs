@@ -71,6 +71,7 @@ fn examine(settings: &Settings, row: &LegacyToken) -> RowExamination {
             .app
             .as_deref()
             .and_then(|name| settings.apps.resolve(name))
+            .filter(|id| !row.is_within(id))
             .map(str::to_owned),
         request,
     }
@@ -78,7 +79,15 @@ fn examine(settings: &Settings, row: &LegacyToken) -> RowExamination {
 
 /// What was read for every mapped field.
 fn fields(settings: &Settings, row: &LegacyToken) -> Vec<(&'static str, String)> {
-    let text = |text: Option<&str>| text.map_or_else(|| "none".to_owned(), |text| format!("\"{text}\""));
+    // A column of tokens may be mapped to a field that is none.
+    let name = |name: &str| {
+        if row.is_within(name) {
+            shape(name)
+        } else {
+            format!("\"{name}\"")
+        }
+    };
+    let text = |text: Option<&str>| text.map_or_else(|| "none".to_owned(), name);
     let secret = |secret: &Option<Secret>| {
         secret
             .as_ref()
@@ -107,6 +116,9 @@ fn fields(settings: &Settings, row: &LegacyToken) -> Vec<(&'static str, String)>
         Field::AccessTokenType => text(row.access_token_type.as_deref()),
         Field::Scopes => match &row.scopes {
             Scopes::Absent => "none".to_owned(),
+            Scopes::Listed(scopes) if scopes.iter().any(|scope| row.is_within(scope)) => {
+                shape(&scopes.join(" "))
+            }
             Scopes::Listed(scopes) => scopes.join(" "),
             Scopes::Unreadable => "no list of scopes".to_owned(),
         },
@@ -138,14 +150,26 @@ fn shape(secret: &str) -> String {
     format!("{} characters: {}", secret.chars().count(), found.join(", "))
 }
 
-/// The same token with its secrets replaced by their lengths.
+/// The same token with its secrets replaced by their lengths, wherever they are. What decides its destination
+/// holds none, or it would not be sent.
 fn masked(row: &LegacyToken) -> LegacyToken {
-    let mask = |secret: &Option<Secret>| {
-        secret
-            .as_ref()
-            .map(|secret| Secret::new(format!("({} characters)", secret.reveal().chars().count())))
+    let length = |text: &str| format!("({} characters)", text.chars().count());
+    let mask = |secret: &Option<Secret>| secret.as_ref().map(|secret| Secret::new(length(secret.reveal())));
+    let name = |name: &str| {
+        if row.is_within(name) {
+            length(name)
+        } else {
+            name.to_owned()
+        }
+    };
+    let scopes = match &row.scopes {
+        Scopes::Listed(scopes) => Scopes::Listed(scopes.iter().map(|scope| name(scope)).collect()),
+        other => other.clone(),
     };
     LegacyToken {
+        scopes,
+        access_token_type: row.access_token_type.as_deref().map(|kind| name(kind).into()),
+        granted_by: row.granted_by.as_deref().map(name),
         access_token: mask(&row.access_token),
         refresh_token: mask(&row.refresh_token),
         id_token: mask(&row.id_token),

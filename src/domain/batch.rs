@@ -1,6 +1,6 @@
 //! A batch: the tokens of one request.
 
-use super::{Item, Subject};
+use super::{Evidence, Item, Subject};
 
 /// Tokens of one request: all of one subject, and never two with the same identity.
 #[derive(Debug)]
@@ -20,6 +20,14 @@ impl Batch {
     #[must_use]
     pub fn is_new(&self) -> bool {
         self.items.iter().all(|item| item.is_new)
+    }
+
+    /// Lets none of its tokens testify: they may be stored already, so reading them back could not tell
+    /// whether they arrived with another batch.
+    pub fn discard_evidence(&mut self) {
+        for item in &mut self.items {
+            item.evidence = Evidence::default();
+        }
     }
 }
 

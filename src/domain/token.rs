@@ -4,8 +4,11 @@ use std::{fmt, sync::Arc};
 
 use smol_str::SmolStr;
 
-use super::Login;
+use super::{Login, begins_like_a_token};
 use crate::secret::Secret;
+
+/// Shorter texts, in bytes, may occur in another one by chance.
+const SHORTEST_TOKEN: usize = 12;
 
 /// The key of a source row in text form: `42`, a UUID, the text itself, or a JSON array of these if the key
 /// has several columns. A short key needs no allocation, and copies of a long one share it.
@@ -244,6 +247,18 @@ impl LegacyToken {
     #[must_use]
     pub fn has_token(&self) -> bool {
         self.access_token.is_some() || self.refresh_token.is_some()
+    }
+
+    /// Returns true if a text contains one of the row's own tokens, or starts like a well-known token. It is
+    /// never shown then, whatever its column was mapped to.
+    #[must_use]
+    pub fn is_within(&self, text: &str) -> bool {
+        let holds = |secret: &Secret| {
+            let secret = secret.reveal();
+            secret.len() >= SHORTEST_TOKEN && text.len() >= secret.len() && text.contains(secret)
+        };
+        let own = [&self.access_token, &self.refresh_token, &self.id_token];
+        own.into_iter().flatten().any(holds) || begins_like_a_token(text)
     }
 }
 

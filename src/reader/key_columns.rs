@@ -89,7 +89,7 @@ impl KeyColumns {
     }
 
     /// The values of the columns in the text of a key.
-    fn typed(&self, text: &str) -> Vec<String> {
+    pub(super) fn typed(&self, text: &str) -> Vec<String> {
         match self.0.as_slice() {
             [column] => vec![format!("{text}::pg_catalog.text::{}", column.key_type.sql())],
             columns => columns

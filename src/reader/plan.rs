@@ -238,6 +238,11 @@ impl Plan {
         )
     }
 
+    /// The query that fails if a text (`$1`) has another type than the key.
+    pub(super) fn typed_key(&self) -> String {
+        format!("select {}", self.key.typed("$1").join(", "))
+    }
+
     /// The query for rows by their keys (`$1`, as texts).
     pub(super) fn rows(&self) -> String {
         let filter = self.filter(Some(self.key.is_among("$1")));

@@ -38,7 +38,12 @@ impl Source {
                     size += found.bytes;
                 }
                 Err(error) if error.is_about_a_value() => match part {
-                    [key] => tokens.extend(self.without_bad_fields(key, error).await?),
+                    // The ledger may hold keys of another `source.key`, and people may ask for anything.
+                    [key] => {
+                        if matches!(wanted, Rows::Between(_)) || self.is_key(key).await? {
+                            tokens.extend(self.without_bad_fields(key, error).await?);
+                        }
+                    }
                     _ => {
                         let (before, behind) = part.split_at(part.len() / 2);
                         parts.extend([behind, before]);
@@ -76,6 +81,19 @@ impl Source {
                     .ok_or_else(|| not_a_key(after, "has none"))
             })
             .collect()
+    }
+
+    /// Returns false if the text is of another type than the key, so that no row has it.
+    async fn is_key(&mut self, text: &SourceKey) -> Result<bool, SourceError> {
+        let typed = sqlx::query(AssertSqlSafe(self.plan.typed_key()))
+            .bind(text.as_str())
+            .fetch_one(self.connection.session().await?)
+            .await;
+        match typed.map_err(|error| row_error(error, None)) {
+            Ok(_) => Ok(true),
+            Err(error) if error.is_about_a_value() => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// Reads a failing row without the fields that make it fail.

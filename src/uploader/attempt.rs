@@ -19,7 +19,7 @@ use super::{
 use crate::{
     descope::{Refusal, RequestBody, UploadOutcome, redact},
     domain::{Batch, Reason},
-    ledger::{LedgerError, Rows},
+    ledger::{LedgerError, RemainingTokens, Rows},
     rate::RetryLoop,
 };
 
@@ -125,6 +125,9 @@ async fn send_within(
                 .ledger
                 .fail_batch(&intent.outcome(status), &reason, &[])
                 .await?;
+            if intent.residue == RemainingTokens::Possible {
+                batch.discard_evidence();
+            }
             return Ok(AttemptResult::Exhausted { batch, reason });
         }
     }
@@ -250,7 +253,7 @@ async fn prove(
 async fn handle(
     context: &Context,
     exchanged: Exchanged,
-    batch: Batch,
+    mut batch: Batch,
     attempts: &mut RetryLoop<'_>,
 ) -> Result<ControlFlow<AttemptResult, NextAttempt>, LedgerError> {
     let ledger = &context.ledger;
@@ -334,6 +337,9 @@ async fn handle(
         }
     };
     let (rejection, status) = rejection;
+    if intent.residue == RemainingTokens::Possible {
+        batch.discard_evidence();
+    }
     let rejected = reject(context, batch, &intent.outcome(status), rejection).await?;
     Ok(ControlFlow::Break(AttemptResult::Rejected(rejected)))
 }

@@ -64,7 +64,7 @@ async fn deliver(context: &Context, deferred: DeferredBatch) -> Result<(), Ledge
 /// Reads an unresolved batch back once more. Returns it if it must be sent again.
 async fn reconcile(
     context: &Context,
-    unresolved: Unresolved,
+    mut unresolved: Unresolved,
     keys: KeyGuardEntry,
 ) -> Result<Option<Batch>, LedgerError> {
     let reconciliation = read_back(context, &unresolved, false).await;
@@ -78,7 +78,11 @@ async fn reconcile(
             context.report(&pages(batch), &TokenOutcome::Committed);
             return Ok(None);
         }
-        Reconciliation::NotStored => "no response arrived, and nothing of the batch is stored",
+        Reconciliation::NotStored => {
+            let tokens = unresolved.batch.items.len();
+            outcome.residue = outcome.residue.max(context.residue_of(tokens));
+            "no response arrived, and nothing of the batch is stored"
+        }
         Reconciliation::NoProof => {
             outcome.residue = RemainingTokens::Possible;
             "no response arrived, and nothing proves whether the batch is stored: its tokens are sent again"
@@ -92,6 +96,9 @@ async fn reconcile(
     let reason = Reason::transport("not_stored", text);
     context.ledger.fail_batch(&outcome, &reason, &[]).await?;
     context.control.meter.batch(false);
+    if outcome.residue == RemainingTokens::Possible {
+        unresolved.batch.discard_evidence();
+    }
     Ok(Some(unresolved.batch))
 }
 

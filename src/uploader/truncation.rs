@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     descope::{ReadBackVerdict, Refusal},
-    domain::{Batch, Evidence, Reason, StopReason},
+    domain::{Batch, Reason, StopReason},
     ledger::{LedgerError, RemainingTokens, Rows},
     rate::RetryLoop,
 };
@@ -142,11 +142,7 @@ pub(super) async fn record(
         parent,
     };
     let mut stored = Batch { parent, ..batch };
-    // They may be there already, so reading them back could not tell whether they arrived with the next
-    // batch.
-    for item in &mut rest.items {
-        item.evidence = Evidence::default();
-    }
+    rest.discard_evidence();
     // If the process is killed between two of these steps, reading back settles both batches: the witness of
     // the larger one is its last token.
     let witnesses = choose(&stored, ledger.key(), context.readable_until());

@@ -269,6 +269,29 @@ async fn a_large_batch_whose_response_is_lost_is_settled_by_its_last_token() {
     }
 }
 
+/// An API that stores 180 tokens of a batch. The first larger one gets no response, and goes again in two
+/// parts, of which the second one is lost.
+#[tokio::test]
+async fn what_a_truncated_batch_left_behind_does_not_testify_for_its_parts() {
+    let bed = Bed::with(Simulator::builder().rule(|rules| rules.truncates_to = Some(180))).await;
+    bed.user_rows(1, 1000).await;
+    let bed = bed.set(&format!(
+        "{GROWS}\nbatch.concurrency = 1\napi.settle_grace = \"100ms\""
+    ));
+    let larger = [
+        Fault::CutAfterCommit,
+        Fault::Status(413),
+        Fault::None,
+        Fault::CutBeforeCommit,
+    ];
+    bed.api.script(std::iter::repeat_n(Fault::None, 5).chain(larger));
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(ran["tokens"]["committed"], 1000);
+    let sizes = bed.api.requests().batch_sizes();
+    assert!(sizes.contains(&200) && sizes.contains(&150), "{sizes:?}");
+    bed.assert_arrived().await;
+}
+
 #[tokio::test]
 async fn without_the_right_to_read_batches_stop_growing_and_the_end_of_the_larger_one_is_sent_again() {
     for truncates_to in [None, Some(150)] {

@@ -43,12 +43,12 @@ async fn a_row_is_shown_with_its_secrets_masked_and_nothing_is_sent() {
         .await;
     let refused = bed.run(&["check", "--key", "3"]).await.ended_with(3);
     assert!(refused.stdout.contains("Rules: not sent."), "{}", refused.stdout);
-    let absent = bed.run(&["check", "--key", "99"]).await.ended_with(2);
-    assert!(
-        absent.stderr.contains("there is no row with the key \"99\""),
-        "{}",
-        absent.stderr
-    );
+    // Not every text can be a key.
+    for key in ["99", "ninety-nine", "99999999999999999999"] {
+        let absent = bed.run(&["check", "--key", key]).await.ended_with(2);
+        let said = format!("there is no row with the key \"{key}\"");
+        assert!(absent.stderr.contains(&said), "{}", absent.stderr);
+    }
 }
 
 #[tokio::test]
@@ -70,4 +70,27 @@ async fn what_the_ledger_knows_of_the_row_is_told() {
         "{}",
         unknown.stdout
     );
+}
+
+#[tokio::test]
+async fn a_token_in_a_column_that_is_mapped_to_something_else_is_not_shown() {
+    for field in [
+        "app",
+        "user_id",
+        "external_identifier",
+        "scopes",
+        "granted_by",
+        "access_token_type",
+    ] {
+        let bed = Bed::new()
+            .await
+            .set(&format!("source.columns.{field} = \"refresh_token\""));
+        bed.rows(1, 1).await;
+        let shown = bed.run(&["check", "--key", "1"]).await;
+        assert!(matches!(shown.code, 0 | 3), "{field}: {}", shown.stderr);
+        assert!(shown.stdout.contains("Row 1, as it was read:"), "{field}");
+        for told in [&shown.stdout, &shown.stderr] {
+            assert!(!told.contains(TOKEN), "{field}: {told}");
+        }
+    }
 }

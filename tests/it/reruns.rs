@@ -371,3 +371,22 @@ async fn a_stored_token_stays_committed_until_the_newer_one_has_arrived() {
     assert_eq!(bed.texts(state).await, ["superseded"]);
     bed.assert_arrived().await;
 }
+
+#[tokio::test]
+async fn rows_that_are_known_by_keys_of_another_type_are_gone() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 3).await;
+    bed.sql("alter table legacy_tokens add email text unique; update legacy_tokens set email = 'p' || id")
+        .await;
+    let bed = bed.set("source.key = \"email\"");
+    bed.migrate().await.ended_with(0);
+    let bed = bed.set("source.key = \"id\"");
+    let ran = bed.migrate().await.ended_with(0).json();
+    assert_eq!(
+        ran["tokens"],
+        json!({"selected": 3, "committed": 3, "failed": 0, "superseded": 0, "unchanged": 0})
+    );
+    bed.assert_arrived().await;
+    let verified = bed.run(&["verify", "--json"]).await.ended_with(0).json();
+    assert_eq!(verified["verify"]["equal"], 3);
+}

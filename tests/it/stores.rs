@@ -523,7 +523,8 @@ async fn encrypted_values_are_recognised_and_asked_for_by_a_variable() {
         "drop table legacy_tokens; create schema crm;
          create table crm.\"Grants\" (\"Provider\" text, \"UserId\" text, \"AccessToken\" text, \"ExpiresIn\" int, \"UpdatedAt\" timestamptz,
                                       data jsonb, unique (\"Provider\", \"UserId\"));
-         insert into crm.\"Grants\" values ('google', 'u1', 'gAAAAABrAmaJScRcMGmAcJjVSv1jlrhRs6E1PCf-Qsddl1-d-J4rKFR4dpehiNSXNnH3vpDL5elnlLcoe4bRlPTHFd35Dw_7dkhR4gc1b_XciveXseKMKRU=', 60, now())",
+         insert into crm.\"Grants\" values ('google', 'u1', 'gAAAAABrAmaJScRcMGmAcJjVSv1jlrhRs6E1PCf-Qsddl1-d-J4rKFR4dpehiNSXNnH3vpDL5elnlLcoe4bRlPTHFd35Dw_7dkhR4gc1b_XciveXseKMKRU=', 60, now()),
+             ('ya29.a0AfH6SMBx1y2z3w4v5u', 'u2', 'x', 60, now())",
     )
     .await;
     let folder = tempfile::tempdir().unwrap();
@@ -532,6 +533,8 @@ async fn encrypted_values_are_recognised_and_asked_for_by_a_variable() {
         .await
         .ended_with(0);
     let written = fs::read_to_string(folder.path().join("tokenferry.toml")).unwrap();
+    // A token where the name of an app should be.
+    assert!(!written.contains("ya29"), "{written}");
     for line in [
         "table = \"crm.Grants\"",
         "# OPEN: the table has no unique key without nulls",
@@ -579,20 +582,25 @@ async fn a_file_that_cannot_be_created_is_a_usage_error_with_path_and_reason() {
 
 #[tokio::test]
 async fn a_preset_for_another_table_grants_that_one_too() {
-    let store = plain_stores().remove(1);
-    let (bed, folder) = (store.bed().await, tempfile::tempdir().unwrap());
-    bed.sql("create schema crm; create table crm.\"Logins\" (like \"Account\")")
+    for (schema, table) in [("crm", "\"crm.Logins\""), ("c.rm", "'\"c.rm\".Logins'")] {
+        let store = plain_stores().remove(1);
+        let (bed, folder) = (store.bed().await, tempfile::tempdir().unwrap());
+        bed.sql(&format!(
+            "create schema \"{schema}\"; create table \"{schema}\".\"Logins\" (like \"Account\")"
+        ))
         .await;
-    let arguments = ["init", "--preset", "authjs-prisma", "--table", "crm.Logins"];
-    let init = store.run(&bed, folder.path(), &arguments).await.ended_with(0);
-    for said in [
-        "grant usage on schema \"crm\", ",
-        ", \"crm\".\"Logins\" to tokenferry_reader;",
-    ] {
-        assert!(init.stdout.contains(said), "{said}: {}", init.stdout);
+        let name = format!("{schema}.Logins");
+        let arguments = ["init", "--preset", "authjs-prisma", "--table", name.as_str()];
+        let init = store.run(&bed, folder.path(), &arguments).await.ended_with(0);
+        for said in [
+            format!("grant usage on schema \"{schema}\", "),
+            format!(", \"{schema}\".\"Logins\" to tokenferry_reader;"),
+        ] {
+            assert!(init.stdout.contains(&said), "{said}: {}", init.stdout);
+        }
+        let written = fs::read_to_string(folder.path().join("tokenferry.toml")).unwrap();
+        assert!(written.contains(&format!("table = {table}")), "{written}");
     }
-    let written = fs::read_to_string(folder.path().join("tokenferry.toml")).unwrap();
-    assert!(written.contains("table = \"crm.Logins\""), "{written}");
 }
 
 #[tokio::test]

@@ -270,6 +270,23 @@ async fn an_answer_that_speaks_of_no_token_is_asked_for_again() {
 }
 
 #[tokio::test]
+async fn a_token_without_scopes_that_a_newer_one_with_scopes_hides_is_no_difference() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 2).await;
+    bed.migrate().await.ended_with(0);
+    // Sent later, so the API shows it to whoever asks for the user's token without scopes.
+    bed.user_rows(3, 3).await;
+    bed.sql("update legacy_tokens set user_id = 'user-1', scope = 'calendar' where id = 3")
+        .await;
+    bed.migrate().await.ended_with(0);
+    let summary = verify(&bed, &[]).await.ended_with(0).json();
+    assert_eq!(
+        found(&bed, &summary).await,
+        listed(&[("warning", "1", "another_token_shown")])
+    );
+}
+
+#[tokio::test]
 async fn what_cannot_be_compared_is_counted_and_no_difference() {
     let bed = Bed::new().await;
     bed.rows(1, 30).await;

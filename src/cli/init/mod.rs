@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config::{Field, Preset, load_text, presets, schema},
-    domain::visible,
+    domain::{looks_like_a_secret, visible},
     postgres::{Address, quote_identifier},
     reader::{Inventory, SourceDiagnostics, Table},
     secret::Secret,
@@ -280,6 +280,7 @@ async fn app_names(draft: &Draft, url: &Secret) -> Vec<(String, String)> {
     // What does not look like a name may be a value of another kind.
     let is_name = |name: &String| {
         name.len() <= 64
+            && !looks_like_a_secret(name)
             && name
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "._-: ".contains(c))
@@ -422,12 +423,12 @@ fn summary(draft: &Draft, tables: &[Table], database: &str, path: &Path) -> Stri
 
 /// The schema of a table, as SQL writes both.
 fn schema_of(name: &str, tables: &[Table]) -> String {
-    if let Some((schema, _)) = name.split_once('.') {
-        return schema.to_owned();
-    }
     let plain = name.replace('"', "");
-    let table = tables
-        .iter()
-        .find(|table| table.is_visible && table.name == plain);
-    quote_identifier(table.map_or("public", |table| table.schema.as_str()))
+    // A quoted name may have a dot in it.
+    let is_named = |table: &&Table| table.sql() == name || (table.is_visible && table.name == plain);
+    match (tables.iter().find(is_named), name.split_once('.')) {
+        (Some(table), _) => quote_identifier(&table.schema),
+        (None, Some((schema, _))) => schema.to_owned(),
+        (None, None) => quote_identifier("public"),
+    }
 }

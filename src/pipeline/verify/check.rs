@@ -207,7 +207,17 @@ impl VerifyStage<'_> {
             Read::Spared => Verdict::NotRead,
             Read::Found(held) if !held.is_of(&probe) => Verdict::Hidden,
             Read::Found(held) => match row_status.origin {
-                Origin::Row { .. } => held.compare(&row_status.encoded, token.sent_at),
+                Origin::Row { .. } => match held.compare(&row_status.encoded, token.sent_at) {
+                    // None were sent, so this may be a newer token of the same owner.
+                    Verdict::Different(fields)
+                        if probe.scopes.is_empty()
+                            && !held.has_scopes_of(&probe)
+                            && fields.iter().any(|field| field.is_of_the_token()) =>
+                    {
+                        Verdict::Hidden
+                    }
+                    verdict => verdict,
+                },
                 Origin::Fetched => held.compare_around(&row_status.encoded, token.sent_at),
             },
             Read::Absent => Verdict::Missing,

@@ -4,17 +4,12 @@ use super::{Found, has_control, in_part, is_padded, is_placeholder, is_plain, no
 use crate::{
     config::AppMap,
     domain::{
-        Destination, LegacyToken, Login, LoginId, Reason, Rule, ScopeSet, Subject, Unresolved,
-        begins_like_a_token, quotable,
+        Destination, LegacyToken, Login, LoginId, Reason, Rule, ScopeSet, Subject, Unresolved, quotable,
     },
-    secret::Secret,
 };
 
 /// The maximum length in bytes, far above any Descope ID. The API's own limit is not published.
 const LONGEST_ID: usize = 512;
-
-/// Shorter texts, in bytes, may occur in an ID by chance.
-const SHORTEST_TOKEN: usize = 12;
 
 /// Returns the destination of a row. A row with a user is a user token, within its tenant if it has one; a
 /// row with only a tenant is a tenant token.
@@ -64,7 +59,7 @@ pub(in crate::validation) fn destination(token: &LegacyToken, apps: &AppMap) -> 
         ("tenant", tenant_id.map(String::as_str)),
         ("external identifier", token.external_identifier.as_deref()),
     ] {
-        if id.is_some_and(|id| is_token(id, token)) {
+        if id.is_some_and(|id| token.is_within(id)) {
             return Err(in_part(Rule::IdIsToken, part));
         }
     }
@@ -76,16 +71,6 @@ pub(in crate::validation) fn destination(token: &LegacyToken, apps: &AppMap) -> 
         external_identifier: token.external_identifier.clone(),
         scopes: ScopeSet::of(&token.scopes),
     })
-}
-
-/// Returns true if an ID contains one of the row's own tokens, or starts like a well-known token.
-fn is_token(id: &str, token: &LegacyToken) -> bool {
-    let holds = |secret: &Secret| {
-        let secret = secret.reveal();
-        secret.len() >= SHORTEST_TOKEN && id.len() >= secret.len() && id.contains(secret)
-    };
-    let own = [&token.access_token, &token.refresh_token, &token.id_token];
-    own.into_iter().flatten().any(holds) || begins_like_a_token(id)
 }
 
 /// Returns the reason why a login ID has no user. The text does not repeat it, as it is personal data.
