@@ -96,16 +96,16 @@ fn known(key: &str) -> Option<Value> {
         ("source.preset", _) => word(presets().iter().map(|preset| preset.name)),
         ("rules.tolerate", _) => {
             let tolerable = Rule::ALL.iter().filter(|rule| rule.is_tolerable());
-            several(word(tolerable.map(|rule| rule.code())))
+            several(&word(tolerable.map(|rule| rule.code())))
         }
-        ("notify.on", Some(words)) => several(word(words.iter().copied())),
+        ("notify.on", Some(words)) => several(&word(words.iter().copied())),
         (_, Some(words)) => word(words.iter().copied()),
         _ => return None,
     })
 }
 
 /// A list of these, or a text that lists them.
-fn several(one: Value) -> Value {
+fn several(one: &Value) -> Value {
     json!({ "anyOf": [{ "type": "array", "items": one }, text()] })
 }
 

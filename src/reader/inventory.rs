@@ -60,8 +60,8 @@ impl Table {
         ];
         let is_other =
             |kind: &str| kind.ends_with("[]") || OTHERS.iter().any(|other| kind.starts_with(other));
-        let columns = self.columns.iter().filter(|column| key.contains(&column.name));
-        !columns.into_iter().any(|column| is_other(&column.kind))
+        let mut columns = self.columns.iter().filter(|column| key.contains(&column.name));
+        !columns.any(|column| is_other(&column.kind))
     }
 
     /// Returns its name as SQL writes it.
