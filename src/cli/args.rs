@@ -116,7 +116,7 @@ pub enum Command {
 Reads the catalog, and of rows only the names of apps and whether values look encrypted. Writes tokenferry.toml (or
 --config FILE), .env.example and tokenferry.schema.json, and never overwrites a file.
 
-Ends with 0, or with 2 if a file exists or no table is found, or 6 if the database is unreachable.")]
+Ends with 0, or with 2 if the configuration exists or no table is found, or 6 if the database is unreachable.")]
 pub struct InitArgs {
     /// Table with the tokens, with its schema if need be [default: the likeliest]
     #[arg(long, value_name = "TABLE")]

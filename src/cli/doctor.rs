@@ -58,6 +58,10 @@ fn text(examination: &Examination) -> String {
         count(Status::Failed),
         count(Status::Skipped)
     );
+    text.push_str(match examination.class() {
+        None => "Next: tokenferry migrate --dry-run\n",
+        Some(_) => "Next: what FAILED above, then tokenferry doctor again\n",
+    });
     text
 }
 

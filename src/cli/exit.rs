@@ -76,6 +76,8 @@ pub(super) fn of_error(error: &anyhow::Error) -> Exit {
             return of_pipeline(error);
         } else if let Some(error) = cause.downcast_ref::<LedgerError>() {
             return of_ledger(error);
+        } else if let Some(failure) = cause.downcast_ref::<Failure>() {
+            return of_database(failure);
         } else if cause.is::<ConfigError>() || cause.is::<UsageError>() || is_listening(cause) {
             return Exit::Usage;
         } else if cause.is::<TempPostgresError>() {

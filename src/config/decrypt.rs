@@ -14,7 +14,7 @@ use crate::{
 
 const SECTION: &str = "source.decrypt";
 
-const CIPHERS: [(&str, Cipher); 5] = [
+pub(super) const CIPHERS: [(&str, Cipher); 5] = [
     ("aes-256-gcm", Cipher::AesGcm),
     ("aes-256-cbc", Cipher::AesCbc(Padding::Pkcs7)),
     ("aes-256-cbc-hmac-sha256", Cipher::AesCbcHmac),
@@ -22,12 +22,23 @@ const CIPHERS: [(&str, Cipher); 5] = [
     ("xsalsa20-poly1305", Cipher::XSalsa20Poly1305),
 ];
 
-const PADDINGS: [(&str, Padding); 4] = [
+pub(super) const PADDINGS: [(&str, Padding); 4] = [
     ("pkcs7", Padding::Pkcs7),
     ("asterisks", Padding::Asterisks),
     ("zeros", Padding::Zeros),
     ("one-and-zeros", Padding::OneAndZeros),
 ];
+
+pub(super) const DIGESTS: [(&str, &[Digest]); 3] = [
+    ("sha256", &[Digest::Sha256]),
+    ("sha1", &[Digest::Sha1]),
+    ("either", &[Digest::Sha256, Digest::Sha1]),
+];
+
+pub(super) const ENCODINGS: [(&str, Encoding); 2] = [("base64", Encoding::Base64), ("hex", Encoding::Hex)];
+
+/// Whether the key is hashed.
+pub(super) const KEY_HASHES: [(&str, bool); 3] = [("none", false), ("sha256", true), ("hkdf", true)];
 
 /// A format under a name, for every column that names it.
 struct Shared {
@@ -195,21 +206,11 @@ fn settings(reader: &mut Reader<'_>, key: &str, format: Format) -> Configured {
             Setting::NamedKeys => given.named_keys = reader.named_secrets(&key).unwrap_or_default(),
             Setting::OldKeys => given.old_keys = reader.whole_secrets(&key).unwrap_or_default(),
             Setting::Salts => given.salts = reader.whole_secrets(&key).unwrap_or_default(),
-            Setting::Digest => {
-                let words: [(&str, &[Digest]); 3] = [
-                    ("sha256", &[Digest::Sha256]),
-                    ("sha1", &[Digest::Sha1]),
-                    ("either", &[Digest::Sha256, Digest::Sha1]),
-                ];
-                given.digests = reader.word(&key, words).to_vec();
-            }
+            Setting::Digest => given.digests = reader.word(&key, DIGESTS).to_vec(),
             Setting::DataKeys => data_keys = reader.sql(&key),
             Setting::Table => given.table = reader.text(&key),
             Setting::Attribute => given.attribute = reader.text(&key),
-            Setting::Encoding => {
-                let words = [("base64", Encoding::Base64), ("hex", Encoding::Hex)];
-                given.encoding = Some(reader.word(&key, words));
-            }
+            Setting::Encoding => given.encoding = Some(reader.word(&key, ENCODINGS)),
             Setting::Layout => {
                 given.layout = reader.text(&key).and_then(|text| Layout::parse(&text));
                 if given.layout.is_none() {
@@ -241,7 +242,7 @@ fn key_hash(reader: &mut Reader<'_>, key: &str, format: Format) -> Option<bool> 
     }
     let key = format!("{key}.{}", Setting::KeyHash.name());
     reader.value(&key)?;
-    Some(reader.word(&key, [("none", false), ("sha256", true), ("hkdf", true)]))
+    Some(reader.word(&key, KEY_HASHES))
 }
 
 /// Reads `plain`.

@@ -29,7 +29,7 @@ pub use example::{EXAMPLE, ExampleGroup, ExampleKey, ExampleTable, example_table
 pub use load::{Loaded, load, load_text};
 pub use nearest::nearest;
 pub use notify::{NotifySettings, Occasion};
-pub use preset::{Preset, RecognisedValue, presets};
+pub use preset::{Preset, RecognisedValue, Users, presets};
 pub use problem::{ConfigError, Problem};
 pub use provider::{Prefer, ProviderSettings};
 pub use report::{ConfigReport, Origin, Value};

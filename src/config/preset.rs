@@ -12,40 +12,31 @@ use super::{nearest::nearest, reader::Reader};
 /// The key that names a preset.
 pub(super) const KEY: &str = "source.preset";
 
+macro_rules! files {
+    ($($name:literal),+ $(,)?) => {
+        [$(($name, include_str!(concat!("../../config/presets/", $name, ".toml")))),+]
+    };
+}
+
 /// The data files, by the names of their presets.
-const FILES: [(&str, &str); 14] = [
-    (
-        "authjs-drizzle",
-        include_str!("../../config/presets/authjs-drizzle.toml"),
-    ),
-    ("authjs-pg", include_str!("../../config/presets/authjs-pg.toml")),
-    (
-        "authjs-prisma",
-        include_str!("../../config/presets/authjs-prisma.toml"),
-    ),
-    (
-        "better-auth",
-        include_str!("../../config/presets/better-auth.toml"),
-    ),
-    (
-        "better-auth-encrypted",
-        include_str!("../../config/presets/better-auth-encrypted.toml"),
-    ),
-    ("calcom", include_str!("../../config/presets/calcom.toml")),
-    (
-        "django-allauth",
-        include_str!("../../config/presets/django-allauth.toml"),
-    ),
-    ("grafana", include_str!("../../config/presets/grafana.toml")),
-    ("hasura", include_str!("../../config/presets/hasura.toml")),
-    ("keycloak", include_str!("../../config/presets/keycloak.toml")),
-    ("kratos", include_str!("../../config/presets/kratos.toml")),
-    ("n8n", include_str!("../../config/presets/n8n.toml")),
-    ("nango", include_str!("../../config/presets/nango.toml")),
-    (
-        "python-social-auth",
-        include_str!("../../config/presets/python-social-auth.toml"),
-    ),
+const FILES: [(&str, &str); 17] = files![
+    "airflow",
+    "authjs-drizzle",
+    "authjs-pg",
+    "authjs-prisma",
+    "better-auth",
+    "better-auth-encrypted",
+    "calcom",
+    "django-allauth",
+    "grafana",
+    "hasura",
+    "keycloak",
+    "kratos",
+    "laravel",
+    "n8n",
+    "nango",
+    "python-social-auth",
+    "rails",
 ];
 
 /// What is known about a token store.
@@ -65,9 +56,14 @@ pub struct Preset {
     pub notes: Vec<String>,
     /// The mapping of the store's own user ID, for users whose IDs at Descope are these.
     pub user_id: Option<toml::Value>,
+    /// The words for both ways to find a user, if they are not those of most stores.
+    users: Option<Users>,
     /// The columns by which its tables are recognised, by the names of these, with a schema if it is not
     /// `public`.
     pub recognise: BTreeMap<String, Vec<String>>,
+    /// Other usual names of the table with the tokens.
+    #[serde(default)]
+    pub other_tables: Vec<String>,
     /// Beyond the columns, the form of a value.
     pub recognise_value: Option<RecognisedValue>,
     /// The settings.
@@ -75,6 +71,16 @@ pub struct Preset {
     /// Settings for a database of an earlier version, by the table that it lacks.
     #[serde(default)]
     pub without: BTreeMap<String, toml::Table>,
+}
+
+/// What users are found by at Descope.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Users {
+    /// With `login_id`.
+    pub login: String,
+    /// With `user_id`.
+    pub id: String,
 }
 
 /// A value that tells two variants of a store apart.
@@ -109,6 +115,28 @@ impl Preset {
     #[must_use]
     pub fn find(name: &str) -> Option<&'static Self> {
         presets().iter().find(|preset| preset.name == name.trim())
+    }
+
+    /// Returns a setting under `[source]`.
+    #[must_use]
+    pub fn source(&self, key: &str) -> Option<&toml::Value> {
+        self.settings.get("source")?.get(key)
+    }
+
+    /// Returns the name of the table with the tokens; `None` if these come from a query.
+    #[must_use]
+    pub fn table(&self) -> Option<&str> {
+        self.source("table")?.as_str()
+    }
+
+    /// Returns the words for both ways to find a user.
+    #[must_use]
+    pub fn users(&self) -> &Users {
+        static USUAL: LazyLock<Users> = LazyLock::new(|| Users {
+            login: "e-mail address".to_owned(),
+            id: "the store's own ID".to_owned(),
+        });
+        self.users.as_ref().unwrap_or(&USUAL)
     }
 
     /// Returns the variables of the environment that its settings point to.

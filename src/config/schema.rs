@@ -3,6 +3,9 @@
 //! Made from the example, which explains every key: the configuration is read key by key, so there are no
 //! types from which a schema could be derived.
 
+mod formats;
+mod value_forms;
+
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -11,6 +14,17 @@ use super::{
     mapping::KEYS,
     preset::presets,
 };
+use crate::{decrypt::Format, domain::Rule};
+use value_forms::{duration, flag, list, number, size, text, texts, word, word_or_other};
+
+/// Keys with words to choose from.
+const WORDS: [(&str, &[&str]); 5] = [
+    ("source.row_security", &["refuse", "allow"]),
+    ("source.provider.prefer", &["columns", "provider"]),
+    ("batch.on_failure", &["isolate", "reject"]),
+    ("batch.on_unknown", &["ask", "ask_expired", "resend"]),
+    ("notify.on", &["end", "stop", "first_failure"]),
+];
 
 /// Returns the schema (draft 2020-12).
 #[must_use]
@@ -35,13 +49,13 @@ pub fn schema() -> Value {
             describe(&mut root, &example.name, &example.about);
         }
     }
-    let names: Vec<&str> = presets().iter().map(|preset| preset.name).collect();
-    if let Some(Value::Object(preset)) = find(&mut root, "source.preset") {
-        preset.insert("enum".to_owned(), json!(names));
-    }
     if let Some(Value::Object(decrypt)) = find(&mut root, "source.decrypt") {
-        let format = json!({ "anyOf": [text(), list(), { "type": "object" }] });
-        decrypt.insert("additionalProperties".to_owned(), format);
+        let named: Map<String, Value> = Format::ALL
+            .into_iter()
+            .map(|format| (formats::spellings(format), formats::named(format)))
+            .collect();
+        decrypt.insert("patternProperties".to_owned(), named.into());
+        decrypt.insert("additionalProperties".to_owned(), formats::own());
     }
     root["$schema"] = json!("https://json-schema.org/draft/2020-12/schema");
     root["title"] = json!("tokenferry.toml");
@@ -57,50 +71,93 @@ fn table(about: &str) -> Value {
     json!({ "type": "object", "description": about, "additionalProperties": false, "properties": {} })
 }
 
-fn text() -> Value {
-    json!({ "type": "string" })
-}
-
-fn list() -> Value {
-    json!({ "type": "array", "items": text() })
-}
-
-/// A key with its meaning. Every value may also be a text: `env:NAME` or `file:/path`.
+/// A key with its meaning.
 fn leaf(key: &ExampleKey, about: &str) -> Value {
-    let example: Option<toml::Table> = toml::from_str(&key.line).ok();
-    let value = example
-        .and_then(|table| table.into_iter().next())
-        .map(|(_, value)| value);
-    let mut schema = match value {
-        _ if Field::COLUMNS.iter().any(|field| field.key() == key.key) => {
-            json!({ "anyOf": [text(), mapping()] })
-        }
-        _ if key.key == "source.provider.provider" => json!({ "anyOf": [text(), mapping()] }),
-        _ if key.key == "source.key" => json!({ "anyOf": [text(), list()] }),
-        Some(toml::Value::Integer(_)) => json!({ "type": ["integer", "string"] }),
-        Some(toml::Value::Boolean(_)) => json!({ "type": ["boolean", "string"] }),
-        Some(toml::Value::Array(_)) => json!({ "anyOf": [list(), text()] }),
-        _ => text(),
-    };
+    let mut schema = known(&key.key).unwrap_or_else(|| like_example(&key.line));
     schema["description"] = json!(about);
     schema
 }
 
-/// A table that says how a field is derived.
-fn mapping() -> Value {
-    let properties: Map<String, Value> = KEYS
+/// The form of a key that its example does not tell.
+fn known(key: &str) -> Option<Value> {
+    if let Some(field) = Field::COLUMNS.into_iter().find(|field| field.key() == key) {
+        return Some(json!({ "anyOf": [text(), mapping(field)] }));
+    }
+    if let Some(name) = key.strip_prefix("source.decrypt.") {
+        return Format::find(name).map(formats::named);
+    }
+    let words = WORDS
         .iter()
-        .map(|&name| {
-            let value = match name {
-                "keys" | "json" => json!({ "anyOf": [text(), list()] }),
-                "nonce" | "tag" | "salt" | "context" | "since" => {
-                    json!({ "anyOf": [text(), { "type": "object" }] })
-                }
-                "plain" => json!({ "enum": ["refuse", "accept"] }),
-                _ => text(),
-            };
-            (name.to_owned(), value)
-        })
+        .find(|(name, _)| *name == key)
+        .map(|(_, words)| *words);
+    Some(match (key, words) {
+        ("source.provider.provider", _) => json!({ "anyOf": [text(), mapping(Field::Provider)] }),
+        ("source.key", _) => texts(),
+        ("source.preset", _) => word(presets().iter().map(|preset| preset.name)),
+        ("rules.tolerate", _) => {
+            let tolerable = Rule::ALL.iter().filter(|rule| rule.is_tolerable());
+            several(&word(tolerable.map(|rule| rule.code())))
+        }
+        ("notify.on", Some(words)) => several(&word(words.iter().copied())),
+        (_, Some(words)) => word(words.iter().copied()),
+        _ => return None,
+    })
+}
+
+/// A list of these, or a text that lists them.
+fn several(one: &Value) -> Value {
+    json!({ "anyOf": [{ "type": "array", "items": one }, text()] })
+}
+
+fn like_example(line: &str) -> Value {
+    let example: Option<toml::Table> = toml::from_str(line).ok();
+    let value = example
+        .and_then(|table| table.into_iter().next())
+        .map(|(_, value)| value);
+    match value {
+        Some(toml::Value::Integer(_)) => number(1),
+        Some(toml::Value::Boolean(_)) => flag(),
+        Some(toml::Value::Array(_)) => json!({ "anyOf": [list(), text()] }),
+        Some(toml::Value::String(text)) if text.starts_with(|c: char| c.is_ascii_digit()) => {
+            match text.trim_start_matches(|c: char| c.is_ascii_digit()) {
+                "ms" | "s" | "m" | "h" | "d" => duration(),
+                "KiB" | "MiB" => size(),
+                _ => value_forms::text(),
+            }
+        }
+        _ => text(),
+    }
+}
+
+/// A table that says how a field is derived.
+fn mapping(field: Field) -> Value {
+    let mut table = parts(field);
+    table["oneOf"] = json!([{ "required": ["column"] }, { "required": ["sql"] }]);
+    table
+}
+
+fn parts(field: Field) -> Value {
+    let is_available = |name: &&str| match *name {
+        "since" => field == Field::AccessTokenExpiry,
+        "separator" => field == Field::Scopes,
+        "decrypt" | "keys" | "plain" | "nonce" | "tag" | "salt" | "context" | "form" => !field.is_compared(),
+        _ => true,
+    };
+    let value = |name: &str| match name {
+        "keys" | "json" => texts(),
+        "nonce" | "tag" | "salt" | "context" => json!({ "anyOf": [text(), {
+            "type": "object", "additionalProperties": false, "required": ["sql"], "properties": { "sql": text() },
+        }] }),
+        // Without a column of its own, it is another member of the same value.
+        "since" => json!({ "anyOf": [text(), parts(Field::IdToken)] }),
+        "plain" => word(["refuse", "accept"]),
+        "decrypt" => word_or_other(Format::ALL.map(Format::name)),
+        _ => text(),
+    };
+    let properties: Map<String, Value> = KEYS
+        .into_iter()
+        .filter(is_available)
+        .map(|name| (name.to_owned(), value(name)))
         .collect();
     json!({ "type": "object", "additionalProperties": false, "properties": properties })
 }
@@ -130,40 +187,4 @@ fn find<'a>(root: &'a mut Value, key: &str) -> Option<&'a mut Value> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::known_keys;
-
-    #[test]
-    fn the_schema_has_every_key_and_no_other() {
-        fn leaves(schema: &Value, prefix: &str, found: &mut Vec<String>) {
-            for (name, inner) in schema["properties"].as_object().into_iter().flatten() {
-                let key = if prefix.is_empty() {
-                    name.clone()
-                } else {
-                    format!("{prefix}.{name}")
-                };
-                match inner["properties"].as_object() {
-                    Some(_) => leaves(inner, &key, found),
-                    None => found.push(key),
-                }
-            }
-        }
-        let (mut found, mut known) = (Vec::new(), known_keys());
-        leaves(&schema(), "", &mut found);
-        found.sort();
-        known.sort();
-        assert_eq!(found, known);
-    }
-
-    #[test]
-    fn kinds_are_those_of_the_example() {
-        let mut schema = schema();
-        let mut kind = |key: &str| find(&mut schema, key).unwrap()["type"].clone();
-        assert_eq!(kind("source.page_size"), json!(["integer", "string"]));
-        assert_eq!(kind("api.timeout"), json!("string"));
-        let mut schema = super::schema();
-        let presets = find(&mut schema, "source.preset").unwrap();
-        assert!(presets["enum"].as_array().unwrap().contains(&json!("keycloak")));
-    }
-}
+mod tests;

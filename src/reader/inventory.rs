@@ -51,6 +51,19 @@ impl Table {
         columns.iter().all(has)
     }
 
+    /// Returns true if rows can be read in the order of these columns, as far as their types tell.
+    #[must_use]
+    pub fn can_order_by(&self, key: &[String]) -> bool {
+        const OTHERS: [&str; 12] = [
+            "date", "time", "interval", "boolean", "real", "double", "money", "json", "bytea", "inet",
+            "cidr", "bit",
+        ];
+        let is_other =
+            |kind: &str| kind.ends_with("[]") || OTHERS.iter().any(|other| kind.starts_with(other));
+        let mut columns = self.columns.iter().filter(|column| key.contains(&column.name));
+        !columns.any(|column| is_other(&column.kind))
+    }
+
     /// Returns its name as SQL writes it.
     #[must_use]
     pub fn sql(&self) -> String {

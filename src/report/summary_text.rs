@@ -164,6 +164,10 @@ impl Summary {
                 "  No problem was found in the rows that were read. Repeat the dry run to check the rest."
             ),
             (true, true) => writeln!(text, "  No problem was found. Run `tokenferry migrate`."),
+            (true, false) if self.failures.is_empty() && is_complete(self) => writeln!(
+                text,
+                "  `tokenferry failures --run {run}` lists every row with a warning. All would be uploaded: run `tokenferry migrate`."
+            ),
             (true, false) => writeln!(
                 text,
                 "  `tokenferry failures --run {run}` lists every row. Fix or exclude what you can and repeat the dry run; \

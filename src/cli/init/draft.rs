@@ -3,9 +3,10 @@
 
 use std::fmt::Write as _;
 
-use super::guess::Guess;
+use super::{guess::Guess, sealed::SealedForm};
 use crate::{
-    config::{Field, Preset},
+    config::Preset,
+    postgres::{quote_identifier, quote_literal},
     reader::Table,
 };
 
@@ -23,37 +24,22 @@ pub(super) enum Found {
 pub(super) struct Draft {
     pub(super) found: Found,
     pub(super) migration: String,
-    /// The format of encrypted tokens, if their values look like one.
-    pub(super) format: Option<&'static str>,
+    /// The form of encrypted tokens, if their values look like one.
+    pub(super) sealed: Option<&'static SealedForm>,
     /// Users have the store's own IDs at Descope.
     pub(super) has_user_ids: bool,
     /// Legacy names of apps and the outbound apps that they stand for.
     pub(super) apps: Vec<(String, String)>,
+    /// Legacy names of apps whose tokens are left out.
+    pub(super) left_out: Vec<String>,
     /// Tables of the preset that the database lacks, as it may.
     pub(super) absent: Vec<&'static str>,
     /// Nobody was asked.
     pub(super) is_open: bool,
 }
 
-/// The variable with the key of encrypted tokens of an unknown table.
-const KEY_VARIABLE: &str = "SOURCE_TOKEN_KEY";
-
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
-}
-
-fn list(names: &[String]) -> String {
-    match names {
-        [name] => quoted(name),
-        names => format!(
-            "[{}]",
-            names
-                .iter()
-                .map(|name| quoted(name))
-                .collect::<Vec<_>>()
-                .join(", ")
-        ),
-    }
 }
 
 impl Draft {
@@ -96,11 +82,21 @@ impl Draft {
         if let Some(table) = table {
             let _ = writeln!(text, "table = {}", quoted(&configured_name(table)));
         }
+        let app = preset.source("columns").and_then(|columns| columns.get("app"));
+        let app = app.and_then(|app| match app {
+            toml::Value::String(column) => Some(quote_identifier(column)),
+            expression => Some(format!("({})", expression.get("sql")?.as_str()?)),
+        });
+        let condition = preset.source("where").and_then(toml::Value::as_str);
+        self.write_condition(text, app, condition);
         let Some(user_id) = &preset.user_id else { return };
         text.push_str("\n[source.columns]\n");
         if self.is_open {
-            text.push_str(
-                "# OPEN: users are found by their e-mail addresses. If their IDs at Descope are the store's own, use:\n",
+            let users = preset.users();
+            let _ = writeln!(
+                text,
+                "# OPEN: users are found at Descope by {}. If their ID there is {}, use:",
+                users.login, users.id
             );
         }
         let mark = if self.has_user_ids { "" } else { "#" };
@@ -123,89 +119,19 @@ impl Draft {
         }
     }
 
-    fn write_table(&self, text: &mut String, guess: &Guess) {
-        let table = &guess.table;
-        let _ = writeln!(text, "table = {}", quoted(&configured_name(table)));
-        match table.keys.first() {
-            Some(key) => {
-                let _ = writeln!(text, "key = {}", list(key));
-            }
-            None => {
-                let first = table.columns.first().map_or("id", |column| column.name.as_str());
-                let _ = writeln!(
-                    text,
-                    "# OPEN: the table has no unique key without nulls. Name columns that are unique together.\nkey = {}",
-                    quoted(first)
-                );
-            }
-        }
-        text.push_str("\n[source.columns]\n");
-        if !guess.columns.contains_key(&Field::App) {
-            text.push_str("# OPEN: no column looks like the name of an app. For a single app, name it here.\napp = { sql = \"'app'\" }\n");
-        }
-        let owners = [Field::UserId, Field::LoginId, Field::TenantId];
-        if !owners.iter().any(|owner| guess.columns.contains_key(owner)) {
-            text.push_str("# OPEN: no column looks like the owner of a token. Map `user_id`, `login_id` or `tenant_id`.\n");
-        } else if self.is_open && guess.columns.contains_key(&Field::UserId) {
-            text.push_str(
-                "# OPEN: `user_id` must be the user's ID at Descope. If it is not, map `login_id` instead.\n",
-            );
-        }
-        for field in Field::COLUMNS {
-            self.write_column(text, guess, field);
-        }
-        if let Some(format) = self.format {
-            let _ = write!(
-                text,
-                "\n[source.decrypt]\n# Values look encrypted. The guide \"Encrypted columns\" says what each format needs.\n{} = \"env:{KEY_VARIABLE}\"\n",
-                format.replace('-', "_")
-            );
-        }
-    }
-
-    fn write_column(&self, text: &mut String, guess: &Guess, field: Field) {
-        let name = field.name();
-        let is_token = field.is_token();
-        match (guess.columns.get(&field), self.format) {
-            (Some(column), Some(format)) if is_token => {
-                let _ = writeln!(
-                    text,
-                    "{name} = {{ column = {}, decrypt = {} }}",
-                    quoted(column),
-                    quoted(format)
-                );
-            }
-            (Some(column), _) => {
-                let is_json = guess.kind(field).is_some_and(|kind| kind.starts_with("json"));
-                if is_token && is_json {
-                    text.push_str("# OPEN: the column holds JSON. Name the member with the token.\n");
-                    let _ = writeln!(
-                        text,
-                        "{name} = {{ column = {}, json = {} }}",
-                        quoted(column),
-                        quoted(name)
-                    );
-                } else {
-                    let _ = writeln!(text, "{name} = {}", quoted(column));
-                }
-            }
-            (None, _) if field == Field::AccessTokenExpiry => {
-                if let Some(lifetime) = &guess.lifetime {
-                    let since = guess
-                        .columns
-                        .get(&Field::UpdatedAt)
-                        .map_or("updated_at", String::as_str);
-                    text.push_str("# OPEN: a lifetime in seconds. `since` must be the time of issue.\n");
-                    let _ = writeln!(
-                        text,
-                        "{name} = {{ column = {}, since = {} }}",
-                        quoted(lifetime),
-                        quoted(since)
-                    );
-                }
-            }
-            (None, _) => {}
-        }
+    /// The rows that are read: those of the preset, without the tokens of apps that are left out. `app` is
+    /// SQL.
+    pub(super) fn write_condition(&self, text: &mut String, app: Option<String>, condition: Option<&str>) {
+        let Some(app) = app.filter(|_| !self.left_out.is_empty()) else {
+            return;
+        };
+        let names: Vec<String> = self.left_out.iter().map(|name| quote_literal(name)).collect();
+        let others = format!("coalesce({app}::text, '') not in ({})", names.join(", "));
+        let all = match condition {
+            Some(condition) => format!("({}) and {others}", condition.trim()),
+            None => others,
+        };
+        let _ = writeln!(text, "where = {}", quoted(&all));
     }
 
     fn write_apps(&self, text: &mut String) {
@@ -237,10 +163,12 @@ impl Draft {
 
     /// Returns the variables with keys of encrypted columns.
     pub(super) fn key_variables(&self) -> Vec<String> {
-        match (&self.found, self.format) {
-            (Found::Preset(preset, _), _) => preset.variables(),
-            (Found::Table(_), Some(_)) => vec![KEY_VARIABLE.to_owned()],
-            (Found::Table(_), None) => Vec::new(),
+        match &self.found {
+            Found::Preset(preset, _) => preset.variables(),
+            Found::Table(_) => {
+                let variables = self.sealed.iter().flat_map(|sealed| sealed.variables);
+                variables.map(|&variable| variable.to_owned()).collect()
+            }
         }
     }
 
@@ -249,7 +177,11 @@ impl Draft {
         match &self.found {
             Found::Preset(preset, table) => {
                 let own = table.iter().map(Table::sql);
-                let is_there = |name: &&String| !self.absent.contains(&name.as_str());
+                // Another table takes the place of the preset's.
+                let replaced = table.as_ref().and_then(|_| preset.table());
+                let is_there = |name: &&String| {
+                    !self.absent.contains(&name.as_str()) && Some(name.replace('"', "").as_str()) != replaced
+                };
                 preset
                     .tables
                     .iter()
@@ -264,7 +196,7 @@ impl Draft {
 }
 
 /// A table's name in the configuration, with its schema if that is not on the search path.
-fn configured_name(table: &Table) -> String {
+pub(super) fn configured_name(table: &Table) -> String {
     if table.is_visible {
         part(&table.name)
     } else {

@@ -106,25 +106,39 @@ fn store_guide(preset: &Preset) -> String {
          ## From nothing to a dry run\n\n\
          ```sh\nexport SOURCE_DATABASE_URL='postgres://…'\nexport DESCOPE_PROJECT_ID='P…' DESCOPE_MANAGEMENT_KEY='…'\n{variables}\n\
          tokenferry init\ntokenferry doctor\ntokenferry migrate --dry-run\n```\n\n\
-         Lines written by hand: none. `init` recognises the store, and asks which outbound app each name stands for{}. In a \
-         configuration of your own, the preset is one line under `[source]`: `preset = \"{name}\"`. `tokenferry config show` \
+         Lines written by hand: none. `init` recognises the store, and asks which outbound app each name stands for (`-` leaves its \
+         tokens out){}. In a configuration of your own, the preset is one line under `[source]`: `preset = \"{name}\"`. `tokenferry config show` \
          prints what it stands for, and every key can be overridden.\n\n\
          The role has to read these tables, and nothing else:\n\n\
          ```sql\ngrant select on {} to tokenferry_reader;\n```\n\n## Good to know\n\n",
         preset.title,
         preset.about,
-        if preset.user_id.is_some() {
-            ", and whether users have the store's own IDs at Descope or are found by their e-mail addresses"
-        } else {
-            ""
+        match &preset.user_id {
+            Some(_) => {
+                let users = preset.users();
+                format!(
+                    ", and whether users are found at Descope by {} or by {}",
+                    users.login, users.id
+                )
+            }
+            None => String::new(),
         },
         preset.tables.join(", "),
     );
+    if !preset.other_tables.is_empty() {
+        let others = preset.other_tables.join("`, `");
+        writeln!(
+            text,
+            "- The table is also recognised as `{others}`, if it has the same columns."
+        )
+        .unwrap();
+    }
     for note in &preset.notes {
         writeln!(text, "- {note}").unwrap();
     }
     let file = page(&format!("config/presets/{name}.toml"));
-    let settings = file[file.find("[settings.source]").unwrap()..].replace("[settings.", "[");
+    let (settings, _) = file.split_once("\n[without.").unwrap_or((&file, ""));
+    let settings = settings[settings.find("[settings.source]").unwrap()..].replace("[settings.", "[");
     write!(
         text,
         "\n[The store's tables](../../../tests/fixtures/stores/{name}.sql), with what is peculiar about their rows, are moved by a \
