@@ -49,7 +49,7 @@ declare
 begin
     for name in
         select relname from pg_class
-        where relnamespace = 'tokenferry'::regnamespace and (relkind = 'r' or relname in ('tokens', 'batch_tokens'))
+        where relnamespace = 'tokenferry'::regnamespace and (relkind = 'r' or relname in ('tokens', 'batch_tokens', 'acknowledged'))
             and relname <> 'fingerprint_key'
     loop
         execute format('grant select on tokenferry.%I to tokenferry_report', name);

@@ -27,16 +27,16 @@ declare
     name text;
 begin
     for name in
-        select relname from pg_class where relnamespace = 'tokenferry'::regnamespace and (relkind = 'r' or relname in ('tokens', 'batch_tokens'))
+        select relname from pg_class where relnamespace = 'tokenferry'::regnamespace and (relkind = 'r' or relname in ('tokens', 'batch_tokens', 'acknowledged'))
     loop
         execute format(
             'grant %s on tokenferry.%I to tokenferry_runtime',
             case
                 -- The latter are views.
-                when name in ('_sqlx_migrations', 'tokens', 'batch_tokens') then 'select'
+                when name in ('_sqlx_migrations', 'tokens', 'batch_tokens', 'acknowledged') then 'select'
                 when name = 'fingerprint_key' then 'select, insert'
                 -- Temporary data is deleted as well.
-                when name in ('dry_run_rows', 'known_users', 'forgotten_tokens', 'clean_ranges') then 'select, insert, update, delete'
+                when name in ('dry_run_rows', 'known_users', 'forgotten_tokens', 'clean_ranges', 'acknowledgements', 'run_failures') then 'select, insert, update, delete'
                 else 'select, insert, update'
             end,
             name

@@ -5,9 +5,9 @@ use std::io::{self, BufWriter, Write};
 use anyhow::Context;
 
 use super::{
-    Exit,
+    Exit, acknowledge,
     args::{FailuresArgs, Global},
-    load, private_file,
+    failure_changes, is_broken_pipe, load, private_file,
 };
 use crate::{
     config::SourceShape,
@@ -21,6 +21,12 @@ use crate::{
 const KEYS_SHOWN: i64 = 20;
 
 pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<Exit> {
+    if args.acknowledge.is_change() {
+        return acknowledge::run(global, &args.acknowledge).await;
+    }
+    if let (Some(run), Some(since)) = (args.run, args.since) {
+        return failure_changes::run(global, args, run, since).await;
+    }
     let loaded = load(global)?;
     let access = loaded.ledger_access()?;
     let rows = Rows::new(loaded.source_shape());
@@ -128,11 +134,4 @@ impl Rows {
             ),
         })
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        kind == Some(io::ErrorKind::BrokenPipe)
-    })
 }

@@ -1,11 +1,13 @@
 //! The command line: one file per command, plus output and exit codes.
 
+mod acknowledge;
 mod args;
 mod check;
 mod config_text;
 pub mod demo;
 mod doctor;
 mod exit;
+mod failure_changes;
 mod failures;
 mod hooks;
 mod init;
@@ -13,10 +15,12 @@ mod logging;
 mod man;
 mod man_config;
 mod migrate;
+mod outcomes;
 mod private_file;
 mod report;
 mod rollback;
 mod run_command;
+mod runs;
 mod seal;
 mod show;
 mod signals;
@@ -74,7 +78,9 @@ async fn command(cli: Cli) -> Exit {
         Command::Rollback(args) => Box::pin(rollback::run(&cli.global, &args, &console)).await,
         Command::Show(args) => show::run(&cli.global, &args).await,
         Command::Status(args) => status::run(&cli.global, &args).await,
+        Command::Runs(args) => runs::run(&cli.global, &args).await,
         Command::Failures(args) => failures::run(&cli.global, &args).await,
+        Command::Outcomes(args) => outcomes::run(&cli.global, &args).await,
         Command::Report(args) => report::run(&cli.global, &args).await,
         Command::Doctor(args) => doctor::run(&cli.global, &args).await,
         Command::Check(args) => Box::pin(check::run(&cli.global, &args)).await,
@@ -115,6 +121,14 @@ fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Returns true if the reader of standard output has closed it.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
+        kind == Some(io::ErrorKind::BrokenPipe)
+    })
 }
 
 /// Writes lines for people, with foreign text escaped.

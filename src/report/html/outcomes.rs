@@ -26,8 +26,13 @@ pub(super) fn by_code(data: &PageData) -> Markup {
         .chain(&summary.superseded)
         .map(|found| found.count)
         .max();
-    let errors = summary.failures.iter().map(|found| (found, "error", "failed"));
+    let failures = summary.new_failures();
+    let errors = failures.iter().map(|found| (found, "error", "failed"));
     let warnings = summary.warnings.iter().map(|found| (found, "warning", "warning"));
+    let acknowledged = summary
+        .acknowledged
+        .iter()
+        .map(|found| (found, "acknowledged", "superseded"));
     let superseded = summary
         .superseded
         .iter()
@@ -46,7 +51,7 @@ pub(super) fn by_code(data: &PageData) -> Markup {
                 table {
                     thead { tr { th scope="col" { "Code" } th.number scope="col" { "Rows" } th.bars scope="col" { span.hidden { "Share" } } th scope="col" { "Problem and remedy" } } }
                     tbody {
-                        @for (found, severity, colour) in errors.chain(warnings).chain(superseded) {
+                        @for (found, severity, colour) in errors.chain(acknowledged).chain(warnings).chain(superseded) {
                             tr {
                                 th scope="row" {
                                     @if severity == "superseded" {
