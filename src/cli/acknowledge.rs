@@ -1,67 +1,11 @@
 //! `failures --acknowledge` and `--unacknowledge`: failures that are known and accepted.
 
-use clap::Args;
-
-use super::{Exit, args::Global, exit::UsageError, load};
+use super::{Exit, args::Global, exit::UsageError, ledger_args::AcknowledgeArgs, load};
 use crate::{
     domain::{Acknowledged, FailureFilter, visible},
     ledger::Ledger,
     postgres::Patience,
 };
-
-/// Options of `failures` that acknowledge.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Acknowledging")]
-pub struct AcknowledgeArgs {
-    /// Accept what failed last, as it is: exit 3 is then only for other failures. Ends for a row that changes
-    /// or fails with another code
-    #[arg(
-        long, group = "acknowledging", requires = "reason",
-        conflicts_with_all = ["run", "warnings", "superseded", "format", "output"]
-    )]
-    pub acknowledge: bool,
-    /// Take acknowledgements back
-    #[arg(
-        long, group = "acknowledging",
-        conflicts_with_all = ["run", "warnings", "superseded", "format", "output"]
-    )]
-    pub unacknowledge: bool,
-    /// With --acknowledge or --unacknowledge: only failures with this code
-    #[arg(long, value_name = "CODE", requires = "acknowledging", conflicts_with = "key")]
-    pub code: Option<String>,
-    /// With --acknowledge or --unacknowledge: only the row with this key
-    #[arg(long, value_name = "KEY", requires = "acknowledging")]
-    pub key: Option<String>,
-    /// With --acknowledge: why they are accepted
-    #[arg(long, value_name = "TEXT", requires = "acknowledge", value_parser = sentence)]
-    pub reason: Option<String>,
-}
-
-/// A reason stands in summaries and lists.
-const LONGEST_REASON: usize = 300;
-
-fn sentence(text: &str) -> Result<String, String> {
-    let text = text.trim();
-    match text.chars().count() {
-        0 => Err("it must not be empty".to_owned()),
-        1..=LONGEST_REASON => Ok(text.to_owned()),
-        _ => Err(format!("it must have at most {LONGEST_REASON} characters")),
-    }
-}
-
-impl AcknowledgeArgs {
-    /// Returns true if the command changes acknowledgements, and lists nothing.
-    pub(super) fn is_change(&self) -> bool {
-        self.acknowledge || self.unacknowledge
-    }
-
-    fn filter(&self) -> FailureFilter {
-        FailureFilter {
-            code: self.code.clone(),
-            key: self.key.clone(),
-        }
-    }
-}
 
 pub(super) async fn run(global: &Global, args: &AcknowledgeArgs) -> anyhow::Result<Exit> {
     let access = load(global)?.ledger_access()?;

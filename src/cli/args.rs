@@ -6,7 +6,9 @@ use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
 use super::{
-    acknowledge::AcknowledgeArgs, demo::DemoArgs, outcomes::OutcomesArgs, runs::RunsArgs, simulate::SimulateArgs,
+    demo::DemoArgs,
+    ledger_args::{AcknowledgeArgs, OutcomesArgs, RunsArgs},
+    simulate::SimulateArgs,
 };
 use crate::{domain::RunId, report::Format};
 

@@ -159,8 +159,9 @@ pub(super) fn of_run(ended: &Ended) -> Exit {
         {
             Exit::SomeFailed
         }
-        (Some(StopReason::Limit(_)), _)
-        | (None, RunStatus::Completed | RunStatus::CompletedWithFailures) => Exit::Done,
+        (Some(StopReason::Limit(_)), _) | (None, RunStatus::Completed | RunStatus::CompletedWithFailures) => {
+            Exit::Done
+        }
         (Some(_), _) => Exit::StoppedEarly,
         (None, _) => Exit::Unforeseen,
     }

@@ -88,7 +88,9 @@ async fn tell_of_failure(
     loop {
         let seen = view.wait_for(|view| view.tally.failed > known).await?.clone();
         match timeout(LEDGER_MAY_TAKE, LedgerReader::summary(access, run_id)).await {
-            Ok(Ok(Some(summary))) if !summary.acknowledged.is_empty() && summary.new_failures().is_empty() => {
+            Ok(Ok(Some(summary)))
+                if !summary.acknowledged.is_empty() && summary.new_failures().is_empty() =>
+            {
                 known = seen.tally.failed;
                 // Many may follow, and each look is a connection.
                 let _ = timeout(LEDGER_MAY_TAKE, view.wait_for(|view| view.ended.is_some())).await;

@@ -11,6 +11,7 @@ mod failure_changes;
 mod failures;
 mod hooks;
 mod init;
+mod ledger_args;
 mod logging;
 mod man;
 mod man_config;
@@ -126,8 +127,12 @@ fn print(text: &str) -> io::Result<()> {
 /// Returns true if the reader of standard output has closed it.
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
-        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        kind == Some(io::ErrorKind::BrokenPipe)
+        // An error of CSV does not name its cause.
+        let io = match cause.downcast_ref::<csv::Error>().map(csv::Error::kind) {
+            Some(csv::ErrorKind::Io(error)) => Some(error),
+            _ => cause.downcast_ref::<io::Error>(),
+        };
+        io.map(io::Error::kind) == Some(io::ErrorKind::BrokenPipe)
     })
 }
 

@@ -64,7 +64,7 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
         return Ok(Exit::Done);
     }
     let mut text = state
-        .map(|state| migration_text(&access.migration, &state))
+        .map(|state| migration_text(&access.migration, &state, report.summary.batches_in_flight))
         .unwrap_or_default();
     text += &report.summary.text();
     let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();

@@ -39,7 +39,16 @@ pub async fn write_changes(
         Format::Table => {
             let mut table = Table::new();
             table.load_style(UTF8_BORDERS_ONLY);
-            table.set_header(["change", "source key", "app", "user", "tenant", "code", "before", "reason"]);
+            table.set_header([
+                "change",
+                "source key",
+                "app",
+                "user",
+                "tenant",
+                "code",
+                "before",
+                "reason",
+            ]);
             while let Some(change) = changes.try_next().await? {
                 total += 1;
                 *counts.entry(change.change.clone()).or_default() += 1;

@@ -7,9 +7,9 @@ use chrono::{DateTime, Utc};
 use super::numbers::grouped;
 use crate::{domain::visible, ledger::MigrationState};
 
-/// Formats how far a migration is.
+/// Formats how far a migration is. `told` batches in flight are those of the run that is described next.
 #[must_use]
-pub fn migration_text(migration: &str, state: &MigrationState) -> String {
+pub fn migration_text(migration: &str, state: &MigrationState, told: i64) -> String {
     let mut text = format!("Migration \"{}\"\n", visible(migration));
     let mut row = |name: &str, count: Option<i64>, what: &str| {
         let count = count.map_or_else(|| "?".to_owned(), grouped);
@@ -50,24 +50,23 @@ pub fn migration_text(migration: &str, state: &MigrationState) -> String {
             grouped(gone)
         );
     }
-    match (&state.active, state.batches_in_flight) {
-        (Some(run), in_flight) => {
+    match (&state.active, state.batches_in_flight - told) {
+        (Some(run), _) => {
             let _ = writeln!(
                 text,
-                "  {} works on it since {} (run {}, last progress {}); batches in flight: {}",
+                "  {} works on it since {} (run {}, last progress {})",
                 visible(&run.holder),
                 time(run.since),
                 run.run_id,
                 time(run.progressed_at),
-                grouped(in_flight),
             );
         }
         (None, 0) => {}
-        (None, in_flight) => {
+        (None, others) => {
             let _ = writeln!(
                 text,
-                "  Batches in flight: {}. The next run settles them before it sends anything.",
-                grouped(in_flight)
+                "  Batches of earlier runs in flight: {}. The next run settles them before it sends anything.",
+                grouped(others)
             );
         }
     }

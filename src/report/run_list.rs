@@ -25,8 +25,17 @@ pub fn run_list(migration: &str, runs: &[ListedRun], more: i64) -> String {
     let mut table = Table::new();
     table.load_style(UTF8_BORDERS_ONLY);
     table.set_header([
-        "run", "mode", "result", "started", "took", "by", "selected", "committed", "failed",
-        "superseded", "unchanged",
+        "run",
+        "mode",
+        "result",
+        "started",
+        "took",
+        "by",
+        "selected",
+        "committed",
+        "failed",
+        "superseded",
+        "unchanged",
     ]);
     for run in runs {
         let tokens = &run.tokens;

@@ -30,7 +30,11 @@ async fn a_run_with_nothing_else_ends_with_0_and_names_them() {
     let bed = bed().await;
     bed.migrate().await.ended_with(3);
     let told = acknowledge(&bed, &["--code", "no_token"]).await.ended_with(0);
-    assert!(told.stderr.contains("2 failed tokens acknowledged"), "{}", told.stderr);
+    assert!(
+        told.stderr.contains("2 failed tokens acknowledged"),
+        "{}",
+        told.stderr
+    );
     let ran = bed.migrate().await.ended_with(3).json();
     assert_eq!(ran["acknowledged_by_code"], json!({"no_token": 2}));
     assert_eq!(ran["failures_by_code"].as_object().unwrap().len(), 2);
@@ -38,7 +42,11 @@ async fn a_run_with_nothing_else_ends_with_0_and_names_them() {
     acknowledge(&bed, &["--key", "7"]).await.ended_with(0);
     let ran = bed.migrate().await.ended_with(0).json();
     assert_eq!(
-        (&ran["status"], &ran["tokens"]["failed"], &ran["tokens"]["unchanged"]),
+        (
+            &ran["status"],
+            &ran["tokens"]["failed"],
+            &ran["tokens"]["unchanged"]
+        ),
         (&json!("completed_with_failures"), &json!(3), &json!(17))
     );
     let known: i64 = ran["acknowledged_by_code"]
@@ -60,13 +68,12 @@ async fn a_run_with_nothing_else_ends_with_0_and_names_them() {
     ] {
         assert!(text.contains(expected), "{expected}: {text}");
     }
-    let only_failed = bed.run(&["migrate", "--only-failed", "--json"]).await.ended_with(0);
-    assert_eq!(only_failed.json()["tokens"]["failed"], 3);
-    let page = bed
-        .run(&["report", "--output", "-"])
+    let only_failed = bed
+        .run(&["migrate", "--only-failed", "--json"])
         .await
-        .ended_with(0)
-        .stdout;
+        .ended_with(0);
+    assert_eq!(only_failed.json()["tokens"]["failed"], 3);
+    let page = bed.run(&["report", "--output", "-"]).await.ended_with(0).stdout;
     assert!(page.contains("3 failed (3 of them acknowledged)") && page.contains("left in March"));
 
     // What fails anew ends the run with 3, whatever else is known.
@@ -75,7 +82,10 @@ async fn a_run_with_nothing_else_ends_with_0_and_names_them() {
         .await;
     let ran = bed.migrate().await.ended_with(3).json();
     assert_eq!(
-        (&ran["failures_by_code"]["no_token"], &ran["acknowledged_by_code"]["no_token"]),
+        (
+            &ran["failures_by_code"]["no_token"],
+            &ran["acknowledged_by_code"]["no_token"]
+        ),
         (&json!(3), &json!(2))
     );
     // With a limit, too.
@@ -97,7 +107,9 @@ async fn a_change_of_the_row_ends_it_for_good() {
         bed.migrate().await.ended_with(3);
         acknowledge(&bed, &[]).await.ended_with(0);
         bed.migrate().await.ended_with(0);
-        let before = bed.texts("select row(t.*)::text from legacy_tokens t where id = 4").await;
+        let before = bed
+            .texts("select row(t.*)::text from legacy_tokens t where id = 4")
+            .await;
         bed.sql("create table before as table legacy_tokens").await;
         bed.sql(change).await;
         let ran = bed.migrate().await.ended_with(3).json();
@@ -117,7 +129,8 @@ async fn a_change_of_the_row_ends_it_for_good() {
         let ran = bed.migrate().await.ended_with(3).json();
         assert_eq!(ran["acknowledged_by_code"], json!({"no_token": 1}), "{change}");
         assert_eq!(
-            bed.texts("select row(t.*)::text from legacy_tokens t where id = 4").await,
+            bed.texts("select row(t.*)::text from legacy_tokens t where id = 4")
+                .await,
             before
         );
     }
@@ -132,9 +145,16 @@ async fn a_token_that_is_repaired_is_no_failure_any_more() {
         .await;
     bed.api.set_refused_users([""; 0]);
     let ran = bed.migrate().await.ended_with(0).json();
-    assert_eq!((&ran["tokens"]["failed"], &ran["status"]), (&json!(0), &json!("completed")));
+    assert_eq!(
+        (&ran["tokens"]["failed"], &ran["status"]),
+        (&json!(0), &json!("completed"))
+    );
     assert_eq!(ran.get("acknowledged_by_code"), None);
-    assert_eq!(bed.number("select count(*) from tokenferry.acknowledgements").await, 0);
+    assert_eq!(
+        bed.number("select count(*) from tokenferry.acknowledgements")
+            .await,
+        0
+    );
 }
 
 #[tokio::test]
@@ -147,11 +167,20 @@ async fn they_are_listed_last_and_can_be_taken_back() {
         .as_array()
         .unwrap()
         .iter()
-        .map(|row| (row["source_key"].as_str().unwrap(), row["acknowledgement"].as_str()))
+        .map(|row| {
+            (
+                row["source_key"].as_str().unwrap(),
+                row["acknowledgement"].as_str(),
+            )
+        })
         .collect();
     assert_eq!(
         told,
-        [("7", None), ("3", Some("left in March")), ("4", Some("left in March"))]
+        [
+            ("7", None),
+            ("3", Some("left in March")),
+            ("4", Some("left in March"))
+        ]
     );
     let table = bed.run(&["failures"]).await.ended_with(0);
     let known = table.stdout.find("2 × acknowledged no_token: 2 google").unwrap();
@@ -189,9 +218,15 @@ async fn they_are_listed_last_and_can_be_taken_back() {
             "no token with the key 1 has failed",
         ),
         (&["failures", "--acknowledge"], "--reason"),
-        (&["failures", "--acknowledge", "--reason", " "], "must not be empty"),
+        (
+            &["failures", "--acknowledge", "--reason", " "],
+            "must not be empty",
+        ),
         (&["failures", "--code", "no_token"], "--acknowledge"),
-        (&["failures", "--acknowledge", "--reason", "x", "--run", "1"], "cannot be used with"),
+        (
+            &["failures", "--acknowledge", "--reason", "x", "--run", "1"],
+            "cannot be used with",
+        ),
     ] {
         let ran = bed.run(arguments).await.ended_with(2);
         assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
@@ -210,11 +245,20 @@ async fn tokens_that_may_be_stored_are_only_acknowledged_by_name() {
     // When it is sent, and once more at the end of the run.
     bed.api.script_reads(std::iter::repeat_n(Fault::Status(503), 6));
     let ran = bed.migrate().await.ended_with(3).json();
-    assert_eq!(ran["failures_by_code"], json!({"no_token": 1, "outcome_unknown": 1}));
+    assert_eq!(
+        ran["failures_by_code"],
+        json!({"no_token": 1, "outcome_unknown": 1})
+    );
     let told = acknowledge(&bed, &[]).await.ended_with(0).stderr;
     assert!(told.contains("1 failed token acknowledged"), "{told}");
-    assert!(told.contains("1 not acknowledged: their outcome is unknown"), "{told}");
-    let told = acknowledge(&bed, &["--code", "outcome_unknown"]).await.ended_with(0).stderr;
+    assert!(
+        told.contains("1 not acknowledged: their outcome is unknown"),
+        "{told}"
+    );
+    let told = acknowledge(&bed, &["--code", "outcome_unknown"])
+        .await
+        .ended_with(0)
+        .stderr;
     assert!(told.contains("1 of them may be stored at Descope"), "{told}");
     // It turns out to be stored.
     let ran = bed.migrate().await.ended_with(0).json();
@@ -228,11 +272,17 @@ async fn a_failure_whose_row_nobody_could_recognise_is_not_acknowledged() {
     let bed = bed().await;
     bed.migrate().await.ended_with(3);
     // As an earlier version recorded it, of a source without `updated_at`.
-    bed.sql("update tokenferry.token_rows set source_version = null, row_digest = null where source_key = '3'")
-        .await;
-    let told = acknowledge(&bed, &["--code", "no_token"]).await.ended_with(0).stderr;
+    bed.sql(
+        "update tokenferry.token_rows set source_version = null, row_digest = null where source_key = '3'",
+    )
+    .await;
+    let told = acknowledge(&bed, &["--code", "no_token"])
+        .await
+        .ended_with(0)
+        .stderr;
     assert!(
-        told.contains("1 failed token acknowledged") && told.contains("nothing would tell that their rows have changed"),
+        told.contains("1 failed token acknowledged")
+            && told.contains("nothing would tell that their rows have changed"),
         "{told}"
     );
     // Of a source with one, its version is enough.

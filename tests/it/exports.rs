@@ -29,7 +29,10 @@ async fn outcomes(bed: &Bed) -> Vec<Value> {
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
         .collect();
-    assert!(ran.stderr.contains(&format!("{} rows have an outcome", rows.len())));
+    assert!(
+        ran.stderr
+            .contains(&format!("{} rows have an outcome", rows.len()))
+    );
     rows.sort_by_key(|row| row["source_key"].as_str().unwrap().parse::<i64>().unwrap());
     rows
 }
@@ -42,14 +45,25 @@ async fn the_outcome_of_every_row_wherever_the_ledger_keeps_it() {
     bed.sql("update legacy_tokens set scope = 'files', updated_at = now() where id = 20")
         .await;
     bed.migrate().await.ended_with(3);
-    bed.run(&["failures", "--acknowledge", "--reason", "known"]).await.ended_with(0);
+    bed.run(&["failures", "--acknowledge", "--reason", "known"])
+        .await
+        .ended_with(0);
     let rows = outcomes(&bed).await;
-    let keys: Vec<&str> = rows.iter().map(|row| row["source_key"].as_str().unwrap()).collect();
+    let keys: Vec<&str> = rows
+        .iter()
+        .map(|row| row["source_key"].as_str().unwrap())
+        .collect();
     let expected: Vec<String> = (1..=30).map(|key| key.to_string()).collect();
     assert_eq!(keys, expected);
     let brief = |key: usize| {
         let row = &rows[key - 1];
-        json!([row["state"], row["user_id"], row["tenant_id"], row["code"], row["run_id"]])
+        json!([
+            row["state"],
+            row["user_id"],
+            row["tenant_id"],
+            row["code"],
+            row["run_id"]
+        ])
     };
     assert_eq!(brief(1), json!(["committed", "user-1", null, null, 1]));
     assert_eq!(brief(4), json!(["failed", "user-4", null, "no_token", 2]));
@@ -57,14 +71,20 @@ async fn the_outcome_of_every_row_wherever_the_ledger_keeps_it() {
     assert_eq!(brief(10), json!(["committed", null, "=acme", null, 1]));
     assert_eq!(brief(20), json!(["committed", "user-20", null, null, 2]));
     assert_eq!(
-        (&rows[3]["acknowledgement"], &rows[3]["refused_by"], &rows[4]["superseded_by"]),
+        (
+            &rows[3]["acknowledgement"],
+            &rows[3]["refused_by"],
+            &rows[4]["superseded_by"]
+        ),
         (&json!("known"), &json!("validation"), &json!("6"))
     );
     assert!(rows[4]["reason"].is_string() && rows[0]["updated_at"].is_string());
 
     let file = tempfile::NamedTempFile::new().unwrap();
     let path = file.path().to_str().unwrap();
-    bed.run(&["outcomes", "--format", "csv", "--output", path]).await.ended_with(0);
+    bed.run(&["outcomes", "--format", "csv", "--output", path])
+        .await
+        .ended_with(0);
     let csv = std::fs::read_to_string(path).unwrap();
     assert_eq!(
         csv.lines().next().unwrap(),
@@ -105,7 +125,14 @@ async fn changes(bed: &Bed, run: i64, since: i64) -> Vec<Value> {
         .as_array()
         .unwrap()
         .iter()
-        .map(|row| json!([row["change"], row["source_key"], row["error_code_before"], row["error_code"]]))
+        .map(|row| {
+            json!([
+                row["change"],
+                row["source_key"],
+                row["error_code_before"],
+                row["error_code"]
+            ])
+        })
         .collect()
 }
 
@@ -152,7 +179,10 @@ async fn failures_of_two_runs_are_compared() {
         let mut unchanged = changes(&bed, 3, 2).await;
         unchanged.retain(|row| row[0] != "unchanged");
         assert_eq!(unchanged, [Value::Null; 0], "{arguments:?}");
-        let table = bed.run(&["failures", "--run", "2", "--since", "1"]).await.ended_with(0);
+        let table = bed
+            .run(&["failures", "--run", "2", "--since", "1"])
+            .await
+            .ended_with(0);
         assert!(table.stderr.contains("2 new, "), "{}", table.stderr);
         assert!(table.stdout.contains("resolved"), "{}", table.stdout);
         let csv = bed
@@ -173,7 +203,8 @@ async fn failures_of_two_runs_are_compared() {
 async fn a_run_that_did_not_come_to_a_row_resolved_nothing() {
     let bed = Bed::new().await;
     bed.user_rows(1, 20).await;
-    bed.sql("update legacy_tokens set access_token = null where id in (3, 18)").await;
+    bed.sql("update legacy_tokens set access_token = null where id in (3, 18)")
+        .await;
     bed.run(&["migrate", "--dry-run"]).await.ended_with(3);
     bed.run(&["migrate", "--dry-run", "--limit", "5"]).await;
     let told = changes(&bed, 2, 1).await;
@@ -190,6 +221,13 @@ async fn a_run_that_did_not_come_to_a_row_resolved_nothing() {
     bed.migrate().await.ended_with(3);
     bed.migrate().await.ended_with(3);
     bed.sql("truncate tokenferry.run_failures").await;
-    let ran = bed.run(&["failures", "--run", "4", "--since", "3"]).await.ended_with(2);
-    assert!(ran.stderr.contains("only 0 of the 2 failures of run 3"), "{}", ran.stderr);
+    let ran = bed
+        .run(&["failures", "--run", "4", "--since", "3"])
+        .await
+        .ended_with(2);
+    assert!(
+        ran.stderr.contains("only 0 of the 2 failures of run 3"),
+        "{}",
+        ran.stderr
+    );
 }

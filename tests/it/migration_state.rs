@@ -14,9 +14,16 @@ async fn state(bed: &Bed) -> Value {
 
 /// The counts, in the order in which `status` prints them.
 fn counts(state: &Value) -> Value {
-    ["source_rows", "committed", "failed", "superseded", "pending", "skipped"]
-        .map(|name| state[name].clone())
-        .into()
+    [
+        "source_rows",
+        "committed",
+        "failed",
+        "superseded",
+        "pending",
+        "skipped",
+    ]
+    .map(|name| state[name].clone())
+    .into()
 }
 
 #[tokio::test]
@@ -44,7 +51,10 @@ async fn status_without_a_run_describes_the_whole_migration() {
     bed.migrate().await.ended_with(3);
     let after = state(&bed).await;
     assert_eq!(counts(&after), json!([100, 98, 1, 1, 0, 98]));
-    assert_eq!((&after["is_estimate"], &after["counted_by"]), (&json!(false), &json!(2)));
+    assert_eq!(
+        (&after["is_estimate"], &after["counted_by"]),
+        (&json!(false), &json!(2))
+    );
     assert!(after["counted_at"].is_string());
 
     // A dry run reads all rows, too; what it finds is pending.
@@ -68,7 +78,11 @@ async fn status_without_a_run_describes_the_whole_migration() {
         assert!(text.contains(expected), "{expected}: {text}");
     }
     // A run is described as before.
-    let run = bed.run(&["status", "--run", "2", "--json"]).await.ended_with(0).json();
+    let run = bed
+        .run(&["status", "--run", "2", "--json"])
+        .await
+        .ended_with(0)
+        .json();
     assert_eq!((&run["run_id"], run.get("migration_state")), (&json!(2), None));
     assert_eq!(run["migration"], "test");
 }
@@ -77,18 +91,29 @@ async fn status_without_a_run_describes_the_whole_migration() {
 async fn runs_are_listed_newest_first() {
     let bed = Bed::new().await;
     bed.user_rows(1, 20).await;
-    bed.sql("update legacy_tokens set access_token = null where id = 4").await;
+    bed.sql("update legacy_tokens set access_token = null where id = 4")
+        .await;
     let none = bed.run(&["runs"]).await.ended_with(2);
     assert!(none.stderr.contains("there is no ledger"), "{}", none.stderr);
     bed.run(&["migrate", "--dry-run"]).await.ended_with(3);
     bed.migrate().await.ended_with(3);
-    bed.run(&["failures", "--acknowledge", "--reason", "known"]).await.ended_with(0);
+    bed.run(&["failures", "--acknowledge", "--reason", "known"])
+        .await
+        .ended_with(0);
     bed.run(&["migrate", "--only-failed"]).await.ended_with(0);
     let listed = bed.run(&["runs", "--json"]).await.ended_with(0).json();
     let runs = listed["runs"].as_array().unwrap();
     let brief: Vec<Value> = runs
         .iter()
-        .map(|run| json!([run["run_id"], run["mode"], run["selection"], run["status"], run["acknowledged"]]))
+        .map(|run| {
+            json!([
+                run["run_id"],
+                run["mode"],
+                run["selection"],
+                run["status"],
+                run["acknowledged"]
+            ])
+        })
         .collect();
     assert_eq!(
         brief,
@@ -98,7 +123,10 @@ async fn runs_are_listed_newest_first() {
             json!([1, "dry_run", "all", "completed_with_failures", 0]),
         ]
     );
-    assert_eq!((&listed["migration"], &listed["more"]), (&json!("test"), &json!(0)));
+    assert_eq!(
+        (&listed["migration"], &listed["more"]),
+        (&json!("test"), &json!(0))
+    );
     assert_eq!(
         runs[1]["tokens"],
         json!({"selected": 20, "committed": 19, "failed": 1, "superseded": 0, "unchanged": 0})
@@ -107,7 +135,12 @@ async fn runs_are_listed_newest_first() {
     assert!(runs[1]["started_at"].is_string() && runs[1]["finished_at"].is_string());
 
     let latest = bed.run(&["runs", "--limit", "1"]).await.ended_with(0).stdout;
-    for expected in ["migrate, only failed", "completed, some failed", "1 (1 acknowledged)", "2 earlier"] {
+    for expected in [
+        "migrate, only failed",
+        "completed, some failed",
+        "1 (1 acknowledged)",
+        "2 earlier",
+    ] {
         assert!(latest.contains(expected), "{expected}: {latest}");
     }
     assert!(!latest.contains("dry run"), "{latest}");
@@ -118,17 +151,26 @@ async fn runs_are_listed_newest_first() {
 #[cfg(feature = "failpoints")]
 #[tokio::test]
 async fn a_process_that_was_killed_is_said_to_be_gone_at_once() {
-    let bed = Bed::new().await.set("batch.max_tokens = 10\nbatch.concurrency = 1");
+    let bed = Bed::new()
+        .await
+        .set("batch.max_tokens = 10\nbatch.concurrency = 1");
     bed.user_rows(1, 100).await;
     let _ = bed.killed_at(&["migrate"], "answered", 3).await;
     assert_eq!(bed.texts("select status from tokenferry.runs").await, ["running"]);
     let status = bed.run(&["status", "--json"]).await.ended_with(0).json();
     assert_eq!(
-        (&status["status"], &status["stop_reason"], &status["batches_in_flight"]),
+        (
+            &status["status"],
+            &status["stop_reason"],
+            &status["batches_in_flight"]
+        ),
         (&json!("interrupted"), &json!("its process is gone"), &json!(1))
     );
     assert_eq!(
-        (&status["migration_state"]["active"], &status["migration_state"]["batches_in_flight"]),
+        (
+            &status["migration_state"]["active"],
+            &status["migration_state"]["batches_in_flight"]
+        ),
         (&Value::Null, &json!(1))
     );
     let text = bed.run(&["status"]).await.ended_with(0).stdout;
@@ -143,7 +185,10 @@ async fn a_process_that_was_killed_is_said_to_be_gone_at_once() {
     assert!(listed.contains("interrupted: its process is gone"), "{listed}");
     bed.assert_gone_on_with(100).await;
     let status = bed.run(&["status", "--json"]).await.ended_with(0).json();
-    assert_eq!((&status["status"], status.get("batches_in_flight")), (&json!("completed"), None));
+    assert_eq!(
+        (&status["status"], status.get("batches_in_flight")),
+        (&json!("completed"), None)
+    );
 }
 
 /// A run that was taken up started long ago; its process did not.
@@ -166,17 +211,38 @@ async fn exit_5_and_status_name_the_process_and_since_when_it_works() {
     timeout(Duration::from_secs(60), gate.reached()).await.unwrap();
 
     let process = format!("process {} on ", child.id().unwrap());
-    let locked = bed.run(&["migrate", "--log-format", "text"]).await.ended_with(5).stderr;
-    for expected in ["run 1 (migrate)", &process, ", since 20", "The lock is held by the database session"] {
+    let locked = bed
+        .run(&["migrate", "--log-format", "text"])
+        .await
+        .ended_with(5)
+        .stderr;
+    for expected in [
+        "run 1 (migrate)",
+        &process,
+        ", since 20",
+        "The lock is held by the database session",
+    ] {
         assert!(locked.contains(expected), "{expected}: {locked}");
     }
     assert!(!locked.contains("since 2026-01-02"), "{locked}");
     let active = state(&bed).await["active"].clone();
-    assert_eq!((&active["run_id"], &active["mode"]), (&json!(1), &json!("migrate")));
-    assert!(active["holder"].as_str().unwrap().starts_with(&process), "{active}");
-    assert!(!active["since"].as_str().unwrap().starts_with("2026-01-02"), "{active}");
+    assert_eq!(
+        (&active["run_id"], &active["mode"]),
+        (&json!(1), &json!("migrate"))
+    );
+    assert!(
+        active["holder"].as_str().unwrap().starts_with(&process),
+        "{active}"
+    );
+    assert!(
+        !active["since"].as_str().unwrap().starts_with("2026-01-02"),
+        "{active}"
+    );
     let text = bed.run(&["status"]).await.ended_with(0).stdout;
-    assert!(text.contains("works on it since 20") && text.contains(&process), "{text}");
+    assert!(
+        text.contains("works on it since 20") && text.contains(&process),
+        "{text}"
+    );
     gate.release();
     child.wait_with_output().await.unwrap();
 }

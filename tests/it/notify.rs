@@ -265,7 +265,8 @@ async fn the_first_failure_is_the_first_that_is_not_acknowledged() {
     let end = hook.told("end").pop().unwrap();
     assert_eq!(end["acknowledged_by_code"].as_object().unwrap().len(), 1);
     bed.api.set_refused_users(["user-7", "user-8"]);
-    bed.sql("update legacy_tokens set updated_at = now() where id = 8").await;
+    bed.sql("update legacy_tokens set access_token = 'renewed', updated_at = now() where id = 8")
+        .await;
     bed.migrate().await.ended_with(3);
     assert_eq!(hook.told("first_failure").len(), 2);
 }

@@ -126,10 +126,7 @@ async fn a_run_whose_process_was_killed_is_not_said_to_be_running() {
             .json();
         assert_eq!(
             (&status["status"], &status["stop_reason"]),
-            (
-                &json!("interrupted"),
-                &json!("its process is gone")
-            ),
+            (&json!("interrupted"), &json!("its process is gone")),
             "{arguments:?}"
         );
         let text = told(&bed, &run).await;

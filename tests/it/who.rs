@@ -502,10 +502,24 @@ async fn a_token_is_shown_by_the_login_id_of_its_user() {
         (&json!("U3"), &json!("3"))
     );
     assert_eq!(shown["tokens"].as_array().unwrap().len(), 1);
-    let text = bed.run(&["show", "user-3@example.com"]).await.ended_with(0).stdout;
-    assert!(text.contains("login ID of user U3") && text.contains("Row 3 of \"test\": committed"), "{text}");
+    let text = bed
+        .run(&["show", "user-3@example.com"])
+        .await
+        .ended_with(0)
+        .stdout;
+    assert!(
+        text.contains("login ID of user U3") && text.contains("Row 3 of \"test\": committed"),
+        "{text}"
+    );
     // The ledger does not hold the login ID itself.
     assert!(!bed.ledger_dump().await.contains("user-3@example.com"));
-    let unknown = bed.run(&["show", "user-9@example.com"]).await.ended_with(2).stderr;
-    assert!(unknown.contains("nor a login ID that a run has looked up"), "{unknown}");
+    let unknown = bed
+        .run(&["show", "user-9@example.com"])
+        .await
+        .ended_with(2)
+        .stderr;
+    assert!(
+        unknown.contains("nor a login ID that a run has looked up"),
+        "{unknown}"
+    );
 }

@@ -124,8 +124,8 @@ impl LedgerReader {
         Ok(found)
     }
 
-    /// Returns the tokens of a listing by code and app, those that are acknowledged last, errors first, then the most frequent codes, with up
-    /// to `most_keys` keys of each code.
+    /// Returns the tokens of a listing by code and app, with up to `most_keys` keys of each code: errors first,
+    /// acknowledged ones last, the most frequent codes before others.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -217,9 +217,8 @@ impl LedgerReader {
         let schema = quote_identifier(&self.schema);
         let code = quote_literal(code);
         let migration = quote_literal(&self.migration);
-        let is_known = format!(
-            "in (select source_key from {schema}.acknowledged where migration = {migration})"
-        );
+        let is_known =
+            format!("in (select source_key from {schema}.acknowledged where migration = {migration})");
         let failed = match severity {
             "acknowledged" => format!("state = 'failed' and error_code = {code} and source_key {is_known}"),
             _ => format!("state = 'failed' and error_code = {code} and source_key not {is_known}"),
@@ -246,8 +245,8 @@ impl LedgerReader {
         }
     }
 
-    /// Streams the tokens of a listing, ordered by code and key, those that are acknowledged last: there may be
-    /// more than fit into memory.
+    /// Streams the tokens of a listing, ordered by code and key, acknowledged ones last: there may be more than
+    /// fit into memory.
     pub fn failures(&mut self, listing: Listing) -> BoxStream<'_, Result<FailedToken, LedgerError>> {
         sqlx::query_as!(
             FailedToken,

@@ -20,7 +20,6 @@ pub(super) struct Sign<'a> {
     pub(super) is_silent: bool,
 }
 
-
 impl LedgerReader {
     /// Returns whether a process holds one of the migration's locks. A run that is `running` without it
     /// belongs to a process that is gone.

@@ -302,10 +302,15 @@ async fn put_back(bed: &Bed) {
         .retain(|migration| migration.version < 20_261_129_110_000);
     before.run(&mut connection).await.unwrap();
     // Some came later.
-    let unchanged = TABLES
-        .into_iter()
-        .filter(|table| !{
-        ["batches", "learned_sizes", "quotas", "acknowledgements", "run_failures"].contains(table)
+    let unchanged = TABLES.into_iter().filter(|table| !{
+        [
+            "batches",
+            "learned_sizes",
+            "quotas",
+            "acknowledgements",
+            "run_failures",
+        ]
+        .contains(table)
     });
     let copies = unchanged.map(|table| {
         format!("insert into tokenferry.{table} overriding system value select * from present.{table};")
