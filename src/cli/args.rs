@@ -190,7 +190,7 @@ pub enum ConfigCommand {
   tokenferry migrate --live                  with a page to watch and steer it on
   tokenferry migrate --canary 20 --limit 20  the canary alone; the next run continues after it
 
-Ends with 0 if everything selected is committed, 3 if some tokens failed (or, with --dry-run, would), 4 if the API refused the \
+Ends with 0 if everything selected is committed or its failure acknowledged, 3 if other tokens failed (or, with --dry-run, would), 4 if the API refused the \
     credentials, the canary failed or too many batches failed in a row, 5 if another run is active, 6 if a database does not respond, 2 if \
     the configuration is wrong, 130 or 143 after a signal. After any interruption, run it again to resume.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]

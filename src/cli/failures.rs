@@ -50,7 +50,8 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
         most: None,
     };
     let groups = match (args.format, &args.output) {
-        (Format::Table, None) => reports.failure_groups(listing, KEYS_SHOWN).await?,
+        // With a file, for the number of acknowledged ones alone.
+        (Format::Table, _) => reports.failure_groups(listing, KEYS_SHOWN).await?,
         _ => Vec::new(),
     };
     let failures = reports.failures(listing);
@@ -96,7 +97,16 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
             Some(id) => format!("in run {id}"),
             None => format!("in migration \"{}\"", visible(&access.migration)),
         };
-        eprintln!("{count} {what} {of}");
+        let known: i64 = groups
+            .iter()
+            .filter(|group| group.severity == "acknowledged")
+            .map(FailureGroup::count)
+            .sum();
+        let known = match known {
+            0 => String::new(),
+            known => format!(", {known} of them acknowledged"),
+        };
+        eprintln!("{count} {what} {of}{known}");
         if let Some((id, problems)) = later.filter(|(_, problems)| *problems > 0) {
             eprintln!(
                 "{problems} problems in the dry run after that: `tokenferry failures --run {id}` lists them"

@@ -186,6 +186,13 @@ async fn they_are_listed_last_and_can_be_taken_back() {
     let known = table.stdout.find("2 × acknowledged no_token: 2 google").unwrap();
     assert!(table.stdout.find("1 × ").unwrap() < known, "{}", table.stdout);
     assert!(table.stdout.contains("left in March"), "{}", table.stdout);
+    assert!(
+        table
+            .stderr
+            .contains("3 failed tokens in migration \"test\", 2 of them acknowledged"),
+        "{}",
+        table.stderr
+    );
     // The query of each group selects its rows.
     for (severity, keys) in [("not in", vec!["7"]), ("in", vec!["3", "4"])] {
         let query = format!(

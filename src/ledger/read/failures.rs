@@ -124,8 +124,8 @@ impl LedgerReader {
         Ok(found)
     }
 
-    /// Returns the tokens of a listing by code and app, with up to `most_keys` keys of each code: errors first,
-    /// acknowledged ones last, the most frequent codes before others.
+    /// Returns the tokens of a listing by code and app, with up to `most_keys` keys of each code: errors
+    /// first, acknowledged ones last, the most frequent codes before others.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -245,8 +245,8 @@ impl LedgerReader {
         }
     }
 
-    /// Streams the tokens of a listing, ordered by code and key, acknowledged ones last: there may be more than
-    /// fit into memory.
+    /// Streams the tokens of a listing, ordered by code and key, acknowledged ones last: there may be more
+    /// than fit into memory.
     pub fn failures(&mut self, listing: Listing) -> BoxStream<'_, Result<FailedToken, LedgerError>> {
         sqlx::query_as!(
             FailedToken,
