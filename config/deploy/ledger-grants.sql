@@ -75,6 +75,6 @@ grant usage on schema :"ledger" to :"report";
 -- Not the fingerprint key: with it, guesses of tokens could be tested against the ledger.
 select format('grant select on %s to %I', oid::regclass, :'report')
 from pg_class
-where relnamespace = quote_ident(:'ledger')::regnamespace and (relkind = 'r' or relname in ('tokens', 'batch_tokens'))
+where relnamespace = quote_ident(:'ledger')::regnamespace and (relkind = 'r' or relname in ('tokens', 'batch_tokens', 'acknowledged'))
     and relname <> 'fingerprint_key'
 \gexec

@@ -34,15 +34,15 @@ select format(
     'grant %s on %s to %I',
     case
         -- The latter are views.
-        when relname in ('_sqlx_migrations', 'tokens', 'batch_tokens') then 'select'
+        when relname in ('_sqlx_migrations', 'tokens', 'batch_tokens', 'acknowledged') then 'select'
         when relname = 'fingerprint_key' then 'select, insert'
         -- Temporary data is deleted as well.
-        when relname in ('dry_run_rows', 'known_users', 'forgotten_tokens', 'clean_ranges') then 'select, insert, update, delete'
+        when relname in ('dry_run_rows', 'known_users', 'forgotten_tokens', 'clean_ranges', 'acknowledgements', 'run_failures') then 'select, insert, update, delete'
         else 'select, insert, update'
     end,
     oid::regclass,
     :'role'
 )
 from pg_class
-where relnamespace = quote_ident(:'ledger')::regnamespace and (relkind = 'r' or relname in ('tokens', 'batch_tokens'))
+where relnamespace = quote_ident(:'ledger')::regnamespace and (relkind = 'r' or relname in ('tokens', 'batch_tokens', 'acknowledged'))
 \gexec

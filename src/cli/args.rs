@@ -5,7 +5,11 @@ use std::{net::SocketAddr, num::NonZeroU64, path::PathBuf};
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
 
-use super::{demo::DemoArgs, simulate::SimulateArgs};
+use super::{
+    demo::DemoArgs,
+    ledger_args::{AcknowledgeArgs, OutcomesArgs, RunsArgs},
+    simulate::SimulateArgs,
+};
 use crate::{domain::RunId, report::Format};
 
 /// The version; in release builds with the commit. Set by build.rs.
@@ -77,10 +81,14 @@ pub enum Command {
     Rollback(RollbackArgs),
     /// Show where the migration stands
     Status(StatusArgs),
+    /// List the runs of the migration, newest first
+    Runs(RunsArgs),
     /// Show everything the ledger knows about one row, user or tenant
     Show(ShowArgs),
     /// List failed tokens with reasons and how to find their rows
     Failures(FailuresArgs),
+    /// Export the state of every row as CSV or JSON
+    Outcomes(OutcomesArgs),
     /// Write an HTML page about a run
     Report(ReportArgs),
     /// Check the configuration, both databases and the API; change nothing
@@ -182,7 +190,7 @@ pub enum ConfigCommand {
   tokenferry migrate --live                  with a page to watch and steer it on
   tokenferry migrate --canary 20 --limit 20  the canary alone; the next run continues after it
 
-Ends with 0 if everything selected is committed, 3 if some tokens failed (or, with --dry-run, would), 4 if the API refused the \
+Ends with 0 if everything selected is committed or its failure acknowledged, 3 if other tokens failed (or, with --dry-run, would), 4 if the API refused the \
     credentials, the canary failed or too many batches failed in a row, 5 if another run is active, 6 if a database does not respond, 2 if \
     the configuration is wrong, 130 or 143 after a signal. After any interruption, run it again to resume.")]
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
@@ -302,13 +310,13 @@ pub struct RollbackArgs {
 #[command(
     after_help = "Reads only the ledger: it needs no credentials for the API, and may run beside `migrate`.\n\n\
     Examples:\n  \
-      tokenferry status                       the latest run that moved tokens\n  \
+      tokenferry status                       the whole migration, and the latest run that moved tokens\n  \
       tokenferry status --run 4 --json        another one, for scripts\n\n\
     Ends with 0 regardless of the result of the run, 2 if there is no such run or nothing was migrated yet, 6 if the ledger's database \
     does not respond."
 )]
 pub struct StatusArgs {
-    /// Run to show [default: the latest that moved tokens, or else the latest]
+    /// Show only this run [default: the migration, and the latest run that moved tokens]
     #[arg(long, value_name = "ID")]
     pub run: Option<RunId>,
     /// Print one JSON object on standard output
@@ -319,11 +327,13 @@ pub struct StatusArgs {
 /// Options of `show`.
 #[derive(Debug, Args)]
 #[command(after_help = "Shows no token, and sends nothing to the API.\n\n\
-    Example: tokenferry show 4711\n\n\
+    Examples:\n  \
+      tokenferry show 4711\n  \
+      tokenferry show anna@example.com     if a run has looked this login ID up\n\n\
     Ends with 0 if there is something to show, 2 if the ledger knows nothing of it, 6 if the ledger's database does not respond.")]
 pub struct ShowArgs {
-    /// Key of a row in the source, or ID of a user or tenant at Descope
-    #[arg(value_name = "KEY|USER|TENANT")]
+    /// Key of a row in the source, ID of a user or tenant at Descope, or a login ID
+    #[arg(value_name = "KEY|USER|TENANT|LOGIN")]
     pub of: String,
     /// Print one JSON object on standard output
     #[arg(long)]
@@ -337,7 +347,9 @@ pub struct ShowArgs {
     Examples:\n  \
       tokenferry failures                               what failed last, of all runs\n  \
       tokenferry failures --run 4 --warnings            of one run, with warnings\n  \
-      tokenferry failures --format csv --output failed.csv\n\n\
+      tokenferry failures --format csv --output failed.csv\n  \
+      tokenferry failures --run 12 --since 9            what is new, resolved and unchanged\n  \
+      tokenferry failures --acknowledge --code no_token --reason \"accounts without a connection\"\n\n\
     Fix the rows, then run `tokenferry migrate` (or `tokenferry migrate --only-failed`, which reads no others).\n\n\
     Ends with 0 however many there are, 2 if there is no such run or nothing was migrated yet, 6 if the ledger's database does not \
     respond."
@@ -348,6 +360,9 @@ pub struct FailuresArgs {
     /// latest dry run]
     #[arg(long, value_name = "ID")]
     pub run: Option<RunId>,
+    /// With --run: list what changed since this earlier run: new, resolved and unchanged failures
+    #[arg(long, value_name = "ID", requires = "run", conflicts_with_all = ["warnings", "superseded"])]
+    pub since: Option<RunId>,
     /// Also list warnings about uploaded tokens; for a dry run or a verification they are always listed
     #[arg(long, requires = "run")]
     pub warnings: bool,
@@ -361,6 +376,9 @@ pub struct FailuresArgs {
     /// Write to a file instead of standard output
     #[arg(long, value_name = "FILE")]
     pub output: Option<PathBuf>,
+    /// Options that acknowledge.
+    #[command(flatten)]
+    pub acknowledge: AcknowledgeArgs,
 }
 
 /// Options of `report`.

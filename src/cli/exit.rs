@@ -155,9 +155,15 @@ pub(super) fn of_run(ended: &Ended) -> Exit {
         (Some(StopReason::Signal(signal)), _) => Exit::Signal(*signal),
         // The button is equivalent to Ctrl-C.
         (Some(StopReason::Person), _) => Exit::Signal(SIGINT),
-        (Some(StopReason::Limit(_)), _) if ended.summary.tokens.failed > 0 => Exit::SomeFailed,
-        (None, RunStatus::CompletedWithFailures) => Exit::SomeFailed,
-        (Some(StopReason::Limit(_)), _) | (None, RunStatus::Completed) => Exit::Done,
+        // What is acknowledged does not count.
+        (Some(StopReason::Limit(_)), _) | (None, RunStatus::CompletedWithFailures)
+            if ended.summary.has_new_failures() =>
+        {
+            Exit::SomeFailed
+        }
+        (Some(StopReason::Limit(_)), _) | (None, RunStatus::Completed | RunStatus::CompletedWithFailures) => {
+            Exit::Done
+        }
         (Some(_), _) => Exit::StoppedEarly,
         (None, _) => Exit::Unforeseen,
     }

@@ -5,9 +5,9 @@ use std::io::{self, BufWriter, Write};
 use anyhow::Context;
 
 use super::{
-    Exit,
+    Exit, acknowledge,
     args::{FailuresArgs, Global},
-    load, private_file,
+    failure_changes, is_broken_pipe, load, private_file,
 };
 use crate::{
     config::SourceShape,
@@ -21,6 +21,12 @@ use crate::{
 const KEYS_SHOWN: i64 = 20;
 
 pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<Exit> {
+    if args.acknowledge.is_change() {
+        return acknowledge::run(global, &args.acknowledge).await;
+    }
+    if let (Some(run), Some(since)) = (args.run, args.since) {
+        return failure_changes::run(global, args, run, since).await;
+    }
     let loaded = load(global)?;
     let access = loaded.ledger_access()?;
     let rows = Rows::new(loaded.source_shape());
@@ -44,7 +50,8 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
         most: None,
     };
     let groups = match (args.format, &args.output) {
-        (Format::Table, None) => reports.failure_groups(listing, KEYS_SHOWN).await?,
+        // With a file, for the number of acknowledged ones alone.
+        (Format::Table, _) => reports.failure_groups(listing, KEYS_SHOWN).await?,
         _ => Vec::new(),
     };
     let failures = reports.failures(listing);
@@ -90,7 +97,16 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
             Some(id) => format!("in run {id}"),
             None => format!("in migration \"{}\"", visible(&access.migration)),
         };
-        eprintln!("{count} {what} {of}");
+        let known: i64 = groups
+            .iter()
+            .filter(|group| group.severity == "acknowledged")
+            .map(FailureGroup::count)
+            .sum();
+        let known = match known {
+            0 => String::new(),
+            known => format!(", {known} of them acknowledged"),
+        };
+        eprintln!("{count} {what} {of}{known}");
         if let Some((id, problems)) = later.filter(|(_, problems)| *problems > 0) {
             eprintln!(
                 "{problems} problems in the dry run after that: `tokenferry failures --run {id}` lists them"
@@ -128,11 +144,4 @@ impl Rows {
             ),
         })
     }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| {
-        let kind = cause.downcast_ref::<io::Error>().map(io::Error::kind);
-        kind == Some(io::ErrorKind::BrokenPipe)
-    })
 }

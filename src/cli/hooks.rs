@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::watch::{self, error::RecvError},
+    task::JoinHandle,
+    time::timeout,
+};
 use tracing::warn;
 
 use crate::{
     config::{LedgerAccess, NotifySettings, Occasion},
-    domain::{RunId, StopReason, Summary},
+    domain::{StopReason, Summary},
     ledger::LedgerReader,
     observe::notify::notify,
     pipeline::Ended,
@@ -35,9 +39,8 @@ impl Hooks {
         let first_failure = wanted(Occasion::FirstFailure).map(|settings| {
             let (access, mut view) = (access.clone(), view.clone());
             tokio::spawn(async move {
-                if let Some((run_id, seen)) = first_failure(&mut view).await {
-                    tell_of_failure(&settings, &access, run_id, &seen).await;
-                }
+                // The view is closed when the run has ended.
+                let _ = tell_of_failure(&settings, &access, &mut view).await;
             })
         });
         Self {
@@ -67,37 +70,47 @@ impl Hooks {
     }
 }
 
-/// Waits for the first failure of a run. `None` if there is none, or an earlier process has already seen it.
-async fn first_failure(view: &mut watch::Receiver<View>) -> Option<(RunId, View)> {
-    let began = view
-        .wait_for(|view| view.run_id.is_some())
-        .await
-        .ok()?
-        .tally
-        .failed;
-    if began > 0 {
-        return None;
-    }
-    let seen = view.wait_for(|view| view.tally.failed > 0).await.ok()?.clone();
-    Some((seen.run_id?, seen))
-}
-
-/// The longest wait for the ledger's summary while the run continues.
+/// The longest wait for the ledger's summary while the run continues, and the time between two looks at it.
 const LEDGER_MAY_TAKE: Duration = Duration::from_secs(5);
 
-async fn tell_of_failure(settings: &NotifySettings, access: &LedgerAccess, run_id: RunId, seen: &View) {
-    match timeout(LEDGER_MAY_TAKE, LedgerReader::summary(access, run_id)).await {
-        Ok(Ok(Some(mut summary))) => {
-            // The ledger's counts lag behind.
-            summary.tokens = seen.tally;
-            let requests = &mut summary.counters.requests;
-            *requests = (*requests).max(seen.requests);
-            notify(settings, Occasion::FirstFailure, run_id, &summary).await;
+/// Waits for the first failure of a run that is not acknowledged, and calls the hook. An earlier process has
+/// already seen the failures that are there at the start.
+async fn tell_of_failure(
+    settings: &NotifySettings,
+    access: &LedgerAccess,
+    view: &mut watch::Receiver<View>,
+) -> Result<(), RecvError> {
+    let began = view.wait_for(|view| view.run_id.is_some()).await?.clone();
+    let Some(run_id) = began.run_id.filter(|_| began.tally.failed == 0) else {
+        return Ok(());
+    };
+    let mut known = 0;
+    loop {
+        let seen = view.wait_for(|view| view.tally.failed > known).await?.clone();
+        match timeout(LEDGER_MAY_TAKE, LedgerReader::summary(access, run_id)).await {
+            Ok(Ok(Some(summary)))
+                if !summary.acknowledged.is_empty() && summary.new_failures().is_empty() =>
+            {
+                known = seen.tally.failed;
+                // Many may follow, and each look is a connection.
+                let _ = timeout(LEDGER_MAY_TAKE, view.wait_for(|view| view.ended.is_some())).await;
+            }
+            Ok(Ok(Some(mut summary))) => {
+                // The ledger's counts lag behind.
+                summary.tokens = seen.tally;
+                let requests = &mut summary.counters.requests;
+                *requests = (*requests).max(seen.requests);
+                notify(settings, Occasion::FirstFailure, run_id, &summary).await;
+                return Ok(());
+            }
+            _ => {
+                warn!(
+                    run_id,
+                    hook = "first_failure",
+                    "the ledger did not respond, hook not called"
+                );
+                return Ok(());
+            }
         }
-        _ => warn!(
-            run_id,
-            hook = "first_failure",
-            "the ledger did not respond, hook not called"
-        ),
     }
 }

@@ -1,22 +1,27 @@
 //! The command line: one file per command, plus output and exit codes.
 
+mod acknowledge;
 mod args;
 mod check;
 mod config_text;
 pub mod demo;
 mod doctor;
 mod exit;
+mod failure_changes;
 mod failures;
 mod hooks;
 mod init;
+mod ledger_args;
 mod logging;
 mod man;
 mod man_config;
 mod migrate;
+mod outcomes;
 mod private_file;
 mod report;
 mod rollback;
 mod run_command;
+mod runs;
 mod seal;
 mod show;
 mod signals;
@@ -82,7 +87,9 @@ async fn command(cli: Cli) -> Exit {
         Command::Rollback(args) => Box::pin(rollback::run(&cli.global, &args, &console)).await,
         Command::Show(args) => show::run(&cli.global, &args).await,
         Command::Status(args) => status::run(&cli.global, &args).await,
+        Command::Runs(args) => runs::run(&cli.global, &args).await,
         Command::Failures(args) => failures::run(&cli.global, &args).await,
+        Command::Outcomes(args) => outcomes::run(&cli.global, &args).await,
         Command::Report(args) => report::run(&cli.global, &args).await,
         Command::Doctor(args) => doctor::run(&cli.global, &args).await,
         Command::Check(args) => Box::pin(check::run(&cli.global, &args)).await,
@@ -125,6 +132,18 @@ fn print(text: &str) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written,
     }
+}
+
+/// Returns true if the reader of standard output has closed it.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        // An error of CSV does not name its cause.
+        let io = match cause.downcast_ref::<csv::Error>().map(csv::Error::kind) {
+            Some(csv::ErrorKind::Io(error)) => Some(error),
+            _ => cause.downcast_ref::<io::Error>(),
+        };
+        io.map(io::Error::kind) == Some(io::ErrorKind::BrokenPipe)
+    })
 }
 
 /// Writes lines for people, with foreign text escaped.

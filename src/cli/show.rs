@@ -25,6 +25,9 @@ const MOST: usize = 100;
 struct ShownTokens<'a> {
     migration: &'a str,
     asked: &'a str,
+    /// The user whose login ID was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user_of_login: Option<String>,
     tokens: Vec<Token<'a>>,
     /// The number of tokens that are not shown.
     more: usize,
@@ -45,12 +48,19 @@ pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit
     let loaded = load(global)?;
     let access = loaded.ledger_access()?;
     let mut reports = LedgerReader::open(&access).await?;
-    let (histories, more) = reports.history(&args.of, MOST).await?;
+    let (mut histories, mut more) = reports.history(&args.of, MOST).await?;
+    let mut user_of_login = None;
+    if histories.is_empty() {
+        user_of_login = user_with_login_id(&loaded, &mut reports, &args.of).await?;
+        if let Some(user) = &user_of_login {
+            (histories, more) = reports.history(user, MOST).await?;
+        }
+    }
     reports.close().await;
     if histories.is_empty() {
         let text = format!(
             "migration \"{}\" has no record of \"{}\": it is neither the key of a row with an outcome, nor the ID of a user or \
-             tenant of one",
+             tenant of one, nor a login ID that a run has looked up",
             visible(&access.migration),
             visible(&args.of)
         );
@@ -66,6 +76,7 @@ pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit
         let shown = ShownTokens {
             migration: &access.migration,
             asked: &args.of,
+            user_of_login,
             tokens: histories
                 .iter()
                 .map(|history| Token {
@@ -78,7 +89,10 @@ pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit
         };
         return print_json(&shown).map(|()| Exit::Done);
     }
-    let mut text = String::new();
+    let mut text = match &user_of_login {
+        Some(user) => format!("This is a login ID of user {}.\n", visible(user)),
+        None => String::new(),
+    };
     for history in &histories {
         let source = match of(history) {
             Some(row_status) => sentence(row_status),
@@ -95,6 +109,21 @@ pub(super) async fn run(global: &Global, args: &ShowArgs) -> anyhow::Result<Exit
     }
     print_lines(&text)?;
     Ok(Exit::Done)
+}
+
+/// Returns the user that a run has found for a login ID, if it is one.
+async fn user_with_login_id(
+    loaded: &Loaded,
+    reports: &mut LedgerReader,
+    login_id: &str,
+) -> anyhow::Result<Option<String>> {
+    // Users are those of a project.
+    let Ok(settings) = loaded.settings() else {
+        return Ok(None);
+    };
+    let access = loaded.ledger_access()?;
+    let project_id = &settings.api.project_id;
+    Ok(reports.user_with_login_id(&access, project_id, login_id).await?)
 }
 
 /// Compares the rows in the source with what was sent for them.

@@ -1,4 +1,4 @@
-//! `status`: shows a run and where the migration stands.
+//! `status`: shows where the migration stands, and a run.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,8 @@ use super::{
 };
 use crate::{
     domain::{PendingDeletions, Summary, visible},
-    ledger::{LedgerReader, LockKind},
+    ledger::{LedgerReader, LockKind, MigrationState},
+    report::migration_text,
 };
 
 /// The object that `status --json` prints.
@@ -23,6 +24,9 @@ struct StatusJson<'a> {
     summary: &'a Summary,
     started_at: DateTime<Utc>,
     finished_at: Option<DateTime<Utc>>,
+    /// Where the migration stands, unless a run was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    migration_state: Option<&'a MigrationState>,
     /// Tokens that a rollback was deleting when it was ended.
     #[serde(skip_serializing_if = "Option::is_none")]
     pending_deletions: Option<PendingDeletions>,
@@ -35,6 +39,10 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
     // A running rollback always has some.
     let pending_deletions = match reports.pending_deletions().await? {
         Some(pending) if !reports.is_held(LockKind::Migration).await? => Some(pending),
+        _ => None,
+    };
+    let state = match args.run {
+        None if report.is_some() => Some(reports.migration_state().await?),
         _ => None,
     };
     reports.close().await;
@@ -50,11 +58,15 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
             summary: &report.summary,
             started_at: report.started_at,
             finished_at: report.finished_at,
+            migration_state: state.as_ref(),
             pending_deletions,
         })?;
         return Ok(Exit::Done);
     }
-    let mut text = report.summary.text();
+    let mut text = state
+        .map(|state| migration_text(&access.migration, &state, report.summary.batches_in_flight))
+        .unwrap_or_default();
+    text += &report.summary.text();
     let time = |at: DateTime<Utc>| at.format("%Y-%m-%d %H:%M:%S UTC").to_string();
     // Writing to a text cannot fail.
     let _ = match report.finished_at {
@@ -67,9 +79,6 @@ pub(super) async fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Ex
             visible(&report.holder)
         ),
     };
-    if report.in_flight > 0 {
-        let _ = writeln!(text, "  {} batches in flight", report.in_flight);
-    }
     if let Some(pending) = pending_deletions {
         let _ = writeln!(text, "  {pending}");
     }

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use super::{Destination, Rule, SourceKey, Superseded};
+use crate::secret::Fingerprint;
 
 /// The state of a source row in the ledger. A row without one is pending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +129,9 @@ pub struct Decision {
     pub app: Option<String>,
     /// The version of the row.
     pub version: super::Version,
+    /// A digest of the row, which tells whether it has changed when it fails again; absent if its content
+    /// could not be read.
+    pub row_digest: Option<Fingerprint>,
     /// The outcome.
     pub end: Unsent,
 }

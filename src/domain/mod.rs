@@ -3,6 +3,7 @@
 //! A row is read as a [`LegacyToken`], becomes an [`Item`] once it is valid and encoded, travels in a
 //! [`Batch`], and ends in exactly one [`Decision`].
 
+mod acknowledgement;
 mod batch;
 mod batch_size;
 mod decision;
@@ -33,6 +34,7 @@ mod verification;
 mod visible;
 mod witness;
 
+pub use acknowledgement::{Acknowledged, FailureFilter};
 pub use batch::{Batch, BatchState, Call};
 pub use batch_size::{BatchSize, LearnedSizes};
 pub use decision::{Decision, Reason, RefusedBy, TokenState, Unsent};

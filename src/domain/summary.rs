@@ -26,12 +26,22 @@ pub struct Summary {
     pub rows_expected: Option<i64>,
     /// Batches that have an outcome.
     pub batches: Batches,
+    /// Batches whose outcome is unknown: the next run settles them before it sends anything.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub batches_in_flight: i64,
     /// Requests and time.
     #[serde(flatten)]
     pub counters: Counters,
     /// Codes of failed tokens, most frequent first; for a dry run, of tokens that would fail.
     #[serde(rename = "failures_by_code", serialize_with = "by_code")]
     pub failures: Vec<CodeCount>,
+    /// Codes of those failed tokens whose failure is acknowledged; the example is why it is accepted.
+    #[serde(
+        rename = "acknowledged_by_code",
+        serialize_with = "by_code",
+        skip_serializing_if = "Vec::is_empty"
+    )]
+    pub acknowledged: Vec<CodeCount>,
     /// Codes of uploaded tokens with warnings.
     #[serde(rename = "warnings_by_code", serialize_with = "by_code")]
     pub warnings: Vec<CodeCount>,
@@ -57,6 +67,31 @@ pub struct Summary {
     /// True if all rows were selected, not only failed ones.
     #[serde(skip)]
     pub is_of_all: bool,
+}
+
+impl Summary {
+    /// Returns the number of failed tokens whose failure is acknowledged.
+    #[must_use]
+    pub fn acknowledged_tokens(&self) -> i64 {
+        self.acknowledged.iter().map(|found| found.count).sum()
+    }
+
+    /// Returns true if a token failed whose failure is not acknowledged.
+    #[must_use]
+    pub fn has_new_failures(&self) -> bool {
+        self.tokens.failed > self.acknowledged_tokens()
+    }
+
+    /// Returns the failures that are not acknowledged, by code.
+    #[must_use]
+    pub fn new_failures(&self) -> Vec<CodeCount> {
+        let known = |code: &str| self.acknowledged.iter().find(|known| known.code == code);
+        let new = self.failures.iter().map(|found| CodeCount {
+            count: found.count - known(&found.code).map_or(0, |known| known.count),
+            ..found.clone()
+        });
+        new.filter(|found| found.count > 0).collect()
+    }
 }
 
 /// Batches that have an outcome.
@@ -93,6 +128,14 @@ pub struct CodeCount {
     pub count: i64,
     /// One of the reasons.
     pub example: String,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde asks for"
+)]
+fn is_zero(count: &i64) -> bool {
+    *count == 0
 }
 
 fn by_code<S: Serializer>(counts: &[CodeCount], serializer: S) -> Result<S::Ok, S::Error> {

@@ -182,6 +182,7 @@ async fn work(session: Session<'_>, source: Source, mut lock: RunLock, plan: Pla
     }
     let (committed, failed) = session.control.meter.batches();
     ended.summary.batches = Batches { committed, failed };
+    ended.summary.batches_in_flight = session.control.meter.in_flight();
     ended.summary.estimate = tracker.estimate();
     session.close(lock).await;
     ended

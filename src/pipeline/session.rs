@@ -14,7 +14,7 @@ use super::{
 use crate::{
     config::{LedgerAccess, Settings},
     descope::Client,
-    domain::{Counters, EventKind, Mode, RunStatus, StopReason, Summary, Tally},
+    domain::{CodeCount, Counters, EventKind, Mode, RunStatus, StopReason, Summary, Tally},
     ledger::{Checkpoint, Ledger, LedgerError, Lock, LockKind, Run},
     lookup::LookupClient,
     postgres::Patience,
@@ -288,7 +288,12 @@ impl Session<'_> {
                 Some(cause(error, failure.into()))
             }
         };
+        let acknowledged = match &error {
+            None if self.mode == Mode::Migrate => self.settle_failures().await,
+            _ => Vec::new(),
+        };
         let summary = Summary {
+            acknowledged,
             run_id: run.id,
             migration: self.settings.migration.clone(),
             mode: self.mode,
@@ -308,6 +313,18 @@ impl Session<'_> {
             stopped,
             error,
         }
+    }
+
+    /// Keeps what failed, and returns what is acknowledged of it. Without the ledger, nothing is.
+    async fn settle_failures(&self) -> Vec<CodeCount> {
+        let settled = async {
+            self.ledger.keep_failures(&self.run).await?;
+            self.ledger.renew_acknowledgements(&self.run).await
+        };
+        settled.await.unwrap_or_else(|failure| {
+            warn!(reason = %failure, "acknowledgements could not be read: every failure counts as new");
+            Vec::new()
+        })
     }
 
     /// Releases the lock and closes the connections.

@@ -395,6 +395,7 @@ fn failed(item: Item, reason: Reason) -> Decision {
         destination: Some(item.destination),
         app: None,
         version: item.version,
+        row_digest: Some(item.fingerprint),
         end: Unsent::Failed(reason),
     }
 }

@@ -23,7 +23,7 @@ pub enum Format {
 }
 
 /// The columns, in the order of the fields of [`FailedToken`].
-const COLUMNS: [&str; 12] = [
+const COLUMNS: [&str; 14] = [
     "source_key",
     "app_id",
     "user_id",
@@ -36,10 +36,12 @@ const COLUMNS: [&str; 12] = [
     "last_seen_at",
     "severity",
     "superseded_by",
+    "acknowledged_at",
+    "acknowledgement",
 ];
 
 /// The most rows of a table; the other formats write all.
-const TABLE_ROWS: usize = 500;
+pub(super) const TABLE_ROWS: usize = 500;
 
 /// Writes for each code the number of tokens, the apps and the advice, and the query from `sql`, if any, that
 /// selects the rows in the source.
@@ -67,6 +69,7 @@ pub fn write_groups(
             "error" => String::new(),
             other => format!("{other} "),
         };
+        let is_open = group.severity != "acknowledged";
         writeln!(
             out,
             "{} × {severity}{}: {}",
@@ -76,7 +79,8 @@ pub fn write_groups(
         )?;
         writeln!(out, "    {}", visible(&group.example))?;
         // Reasons of local rules already include the advice.
-        if let Some(advice) = advice(&group.code).filter(|advice| !group.example.ends_with(advice)) {
+        let advice = advice(&group.code).filter(|advice| is_open && !group.example.ends_with(advice));
+        if let Some(advice) = advice {
             writeln!(out, "    → {advice}")?;
         }
         if let Some(sql) = sql(group) {
@@ -120,7 +124,10 @@ pub async fn write_failures(
                         cell(failure.user_id),
                         cell(failure.tenant_id),
                         cell(failure.refused_by),
-                        failure.severity,
+                        match failure.acknowledged_at {
+                            Some(_) => "acknowledged".to_owned(),
+                            None => failure.severity,
+                        },
                         cell(failure.error_code),
                         cell(failure.reason),
                     ]);
@@ -171,6 +178,7 @@ fn in_cells(failure: FailedToken) -> FailedToken {
         error_code: cell(failure.error_code),
         reason: cell(failure.reason),
         superseded_by: cell(failure.superseded_by),
+        acknowledgement: cell(failure.acknowledgement),
         ..failure
     }
 }

@@ -40,8 +40,14 @@ impl Summary {
         if let Some(unread) = unread(self) {
             let _ = writeln!(text, "  {unread}");
         }
-        for found in &self.failures {
+        if self.batches_in_flight > 0 {
+            let _ = writeln!(text, "  {}", in_flight(self.batches_in_flight, &self.status));
+        }
+        for found in &self.new_failures() {
             write_code(&mut text, found, "");
+        }
+        for found in &self.acknowledged {
+            write_known(&mut text, found);
         }
         for found in &self.warnings {
             write_code(&mut text, found, "warning ");
@@ -78,7 +84,9 @@ impl Summary {
             tokens.superseded,
             "left out for other tokens; reasons below",
         );
-        row("failed", tokens.failed, failed);
+        let known = self.acknowledged_tokens();
+        row("failed", tokens.failed - known, failed);
+        row("known", known, "not stored, and acknowledged; reasons below");
     }
 
     fn write_work(&self, text: &mut String) {
@@ -173,7 +181,7 @@ impl Summary {
                 "  `tokenferry failures --run {run}` lists every row. Fix or exclude what you can and repeat the dry run; \
                  `tokenferry migrate` uploads the rest."
             ),
-            (false, _) if !self.failures.is_empty() => writeln!(
+            (false, _) if self.has_new_failures() => writeln!(
                 text,
                 "  `tokenferry failures --run {run}` lists every row. Fix them and run `tokenferry migrate` again: only new, \
                  changed or failed rows are sent.",
@@ -208,6 +216,9 @@ impl Summary {
             ("completed", true) if !is_complete(self) => "completed as far as requested",
             ("completed", true) if all => "completed, no problem found",
             ("completed", true) => "completed, no problem found; some rows are left out for other tokens",
+            ("completed_with_failures", false) if !self.has_new_failures() => {
+                "completed, no token failed except those that are acknowledged"
+            }
             ("completed_with_failures", false) => "completed, some tokens failed",
             ("completed_with_failures", true) => "completed, some tokens would fail",
             (early @ ("interrupted" | "stopped"), _) => {
@@ -231,6 +242,31 @@ fn write_code(text: &mut String, found: &CodeCount, what: &str) {
     if let Some(advice) = advice(&found.code).filter(|advice| !found.example.ends_with(advice)) {
         let _ = writeln!(text, "             → {advice}");
     }
+}
+
+/// Writes acknowledged failures with the reason for accepting them.
+fn write_known(text: &mut String, found: &CodeCount) {
+    let _ = writeln!(
+        text,
+        "  {:>8} × acknowledged {}: {}",
+        grouped(found.count),
+        visible(&found.code),
+        visible(&found.example)
+    );
+}
+
+/// Says what becomes of batches without an outcome.
+fn in_flight(batches: i64, status: &str) -> String {
+    let (noun, them) = if batches == 1 {
+        ("batch is", "it")
+    } else {
+        ("batches are", "them")
+    };
+    let next = match status {
+        "running" => String::new(),
+        _ => format!(": the next run settles {them} before it sends anything"),
+    };
+    format!("{} {noun} in flight{next}", grouped(batches))
 }
 
 /// Describes the requests added by a canary or `batch.verify_refresh`.

@@ -105,6 +105,7 @@ impl Context {
                 destination: Some(item.destination.clone()),
                 app: None,
                 version: item.version,
+                row_digest: Some(item.fingerprint),
                 end: Unsent::Failed(reason.clone()),
             })
             .collect();

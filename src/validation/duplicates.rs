@@ -87,6 +87,7 @@ impl<'a> Duplicates<'a> {
             destination: older.destination,
             app: older.app,
             version: older.version,
+            row_digest: None,
             end: Unsent::Superseded(Superseded::NewerRow(held.key.clone())),
         })
     }

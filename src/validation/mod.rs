@@ -5,6 +5,7 @@ mod columns;
 mod duplicates;
 mod provider_tokens;
 mod resolve;
+mod row_digest;
 mod rules;
 mod siblings;
 
@@ -64,8 +65,19 @@ enum Verdict {
     Ready(Ready),
     /// Its token has to be fetched first.
     ToFetch(Box<provider_tokens::Wanted>),
-    /// A rule rejects it.
-    Forbidden(Reason),
+    /// A rule rejects it; with the row's digest.
+    Forbidden(Reason, Option<Fingerprint>),
+}
+
+impl Verdict {
+    /// Returns the digest by which the row is recognised when it fails again.
+    fn row_digest(&self) -> Option<Fingerprint> {
+        match self {
+            Self::Ready(ready) => Some(ready.fingerprint),
+            Self::ToFetch(wanted) => Some(wanted.fingerprint),
+            Self::Forbidden(_, row_digest) => *row_digest,
+        }
+    }
 }
 
 /// A row and its destination.
@@ -176,6 +188,7 @@ impl Validator {
                     candidates.push(self.candidate(token, destination, now, &mut encoded_page));
                 }
                 Err(reason) => decisions.push(Decision {
+                    row_digest: self.row_digest(&token),
                     key: token.key,
                     destination: None,
                     app: token.app.map(|name| self.apps.resolve_or_quote(&name)),
@@ -262,7 +275,7 @@ impl Validator {
         let verdict = match self.provider_of(&token) {
             Ok(None) => match self.ready(&token, &destination, now, encoded_page) {
                 Ok(ready) => Verdict::Ready(ready),
-                Err(reason) => Verdict::Forbidden(reason),
+                Err(reason) => Verdict::Forbidden(reason, self.row_digest(&token)),
             },
             Ok(Some((settings, login_id, provider))) => {
                 let keeps_own = settings.prefer == Prefer::Columns;
@@ -277,10 +290,10 @@ impl Validator {
                             fingerprint,
                         }))
                     }
-                    Err(reason) => Verdict::Forbidden(reason),
+                    Err(reason) => Verdict::Forbidden(reason, self.row_digest(&token)),
                 }
             }
-            Err(reason) => Verdict::Forbidden(reason),
+            Err(reason) => Verdict::Forbidden(reason, self.row_digest(&token)),
         };
         Candidate {
             key,
@@ -385,6 +398,7 @@ impl Candidate {
             destination: Some(self.destination),
             app: None,
             version: self.version,
+            row_digest: self.verdict.row_digest(),
             end,
         }
     }

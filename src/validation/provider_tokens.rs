@@ -148,6 +148,7 @@ impl Validator {
                 destination: Some(place.destination),
                 app: None,
                 version: place.version,
+                row_digest: Some(fingerprint),
                 end: Unsent::Failed(reason),
             })),
         }

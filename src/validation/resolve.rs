@@ -180,7 +180,7 @@ impl ExaminedPage {
                     screened.items.push(place.carrying(ready, &self.encoded_page));
                 }
                 Verdict::ToFetch(wanted) => screened.unfetched.push(PendingFetch::new(place, wanted)),
-                Verdict::Forbidden(_) => {}
+                Verdict::Forbidden(..) => {}
             }
         }
         screened
@@ -250,7 +250,7 @@ impl Candidate {
             Some(_) | None => {}
         }
         match &self.verdict {
-            Verdict::Forbidden(reason) => Resolution::NotSent(Unsent::Failed(reason.clone()), None),
+            Verdict::Forbidden(reason, _) => Resolution::NotSent(Unsent::Failed(reason.clone()), None),
             Verdict::Ready(_) | Verdict::ToFetch(_) => Resolution::Upload(siblings.incomparable),
         }
     }
@@ -292,7 +292,7 @@ impl Candidate {
         match &self.verdict {
             Verdict::Ready(ready) => Some(ready.fingerprint),
             Verdict::ToFetch(wanted) => Some(wanted.fingerprint),
-            Verdict::Forbidden(_) => None,
+            Verdict::Forbidden(..) => None,
         }
     }
 }

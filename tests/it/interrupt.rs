@@ -244,3 +244,32 @@ async fn credentials_that_are_refused_say_nothing_of_what_is_stored() {
     bed.migrate().await.ended_with(0);
     bed.assert_arrived_once().await;
 }
+
+/// Nobody could say whether the batch is stored when the run was interrupted.
+#[tokio::test]
+async fn an_interrupted_run_says_what_it_leaves_in_flight() {
+    let bed = Bed::new()
+        .await
+        .set("batch.concurrency = 1\napi.retry.initial_interval = \"30s\"\napi.retry.max_interval = \"60s\"");
+    bed.user_rows(1, 50).await;
+    bed.api.script([Fault::CutAfterCommit]);
+    bed.api.script_reads(std::iter::repeat_n(Fault::Status(503), 50));
+    let child = bed.command(&["migrate", "--log-format", "text"]).spawn().unwrap();
+    let read_back = async {
+        // The upload, and the first attempt to read back.
+        while bed.api.requests().all().len() < 3 {
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    timeout(Duration::from_secs(60), read_back).await.unwrap();
+    send(&child, Signal::SIGTERM);
+    let ran = ended(child.wait_with_output()).await.ended_with(143);
+    assert!(
+        ran.stderr
+            .contains("1 batch is in flight: the next run settles it before it sends anything"),
+        "{}",
+        ran.stderr
+    );
+    let status = bed.run(&["status", "--json"]).await.ended_with(0).json();
+    assert_eq!(status["batches_in_flight"], 1);
+}

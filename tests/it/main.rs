@@ -6,6 +6,7 @@
     reason = "a test that cannot go on should say so where it stands"
 )]
 
+mod acknowledged;
 mod architecture;
 mod batch_sizes;
 mod canary;
@@ -23,6 +24,7 @@ mod dry_run;
 mod encrypted;
 mod exit_codes;
 mod expired;
+mod exports;
 mod fetches;
 mod foreign;
 mod http2;
@@ -33,6 +35,7 @@ mod ledger;
 mod license;
 mod logs;
 mod migrate;
+mod migration_state;
 mod notify;
 mod older;
 mod online;

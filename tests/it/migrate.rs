@@ -189,7 +189,7 @@ async fn failures_come_as_table_csv_and_json_and_into_a_file() {
     let lines: Vec<&str> = csv.lines().collect();
     assert_eq!(
         lines[0],
-        "source_key,app_id,user_id,tenant_id,refused_by,error_code,reason,attempts,first_seen_at,last_seen_at,severity,superseded_by"
+        "source_key,app_id,user_id,tenant_id,refused_by,error_code,reason,attempts,first_seen_at,last_seen_at,severity,superseded_by,acknowledged_at,acknowledgement"
     );
     assert!(lines[1].starts_with("5,google,user-5,,api,E112102,"), "{csv}");
     assert!(

@@ -248,3 +248,25 @@ async fn what_is_configured_wrongly_is_said_before_the_run_and_doctor_looks_for_
     assert_eq!(absent["status"], "warning");
     assert!(absent["advice"].as_str().unwrap().contains("chmod +x"));
 }
+
+#[tokio::test]
+async fn the_first_failure_is_the_first_that_is_not_acknowledged() {
+    let hook = Hook::new(LISTENS);
+    let bed = Bed::new().await.set(&hook.lines());
+    bed.user_rows(1, 20).await;
+    bed.api.set_refused_users(["user-7"]);
+    bed.migrate().await.ended_with(3);
+    bed.run(&["failures", "--acknowledge", "--reason", "known"])
+        .await
+        .ended_with(0);
+    assert_eq!(hook.told("first_failure").len(), 1);
+    bed.migrate().await.ended_with(0);
+    assert_eq!(hook.told("first_failure").len(), 1);
+    let end = hook.told("end").pop().unwrap();
+    assert_eq!(end["acknowledged_by_code"].as_object().unwrap().len(), 1);
+    bed.api.set_refused_users(["user-7", "user-8"]);
+    bed.sql("update legacy_tokens set access_token = 'renewed', updated_at = now() where id = 8")
+        .await;
+    bed.migrate().await.ended_with(3);
+    assert_eq!(hook.told("first_failure").len(), 2);
+}

@@ -16,7 +16,7 @@ use crate::support::{
 };
 
 /// Every table of the ledger whose rows come and go, those that others refer to first.
-pub(crate) const TABLES: [&str; 15] = [
+pub(crate) const TABLES: [&str; 17] = [
     "runs",
     "batches",
     "token_rows",
@@ -31,6 +31,8 @@ pub(crate) const TABLES: [&str; 15] = [
     "clean_ranges",
     "learned_sizes",
     "quotas",
+    "acknowledgements",
+    "run_failures",
     "fingerprint_key",
 ];
 

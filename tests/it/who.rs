@@ -486,3 +486,40 @@ async fn a_dry_run_names_who_is_not_there_and_only_failed_finds_them_later() {
     );
     assert_eq!(bed.api.stored_count(), 10);
 }
+
+#[tokio::test]
+async fn a_token_is_shown_by_the_login_id_of_its_user() {
+    let bed = bed(Simulator::builder().users(users(1, 5)), "").await;
+    bed.login_rows(1, 5).await;
+    bed.migrate().await.ended_with(0);
+    let shown = bed
+        .run(&["show", "user-3@example.com", "--json"])
+        .await
+        .ended_with(0)
+        .json();
+    assert_eq!(
+        (&shown["user_of_login"], &shown["tokens"][0]["source_key"]),
+        (&json!("U3"), &json!("3"))
+    );
+    assert_eq!(shown["tokens"].as_array().unwrap().len(), 1);
+    let text = bed
+        .run(&["show", "user-3@example.com"])
+        .await
+        .ended_with(0)
+        .stdout;
+    assert!(
+        text.contains("login ID of user U3") && text.contains("Row 3 of \"test\": committed"),
+        "{text}"
+    );
+    // The ledger does not hold the login ID itself.
+    assert!(!bed.ledger_dump().await.contains("user-3@example.com"));
+    let unknown = bed
+        .run(&["show", "user-9@example.com"])
+        .await
+        .ended_with(2)
+        .stderr;
+    assert!(
+        unknown.contains("nor a login ID that a run has looked up"),
+        "{unknown}"
+    );
+}

@@ -182,7 +182,7 @@ async fn schema_privileges(
 async fn tables_of_others(connection: &mut Session, schema: &str) -> Result<Vec<Missing>, Failure> {
     let tables: Vec<String> = sqlx::query_scalar(
         "select format('%I.%I', n.nspname, c.relname) from pg_class c join pg_namespace n on n.oid = c.relnamespace \
-         where n.nspname = $1 and (c.relkind = 'r' or c.relname in ('tokens', 'batch_tokens')) and not pg_has_role(c.relowner, 'usage') order by 1",
+         where n.nspname = $1 and (c.relkind = 'r' or c.relname in ('tokens', 'batch_tokens', 'acknowledged')) and not pg_has_role(c.relowner, 'usage') order by 1",
     )
     .bind(schema)
     .fetch_all(connection)
@@ -198,11 +198,10 @@ async fn tables_of_others(connection: &mut Session, schema: &str) -> Result<Vec<
 fn needed(table: &str) -> &'static [&'static str] {
     match table {
         // The latter are views.
-        "_sqlx_migrations" | "tokens" | "batch_tokens" => &["select"],
+        "_sqlx_migrations" | "tokens" | "batch_tokens" | "acknowledged" => &["select"],
         "fingerprint_key" => &["select", "insert"],
-        "dry_run_rows" | "known_users" | "forgotten_tokens" | "clean_ranges" => {
-            &["select", "insert", "update", "delete"]
-        }
+        "dry_run_rows" | "known_users" | "forgotten_tokens" | "clean_ranges" | "acknowledgements"
+        | "run_failures" => &["select", "insert", "update", "delete"],
         _ => &["select", "insert", "update"],
     }
 }
@@ -214,7 +213,7 @@ async fn table_privileges(connection: &mut Session, schema: &str) -> Result<Vec<
                 array(select wanted from unnest(array['select', 'insert', 'update', 'delete']) as wanted
                       where not has_table_privilege(c.oid, wanted))
          from pg_class c join pg_namespace n on n.oid = c.relnamespace
-         where n.nspname = $1 and (c.relkind = 'r' or c.relname in ('tokens', 'batch_tokens')) order by 1",
+         where n.nspname = $1 and (c.relkind = 'r' or c.relname in ('tokens', 'batch_tokens', 'acknowledged')) order by 1",
     )
     .bind(schema)
     .fetch_all(connection)

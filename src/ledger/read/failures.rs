@@ -34,11 +34,11 @@ pub enum Listed {
 }
 
 impl Listed {
-    /// Returns the severities that belong to the kind.
+    /// Returns the severities that belong to the kind. Acknowledged failures are errors, listed apart.
     fn severities(self) -> &'static [&'static str] {
         match self {
-            Self::Failed => &["error"],
-            Self::Problems => &["error", "warning"],
+            Self::Failed => &["error", "acknowledged"],
+            Self::Problems => &["error", "acknowledged", "warning"],
             Self::Superseded => &["superseded"],
         }
     }
@@ -61,12 +61,16 @@ pub struct FailedToken {
     pub severity: String,
     /// The key of the row that takes its place, or the name of the migration.
     pub superseded_by: Option<String>,
+    /// Since when the failure is acknowledged.
+    pub acknowledged_at: Option<DateTime<Utc>>,
+    /// Why it is accepted.
+    pub acknowledgement: Option<String>,
 }
 
 /// All tokens with the same problem.
 #[derive(Debug, Clone)]
 pub struct FailureGroup {
-    /// `error`, `warning` or `superseded`.
+    /// `error`, `acknowledged`, `warning` or `superseded`.
     pub severity: String,
     /// The code.
     pub code: String,
@@ -120,8 +124,8 @@ impl LedgerReader {
         Ok(found)
     }
 
-    /// Returns the tokens of a listing by code and app, errors first, then the most frequent codes, with up
-    /// to `most_keys` keys of each code.
+    /// Returns the tokens of a listing by code and app, with up to `most_keys` keys of each code: errors
+    /// first, acknowledged ones last, the most frequent codes before others.
     ///
     /// # Errors
     /// If the database does not answer.
@@ -134,8 +138,10 @@ impl LedgerReader {
             r#"select severity as "severity!", error_code as "code!", app_id, count(*) as "count!", min(reason) as reason,
                       min(superseded_by) as superseded_by
                from (
-                   select 'error' as severity, error_code, app_id, reason, null as superseded_by
-                   from token_rows where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
+                   select case when known.source_key is null then 'error' else 'acknowledged' end as severity,
+                          failed.error_code, app_id, coalesce(known.reason, failed.reason) as reason, null as superseded_by
+                   from token_rows as failed left join acknowledged as known using (migration, source_key)
+                   where migration = $1 and state = 'failed' and ($2::bigint is null or failed.run_id = $2)
                    union all
                    select 'superseded', superseded_code, app_id, null, superseded_by
                    from token_rows where migration = $1 and superseded_code is not null and outdated_run = $2
@@ -145,7 +151,7 @@ impl LedgerReader {
                ) as problems
                where severity = any($3) and exists (select from runs where $2 is null or id = $2 and migration = $1)
                group by severity, error_code, app_id
-               order by severity, sum(count(*)) over (partition by severity, error_code) desc, error_code, count(*) desc, app_id"#,
+               order by severity = 'acknowledged', severity, sum(count(*)) over (partition by severity, error_code) desc, error_code, count(*) desc, app_id"#,
             self.migration,
             listing.run,
             listing.listed.severities() as _,
@@ -184,8 +190,10 @@ impl LedgerReader {
     ) -> Result<Vec<String>, sqlx::Error> {
         sqlx::query_scalar!(
             r#"(select source_key as "key!" from token_rows
-                where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2) and $3 = 'error'
-                  and error_code = $4
+                where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
+                  and $3 in ('error', 'acknowledged') and error_code = $4
+                  and exists (select from acknowledged as known
+                              where known.migration = $1 and known.source_key = token_rows.source_key) = ($3 = 'acknowledged')
                 order by length(source_key), source_key limit $5)
                union all
                (select source_key from token_rows
@@ -209,9 +217,15 @@ impl LedgerReader {
         let schema = quote_identifier(&self.schema);
         let code = quote_literal(code);
         let migration = quote_literal(&self.migration);
+        let is_known =
+            format!("in (select source_key from {schema}.acknowledged where migration = {migration})");
+        let failed = match severity {
+            "acknowledged" => format!("state = 'failed' and error_code = {code} and source_key {is_known}"),
+            _ => format!("state = 'failed' and error_code = {code} and source_key not {is_known}"),
+        };
         let among_tokens = match (severity, listing.run) {
-            ("error", None) => format!("state = 'failed' and error_code = {code}"),
-            ("error", Some(run)) => format!("state = 'failed' and error_code = {code} and run_id = {run}"),
+            ("error" | "acknowledged", None) => failed,
+            ("error" | "acknowledged", Some(run)) => format!("{failed} and run_id = {run}"),
             ("superseded", Some(run)) => format!("superseded_code = {code} and outdated_run = {run}"),
             _ => "false".to_owned(),
         };
@@ -231,27 +245,29 @@ impl LedgerReader {
         }
     }
 
-    /// Streams the tokens of a listing, ordered by code and key: there may be more than fit into memory.
+    /// Streams the tokens of a listing, ordered by code and key, acknowledged ones last: there may be more
+    /// than fit into memory.
     pub fn failures(&mut self, listing: Listing) -> BoxStream<'_, Result<FailedToken, LedgerError>> {
         sqlx::query_as!(
             FailedToken,
             r#"select * from (
-                   select source_key as "source_key!", app_id, user_id, tenant_id, refused_by, error_code, reason,
+                   select source_key as "source_key!", app_id, user_id, tenant_id, refused_by, failed.error_code, failed.reason,
                           attempts as "attempts!", first_seen_at as "first_seen_at!", updated_at as "last_seen_at!",
-                          'error' as "severity!", null as superseded_by
-                   from token_rows where migration = $1 and state = 'failed' and ($2::bigint is null or run_id = $2)
+                          'error' as "severity!", null as superseded_by, acknowledged_at, known.reason as acknowledgement
+                   from token_rows as failed left join acknowledged as known using (migration, source_key)
+                   where migration = $1 and state = 'failed' and ($2::bigint is null or failed.run_id = $2)
                    union all
                    select source_key, app_id, user_id, tenant_id, null, superseded_code, null, attempts, first_seen_at, updated_at,
-                          'superseded', superseded_by
+                          'superseded', superseded_by, null, null
                    from token_rows where migration = $1 and superseded_code is not null and outdated_run = $2
                    union all
                    select source_key, app_id, user_id, tenant_id, refused_by, error_code, reason, 1, found_at, found_at, severity,
-                          superseded_by
+                          superseded_by, null, null
                    from findings join runs on runs.id = run_id
                    where run_id = $2 and migration = $1
                ) as listed
                where "severity!" = any($3)
-               order by 11, 6, 2, 1 limit $4"#,
+               order by acknowledged_at is not null, 11, 6, 2, 1 limit $4"#,
             self.migration,
             listing.run,
             listing.listed.severities() as _,

@@ -3,20 +3,29 @@
 mod apps;
 mod diagnostics;
 mod events;
+mod failure_changes;
 mod failures;
 mod history;
+mod known_user;
 mod liveness;
+mod migration_state;
+mod outcomes;
 mod previous_run;
 mod rollbacks;
+mod run_list;
 mod run_report;
 mod timeline;
 
 pub use apps::AppOutcomes;
 pub use diagnostics::{Durability, LedgerDiagnostics, Missing};
 pub use events::RunEvent;
+pub use failure_changes::{FailureChange, RunPair};
 pub use failures::{FailedToken, FailureGroup, Listed, Listing};
 pub use history::{BatchRecord, FindingRecord, History, LastOutcome, RollbackRecord};
+pub use migration_state::{ActiveRun, MigrationState};
+pub use outcomes::RowOutcome;
 pub use previous_run::{FailuresByCode, PreviousRun};
+pub use run_list::ListedRun;
 pub use run_report::RunReport;
 pub use timeline::{BOUNDS as LATENCY_BOUNDS, Latency, Step, Timeline};
 

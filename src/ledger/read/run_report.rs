@@ -2,14 +2,16 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{LedgerError, LedgerReader};
+use super::{
+    LedgerError, LedgerReader,
+    liveness::{GONE, Sign},
+};
 use crate::{
     config::LedgerAccess,
     domain::{
         Batches, CodeCount, Counters, Estimate, Mode, RunId, RunStatus, Summary, Superseded, Tally,
         Verification,
     },
-    ledger::LockKind,
 };
 
 /// A run as the ledger holds it.
@@ -27,8 +29,6 @@ pub struct RunReport {
     pub progressed_at: DateTime<Utc>,
     /// The last process that worked on it.
     pub holder: String,
-    /// Batches without an outcome.
-    pub in_flight: i64,
 }
 
 /// The codes of a run by severity, most frequent first.
@@ -37,11 +37,8 @@ struct Counted {
     failures: Vec<CodeCount>,
     warnings: Vec<CodeCount>,
     superseded: Vec<CodeCount>,
+    acknowledged: Vec<CodeCount>,
 }
-
-/// The stop reason shown for a run whose process ended without recording one. The next run writes one into
-/// the ledger.
-const GONE: &str = "its process ended without recording why";
 
 impl LedgerReader {
     /// Opens the ledger, reads a run and closes it again; `None` if there is no such run.
@@ -85,8 +82,13 @@ impl LedgerReader {
         let mode = Mode::parse(&run.mode).ok_or_else(|| {
             LedgerError::Contradiction(format!("run {} has the unknown mode {}", run.id, run.mode))
         })?;
-        let is_gone =
-            run.status == RunStatus::Running.as_str() && run.is_silent && !self.is_at_work(mode).await?;
+        let sign = Sign {
+            run: run.id,
+            mode,
+            status: &run.status,
+            is_silent: run.is_silent,
+        };
+        let is_gone = self.is_gone(sign).await?;
         let (status, stop_reason) = if is_gone {
             let interrupted = RunStatus::Interrupted.as_str().to_owned();
             (interrupted, Some(GONE.to_owned()))
@@ -137,7 +139,9 @@ impl LedgerReader {
                 lookups: run.lookups,
                 active_seconds: run.active_seconds,
             },
+            batches_in_flight: batches.in_flight,
             failures: counted.failures,
+            acknowledged: counted.acknowledged,
             warnings: counted.warnings,
             superseded: counted.superseded,
             estimate,
@@ -154,18 +158,7 @@ impl LedgerReader {
             finished_at: run.finished_at,
             progressed_at: run.progressed_at,
             holder: run.holder,
-            in_flight: batches.in_flight,
         }))
-    }
-
-    /// Returns whether a process works on a run of this kind. A dry run takes no lock: only its progress
-    /// shows that it is alive.
-    async fn is_at_work(&mut self, mode: Mode) -> Result<bool, LedgerError> {
-        match mode {
-            Mode::Migrate | Mode::Rollback => self.is_held(LockKind::Migration).await,
-            Mode::Verify => self.is_held(LockKind::Verification).await,
-            Mode::DryRun => Ok(false),
-        }
     }
 
     /// Returns the codes of a run's tokens. Errors and superseded rows of a real run are among the tokens,
@@ -181,8 +174,19 @@ impl LedgerReader {
         )
         .fetch_all(&mut self.connection)
         .await?;
+        let acknowledged = sqlx::query_as!(
+            CodeCount,
+            r#"select error_code as "code!", count(*) as "count!", min(reason) as "example!"
+               from acknowledged where migration = $1 and run_id = $2
+               group by error_code order by count(*) desc, error_code"#,
+            self.migration,
+            run,
+        )
+        .fetch_all(&mut self.connection)
+        .await?;
         let mut counted = Counted {
             failures,
+            acknowledged,
             ..Counted::default()
         };
         // No index leads there: a run without such rows must not read the whole table.

@@ -201,7 +201,7 @@ impl Ledger {
                                   reason = excluded.reason, app_id = excluded.app_id, user_id = excluded.user_id,
                                   tenant_id = excluded.tenant_id, destination = excluded.destination,
                                   source_version = excluded.source_version, fingerprint = excluded.fingerprint,
-                                  batch_id = excluded.batch_id, run_id = excluded.run_id,
+                                  row_digest = null, batch_id = excluded.batch_id, run_id = excluded.run_id,
                                   attempts = token_rows.attempts + 1, updated_at = now()
                        )
                        select count(*) as "closed!" from closed"#,

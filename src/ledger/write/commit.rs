@@ -143,7 +143,7 @@ impl Ledger {
                                   superseded_code = null, superseded_by = null,
                                   app_id = excluded.app_id, user_id = excluded.user_id, tenant_id = excluded.tenant_id,
                                   destination = excluded.destination, source_version = excluded.source_version,
-                                  fingerprint = excluded.fingerprint, parts = excluded.parts,
+                                  fingerprint = excluded.fingerprint, parts = excluded.parts, row_digest = null,
                                   batch_id = excluded.batch_id, run_id = excluded.run_id, attempts = token_rows.attempts + 1, updated_at = now()
                            returning 1
                        )

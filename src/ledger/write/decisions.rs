@@ -107,24 +107,27 @@ impl Ledger {
         });
         let versions = column(decisions, |decision| decision.version.get());
         let (superseded_codes, superseded_by) = superseded(decisions);
+        let digests = column(decisions, |decision| {
+            decision.row_digest.as_ref().map(|digest| &digest.as_bytes()[..])
+        });
         let done = self
             .with_retry(|| {
                 sqlx::query!(
                     "insert into token_rows (migration, source_key, state, refused_by, error_code, reason, app_id, user_id,
-                            tenant_id, destination, source_version, superseded_code, superseded_by, run_id, outdated_run,
-                            outdated_version)
+                            tenant_id, destination, source_version, superseded_code, superseded_by, row_digest, run_id,
+                            outdated_run, outdated_version)
                      select $1, decided.*, runs.id, case decided.state when 'superseded' then runs.id end,
                             decided.source_version
                      from runs, unnest($3::text[], $4::text[], $5::text[], $6::text[], $7::text[],
-                            $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[], $14::text[], $15::text[])
+                            $8::text[], $9::text[], $10::text[], $11::bytea[], $12::bigint[], $14::text[], $15::text[], $16::bytea[])
                             as decided (source_key, state, refused_by, error_code, reason, app_id, user_id, tenant_id,
-                                        destination, source_version, superseded_code, superseded_by)
+                                        destination, source_version, superseded_code, superseded_by, row_digest)
                      where runs.id = $2 and runs.epoch = $13
                      on conflict (migration, source_key) do update set
                             state = excluded.state, refused_by = excluded.refused_by, error_code = excluded.error_code,
                             reason = excluded.reason, app_id = excluded.app_id, user_id = excluded.user_id,
                             tenant_id = excluded.tenant_id, destination = excluded.destination,
-                            source_version = excluded.source_version, fingerprint = null, batch_id = null,
+                            source_version = excluded.source_version, fingerprint = null, row_digest = excluded.row_digest, batch_id = null,
                             run_id = excluded.run_id, outdated_run = excluded.outdated_run,
                             outdated_version = excluded.outdated_version, superseded_code = excluded.superseded_code,
                             superseded_by = excluded.superseded_by, attempts = token_rows.attempts + 1,
@@ -144,6 +147,7 @@ impl Ledger {
                     run.epoch,
                     &superseded_codes as &[Option<&str>],
                     &superseded_by as &[Option<&str>],
+                    &digests as &[Option<&[u8]>],
                 )
                 .execute(&self.pool)
             })

@@ -79,8 +79,8 @@ impl Ledger {
             });
         }
         let run = sqlx::query!(
-            r#"select holder, to_char(progressed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "progressed!",
-                      to_char(started_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "since!"
+            r#"select id, mode, holder, to_char(progressed_at at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "progressed!",
+                      to_char(held_since at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS "UTC"') as "since!"
                from runs where migration = $1 and mode <> 'dry_run' and (mode = 'verify') = $2 and status = 'running'
                order by id desc limit 1"#,
             self.migration,
@@ -90,8 +90,8 @@ impl Ledger {
         .await?;
         let holder = match run {
             Some(run) => format!(
-                "{}, since {} (last progress {})",
-                run.holder, run.since, run.progressed
+                "run {} ({}), {}, since {} (last progress {})",
+                run.id, run.mode, run.holder, run.since, run.progressed
             ),
             None => "a process that is just starting or ending".to_owned(),
         };

@@ -1,5 +1,6 @@
 //! Writes of runs: batches, outcomes, checkpoints and the lock, with the lookups that they rest on.
 
+mod acknowledgements;
 mod batch;
 mod batches;
 mod checkpoints;
@@ -30,6 +31,7 @@ mod rollback_candidates;
 mod rollback_outcomes;
 mod rollbacks;
 mod run;
+mod run_failures;
 mod runs;
 mod siblings;
 mod token_filters;

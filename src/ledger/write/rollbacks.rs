@@ -49,7 +49,7 @@ impl Ledger {
         let taken_up = self
             .with_retry(|| {
                 sqlx::query!(
-                    "update runs set status = 'running', finished_at = null, stop_reason = null, holder = $5,
+                    "update runs set status = 'running', finished_at = null, stop_reason = null, holder = $5, held_since = now(),
                             epoch = epoch + 1, resumed = true, progressed_at = now(), writes = $6
                      where id = (select max(id) from runs where migration = $1 and mode = $2 and rolls_back = $3
                                    and rehearsal = $4)

@@ -29,7 +29,7 @@ impl Ledger {
         let taken_up = self
             .with_retry(|| {
                 sqlx::query!(
-                    r#"update runs set status = 'running', finished_at = null, stop_reason = null, holder = $4,
+                    r#"update runs set status = 'running', finished_at = null, stop_reason = null, holder = $4, held_since = now(),
                               epoch = epoch + 1, resumed = true, progressed_at = now(), writes = $6
                        where id = (select id from runs where migration = $1 and mode = $2 and selection = 'all'
                                    order by id desc limit 1)

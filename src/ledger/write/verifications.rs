@@ -40,7 +40,7 @@ impl Ledger {
         let taken_up = self
             .with_retry(|| {
                 sqlx::query!(
-                    r#"update runs set status = 'running', finished_at = null, stop_reason = null, holder = $3,
+                    r#"update runs set status = 'running', finished_at = null, stop_reason = null, holder = $3, held_since = now(),
                               epoch = epoch + 1, resumed = true, progressed_at = now(), writes = $8
                        from verifications
                        where run_id = id and status in ('running', 'interrupted', 'stopped')

@@ -62,7 +62,12 @@ fn migrated(summary: &Summary) -> String {
     }
     others.push(match tokens.failed {
         0 => "none failed".to_owned(),
-        failed => format!("{} failed", grouped(failed)),
+        failed if summary.acknowledged.is_empty() => format!("{} failed", grouped(failed)),
+        failed => format!(
+            "{} failed ({} of them acknowledged)",
+            grouped(failed),
+            grouped(summary.acknowledged_tokens())
+        ),
     });
     let this_run = match summary.status.as_str() {
         "completed" | "completed_with_failures" => "This run",
@@ -309,10 +314,10 @@ fn work(data: &PageData) -> String {
             grouped(summary.batches.failed)
         ));
     }
-    if data.run.in_flight > 0 {
+    if summary.batches_in_flight > 0 {
         parts.push(format!(
             "{} in flight",
-            count(data.run.in_flight, "batch", "batches")
+            count(summary.batches_in_flight, "batch", "batches")
         ));
     }
     let mut time = vec![format!("{} of work", seconds(summary.counters.active_seconds))];

@@ -27,8 +27,13 @@ pub(super) fn by_code(data: &PageData) -> Markup {
         .chain(&summary.superseded)
         .map(|found| found.count)
         .max();
-    let errors = summary.failures.iter().map(|found| (found, "error", "failed"));
+    let failures = summary.new_failures();
+    let errors = failures.iter().map(|found| (found, "error", "failed"));
     let warnings = summary.warnings.iter().map(|found| (found, "warning", "warning"));
+    let acknowledged = summary
+        .acknowledged
+        .iter()
+        .map(|found| (found, "acknowledged", "superseded"));
     let superseded = summary
         .superseded
         .iter()
@@ -44,7 +49,7 @@ pub(super) fn by_code(data: &PageData) -> Markup {
                 }
             }
             (table("codes", &[column("Code"), number("Rows"), bars(), of_class("Problem and remedy", "why")], false,
-                errors.chain(warnings).chain(superseded).map(|(found, severity, colour)| vec![
+                errors.chain(acknowledged).chain(warnings).chain(superseded).map(|(found, severity, colour)| vec![
                     code(found, severity),
                     html! { (grouped(found.count)) },
                     stacked(&[(colour, found.count)], most.unwrap_or(1), &visible(&found.code)),
@@ -62,6 +67,7 @@ fn code(found: &CodeCount, severity: &str) -> Markup {
         } @else {
             a href={ "#filter=" (fragment(&found.code)) } title="Show these rows" { code { (visible(&found.code)) } }
             @if severity == "warning" { " " span.badge { (severity) } }
+            @if severity == "acknowledged" { " " span.badge.plain { (severity) } }
         }
     }
 }

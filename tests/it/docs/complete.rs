@@ -201,6 +201,7 @@ async fn every_field_of_the_json_is_described() {
         (&["migrate", "--dry-run", "--json"][..], 0),
         (&["migrate", "--json"], 3),
         (&["status", "--json"], 0),
+        (&["runs", "--json"], 0),
         (&["failures", "--format", "json"], 0),
         (&["show", "user-8", "--json"], 0),
         (&["doctor", "--json"], 0),

@@ -278,6 +278,7 @@ async fn a_token_that_failed_may_be_committed_later() {
         destination: Some(item(&ledger, "1").destination),
         app: None,
         version: Version::new(Some(1)),
+        row_digest: None,
         end: Unsent::Failed(Reason::validation("no_token", "the row has no token")),
     };
     ledger.record_outcomes(&run, &[failed]).await.unwrap();
