@@ -14,6 +14,7 @@ use super::{
     Exit,
     args::{Global, LogFormat},
     exit,
+    narration::Narration,
     traces::{Traces, is_logged},
 };
 use crate::{
@@ -28,9 +29,18 @@ pub(super) struct Console {
     pub(super) live_area: Option<LiveArea>,
     /// True if standard error contains only one JSON object per line.
     pub(super) json: bool,
+    /// The events in words, if a person reads them.
+    narration: Option<Narration>,
 }
 
 impl Console {
+    /// Prints what was held back until its end was known.
+    pub(super) fn settle(&self) {
+        if let Some(narration) = &self.narration {
+            narration.settle();
+        }
+    }
+
     /// Reports an error and returns the exit code.
     pub(super) fn report(&self, error: &anyhow::Error) -> Exit {
         if !self.json {
@@ -44,8 +54,8 @@ impl Console {
     }
 }
 
-/// Initializes logging, once per process.
-pub(super) fn start(global: &Global, traces: &Traces) -> Console {
+/// Initializes logging, once per process. `verbose` is how much more than usual is logged.
+pub(super) fn start(global: &Global, verbose: u8, traces: &Traces) -> Console {
     let terminal = io::stderr().is_terminal();
     let text = match global.log_format {
         LogFormat::Auto => terminal,
@@ -54,7 +64,7 @@ pub(super) fn start(global: &Global, traces: &Traces) -> Console {
     };
     let colour = terminal && moves_its_cursor() && wants_colour();
     let live_area = (terminal && text && !global.quiet && moves_its_cursor()).then(|| LiveArea::new(colour));
-    let level = match (global.quiet, global.verbose) {
+    let level = match (global.quiet, verbose) {
         (true, _) => "warn",
         (false, 0) => "info",
         (false, 1) => "debug",
@@ -70,8 +80,19 @@ pub(super) fn start(global: &Global, traces: &Traces) -> Console {
         live_area: live_area.clone(),
         line,
     };
+    let is_for_a_person =
+        terminal && text && verbose == 0 && env::var_os("RUST_LOG").is_none_or(|filter| filter.is_empty());
+    let narration = is_for_a_person.then(|| Narration::new(live_area.clone(), colour, global.quiet));
     // Fails only if it is already set, as when tests run several commands in one process.
-    if text {
+    if let Some(narration) = &narration {
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(filter_fn(is_our_own))
+            .with(narration.clone().with_filter(filter_fn(is_logged)))
+            .with(traces.layer())
+            .try_init()
+            .ok();
+    } else if text {
         let layer = fmt::layer()
             .with_writer(writer)
             .with_target(false)
@@ -101,6 +122,7 @@ pub(super) fn start(global: &Global, traces: &Traces) -> Console {
     Console {
         live_area,
         json: !text,
+        narration,
     }
 }
 

@@ -6,6 +6,7 @@ mod check;
 mod config_text;
 pub mod demo;
 mod doctor;
+mod doctor_text;
 mod exit;
 mod failure_changes;
 mod failures;
@@ -16,7 +17,9 @@ mod logging;
 mod man;
 mod man_config;
 mod migrate;
+mod narration;
 mod outcomes;
+mod paper;
 mod private_file;
 mod report;
 mod rollback;
@@ -30,6 +33,7 @@ mod status;
 mod traces;
 mod verify;
 mod watch;
+mod wording;
 
 use std::{
     io::{self, Write},
@@ -68,6 +72,11 @@ pub fn run(cli: Cli) -> Exit {
 }
 
 async fn command(cli: Cli) -> Exit {
+    let verbose = match cli.command {
+        // The first one is for the commands that it runs.
+        Command::Demo(_) => cli.global.verbose.saturating_sub(1),
+        _ => cli.global.verbose,
+    };
     // The other commands print their results for a person.
     let logs_only = matches!(
         cli.command,
@@ -78,7 +87,7 @@ async fn command(cli: Cli) -> Exit {
     } else {
         Traces::default()
     };
-    let console = logging::start(&cli.global, &traces);
+    let console = logging::start(&cli.global, verbose, &traces);
     traces.report_problem();
     let ended = match cli.command {
         Command::Init(args) => Box::pin(init::run(&cli.global, &args)).await,
@@ -99,7 +108,7 @@ async fn command(cli: Cli) -> Exit {
             signals::cancel_on_first(shutdown.clone());
             simulate::run(*args, shutdown).await.map(|()| Exit::Done)
         }
-        Command::Demo(args) => demo::run(args).await,
+        Command::Demo(args) => demo::run(&cli.global, args).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tokenferry", &mut io::stdout());
             Ok(Exit::Done)
@@ -148,7 +157,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 
 /// Writes lines for people, with foreign text escaped.
 fn print_lines(text: &str) -> io::Result<()> {
-    print(&visible_lines(text))
+    print(&paper::fitted(&visible_lines(text), paper::Paper::Stdout))
 }
 
 /// Writes one JSON object for scripts.
