@@ -131,7 +131,7 @@ fn shares(groups: &[FailureGroup]) -> String {
     };
     let known = of("acknowledged");
     if known > 0 {
-        let _ = write!(shares, ", {known} of them acknowledged");
+        shares += &format!(", {known} of them acknowledged");
     }
     shares
 }

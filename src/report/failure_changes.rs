@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, io::Write};
 use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use futures_util::{Stream, TryStreamExt};
 
-use super::{Format, failure_list::TABLE_ROWS};
+use super::{Format, failure_table::TABLE_ROWS};
 use crate::{
     domain::{visible, visible_cell, visible_json},
     ledger::{FailureChange, LedgerError},
