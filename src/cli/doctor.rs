@@ -1,18 +1,16 @@
 //! `doctor`: checks everything a run needs, and changes nothing.
 
-use std::{
-    fmt::Write as _,
-    io::{self, Write as _},
-};
+use std::io::{self, Write as _};
 
 use super::{
     Exit,
     args::{DoctorArgs, Global},
-    load,
+    doctor_text, load,
+    paper::{self, Paper},
 };
 use crate::{
-    doctor::{self, Check, Examination, FailureClass, Status},
-    domain::{visible, visible_json},
+    doctor::{self, FailureClass},
+    domain::visible_json,
 };
 
 pub(super) async fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<Exit> {
@@ -20,7 +18,11 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<Ex
     let text = if args.json {
         visible_json(&(serde_json::to_string(&examination)? + "\n")).into_owned()
     } else {
-        text(&examination)
+        paper::fitted(
+            &doctor_text::text(&examination, global.verbose > 0),
+            Paper::Stdout,
+        )
+        .into_owned()
     };
     let mut out = io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
@@ -34,48 +36,4 @@ pub(super) async fn run(global: &Global, args: &DoctorArgs) -> anyhow::Result<Ex
         Some(FailureClass::Database) => Exit::Database,
         Some(FailureClass::Api) => Exit::StoppedEarly,
     })
-}
-
-/// Formats the checks by area, one line each, with the advice below.
-fn text(examination: &Examination) -> String {
-    let width = examination.checks.iter().map(|check| check.name.len()).max();
-    let width = width.unwrap_or_default().min(36);
-    let mut text = String::new();
-    let mut area = None;
-    for check in &examination.checks {
-        if area != Some(check.area) {
-            area = Some(check.area);
-            let _ = writeln!(text, "{}", check.area.title());
-        }
-        line(&mut text, check, width);
-    }
-    let count = |status| examination.count(status);
-    let _ = writeln!(
-        text,
-        "{} ok, {} warnings, {} failed, {} skipped",
-        count(Status::Ok),
-        count(Status::Warning),
-        count(Status::Failed),
-        count(Status::Skipped)
-    );
-    text
-}
-
-fn line(text: &mut String, check: &Check, width: usize) {
-    let status = match check.status {
-        Status::Ok => "ok",
-        Status::Warning => "warning",
-        Status::Failed => "FAILED",
-        Status::Skipped => "skipped",
-    };
-    // Writing to a string cannot fail.
-    let _ = writeln!(
-        text,
-        "  {status:<8} {:<width$}  {}",
-        check.name,
-        visible(&check.detail)
-    );
-    if let Some(advice) = &check.advice {
-        let _ = writeln!(text, "           {:<width$}  -> {}", "", visible(advice));
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use super::paper::{self, Paper};
 use crate::{
     config::ConfigError,
     domain::{RunStatus, StopReason, visible_lines},
@@ -65,7 +66,7 @@ pub(super) fn report(error: &anyhow::Error) -> Exit {
         text.push_str("\n  because: ");
         text.push_str(&cause.to_string());
     }
-    eprintln!("{}", visible_lines(&text));
+    eprintln!("{}", paper::fitted(&visible_lines(&text), Paper::Stderr));
     of_error(error)
 }
 

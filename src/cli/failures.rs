@@ -7,15 +7,20 @@ use anyhow::Context;
 use super::{
     Exit,
     args::{FailuresArgs, Global},
-    load, private_file,
+    load,
+    paper::{self, Paper},
+    private_file,
 };
 use crate::{
     config::SourceShape,
     domain::{Mode, visible},
     ledger::{FailureGroup, LedgerReader, Listed, Listing},
     reader::RowsSql,
-    report::{Format, write_failures, write_groups},
+    report::{Format, TableLayout, write_failures, write_groups},
 };
+
+/// The columns of a table that no terminal shows.
+const USUAL_WIDTH: usize = 80;
 
 /// The most keys listed in a query.
 const KEYS_SHOWN: i64 = 20;
@@ -48,12 +53,16 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
         _ => Vec::new(),
     };
     let failures = reports.failures(listing);
+    let layout = TableLayout {
+        columns: Paper::Stdout.width().unwrap_or(USUAL_WIDTH),
+        told: &groups,
+    };
     let written = match &args.output {
         Some(path) => {
             let file = private_file::create(path)
                 .with_context(|| format!("{} cannot be written", path.display()))?;
             let mut out = BufWriter::new(file);
-            let written = write_failures(&mut out, args.format, failures).await;
+            let written = write_failures(&mut out, args.format, layout, failures).await;
             out.flush()
                 .with_context(|| format!("{} cannot be written", path.display()))?;
             written
@@ -61,9 +70,12 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
         None => {
             let mut out = BufWriter::new(io::stdout());
             if args.format == Format::Table {
-                write_groups(&mut out, &groups, |group| rows.sql(group))?;
+                let mut text = Vec::new();
+                write_groups(&mut text, &groups, |group| rows.sql(group))?;
+                let text = String::from_utf8_lossy(&text);
+                out.write_all(paper::fitted(&text, Paper::Stdout).as_bytes())?;
             }
-            let written = write_failures(&mut out, args.format, failures).await;
+            let written = write_failures(&mut out, args.format, layout, failures).await;
             out.flush().map_err(anyhow::Error::from).and(written)
         }
     };
@@ -90,7 +102,7 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
             Some(id) => format!("in run {id}"),
             None => format!("in migration \"{}\"", visible(&access.migration)),
         };
-        eprintln!("{count} {what} {of}");
+        eprintln!("{count} {what} {of}{}", shares(&groups));
         if let Some((id, problems)) = later.filter(|(_, problems)| *problems > 0) {
             eprintln!(
                 "{problems} problems in the dry run after that: `tokenferry failures --run {id}` lists them"
@@ -98,6 +110,18 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
         }
     }
     Ok(Exit::Done)
+}
+
+/// Returns how many of the problems are errors, as the summary counts them, if some are only warnings.
+fn shares(groups: &[FailureGroup]) -> String {
+    let of = |severity| -> i64 {
+        let groups = groups.iter().filter(|group| group.severity == severity);
+        groups.map(FailureGroup::count).sum()
+    };
+    match (of("error"), of("warning")) {
+        (_, 0) => String::new(),
+        (errors, warnings) => format!(" ({errors} failed, {warnings} with a warning)"),
+    }
 }
 
 /// The SQL that selects the rows of a group, if the configuration names their table.

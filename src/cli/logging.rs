@@ -14,6 +14,7 @@ use super::{
     Exit,
     args::{Global, LogFormat},
     exit,
+    narration::Narration,
 };
 use crate::{
     domain::{visible, visible_json},
@@ -27,9 +28,18 @@ pub(super) struct Console {
     pub(super) live_area: Option<LiveArea>,
     /// True if standard error contains only one JSON object per line.
     pub(super) json: bool,
+    /// The events in words, if a person reads them.
+    narration: Option<Narration>,
 }
 
 impl Console {
+    /// Prints what was held back until its end was known.
+    pub(super) fn settle(&self) {
+        if let Some(narration) = &self.narration {
+            narration.settle();
+        }
+    }
+
     /// Reports an error and returns the exit code.
     pub(super) fn report(&self, error: &anyhow::Error) -> Exit {
         if !self.json {
@@ -43,8 +53,8 @@ impl Console {
     }
 }
 
-/// Initializes logging, once per process.
-pub(super) fn start(global: &Global) -> Console {
+/// Initializes logging, once per process. `verbose` is how much more than usual is logged.
+pub(super) fn start(global: &Global, verbose: u8) -> Console {
     let terminal = io::stderr().is_terminal();
     let text = match global.log_format {
         LogFormat::Auto => terminal,
@@ -53,7 +63,7 @@ pub(super) fn start(global: &Global) -> Console {
     };
     let colour = terminal && moves_its_cursor() && wants_colour();
     let live_area = (terminal && text && !global.quiet && moves_its_cursor()).then(|| LiveArea::new(colour));
-    let level = match (global.quiet, global.verbose) {
+    let level = match (global.quiet, verbose) {
         (true, _) => "warn",
         (false, 0) => "info",
         (false, 1) => "debug",
@@ -69,8 +79,18 @@ pub(super) fn start(global: &Global) -> Console {
         live_area: live_area.clone(),
         line,
     };
+    let is_for_a_person =
+        terminal && text && verbose == 0 && env::var_os("RUST_LOG").is_none_or(|filter| filter.is_empty());
+    let narration = is_for_a_person.then(|| Narration::new(live_area.clone(), colour, global.quiet));
     // Fails only if it is already set, as when tests run several commands in one process.
-    if text {
+    if let Some(narration) = &narration {
+        tracing_subscriber::registry()
+            .with(filter)
+            .with(filter_fn(is_our_own))
+            .with(narration.clone())
+            .try_init()
+            .ok();
+    } else if text {
         let layer = fmt::layer()
             .with_writer(writer)
             .with_target(false)
@@ -98,6 +118,7 @@ pub(super) fn start(global: &Global) -> Console {
     Console {
         live_area,
         json: !text,
+        narration,
     }
 }
 

@@ -5,6 +5,7 @@ mod check;
 mod config_text;
 pub mod demo;
 mod doctor;
+mod doctor_text;
 mod exit;
 mod failures;
 mod hooks;
@@ -13,6 +14,8 @@ mod logging;
 mod man;
 mod man_config;
 mod migrate;
+mod narration;
+mod paper;
 mod private_file;
 mod report;
 mod rollback;
@@ -24,6 +27,7 @@ pub mod simulate;
 mod status;
 mod verify;
 mod watch;
+mod wording;
 
 use std::{
     io::{self, Write},
@@ -61,7 +65,12 @@ pub fn run(cli: Cli) -> Exit {
 }
 
 async fn command(cli: Cli) -> Exit {
-    let console = logging::start(&cli.global);
+    let verbose = match cli.command {
+        // The first one is for the commands that it runs.
+        Command::Demo(_) => cli.global.verbose.saturating_sub(1),
+        _ => cli.global.verbose,
+    };
+    let console = logging::start(&cli.global, verbose);
     // The other commands print their results for a person.
     let logs_only = matches!(
         cli.command,
@@ -84,7 +93,7 @@ async fn command(cli: Cli) -> Exit {
             signals::cancel_on_first(shutdown.clone());
             simulate::run(*args, shutdown).await.map(|()| Exit::Done)
         }
-        Command::Demo(args) => demo::run(args).await,
+        Command::Demo(args) => demo::run(&cli.global, args).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tokenferry", &mut io::stdout());
             Ok(Exit::Done)
@@ -119,7 +128,7 @@ fn print(text: &str) -> io::Result<()> {
 
 /// Writes lines for people, with foreign text escaped.
 fn print_lines(text: &str) -> io::Result<()> {
-    print(&visible_lines(text))
+    print(&paper::fitted(&visible_lines(text), paper::Paper::Stdout))
 }
 
 /// Writes one JSON object for scripts.

@@ -10,6 +10,7 @@ use super::{
     hooks::Hooks,
     load,
     logging::Console,
+    paper::{self, Paper},
     print_json, signals,
     watch::Watching,
 };
@@ -96,6 +97,7 @@ impl<'a> RunCommand<'a> {
         drop(view);
         // A failure here affects only the progress display.
         let _ = watching.await;
+        self.console.settle();
         let ended = ended?;
         if is_ledger_away(&ended) && matches!(ended.summary.mode, Mode::Migrate | Mode::Rollback) {
             warn!(
@@ -111,7 +113,10 @@ impl<'a> RunCommand<'a> {
         if self.console.json {
             log(&summary, exit);
         } else if !self.json && !self.global.quiet {
-            eprint!("{}", visible_lines(&summary.text()));
+            eprint!(
+                "{}",
+                paper::fitted(&visible_lines(&summary.text()), Paper::Stderr)
+            );
         }
         hooks.over(&ended, &summary).await;
         match ended.error {
@@ -131,6 +136,8 @@ fn log(summary: &Summary, exit: Exit) {
     {
         warn!(run_id, reason, "stopped");
     }
+    // Of a dry run.
+    let estimate = summary.estimate;
     info!(
         run_id,
         mode = summary.mode.as_str(),
@@ -150,6 +157,9 @@ fn log(summary: &Summary, exit: Exit) {
         lookups = summary.counters.lookups,
         duration_s = summary.counters.active_seconds,
         stop_reason = summary.stop_reason,
+        estimated_batches = estimate.map(|estimate| estimate.batches),
+        estimated_requests = estimate.map(|estimate| estimate.requests),
+        estimated_duration_s = estimate.map(|estimate| estimate.duration_s),
         "ended"
     );
 }

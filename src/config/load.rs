@@ -8,7 +8,7 @@ use std::{
 use config::{Config, Environment, File, FileFormat, Source, Value};
 
 use super::{
-    ConfigError, Preset, preset,
+    ConfigError, Preset, mistakes, preset,
     reader::{find, follow},
 };
 
@@ -28,6 +28,8 @@ pub struct Loaded {
     /// The same without the layer of the preset.
     own: HashMap<String, Value>,
     path: PathBuf,
+    /// Variables that were meant to override a key, perhaps.
+    pub(super) single_underscores: Vec<String>,
 }
 
 impl Loaded {
@@ -99,6 +101,7 @@ pub(super) fn merge(
             message: error.message().lines().next().unwrap_or("not TOML").to_owned(),
         });
     }
+    let single_underscores = mistakes::single_underscores(environment.as_ref());
     let variables = Environment::with_prefix(PREFIX)
         .prefix_separator(SEPARATOR)
         .separator(SEPARATOR)
@@ -127,6 +130,7 @@ pub(super) fn merge(
         root,
         own,
         path: path.to_owned(),
+        single_underscores,
     })
 }
 

@@ -9,6 +9,7 @@ mod decrypt;
 mod example;
 mod load;
 mod mapping;
+mod mistakes;
 mod nearest;
 mod notify;
 mod preset;

@@ -6,8 +6,11 @@ use bytesize::ByteSize;
 use config::{Value, ValueKind};
 use zeroize::Zeroizing;
 
-use super::{Problem, nearest::nearest};
+use super::{Problem, mistakes, nearest::nearest};
 use crate::secret::Secret;
+
+/// The beginning of the problem of a required key that is not there.
+const MISSING: &str = "is missing";
 
 /// Collects problems instead of stopping at the first; a getter that finds one returns `None`.
 pub(super) struct Reader<'a> {
@@ -50,10 +53,14 @@ impl<'a> Reader<'a> {
 
     /// Records a problem with `key`.
     pub(super) fn problem(&mut self, key: impl Into<String>, must: impl Into<String>) {
-        self.problems.push(Problem {
+        let problem = Problem {
             key: key.into(),
             must: must.into(),
-        });
+        };
+        // A key that is read for two purposes has its problem once.
+        if !self.problems.contains(&problem) {
+            self.problems.push(problem);
+        }
     }
 
     /// Returns the number of problems so far.
@@ -75,7 +82,12 @@ impl<'a> Reader<'a> {
         for key in present {
             if !known.contains(&key) {
                 let must = match nearest(&key, known.iter().map(String::as_str)) {
-                    Some(known) => format!("is not a known key; did you mean `{known}`?"),
+                    Some(known) => {
+                        // It is not missing, but misspelt.
+                        self.problems
+                            .retain(|problem| problem.key != known || !problem.must.starts_with(MISSING));
+                        format!("is not a known key; did you mean `{known}`?")
+                    }
                     None => "is not a known key".to_owned(),
                 };
                 self.problem(key, must);
@@ -161,7 +173,14 @@ impl<'a> Reader<'a> {
                 return None;
             }
         };
-        self.follow(key, text)
+        let text = self.follow(key, text)?;
+        match mistakes::placeholder(&text) {
+            Some(found) => {
+                self.problem(key, mistakes::unexpanded(key, &text, &found));
+                None
+            }
+            None => Some(text),
+        }
     }
 
     /// Reads names on the way into a document: a text with dots between them, or a list.
@@ -175,10 +194,9 @@ impl<'a> Reader<'a> {
 
     /// Reads a required text.
     pub(super) fn required(&mut self, key: &str, must: &str) -> Option<String> {
-        let before = self.problems.len();
         let text = self.text(key);
-        if text.is_none() && self.problems.len() == before {
-            self.problem(key, format!("is missing: it must be {must}"));
+        if self.peek(key).is_none() {
+            self.problem(key, format!("{MISSING}: it must be {must}"));
         }
         match text {
             Some(text) if text.trim().is_empty() => {
@@ -201,7 +219,11 @@ impl<'a> Reader<'a> {
 
     /// Reads SQL, which may contain a secret in a literal.
     pub(super) fn sql(&mut self, key: &str) -> Option<String> {
-        self.hidden(key)
+        match &self.hidden_value(key)?.kind {
+            // A placeholder may be part of a pattern.
+            ValueKind::String(text) => self.follow(key, text.clone()),
+            _ => self.hidden(key),
+        }
     }
 
     /// Reads secrets: a list of texts, or one text separated by commas. A resolved variable or file may

@@ -73,9 +73,11 @@ impl Loaded {
             .filter(|asked| !asked.is_alternative || find(&self.root, &asked.key).is_some())
             .map(|asked| self.value(asked))
             .collect();
+        let mut problems = self.variables_without_effect(&reader);
+        problems.extend(reader.finish());
         ConfigReport {
             values,
-            problems: reader.finish(),
+            problems,
             source: parts.source,
             apps: parts.apps,
             tolerated: parts.tolerated,
@@ -155,6 +157,13 @@ fn address(text: &str) -> String {
     let Ok(mut url) = Url::parse(text) else {
         return "(hidden: not a URL)".to_owned();
     };
+    // Behind a character that ended the address too early is the rest of a password.
+    let is_cut_short = url.path().contains('@')
+        || url.fragment().is_some()
+        || url.query_pairs().any(|(name, _)| name.contains('@'));
+    if is_cut_short {
+        return "(hidden)".to_owned();
+    }
     // Neither call can fail for a URL with a host, and one without a host has no password.
     if url.password().is_some() && url.set_password(Some("***")).is_err() {
         return "(hidden)".to_owned();
@@ -196,6 +205,9 @@ mod tests {
                 "postgres://u@localhost/db?host=/run/pg",
             ),
             ("postgres//u:hunter2@db", "(hidden: not a URL)"),
+            ("postgres://u:p@hun/ter2@db/crm", "(hidden)"),
+            ("postgres://u:p@hun?ter2@db/crm", "(hidden)"),
+            ("postgres://u:p@hun#ter2@db/crm", "(hidden)"),
         ] {
             assert_eq!(address(url), shown);
         }

@@ -7,7 +7,9 @@ use reqwest::header::HeaderValue;
 use url::Url;
 
 use super::{
-    ConfigError, Loaded, NotifySettings, base_url, notify,
+    ConfigError, Loaded, NotifySettings, Problem, base_url,
+    load::variable,
+    mistakes, notify,
     reader::{Reader, Visibility},
     rules,
     source::{self, SourceSettings, SourceShape},
@@ -362,11 +364,18 @@ impl Loaded {
     pub fn settings(&self) -> Result<Settings, ConfigError> {
         let mut reader = Reader::new(&self.root);
         let parts = read(&mut reader);
-        let problems = reader.finish();
+        let mut problems = self.variables_without_effect(&reader);
+        problems.extend(reader.finish());
         parts
             .whole()
             .filter(|_| problems.is_empty())
             .ok_or(ConfigError::Invalid(problems))
+    }
+
+    /// Returns problems of variables that were meant to override a key.
+    pub(super) fn variables_without_effect(&self, reader: &Reader<'_>) -> Vec<Problem> {
+        let names = reader.asked().iter().map(|asked| variable(&asked.key));
+        mistakes::without_effect(&self.single_underscores, names)
     }
 
     /// Returns the names of the source's table and columns without validating the rest; `None` if they are
@@ -428,27 +437,7 @@ fn ledger_access(reader: &mut Reader<'_>) -> Option<LedgerAccess> {
 }
 
 fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
-    let project_id = reader.required(
-        "api.project_id",
-        "your Descope project ID, such as \"env:DESCOPE_PROJECT_ID\"",
-    );
-    let key = reader.required_secret(
-        "api.management_key",
-        "a Descope management key, such as \"env:DESCOPE_MANAGEMENT_KEY\"",
-    );
-    for (name, value) in [
-        ("api.project_id", project_id.as_deref()),
-        ("api.management_key", key.as_ref().map(Secret::reveal)),
-    ] {
-        if value
-            .is_some_and(|value| HeaderValue::from_str(value).is_err() || value.contains(char::is_whitespace))
-        {
-            reader.problem(
-                name,
-                "must not contain spaces, line breaks or non-ASCII characters",
-            );
-        }
-    }
+    let (project_id, key) = credentials(reader);
     let configured = reader.text("api.base_url");
     // A URL with a password is rejected, and shown without it.
     if configured.is_some() {
@@ -507,6 +496,52 @@ fn api(reader: &mut Reader<'_>) -> Option<ApiSettings> {
         lookup,
         retry,
     })
+}
+
+/// Reads project ID and management key. White space around them is cut off: it ends files, and is part of
+/// neither.
+fn credentials(reader: &mut Reader<'_>) -> (Option<String>, Option<Secret>) {
+    const PROJECT: &str = "api.project_id";
+    const KEY: &str = "api.management_key";
+    let before = reader.problem_count();
+    let project_id = reader
+        .required(
+            PROJECT,
+            "your Descope project ID, such as \"env:DESCOPE_PROJECT_ID\"",
+        )
+        .map(|id| id.trim().to_owned());
+    let key = reader
+        .required_secret(
+            KEY,
+            "a Descope management key, such as \"env:DESCOPE_MANAGEMENT_KEY\"",
+        )
+        .map(|key| Secret::new(key.reveal().trim()));
+    let (id, secret) = (project_id.as_deref(), key.as_ref().map(Secret::reveal));
+    for (name, value) in [(PROJECT, id), (KEY, secret)] {
+        if value
+            .is_some_and(|value| HeaderValue::from_str(value).is_err() || value.contains(char::is_whitespace))
+        {
+            reader.problem(
+                name,
+                "must not contain spaces, line breaks or non-ASCII characters",
+            );
+        }
+    }
+    if id.is_some_and(mistakes::looks_like_a_key) {
+        reader.show(PROJECT, Visibility::Hidden);
+    }
+    if let (Some(id), Some(secret)) = (id, secret)
+        && mistakes::are_exchanged(id, secret)
+    {
+        reader.problem(
+            PROJECT,
+            format!("begins as a management key does, and `{KEY}` as a project ID: exchange the two"),
+        );
+    }
+    if reader.problem_count() > before {
+        return (None, None);
+    }
+    (project_id, key)
 }
 
 fn rate_limit(reader: &mut Reader<'_>, section: &str, requests: u32) -> RateLimit {

@@ -67,6 +67,8 @@ pub struct Check {
     pub detail: String,
     /// The remedy.
     pub advice: Option<String>,
+    /// The remedy as lines to paste: shell commands, SQL with a semicolon, or lines of the configuration.
+    pub fix: Vec<String>,
     /// The class of the failure, if it failed.
     #[serde(skip)]
     pub class: Option<FailureClass>,
@@ -82,6 +84,7 @@ impl Check {
             status: Status::Ok,
             detail: detail.into(),
             advice: None,
+            fix: Vec::new(),
             class: None,
         }
     }
@@ -115,6 +118,15 @@ impl Check {
             advice: Some(advice.into()),
             class: Some(class),
             ..Self::ok(area, name, detail)
+        }
+    }
+
+    /// Adds lines to paste.
+    #[must_use]
+    pub fn with_fix(self, fix: impl IntoIterator<Item = String>) -> Self {
+        Self {
+            fix: fix.into_iter().collect(),
+            ..self
         }
     }
 

@@ -1,6 +1,6 @@
 //! Configuration checks: every value with its origin, and every problem.
 
-use super::{Area, Check, FailureClass};
+use super::{Area, Check, FailureClass, credentials, paste};
 use crate::{
     config::{ConfigError, ConfigReport, Loaded, Origin, Value},
     observe::notify::which,
@@ -20,13 +20,11 @@ pub(super) fn unreadable(error: &ConfigError) -> Vec<Check> {
     if let Some(cause) = std::error::Error::source(error) {
         detail = format!("{detail}: {cause}");
     }
-    vec![Check::failed(
-        AREA,
-        FailureClass::Configuration,
-        "file",
-        detail,
-        advice,
-    )]
+    let fix = match error {
+        ConfigError::Missing { .. } => vec!["tokenferry init".to_owned()],
+        _ => Vec::new(),
+    };
+    vec![Check::failed(AREA, FailureClass::Configuration, "file", detail, advice).with_fix(fix)]
 }
 
 /// Returns one check per known key and one per problem with an unknown key.
@@ -44,21 +42,35 @@ pub(super) fn examine(loaded: &Loaded, inspection: &ConfigReport) -> Vec<Check> 
         });
         checks.push(if let Some(absent) = absent_hook(value, inspection) {
             absent
+        } else if own.is_empty()
+            && let Some(warning) = credentials::written_in_file(value)
+        {
+            warning
         } else if own.is_empty() {
             Check::ok(AREA, &value.key, describe(value))
         } else {
-            failed(
-                &value.key,
-                &value.origin,
-                value.pointer.as_deref(),
-                &own.join("; "),
-            )
+            let must = own.join("; ");
+            let failed = failed(&value.key, &value.origin, value.pointer.as_deref(), &must);
+            let exchange = must
+                .ends_with("exchange the two")
+                .then(|| credentials::exchanged(&inspection.values));
+            match exchange.flatten() {
+                Some(exchange) => Check {
+                    advice: Some("exchange the two variables".to_owned()),
+                    ..failed.with_fix([exchange])
+                },
+                None => failed,
+            }
         });
     }
     // Unknown keys, and entries of tables with free keys.
-    let others = problems
-        .iter()
-        .map(|problem| failed(&problem.key, &loaded.origin(&problem.key), None, &problem.must));
+    let others = problems.iter().map(|problem| {
+        if problem.key.starts_with("TOKENFERRY_") {
+            without_effect(&problem.key, &problem.must)
+        } else {
+            failed(&problem.key, &loaded.origin(&problem.key), None, &problem.must)
+        }
+    });
     checks.extend(others);
     checks
 }
@@ -107,7 +119,36 @@ fn failed(key: &str, from: &Origin, pointer: Option<&str>, must: &str) -> Check 
         (None, Origin::Preset) => format!("set `{key}` in the file: it overrides the preset"),
         (None, Origin::Environment(name)) => format!("correct or unset the variable {name}"),
     };
-    Check::failed(AREA, FailureClass::Configuration, key, detail, advice)
+    let fix = match (points_to, from) {
+        (Some(("env", name)), _) => vec![paste::export(name)],
+        (Some((_, path)), _) => vec![format!("ls -l {}", paste::shell(path))],
+        (None, Origin::Environment(name)) => vec![format!("unset {name}")],
+        // A placeholder becomes a pointer.
+        (None, _) => match must.split('"').find_map(|word| word.strip_prefix("env:")) {
+            Some(name) if must.starts_with("contains") => {
+                let last = key.rsplit('.').next().unwrap_or(key);
+                vec![paste::export(name), format!("{last} = \"env:{name}\"")]
+            }
+            _ => Vec::new(),
+        },
+    };
+    Check::failed(AREA, FailureClass::Configuration, key, detail, advice).with_fix(fix)
+}
+
+/// Reports a variable that was meant to override a key and does not.
+fn without_effect(name: &str, must: &str) -> Check {
+    let meant = must
+        .split([' ', ','])
+        .find(|word| word.starts_with("TOKENFERRY__"));
+    let fix = meant.map(|meant| format!("export {meant}=\"${name}\"; unset {name}"));
+    Check::failed(
+        AREA,
+        FailureClass::Configuration,
+        name,
+        must,
+        format!("rename the variable {name}"),
+    )
+    .with_fix(fix)
 }
 
 /// Describes the origin of a value, and the variable or file that it refers to.

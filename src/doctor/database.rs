@@ -15,18 +15,18 @@ pub(super) fn unreachable(area: Area, key: &str, failure: &Failure) -> Check {
             FailureClass::Database,
             format!("fix it in `{key}` or on the server"),
         ),
-        FailureKind::Permission => (
-            FailureClass::Database,
-            format!("check the user, the password and the database of `{key}`, and the grants of the role"),
-        ),
         _ => (
             FailureClass::Database,
             format!(
-                "check host, port and `sslmode` of `{key}`, and that the database is reachable from here"
+                "{} (`{key}`)",
+                failure.remedy().unwrap_or(
+                    "check host, port and `sslmode`, and that the database is reachable from here"
+                )
             ),
         ),
     };
-    Check::failed(area, class, "connection", failure.to_string(), advice)
+    let detail = failure.clone().without_remedy().to_string();
+    Check::failed(area, class, "connection", detail, advice)
 }
 
 /// Reports a check that failed in the database.
@@ -83,6 +83,13 @@ pub(super) fn search_path(area: Area, shared: &[SharedSchema]) -> Check {
             first.roles.join(", ")
         ),
     )
+    .with_fix(shared.iter().map(|shared| {
+        format!(
+            "revoke create on schema {} from {};",
+            shared.schema,
+            shared.roles.join(", ")
+        )
+    }))
 }
 
 /// Checks whether the connection can be intercepted. The server sees what a tunnel or pooler hides from the

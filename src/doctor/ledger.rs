@@ -7,7 +7,7 @@ use super::{
 use crate::{
     config::{ConfigReport, LedgerAccess, Origin},
     ledger::{LedgerDiagnostics, LedgerError, LockKind, Missing, State},
-    postgres::Server,
+    postgres::{Server, quote_identifier},
 };
 
 const AREA: Area = Area::Ledger;
@@ -175,7 +175,7 @@ async fn allowed(
             ];
         }
     };
-    let privileges = privileges(inspection, server, state, &missing);
+    let privileges = privileges(inspection, access, server, state, &missing);
     let pepper = match state {
         State::NoSchema | State::Empty if access.ledger.pepper.is_some() => {
             Check::ok(AREA, "pepper", "set; the ledger will be created with it")
@@ -272,12 +272,19 @@ async fn deletions(diagnostics: &mut LedgerDiagnostics, access: &LedgerAccess) -
                 pending.rollback, pending.tokens, pending.of_run
             ),
             format!("`tokenferry rollback --run {}` resumes it", pending.of_run),
-        ),
+        )
+        .with_fix([format!("tokenferry rollback --run {}", pending.of_run)]),
         Err(error) => failed(NAME, access, &error),
     }
 }
 
-fn privileges(inspection: &ConfigReport, server: &Server, state: &State, missing: &[Missing]) -> Check {
+fn privileges(
+    inspection: &ConfigReport,
+    access: &LedgerAccess,
+    server: &Server,
+    state: &State,
+    missing: &[Missing],
+) -> Check {
     if missing.is_empty() {
         let detail = match state {
             State::NoSchema => "the role can create the schema",
@@ -305,14 +312,28 @@ fn privileges(inspection: &ConfigReport, server: &Server, state: &State, missing
             detail,
             "set `ledger.url` to a role (or database) of its own that can write: without it the ledger uses the source's role, \
              which should be read-only",
-        );
+        )
+        .with_fix([
+            "create role tokenferry_ledger login password '\u{2026}';".to_owned(),
+            format!(
+                "grant create on database {} to tokenferry_ledger;",
+                quote_identifier(&server.database)
+            ),
+            format!(
+                "export LEDGER_DATABASE_URL='postgres://tokenferry_ledger:\u{2026}@{}/{}'",
+                access.ledger.url.place(),
+                server.database
+            ),
+            "ledger.url = \"env:LEDGER_DATABASE_URL\"".to_owned(),
+        ]);
     }
     let role = server.role.replace('"', "\"\"");
     let advice = list(&|one| match one.privileges.as_str() {
         "ownership" => format!("alter {} owner to \"{role}\"", one.on),
         privileges => format!("grant {privileges} on {} to \"{role}\"", one.on),
     });
-    Check::failed(AREA, FailureClass::Database, "privileges", detail, advice)
+    let fix: Vec<String> = advice.split("; ").map(|one| format!("{one};")).collect();
+    Check::failed(AREA, FailureClass::Database, "privileges", detail, advice).with_fix(fix)
 }
 
 fn failed(name: &str, access: &LedgerAccess, error: &LedgerError) -> Check {

@@ -7,9 +7,11 @@
 mod api;
 mod check;
 mod configuration;
+mod credentials;
 mod database;
 mod durability;
 mod ledger;
+mod paste;
 mod permissions;
 mod row;
 mod rows;
@@ -22,7 +24,7 @@ pub use row::{RowExamination, examine_row};
 
 use std::collections::BTreeSet;
 
-use crate::config::{AppMap, ConfigError, Loaded};
+use crate::config::{AppMap, ConfigError, ConfigReport, Loaded, Origin};
 
 /// Runs all checks. They are reported by area, even though some run concurrently.
 pub async fn examine(loaded: &Result<Loaded, ConfigError>) -> Examination {
@@ -46,12 +48,40 @@ pub async fn examine(loaded: &Result<Loaded, ConfigError>) -> Examination {
     let (source, ledger) = tokio::join!(source::examine(&inspection), ledger::examine(&inspection));
     let app_ids = app_ids(&inspection.apps, source.app_names);
     let [of_source, of_ledger] = sessions::checks(source.need.as_ref(), ledger.need.as_ref());
+    let ledger_checks = follow_up(&inspection, &source.checks, ledger.checks);
     checks.extend(source.checks);
     checks.extend(of_source);
-    checks.extend(ledger.checks);
+    checks.extend(ledger_checks);
     checks.extend(of_ledger);
-    checks.extend(api::examine(inspection.api.as_ref(), app_ids).await);
+    let mut api_checks = api::examine(inspection.api.as_ref(), app_ids).await;
+    for refused in api_checks
+        .iter_mut()
+        .filter(|check| check.name == "credentials" && check.class.is_some())
+    {
+        refused.fix = credentials::renewed(&inspection.values);
+    }
+    checks.extend(api_checks);
     Examination::new(checks)
+}
+
+/// Skips the ledger's connection if the source has the same address and cannot be connected to: that is one
+/// fault.
+fn follow_up(inspection: &ConfigReport, source: &[Check], mut ledger: Vec<Check>) -> Vec<Check> {
+    let is_shared = inspection
+        .values
+        .iter()
+        .any(|value| value.key == "ledger.url" && value.origin == Origin::Default);
+    let is_down = |check: &Check| (check.name.as_str(), check.status) == ("connection", Status::Failed);
+    if is_shared && source.iter().any(is_down) {
+        for check in ledger.iter_mut().filter(|check| is_down(check)) {
+            *check = Check::skipped(
+                Area::Ledger,
+                "connection",
+                "the source's connection, which it shares",
+            );
+        }
+    }
+    ledger
 }
 
 /// Returns the apps that tokens go to: those of `[apps]`, or those that the rows name.

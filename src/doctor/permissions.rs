@@ -6,7 +6,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use super::{Area, Check};
+use super::{Area, Check, paste};
 use crate::{
     config::{ConfigReport, Loaded},
     observe::notify::which,
@@ -64,12 +64,14 @@ fn warning(file: &Guarded) -> Option<Check> {
     } else {
         return None;
     };
-    Some(Check::warning(
+    let check = Check::warning(
         AREA,
         NAME,
         format!("{may} {path}, which contains {}", file.what),
-        format!("`chmod {change} {path}` (a Kubernetes secret: `defaultMode: 0440` and `fsGroup`)"),
-    ))
+        "change its mode (a Kubernetes secret: `defaultMode: 0440` and `fsGroup`)",
+    );
+    let path = paste::shell(&file.path.to_string_lossy());
+    Some(check.with_fix([format!("chmod {change} {path}")]))
 }
 
 /// Returns the mode of a file; a missing one is reported elsewhere.

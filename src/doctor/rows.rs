@@ -1,10 +1,10 @@
 //! Row checks: the key's index, the number of rows, app names and decryption.
 
-use super::{Area, Check, FailureClass, database};
+use super::{Area, Check, FailureClass, database, paste};
 use crate::{
     config::{AppMap, Relation, SourceSettings},
     domain::quotable,
-    postgres::{Failure, FailureKind},
+    postgres::{Failure, FailureKind, quote_identifier},
     reader::KeyIndex,
 };
 
@@ -35,6 +35,15 @@ pub(super) fn key_index(settings: &SourceSettings, index: Option<KeyIndex>) -> C
     const NAME: &str = "key_index";
     let key = settings.key.join("\", \"");
     let is_table = matches!(settings.relation, Relation::Table(_));
+    let columns: Vec<String> = settings.key.iter().map(|name| quote_identifier(name)).collect();
+    let create = |unique: &str| {
+        paste::table(&settings.relation).map(|table| {
+            format!(
+                "create {unique}index concurrently on {table} ({});",
+                columns.join(", ")
+            )
+        })
+    };
     let sorted = format!(
         "no index returns rows in the order of \"{key}\": each page of {} sorts all remaining rows",
         settings.page_size
@@ -52,8 +61,9 @@ pub(super) fn key_index(settings: &SourceSettings, index: Option<KeyIndex>) -> C
             format!(
                 "an index orders the pages, but none guarantees that \"{key}\" is unique: that was checked row by row"
             ),
-            format!("create unique index concurrently on the table (\"{key}\")"),
-        ),
+            "create a unique index on the key",
+        )
+        .with_fix(create("unique ")),
         Some(KeyIndex {
             gives_order: true, ..
         }) => Check::ok(
@@ -69,16 +79,16 @@ pub(super) fn key_index(settings: &SourceSettings, index: Option<KeyIndex>) -> C
             AREA,
             NAME,
             format!("{sorted} ({name} has another order)"),
-            format!("create an index on (\"{key}\") with the column's own collation and operators"),
-        ),
+            "create an index with the column's own collation and operators",
+        )
+        .with_fix(create("")),
         _ if is_table => Check::warning(
             AREA,
             NAME,
             sorted,
-            format!(
-                "create unique index concurrently on the table (\"{key}\"), or choose a key that has one"
-            ),
-        ),
+            "create a unique index on the key, or choose a key that has one",
+        )
+        .with_fix(create("unique ")),
         _ => Check::warning(
             AREA,
             NAME,
@@ -96,7 +106,8 @@ pub(super) fn rows(settings: &SourceSettings, expected: Option<u64>) -> Check {
             NAME,
             "the planner expects none",
             "check `source.table` and `source.where`; for a table just filled, `analyze` it",
-        ),
+        )
+        .with_fix(paste::table(&settings.relation).map(|table| format!("analyze {table};"))),
         Some(rows) => Check::ok(
             AREA,
             NAME,
@@ -138,6 +149,13 @@ pub(super) fn named(apps: &AppMap, names: &[String]) -> Check {
             NAME,
             format!("without an entry under [apps]: {}", list(unmapped.into_iter())),
             "add them to [apps], or exclude their rows with `source.where`: such rows fail as app_not_mapped",
+        )
+        .with_fix(
+            names
+                .iter()
+                .filter(|name| apps.resolve(name).is_none())
+                .take(20)
+                .map(|name| format!("{} = \"\u{2026}\"", paste::toml(&quotable(name)))),
         )
     }
 }

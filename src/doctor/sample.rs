@@ -27,6 +27,12 @@ pub(super) fn checks(settings: &SourceSettings, validator: &Validator, rows: &[L
     vec![mapping(settings, validator, rows, &profile), tokens(&profile)]
 }
 
+/// Returns true if most rows would fail because their app is not mapped.
+pub(super) fn is_about_apps(check: &Check) -> bool {
+    let says = format!(" would fail as {}:", Rule::AppNotMapped.code());
+    check.name == "mapping" && check.class.is_some() && check.detail.contains(&says)
+}
+
 pub(super) fn unreadable(error: SourceError) -> Check {
     const NAME: &str = "mapping";
     match error {

@@ -1,14 +1,14 @@
 //! Source checks: connection, mapping, read-only access and paging.
 
 use super::{
-    Area, Check, FailureClass, database,
+    Area, Check, FailureClass, database, paste,
     rows::{self, MOST_APPS},
     sample,
     sessions::{self, Need},
 };
 use crate::{
     config::{ConfigReport, Problem, Relation, RowSecurity, SourceSettings},
-    postgres::{Failure, Server},
+    postgres::{Failure, FailureKind, Server, quote_identifier},
     reader::{SourceDiagnostics, SourceError, Writable},
     secret::FingerprintKey,
     validation::Validator,
@@ -116,7 +116,7 @@ async fn checks(inspection: &ConfigReport, found: &mut Examined) -> Vec<Check> {
     }
     let fit = diagnostics.inspect().await;
     let fits = fit.is_ok();
-    checks.extend(table(settings, fit));
+    checks.extend(table(settings, &server, fit));
     checks.push(match diagnostics.writable().await {
         Ok(writable) => read_only(&server, &writable),
         Err(failure) => database::broken(AREA, "read_only", &failure),
@@ -128,20 +128,37 @@ async fn checks(inspection: &ConfigReport, found: &mut Examined) -> Vec<Check> {
         });
         checks.push(rows::rows(settings, diagnostics.expected_rows().await));
         checks.extend(sampled(&mut diagnostics, settings, inspection).await);
-        checks.push(match diagnostics.app_names(MOST_APPS + 1).await {
-            Ok(names) => {
-                let names = names.unwrap_or_default();
-                let check = rows::named(&inspection.apps, &names);
-                found.app_names = Some(names).filter(|names| (1..=MOST_APPS as usize).contains(&names.len()));
-                check
-            }
-            Err(failure) => rows::unlisted(&failure),
-        });
+        found.app_names = app_names(&mut diagnostics, inspection, &mut checks).await;
     } else {
         checks.extend(skip(&["key_index", "rows", "app_names"], "a table as configured"));
     }
     diagnostics.close().await;
     checks
+}
+
+/// Checks the names of apps, and returns them unless they could not be read or are too many.
+async fn app_names(
+    diagnostics: &mut SourceDiagnostics,
+    inspection: &ConfigReport,
+    checks: &mut Vec<Check>,
+) -> Option<Vec<String>> {
+    let names = match diagnostics.app_names(MOST_APPS + 1).await {
+        Ok(names) => names.unwrap_or_default(),
+        Err(failure) => {
+            checks.push(rows::unlisted(&failure));
+            return None;
+        }
+    };
+    let check = rows::named(&inspection.apps, &names);
+    // One fault: the rows of the sample fail because of these names.
+    match checks.iter_mut().find(|one| sample::is_about_apps(one)) {
+        Some(mapping) if !check.fix.is_empty() => {
+            mapping.fix = check.fix;
+            checks.push(Check::skipped(AREA, &check.name, "apps that are mapped"));
+        }
+        _ => checks.push(check),
+    }
+    Some(names).filter(|names| (1..=MOST_APPS as usize).contains(&names.len()))
 }
 
 /// Checks a sample of rows.
@@ -182,7 +199,7 @@ async fn connection(
     ]
 }
 
-fn table(settings: &SourceSettings, fit: Result<(), SourceError>) -> Vec<Check> {
+fn table(settings: &SourceSettings, server: &Server, fit: Result<(), SourceError>) -> Vec<Check> {
     let misfit = |problem: Problem| {
         Check::failed(
             AREA,
@@ -212,7 +229,12 @@ fn table(settings: &SourceSettings, fit: Result<(), SourceError>) -> Vec<Check> 
             checks
         }
         Err(SourceError::Misfit(problems)) => problems.into_iter().map(misfit).collect(),
-        Err(SourceError::Database(failure)) => vec![database::broken(AREA, "table", &failure)],
+        Err(SourceError::Database(failure)) => {
+            let grant = paste::table(&settings.relation)
+                .filter(|_| failure.kind == FailureKind::Permission)
+                .map(|table| format!("grant select on {table} to {};", quote_identifier(&server.role)));
+            vec![database::broken(AREA, "table", &failure).with_fix(grant)]
+        }
         Err(SourceError::RowSecurity { policies, source }) => vec![Check::failed(
             AREA,
             FailureClass::Database,
@@ -257,7 +279,15 @@ fn read_only(server: &Server, writable: &[Writable]) -> Check {
                 first.privileges.join(", "),
                 first.relation
             ),
-        );
+        )
+        .with_fix(writable.iter().map(|one| {
+            format!(
+                "revoke {} on {} from {};",
+                one.privileges.join(", "),
+                one.relation,
+                quote_identifier(&server.role)
+            )
+        }));
     }
     let also = if server.is_standby {
         ", and the server is a standby"

@@ -21,8 +21,8 @@ pub struct Summary {
     pub resumed: bool,
     /// The counts.
     pub tokens: Tally,
-    /// The number of rows when a process started: counted, or estimated by the planner if counting takes too
-    /// long.
+    /// The number of rows when a process started: counted or, if counting takes too long, those of an
+    /// earlier complete run or the planner's estimate.
     pub rows_expected: Option<i64>,
     /// Batches that have an outcome.
     pub batches: Batches,

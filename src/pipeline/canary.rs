@@ -17,6 +17,7 @@ use super::{
 use crate::{
     domain::{Phase, StopReason},
     rate::StopSignal,
+    report::CanaryCount,
     uploader::{TokenOutcome, TokensFinished},
 };
 
@@ -73,6 +74,17 @@ impl CanaryGate {
                     watched.reasons.push(text);
                 }
             }
+        }
+    }
+
+    /// Returns how many of the canary's tokens have an outcome.
+    pub(super) fn count(&self) -> CanaryCount {
+        let watched = self.watched();
+        let tokens = self.canary.tokens.get();
+        let settled = watched.committed.unsigned_abs() + watched.failed.unsigned_abs();
+        CanaryCount {
+            settled: settled.min(tokens),
+            tokens,
         }
     }
 

@@ -149,6 +149,7 @@ async fn work(session: Session<'_>, source: Source, mut lock: RunLock, plan: Pla
         }
     };
     let tracker = RunTracker::new(&session, checkpointer, sink.clone(), phase);
+    let counted = gate.clone();
     let stages = Stages {
         request,
         tracker: &tracker,
@@ -160,7 +161,10 @@ async fn work(session: Session<'_>, source: Source, mut lock: RunLock, plan: Pla
             &mut lock,
             Box::pin(stages.run(source, sink)),
             Box::pin(tracker.write_checkpoints()),
-            |view| tracker.renew(view),
+            |view| {
+                tracker.renew(view);
+                view.canary = counted.as_ref().map(CanaryGate::count);
+            },
         )
         .await;
 

@@ -12,7 +12,7 @@ use super::{
     retry::patiently,
 };
 use crate::{
-    config::{LedgerAccess, Settings},
+    config::{Field, LedgerAccess, Settings},
     descope::Client,
     domain::{Counters, EventKind, Mode, RunStatus, StopReason, Summary, Tally},
     ledger::{Checkpoint, Ledger, LedgerError, Lock, LockKind, Run},
@@ -20,7 +20,7 @@ use crate::{
     postgres::Patience,
     rate::{RunControl, SharedQuotas},
     reader::Source,
-    report::View,
+    report::{Quota, View},
     secret::BufferPool,
     uploader::{Listener, SizeLimit, UploadLimits, Uploader},
 };
@@ -165,6 +165,8 @@ impl<'a> Opened<'a> {
             view.last_success = self.last_success;
             view.mode = self.mode;
             view.requests = run.counters.requests;
+            view.lookups = run.counters.lookups;
+            view.lookup_quota = lookup_quota(self.settings);
             view.quota = (self.mode != Mode::DryRun).then(|| quota(self.settings.api.rate_limit));
         });
         let session = Session {
@@ -215,7 +217,8 @@ impl Session<'_> {
             self.view,
             allowed,
             |view| {
-                view.requests = self.counters().requests;
+                let counters = self.counters();
+                (view.requests, view.lookups) = (counters.requests, counters.lookups);
                 view.held_for = self.lookup_client.held_for();
                 renew(view);
             },
@@ -320,6 +323,15 @@ impl Session<'_> {
         }
         self.ledger.close().await;
     }
+}
+
+/// Returns the quota of the lookups that rows need, if they need any.
+fn lookup_quota(settings: &Settings) -> Option<Quota> {
+    let lookup = settings.api.lookup;
+    if settings.source.columns.contains_key(&Field::LoginId) {
+        return Some(quota(lookup.search));
+    }
+    settings.source.provider.as_ref().map(|_| quota(lookup.users))
 }
 
 impl RunLock {

@@ -22,7 +22,8 @@ pub(super) struct Expected {
 }
 
 impl Expected {
-    /// Counts the rows if all are selected. Also returns the planner's estimate if counting takes too long.
+    /// Counts the rows if all are selected. If that takes too long, the number of an earlier complete run is
+    /// expected, or else the planner's estimate.
     pub(super) async fn of(
         source: &mut Source,
         ledger: &Ledger,
@@ -34,13 +35,14 @@ impl Expected {
             return Ok((Self::default(), None));
         }
         let counted = source.count_rows().await;
-        let about = match counted {
+        let before = ledger.rows_read_before(run).await?;
+        let about = match known(counted, before) {
             Some(rows) => Some(rows),
             None => source.expected_rows().await,
         };
         let expected = Self {
             counted: counted.map(|rows| i64::try_from(rows).unwrap_or(i64::MAX)),
-            before: ledger.rows_read_before(run).await?,
+            before,
         };
         Ok((expected, about))
     }
@@ -75,9 +77,22 @@ impl Expected {
     }
 }
 
+/// Returns the number of rows as counted now or, as that beats the planner, by a run that read all of them.
+fn known(counted: Option<u64>, before: Option<i64>) -> Option<u64> {
+    let before = before.and_then(|rows| u64::try_from(rows).ok());
+    counted.or(before.filter(|rows| *rows > 0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_earlier_complete_run_stands_in_for_a_count() {
+        assert_eq!(known(Some(5), Some(7)), Some(5));
+        assert_eq!(known(None, Some(7)), Some(7));
+        assert_eq!((known(None, Some(0)), known(None, None)), (None, None));
+    }
 
     #[test]
     fn what_comes_and_goes_is_no_shortfall() {

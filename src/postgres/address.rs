@@ -3,7 +3,13 @@
 //! Unsupported parameters are rejected by name: ignoring one could lead to another table or to an unencrypted
 //! connection. Their values are never shown, since any may be a password.
 
-use std::{env, fmt, net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    env, fmt,
+    net::IpAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use sqlx::postgres::{PgConnectOptions, PgSslMode};
 use tokio::sync::OnceCell;
@@ -20,6 +26,8 @@ pub struct Address {
     schemas: Option<String>,
     line: Line,
     connect_within: Duration,
+    /// The files that TLS needs, by their parameters.
+    certificates: Vec<(&'static str, String)>,
     pub(super) met: Arc<OnceCell<()>>,
 }
 
@@ -76,8 +84,20 @@ impl Address {
             schemas: given.schemas().map(search_path),
             line: line_of(mode),
             connect_within: given.connect_timeout()?.unwrap_or(CONNECT),
+            certificates: match mode {
+                PgSslMode::Disable => Vec::new(),
+                _ => given.certificates(),
+            },
             met: Arc::default(),
         })
+    }
+
+    /// Returns the first named certificate or key that is no file, with the name of its parameter.
+    pub(super) fn missing_certificate(&self) -> Option<(&'static str, &str)> {
+        self.certificates
+            .iter()
+            .find(|(_, file)| !Path::new(file).is_file())
+            .map(|(name, file)| (*name, file.as_str()))
     }
 
     /// Returns the host and port, or the folder of the socket.
@@ -127,6 +147,26 @@ fn is_local(options: &PgConnectOptions) -> bool {
         || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+const MODES: [&str; 6] = [
+    "disable",
+    "allow",
+    "prefer",
+    "require",
+    "verify-ca",
+    "verify-full",
+];
+
+/// Returns the mode that was meant, perhaps.
+fn nearest_mode(mode: &str) -> Option<&'static str> {
+    let mode = mode.to_lowercase().replace('_', "-");
+    MODES
+        .into_iter()
+        .map(|known| (strsim::levenshtein(known, &mode), known))
+        .min()
+        .filter(|(distance, _)| *distance <= 2)
+        .map(|(_, known)| known)
+}
+
 /// The trusted authorities for the server's certificate.
 enum Root {
     System,
@@ -136,12 +176,17 @@ enum Root {
 /// Decides on TLS. Connections beyond this machine are encrypted unless the user opts out. If a root
 /// certificate is available, the server's certificate is verified against it, as `psql` does.
 fn security(given: &Parameters, is_local: bool) -> Result<(PgSslMode, Option<Root>), UnusableUrl> {
+    let [modes @ .., last] = &MODES;
     let mode = given
         .or_variable("sslmode", "PGSSLMODE")
         .map(|(mode, name)| {
             mode.parse::<PgSslMode>().map_err(|_| {
+                let near = nearest_mode(&mode)
+                    .map(|near| format!(" (did you mean `{near}`?)"))
+                    .unwrap_or_default();
                 unusable(format!(
-                    "has an `{name}` other than disable, allow, prefer, require, verify-ca and verify-full"
+                    "has an `{name}` other than {} and {last}{near}",
+                    modes.join(", ")
                 ))
             })
         })
@@ -240,6 +285,15 @@ mod tests {
         }
         assert!(refused("postgres://u@a,b/crm").contains("several hosts"));
         assert!(refused("mysql://u@a/crm").contains("must be a Postgres URL"));
+    }
+
+    #[test]
+    fn a_mode_that_was_meant_is_named() {
+        for mode in ["verify_full", "verifyfull", "VERIFY_FULL"] {
+            let error = refused(&format!("postgres://u@db.internal/crm?sslmode={mode}"));
+            assert!(error.contains("did you mean `verify-full`?"), "{error}");
+        }
+        assert!(!refused("postgres://u@db.internal/crm?sslmode=on").contains("did you mean"));
     }
 
     #[test]

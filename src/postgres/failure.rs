@@ -41,6 +41,7 @@ pub struct Failure {
     /// The five-letter SQLSTATE, if the server reported the error.
     pub sqlstate: Option<String>,
     text: String,
+    remedy: Option<&'static str>,
 }
 
 impl Failure {
@@ -73,6 +74,7 @@ impl Failure {
             kind: FailureKind::Permission,
             sqlstate: None,
             text: text.into(),
+            remedy: None,
         }
     }
 
@@ -88,6 +90,7 @@ impl Failure {
             kind,
             sqlstate: None,
             text,
+            remedy: None,
         }
     }
 
@@ -111,12 +114,32 @@ impl Failure {
         self.sqlstate.as_deref() == Some("53300")
     }
 
-    /// Adds the place and a remedy to the text.
-    pub(super) fn told(self, place: &str, remedy: &str) -> Self {
+    /// Adds the place to the text.
+    pub(super) fn at(self, place: &str) -> Self {
         Self {
-            text: format!("{place}: {}: {remedy}", self.text),
+            text: format!("{place}: {}", self.text),
             ..self
         }
+    }
+
+    /// Adds a remedy, which follows the text.
+    pub(super) fn with_remedy(self, remedy: &'static str) -> Self {
+        Self {
+            remedy: Some(remedy),
+            ..self
+        }
+    }
+
+    /// Returns the remedy, if it is known apart from the text.
+    #[must_use]
+    pub fn remedy(&self) -> Option<&'static str> {
+        self.remedy
+    }
+
+    /// Returns the failure without its remedy.
+    #[must_use]
+    pub fn without_remedy(self) -> Self {
+        Self { remedy: None, ..self }
     }
 
     /// Removes the database's message: while rows are read, a message of any class may quote one (a token
@@ -182,6 +205,9 @@ const ABOUT_A_VALUE: &str = "the database could not process a value";
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)?;
+        if let Some(remedy) = self.remedy {
+            write!(f, ": {remedy}")?;
+        }
         match &self.sqlstate {
             Some(code) => write!(f, " (SQLSTATE {code})"),
             None => Ok(()),
@@ -217,6 +243,7 @@ impl From<Error> for Failure {
                     kind,
                     sqlstate: Some(code).filter(|code| !code.is_empty()),
                     text,
+                    remedy: None,
                 }
             }
             Error::Io(error) => {

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, env, time::Duration};
 
 use url::Url;
 
-use super::url_text::{UnusableUrl, decoded, in_parameters, unusable};
+use super::url_text::{UnusableUrl, decoded, in_parameters, is_cut_short, unusable};
 
 /// Parameters that the driver reads.
 const HANDED_ON: [&str; 9] = [
@@ -72,6 +72,12 @@ impl Parameters {
             .find_map(|scheme| url.strip_prefix(scheme))
             .ok_or_else(not_a_url)?;
         let (authority, path) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        if is_cut_short(authority, path) {
+            return Err(unusable(
+                "has a password (or a user) with a character that ends the address: write / as %2F, ? as %3F, # as %23, \
+                 @ as %40 and : as %3A there",
+            ));
+        }
         let (login, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         if host.contains(',') {
             return Err(unusable(
@@ -160,6 +166,20 @@ impl Parameters {
         };
         let given = self.0.get(name).map(|value| (value.clone(), name));
         given.or_else(from_environment)
+    }
+
+    /// Returns the files that TLS needs, with the names of their parameters. An inline certificate is none.
+    pub(super) fn certificates(&self) -> Vec<(&'static str, String)> {
+        [
+            ("sslrootcert", "PGSSLROOTCERT"),
+            ("sslcert", "PGSSLCERT"),
+            ("sslkey", "PGSSLKEY"),
+        ]
+        .into_iter()
+        .filter_map(|(name, variable)| self.or_variable(name, variable))
+        .filter(|(file, _)| file != "system" && !file.starts_with("-----BEGIN"))
+        .map(|(file, name)| (name, file))
+        .collect()
     }
 
     pub(super) fn schemas(&self) -> Option<&str> {

@@ -10,13 +10,25 @@ use super::{Address, Failure, FailureKind, address::Line, failure::visible};
 /// Explains a failed attempt.
 pub(super) fn explain(error: Error, address: &Address) -> Failure {
     let place = address.place();
+    let is_about_tls = match &error {
+        Error::Tls(_) | Error::Configuration(_) => true,
+        Error::Io(error) => error.kind() == io::ErrorKind::NotFound,
+        _ => false,
+    };
+    if is_about_tls && let Some((name, file)) = address.missing_certificate() {
+        return wrong(format!(
+            "the file {} of `{name}` for {place} does not exist: correct the path, or mount the file there",
+            visible(file)
+        ));
+    }
     match error {
         Error::Io(error) => of_io(&error, &place),
         Error::Tls(error) => of_tls(error.as_ref(), &place),
         Error::PoolTimedOut => unreachable(format!(
-            "{place} did not respond within {}: check host, port and firewalls",
+            "{place} did not respond within {}",
             humantime::format_duration(address.connect_within())
-        )),
+        ))
+        .with_remedy("check host, port and firewalls"),
         Error::Configuration(error) if error.to_string().contains("saslprep") => wrong(format!(
             "the password (or the user) for {place} contains characters that the driver's SCRAM does not accept, although `psql` does: give the \
              role a password of visible characters"
@@ -30,12 +42,13 @@ pub(super) fn explain(error: Error, address: &Address) -> Failure {
             ))
         }
         Error::Protocol(_) => unreachable(format!(
-            "{place} closed the connection, or is not a Postgres server: check host and port"
-        )),
+            "{place} closed the connection, or is not a Postgres server"
+        ))
+        .with_remedy("check host and port"),
         Error::Database(error) => {
             let failure = Failure::from(Error::Database(error));
             let remedy = remedy(&failure, address);
-            failure.told(&place, remedy)
+            failure.at(&place).with_remedy(remedy)
         }
         other => Failure::from(other),
     }
@@ -76,8 +89,8 @@ fn of_io(error: &io::Error, place: &str) -> Failure {
             "check the host, and the network or VPN",
         ),
         io::ErrorKind::NotFound => (
-            "the socket or a certificate file does not exist",
-            "check the folder in `host`, the port, and the files in `sslrootcert`, `sslcert` and `sslkey`",
+            "the socket does not exist",
+            "check the folder in `host` and the port",
         ),
         io::ErrorKind::PermissionDenied => (
             "permission denied",
@@ -96,7 +109,7 @@ fn of_io(error: &io::Error, place: &str) -> Failure {
             "check host and port, and that the database is reachable from here",
         ),
     };
-    unreachable(format!("{place}: {cause}: {remedy}"))
+    unreachable(format!("{place}: {cause}")).with_remedy(remedy)
 }
 
 fn of_tls(error: &(dyn StdError + 'static), place: &str) -> Failure {

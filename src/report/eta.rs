@@ -1,13 +1,13 @@
 //! Throughput and time left. Pure: the caller passes the time.
 //!
-//! The time left is the longer of two estimates: the remaining rows at the recent rate, and the remaining
-//! requests at the quota. The rest of a wait that the API asked for is added. A finished wait counts as part
-//! of the rate for some minutes, since another one may follow.
+//! The time left is the longest of the estimates: the remaining rows at the recent rate, and the remaining
+//! requests and lookups at their quotas. The rest of a wait that the API asked for is added. A finished wait
+//! counts as part of the rate for some minutes, since another one may follow.
 
 use std::{collections::VecDeque, time::Duration};
 
 use super::view::{Quota, View};
-use crate::domain::RunId;
+use crate::domain::{Phase, RunId};
 
 /// The shortest window for the current rate; longer if requests are far apart.
 const NOW: Duration = Duration::from_secs(10);
@@ -28,6 +28,7 @@ struct Look {
     at: Duration,
     settled: u64,
     requests: u64,
+    lookups: u64,
 }
 
 /// The samples of a run, and the rates derived from them.
@@ -52,10 +53,11 @@ impl Eta {
             at,
             settled: view.tally.settled().unsigned_abs(),
             requests: view.requests.unsigned_abs(),
+            lookups: view.lookups.unsigned_abs(),
         };
         let begins = self.run_id != view.run_id;
         self.run_id = view.run_id;
-        if self.base.is_none() || begins || !view.phase.is_working() {
+        if self.base.is_none() || begins || !has_a_pace(view.phase) {
             // Time before the work, and work of earlier processes, do not count.
             self.base = Some(look);
             self.looks.clear();
@@ -107,7 +109,7 @@ impl Eta {
     #[must_use]
     pub fn left(&self, view: &View) -> Option<Duration> {
         // A pause ends at an unknown time.
-        if !view.phase.is_working() || view.paused {
+        if !has_a_pace(view.phase) || view.paused {
             return None;
         }
         let selected = view.tally.selected.unsigned_abs();
@@ -121,17 +123,22 @@ impl Eta {
             None => return None,
         };
         let by_quota = match self.quota {
-            Some(quota) => rows * self.requests_per_row()? * quota.spacing.as_secs_f64(),
+            Some(quota) => rows * self.per_row(|look| look.requests)? * quota.spacing.as_secs_f64(),
             None => 0.0,
         };
-        let working = Duration::try_from_secs_f64(by_pace.max(by_quota)).ok()?;
+        let by_lookups = match view.lookup_quota {
+            Some(quota) => rows * self.per_row(|look| look.lookups)? * quota.spacing.as_secs_f64(),
+            None => 0.0,
+        };
+        let working = Duration::try_from_secs_f64(by_pace.max(by_quota).max(by_lookups)).ok()?;
         Some(view.held_for.saturating_add(working))
     }
 
-    fn requests_per_row(&self) -> Option<f64> {
+    /// Returns what one row costs of a count.
+    fn per_row(&self, count: impl Fn(&Look) -> u64) -> Option<f64> {
         let (base, last) = (self.base?, *self.looks.back()?);
         let rows = last.settled.saturating_sub(base.settled);
-        (rows > 0).then(|| last.requests.saturating_sub(base.requests) as f64 / rows as f64)
+        (rows > 0).then(|| count(&last).saturating_sub(count(&base)) as f64 / rows as f64)
     }
 
     fn now_window(&self) -> Duration {
@@ -154,6 +161,11 @@ impl Eta {
     }
 }
 
+/// Returns true if the pace of this phase tells that of the rest. A canary is slow on purpose.
+fn has_a_pace(phase: Phase) -> bool {
+    phase.is_working() && phase != Phase::Canary
+}
+
 /// Returns the rate between two samples, unless they are too close.
 fn rate(from: Look, to: Look) -> Option<f64> {
     let time = to.at.saturating_sub(from.at);
@@ -169,7 +181,7 @@ mod tests {
     )]
 
     use super::*;
-    use crate::domain::{Phase, Tally};
+    use crate::domain::Tally;
 
     /// 100 requests in 60 seconds, spaced as the pacer spaces them.
     const QUOTA: Quota = Quota {
@@ -281,6 +293,39 @@ mod tests {
         pace.look(Duration::ZERO, &view(0, 0));
         pace.look(Duration::from_millis(200), &held);
         assert_eq!(seconds(pace.left(&held)), 8 + 608);
+    }
+
+    #[test]
+    fn lookups_under_a_quota_of_their_own_decide_if_they_take_longest() {
+        // Quick batches at first, but each row needs a lookup, of which 450 fit into a minute.
+        let at = |now: f64| View {
+            lookups: (now * 100.0) as i64,
+            lookup_quota: Some(Quota {
+                requests: 450,
+                per: Duration::from_secs(60),
+                spacing: Duration::from_millis(134),
+            }),
+            ..view((now * 100.0) as i64, now as i64)
+        };
+        let mut pace = Eta::default();
+        watch(&mut pace, 0, 10, at);
+        let left = seconds(pace.left(&at(10.0)));
+        assert_eq!(left, 99_000 * 134 / 1000);
+    }
+
+    #[test]
+    fn a_canary_says_nothing_about_the_rest_and_does_not_slow_it_down() {
+        let canary = |now: f64| View {
+            phase: Phase::Canary,
+            ..view(now as i64 / 10, now as i64 / 10)
+        };
+        let mut pace = Eta::default();
+        watch(&mut pace, 0, 100, canary);
+        assert_eq!((pace.left(&canary(100.0)), pace.average()), (None, None));
+        let at = |now: f64| view(10 + ((now - 100.0) * 100.0) as i64, 10 + (now - 100.0) as i64);
+        watch(&mut pace, 101, 160, at);
+        let left = seconds(pace.left(&at(160.0)));
+        assert!((900..=1100).contains(&left), "{left}");
     }
 
     #[test]

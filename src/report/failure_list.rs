@@ -2,10 +2,12 @@
 
 use std::io::Write;
 
-use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use futures_util::{Stream, TryStreamExt};
 
-use super::advice;
+use super::{
+    advice,
+    failure_table::{FailureTable, TableLayout},
+};
 use crate::{
     domain::{visible, visible_cell, visible_json},
     ledger::{FailedToken, FailureGroup, LedgerError},
@@ -38,15 +40,11 @@ const COLUMNS: [&str; 12] = [
     "superseded_by",
 ];
 
-/// The most rows of a table; the other formats write all.
-const TABLE_ROWS: usize = 500;
-
 /// Writes for each code the number of tokens, the apps and the advice, and the query from `sql`, if any, that
 /// selects the rows in the source.
 ///
 /// # Errors
 /// Fails if `out` cannot be written.
-/// If `out` cannot be written.
 pub fn write_groups(
     out: &mut impl Write,
     groups: &[FailureGroup],
@@ -93,49 +91,18 @@ pub fn write_groups(
 pub async fn write_failures(
     out: &mut impl Write,
     format: Format,
+    layout: TableLayout<'_>,
     mut failures: impl Stream<Item = Result<FailedToken, LedgerError>> + Unpin,
 ) -> anyhow::Result<usize> {
     let mut count = 0;
     match format {
         Format::Table => {
-            let mut table = Table::new();
-            table.load_style(UTF8_BORDERS_ONLY);
-            table.set_header([
-                "source key",
-                "app",
-                "user",
-                "tenant",
-                "refused by",
-                "severity",
-                "code",
-                "reason",
-            ]);
+            let mut table = FailureTable::new(layout);
             while let Some(failure) = failures.try_next().await? {
                 count += 1;
-                if count <= TABLE_ROWS {
-                    let cell = |text: Option<String>| text.as_deref().map(visible).unwrap_or_default();
-                    table.add_row([
-                        visible(&failure.source_key),
-                        cell(failure.app_id),
-                        cell(failure.user_id),
-                        cell(failure.tenant_id),
-                        cell(failure.refused_by),
-                        failure.severity,
-                        cell(failure.error_code),
-                        cell(failure.reason),
-                    ]);
-                }
+                table.add(failure);
             }
-            if count > 0 {
-                writeln!(out, "{table}")?;
-            }
-            if count > TABLE_ROWS {
-                writeln!(
-                    out,
-                    "… and {} more: `--format csv` or `--format json` writes all",
-                    count - TABLE_ROWS
-                )?;
-            }
+            write!(out, "{table}")?;
         }
         Format::Csv => {
             let mut csv = csv::WriterBuilder::new().has_headers(false).from_writer(out);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use console::{Style, measure_text_width, truncate_str};
 
 use super::{Eta, View, numbers::grouped};
-use crate::domain::{Mode, visible};
+use crate::domain::{Mode, Phase, visible};
 
 /// The range of bar lengths.
 const BAR: std::ops::RangeInclusive<usize> = 10..=40;
@@ -48,6 +48,13 @@ fn first(view: &View, elapsed: Duration, width: usize) -> String {
     let phase = view.phase.words(view.mode);
     if !view.phase.is_working() {
         return truncate_str(&format!("{phase}, {}", short(elapsed)), width, "..").into_owned();
+    }
+    if let Some(canary) = view.canary.filter(|_| view.phase == Phase::Canary) {
+        let line = format!(
+            "{phase}  {} of {} tokens, one by one; the rest waits",
+            canary.settled, canary.tokens
+        );
+        return truncate_str(&line, width, "..").into_owned();
     }
     let settled = view.tally.settled();
     let Some(expected) = view.expected.filter(|expected| *expected > 0) else {
@@ -149,10 +156,12 @@ fn failures(view: &View, width: usize) -> Option<String> {
         let mut named: Vec<String> = named
             .map(|(code, count)| format!("{} {}", grouped(*count), visible(code)))
             .collect();
-        match codes.len().saturating_sub(most) {
-            0 => {}
-            1 => named.push("another code".to_owned()),
-            more => named.push(format!("{more} other codes")),
+        // Other codes, and tokens that an earlier process of the run counted: the numbers add up.
+        let told: i64 = codes.iter().take(most).map(|(_, count)| count).sum();
+        match view.tally.failed - told {
+            ..=0 => {}
+            1 => named.push("1 other".to_owned()),
+            more => named.push(format!("{} others", grouped(more))),
         }
         format!("{all}: {}", named.join(", "))
     };
@@ -213,8 +222,8 @@ fn short(time: Duration) -> String {
 mod tests {
     use super::*;
     use crate::{
-        domain::{Phase, Tally},
-        report::Quota,
+        domain::Tally,
+        report::{CanaryCount, Quota},
     };
 
     /// Builds a run under a quota that has worked for five minutes, with failures and a wait.
@@ -267,7 +276,7 @@ mod tests {
             [
                 "sending  [=>                                 ]   3%  49,212 of 1,250,000 tokens",
                 "2h 05m left, 160/s now, 160/s on average, quota 96/100 in 1m, 4 in flight",
-                "1,212 failed: 800 E112102, 400 not_decryptable, 3 other codes",
+                "1,212 failed: 800 E112102, 400 not_decryptable, 10 outcome_unknown, 2 others",
                 "waiting 43 s: the API asked for it",
             ]
         );
@@ -292,7 +301,7 @@ mod tests {
                 "sending  [>           ]   3%  49,212 of 1,250,000",
                 "2h 05m left, 160/s now, 160/s on average",
                 "quota 96/100 in 1m, 4 in flight",
-                "1,212 failed: 800 E112102, 4 other codes",
+                "1,212 failed: 800 E112102, 412 others",
                 "waiting 43 s: the API asked for it",
             ]
         );
@@ -320,6 +329,26 @@ mod tests {
         };
         let lines = lines(&view, &Eta::default(), Duration::from_secs(75), layout);
         assert_eq!(lines, ["looking for outdated rows, 1m 15s"]);
+    }
+
+    #[test]
+    fn a_canary_counts_its_own_tokens() {
+        let view = View {
+            phase: Phase::Canary,
+            expected: Some(300_000),
+            canary: Some(CanaryCount {
+                settled: 1,
+                tokens: 5,
+            }),
+            ..View::default()
+        };
+        let layout = Layout {
+            width: 79,
+            colour: false,
+        };
+        let lines = lines(&view, &Eta::default(), Duration::from_secs(9), layout);
+        assert_eq!(lines[0], "canary  1 of 5 tokens, one by one; the rest waits");
+        assert!(!lines.join("").contains("left"), "{lines:?}");
     }
 
     #[test]

@@ -20,6 +20,15 @@ pub struct Quota {
     pub spacing: Duration,
 }
 
+/// The tokens of a canary.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CanaryCount {
+    /// The tokens with an outcome.
+    pub settled: u64,
+    /// The tokens to send one by one.
+    pub tokens: u64,
+}
+
 /// The state of a run, updated a few times a second.
 #[derive(Debug, Clone, Default)]
 pub struct View {
@@ -37,6 +46,12 @@ pub struct View {
     pub expected: Option<u64>,
     /// Requests so far, including earlier processes.
     pub requests: i64,
+    /// Lookups so far, including earlier processes.
+    pub lookups: i64,
+    /// The quota of lookups, if the rows need some.
+    pub lookup_quota: Option<Quota>,
+    /// The canary, while it is sent.
+    pub canary: Option<CanaryCount>,
     /// The quota.
     pub quota: Option<Quota>,
     /// Batches in flight.

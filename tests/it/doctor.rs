@@ -2,6 +2,7 @@
 
 mod api;
 mod databases;
+mod mistakes;
 mod sample;
 mod settings;
 
@@ -20,7 +21,7 @@ impl Checks {
         }
         let checks = report["checks"].as_array().unwrap().clone();
         for check in &checks {
-            for key in ["area", "name", "status", "detail", "advice"] {
+            for key in ["area", "name", "status", "detail", "advice", "fix"] {
                 assert!(check.get(key).is_some(), "{check}");
             }
             let needs_advice = check["status"] == "failed" || check["status"] == "warning";

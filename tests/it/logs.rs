@@ -245,3 +245,20 @@ async fn whatever_is_asked_of_the_log_no_notice_of_the_database_is_in_it() {
         assert!(messages(&objects(&ran.stderr)).contains(&"ended"), "{filter}");
     }
 }
+
+#[tokio::test]
+async fn a_dry_run_logs_its_estimate() {
+    let bed = Bed::new().await;
+    bed.user_rows(1, 250).await;
+    let ran = bed.run(&["migrate", "--dry-run"]).await.ended_with(0);
+    let log = objects(&ran.stderr);
+    let ended = log.last().unwrap();
+    assert_eq!(
+        (&ended["estimated_batches"], &ended["estimated_requests"]),
+        (&json!(3), &json!(3))
+    );
+    assert!(ended["estimated_duration_s"].is_number(), "{ended}");
+    let ran = bed.run(&["migrate"]).await.ended_with(0);
+    let log = objects(&ran.stderr);
+    assert!(log.last().unwrap().get("estimated_batches").is_none());
+}

@@ -70,7 +70,7 @@ async fn where_one_limit_is_for_source_and_ledger_their_needs_are_added_up() {
     bed.sql(&format!("grant select on legacy_tokens to {guest}"))
         .await;
     let run = async |command: &str, source: &str| {
-        let mut command = bed.command(&[command]);
+        let mut command = bed.command(&[command, "-v"]);
         command
             .env("SOURCE_DATABASE_URL", source)
             .env("TOKENFERRY__LEDGER__URL", &url);

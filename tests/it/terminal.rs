@@ -1,5 +1,7 @@
 //! What a person sees: the real program on a real terminal, and a screen that shows what it wrote there.
 
+mod words;
+
 use std::{
     fs::File,
     io::Read,
@@ -28,6 +30,7 @@ fn size(cells: u16) -> NonZeroU16 {
 /// Standard error of a program.
 struct Terminal {
     master: OwnedFd,
+    slave: OwnedFd,
     seen: Arc<Mutex<Seen>>,
 }
 
@@ -46,6 +49,7 @@ impl Terminal {
             ws_ypixel: 0,
         };
         let pty = openpty(Some(&window), None).unwrap();
+        let slave = pty.slave.try_clone().unwrap();
         command
             .stderr(Stdio::from(pty.slave))
             .env("TERM", "xterm-256color")
@@ -66,8 +70,14 @@ impl Terminal {
         });
         Self {
             master: pty.master,
+            slave,
             seen,
         }
+    }
+
+    /// Another handle of the program's side.
+    fn slave(&self) -> OwnedFd {
+        self.slave.try_clone().unwrap()
     }
 
     fn resize(&self, columns: u16) {

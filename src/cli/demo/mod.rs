@@ -15,7 +15,7 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use self::{narrator::Narrator, seed::LegacyTable};
-use super::{Exit, signals};
+use super::{Exit, args::Global, signals};
 use crate::{
     secret::Secret,
     simulator::{FaultRates, RateLimit, Simulator, SimulatorHandle},
@@ -26,7 +26,7 @@ use crate::{
 #[derive(Debug, Args)]
 #[command(
     after_help = "Starts a throwaway server from the Postgres binaries of this machine (in PATH, through pg_config, in the usual folders) \
-    or with Docker. Nothing is left behind.\n\n\
+    or with Docker. Nothing is left behind. `--verbose` shows the log of each command.\n\n\
     Example: tokenferry demo --tokens 5000\n\n\
     Ends with 0 if everything was uploaded, 6 if there is no Postgres, 130 after Ctrl-C."
 )]
@@ -48,7 +48,7 @@ pub struct DemoArgs {
 /// Requests per window that the stand-in allows; the configuration asks for exactly that.
 const QUOTA: usize = 200;
 
-pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(global: &Global, args: DemoArgs) -> anyhow::Result<Exit> {
     let interrupted = CancellationToken::new();
     signals::cancel_on_first(interrupted.clone());
     let narrator = Narrator::default();
@@ -67,7 +67,7 @@ pub(super) async fn run(args: DemoArgs) -> anyhow::Result<Exit> {
     };
     let legacy_table = LegacyTable::new(&url, server.is_some());
     let told = tokio::select! {
-        told = tell(&narrator, &legacy_table, &url, args.tokens) => told,
+        told = tell(&narrator, &legacy_table, &url, args.tokens, global.verbose) => told,
         () = interrupted.cancelled() => Ok(Exit::Signal(2)),
     };
     let cleaned = clean_up(&legacy_table, server).await;
@@ -94,6 +94,7 @@ async fn tell(
     legacy_table: &LegacyTable<'_>,
     url: &Secret,
     tokens: u32,
+    verbose: u8,
 ) -> anyhow::Result<Exit> {
     legacy_table.create(tokens).await?;
     narrator.step(&format!(
@@ -115,13 +116,14 @@ async fn tell(
         .await
         .context("the configuration cannot be written")?;
     narrator.step("The configuration (credentials come from the environment, never from the command line):");
-    narrator.quote(&text);
+    narrator.quote(&abridged(&text));
 
     let job = Job {
         config: &config,
         url,
         simulator: &simulator,
         narrator,
+        verbose,
     };
     narrator.step("A dry run: everything is read and checked, and nothing is sent:");
     ensure!(
@@ -156,9 +158,28 @@ async fn tell(
         "That took {requests} requests. Everything is read back and compared with the source:"
     ));
     let comparison = comparison::compare(&legacy_table.newest_rows().await?, &simulator)?;
-    narrator.line(&comparison.to_string());
+    narrator.tell(&comparison.to_string());
     simulator.shutdown().await;
     Ok(Exit::Done)
+}
+
+/// Leaves out what is the same line over and over: columns and apps.
+fn abridged(configuration: &str) -> String {
+    let mut lines = Vec::new();
+    let mut is_list = false;
+    for line in configuration.lines().filter(|line| !line.is_empty()) {
+        if line.starts_with('[') {
+            is_list = matches!(line, "[source.columns]" | "[apps]");
+            lines.push(if is_list {
+                format!("{line} …")
+            } else {
+                line.to_owned()
+            });
+        } else if !is_list {
+            lines.push(line.to_owned());
+        }
+    }
+    lines.join("\n")
 }
 
 async fn fix(
@@ -197,6 +218,8 @@ struct Job<'a> {
     url: &'a Secret,
     simulator: &'a SimulatorHandle,
     narrator: &'a Narrator,
+    /// How often `--verbose` was given.
+    verbose: u8,
 }
 
 impl Job<'_> {
@@ -207,7 +230,8 @@ impl Job<'_> {
             command.join(" ")
         ));
         let program = std::env::current_exe().context("this program's own file is not to be found")?;
-        let status = Command::new(program)
+        let mut child = Command::new(program);
+        child
             .args(command)
             .arg("--config")
             .arg(self.config)
@@ -216,7 +240,15 @@ impl Job<'_> {
             .env("DESCOPE_PROJECT_ID", self.simulator.project_id())
             .env("DESCOPE_MANAGEMENT_KEY", self.simulator.management_key().reveal())
             .stdin(Stdio::null())
-            .kill_on_drop(true)
+            .kill_on_drop(true);
+        match usize::from(self.verbose) {
+            // Progress and summary tell the story.
+            0 => child.env("RUST_LOG", "error"),
+            times => child
+                .env_remove("RUST_LOG")
+                .args(std::iter::repeat_n("-v", times - 1)),
+        };
+        let status = child
             .status()
             .await
             .context("this program cannot be started a second time")?;

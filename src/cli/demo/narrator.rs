@@ -1,9 +1,24 @@
 //! The demo's output.
 
 use std::{
+    borrow::Cow,
     cell::Cell,
     io::{self, IsTerminal, Write},
 };
+
+use crate::cli::paper::{self, Paper};
+
+fn fitted(text: &str) -> Cow<'_, str> {
+    paper::fitted(text, Paper::Stdout)
+}
+
+/// Wraps a paragraph, without an indent.
+fn flowing(text: &str) -> String {
+    match Paper::Stdout.width() {
+        Some(width) => paper::beside(text, width, 0),
+        None => text.to_owned(),
+    }
+}
 
 /// Prints numbered steps on standard output, with a little colour on a terminal.
 #[derive(Debug)]
@@ -24,18 +39,20 @@ impl Default for Narrator {
 
 impl Narrator {
     pub(super) fn title(&self, text: &str) {
-        self.line(&self.strong(text));
+        self.line(&self.strong(&flowing(text)));
     }
 
     pub(super) fn step(&self, text: &str) {
         let number = self.steps.get() + 1;
         self.steps.set(number);
-        self.line(&format!("\n{}", self.strong(&format!("{number}. {text}"))));
+        let text = format!("{number}. {text}");
+        let text = fitted(&text);
+        self.line(&format!("\n{}", self.strong(&text)));
     }
 
     pub(super) fn quote(&self, text: &str) {
         for line in text.lines() {
-            self.line(&format!("   | {line}"));
+            self.line(&fitted(&format!("   | {line}")));
         }
     }
 
@@ -47,8 +64,12 @@ impl Narrator {
         self.line(&format!("   (exit code {code})"));
     }
 
+    pub(super) fn tell(&self, text: &str) {
+        self.line(&fitted(text));
+    }
+
     pub(super) fn end(&self, text: &str) {
-        self.line(&format!("\n{}", self.strong(text)));
+        self.line(&format!("\n{}", self.strong(&flowing(text))));
     }
 
     #[expect(

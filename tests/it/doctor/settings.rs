@@ -136,7 +136,12 @@ async fn people_get_lines_and_a_closed_pipe_is_no_panic() {
     let bed = Bed::new().await;
     bed.rows(1, 20).await;
     let ran = bed.run(&["doctor"]).await.ended_with(0);
-    for said in ["configuration\n", "source\n", "ledger\n", "-> ", " failed, "] {
+    for said in ["warning  ", "\nTo fix\n  1. ", " failed, "] {
+        assert!(ran.stdout.contains(said), "{said:?}: {}", ran.stdout);
+    }
+    assert!(!ran.stdout.contains("\n  ok "), "{}", ran.stdout);
+    let ran = bed.run(&["doctor", "-v"]).await.ended_with(0);
+    for said in ["configuration\n", "source\n", "ledger\n", "API\n", "\n  ok "] {
         assert!(ran.stdout.contains(said), "{said:?}: {}", ran.stdout);
     }
 

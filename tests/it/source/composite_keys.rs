@@ -219,7 +219,7 @@ async fn a_table_without_an_id_is_migrated_listed_and_found_again() {
         (&again["tokens"]["committed"], &again["tokens"]["unchanged"]),
         (&1.into(), &40.into())
     );
-    let doctor = bed.run(&["doctor"]).await;
+    let doctor = bed.run(&["doctor", "-v"]).await;
     assert!(
         doctor
             .stdout
