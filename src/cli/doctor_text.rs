@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::{
     doctor::{Area, Check, Examination, Status},
     domain::visible,
+    report::counted,
 };
 
 /// Formats the findings, and with `everything` all other checks below them.
@@ -36,12 +37,12 @@ pub(super) fn text(examination: &Examination, everything: bool) -> String {
     if everything {
         all(&mut text, examination);
     }
-    let count = |status| examination.count(status);
+    let count = |status| i64::try_from(examination.count(status)).unwrap_or(i64::MAX);
     let _ = writeln!(
         text,
-        "{} ok, {} warnings, {} failed, {} skipped{}",
+        "{} ok, {}, {} failed, {} skipped{}",
         count(Status::Ok),
-        count(Status::Warning),
+        counted(count(Status::Warning), "warning", "warnings"),
         count(Status::Failed),
         count(Status::Skipped),
         if everything { "" } else { "; -v shows them all" }
@@ -113,7 +114,7 @@ mod tests {
         let short = "warning  source rows: none\n\
                      FAILED   API credentials: refused\n\n\
                      To fix\n  1. source rows: fill it\n  2. API credentials: renew them\n       export KEY=…\n\n";
-        let tally = "1 ok, 1 warnings, 1 failed, 1 skipped";
+        let tally = "1 ok, 1 warning, 1 failed, 1 skipped";
         assert_eq!(
             text(&examination, false),
             format!("{short}{tally}; -v shows them all\n")

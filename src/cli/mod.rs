@@ -108,7 +108,7 @@ async fn command(cli: Cli) -> Exit {
             signals::cancel_on_first(shutdown.clone());
             simulate::run(*args, shutdown).await.map(|()| Exit::Done)
         }
-        Command::Demo(args) => demo::run(&cli.global, args).await,
+        Command::Demo(args) => demo::run(args, cli.global.verbose).await,
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Cli::command(), "tokenferry", &mut io::stdout());
             Ok(Exit::Done)

@@ -27,10 +27,10 @@ pub use error::LedgerError;
 pub use former_names::Sibling;
 pub use lock_holder::LockKind;
 pub use read::{
-    ActiveRun, AppOutcomes, BatchRecord, Durability, FailedToken, FailureChange, FailureGroup, FailuresByCode,
-    FindingRecord, History, LATENCY_BOUNDS, LastOutcome, Latency, LedgerDiagnostics, LedgerReader, Listed,
-    ListedRun, Listing, MigrationState, Missing, PreviousRun, RollbackRecord, RowOutcome, RunEvent, RunPair,
-    RunReport, Step, Timeline,
+    ActiveRun, AppOutcomes, BatchRecord, Durability, FailedToken, FailureChange, FailureGroup,
+    FailuresByCode, FindingRecord, History, LATENCY_BOUNDS, LastOutcome, Latency, LedgerDiagnostics,
+    LedgerReader, Listed, ListedRun, Listing, MigrationState, Missing, PreviousRun, RollbackRecord,
+    RowOutcome, RunEvent, RunPair, RunReport, Step, Timeline,
 };
 pub use schema::State;
 pub use write::{

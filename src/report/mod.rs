@@ -30,6 +30,7 @@ pub use history_text::history_text;
 pub use html::{Addition, Depth, PageData, Setting, body, document, page, title};
 pub use live_area::LiveArea;
 pub use migration_text::migration_text;
+pub use numbers::counted;
 pub use outcome_list::{ExportFormat, write_outcomes};
 pub use progress::show_progress;
 pub use run_list::run_list;

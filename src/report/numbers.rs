@@ -28,6 +28,12 @@ pub(super) fn grouped(number: i64) -> String {
     text
 }
 
+/// Returns a number with its noun: "1 request", "2 requests".
+#[must_use]
+pub fn counted(number: i64, one: &str, several: &str) -> String {
+    format!("{} {}", grouped(number), if number == 1 { one } else { several })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,5 +48,14 @@ mod tests {
         ] {
             assert_eq!(grouped(number), expected);
         }
+    }
+
+    #[test]
+    fn one_is_singular() {
+        let requests = |number| counted(number, "request", "requests");
+        assert_eq!(
+            [0, 1, 1234].map(requests),
+            ["0 requests", "1 request", "1,234 requests"]
+        );
     }
 }

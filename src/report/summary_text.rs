@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt::Write as _};
 
 use super::{
     advice, after_an_early_end,
-    numbers::{grouped, rounded},
+    numbers::{counted, grouped, rounded},
     rollback_text,
     unread::{is_complete, unread},
     verify_text,
@@ -92,32 +92,27 @@ impl Summary {
     fn write_work(&self, text: &mut String) {
         let took = humantime::format_duration(rounded(self.counters.active_seconds));
         if self.counters.lookups > 0 {
-            let noun = if self.counters.lookups == 1 {
-                "lookup"
-            } else {
-                "lookups"
-            };
             let _ = writeln!(
                 text,
-                "  {} {noun} of licence, users, apps and tenants",
-                grouped(self.counters.lookups)
+                "  {} of licence, users, apps and tenants",
+                counted(self.counters.lookups, "lookup", "lookups")
             );
         }
         if let Some(estimate) = self.estimate.filter(|estimate| estimate.fetches > 0) {
             let _ = writeln!(
                 text,
-                "  {} tokens would be fetched from Descope; a dry run does not check that they exist, and their bytes are \
+                "  {} would be fetched from Descope; a dry run does not check that they exist, and their bytes are \
                  not included below",
-                grouped(estimate.fetches),
+                counted(estimate.fetches, "token", "tokens"),
             );
         }
         if let Some(estimate) = &self.estimate {
             let _ = writeln!(
                 text,
-                "  {}{} batches, {} requests{}, {}, {} at the configured rate; nothing was sent ({took} for the dry run)",
+                "  {}{}, {}{}, {}, {} at the configured rate; nothing was sent ({took} for the dry run)",
                 if estimate.at_most { "at most " } else { "" },
-                grouped(estimate.batches),
-                grouped(estimate.requests),
+                counted(estimate.batches, "batch", "batches"),
+                counted(estimate.requests, "request", "requests"),
                 single_requests(estimate.single_requests),
                 bytesize::ByteSize::b(estimate.bytes.unsigned_abs()),
                 humantime::format_duration(rounded(estimate.duration_s)),
@@ -144,11 +139,11 @@ impl Summary {
         };
         let _ = writeln!(
             text,
-            "  {} requests ({} retries, {} times rate limited), {} batches committed, {} rejected, {took} ({pace:.0} tokens/s)",
-            grouped(self.counters.requests),
-            grouped(self.counters.retries),
-            grouped(self.counters.rate_limited),
-            grouped(self.batches.committed),
+            "  {} ({}, {} rate limited), {} committed, {} rejected, {took} ({pace:.0} tokens/s)",
+            counted(self.counters.requests, "request", "requests"),
+            counted(self.counters.retries, "retry", "retries"),
+            counted(self.counters.rate_limited, "time", "times"),
+            counted(self.batches.committed, "batch", "batches"),
             grouped(self.batches.failed),
         );
     }

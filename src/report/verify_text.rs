@@ -4,7 +4,7 @@ use std::{borrow::Cow, fmt::Write as _};
 
 use super::{
     after_an_early_end,
-    numbers::{grouped, rounded},
+    numbers::{counted, grouped, rounded},
 };
 use crate::domain::{Summary, Verification};
 
@@ -77,9 +77,9 @@ pub(super) fn write(text: &mut String, summary: &Summary, found: &Verification) 
     }
     let _ = writeln!(
         text,
-        "  {} requests ({} times rate limited), {}",
-        grouped(summary.counters.requests),
-        grouped(summary.counters.rate_limited),
+        "  {} ({} rate limited), {}",
+        counted(summary.counters.requests, "request", "requests"),
+        counted(summary.counters.rate_limited, "time", "times"),
         humantime::format_duration(rounded(summary.counters.active_seconds)),
     );
 }

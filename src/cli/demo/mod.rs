@@ -15,8 +15,9 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
 use self::{narrator::Narrator, seed::LegacyTable};
-use super::{Exit, args::Global, signals};
+use super::{Exit, signals};
 use crate::{
+    report::counted,
     secret::Secret,
     simulator::{FaultRates, RateLimit, Simulator, SimulatorHandle},
     temp_postgres::{self, TempServer},
@@ -48,13 +49,13 @@ pub struct DemoArgs {
 /// Requests per window that the stand-in allows; the configuration asks for exactly that.
 const QUOTA: usize = 200;
 
-pub(super) async fn run(global: &Global, args: DemoArgs) -> anyhow::Result<Exit> {
+pub(super) async fn run(args: DemoArgs, verbose: u8) -> anyhow::Result<Exit> {
     let interrupted = CancellationToken::new();
     signals::cancel_on_first(interrupted.clone());
     let narrator = Narrator::default();
     narrator.title(&format!(
-        "{} legacy OAuth tokens move from Postgres into Descope outbound apps. Both ends are stand-ins on this machine.",
-        args.tokens
+        "{} move from Postgres into Descope outbound apps. Both ends are stand-ins on this machine.",
+        counted(args.tokens.into(), "legacy OAuth token", "legacy OAuth tokens")
     ));
 
     let (url, server) = match args.database_url {
@@ -67,7 +68,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> anyhow::Result<Exit>
     };
     let legacy_table = LegacyTable::new(&url, server.is_some());
     let told = tokio::select! {
-        told = tell(&narrator, &legacy_table, &url, args.tokens, global.verbose) => told,
+        told = tell(&narrator, &legacy_table, &url, args.tokens, verbose) => told,
         () = interrupted.cancelled() => Ok(Exit::Signal(2)),
     };
     let cleaned = clean_up(&legacy_table, server).await;
@@ -76,7 +77,7 @@ pub(super) async fn run(global: &Global, args: DemoArgs) -> anyhow::Result<Exit>
     if exit == Exit::Done {
         narrator.end(
             "The database, the stand-in and the configuration are gone again. Your own migration begins with \
-             `tokenferry config example`; `tokenferry report --output run.html` then writes a page about it.",
+             `tokenferry init`; `tokenferry report --output run.html` then writes a page about it.",
         );
     }
     Ok(exit)
@@ -98,8 +99,9 @@ async fn tell(
 ) -> anyhow::Result<Exit> {
     legacy_table.create(tokens).await?;
     narrator.step(&format!(
-        "A legacy table, {}: {tokens} tokens of users and tenants of four providers; a few are not fit to go, three are outdated",
-        legacy_table.table()
+        "A legacy table, {}: {} of users and tenants of four providers; a few are not fit to go, three are outdated",
+        legacy_table.table(),
+        counted(tokens.into(), "token", "tokens")
     ));
 
     let simulator = stand_in().await?;
@@ -152,10 +154,11 @@ async fn tell(
         job.run(&["migrate"]).await? == 0,
         "the second run should end with code 0"
     );
-    let requests = simulator.requests().all().len() - requests_before;
+    let requests = i64::try_from(simulator.requests().all().len() - requests_before)?;
 
     narrator.step(&format!(
-        "That took {requests} requests. Everything is read back and compared with the source:"
+        "That took {}. Everything is read back and compared with the source:",
+        counted(requests, "request", "requests")
     ));
     let comparison = comparison::compare(&legacy_table.newest_rows().await?, &simulator)?;
     narrator.tell(&comparison.to_string());
