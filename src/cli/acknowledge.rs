@@ -39,24 +39,24 @@ fn acknowledged_text(acknowledged: &Acknowledged, filter: &FailureFilter) -> Res
             of(filter)
         )));
     }
-    let mut text = format!("{tokens} failed {} acknowledged", noun(tokens));
+    let mut lines = vec![format!("{tokens} failed {} acknowledged", noun(tokens))];
     if uncertain > 0 && includes_uncertain {
-        text += &format!(
-            "\n{uncertain} of them may be stored at Descope: their outcome is unknown. `tokenferry show KEY` tells what is known"
-        );
+        lines.push(format!(
+            "{uncertain} of them may be stored at Descope: their outcome is unknown. `tokenferry show KEY` tells what is known"
+        ));
     } else if uncertain > 0 {
-        text += &format!(
-            "\n{uncertain} not acknowledged: their outcome is unknown, and they may be stored at Descope. Run `tokenferry migrate` to \
+        lines.push(format!(
+            "{uncertain} not acknowledged: their outcome is unknown, and they may be stored at Descope. Run `tokenferry migrate` to \
              find out, or name them with --key"
-        );
+        ));
     }
     if unrecognisable > 0 {
-        text += &format!(
-            "\n{unrecognisable} not acknowledged, as nothing would tell that their rows have changed. Run `tokenferry migrate` once \
+        lines.push(format!(
+            "{unrecognisable} not acknowledged, as nothing would tell that their rows have changed. Run `tokenferry migrate` once \
              more if they failed under an earlier version; rows with unreadable values need `source.columns.updated_at`"
-        );
+        ));
     }
-    Ok(text)
+    Ok(lines.join("\n"))
 }
 
 fn unacknowledged_text(ended: u64, filter: &FailureFilter) -> Result<String, UsageError> {

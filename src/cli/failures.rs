@@ -1,6 +1,9 @@
 //! `failures`: every failed token, or every superseded row, with its reason.
 
-use std::io::{self, BufWriter, Write};
+use std::{
+    fmt::Write as _,
+    io::{self, BufWriter, Write},
+};
 
 use anyhow::Context;
 
@@ -131,7 +134,8 @@ fn shares(groups: &[FailureGroup]) -> String {
     };
     let known = of("acknowledged");
     if known > 0 {
-        shares += &format!(", {known} of them acknowledged");
+        // Writing to a string cannot fail.
+        let _ = write!(shares, ", {known} of them acknowledged");
     }
     shares
 }

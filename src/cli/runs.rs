@@ -10,7 +10,7 @@ use crate::{
 
 /// The object that `runs --json` prints.
 #[derive(Serialize)]
-struct Runs<'a> {
+struct Printed<'a> {
     migration: &'a str,
     runs: &'a [ListedRun],
     /// The number of earlier runs.
@@ -23,7 +23,7 @@ pub(super) async fn run(global: &Global, args: &RunsArgs) -> anyhow::Result<Exit
     let (runs, more) = reports.runs(args.limit).await?;
     reports.close().await;
     if args.json {
-        print_json(&Runs {
+        print_json(&Printed {
             migration: &access.migration,
             runs: &runs,
             more,

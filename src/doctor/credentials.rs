@@ -41,7 +41,8 @@ pub(super) fn exchanged(values: &[Value]) -> Option<String> {
 pub(super) fn written_in_file(value: &Value) -> Option<Check> {
     let (key, variable) = SECRETS.iter().find(|(key, _)| *key == value.key)?;
     let shown = value.shown.as_deref()?;
-    let what = if !key.ends_with(".url") {
+    let is_url = key.rsplit_once('.').is_some_and(|(_, name)| name == "url");
+    let what = if !is_url {
         "the secret itself is written in the file"
     } else if shown.contains(":***@") || shown.contains("password=***") {
         "a password is written in the file"

@@ -21,8 +21,8 @@ impl LedgerReader {
     ) -> Result<Option<String>, LedgerError> {
         let key = match fingerprint_key::fetch(&mut self.connection, access.ledger.pepper.as_ref()).await {
             Ok(Some(key)) => key,
-            Ok(None) => return Ok(None),
-            Err(LedgerError::Database(Failure {
+            Ok(None)
+            | Err(LedgerError::Database(Failure {
                 kind: FailureKind::Permission,
                 ..
             })) => return Ok(None),

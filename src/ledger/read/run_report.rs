@@ -95,15 +95,7 @@ impl LedgerReader {
         } else {
             (run.status, run.stop_reason)
         };
-        let batches = sqlx::query!(
-            r#"select count(*) filter (where state = 'committed') as "committed!",
-                      count(*) filter (where state = 'failed') as "failed!",
-                      count(*) filter (where state = 'in_flight') as "in_flight!"
-               from batches where run_id = $1"#,
-            run.id,
-        )
-        .fetch_one(&mut self.connection)
-        .await?;
+        let (batches, batches_in_flight) = self.batches(run.id).await?;
         let counted = self.counts_by_code(run.id, run.tokens_superseded).await?;
         let estimate = run.estimated_batches.map(|batches| Estimate {
             batches,
@@ -128,10 +120,7 @@ impl LedgerReader {
                 unchanged: run.tokens_unchanged,
             },
             rows_expected: run.expected_rows,
-            batches: Batches {
-                committed: batches.committed,
-                failed: batches.failed,
-            },
+            batches,
             counters: Counters {
                 requests: run.requests,
                 retries: run.retries,
@@ -139,7 +128,7 @@ impl LedgerReader {
                 lookups: run.lookups,
                 active_seconds: run.active_seconds,
             },
-            batches_in_flight: batches.in_flight,
+            batches_in_flight,
             failures: counted.failures,
             acknowledged: counted.acknowledged,
             warnings: counted.warnings,
@@ -159,6 +148,24 @@ impl LedgerReader {
             progressed_at: run.progressed_at,
             holder: run.holder,
         }))
+    }
+
+    /// Returns the batches of a run that have an outcome, and the number of those in flight.
+    async fn batches(&mut self, run: RunId) -> Result<(Batches, i64), LedgerError> {
+        let found = sqlx::query!(
+            r#"select count(*) filter (where state = 'committed') as "committed!",
+                      count(*) filter (where state = 'failed') as "failed!",
+                      count(*) filter (where state = 'in_flight') as "in_flight!"
+               from batches where run_id = $1"#,
+            run,
+        )
+        .fetch_one(&mut self.connection)
+        .await?;
+        let settled = Batches {
+            committed: found.committed,
+            failed: found.failed,
+        };
+        Ok((settled, found.in_flight))
     }
 
     /// Returns the codes of a run's tokens. Errors and superseded rows of a real run are among the tokens,
