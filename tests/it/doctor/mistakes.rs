@@ -42,6 +42,9 @@ async fn bed() -> Bed {
     bed
 }
 
+/// Names and values.
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 #[tokio::test]
 async fn mistakes_in_variables_are_one_finding_each() {
     let bed = bed().await;
@@ -53,7 +56,7 @@ async fn mistakes_in_variables_are_one_finding_each() {
         url("pa55#w0rd", "/crm"),
         url("pa55", "/crm?sslmode=verify_full"),
     ];
-    let cases: [(&[(&str, &str)], &[&str]); 6] = [
+    let cases: [(Variables, &[&str]); 6] = [
         (
             &[("DESCOPE_PROJECT_ID", &key), ("DESCOPE_MANAGEMENT_KEY", &id)],
             &[
