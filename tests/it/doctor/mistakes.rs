@@ -56,7 +56,7 @@ async fn mistakes_in_variables_are_one_finding_each() {
         url("pa55#w0rd", "/crm"),
         url("pa55", "/crm?sslmode=verify_full"),
     ];
-    let cases: [(Variables, &[&str]); 6] = [
+    let cases: [(Variables<'_>, &[&str]); 6] = [
         (
             &[("DESCOPE_PROJECT_ID", &key), ("DESCOPE_MANAGEMENT_KEY", &id)],
             &[
