@@ -1,8 +1,6 @@
-//! The list of runs as a table.
+//! The list of runs: a paragraph for each, which fits narrow terminals better than a row of eleven columns.
 
 use std::fmt::Write as _;
-
-use comfy_table::{CellAlignment, Table, presets::UTF8_BORDERS_ONLY};
 
 use super::{
     badge,
@@ -22,49 +20,31 @@ pub fn run_list(migration: &str, runs: &[ListedRun], more: i64) -> String {
             visible(migration)
         );
     }
-    let mut table = Table::new();
-    table.load_style(UTF8_BORDERS_ONLY);
-    table.set_header([
-        "run",
-        "mode",
-        "result",
-        "started",
-        "took",
-        "by",
-        "selected",
-        "committed",
-        "failed",
-        "superseded",
-        "unchanged",
-    ]);
+    let mut text = String::new();
     for run in runs {
         let tokens = &run.tokens;
-        let failed = match run.acknowledged {
-            0 => grouped(tokens.failed),
-            known => format!("{} ({} acknowledged)", grouped(tokens.failed), grouped(known)),
+        let known = match run.acknowledged {
+            0 => String::new(),
+            known => format!(" ({} acknowledged)", grouped(known)),
         };
-        table.add_row([
-            run.run_id.to_string(),
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            text,
+            "run {}, {}: {}\n  {}, took {}, {}\n  {} selected: {} committed, {} failed{known}, {} superseded, {} unchanged",
+            run.run_id,
             mode(run),
             result(run),
-            run.started_at.format("%Y-%m-%d %H:%M:%S UTC").to_string(),
-            humantime::format_duration(rounded(run.duration_s)).to_string(),
+            run.started_at.format("%Y-%m-%d %H:%M:%S UTC"),
+            humantime::format_duration(rounded(run.duration_s)),
             visible(&run.holder),
             grouped(tokens.selected),
             grouped(tokens.committed),
-            failed,
+            grouped(tokens.failed),
             grouped(tokens.superseded),
             grouped(tokens.unchanged),
-        ]);
+        );
     }
-    for column in [0, 4, 6, 7, 8, 9, 10] {
-        if let Some(column) = table.column_mut(column) {
-            column.set_cell_alignment(CellAlignment::Right);
-        }
-    }
-    let mut text = format!("{table}\n");
     if more > 0 {
-        // Writing to a string cannot fail.
         let _ = writeln!(text, "… and {} earlier: `--limit` shows more", grouped(more));
     }
     text

@@ -138,7 +138,7 @@ async fn runs_are_listed_newest_first() {
     for expected in [
         "migrate, only failed",
         "completed, some failed",
-        "1 (1 acknowledged)",
+        "1 failed (1 acknowledged)",
         "2 earlier",
     ] {
         assert!(latest.contains(expected), "{expected}: {latest}");
