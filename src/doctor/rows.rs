@@ -154,8 +154,10 @@ pub(super) fn named(apps: &AppMap, names: &[String]) -> Check {
             names
                 .iter()
                 .filter(|name| apps.resolve(name).is_none())
+                // A name that is not shown cannot be pasted.
+                .filter(|name| quotable(name) == name.as_str())
                 .take(20)
-                .map(|name| format!("{} = \"\u{2026}\"", paste::toml(&quotable(name)))),
+                .map(|name| format!("{} = \"\u{2026}\"", paste::toml(name))),
         )
     }
 }

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     config::{Field, load_text, schema},
-    domain::looks_like_a_secret,
+    domain::{begins_like_a_token, looks_like_a_secret},
     postgres::{Address, Failure},
     reader::{Inventory, SourceDiagnostics},
     secret::Secret,
@@ -142,10 +142,15 @@ async fn app_names(draft: &Draft, url: &Secret) -> Vec<(String, String)> {
         names
     };
     let names = names.await.unwrap_or_default();
+    // A preset's column is known to name apps; one that was guessed may hold tokens.
+    let is_secret = match &draft.found {
+        Found::Preset(..) => begins_like_a_token,
+        Found::Table(_) => looks_like_a_secret,
+    };
     // What does not look like a name may be a value of another kind.
     let is_name = |name: &String| {
         name.len() <= 64
-            && !looks_like_a_secret(name)
+            && !is_secret(name)
             && name
                 .chars()
                 .all(|c| c.is_ascii_alphanumeric() || "._-: ".contains(c))
