@@ -8,7 +8,9 @@ use super::{
     Exit,
     args::{FailuresArgs, Global},
     exit::UsageError,
-    is_broken_pipe, load, private_file,
+    is_broken_pipe, load,
+    paper::Paper,
+    private_file,
 };
 use crate::{
     domain::{Mode, RunId},
@@ -43,7 +45,9 @@ pub(super) async fn run(
         ),
         None => Box::new(io::stdout()),
     };
-    let written = write_changes(BufWriter::new(out), args.format, reports.failure_changes(pair)).await;
+    let columns = Paper::Stdout.table_width();
+    let changes = reports.failure_changes(pair);
+    let written = write_changes(BufWriter::new(out), args.format, columns, changes).await;
     reports.close().await;
     let counts = match written {
         // A closed pipe means that the reader has seen enough.

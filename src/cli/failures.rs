@@ -22,9 +22,6 @@ use crate::{
     report::{Format, TableLayout, write_failures, write_groups},
 };
 
-/// The columns of a table that no terminal shows.
-const USUAL_WIDTH: usize = 80;
-
 /// The most keys listed in a query.
 const KEYS_SHOWN: i64 = 20;
 
@@ -64,7 +61,7 @@ pub(super) async fn run(global: &Global, args: &FailuresArgs) -> anyhow::Result<
     };
     let failures = reports.failures(listing);
     let layout = TableLayout {
-        columns: Paper::Stdout.width().unwrap_or(USUAL_WIDTH),
+        columns: Paper::Stdout.table_width(),
         told: &groups,
     };
     let written = match &args.output {

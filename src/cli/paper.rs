@@ -18,6 +18,9 @@ pub(super) enum Paper {
 /// Narrower terminals wrap by themselves.
 const NARROWEST: usize = 24;
 
+/// The columns of a table that no terminal shows.
+const USUAL_WIDTH: usize = 80;
+
 impl Paper {
     /// Returns the columns of the terminal; `None` for a file or a pipe, whose lines scripts read.
     pub(super) fn width(self) -> Option<usize> {
@@ -28,6 +31,11 @@ impl Paper {
         };
         let (_, columns) = term.size_checked()?;
         Some(usize::from(columns)).filter(|columns| *columns >= NARROWEST)
+    }
+
+    /// Returns the columns of a table, which is fitted for a file or a pipe as well.
+    pub(super) fn table_width(self) -> usize {
+        self.width().unwrap_or(USUAL_WIDTH)
     }
 }
 

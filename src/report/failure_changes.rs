@@ -2,10 +2,9 @@
 
 use std::{collections::BTreeMap, io::Write};
 
-use comfy_table::{Table, presets::UTF8_BORDERS_ONLY};
 use futures_util::{Stream, TryStreamExt};
 
-use super::{Format, failure_table::TABLE_ROWS};
+use super::{Format, fitted_table::FittedTable};
 use crate::{
     domain::{visible, visible_cell, visible_json},
     ledger::{FailureChange, LedgerError},
@@ -24,22 +23,20 @@ const COLUMNS: [&str; 9] = [
     "error_code_before",
 ];
 
-/// Writes the changes as a stream, and returns their numbers by kind.
+/// Writes the changes as a stream, a table for a paper of `columns`, and returns their numbers by kind.
 ///
 /// # Errors
 /// Fails if the ledger cannot be read or `out` cannot be written.
 pub async fn write_changes(
     mut out: impl Write,
     format: Format,
+    columns: usize,
     mut changes: impl Stream<Item = Result<FailureChange, LedgerError>> + Unpin,
 ) -> anyhow::Result<BTreeMap<String, usize>> {
     let mut counts = BTreeMap::new();
-    let mut total = 0;
     match format {
         Format::Table => {
-            let mut table = Table::new();
-            table.load_style(UTF8_BORDERS_ONLY);
-            table.set_header([
+            let mut table = FittedTable::new([
                 "change",
                 "source key",
                 "app",
@@ -50,32 +47,20 @@ pub async fn write_changes(
                 "reason",
             ]);
             while let Some(change) = changes.try_next().await? {
-                total += 1;
                 *counts.entry(change.change.clone()).or_default() += 1;
-                if total <= TABLE_ROWS {
-                    let cell = |text: Option<String>| text.as_deref().map(visible).unwrap_or_default();
-                    table.add_row([
-                        change.change.replace('_', " "),
-                        visible(&change.source_key),
-                        cell(change.app_id),
-                        cell(change.user_id),
-                        cell(change.tenant_id),
-                        cell(change.error_code),
-                        cell(change.error_code_before),
-                        cell(change.reason),
-                    ]);
-                }
+                let cell = |text: Option<String>| text.as_deref().map(visible).unwrap_or_default();
+                table.add([
+                    change.change.replace('_', " "),
+                    visible(&change.source_key),
+                    cell(change.app_id),
+                    cell(change.user_id),
+                    cell(change.tenant_id),
+                    cell(change.error_code),
+                    cell(change.error_code_before),
+                    cell(change.reason),
+                ]);
             }
-            if total > 0 {
-                writeln!(out, "{table}")?;
-            }
-            if total > TABLE_ROWS {
-                writeln!(
-                    out,
-                    "… and {} more: `--format csv` or `--format json` writes all",
-                    total - TABLE_ROWS
-                )?;
-            }
+            write!(out, "{}", table.text(columns))?;
             out.flush()?;
         }
         Format::Csv => {
@@ -88,6 +73,7 @@ pub async fn write_changes(
             csv.flush()?;
         }
         Format::Json => {
+            let mut total = 0;
             write!(out, "[")?;
             while let Some(change) = changes.try_next().await? {
                 write!(out, "{}", if total == 0 { "\n" } else { ",\n" })?;

@@ -2,15 +2,11 @@
 
 use std::fmt;
 
-use comfy_table::{ContentArrangement, Table, presets::UTF8_BORDERS_ONLY};
-
+use super::fitted_table::FittedTable;
 use crate::{
     domain::visible,
     ledger::{FailedToken, FailureGroup},
 };
-
-/// The most rows of a table; the other formats write all.
-pub(super) const TABLE_ROWS: usize = 500;
 
 /// The paper of a table, and what stands above it.
 #[derive(Debug, Clone, Copy)]
@@ -25,11 +21,9 @@ pub struct TableLayout<'a> {
 #[derive(Debug)]
 pub(super) struct FailureTable<'a> {
     layout: TableLayout<'a>,
-    rows: Vec<[String; 8]>,
-    more: usize,
+    table: FittedTable<8>,
 }
 
-/// A column that is the same or empty in all rows tells nothing.
 const HEADER: [&str; 8] = [
     "source key",
     "app",
@@ -45,17 +39,12 @@ impl<'a> FailureTable<'a> {
     pub(super) fn new(layout: TableLayout<'a>) -> Self {
         Self {
             layout,
-            rows: Vec::new(),
-            more: 0,
+            table: FittedTable::new(HEADER),
         }
     }
 
     /// Adds a row, or counts it if there are too many.
     pub(super) fn add(&mut self, failure: FailedToken) {
-        if self.rows.len() == TABLE_ROWS {
-            self.more += 1;
-            return;
-        }
         let severity = match failure.acknowledged_at {
             Some(_) => "acknowledged".to_owned(),
             None => failure.severity,
@@ -67,7 +56,7 @@ impl<'a> FailureTable<'a> {
         });
         let cell = |text: Option<String>| text.as_deref().map(visible).unwrap_or_default();
         let is_error = severity == "error";
-        self.rows.push([
+        self.table.add([
             visible(&failure.source_key),
             cell(failure.app_id),
             cell(failure.user_id),
@@ -86,29 +75,7 @@ impl<'a> FailureTable<'a> {
 
 impl fmt::Display for FailureTable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.rows.is_empty() {
-            return Ok(());
-        }
-        let used: Vec<usize> = (0..HEADER.len())
-            .filter(|column| self.rows.iter().any(|row| !row[*column].is_empty()))
-            .collect();
-        let mut table = Table::new();
-        table.load_style(UTF8_BORDERS_ONLY);
-        table.set_content_arrangement(ContentArrangement::Dynamic);
-        table.set_width(u16::try_from(self.layout.columns).unwrap_or(u16::MAX));
-        table.set_header(used.iter().map(|column| HEADER[*column]));
-        for row in &self.rows {
-            table.add_row(used.iter().map(|column| row[*column].as_str()));
-        }
-        writeln!(f, "{table}")?;
-        if self.more > 0 {
-            writeln!(
-                f,
-                "… and {} more: `--format csv` or `--format json` writes all",
-                self.more
-            )?;
-        }
-        Ok(())
+        f.write_str(&self.table.text(self.layout.columns))
     }
 }
 

@@ -5,6 +5,7 @@ mod eta;
 mod failure_changes;
 mod failure_list;
 mod failure_table;
+mod fitted_table;
 mod history_text;
 mod html;
 mod live_area;

@@ -185,6 +185,8 @@ async fn failures_of_two_runs_are_compared() {
             .ended_with(0);
         assert!(table.stderr.contains("2 new, "), "{}", table.stderr);
         assert!(table.stdout.contains("resolved"), "{}", table.stdout);
+        let widest = table.stdout.lines().map(|line| line.chars().count()).max();
+        assert!(widest <= Some(80), "{}", table.stdout);
         let csv = bed
             .run(&["failures", "--run", "2", "--since", "1", "--format", "csv"])
             .await
