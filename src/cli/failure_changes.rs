@@ -36,7 +36,9 @@ pub(super) async fn run(
         run,
         mode: summary.mode,
         // A dry run of a part of the rows has a stop reason.
-        is_complete: summary.status.starts_with("completed") && summary.stop_reason.is_none(),
+        is_complete: summary.is_of_all
+            && summary.status.starts_with("completed")
+            && summary.stop_reason.is_none(),
         since,
     };
     let out: Box<dyn Write> = match &args.output {

@@ -219,16 +219,35 @@ async fn a_run_that_did_not_come_to_a_row_resolved_nothing() {
         let ran = bed.run(&arguments).await.ended_with(2);
         assert!(ran.stderr.contains(said), "{said}: {}", ran.stderr);
     }
+    // A later run resolved what this one left out.
+    bed.sql("update legacy_tokens set provider = null where id = 18")
+        .await;
+    bed.migrate().await.ended_with(3);
+    bed.sql("update legacy_tokens set access_token = 'access-token-' || id, provider = 'google' where id in (3, 18)")
+        .await;
+    let run = bed.number("select max(id) from tokenferry.runs").await;
+    bed.run(&["migrate", "--only-failed=no_token"])
+        .await
+        .ended_with(0);
+    bed.run(&["migrate", "--only-failed"]).await.ended_with(0);
+    let told = changes(&bed, run + 1, run).await;
+    assert_eq!(told.len(), 2);
+    for row in &told {
+        let expected = if row[1] == "3" { "resolved" } else { "not_read" };
+        assert_eq!(row[0], expected, "{told:?}");
+    }
+    bed.sql("update legacy_tokens set access_token = null where id in (3, 18)")
+        .await;
     // Of runs of an earlier version, nothing is kept.
     bed.migrate().await.ended_with(3);
     bed.migrate().await.ended_with(3);
     bed.sql("truncate tokenferry.run_failures").await;
     let ran = bed
-        .run(&["failures", "--run", "4", "--since", "3"])
+        .run(&["failures", "--run", "7", "--since", "6"])
         .await
         .ended_with(2);
     assert!(
-        ran.stderr.contains("only 0 of the 2 failures of run 3"),
+        ran.stderr.contains("only 0 of the 2 failures of run 6"),
         "{}",
         ran.stderr
     );

@@ -31,7 +31,7 @@ pub struct RunPair {
     pub run: RunId,
     /// The mode of the later run.
     pub mode: Mode,
-    /// The later run came to every row.
+    /// The later run came to every row of the source.
     pub is_complete: bool,
     /// The earlier run.
     pub since: RunId,
@@ -80,14 +80,17 @@ impl LedgerReader {
                   earlier as (select * from failing where run_id = $3),
                compared as (
                    select case
-                              when later.error_code is null and not $5 and not $4 then 'not_read'
-                              -- Whatever this run did about the row, it would not be the old failure any more.
-                              when later.error_code is null and $4 and exists (
-                                  select from token_rows where migration = $1 and source_key = earlier.source_key
-                                    and state = 'failed') then 'not_read'
-                              when later.error_code is null then 'resolved'
                               when earlier.error_code = later.error_code then 'unchanged'
-                              else 'new'
+                              when later.error_code is not null then 'new'
+                              -- A run over all rows came to it, unless it was gone and kept its failure.
+                              when $5 and not ($4 and exists (
+                                  select from token_rows where migration = $1 and source_key = earlier.source_key
+                                    and state = 'failed' and run_id < $2)) then 'resolved'
+                              -- A run over some came to it if it has its outcome from this run: a later run may have resolved it.
+                              when $4 and exists (
+                                  select from token_rows where migration = $1 and source_key = earlier.source_key
+                                    and state <> 'failed' and run_id = $2) then 'resolved'
+                              else 'not_read'
                           end as change,
                           coalesce(later.source_key, earlier.source_key) as source_key,
                           case when later.error_code is null then earlier.app_id else later.app_id end as app_id,

@@ -29,7 +29,7 @@ pub struct MigrationState {
     pub acknowledged: i64,
     /// Rows that were left out for other tokens.
     pub superseded: i64,
-    /// Rows without an outcome; `None` if the number of rows is unknown.
+    /// Rows without an outcome; `None` if their number is unknown.
     pub pending: Option<i64>,
     /// Rows that the last complete migration did not send, since they were stored and unchanged.
     pub skipped: i64,
@@ -70,7 +70,7 @@ impl LedgerReader {
     pub async fn migration_state(&mut self) -> Result<MigrationState, LedgerError> {
         let tokens = self.tokens_by_state().await?;
         let counted = sqlx::query!(
-            r#"select id, tokens_selected, finished_at from runs
+            r#"select id, mode = 'migrate' as "is_migration!", tokens_selected, finished_at from runs
                where migration = $1 and selection = 'all' and status in ('completed', 'completed_with_failures')
                  -- A dry run of a part of the rows has a stop reason.
                  and (mode = 'migrate' or mode = 'dry_run' and stop_reason is null)
@@ -103,6 +103,8 @@ impl LedgerReader {
         // A run that has not ended yet may know of more rows.
         let known_rows = source_rows.max(rest.expected_since);
         let settled = tokens.committed + tokens.failed + tokens.superseded;
+        // When that migration ended, every row had an outcome.
+        let is_settled = counted.as_ref().is_some_and(|run| run.is_migration) && known_rows == source_rows;
         Ok(MigrationState {
             source_rows,
             is_estimate: counted.is_none(),
@@ -112,8 +114,12 @@ impl LedgerReader {
             failed: tokens.failed,
             acknowledged: rest.acknowledged,
             superseded: tokens.superseded,
-            // Rows that are gone from the source still have their outcomes.
-            pending: known_rows.map(|rows| (rows - settled).max(0)),
+            // Rows that are gone from the source still have their outcomes, so that those of others cannot
+            // be told.
+            pending: match known_rows.map(|rows| rows - settled) {
+                Some(pending) if pending < 0 => is_settled.then_some(0),
+                pending => pending,
+            },
             skipped: rest.skipped,
             batches_in_flight: rest.in_flight,
             active: self.active_run().await?,
