@@ -226,7 +226,7 @@ async fn a_run_that_did_not_come_to_a_row_resolved_nothing() {
     bed.sql("update legacy_tokens set access_token = 'access-token-' || id, provider = 'google' where id in (3, 18)")
         .await;
     let run = bed.number("select max(id) from tokenferry.runs").await;
-    bed.run(&["migrate", "--only-failed=no_token"])
+    bed.run(&["migrate", "--only-failed", "--code", "no_token"])
         .await
         .ended_with(0);
     bed.run(&["migrate", "--only-failed"]).await.ended_with(0);
